@@ -1,0 +1,287 @@
+//! Wiring: from the configuration to things that run.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use tokio::sync::Notify;
+
+use crate::{
+    clients::{ClientRegistry, ClientStore},
+    clock::Clock,
+    compare::Policy,
+    config::{Config, HttpSection, QueueSection},
+    db::SqliteDb,
+    face::{
+        Engine, EngineOptions, OnnxEngine, Runtime,
+        calibration::{Calibration, CalibrationTable},
+        manifest::{Manifest, ResolvedPack},
+    },
+    http::{AppState, GatewayConfig, ServerConfig, Serving, gateway, serve},
+    queue::{Gauge, QueueLimits, RetryPolicy, Store},
+    sealing::MasterKey,
+    shutdown::Shutdown,
+    signing::Freshness,
+    worker::{
+        ComputePool, EngineFactory, LocalComparer, Maintenance, MaintenanceConfig, Runner,
+        RunnerConfig,
+    },
+};
+
+/// The opened data folder: database, key, and what lies on them.
+#[derive(Debug, Clone)]
+pub struct Data {
+    /// Jobs.
+    pub store: Store,
+    /// Clients.
+    pub clients: ClientStore,
+    /// The connections.
+    pub db: SqliteDb,
+}
+
+/// Opens the data folder, making it, its key and its schema where they are missing.
+///
+/// # Errors
+/// When folder, key or database cannot be made or used.
+pub async fn open_data(config: &Config) -> Result<Data> {
+    let dir = &config.data.dir;
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("the data folder {} cannot be made", dir.display()))?;
+    let key = MasterKey::load_or_create(&config.data.key_path())?;
+    let db = SqliteDb::open(&config.data.database_path(&config.database)).await?;
+    Ok(Data {
+        store: Store::sqlite(db.clone(), key.clone(), Clock::System),
+        clients: ClientStore::new(db.clone(), key, Clock::System),
+        db,
+    })
+}
+
+/// The engine of the configured pack, ready to be made on any thread, and how it decides.
+pub struct Model {
+    /// Makes an engine.
+    pub factory: EngineFactory,
+    /// Decides.
+    pub policy: Arc<Policy>,
+    /// The pack.
+    pub pack: ResolvedPack,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Model({})", self.pack.name)
+    }
+}
+
+/// Stands in when the operator insists on a pack without a table; its scores mean nothing.
+fn uncalibrated() -> CalibrationTable {
+    let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
+    CalibrationTable { id: "uncalibrated".to_owned(), provisional: true, knots }
+}
+
+/// Loads ONNX Runtime and the configured pack.
+///
+/// # Errors
+/// When library or pack cannot be used, or the pack has no calibration table and that was not allowed.
+pub fn load_model(config: &Config) -> Result<Model> {
+    let runtime = Runtime::load(&library(config)?)?;
+    let pack = Manifest::load(&model_dir(config))?.resolve(&config.model.pack)?;
+    let table = match &pack.calibration {
+        Some(table) => table.clone(),
+        None if config.model.allow_uncalibrated => uncalibrated(),
+        None => bail!(
+            "the pack `{}` has no calibration table, so its scores would mean nothing; add [calibration] to \
+             its pack.toml, or set model.allow_uncalibrated = true to use it all the same",
+            pack.name
+        ),
+    };
+    let calibration = Calibration::new(&table).map_err(|why| anyhow!(why))?;
+    let policy =
+        Policy::new(calibration, &pack.name, config.compare.fmr).map_err(|why| anyhow!(why))?;
+    let options = EngineOptions {
+        limits: config.image,
+        selfie: config.quality.selfie,
+        document: config.quality.document,
+    };
+    let for_engines = pack.clone();
+    let factory: EngineFactory = Arc::new(move || {
+        let mut engine = OnnxEngine::open(&runtime, &for_engines, options)?;
+        engine.warm_up()?;
+        Ok(Box::new(engine) as Box<dyn Engine>)
+    });
+    Ok(Model { factory, policy: Arc::new(policy), pack })
+}
+
+/// Where the packs are: as configured, else `models` beside the program, else in the working folder.
+pub fn model_dir(config: &Config) -> PathBuf {
+    if config.model.dir.is_empty() {
+        beside_program("models")
+    } else {
+        PathBuf::from(&config.model.dir)
+    }
+}
+
+/// `name` beside the program if it is there, else in the working folder.
+fn beside_program(name: &str) -> PathBuf {
+    let program = std::env::current_exe().ok().and_then(|p| p.canonicalize().ok());
+    let beside = program.and_then(|p| Some(p.parent()?.join(name))).filter(|p| p.exists());
+    beside.unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// ONNX Runtime's shared library: as configured, else `ORT_DYLIB_PATH`, else in `runtime`. Always an
+/// absolute path: the system's search path would load whatever lies there.
+fn library(config: &Config) -> Result<PathBuf> {
+    let configured = Some(config.runtime.library.clone()).filter(|path| !path.is_empty());
+    let path = match configured
+        .or_else(|| std::env::var("ORT_DYLIB_PATH").ok().filter(|p| !p.is_empty()))
+    {
+        Some(path) => PathBuf::from(path),
+        None => newest_library(&beside_program("runtime")),
+    };
+    std::path::absolute(&path).with_context(|| format!("{} is no path", path.display()))
+}
+
+/// The last `libonnxruntime.so*` of a folder by name; the plain name if there is none, for the message.
+fn newest_library(folder: &Path) -> PathBuf {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let is_library = |path: &PathBuf| {
+        path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libonnxruntime.so"))
+    };
+    files.filter(is_library).max().unwrap_or_else(|| folder.join("libonnxruntime.so"))
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    /// Where it listens.
+    pub serving: Serving,
+    /// Its state, for readiness.
+    pub app: AppState,
+    data: Data,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    _lock: std::fs::File,
+}
+
+/// Starts front end, workers and housekeeping on one data folder.
+///
+/// # Errors
+/// When anything that is needed is missing; nothing is left running then.
+pub async fn start(config: &Config, shutdown: &Shutdown) -> Result<Service> {
+    let lock = lock(&config.data.dir)?;
+    let data = open_data(config).await?;
+    let recovered = data.store.recover().await?;
+    if recovered > 0 {
+        tracing::info!(recovered, "jobs of an earlier run are taken up again");
+    }
+    let threads = match config.worker.threads {
+        0 => std::thread::available_parallelism()?.get(),
+        n => n,
+    };
+    let model = load_model(config)?;
+    let (factory, policy) = (Arc::clone(&model.factory), Arc::clone(&model.policy));
+    let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &policy))
+        .await??;
+    tracing::info!(pack = model.pack.name, threads, "engines are warm");
+
+    let (gauge, wake) = (Gauge::default(), Arc::new(Notify::new()));
+    let clients = Arc::new(ClientRegistry::open(data.clients.clone()).await?);
+    let comparer = Arc::new(LocalComparer::new(pool.clone(), config.worker.waiting));
+    let parts = (gauge.clone(), Arc::clone(&wake));
+    let app = AppState::new(
+        clients,
+        data.store.clone(),
+        comparer,
+        Clock::System,
+        gateway_config(config),
+        parts,
+    );
+    let serving = serve(gateway(app.clone()), &server_config(&config.http))
+        .with_context(|| format!("{} cannot be listened on", config.http.listen))?;
+
+    let runner = Runner::new(data.store.clone(), pool, runner_config(config), wake);
+    let maintenance =
+        Maintenance::new(data.store.clone(), gauge, maintenance_config(&config.queue));
+    let tasks = vec![
+        tokio::spawn(runner.run(shutdown.clone())),
+        tokio::spawn(maintenance.run(shutdown.clone())),
+    ];
+    app.set_ready(true);
+    Ok(Service { serving, app, data, tasks, _lock: lock })
+}
+
+impl Service {
+    /// Ends in order: no new requests, those under way answered, jobs finished or handed back, the
+    /// database closed. `shutdown` must have been triggered.
+    ///
+    /// # Errors
+    /// When the socket had failed.
+    pub async fn stop(self) -> Result<()> {
+        self.app.set_ready(false);
+        self.serving.stop().await?;
+        for task in self.tasks {
+            task.await?;
+        }
+        self.data.db.close().await;
+        Ok(())
+    }
+}
+
+/// One process serves a data folder. The lock goes with the process, however it ends.
+fn lock(dir: &Path) -> Result<std::fs::File> {
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("the data folder {} cannot be made", dir.display()))?;
+    let path = dir.join("serve.lock");
+    let file = std::fs::File::create(&path)
+        .with_context(|| format!("{} cannot be made", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => bail!(
+            "another process serves the data folder {}: SQLite is for one process; stop it, or use another \
+             folder",
+            dir.display()
+        ),
+    }
+}
+
+fn gateway_config(config: &Config) -> GatewayConfig {
+    let http = &config.http;
+    GatewayConfig {
+        body_limit: http.body_limit_bytes,
+        body_budget: http.body_budget_bytes,
+        body_deadline: Duration::from_millis(http.body_deadline_ms),
+        patience: Duration::from_millis(http.patience_ms),
+        freshness: Freshness::seconds(http.freshness_s),
+        dedupe: config.queue.dedupe,
+        pictures: config.image,
+        queue: QueueLimits { jobs: config.queue.max_jobs, bytes: config.queue.max_bytes },
+        shard: 0,
+    }
+}
+
+fn server_config(http: &HttpSection) -> ServerConfig {
+    ServerConfig {
+        listen: http.listen,
+        head_deadline: Duration::from_millis(http.head_deadline_ms),
+        drain: Duration::from_millis(http.drain_ms),
+    }
+}
+
+fn runner_config(config: &Config) -> RunnerConfig {
+    let (queue, worker) = (&config.queue, &config.worker);
+    RunnerConfig {
+        lease: Duration::from_millis(queue.lease_ms),
+        job_deadline: Duration::from_millis(queue.job_deadline_ms),
+        poll: Duration::from_millis(worker.poll_ms),
+        drain: Duration::from_millis(worker.drain_ms),
+        retry: RetryPolicy { max_attempts: queue.max_attempts, ..RetryPolicy::default() },
+    }
+}
+
+fn maintenance_config(queue: &QueueSection) -> MaintenanceConfig {
+    MaintenanceConfig {
+        retention: Duration::from_secs(queue.retention_s),
+        every: Duration::from_secs(60),
+    }
+}

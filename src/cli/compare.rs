@@ -1,0 +1,193 @@
+//! `visavis compare A B`: one comparison without a server, on the same path as a request.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::annotate;
+use crate::{
+    app,
+    compare::{Decision, Outcome, Score, Side, Verdict},
+    config::Config,
+    face::{
+        FaceReport, Picture, PictureKind,
+        geometry::BoundingBox,
+        quality::{Measures, QualityVerdict, ReasonCode},
+    },
+};
+
+/// Arguments of `compare`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit code: 0 the same person, 1 not the same person (or a picture is not good enough), \
+                        2 could not tell."
+)]
+pub(super) struct CompareArgs {
+    /// The picture being questioned: JPEG, PNG, BMP or WebP
+    #[arg(value_name = "A")]
+    probe: PathBuf,
+    /// The picture it is held against
+    #[arg(value_name = "B")]
+    reference: PathBuf,
+    /// B is the portrait of an identity document: other quality limits apply
+    #[arg(long)]
+    document: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Draw boxes, landmarks and verdict side by side into this PNG file
+    #[arg(long, value_name = "FILE")]
+    annotate: Option<PathBuf>,
+}
+
+/// What `--json` prints when both pictures showed a face.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Compared<'a> {
+    same_person: bool,
+    score: Score,
+    threshold: f64,
+    similarity: f32,
+    model: &'a str,
+    calibration: &'a str,
+    face1: Face<'a>,
+    face2: Face<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Face<'a> {
+    quality: QualityVerdict,
+    /// Codes of everything beyond a limit, warnings included.
+    reasons: Vec<ReasonCode>,
+    #[serde(rename = "box")]
+    area: BoundingBox,
+    landmarks: [[f32; 2]; 5],
+    width: u32,
+    height: u32,
+    faces: usize,
+    measures: &'a Measures,
+}
+
+impl<'a> From<&'a FaceReport> for Face<'a> {
+    fn from(report: &'a FaceReport) -> Self {
+        Self {
+            quality: report.quality.verdict,
+            reasons: report.quality.reasons.iter().map(|r| r.code).collect(),
+            area: report.area,
+            landmarks: report.landmarks.0.map(|p| [p.x, p.y]),
+            width: report.width,
+            height: report.height,
+            faces: report.faces,
+            measures: &report.quality.measures,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Refused<'a> {
+    error: &'a str,
+    face: &'a str,
+}
+
+pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
+    let read =
+        |path: &Path| fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
+    let (probe, reference) = (read(&args.probe)?, read(&args.reference)?);
+    let model = app::load_model(config)?;
+    let mut engine = (model.factory)()?;
+    let kind = if args.document { PictureKind::Document } else { PictureKind::Selfie };
+    let compared = engine.compare(
+        &Picture { bytes: &probe, hint: None, kind: PictureKind::Selfie },
+        &Picture { bytes: &reference, hint: None, kind },
+    )?;
+    match model.policy.decide(compared) {
+        Outcome::Compared(verdict) => {
+            if let Some(path) = &args.annotate {
+                annotate::write(path, &probe, &reference, &verdict, &config.image)?;
+            }
+            if args.json {
+                print_json(&verdict)?
+            } else {
+                print_text(args, &verdict)
+            }
+            Ok(ExitCode::from(u8::from(!verdict.same_person())))
+        }
+        Outcome::Refused { side, refusal } => {
+            let (path, face) = match side {
+                Side::Probe => (&args.probe, "face1"),
+                Side::Reference => (&args.reference, "face2"),
+            };
+            let error = refusal.describe(&path.display().to_string(), &config.image);
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&Refused { error: &error, face })?);
+            }
+            eprintln!("could not tell: {error}");
+            Ok(ExitCode::from(super::FAILED))
+        }
+    }
+}
+
+fn print_json(verdict: &Verdict) -> Result<()> {
+    let compared = Compared {
+        same_person: verdict.same_person(),
+        score: verdict.score,
+        threshold: verdict.threshold,
+        similarity: verdict.similarity.value(),
+        model: &verdict.model,
+        calibration: &verdict.calibration,
+        face1: verdict.probe.as_ref().into(),
+        face2: verdict.reference.as_ref().into(),
+    };
+    println!("{}", serde_json::to_string_pretty(&compared)?);
+    Ok(())
+}
+
+/// The verdict in a few words.
+pub(super) fn headline(verdict: &Verdict) -> &'static str {
+    match (verdict.same_person(), verdict.decision) {
+        (true, _) => "SAME PERSON",
+        (false, Decision::NonMatch) => "NOT THE SAME PERSON",
+        (false, Decision::Match) => "NOT CONFIRMED: PICTURE QUALITY",
+    }
+}
+
+fn print_text(args: &CompareArgs, verdict: &Verdict) {
+    let Verdict { score, threshold, similarity, .. } = verdict;
+    println!("{}", headline(verdict));
+    println!(
+        "score {} of 100, threshold {threshold} (similarity {:.4}; {}, {})",
+        score.value(),
+        similarity.value(),
+        verdict.model,
+        verdict.calibration
+    );
+    for (path, face) in [(&args.probe, &verdict.probe), (&args.reference, &verdict.reference)] {
+        let quality = match face.quality.verdict {
+            QualityVerdict::Pass => "PASS",
+            QualityVerdict::Fail => "FAIL",
+        };
+        let m = &face.quality.measures;
+        println!(
+            "{}: quality {quality}, {} x {} pixels, {} face{}, eyes {:.0} pixels apart, sharpness {:.1}",
+            path.display(),
+            face.width,
+            face.height,
+            face.faces,
+            if face.faces == 1 { "" } else { "s" },
+            m.inter_eye_distance_px,
+            m.sharpness
+        );
+        for reason in &face.quality.reasons {
+            let weight = if reason.fails { "FAIL" } else { "warning" };
+            println!(
+                "  {weight} {:?}: {:.2} is beyond {:.2}",
+                reason.code, reason.value, reason.limit
+            );
+        }
+    }
+}

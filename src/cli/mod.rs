@@ -1,0 +1,140 @@
+//! The command line: what can be asked, and the exit code that answers.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+mod annotate;
+mod bitmap_font;
+mod call;
+mod check;
+mod client;
+mod compare;
+mod models;
+mod serve;
+mod wire_client;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{app, config::Config, telemetry};
+
+/// Self-hosted, drop-in replacement for the ZOLOZ Face Compare API: are two faces one person, how
+/// sure, and are the pictures good enough.
+#[derive(Debug, Parser)]
+#[command(name = "visavis", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Configuration file, laid over the built-in defaults (see config/default.toml)
+    #[arg(long, global = true, env = "VISAVIS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer API requests, with as many workers as cores
+    Serve(serve::ServeArgs),
+    /// Compare two picture files here, without a server
+    Compare(compare::CompareArgs),
+    /// Sign and send a request to a running server, verify and print the answer
+    Call(call::CallArgs),
+    /// Register and manage the apps that may call
+    #[command(subcommand)]
+    Client(client::ClientCommand),
+    /// Fetch, list and verify the model packs
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
+    /// Bring the database schema up to date
+    Migrate(DataArgs),
+    /// Check configuration, keys, models, runtime and database, and say what is in effect
+    Check(check::CheckArgs),
+}
+
+/// Where the data folder is.
+#[derive(Debug, clap::Args)]
+pub struct DataArgs {
+    /// Folder of the embedded database and the master key [default: data.dir of the configuration]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Exit code of a command that could not do its work. `compare` uses 0, 1 and 2 for its answer, and 2
+/// also is what clap uses for wrong arguments.
+const FAILED: u8 = 2;
+
+/// Reads the arguments, runs the command, and turns the result into an exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("visavis: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    // Whoever speaks TLS in this process does it with this library.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut config = load_config(cli.config.as_deref())?;
+    match &cli.command {
+        Command::Serve(args) => serve::run(config, args),
+        Command::Compare(args) => compare::run(&config, args),
+        Command::Call(args) => call::run(args),
+        Command::Client(command) => client::run(config, command),
+        Command::Models(command) => models::run(&config, command),
+        Command::Migrate(args) => {
+            args.apply(&mut config);
+            block_on(async {
+                app::open_data(&config).await?.db.close().await;
+                println!(
+                    "the schema of {} is up to date",
+                    config.data.database_path(&config.database).display()
+                );
+                Ok(ExitCode::SUCCESS)
+            })
+        }
+        Command::Check(args) => check::run(config, args),
+    }
+}
+
+impl DataArgs {
+    fn apply(&self, config: &mut Config) {
+        if let Some(dir) = &self.data {
+            config.data.dir.clone_from(dir);
+        }
+    }
+}
+
+fn load_config(file: Option<&Path>) -> Result<Config> {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Config::load(file, environment)?)
+}
+
+/// Runs asynchronous work to its end.
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Starts the log for a long-running command.
+fn start_log(config: &Config) -> Result<()> {
+    let json = config.log.format == crate::config::LogFormat::Json;
+    telemetry::start(&config.log.level, json).map_err(anyhow::Error::msg)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

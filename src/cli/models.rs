@@ -1,0 +1,174 @@
+//! `visavis models`: packs on this machine.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::{
+    app,
+    config::Config,
+    face::manifest::{Manifest, Pack, Weights},
+    models::{Fetcher, FileState, Mirror, pull, state},
+};
+
+/// Subcommands of `models`.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum ModelsCommand {
+    /// List packs with licence, size, digest and accuracy
+    List {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch a pack from its pinned sources, or from VISAVIS_MODEL_MIRROR
+    Pull {
+        /// Which pack [default: model.pack of the configuration]
+        pack: Option<String>,
+    },
+    /// Check the digests of a pack's files
+    Verify {
+        /// Which pack [default: model.pack of the configuration]
+        pack: Option<String>,
+    },
+}
+
+#[derive(Serialize)]
+struct FileRow<'a> {
+    role: &'a str,
+    #[serde(flatten)]
+    weights: &'a Weights,
+    state: &'static str,
+}
+
+pub(super) fn run(config: &Config, command: &ModelsCommand) -> Result<ExitCode> {
+    let manifest = Manifest::load(&app::model_dir(config))?;
+    let chosen = |pack: &Option<String>| pack.clone().unwrap_or_else(|| config.model.pack.clone());
+    match command {
+        ModelsCommand::List { json } => list(&manifest, *json),
+        ModelsCommand::Pull { pack } => pull_pack(config, &manifest, &chosen(pack)),
+        ModelsCommand::Verify { pack } => verify(&manifest, &chosen(pack)),
+    }
+}
+
+fn shown(state: FileState) -> &'static str {
+    match state {
+        FileState::Verified => "verified",
+        FileState::Missing => "missing",
+        FileState::Wrong => "WRONG DIGEST",
+    }
+}
+
+fn rows<'a>(manifest: &Manifest, name: &str, pack: &'a Pack) -> Result<Vec<FileRow<'a>>> {
+    let folder = manifest.folder.join(name);
+    pack.own_weights()
+        .into_iter()
+        .map(|(role, weights)| {
+            Ok(FileRow { role, weights, state: shown(state(&folder, weights)?) })
+        })
+        .collect()
+}
+
+fn list(manifest: &Manifest, json: bool) -> Result<ExitCode> {
+    if json {
+        let mut packs = serde_json::Map::new();
+        for (name, pack) in &manifest.packs {
+            let row = serde_json::json!({
+                "about": pack.about,
+                "accuracy": pack.accuracy,
+                "files": rows(manifest, name, pack)?,
+            });
+            packs.insert(name.clone(), row);
+        }
+        println!("{}", serde_json::to_string_pretty(&packs)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, pack) in &manifest.packs {
+        println!("{name}: {}", pack.about);
+        println!("  accuracy: {}", pack.accuracy);
+        let calibration = pack.calibration.as_ref().map_or("none", |table| table.id.as_str());
+        println!("  calibration: {calibration}");
+        for row in rows(manifest, name, pack)? {
+            let bytes: u64 = row.weights.sources.iter().map(|s| s.bytes).sum();
+            println!(
+                "  {:<10} {:<42} {:>6.1} MB  {:<11} sha256 {}…  {}",
+                row.role,
+                row.weights.file,
+                bytes as f64 / 1e6,
+                row.weights.licence,
+                row.weights.sha256.get(..12).unwrap_or_default(),
+                row.state
+            );
+        }
+        println!();
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pack's own files and those of the packs that it borrows from.
+fn with_borrowed<'a>(manifest: &'a Manifest, name: &str) -> Result<Vec<(String, &'a Weights)>> {
+    let resolved = manifest.resolve(name)?;
+    let mut packs = vec![name.to_owned(), resolved.detector.pack];
+    packs.extend(resolved.landmarks.map(|l| l.pack));
+    packs.extend(resolved.pose.map(|l| l.pack));
+    packs.extend(resolved.eyes.map(|l| l.pack));
+    packs.sort();
+    packs.dedup();
+    let mut files = Vec::new();
+    for pack in packs {
+        let own = manifest.packs.get(&pack).context("a resolved pack exists")?.own_weights();
+        files.extend(own.into_iter().map(|(_, weights)| (pack.clone(), weights)));
+    }
+    Ok(files)
+}
+
+fn pull_pack(config: &Config, manifest: &Manifest, name: &str) -> Result<ExitCode> {
+    let mirror = Some(config.model.mirror.as_str()).filter(|m| !m.is_empty()).map(Mirror::parse);
+    let fetcher = Fetcher::new(mirror);
+    let style = ProgressStyle::with_template(
+        "{msg:<42} {bar:24} {bytes:>10} of {total_bytes:<10} {bytes_per_sec}",
+    )?;
+    for (pack, weights) in with_borrowed(manifest, name)? {
+        let folder = manifest.folder.join(&pack);
+        if state(&folder, weights)? == FileState::Verified {
+            println!("{:<42} is there, digest verified", weights.file);
+            continue;
+        }
+        if weights.sources.is_empty() {
+            bail!(
+                "{} has no source to pull from: put the file into {} yourself",
+                weights.file,
+                folder.display()
+            );
+        }
+        let before: Vec<u64> = weights
+            .sources
+            .iter()
+            .scan(0, |sum, s| {
+                let start = *sum;
+                *sum += s.bytes;
+                Some(start)
+            })
+            .collect();
+        let bar = ProgressBar::new(weights.sources.iter().map(|s| s.bytes).sum())
+            .with_style(style.clone());
+        bar.set_message(weights.file.clone());
+        pull(&fetcher, &folder, weights, &|source, bytes| {
+            bar.set_position(before[source] + bytes)
+        })?;
+        bar.finish_and_clear();
+        println!("{:<42} fetched, digest verified", weights.file);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(manifest: &Manifest, name: &str) -> Result<ExitCode> {
+    let mut good = true;
+    for (pack, weights) in with_borrowed(manifest, name)? {
+        let state = state(&manifest.folder.join(&pack), weights)?;
+        good &= state == FileState::Verified;
+        println!("{:<42} {}", weights.file, shown(state));
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

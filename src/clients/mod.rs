@@ -1,0 +1,7 @@
+//! The apps that may call: their ids, their public keys, and our keys for each of them.
+
+mod registry;
+mod store;
+
+pub use registry::{Caller, ClientRegistry};
+pub use store::{ClientError, ClientInfo, ClientStore, NewClient, StoredClient};

@@ -1,0 +1,78 @@
+//! The wall clock as a value that is handed in.
+//!
+//! Nothing else in the crate may ask the operating system for the date (`clippy.toml` bans it), so
+//! leases, retention and freshness are tested by moving a [`Clock::mock`] instead of sleeping.
+//! Time-outs inside one process use `std::time::Instant` and do not come here.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use time::OffsetDateTime;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+pub type UnixMillis = i64;
+
+/// Where the date comes from: the machine, or a test.
+#[derive(Debug, Clone, Default)]
+pub enum Clock {
+    /// The operating system's clock.
+    #[default]
+    System,
+    /// A clock that stands still until a test moves it.
+    Mock(MockClock),
+}
+
+/// The hands of a [`Clock::Mock`]; clones share them.
+#[derive(Debug, Clone)]
+pub struct MockClock(Arc<AtomicI64>);
+
+impl MockClock {
+    /// Moves the clock by `millis`, which may be negative.
+    pub fn advance(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock {
+    /// A clock that shows `now` until it is moved, with the handle that moves it.
+    pub fn mock(now: UnixMillis) -> (Self, MockClock) {
+        let hands = MockClock(Arc::new(AtomicI64::new(now)));
+        (Self::Mock(hands.clone()), hands)
+    }
+
+    /// The present, in milliseconds since the Unix epoch.
+    pub fn now(&self) -> UnixMillis {
+        match self {
+            Self::System => system_now(),
+            Self::Mock(hands) => hands.0.load(Ordering::SeqCst),
+        }
+    }
+
+    /// The present as a date in UTC.
+    pub fn now_utc(&self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.now()) * 1_000_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+fn system_now() -> UnixMillis {
+    let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
+    i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mock_clock_stands_still_until_it_is_moved() {
+        let (clock, hands) = Clock::mock(1_000);
+        assert_eq!(clock.now(), 1_000);
+        hands.advance(500);
+        assert_eq!(clock.now(), 1_500);
+        assert_eq!(clock.now_utc().unix_timestamp(), 1);
+    }
+}

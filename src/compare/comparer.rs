@@ -1,0 +1,29 @@
+//! The seam behind `compare`: something that takes a request and has an outcome soon.
+
+use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
+
+use super::{outcome::Outcome, request::Request};
+
+/// Why there is no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CompareFailure {
+    /// Too many comparisons are waiting already.
+    #[error("too many comparisons are waiting")]
+    Busy,
+    /// There was no outcome within the patience of the caller.
+    #[error("the comparison took too long")]
+    TimedOut,
+    /// Something broke on our side.
+    #[error("the comparison failed")]
+    Failed,
+}
+
+/// What [`Comparer::compare`] returns.
+pub type ComparerFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Outcome, CompareFailure>> + Send + 'a>>;
+
+/// Compares while the caller waits.
+pub trait Comparer: Send + Sync + Debug {
+    /// The outcome of `request`, or a failure after at most `patience`.
+    fn compare(&self, request: Request, patience: Duration) -> ComparerFuture<'_>;
+}

@@ -1,0 +1,26 @@
+//! The words of the business: what is asked, what is answered, and when two faces are one person.
+//!
+//! Valid by construction: a [`Request`] has two pictures that passed the cheap checks, an [`Outcome`]
+//! holds no picture and no embedding. [`Comparer`] is the seam between the front end, which knows no
+//! nets, and whatever compares for it.
+
+mod comparer;
+mod ids;
+mod outcome;
+mod policy;
+mod request;
+mod score;
+
+pub use comparer::{CompareFailure, Comparer, ComparerFuture};
+pub use ids::{BizId, TransactionId};
+pub use outcome::{Decision, Outcome, Verdict};
+pub use policy::Policy;
+pub use request::{PictureData, Request, RequestOptions};
+pub use score::Score;
+
+pub use crate::face::{
+    FaceReport, PictureKind, Refusal, Side,
+    decode::DecodeLimits,
+    geometry::BoundingBox,
+    quality::{QualityVerdict, ReasonCode},
+};

@@ -1,0 +1,76 @@
+//! What a comparison came to: stored with the job, answered to the client.
+
+use serde::{Deserialize, Serialize};
+
+use super::score::Score;
+use crate::face::{FaceReport, Refusal, Side, Similarity, quality::QualityVerdict};
+
+/// One person or two?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// At or above the threshold.
+    Match,
+    /// Below it.
+    NonMatch,
+}
+
+/// Two faces were compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Cosine of the two embeddings.
+    pub similarity: Similarity,
+    /// What is printed.
+    pub score: Score,
+    /// The score at which the decision turns.
+    pub threshold: f64,
+    /// Made on the unrounded similarity.
+    pub decision: Decision,
+    /// What was found on the probe.
+    pub probe: Box<FaceReport>,
+    /// What was found on the reference.
+    pub reference: Box<FaceReport>,
+    /// Name of the model pack.
+    pub model: String,
+    /// Name of the calibration table.
+    pub calibration: String,
+}
+
+impl Verdict {
+    /// A match on two pictures that are both good enough.
+    pub fn same_person(&self) -> bool {
+        let passes = |face: &FaceReport| face.quality.verdict == QualityVerdict::Pass;
+        self.decision == Decision::Match && passes(&self.probe) && passes(&self.reference)
+    }
+}
+
+/// The end of a transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Both pictures showed a face.
+    Compared(Verdict),
+    /// A picture could not be used.
+    Refused {
+        /// Which one.
+        side: Side,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_survives_the_way_through_json() {
+        let outcome = Outcome::Refused {
+            side: Side::Reference,
+            refusal: Refusal::Dimensions { width: 9, height: 8 },
+        };
+        let text = serde_json::to_string(&outcome).unwrap();
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), outcome);
+        assert!(text.contains("reference"), "{text}");
+    }
+}

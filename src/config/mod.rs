@@ -1,0 +1,152 @@
+//! Configuration: the compiled-in defaults, then a file, then the environment; unknown keys refused.
+//!
+//! No function takes more than one section, and nothing but [`Config::load`] reads a file or the
+//! environment for settings.
+
+mod layers;
+mod sections;
+
+use std::path::{Path, PathBuf};
+
+pub use layers::ConfigError;
+pub use sections::{
+    CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat, LogSection,
+    ModelSection, QualitySection, QueueSection, RuntimeSection, WorkerSection,
+};
+
+/// The defaults, as text.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+impl Config {
+    /// Reads the defaults, `file` if there is one, and every `VISAVIS_` variable of `environment`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the key or the variable and what is allowed.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut tree = layers::parse("the built-in defaults", DEFAULTS)?;
+        let known = layers::variables(&tree);
+        if let Some(path) = file {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| ConfigError::new(&name, format!("cannot be read: {e}")))?;
+            layers::merge(&mut tree, layers::parse(&name, &text)?, &name)?;
+        }
+        layers::apply_environment(&mut tree, &known, environment)?;
+        let config: Self = tree.try_into().map_err(|e: toml::de::Error| {
+            ConfigError::new("configuration", e.message().to_owned())
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// What no type can express.
+    fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, why: &str| Err(ConfigError::new(key, why.to_owned()));
+        if self.queue.job_deadline_ms >= self.queue.lease_ms {
+            return wrong("queue.job_deadline_ms", "must be less than queue.lease_ms");
+        }
+        if self.queue.max_attempts == 0 {
+            return wrong("queue.max_attempts", "must be at least 1");
+        }
+        if self.http.body_budget_bytes < self.http.body_limit_bytes {
+            return wrong("http.body_budget_bytes", "must be at least http.body_limit_bytes");
+        }
+        if !(1e-6..=1e-1).contains(&self.compare.fmr) {
+            return wrong("compare.fmr", "must lie between 1e-6 and 1e-1");
+        }
+        if self.image.min_side == 0 || self.image.min_side > self.image.max_side {
+            return wrong("image.min_side", "must be at least 1 and at most image.max_side");
+        }
+        if !(self.database.url.is_empty() || self.database.url.starts_with("sqlite:")) {
+            return wrong(
+                "database.url",
+                "must be empty or sqlite:PATH; this version has no other store",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl DataSection {
+    /// Where the master key is.
+    pub fn key_path(&self) -> PathBuf {
+        if self.key_file.is_empty() {
+            self.dir.join("master.key")
+        } else {
+            PathBuf::from(&self.key_file)
+        }
+    }
+
+    /// Where the embedded database is.
+    pub fn database_path(&self, database: &DatabaseSection) -> PathBuf {
+        match database.url.strip_prefix("sqlite:") {
+            Some(path) => PathBuf::from(path.trim_start_matches("//")),
+            None => self.dir.join("visavis.db"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: Option<&str>, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("visavis.toml");
+        if let Some(text) = file {
+            std::fs::write(&path, text).unwrap();
+        }
+        let variables = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Config::load(file.map(|_| path.as_path()), variables).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_defaults_load() {
+        let config = load(None, &[]).unwrap();
+        assert_eq!(config.http.listen, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(config.quality.selfie.yaw_deg.fail_above, Some(50.0));
+    }
+
+    #[test]
+    fn the_file_wins_over_the_defaults_and_the_environment_over_the_file() {
+        let file = "[http]\nfreshness_s = 60\npatience_ms = 5\n[quality.selfie]\nyaw_deg = { fail_above = 20 }\n";
+        let config = load(
+            Some(file),
+            &[
+                ("VISAVIS_HTTP_PATIENCE_MS", "7"),
+                ("VISAVIS_COMPARE_FMR", "1e-4"),
+                ("VISAVIS_MODEL_MIRROR", "/mirror"),
+                ("VISAVIS_QUEUE_DEDUPE", "false"),
+                ("HOME", "/"),
+            ],
+        )
+        .unwrap();
+        assert_eq!((config.http.freshness_s, config.http.patience_ms), (60, 7));
+        assert!((config.compare.fmr - 1e-4).abs() < 1e-12 && !config.queue.dedupe);
+        assert_eq!(config.model.mirror, "/mirror");
+        assert_eq!(config.quality.selfie.yaw_deg.fail_above, Some(20.0));
+        assert_eq!(config.quality.selfie.yaw_deg.warn_above, None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let cases: [(Option<&str>, &[(&str, &str)], &str); 9] = [
+            (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
+            (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
+            (Some("[http]\nfreshness_s = \"soon\"\n"), &[], "http.freshness_s"),
+            (Some("[quality.selfie]\nyaw_deg = { fail_abov = 20 }\n"), &[], "fail_abov"),
+            (Some("[http\n"), &[], "visavis.toml"),
+            (None, &[("VISAVIS_HTTP_PATIENCE", "7")], "VISAVIS_HTTP_PATIENCE"),
+            (None, &[("VISAVIS_HTTP_PATIENCE_MS", "soon")], "VISAVIS_HTTP_PATIENCE_MS"),
+            (None, &[("VISAVIS_QUEUE_LEASE_MS", "1000")], "queue.job_deadline_ms"),
+            (None, &[("VISAVIS_DATABASE_URL", "mysql://x")], "database.url"),
+        ];
+        for (file, environment, named) in cases {
+            let error = load(file, environment).unwrap_err();
+            assert!(error.contains(named), "{named}: {error}");
+        }
+    }
+}

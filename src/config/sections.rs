@@ -1,0 +1,176 @@
+//! The sections of the configuration as types; `config/default.toml` explains every key.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+use crate::face::{decode::DecodeLimits, quality::QualityLimits};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Files on this machine.
+    pub data: DataSection,
+    /// The store.
+    pub database: DatabaseSection,
+    /// The socket and the gateway.
+    pub http: HttpSection,
+    /// Jobs and leases.
+    pub queue: QueueSection,
+    /// Compute threads.
+    pub worker: WorkerSection,
+    /// Model packs.
+    pub model: ModelSection,
+    /// ONNX Runtime.
+    pub runtime: RuntimeSection,
+    /// The decision.
+    pub compare: CompareSection,
+    /// Limits on pictures.
+    pub image: DecodeLimits,
+    /// The log.
+    pub log: LogSection,
+    /// Quality limits.
+    pub quality: QualitySection,
+}
+
+/// Files on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSection {
+    /// Folder for database and master key.
+    pub dir: PathBuf,
+    /// The master key; empty for `master.key` in the folder.
+    pub key_file: String,
+}
+
+/// The store.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSection {
+    /// Empty for the embedded database in the data folder.
+    pub url: String,
+}
+
+impl std::fmt::Debug for DatabaseSection {
+    /// A database address may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseSection")
+    }
+}
+
+/// The socket and the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSection {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Largest request body.
+    pub body_limit_bytes: usize,
+    /// Request bodies in memory at once.
+    pub body_budget_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_deadline_ms: u64,
+    /// How long a head may take to arrive.
+    pub head_deadline_ms: u64,
+    /// How long `compare` waits.
+    pub patience_ms: u64,
+    /// Window of Request-Time, ± seconds.
+    pub freshness_s: u32,
+    /// How long requests may take when the server is to stop.
+    pub drain_ms: u64,
+}
+
+/// Jobs and leases.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueSection {
+    /// Whether a repeated signed request is one transaction.
+    pub dedupe: bool,
+    /// Jobs that may wait.
+    pub max_jobs: u64,
+    /// Bytes of pictures that may wait.
+    pub max_bytes: u64,
+    /// How long outcomes are kept.
+    pub retention_s: u64,
+    /// How long a claim is good for.
+    pub lease_ms: u64,
+    /// How long one job may take.
+    pub job_deadline_ms: u64,
+    /// Claims before a job is given up.
+    pub max_attempts: u32,
+}
+
+/// Compute threads.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSection {
+    /// How many; 0 for one per core.
+    pub threads: usize,
+    /// `compare` requests that may wait for one.
+    pub waiting: usize,
+    /// How long to wait for a wake-up before looking anyway.
+    pub poll_ms: u64,
+    /// How long running jobs may take when the process is to stop.
+    pub drain_ms: u64,
+}
+
+/// Model packs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSection {
+    /// Folder with one folder per pack; empty to look in the usual places.
+    pub dir: String,
+    /// Which pack compares.
+    pub pack: String,
+    /// Copy of the public sources; empty for the sources themselves.
+    pub mirror: String,
+    /// Whether a pack without calibration may be used.
+    pub allow_uncalibrated: bool,
+}
+
+/// ONNX Runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimeSection {
+    /// The shared library; empty to look in the usual places.
+    pub library: String,
+}
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompareSection {
+    /// False match rate at which the decision turns.
+    pub fmr: f64,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSection {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Filter.
+    pub level: String,
+}
+
+/// Quality limits.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QualitySection {
+    /// For pictures of the living person.
+    pub selfie: QualityLimits,
+    /// For portraits of documents.
+    pub document: QualityLimits,
+}

@@ -1,0 +1,111 @@
+//! Opening the database: pools, pragmas, schema.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    migrate::{MigrateError, Migrator},
+    sqlite::{
+        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+        SqliteSynchronous,
+    },
+};
+
+/// The schema of the embedded store, step by step; a released step is never edited.
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Older versions can corrupt a database in WAL mode (the WAL-reset race, fixed in 3.51.3).
+const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// It could not be opened.
+    #[error("the database {path} could not be opened: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the schema of {path} could not be brought up to date: {source}")]
+    Migrate {
+        /// The file.
+        path: String,
+        /// Why.
+        source: MigrateError,
+    },
+    /// The linked `SQLite` has a known bug that loses data.
+    #[error("SQLite {0} can corrupt a database in WAL mode; 3.51.3 or newer is needed")]
+    UnsafeSqlite(String),
+}
+
+/// The embedded database: one writer, a few readers.
+///
+/// A second writing connection would gain nothing (`SQLite` has one write lock) and bring busy errors:
+/// every write goes through the single connection of `writer`, in order.
+#[derive(Debug, Clone)]
+pub struct SqliteDb {
+    /// The one connection that writes.
+    pub writer: SqlitePool,
+    /// Connections that only read.
+    pub readers: SqlitePool,
+}
+
+impl SqliteDb {
+    /// Opens or makes the file and brings its schema up to date. Safe while another process has it
+    /// open.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn open(path: &Path) -> Result<Self, DbError> {
+        let name = path.display().to_string();
+        let failed = |source| DbError::Open { path: name.clone(), source };
+        let base = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(Duration::from_secs(5))
+            .foreign_keys(true);
+        let writing = base
+            .clone()
+            .create_if_missing(true)
+            // Page size and auto-vacuum take effect only before the first table.
+            .page_size(16_384)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .journal_mode(SqliteJournalMode::Wal)
+            // FULL: an acknowledged job survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("journal_size_limit", "67108864");
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(writing)
+            .await
+            .map_err(failed)?;
+        check_version(&writer).await.map_err(failed)??;
+        SQLITE_MIGRATIONS
+            .run(&writer)
+            .await
+            .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(base.read_only(true))
+            .await
+            .map_err(failed)?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Waits for the statements under way and closes all connections.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+async fn check_version(writer: &SqlitePool) -> Result<Result<(), DbError>, sqlx::Error> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(writer).await?;
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    Ok(if found < OLDEST_SAFE_SQLITE { Err(DbError::UnsafeSqlite(version)) } else { Ok(()) })
+}

@@ -1,0 +1,156 @@
+//! Bytes to an upright RGB picture: format sniffing, limits before decoding, EXIF orientation,
+//! alpha over white.
+//!
+//! Nothing is believed but the bytes: no file name, no content type. The size limits are checked on
+//! the header, so a picture that promises a billion pixels costs microseconds.
+
+use std::io::Cursor;
+
+use image::{
+    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, metadata::Orientation,
+};
+use serde::{Deserialize, Serialize};
+
+use super::refusal::Refusal;
+
+/// What a picture may be at most, and at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecodeLimits {
+    /// Size of the file, bytes.
+    pub max_bytes: usize,
+    /// Pixels of the shorter side, at least.
+    pub min_side: u32,
+    /// Pixels of the longer side.
+    pub max_side: u32,
+    /// Pixels in all.
+    pub max_pixels: u64,
+}
+
+impl Default for DecodeLimits {
+    /// Room for a 50-megapixel phone photo in a file of 10 MiB.
+    fn default() -> Self {
+        Self { max_bytes: 10 << 20, min_side: 16, max_side: 16_384, max_pixels: 64_000_000 }
+    }
+}
+
+/// Which of the formats that are read here the bytes claim to be, by their first bytes.
+pub fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
+    match bytes {
+        [0xFF, 0xD8, 0xFF, ..] => Some(ImageFormat::Jpeg),
+        [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A, ..] => Some(ImageFormat::Png),
+        [b'B', b'M', ..] => Some(ImageFormat::Bmp),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(ImageFormat::WebP),
+        _ => None,
+    }
+}
+
+/// The checks that need no decoder: there are bytes, not too many, of a known format.
+///
+/// # Errors
+/// [`Refusal::Empty`], [`Refusal::TooManyBytes`] or [`Refusal::UnknownFormat`].
+pub fn check_envelope(bytes: &[u8], limits: &DecodeLimits) -> Result<ImageFormat, Refusal> {
+    if bytes.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    if bytes.len() > limits.max_bytes {
+        return Err(Refusal::TooManyBytes { bytes: bytes.len(), limit: limits.max_bytes });
+    }
+    sniff(bytes).ok_or(Refusal::UnknownFormat)
+}
+
+/// Decodes a JPEG, PNG, BMP or WebP file to 8-bit RGB, upright by its EXIF orientation.
+///
+/// Grey, palette, 16-bit, CMYK and YCCK pictures become RGB; transparent pixels are laid over white,
+/// as a viewer shows them. Returns `height` rows of `width` pixels after the orientation is applied.
+///
+/// # Errors
+/// Any [`Refusal`] but [`Refusal::NoFace`].
+pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Refusal> {
+    let format = check_envelope(bytes, limits)?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut alloc = Limits::default();
+    // Eight bytes a pixel is the widest layout (16-bit RGBA); twice that for the decoder's own use.
+    alloc.max_alloc = Some(limits.max_pixels.saturating_mul(16));
+    reader.limits(alloc);
+    let mut decoder = reader.into_decoder().map_err(|_| Refusal::Undecodable)?;
+    let (width, height) = decoder.dimensions();
+    if width.min(height) < limits.min_side
+        || width.max(height) > limits.max_side
+        || u64::from(width) * u64::from(height) > limits.max_pixels
+    {
+        return Err(Refusal::Dimensions { width, height });
+    }
+    // A picture whose EXIF block is damaged is still a picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let decoded = DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Undecodable)?;
+    let mut upright = DynamicImage::ImageRgb8(flatten(decoded));
+    upright.apply_orientation(orientation);
+    Ok(upright.into_rgb8())
+}
+
+/// Drops the alpha channel by laying the picture over white.
+fn flatten(picture: DynamicImage) -> RgbImage {
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8();
+    }
+    let rgba = picture.into_rgba8();
+    let mut rgb = RgbImage::new(rgba.width(), rgba.height());
+    for (to, from) in rgb.pixels_mut().zip(rgba.pixels()) {
+        let [r, g, b, a] = from.0.map(u16::from);
+        to.0 = [r, g, b].map(|c| over_white(c, a));
+    }
+    rgb
+}
+
+fn over_white(channel: u16, alpha: u16) -> u8 {
+    let sum = channel * alpha + 255 * (255 - alpha);
+    u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageEncoder, Rgba, RgbaImage, codecs::png::PngEncoder};
+
+    use super::*;
+
+    fn png(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let pixels =
+            RgbaImage::from_fn(width, height, |x, _| Rgba([200, 100, 0, u8::from(x > 0) * 255]));
+        PngEncoder::new(&mut bytes)
+            .write_image(&pixels, width, height, image::ExtendedColorType::Rgba8)
+            .unwrap();
+        bytes
+    }
+
+    #[test]
+    fn transparent_pixels_become_white_and_opaque_ones_stay() {
+        let picture = decode(&png(20, 20), &DecodeLimits::default()).unwrap();
+        assert_eq!(picture.get_pixel(0, 5).0, [255, 255, 255]);
+        assert_eq!(picture.get_pixel(1, 5).0, [200, 100, 0]);
+        assert_eq!(over_white(100, 128), 177);
+    }
+
+    #[test]
+    fn a_picture_beyond_the_limits_is_refused_by_its_header() {
+        let limits = DecodeLimits { max_pixels: 399, ..DecodeLimits::default() };
+        let refused = decode(&png(20, 20), &limits);
+        assert_eq!(refused, Err(Refusal::Dimensions { width: 20, height: 20 }));
+        let limits = DecodeLimits { max_bytes: 10, ..DecodeLimits::default() };
+        assert!(matches!(decode(&png(20, 20), &limits), Err(Refusal::TooManyBytes { .. })));
+    }
+
+    #[test]
+    fn the_first_bytes_decide_the_format() {
+        assert_eq!(sniff(b"\xFF\xD8\xFF\xE0"), Some(ImageFormat::Jpeg));
+        assert_eq!(sniff(b"RIFF\0\0\0\0WEBPVP8 "), Some(ImageFormat::WebP));
+        assert_eq!(sniff(b"GIF89a"), None);
+        assert_eq!(decode(b"", &DecodeLimits::default()), Err(Refusal::Empty));
+        assert_eq!(decode(b"hello", &DecodeLimits::default()), Err(Refusal::UnknownFormat));
+        assert_eq!(
+            decode(b"\xFF\xD8\xFF\xE0", &DecodeLimits::default()),
+            Err(Refusal::Undecodable)
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! The embedder: an aligned face to a vector of unit length.
+
+use super::{
+    align::AlignedFace,
+    error::FaceError,
+    manifest::{EmbedderNet, Located},
+    session::{NetSession, Runtime},
+    similarity::Embedding,
+};
+
+/// The embedder with its session.
+#[derive(Debug)]
+pub struct Embedder {
+    net: EmbedderNet,
+    session: NetSession,
+}
+
+impl Embedder {
+    /// Opens the embedder of a pack.
+    ///
+    /// # Errors
+    /// As [`NetSession::open`].
+    pub fn open(runtime: &Runtime, located: &Located<EmbedderNet>) -> Result<Self, FaceError> {
+        let session = NetSession::open(runtime, located, &located.net.weights)?;
+        Ok(Self { net: located.net.clone(), session })
+    }
+
+    /// The net's contract.
+    pub fn net(&self) -> &EmbedderNet {
+        &self.net
+    }
+
+    /// The embedding of an aligned face.
+    ///
+    /// # Errors
+    /// [`FaceError::Inference`] or [`FaceError::Contract`], also when the net answers with zeros or
+    /// with something that is not a number.
+    pub fn embed(&mut self, face: &AlignedFace) -> Result<Embedding, FaceError> {
+        let raw = self.session.run_patch(&face.patch, &self.net.input, self.net.dimension)?;
+        Embedding::normalised(raw).ok_or_else(|| FaceError::Contract {
+            net: self.session.name().to_owned(),
+            expected: "a vector with a direction".to_owned(),
+            found: "zeros or not-a-number".to_owned(),
+        })
+    }
+}

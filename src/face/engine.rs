@@ -1,0 +1,256 @@
+//! The straight line through the pipeline: decode, detect, choose, refine, align, measure, embed,
+//! compare.
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    align::align,
+    attributes::{EyeClassifier, PoseEstimator},
+    decode::{DecodeLimits, decode},
+    detect::{Detection, Detector, choose},
+    embed::Embedder,
+    error::FaceError,
+    geometry::{BoundingBox, Landmarks, Point},
+    landmarks::LandmarkRefiner,
+    manifest::ResolvedPack,
+    quality::{Observed, Quality, QualityLimits, judge, measure},
+    refusal::Refusal,
+    session::Runtime,
+    similarity::{Embedding, Similarity},
+};
+
+/// What kind of picture a face is on; documents are held to other quality limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PictureKind {
+    /// Taken of the living person.
+    #[default]
+    Selfie,
+    /// The portrait of an identity document.
+    Document,
+}
+
+/// One picture as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Picture<'a> {
+    /// The file.
+    pub bytes: &'a [u8],
+    /// Where the sender says the face is, in pixels of the upright picture.
+    pub hint: Option<BoundingBox>,
+    /// Selfie or document.
+    pub kind: PictureKind,
+}
+
+/// Which of the two pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The picture being questioned (`face1`).
+    Probe,
+    /// The picture it is held against (`face2`).
+    Reference,
+}
+
+/// What was found on one picture, without the picture and without the embedding.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaceReport {
+    /// Pixels of the upright picture, left to right.
+    pub width: u32,
+    /// Pixels of the upright picture, top to bottom.
+    pub height: u32,
+    /// How many faces were found.
+    pub faces: usize,
+    /// The chosen face's box, in pixels of the upright picture.
+    pub area: BoundingBox,
+    /// Its landmarks after refinement.
+    pub landmarks: Landmarks,
+    /// Is it good enough?
+    pub quality: Quality,
+}
+
+/// The outcome of one comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Comparison {
+    /// Both pictures showed a face.
+    Compared {
+        /// Cosine of the two embeddings.
+        similarity: Similarity,
+        /// What was found on the probe.
+        probe: Box<FaceReport>,
+        /// What was found on the reference.
+        reference: Box<FaceReport>,
+    },
+    /// A picture could not be used; the probe is looked at first.
+    Refused {
+        /// Which one.
+        side: Side,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// Compares two pictures on the calling thread.
+pub trait Engine: Send {
+    /// Compares `probe` with `reference`; the order does not change the similarity.
+    ///
+    /// # Errors
+    /// [`FaceError`] when something broke on our side; a bad picture is a [`Comparison::Refused`].
+    fn compare(
+        &mut self,
+        probe: &Picture<'_>,
+        reference: &Picture<'_>,
+    ) -> Result<Comparison, FaceError>;
+}
+
+/// What the pipeline accepts and demands.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct EngineOptions {
+    /// Limits on the files.
+    pub limits: DecodeLimits,
+    /// Quality limits for selfies.
+    pub selfie: QualityLimits,
+    /// Quality limits for document portraits.
+    pub document: QualityLimits,
+}
+
+/// An analysed face.
+#[derive(Debug, Clone)]
+pub struct AnalysedFace {
+    /// For comparison, then to be dropped.
+    pub embedding: Embedding,
+    /// For the answer.
+    pub report: FaceReport,
+}
+
+/// The pipeline on ONNX Runtime, with sessions of its own.
+#[derive(Debug)]
+pub struct OnnxEngine {
+    options: EngineOptions,
+    detector: Detector,
+    refiner: Option<LandmarkRefiner>,
+    pose: Option<PoseEstimator>,
+    eyes: Option<EyeClassifier>,
+    embedder: Embedder,
+}
+
+impl OnnxEngine {
+    /// Opens all nets of a pack, each with its digest checked.
+    ///
+    /// # Errors
+    /// Any [`FaceError`] of loading.
+    pub fn open(
+        runtime: &Runtime,
+        pack: &ResolvedPack,
+        options: EngineOptions,
+    ) -> Result<Self, FaceError> {
+        Ok(Self {
+            options,
+            detector: Detector::open(runtime, &pack.detector)?,
+            refiner: pack
+                .landmarks
+                .as_ref()
+                .map(|n| LandmarkRefiner::open(runtime, n))
+                .transpose()?,
+            pose: pack.pose.as_ref().map(|n| PoseEstimator::open(runtime, n)).transpose()?,
+            eyes: pack.eyes.as_ref().map(|n| EyeClassifier::open(runtime, n)).transpose()?,
+            embedder: Embedder::open(runtime, &pack.embedder)?,
+        })
+    }
+
+    /// Runs every net once, so that the first customer does not wait for what ONNX Runtime puts off.
+    ///
+    /// # Errors
+    /// As [`analyse`](Self::analyse).
+    pub fn warm_up(&mut self) -> Result<(), FaceError> {
+        let grey = RgbImage::from_pixel(640, 640, image::Rgb([128; 3]));
+        self.detector.detect(&grey)?;
+        let area = BoundingBox::new(200.0, 200.0, 200.0, 240.0);
+        let points =
+            [(260.0, 300.0), (340.0, 300.0), (300.0, 340.0), (270.0, 390.0), (330.0, 390.0)];
+        let landmarks = Landmarks(points.map(|(x, y)| Point::new(x, y)));
+        let face = Detection { area, landmarks, confidence: 1.0 };
+        self.refiner.as_mut().map(|net| net.refine(&grey, &face)).transpose()?;
+        self.pose.as_mut().map(|net| net.estimate(&grey, &area)).transpose()?;
+        self.eyes.as_mut().map(|net| net.open_probability(&grey, &landmarks)).transpose()?;
+        if let Some(aligned) = align(&grey, &landmarks, self.embedder.net()) {
+            self.embedder.embed(&aligned)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one picture from its bytes to an embedding and a report.
+    ///
+    /// # Errors
+    /// [`FaceError`] when something broke on our side; `Ok(Err(refusal))` when the picture is unfit.
+    pub fn analyse(
+        &mut self,
+        picture: &Picture<'_>,
+    ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
+        let image = match decode(picture.bytes, &self.options.limits) {
+            Ok(image) => image,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let faces = self.detector.detect(&image)?;
+        let Some(face) = choose(&faces, picture.hint.as_ref(), image.dimensions()) else {
+            return Ok(Err(Refusal::NoFace));
+        };
+        let landmarks = match &mut self.refiner {
+            Some(refiner) => refiner.refine(&image, face)?,
+            None => face.landmarks,
+        };
+        let Some(aligned) = align(&image, &landmarks, self.embedder.net()) else {
+            return Ok(Err(Refusal::NoFace));
+        };
+        let pose = self.pose.as_mut().map(|net| net.estimate(&image, &face.area)).transpose()?;
+        let eyes =
+            self.eyes.as_mut().map(|net| net.open_probability(&image, &landmarks)).transpose()?;
+        let measures = measure(&Observed {
+            face,
+            landmarks: &landmarks,
+            faces: &faces,
+            pose,
+            eyes,
+            aligned: &aligned,
+        });
+        let embedding = self.embedder.embed(&aligned)?;
+        let report = FaceReport {
+            width: image.width(),
+            height: image.height(),
+            faces: faces.len(),
+            area: face.area,
+            landmarks,
+            quality: judge(measures, self.limits(picture.kind)),
+        };
+        Ok(Ok(AnalysedFace { embedding, report }))
+    }
+
+    fn limits(&self, kind: PictureKind) -> &QualityLimits {
+        match kind {
+            PictureKind::Selfie => &self.options.selfie,
+            PictureKind::Document => &self.options.document,
+        }
+    }
+}
+
+impl Engine for OnnxEngine {
+    fn compare(
+        &mut self,
+        probe: &Picture<'_>,
+        reference: &Picture<'_>,
+    ) -> Result<Comparison, FaceError> {
+        let probe = match self.analyse(probe)? {
+            Ok(face) => face,
+            Err(refusal) => return Ok(Comparison::Refused { side: Side::Probe, refusal }),
+        };
+        let reference = match self.analyse(reference)? {
+            Ok(face) => face,
+            Err(refusal) => return Ok(Comparison::Refused { side: Side::Reference, refusal }),
+        };
+        Ok(Comparison::Compared {
+            similarity: probe.embedding.similarity(&reference.embedding),
+            probe: Box::new(probe.report),
+            reference: Box::new(reference.report),
+        })
+    }
+}

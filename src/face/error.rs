@@ -1,0 +1,75 @@
+//! What broke on our side: the model files, ONNX Runtime, or what a net answered.
+//!
+//! Never shown to a client: the text names files and nets for the operator's log.
+
+use std::path::PathBuf;
+
+/// A failure of the face pipeline that is not the sender's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum FaceError {
+    /// The shared library cannot be used.
+    #[error(
+        "ONNX Runtime could not be loaded from {path}: {reason}. \
+         Run `make runtime`, or set ORT_DYLIB_PATH to libonnxruntime.so of version 1.{minimum} or newer",
+        minimum = ort::MINOR_VERSION
+    )]
+    Runtime {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the loader said.
+        reason: String,
+    },
+    /// A weights file is not there.
+    #[error("the weights {path} are missing: run `visavis models pull {pack}`")]
+    MissingWeights {
+        /// The file.
+        path: PathBuf,
+        /// The pack that names it.
+        pack: String,
+    },
+    /// A weights file is not the one that the manifest names.
+    #[error(
+        "{path} has SHA-256 {found} but the manifest says {expected}: \
+         the file was changed or damaged and is not loaded; run `visavis models pull` to fetch it again"
+    )]
+    WrongDigest {
+        /// The file.
+        path: PathBuf,
+        /// What its bytes hash to.
+        found: String,
+        /// What they should hash to.
+        expected: String,
+    },
+    /// A weights file cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The manifest or a pack file is wrong.
+    #[error("{0}")]
+    Manifest(String),
+    /// ONNX Runtime refused a graph or failed while running it.
+    #[error("{net}: {source}")]
+    Inference {
+        /// The net's file name.
+        net: String,
+        /// ONNX Runtime's words.
+        source: ort::Error,
+    },
+    /// A net answered with something other than its contract says.
+    #[error("{net} answered with {found} where {expected} was expected")]
+    Contract {
+        /// The net's file name.
+        net: String,
+        /// What the contract says.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// A stage panicked; the engine must be made anew.
+    #[error("the face pipeline panicked")]
+    Panicked,
+}

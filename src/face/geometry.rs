@@ -1,0 +1,131 @@
+//! Points, boxes and landmarks, all in pixels of one picture with the origin in its top left
+//! corner, x to the right and y downwards.
+//!
+//! *Left* and *right* always mean the picture's side, never the person's: the first landmark is the
+//! eye nearer to the picture's left edge in an upright face, which is the person's right eye.
+
+use serde::{Deserialize, Serialize};
+
+/// A position in pixels; integer values lie at pixel centres.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Point {
+    /// To the right.
+    pub x: f32,
+    /// Downwards.
+    pub y: f32,
+}
+
+impl Point {
+    /// The point (`x`, `y`).
+    pub const fn new(x: f32, y: f32) -> Self {
+        Self { x, y }
+    }
+
+    /// Euclidean distance to `other`, in pixels.
+    pub fn distance(self, other: Self) -> f32 {
+        (self.x - other.x).hypot(self.y - other.y)
+    }
+
+    /// Half-way between the two points.
+    pub fn midpoint(self, other: Self) -> Self {
+        Self::new(f32::midpoint(self.x, other.x), f32::midpoint(self.y, other.y))
+    }
+}
+
+/// An axis-aligned rectangle; it may reach beyond the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct BoundingBox {
+    /// Left edge.
+    pub x: f32,
+    /// Top edge.
+    pub y: f32,
+    /// Pixels from left to right, not negative.
+    pub width: f32,
+    /// Pixels from top to bottom, not negative.
+    pub height: f32,
+}
+
+impl BoundingBox {
+    /// The rectangle with these edges.
+    pub const fn new(x: f32, y: f32, width: f32, height: f32) -> Self {
+        Self { x, y, width, height }
+    }
+
+    /// The square of side `side` around `centre`.
+    pub fn square(centre: Point, side: f32) -> Self {
+        Self::new(centre.x - side / 2.0, centre.y - side / 2.0, side, side)
+    }
+
+    /// The middle.
+    pub fn centre(&self) -> Point {
+        Point::new(self.x + self.width / 2.0, self.y + self.height / 2.0)
+    }
+
+    /// Square pixels.
+    pub fn area(&self) -> f32 {
+        self.width * self.height
+    }
+
+    /// Square pixels shared with `other`.
+    pub fn overlap(&self, other: &Self) -> f32 {
+        let width = (self.x + self.width).min(other.x + other.width) - self.x.max(other.x);
+        let height = (self.y + self.height).min(other.y + other.height) - self.y.max(other.y);
+        width.max(0.0) * height.max(0.0)
+    }
+
+    /// Intersection over union, 0 to 1.
+    pub fn iou(&self, other: &Self) -> f32 {
+        let shared = self.overlap(other);
+        let union = self.area() + other.area() - shared;
+        if union > 0.0 { shared / union } else { 0.0 }
+    }
+
+    /// The same rectangle in a picture whose axes are scaled by (`sx`, `sy`).
+    #[must_use]
+    pub fn scaled(&self, sx: f32, sy: f32) -> Self {
+        Self::new(self.x * sx, self.y * sy, self.width * sx, self.height * sy)
+    }
+}
+
+/// The five points of a face, in the order of every net that is used here.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Landmarks(pub [Point; 5]);
+
+impl Landmarks {
+    /// Centre of the eye on the picture's left.
+    pub fn left_eye(&self) -> Point {
+        self.0[0]
+    }
+
+    /// Centre of the eye on the picture's right.
+    pub fn right_eye(&self) -> Point {
+        self.0[1]
+    }
+
+    /// Pixels between the two eye centres.
+    pub fn inter_eye_distance(&self) -> f32 {
+        self.left_eye().distance(self.right_eye())
+    }
+
+    /// The same points in a picture whose axes are scaled by (`sx`, `sy`).
+    #[must_use]
+    pub fn scaled(&self, sx: f32, sy: f32) -> Self {
+        Self(self.0.map(|p| Point::new(p.x * sx, p.y * sy)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlap_of_boxes_is_symmetric_and_zero_when_apart() {
+        let a = BoundingBox::new(0.0, 0.0, 10.0, 10.0);
+        let b = BoundingBox::new(5.0, 5.0, 10.0, 10.0);
+        let c = BoundingBox::new(20.0, 0.0, 1.0, 1.0);
+        assert!((a.iou(&b) - 25.0 / 175.0).abs() < 1e-6);
+        assert!((a.iou(&b) - b.iou(&a)).abs() < f32::EPSILON);
+        assert!(a.iou(&c).abs() < f32::EPSILON);
+        assert!((a.iou(&a) - 1.0).abs() < f32::EPSILON);
+    }
+}

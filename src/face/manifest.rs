@@ -1,0 +1,353 @@
+//! Packs: which nets play which role, where their bytes come from, and how each wants its input.
+//!
+//! A pack is data. The built-in ones are in `models/manifest.toml`, compiled into the binary so that
+//! the digests cannot be changed beside it; an operator's own is a `pack.toml` beside the weights and
+//! may borrow roles from another pack (`detector = { from = "omz" }`).
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{calibration::CalibrationTable, error::FaceError};
+
+/// The packs that come with the program.
+pub const BUILT_IN: &str = include_str!("../../models/manifest.toml");
+
+/// A set of nets that together compare faces.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pack {
+    /// One line for a person who chooses.
+    pub about: String,
+    /// Measured accuracy, in words, with the data it was measured on.
+    pub accuracy: String,
+    /// Finds faces.
+    pub detector: Role<DetectorNet>,
+    /// Refines the detector's landmarks; without it they are used as they are.
+    pub landmarks: Option<Role<Net>>,
+    /// Estimates the head's pose for the quality measures.
+    pub pose: Option<Role<Net>>,
+    /// Tells open eyes from closed ones for the quality measures.
+    pub eyes: Option<Role<EyesNet>>,
+    /// Turns an aligned face into an embedding.
+    pub embedder: EmbedderNet,
+    /// Similarity to false match rate, measured with this embedder through this pipeline.
+    pub calibration: Option<CalibrationTable>,
+}
+
+/// A net of this pack's own, or the one that another pack uses for the role.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Role<N> {
+    /// Borrowed from the pack of that name.
+    From {
+        /// The other pack's name.
+        from: String,
+    },
+    /// Named here.
+    Own(N),
+}
+
+/// The bytes of a net.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Weights {
+    /// File name inside the pack's folder.
+    pub file: String,
+    /// SHA-256 of that file, lower-case hexadecimal.
+    pub sha256: String,
+    /// SPDX identifier.
+    pub licence: String,
+    /// Who made it.
+    pub origin: String,
+    /// Where the published bytes are; one file for ONNX, `.xml` and `.bin` for `OpenVINO` IR.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+}
+
+/// One published file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Public address.
+    pub url: String,
+    /// Path below a mirror folder or mirror address.
+    pub mirror: String,
+    /// SHA-256 of the published bytes, lower-case hexadecimal.
+    pub sha256: String,
+    /// Size of the published bytes.
+    pub bytes: u64,
+}
+
+/// The order of the colour channels that a net expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red first.
+    Rgb,
+    /// Blue first, as OpenCV has it.
+    Bgr,
+}
+
+/// How pixels become a net's input: `(channel − mean) · scale`, NCHW, single precision.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+pub struct Input {
+    /// Pixels from left to right.
+    pub width: usize,
+    /// Pixels from top to bottom.
+    pub height: usize,
+    /// Which channel comes first.
+    pub order: ChannelOrder,
+    /// Subtracted from each channel (0 to 255).
+    #[serde(default)]
+    pub mean: f32,
+    /// Multiplied after that.
+    #[serde(default = "one")]
+    pub scale: f32,
+}
+
+const fn one() -> f32 {
+    1.0
+}
+
+/// A net whose input is a crop of fixed size.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct Net {
+    /// Its bytes.
+    #[serde(flatten)]
+    pub weights: Weights,
+    /// Its input.
+    pub input: Input,
+}
+
+/// A face detector of the `YuNet` family.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct DetectorNet {
+    /// Its bytes.
+    #[serde(flatten)]
+    pub weights: Weights,
+    /// Longer sides, in pixels, that are tried in this order until a face is found.
+    pub long_sides: Vec<u32>,
+    /// Least confidence of a detection, 0 to 1.
+    pub confidence: f32,
+    /// Intersection over union above which the less confident of two detections is dropped.
+    pub nms_iou: f32,
+}
+
+/// A classifier of one eye.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct EyesNet {
+    /// Its bytes.
+    #[serde(flatten)]
+    pub weights: Weights,
+    /// Its input.
+    pub input: Input,
+    /// Side of the square around an eye, in inter-eye distances.
+    pub crop: f32,
+    /// Which output channel means *open*.
+    pub open_channel: usize,
+}
+
+/// A net that embeds an aligned face.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct EmbedderNet {
+    /// Its bytes.
+    #[serde(flatten)]
+    pub weights: Weights,
+    /// Its input, the size of the aligned face.
+    pub input: Input,
+    /// Length of the embedding.
+    pub dimension: usize,
+    /// Where the five landmarks lie in the template frame, (x, y) in pixels of that frame.
+    pub template: [[f32; 2]; 5],
+    /// Width and height of the template frame, which is then stretched to the input's size.
+    pub template_size: [f32; 2],
+}
+
+/// A pack with every role filled and every file located.
+#[derive(Debug, Clone)]
+pub struct ResolvedPack {
+    /// Its name.
+    pub name: String,
+    /// Finds faces.
+    pub detector: Located<DetectorNet>,
+    /// Refines landmarks.
+    pub landmarks: Option<Located<Net>>,
+    /// Estimates the pose.
+    pub pose: Option<Located<Net>>,
+    /// Classifies eyes.
+    pub eyes: Option<Located<EyesNet>>,
+    /// Embeds.
+    pub embedder: Located<EmbedderNet>,
+    /// Similarity to false match rate.
+    pub calibration: Option<CalibrationTable>,
+}
+
+/// A net and the file that holds it.
+#[derive(Debug, Clone)]
+pub struct Located<N> {
+    /// The net's contract.
+    pub net: N,
+    /// Name of the pack that the file belongs to.
+    pub pack: String,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// All packs that can be chosen: the built-in ones and those found beside the weights.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// By name.
+    pub packs: BTreeMap<String, Pack>,
+    /// The folder with one folder per pack.
+    pub folder: PathBuf,
+}
+
+impl Manifest {
+    /// The built-in packs, and every `FOLDER/*/pack.toml`.
+    ///
+    /// # Errors
+    /// [`FaceError::Manifest`] when a pack file cannot be read or takes the name of a built-in pack.
+    pub fn load(folder: &Path) -> Result<Self, FaceError> {
+        let packs: BTreeMap<String, Pack> =
+            toml::from_str(BUILT_IN).map_err(|e| FaceError::Manifest(e.to_string()))?;
+        let mut manifest = Self { packs, folder: folder.to_path_buf() };
+        let Ok(entries) = std::fs::read_dir(folder) else { return Ok(manifest) };
+        for entry in entries.flatten() {
+            let file = entry.path().join("pack.toml");
+            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            let wrong = |what: String| FaceError::Manifest(format!("{}: {what}", file.display()));
+            let pack = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if manifest.packs.insert(name.clone(), pack).is_some() {
+                return Err(wrong(format!(
+                    "`{name}` is the name of a built-in pack; rename the folder"
+                )));
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// The pack called `name` with borrowed roles filled in.
+    ///
+    /// # Errors
+    /// [`FaceError::Manifest`] when there is no such pack, or a borrowed role leads nowhere.
+    pub fn resolve(&self, name: &str) -> Result<ResolvedPack, FaceError> {
+        let pack = self.pack(name)?;
+        Ok(ResolvedPack {
+            name: name.to_owned(),
+            detector: self.role(name, &pack.detector, |p| Some(&p.detector), |n| &n.weights)?,
+            landmarks: self.optional(
+                name,
+                pack.landmarks.as_ref(),
+                |p| p.landmarks.as_ref(),
+                |n| &n.weights,
+            )?,
+            pose: self.optional(name, pack.pose.as_ref(), |p| p.pose.as_ref(), |n| &n.weights)?,
+            eyes: self.optional(name, pack.eyes.as_ref(), |p| p.eyes.as_ref(), |n| &n.weights)?,
+            embedder: self.locate(name, &pack.embedder, &pack.embedder.weights),
+            calibration: pack.calibration.clone(),
+        })
+    }
+
+    fn pack(&self, name: &str) -> Result<&Pack, FaceError> {
+        self.packs.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.packs.keys().map(String::as_str).collect();
+            FaceError::Manifest(format!(
+                "there is no pack `{name}`; known are {}",
+                known.join(", ")
+            ))
+        })
+    }
+
+    fn locate<N: Clone>(&self, pack: &str, net: &N, weights: &Weights) -> Located<N> {
+        let path = self.folder.join(pack).join(&weights.file);
+        Located { net: net.clone(), pack: pack.to_owned(), path }
+    }
+
+    fn role<N: Clone>(
+        &self,
+        pack: &str,
+        role: &Role<N>,
+        of: impl Fn(&Pack) -> Option<&Role<N>>,
+        weights: impl Fn(&N) -> &Weights,
+    ) -> Result<Located<N>, FaceError> {
+        match role {
+            Role::Own(net) => Ok(self.locate(pack, net, weights(net))),
+            Role::From { from } => match of(self.pack(from)?) {
+                Some(Role::Own(net)) => Ok(self.locate(from, net, weights(net))),
+                _ => Err(FaceError::Manifest(format!(
+                    "pack `{pack}` borrows a role from `{from}`, which has no net of its own for it"
+                ))),
+            },
+        }
+    }
+
+    fn optional<N: Clone>(
+        &self,
+        pack: &str,
+        role: Option<&Role<N>>,
+        of: impl Fn(&Pack) -> Option<&Role<N>>,
+        weights: impl Fn(&N) -> &Weights,
+    ) -> Result<Option<Located<N>>, FaceError> {
+        role.map(|role| self.role(pack, role, of, weights)).transpose()
+    }
+}
+
+impl Pack {
+    /// The weights that are this pack's own, with the role they play.
+    pub fn own_weights(&self) -> Vec<(&'static str, &Weights)> {
+        fn own<'a, N>(
+            role: Option<&'a Role<N>>,
+            weights: impl Fn(&'a N) -> &'a Weights,
+        ) -> Option<&'a Weights> {
+            match role {
+                Some(Role::Own(net)) => Some(weights(net)),
+                _ => None,
+            }
+        }
+        [
+            ("detector", own(Some(&self.detector), |n| &n.weights)),
+            ("landmarks", own(self.landmarks.as_ref(), |n| &n.weights)),
+            ("pose", own(self.pose.as_ref(), |n| &n.weights)),
+            ("eyes", own(self.eyes.as_ref(), |n| &n.weights)),
+            ("embedder", Some(&self.embedder.weights)),
+        ]
+        .into_iter()
+        .filter_map(|(role, weights)| Some((role, weights?)))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_manifest_parses_and_every_pack_resolves() {
+        let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+        assert!(manifest.packs.contains_key("omz"));
+        for name in manifest.packs.keys() {
+            manifest.resolve(name).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_file_of_a_built_in_pack_has_a_licence_a_digest_and_a_source() {
+        let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+        for weights in manifest.packs.values().flat_map(Pack::own_weights).map(|(_, w)| w) {
+            assert_eq!(weights.sha256.len(), 64, "{}", weights.file);
+            assert!(!weights.licence.is_empty() && !weights.sources.is_empty(), "{}", weights.file);
+            assert!(weights.sources.iter().all(|s| s.sha256.len() == 64 && s.bytes > 0));
+        }
+    }
+
+    #[test]
+    fn a_pack_that_does_not_exist_is_named_with_those_that_do() {
+        let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+        let error = manifest.resolve("nope").unwrap_err().to_string();
+        assert!(error.contains("`nope`") && error.contains("omz"), "{error}");
+    }
+}

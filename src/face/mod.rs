@@ -1,0 +1,37 @@
+//! Two pictures in, one similarity out: plain CPU code without async, SQL or HTTP.
+//!
+//! ```text
+//! bytes ─ decode ─ detect ─ choose ─ refine landmarks ─ align ─ embed ─┐
+//!                                  └ pose, eyes, pixels ─ quality      ├─ similarity ─ score
+//! bytes ─ … the same for the other picture …                          ─┘
+//! ```
+//!
+//! Each step is a file and a public function or type, so each can be tested against an independent
+//! reference and timed alone. A bad picture is a [`Refusal`], an answer; what breaks on our side is a
+//! [`FaceError`]. Nothing here keeps a picture or an [`Embedding`] beyond the call.
+
+pub mod align;
+pub mod attributes;
+pub mod calibration;
+pub mod decode;
+pub mod detect;
+pub mod embed;
+pub mod engine;
+mod error;
+pub mod geometry;
+pub mod landmarks;
+pub mod manifest;
+pub mod nms;
+pub mod patch;
+pub mod quality;
+mod refusal;
+pub mod session;
+mod similarity;
+
+pub use engine::{
+    Comparison, Engine, EngineOptions, FaceReport, OnnxEngine, Picture, PictureKind, Side,
+};
+pub use error::FaceError;
+pub use refusal::Refusal;
+pub use session::Runtime;
+pub use similarity::{Embedding, Similarity};

@@ -1,0 +1,191 @@
+//! A small RGB crop in floating point, and the two ways to cut one out of a picture: by box
+//! (antialiased) and by affine transform (bilinear).
+//!
+//! Pixels outside the picture repeat its border in [`Patch::from_box`] but are black in
+//! [`Patch::warp`]: the first feeds nets that were trained on replicated borders, the second one that
+//! was trained on black ones.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "pixel arithmetic: every value is checked or clamped to its range"
+)]
+
+use image::RgbImage;
+
+use super::geometry::BoundingBox;
+
+/// `height` rows of `width` RGB pixels, each channel 0 to 255, interleaved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patch {
+    /// Pixels from left to right.
+    pub width: usize,
+    /// Pixels from top to bottom.
+    pub height: usize,
+    /// `width × height × 3` values, row by row.
+    pub pixels: Vec<f32>,
+}
+
+/// A 2×3 matrix that takes homogeneous (x, y, 1) to (x', y').
+pub type Affine = [[f32; 3]; 2];
+
+impl Patch {
+    /// Cuts `area` out of `picture` and resizes it to `width` × `height` with a triangle filter as
+    /// wide as the reduction (what Pillow calls `BILINEAR`); the picture's border is repeated.
+    pub fn from_box(picture: &RgbImage, area: &BoundingBox, width: usize, height: usize) -> Self {
+        let columns = Taps::new(area.x, area.width, picture.width() as usize, width);
+        let rows = Taps::new(area.y, area.height, picture.height() as usize, height);
+        let (top, bottom) = rows.range();
+        let stride = picture.width() as usize * 3;
+        let raw = picture.as_raw();
+        // Horizontally first, only the rows that the second pass reads.
+        let mut narrow = vec![0.0_f32; (bottom - top) * width * 3];
+        for (y, line) in (top..bottom).zip(narrow.chunks_exact_mut(width * 3)) {
+            let source = &raw[y * stride..(y + 1) * stride];
+            for (pixel, taps) in line.chunks_exact_mut(3).zip(&columns.0) {
+                for (at, weight) in taps {
+                    let from = &source[at * 3..at * 3 + 3];
+                    for (sum, value) in pixel.iter_mut().zip(from) {
+                        *sum += weight * f32::from(*value);
+                    }
+                }
+            }
+        }
+        let mut pixels = vec![0.0_f32; width * height * 3];
+        for (line, taps) in pixels.chunks_exact_mut(width * 3).zip(&rows.0) {
+            for (at, weight) in taps {
+                let from = &narrow[(at - top) * width * 3..(at - top + 1) * width * 3];
+                for (sum, value) in line.iter_mut().zip(from) {
+                    *sum += weight * value;
+                }
+            }
+        }
+        Self { width, height, pixels }
+    }
+
+    /// Samples `picture` bilinearly at `inverse` × (x, y, 1) for each pixel (x, y) of the patch;
+    /// beyond the border the picture is black.
+    pub fn warp(picture: &RgbImage, inverse: &Affine, width: usize, height: usize) -> Self {
+        let [[a, b, c], [d, e, f]] = *inverse;
+        let mut pixels = Vec::with_capacity(width * height * 3);
+        for y in 0..height {
+            for x in 0..width {
+                let (x, y) = (x as f32, y as f32);
+                pixels.extend(bilinear(picture, a * x + b * y + c, d * x + e * y + f));
+            }
+        }
+        Self { width, height, pixels }
+    }
+
+    /// Luma (ITU-R BT.601) of every pixel, 0 to 255.
+    pub fn luma(&self) -> Vec<f32> {
+        self.pixels.chunks_exact(3).map(|p| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]).collect()
+    }
+}
+
+/// For each output position the source positions and weights that make it up.
+struct Taps(Vec<Vec<(usize, f32)>>);
+
+impl Taps {
+    /// `start` and `length` are the cut in source pixels, edges included; `source` and `target` count
+    /// pixels of the whole source axis and of the result.
+    fn new(start: f32, length: f32, source: usize, target: usize) -> Self {
+        let last = source.saturating_sub(1) as f32;
+        let scale = length / target as f32;
+        let reach = scale.max(1.0);
+        let taps = (0..target).map(|i| {
+            let centre = start + (i as f32 + 0.5) * scale;
+            let (from, to) = ((centre - reach).floor() as i64, (centre + reach).ceil() as i64);
+            let mut taps: Vec<(usize, f32)> = Vec::new();
+            let mut total = 0.0;
+            for at in from..to {
+                let weight = 1.0 - ((at as f32 + 0.5 - centre) / reach).abs();
+                if weight <= 0.0 {
+                    continue;
+                }
+                total += weight;
+                let inside = (at as f32).clamp(0.0, last) as usize;
+                match taps.last_mut() {
+                    Some((same, sum)) if *same == inside => *sum += weight,
+                    _ => taps.push((inside, weight)),
+                }
+            }
+            taps.iter_mut().for_each(|(_, weight)| *weight /= total);
+            taps
+        });
+        Self(taps.collect())
+    }
+
+    /// First source position that is read, and one past the last.
+    fn range(&self) -> (usize, usize) {
+        let ends = self.0.iter().flatten().map(|(at, _)| *at);
+        (ends.clone().min().unwrap_or(0), ends.max().map_or(0, |at| at + 1))
+    }
+}
+
+fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
+    let (left, top) = (x.floor(), y.floor());
+    let (fx, fy) = (x - left, y - top);
+    let mut sum = [0.0_f32; 3];
+    for (dy, wy) in [(0.0, 1.0 - fy), (1.0, fy)] {
+        for (dx, wx) in [(0.0, 1.0 - fx), (1.0, fx)] {
+            let (px, py) = (left + dx, top + dy);
+            if px >= 0.0 && py >= 0.0 && px < picture.width() as f32 && py < picture.height() as f32
+            {
+                let pixel = picture.get_pixel(px as u32, py as u32);
+                for (to, from) in sum.iter_mut().zip(pixel.0) {
+                    *to += wx * wy * f32::from(from);
+                }
+            }
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    fn gradient() -> RgbImage {
+        RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 6) as u8, (y * 8) as u8, 7]))
+    }
+
+    #[test]
+    fn cutting_out_the_whole_picture_at_its_own_size_changes_nothing() {
+        let picture = gradient();
+        let patch = Patch::from_box(&picture, &BoundingBox::new(0.0, 0.0, 40.0, 30.0), 40, 30);
+        let same = patch
+            .pixels
+            .iter()
+            .zip(picture.as_raw())
+            .all(|(a, b)| (a - f32::from(*b)).abs() < 1e-3);
+        assert!(same);
+    }
+
+    #[test]
+    fn a_box_beyond_the_border_repeats_the_border() {
+        let patch = Patch::from_box(&gradient(), &BoundingBox::new(-40.0, 5.0, 20.0, 4.0), 4, 2);
+        assert!(
+            patch.pixels.chunks_exact(3).all(|p| p[0].abs() < 1e-3 && (p[2] - 7.0).abs() < 1e-3)
+        );
+    }
+
+    #[test]
+    fn reducing_averages_instead_of_skipping() {
+        let stripes = RgbImage::from_fn(64, 64, |x, _| Rgb([u8::from(x % 2 == 0) * 200; 3]));
+        let patch = Patch::from_box(&stripes, &BoundingBox::new(0.0, 0.0, 64.0, 64.0), 8, 8);
+        // The outermost columns see the repeated border.
+        let inner = patch.pixels.chunks_exact(24).flat_map(|line| &line[3..21]);
+        assert!(inner.clone().count() > 0 && inner.clone().all(|v| (v - 100.0).abs() < 1.0));
+    }
+
+    #[test]
+    fn a_warp_by_the_identity_copies_and_is_black_outside() {
+        let patch = Patch::warp(&gradient(), &[[1.0, 0.0, 38.0], [0.0, 1.0, 0.0]], 4, 1);
+        assert_eq!(patch.pixels[..6], [228.0, 0.0, 7.0, 234.0, 0.0, 7.0]);
+        assert_eq!(patch.pixels[6..], [0.0; 6]);
+    }
+}

@@ -1,0 +1,232 @@
+//! ONNX Runtime: loading the shared library, checking a weights file, running one net.
+//!
+//! Every session runs on one thread: N workers with a one-thread session each beat one session with
+//! N threads, and nothing is gained by batching on a CPU (both measured).
+
+use std::{fmt::Write as _, path::Path, path::PathBuf};
+
+use aws_lc_rs::digest;
+use ort::{
+    environment::Environment,
+    session::{Session, builder::GraphOptimizationLevel},
+    value::TensorRef,
+};
+
+use super::{
+    error::FaceError,
+    manifest::{ChannelOrder, Input, Located, Weights},
+    patch::Patch,
+};
+
+/// The loaded ONNX Runtime; clones share it.
+#[derive(Clone)]
+pub struct Runtime(Environment);
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Runtime")
+    }
+}
+
+impl Runtime {
+    /// Loads the shared library at `path`. The first library that loads serves the whole process.
+    ///
+    /// # Errors
+    /// [`FaceError::Runtime`] when it is missing, is no ONNX Runtime, or is too old.
+    pub fn load(path: &Path) -> Result<Self, FaceError> {
+        let wrong = |reason: String| FaceError::Runtime { path: path.to_path_buf(), reason };
+        let builder = ort::init_from(path).map_err(|e| wrong(e.to_string()))?;
+        builder
+            .with_name("visavis")
+            .with_telemetry(false)
+            .build()
+            .map(Self)
+            .map_err(|e| wrong(e.to_string()))
+    }
+}
+
+/// Lower-case hexadecimal SHA-256.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    digest::digest(&digest::SHA256, bytes).as_ref().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Reads a weights file and checks its digest.
+///
+/// # Errors
+/// [`FaceError::MissingWeights`], [`FaceError::Unreadable`] or [`FaceError::WrongDigest`].
+pub fn read_weights(path: &Path, weights: &Weights, pack: &str) -> Result<Vec<u8>, FaceError> {
+    let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => {
+            FaceError::MissingWeights { path: path.to_path_buf(), pack: pack.to_owned() }
+        }
+        _ => FaceError::Unreadable { path: path.to_path_buf(), source },
+    })?;
+    let found = sha256_hex(&bytes);
+    if found == weights.sha256 {
+        Ok(bytes)
+    } else {
+        Err(FaceError::WrongDigest {
+            path: path.to_path_buf(),
+            found,
+            expected: weights.sha256.clone(),
+        })
+    }
+}
+
+/// One net, ready to run on the calling thread.
+pub struct NetSession {
+    session: Session,
+    input: String,
+    name: String,
+}
+
+impl std::fmt::Debug for NetSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NetSession({})", self.name)
+    }
+}
+
+/// The outputs of a run that were asked for: values in row-major order.
+pub type Outputs<const N: usize> = [Vec<f32>; N];
+
+impl NetSession {
+    /// Checks the digest of a located net and makes a one-thread session of it.
+    ///
+    /// # Errors
+    /// As [`read_weights`], or [`FaceError::Inference`] when ONNX Runtime refuses the graph.
+    pub fn open<N>(
+        runtime: &Runtime,
+        located: &Located<N>,
+        weights: &Weights,
+    ) -> Result<Self, FaceError> {
+        let bytes = read_weights(&located.path, weights, &located.pack)?;
+        Self::from_bytes(runtime, &bytes, &located.path)
+    }
+
+    /// Makes a one-thread session of an ONNX model whose digest has been checked.
+    ///
+    /// # Errors
+    /// [`FaceError::Inference`] when ONNX Runtime refuses the graph.
+    pub fn from_bytes(runtime: &Runtime, bytes: &[u8], path: &Path) -> Result<Self, FaceError> {
+        let name = PathBuf::from(path.file_name().unwrap_or_default()).display().to_string();
+        let failed = |source: ort::Error| FaceError::Inference { net: name.clone(), source };
+        let session = Session::builder(&runtime.0)
+            .map_err(failed)?
+            .with_intra_threads(1)
+            .and_then(|b| b.with_inter_threads(1))
+            .and_then(|b| b.with_optimization_level(GraphOptimizationLevel::All))
+            .map_err(|e| failed(e.into()))?
+            .commit_from_memory(bytes)
+            .map_err(failed)?;
+        let input = session.inputs().first().map(|i| i.name().to_owned()).unwrap_or_default();
+        Ok(Self { session, input, name })
+    }
+
+    /// The model's file name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Names of the outputs, in the model's order.
+    pub fn output_names(&self) -> Vec<String> {
+        self.session.outputs().iter().map(|o| o.name().to_owned()).collect()
+    }
+
+    /// Runs the net on one tensor of shape [1, 3, `height`, `width`] and returns the named outputs.
+    ///
+    /// # Errors
+    /// [`FaceError::Inference`] when the run fails, [`FaceError::Contract`] when an output is missing
+    /// or not single precision.
+    pub fn run<const N: usize>(
+        &mut self,
+        tensor: &[f32],
+        (width, height): (usize, usize),
+        outputs: [&str; N],
+    ) -> Result<Outputs<N>, FaceError> {
+        let failed = |net: &str, source| FaceError::Inference { net: net.to_owned(), source };
+        let input = TensorRef::from_array_view(([1, 3, height, width], tensor))
+            .map_err(|e| failed(&self.name, e))?;
+        let ran = self
+            .session
+            .run(ort::inputs![self.input.as_str() => input])
+            .map_err(|e| failed(&self.name, e))?;
+        let mut found: Outputs<N> = std::array::from_fn(|_| Vec::new());
+        for (values, name) in found.iter_mut().zip(outputs) {
+            let output = ran.get(name).and_then(|o| o.try_extract_tensor::<f32>().ok());
+            let (_, data) = output.ok_or_else(|| FaceError::Contract {
+                net: self.name.clone(),
+                expected: format!("an output `{name}` of single-precision numbers"),
+                found: "none".to_owned(),
+            })?;
+            values.extend_from_slice(data);
+        }
+        Ok(found)
+    }
+
+    /// Runs a net with one output on a patch and checks the length of what comes back.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_patch(
+        &mut self,
+        patch: &Patch,
+        input: &Input,
+        expected: usize,
+    ) -> Result<Vec<f32>, FaceError> {
+        let tensor = to_tensor(patch, input);
+        let output = self.output_names().into_iter().next().unwrap_or_default();
+        let [values] = self.run(&tensor, (patch.width, patch.height), [&output])?;
+        self.expect_length(values, expected)
+    }
+
+    /// `values` if there are `expected` of them.
+    ///
+    /// # Errors
+    /// [`FaceError::Contract`] otherwise.
+    pub fn expect_length(&self, values: Vec<f32>, expected: usize) -> Result<Vec<f32>, FaceError> {
+        if values.len() == expected {
+            return Ok(values);
+        }
+        Err(FaceError::Contract {
+            net: self.name.clone(),
+            expected: format!("{expected} numbers"),
+            found: format!("{} numbers", values.len()),
+        })
+    }
+}
+
+/// Interleaved RGB to NCHW in the net's channel order and range.
+pub fn to_tensor(patch: &Patch, input: &Input) -> Vec<f32> {
+    let channels = match input.order {
+        ChannelOrder::Rgb => [0, 1, 2],
+        ChannelOrder::Bgr => [2, 1, 0],
+    };
+    let mut tensor = Vec::with_capacity(patch.pixels.len());
+    for channel in channels {
+        let plane = patch.pixels.iter().skip(channel).step_by(3);
+        tensor.extend(plane.map(|value| (value - input.mean) * input.scale));
+    }
+    tensor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_is_planar_in_the_order_the_net_wants() {
+        let patch = Patch { width: 2, height: 1, pixels: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0] };
+        let input = |order| Input { width: 2, height: 1, order, mean: 1.0, scale: 2.0 };
+        assert_eq!(to_tensor(&patch, &input(ChannelOrder::Rgb)), [0.0, 6.0, 2.0, 8.0, 4.0, 10.0]);
+        assert_eq!(to_tensor(&patch, &input(ChannelOrder::Bgr)), [4.0, 10.0, 2.0, 8.0, 0.0, 6.0]);
+    }
+
+    #[test]
+    fn sha256_matches_the_published_vector() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_hex(b"abc"), abc);
+    }
+}

@@ -1,0 +1,96 @@
+//! An answer before it is signed: JSON in exactly the form that `JSON.stringify` would print.
+//!
+//! One line, no spaces, no `88.0`, no `\/`: some clients parse and re-serialise an answer and verify
+//! the signature over what comes out.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use super::error::ApiError;
+use crate::compare::TransactionId;
+
+/// The `result` member of every answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ResultPart {
+    /// `resultCode`
+    pub(super) code: &'static str,
+    /// `resultStatus`: S, F or U.
+    pub(super) status: &'static str,
+    /// `resultMessage`
+    pub(super) message: String,
+}
+
+impl Serialize for ResultPart {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("resultCode", self.code)?;
+        map.serialize_entry("resultStatus", self.status)?;
+        map.serialize_entry("resultMessage", &self.message)?;
+        map.end()
+    }
+}
+
+impl ResultPart {
+    /// `SUCCESS`: finished, whatever the verdict.
+    pub(super) fn success() -> Self {
+        Self { code: "SUCCESS", status: "S", message: "success".to_owned() }
+    }
+
+    /// `PROCESSING`: accepted and not finished; the status is S.
+    pub(super) fn processing() -> Self {
+        Self { code: "PROCESSING", status: "S", message: "It is still under processing".to_owned() }
+    }
+}
+
+/// A JSON body, and its result code for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    body: Vec<u8>,
+    code: &'static str,
+}
+
+/// The result code of an answer, left in the response for the log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ResultCode(pub(super) &'static str);
+
+#[derive(Serialize)]
+struct Bare<'a> {
+    result: ResultPart,
+    #[serde(rename = "transactionId", skip_serializing_if = "Option::is_none")]
+    transaction_id: Option<&'a TransactionId>,
+}
+
+impl Answer {
+    /// A result and nothing else but, perhaps, the transaction.
+    pub(super) fn bare(result: ResultPart, transaction_id: Option<&TransactionId>) -> Self {
+        let code = result.code;
+        let bare = Bare { result, transaction_id };
+        // Serialising strings into memory cannot fail.
+        Self { body: serde_json::to_vec(&bare).unwrap_or_default(), code }
+    }
+
+    /// A whole body; `code` is its `resultCode`.
+    pub(super) fn of(body: &impl Serialize, code: &'static str) -> Result<Self, ApiError> {
+        let body = serde_json::to_vec(body).map_err(|e| ApiError::internal(&e))?;
+        Ok(Self { body, code })
+    }
+
+    /// A body that is JSON text already.
+    pub(super) fn text(body: String, code: &'static str) -> Self {
+        Self { body: body.into_bytes(), code }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        let json = HeaderValue::from_static("application/json; charset=UTF-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response.extensions_mut().insert(ResultCode(self.code));
+        response
+    }
+}

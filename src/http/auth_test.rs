@@ -1,0 +1,43 @@
+//! `authentication/test`: proves that keys and clocks are right.
+//!
+//! Two generations of clients expect two answers: the object itself, or a result whose message is the
+//! object as text. The answer is both at once, which every client accepts.
+
+use serde_json::{Map, Value};
+
+use super::{answer::Answer, error::ApiError, js, signed::Signed, wire::parse_object};
+
+pub(super) async fn auth_test(signed: Signed) -> Result<Answer, ApiError> {
+    let body = signed.parse(echo).await?;
+    Ok(Answer::text(body, "SUCCESS"))
+}
+
+/// `{"result":{…,"resultMessage":"<the request's text>"},<the request's members>}`
+fn echo(body: &[u8]) -> Result<String, ApiError> {
+    let members: Map<String, Value> = parse_object(body)?;
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::NotJson)?;
+    let mut answer = Map::new();
+    let mut result = Map::new();
+    result.insert("resultStatus".to_owned(), "S".into());
+    result.insert("resultCode".to_owned(), "SUCCESS".into());
+    result.insert("resultMessage".to_owned(), text.into());
+    answer.insert("result".to_owned(), result.into());
+    answer.extend(members.into_iter().filter(|(name, _)| name != "result"));
+    Ok(js::stringify(&answer.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_both_generations_at_once() {
+        let body = br#"{"title":"hello", "n":1.0,"result":"mine"}"#;
+        assert_eq!(
+            echo(body).unwrap(),
+            r#"{"result":{"resultStatus":"S","resultCode":"SUCCESS","resultMessage":"{\"title\":\"hello\", \"n\":1.0,\"result\":\"mine\"}"},"title":"hello","n":1}"#
+        );
+        assert_eq!(echo(b""), Err(ApiError::EmptyBody));
+        assert_eq!(echo(b"[]"), Err(ApiError::NotJson));
+    }
+}

@@ -1,0 +1,43 @@
+//! `asynccheckresult`: what became of a transaction. Changes nothing, so it may be repeated.
+
+use axum::extract::State;
+
+use super::{
+    answer::{Answer, ResultPart},
+    error::ApiError,
+    signed::Signed,
+    state::AppState,
+    wire::{CheckBody, Telling, parse_object, tell},
+};
+use crate::{compare::TransactionId, queue::TransactionState};
+
+/// Longest `transactionId`, bytes.
+const LONGEST: usize = 64;
+
+pub(super) async fn check_result(
+    State(app): State<AppState>,
+    signed: Signed,
+) -> Result<Answer, ApiError> {
+    let id = signed.parse(read_id).await?.ok_or(ApiError::UnknownTransaction)?;
+    let client_id = &signed.caller.client_id;
+    let transaction =
+        app.store.transaction(client_id, &id).await.map_err(|e| ApiError::internal(&e))?;
+    match transaction.ok_or(ApiError::UnknownTransaction)?.state {
+        TransactionState::Processing => Ok(Answer::bare(ResultPart::processing(), Some(&id))),
+        TransactionState::Dead => Err(ApiError::GivenUp(id)),
+        TransactionState::Done(outcome) => {
+            let extras = signed.caller.client.extras;
+            tell(Telling::CheckResult, &id, &outcome, extras, &app.config.pictures)
+        }
+    }
+}
+
+/// `Ok(None)` when the text cannot be an id of ours.
+fn read_id(body: &[u8]) -> Result<Option<TransactionId>, ApiError> {
+    let body: CheckBody<'_> = parse_object(body)?;
+    const FIELD: &str = "transactionId";
+    match body.transaction_id.at_most(FIELD, LONGEST)? {
+        None | Some("") => Err(ApiError::Invalid(FIELD, "is missing".to_owned())),
+        Some(text) => Ok(TransactionId::parse(text)),
+    }
+}

@@ -1,0 +1,194 @@
+//! JSON members as clients really send them: absent, null, or of the wrong type, each told apart so
+//! that the answer can name the member.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use super::error::ApiError;
+
+/// A member that should be a string. Borrows from the body unless the string has escapes, so a
+/// picture is not copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Text<'a> {
+    /// Not there, or null.
+    #[default]
+    Absent,
+    /// A string.
+    Text(Cow<'a, str>),
+    /// Something else.
+    Other,
+}
+
+impl Text<'_> {
+    /// The string if there is one.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] naming `field` when it is something else.
+    pub(super) fn optional(&self, field: &'static str) -> Result<Option<&str>, ApiError> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Text(text) => Ok(Some(text)),
+            Self::Other => Err(ApiError::Invalid(field, "must be a string".to_owned())),
+        }
+    }
+
+    /// The string.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] naming `field` when it is absent or something else.
+    pub(super) fn required(&self, field: &'static str) -> Result<&str, ApiError> {
+        self.optional(field)?.ok_or_else(|| ApiError::Invalid(field, "is missing".to_owned()))
+    }
+
+    /// A short string, checked for its length in bytes.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] naming `field`.
+    pub(super) fn at_most(
+        &self,
+        field: &'static str,
+        bytes: usize,
+    ) -> Result<Option<&str>, ApiError> {
+        match self.optional(field)? {
+            Some(text) if text.len() > bytes => {
+                Err(ApiError::Invalid(field, format!("has more than {bytes} bytes")))
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Text::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Text::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Text::Text(Cow::Owned(text)))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Text::Absent)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Text::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Text::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Text::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Text::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Text::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Text::Other)
+    }
+}
+
+/// Base64 as careless callers send it: a `data:` prefix, line breaks, the URL-safe alphabet, no
+/// padding.
+///
+/// # Errors
+/// [`ApiError::Invalid`] naming `field`.
+pub(super) fn decode_base64(field: &'static str, text: &str) -> Result<Vec<u8>, ApiError> {
+    use base64::{
+        Engine as _, alphabet,
+        engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+    };
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &alphabet::STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    let text = match text.strip_prefix("data:").and_then(|rest| rest.split_once(',')) {
+        Some((_, content)) => content,
+        None => text,
+    };
+    if let Ok(bytes) = LENIENT.decode(text) {
+        return Ok(bytes);
+    }
+    let cleaned: Vec<u8> = text
+        .bytes()
+        .filter(|b| !b.is_ascii_whitespace())
+        .map(|b| match b {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => other,
+        })
+        .collect();
+    LENIENT.decode(cleaned).map_err(|_| ApiError::Invalid(field, "is not base64".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_a_string_nothing_or_something_else() {
+        let parse = |json: &'static str| serde_json::from_str::<Text<'_>>(json).unwrap();
+        assert_eq!(parse("\"a\""), Text::Text(Cow::Borrowed("a")));
+        assert!(matches!(parse("\"a\""), Text::Text(Cow::Borrowed(_))));
+        assert_eq!(parse(r#""\u0041\/""#), Text::Text(Cow::Borrowed("A/")));
+        assert_eq!(parse("null"), Text::Absent);
+        for other in ["1", "1.5", "-1", "true", "[1,[2]]", "{\"a\":{}}"] {
+            assert_eq!(parse(other), Text::Other, "{other}");
+        }
+        assert_eq!(
+            Text::Other.required("x"),
+            Err(ApiError::Invalid("x", "must be a string".to_owned()))
+        );
+        assert_eq!(
+            Text::Absent.required("x"),
+            Err(ApiError::Invalid("x", "is missing".to_owned()))
+        );
+    }
+
+    #[test]
+    fn base64_is_read_in_every_form_that_callers_send() {
+        for text in
+            ["++//AQ==", "++//AQ", "--__AQ", "data:image/png;base64,++//AQ==", "++//\r\nAQ==\n"]
+        {
+            assert_eq!(decode_base64("x", text).unwrap(), [0xFB, 0xEF, 0xFF, 0x01], "{text}");
+        }
+        assert_eq!(decode_base64("x", "").unwrap(), [0_u8; 0]);
+        for text in ["a!b", "=", "A", "++//A Q=%"] {
+            assert!(decode_base64("x", text).is_err(), "{text}");
+        }
+    }
+}

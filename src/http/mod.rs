@@ -1,0 +1,31 @@
+//! The gateway: signed JSON over HTTP. It knows no nets and no workers, so a front end runs without
+//! models.
+//!
+//! ```text
+//! request ─ path cleaned ─ exchange: who calls? ─ admission ─ Signed: verify, then parse ─ handler
+//! answer  ◀──────────────── exchange: sign ◀──────────────── Answer or ApiError ◀─────────┘
+//! ```
+//!
+//! Every answer, errors included, is HTTP 200 with a JSON result and a signature: client SDKs throw
+//! away the body of anything else, and with it the reason.
+
+mod answer;
+mod auth_test;
+mod body;
+mod check_result;
+mod compare;
+mod error;
+mod exchange;
+mod health;
+mod js;
+mod lenient;
+mod pictures;
+mod router;
+mod server;
+mod signed;
+mod state;
+mod wire;
+
+pub use router::gateway;
+pub use server::{ServerConfig, Serving, serve};
+pub use state::{AppState, GatewayConfig};

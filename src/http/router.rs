@@ -1,0 +1,99 @@
+//! Every route and every layer, in order.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::Uri,
+    middleware::from_fn_with_state,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use tower::{ServiceBuilder, util::MapRequest};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{
+    auth_test::auth_test,
+    check_result::check_result,
+    compare::{async_compare, compare},
+    error::ApiError,
+    exchange::exchange,
+    health,
+    state::AppState,
+};
+
+/// The path and query as they came, before cleaning.
+#[derive(Debug, Clone)]
+pub(super) struct RawUri(pub(super) Uri);
+
+/// Builds the service.
+pub fn gateway(app: AppState) -> Router {
+    let api = Router::new()
+        .route("/api/v1/zoloz/facecompare/compare", post(compare))
+        .route("/api/v1/zoloz/facecompare/asynccompare", post(async_compare))
+        .route("/api/v1/zoloz/facecompare/asynccheckresult", post(check_result))
+        .route("/api/v1/zoloz/authentication/test", post(auth_test))
+        .method_not_allowed_fallback(async || ApiError::UnknownEndpoint)
+        .fallback(async || ApiError::UnknownEndpoint)
+        // Outermost first: sign whatever comes out, a panic's answer included.
+        .layer(
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(app.clone(), exchange))
+                .layer(CatchPanicLayer::custom(panicked)),
+        );
+    let routes = Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .merge(api)
+        .with_state(app);
+    Router::new().fallback_service(MapRequest::new(routes, clean_path))
+}
+
+/// A client whose configured host ends in a slash asks for `//api/…` and signs `/api/…`. Routing
+/// happens before any layer of a router, so this wraps the router that has the routes.
+fn clean_path(mut request: Request) -> Request {
+    let original = request.uri().clone();
+    if let Some(clean) = cleaned(&original) {
+        *request.uri_mut() = clean;
+    }
+    request.extensions_mut().insert(RawUri(original));
+    request
+}
+
+/// The URI with every run of slashes made one; `None` if there is nothing to do.
+fn cleaned(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if !path.contains("//") {
+        return None;
+    }
+    let mut clean = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !clean.ends_with('/') {
+            clean.push(character);
+        }
+    }
+    if let Some(query) = uri.query() {
+        clean.push('?');
+        clean.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(clean.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
+    tracing::error!("a request handler panicked");
+    ApiError::Internal.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubled_slashes_become_one_and_the_query_stays() {
+        let clean = |text: &'static str| cleaned(&Uri::from_static(text)).map(|u| u.to_string());
+        assert_eq!(clean("//api/v1//x?a=//b").as_deref(), Some("/api/v1/x?a=//b"));
+        assert_eq!(clean("/api/v1/x"), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! What handlers may reach.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{Notify, Semaphore};
+
+use crate::{
+    clients::ClientRegistry,
+    clock::Clock,
+    compare::{Comparer, DecodeLimits},
+    queue::{Gauge, QueueLimits, Store},
+    signing::Freshness,
+};
+
+/// Limits and times of the gateway.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Largest request body, bytes.
+    pub body_limit: usize,
+    /// Bytes of request bodies held in memory at once, in all.
+    pub body_budget: usize,
+    /// How long a body may take to arrive.
+    pub body_deadline: Duration,
+    /// How long `compare` waits for an outcome.
+    pub patience: Duration,
+    /// How far Request-Time may be from the clock.
+    pub freshness: Freshness,
+    /// Whether a repeated signed request is the same transaction.
+    pub dedupe: bool,
+    /// Limits on the pictures.
+    pub pictures: DecodeLimits,
+    /// Limits on the queue.
+    pub queue: QueueLimits,
+    /// Number of this database in transaction ids.
+    pub shard: u32,
+}
+
+/// Shared by all handlers; clones are cheap.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// Who may call.
+    pub clients: Arc<ClientRegistry>,
+    /// Where transactions live.
+    pub store: Store,
+    /// Compares while the caller waits.
+    pub comparer: Arc<dyn Comparer>,
+    /// The date.
+    pub clock: Clock,
+    /// Limits and times.
+    pub config: Arc<GatewayConfig>,
+    /// How full the queue is.
+    pub gauge: Gauge,
+    /// Wakes the workers of this process.
+    pub wake: Arc<Notify>,
+    budget: Arc<Semaphore>,
+    ready: Arc<AtomicBool>,
+}
+
+/// One permit of the body budget stands for this many bytes.
+pub(super) const BUDGET_UNIT: usize = 1024;
+
+impl AppState {
+    /// Puts the parts together; not ready until [`set_ready`](Self::set_ready).
+    pub fn new(
+        clients: Arc<ClientRegistry>,
+        store: Store,
+        comparer: Arc<dyn Comparer>,
+        clock: Clock,
+        config: GatewayConfig,
+        (gauge, wake): (Gauge, Arc<Notify>),
+    ) -> Self {
+        let budget = Arc::new(Semaphore::new(config.body_budget / BUDGET_UNIT));
+        let config = Arc::new(config);
+        Self { clients, store, comparer, clock, config, gauge, wake, budget, ready: Arc::default() }
+    }
+
+    /// Whether load balancers should send requests here.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn budget(&self) -> &Arc<Semaphore> {
+        &self.budget
+    }
+}

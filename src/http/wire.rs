@@ -1,0 +1,242 @@
+//! The API's JSON, member for member, and nothing else that decides anything.
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{
+    answer::{Answer, ResultPart},
+    error::ApiError,
+    lenient::Text,
+};
+use crate::compare::{
+    DecodeLimits, FaceReport, Outcome, QualityVerdict, ReasonCode, Score, Side, TransactionId,
+    Verdict,
+};
+
+/// Body of `compare` and `asynccompare`; members that are not known are ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct CompareBody<'a> {
+    #[serde(borrow)]
+    pub(super) biz_id: Text<'a>,
+    #[serde(borrow)]
+    pub(super) user_id: Text<'a>,
+    #[serde(borrow, rename = "sourceOfFace2")]
+    pub(super) source_of_face2: Text<'a>,
+    #[serde(borrow)]
+    pub(super) face1: Member<Face<'a>>,
+    #[serde(borrow)]
+    pub(super) face2: Member<Face<'a>>,
+}
+
+/// `face1` or `face2`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Face<'a> {
+    #[serde(borrow)]
+    pub(super) content: Text<'a>,
+    #[serde(borrow)]
+    pub(super) rect: Text<'a>,
+}
+
+/// Body of `asynccheckresult`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct CheckBody<'a> {
+    #[serde(borrow)]
+    pub(super) transaction_id: Text<'a>,
+}
+
+/// A member that should be an object.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Member<T> {
+    /// It is one.
+    Object(T),
+    /// It is null, absent or something else.
+    Other(serde::de::IgnoredAny),
+}
+
+impl<T> Default for Member<T> {
+    fn default() -> Self {
+        Self::Other(serde::de::IgnoredAny)
+    }
+}
+
+impl<T> Member<T> {
+    /// The object.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] naming `field`.
+    pub(super) fn object(&self, field: &'static str) -> Result<&T, ApiError> {
+        match self {
+            Self::Object(object) => Ok(object),
+            Self::Other(_) => {
+                Err(ApiError::Invalid(field, "must be an object with content".to_owned()))
+            }
+        }
+    }
+}
+
+/// Parses a body that must be a JSON object.
+///
+/// # Errors
+/// [`ApiError::EmptyBody`] or [`ApiError::NotJson`].
+pub(super) fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let first = body.iter().find(|b| !b.is_ascii_whitespace()).ok_or(ApiError::EmptyBody)?;
+    // A derived struct would also be read from an array.
+    if *first != b'{' {
+        return Err(ApiError::NotJson);
+    }
+    serde_json::from_slice(body).map_err(|_| ApiError::NotJson)
+}
+
+impl<'a> CompareBody<'a> {
+    /// # Errors
+    /// As [`parse_object`].
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, ApiError> {
+        parse_object(body)
+    }
+}
+
+/// Which endpoint an outcome is told through; they document different members in different order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// `compare`
+    Compare,
+    /// `asynccheckresult`
+    CheckResult,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CompareAnswer<'a> {
+    result: ResultPart,
+    transaction_id: &'a TransactionId,
+    score: Score,
+    same_person: bool,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    quality: Option<QualityPart>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    extras: Option<Extras<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CheckAnswer<'a> {
+    result: ResultPart,
+    transaction_id: &'a TransactionId,
+    #[serde(flatten)]
+    quality: QualityPart,
+    score: Score,
+    same_person: bool,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    extras: Option<Extras<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QualityPart {
+    face1_image_quality_result: QualityVerdict,
+    face2_image_quality_result: QualityVerdict,
+}
+
+/// Members beyond the documented ones; clients must ignore what they do not know.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Extras<'a> {
+    face1_image_quality_reasons: Vec<ReasonCode>,
+    face2_image_quality_reasons: Vec<ReasonCode>,
+    #[serde(serialize_with = "js_number")]
+    threshold: f64,
+    model: &'a str,
+    calibration: &'a str,
+}
+
+/// A number as JavaScript prints it: no `.0`.
+fn js_number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    let hundredths = (value * 100.0).round();
+    if hundredths % 100.0 == 0.0 {
+        #[expect(clippy::cast_possible_truncation, reason = "a threshold lies between 0 and 100")]
+        serializer.serialize_i64((hundredths / 100.0) as i64)
+    } else {
+        serializer.serialize_f64(hundredths / 100.0)
+    }
+}
+
+/// Tells an outcome.
+///
+/// # Errors
+/// [`ApiError::Picture`] for a refusal, with the transaction id.
+pub(super) fn tell(
+    telling: Telling,
+    id: &TransactionId,
+    outcome: &Outcome,
+    extras: bool,
+    limits: &DecodeLimits,
+) -> Result<Answer, ApiError> {
+    let verdict = match outcome {
+        Outcome::Compared(verdict) => verdict,
+        Outcome::Refused { side, refusal } => {
+            return Err(ApiError::Picture(
+                member(*side),
+                refusal.clone(),
+                *limits,
+                Some(id.clone()),
+            ));
+        }
+    };
+    let result = ResultPart::success();
+    let code = result.code;
+    let quality = QualityPart {
+        face1_image_quality_result: verdict.probe.quality.verdict,
+        face2_image_quality_result: verdict.reference.quality.verdict,
+    };
+    let (score, same_person) = (verdict.score, verdict.same_person());
+    let beyond = extras.then(|| Extras::of(verdict));
+    match telling {
+        Telling::Compare => {
+            let quality = extras.then_some(quality);
+            let answer = CompareAnswer {
+                result,
+                transaction_id: id,
+                score,
+                same_person,
+                quality,
+                extras: beyond,
+            };
+            Answer::of(&answer, code)
+        }
+        Telling::CheckResult => {
+            let answer = CheckAnswer {
+                result,
+                transaction_id: id,
+                quality,
+                score,
+                same_person,
+                extras: beyond,
+            };
+            Answer::of(&answer, code)
+        }
+    }
+}
+
+impl<'a> Extras<'a> {
+    fn of(verdict: &'a Verdict) -> Self {
+        let reasons = |face: &FaceReport| face.quality.reasons.iter().map(|r| r.code).collect();
+        Self {
+            face1_image_quality_reasons: reasons(&verdict.probe),
+            face2_image_quality_reasons: reasons(&verdict.reference),
+            threshold: verdict.threshold,
+            model: &verdict.model,
+            calibration: &verdict.calibration,
+        }
+    }
+}
+
+/// The member that holds the picture of a side.
+fn member(side: Side) -> &'static str {
+    match side {
+        Side::Probe => "face1.content",
+        Side::Reference => "face2.content",
+    }
+}

@@ -1,0 +1,41 @@
+//! Visavis: a self-hosted, drop-in replacement for the ZOLOZ Face Compare API.
+//!
+//! One crate, one executable, one direction of imports (`tests/architecture.rs` holds it):
+//!
+//! | module | is for |
+//! | --- | --- |
+//! | [`face`] | two pictures in, one similarity out: plain CPU code |
+//! | [`models`] | model packs as files: fetching, checking, converting |
+//! | [`compare`] | the words of the business: request, outcome, decision |
+//! | [`signing`] | the gateway's signatures: bytes in, verdict out |
+//! | [`sealing`] | what rests in the database is encrypted |
+//! | [`clients`] | who may call, and our keys for them |
+//! | [`queue`] | the job table: claim, lease, fencing token |
+//! | [`worker`] | compute threads and the loop that feeds them |
+//! | [`http`] | routes, verification, answers |
+//! | [`config`], [`db`], [`clock`], [`shutdown`], [`telemetry`] | what all of them stand on |
+//! | [`app`], [`cli`] | wiring |
+//!
+//! A request comes in through [`http`]: the caller is looked up in [`clients`], the signature checked
+//! by [`signing`] over the raw bytes, the body parsed into a [`compare::Request`] and stored by
+//! [`queue`] with its pictures sealed. A runner of [`worker`] claims it, a compute thread takes it
+//! through [`face`], the outcome is written where the lease still holds, and the pictures go in the
+//! same statement. `asynccheckresult` reads the row. `docs/ARCHITECTURE.md` follows one request step
+//! by step.
+
+pub mod app;
+pub mod cli;
+pub mod clients;
+pub mod clock;
+pub mod compare;
+pub mod config;
+pub mod db;
+pub mod face;
+pub mod http;
+pub mod models;
+pub mod queue;
+pub mod sealing;
+pub mod shutdown;
+pub mod signing;
+pub mod telemetry;
+pub mod worker;

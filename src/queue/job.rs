@@ -1,0 +1,111 @@
+//! Jobs, leases and transactions as values.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    clock::UnixMillis,
+    compare::{Outcome, Request, RequestOptions, TransactionId},
+};
+
+/// Number of a job in its store.
+pub type JobId = i64;
+
+/// A transaction to be stored.
+#[derive(Debug, Clone)]
+pub struct NewJob<'a> {
+    /// What the client will call it.
+    pub transaction_id: TransactionId,
+    /// Whose it is.
+    pub client_id: &'a str,
+    /// Digest of client and request signature; `None` turns deduplication off.
+    pub dedupe: Option<[u8; 32]>,
+    /// What is to be compared.
+    pub request: &'a Request,
+}
+
+/// What storing a transaction came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is stored under its own id.
+    New(TransactionId),
+    /// The same signed request was stored before, under this id.
+    Duplicate(TransactionId),
+}
+
+impl Accepted {
+    /// The id to answer with.
+    pub fn transaction_id(&self) -> &TransactionId {
+        match self {
+            Self::New(id) | Self::Duplicate(id) => id,
+        }
+    }
+}
+
+/// A claimed job, without its pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its number in the store.
+    pub id: JobId,
+    /// What the client calls it.
+    pub transaction_id: TransactionId,
+    /// What was asked besides the pictures.
+    pub options: RequestOptions,
+    /// Which claim this is, from 1.
+    pub attempt: u32,
+    /// When it was accepted.
+    pub created_at: UnixMillis,
+}
+
+/// A time-limited right to finish a job.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// The job.
+    pub job: Job,
+    /// Proves that this claim is the latest.
+    pub token: i64,
+    ends: Instant,
+}
+
+impl Lease {
+    /// `claimed` is an instant from before the claim was sent, so that the lease here never outlives
+    /// the one in the database.
+    pub fn new(job: Job, token: i64, claimed: Instant, length: Duration) -> Self {
+        Self { job, token, ends: claimed + length }
+    }
+
+    /// What is left of it.
+    pub fn remaining(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Where a transaction stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TransactionState {
+    /// Queued or running.
+    Processing,
+    /// Finished with an outcome.
+    Done(Box<Outcome>),
+    /// Given up.
+    Dead,
+}
+
+/// A transaction as its client may see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transaction {
+    /// Its id.
+    pub transaction_id: TransactionId,
+    /// Where it stands.
+    pub state: TransactionState,
+}
+
+/// How full the queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Jobs queued or running.
+    pub jobs: u64,
+    /// Bytes of their pictures.
+    pub bytes: u64,
+    /// When the oldest of them was accepted.
+    pub oldest: Option<UnixMillis>,
+}

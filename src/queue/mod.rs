@@ -1,0 +1,27 @@
+//! The job table and nothing else: it knows no nets and no HTTP.
+//!
+//! ```text
+//!            claim (token + 1, attempt + 1)
+//!   queued ───────────────────────────────▶ running ──complete──▶ done
+//!     ▲                                     │  │  │
+//!     ├──────────── retry, hand back ───────┘  │  └─────bury────▶ dead
+//!     └ · · · · lease over: claimable again · ─┘
+//! ```
+//!
+//! One condition, `due_at <= now`, covers new jobs, retries and expired leases alike, so there is no
+//! rescuer to get wrong. A worker may write to a job only with the token of its own claim: one that
+//! was stopped for too long finds its token outdated and its result dropped. Execution is at least
+//! once, the guarded write makes it effectively once. The pictures go in the statement that ends the
+//! job.
+
+mod error;
+mod gauge;
+mod job;
+mod retry;
+pub mod store;
+
+pub use error::QueueError;
+pub use gauge::{Gauge, QueueLimits};
+pub use job::{Accepted, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState};
+pub use retry::RetryPolicy;
+pub use store::Store;

@@ -1,0 +1,309 @@
+//! Where jobs live. One enum over the databases, with what is the same for all of them: sealing the
+//! pictures before they reach SQL, and serialising outcomes.
+//!
+//! An enum and not a trait: the set of databases is closed, and neither callers nor futures need to be
+//! generic.
+
+mod sqlite;
+
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::{
+    error::QueueError,
+    job::{Accepted, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},
+};
+use crate::{
+    clock::{Clock, UnixMillis},
+    compare::{BizId, Outcome, PictureData, Request, TransactionId},
+    db::SqliteDb,
+    sealing::MasterKey,
+};
+
+/// The job table of one database; clones share the connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    backend: Backend,
+    key: MasterKey,
+    clock: Clock,
+}
+
+#[derive(Debug, Clone)]
+enum Backend {
+    Sqlite(SqliteDb),
+}
+
+/// A row to be inserted, ready for SQL.
+struct Row<'a> {
+    transaction_id: &'a str,
+    client_id: &'a str,
+    biz_id: &'a str,
+    dedupe: Option<&'a [u8]>,
+    bytes: i64,
+    options: String,
+    now: UnixMillis,
+}
+
+/// The job row of a claim as the database returns it.
+struct Claimed {
+    id: JobId,
+    transaction_id: String,
+    options: String,
+    token: i64,
+    attempt: i64,
+    created_at: UnixMillis,
+}
+
+/// Runs the statement of that name in the module of the backend at hand.
+macro_rules! on {
+    ($store:expr, $function:ident ( $($argument:expr),* )) => {
+        match &$store.backend {
+            Backend::Sqlite(db) => sqlite::$function(db, $($argument),*).await,
+        }
+    };
+}
+
+impl Store {
+    /// The job table of an embedded database.
+    pub fn sqlite(db: SqliteDb, key: MasterKey, clock: Clock) -> Self {
+        Self { backend: Backend::Sqlite(db), key, clock }
+    }
+
+    /// Stores a job with its pictures. When this returns the job is on the disk; only then may it be
+    /// acknowledged.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`] or [`QueueError::Seal`]; then nothing is stored.
+    pub async fn enqueue(&self, new: &NewJob<'_>) -> Result<Accepted, QueueError> {
+        let label = |side| payload_label(new.transaction_id.as_str(), side);
+        let probe = self.key.seal(&label("probe"), new.request.probe.as_bytes())?;
+        let reference = self.key.seal(&label("reference"), new.request.reference.as_bytes())?;
+        let row = self.row(new)?;
+        accepted(new, on!(self, enqueue(&row, &probe, &reference))?)
+    }
+
+    /// Stores a transaction that is finished already, so that it can be asked for later. No picture
+    /// reaches the database.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn record(
+        &self,
+        new: &NewJob<'_>,
+        outcome: &Outcome,
+    ) -> Result<Accepted, QueueError> {
+        let outcome = to_json(outcome)?;
+        let row = self.row(new)?;
+        accepted(new, on!(self, record(&row, &outcome))?)
+    }
+
+    /// The transaction that the same signed request was stored as.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn find_duplicate(
+        &self,
+        dedupe: &[u8; 32],
+    ) -> Result<Option<TransactionId>, QueueError> {
+        on!(self, find_duplicate(dedupe))?.as_deref().map(own_id).transpose()
+    }
+
+    /// Takes up to `limit` due jobs for `length`, oldest first. Jobs of dead workers come back here
+    /// when their lease is over.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
+    pub async fn claim(
+        &self,
+        limit: u32,
+        owner: &str,
+        length: Duration,
+    ) -> Result<Vec<Lease>, QueueError> {
+        let asked = Instant::now();
+        let now = self.clock.now();
+        let claimed = on!(self, claim(limit, owner, now, now + millis(length)))?;
+        claimed.into_iter().map(|row| lease(row, asked, length)).collect()
+    }
+
+    /// The pictures of a claimed job; `None` when the lease was lost and the job has ended.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`], or [`QueueError::Seal`] when the master key is another one.
+    pub async fn payload(&self, lease: &Lease) -> Result<Option<Request>, QueueError> {
+        let job = &lease.job;
+        let Some((biz_id, probe, reference)) = on!(self, payload(job.id))? else { return Ok(None) };
+        let open = |side, sealed: &[u8]| -> Result<Zeroizing<Vec<u8>>, QueueError> {
+            Ok(self.key.open(&payload_label(job.transaction_id.as_str(), side), sealed)?)
+        };
+        Ok(Some(Request {
+            biz_id: BizId::new(&biz_id)
+                .ok_or_else(|| QueueError::Inconsistent("biz_id".to_owned()))?,
+            probe: PictureData::stored(open("probe", &probe)?),
+            reference: PictureData::stored(open("reference", &reference)?),
+            options: job.options,
+        }))
+    }
+
+    /// Moves the end of the given leases to `length` from now and returns the jobs that are still
+    /// held; for the others the work is to be dropped.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn renew(
+        &self,
+        held: &[(JobId, i64)],
+        length: Duration,
+    ) -> Result<Vec<JobId>, QueueError> {
+        let until = self.clock.now() + millis(length);
+        on!(self, renew(held, until))
+    }
+
+    /// Ends a job with its outcome and deletes its pictures, in one statement.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`] when the token is not the latest; then nothing was written.
+    pub async fn complete(
+        &self,
+        id: JobId,
+        token: i64,
+        outcome: &Outcome,
+    ) -> Result<(), QueueError> {
+        let outcome = to_json(outcome)?;
+        exactly_one(on!(self, complete(id, token, &outcome, self.clock.now()))?)
+    }
+
+    /// Puts a job back, to be claimed again after `delay`.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`] when the token is not the latest.
+    pub async fn retry(&self, id: JobId, token: i64, delay: Duration) -> Result<(), QueueError> {
+        exactly_one(on!(self, put_back(id, token, self.clock.now() + millis(delay), 0))?)
+    }
+
+    /// Puts back a job that was not worked on; the attempt does not count.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`] when the token is not the latest.
+    pub async fn hand_back(&self, id: JobId, token: i64) -> Result<(), QueueError> {
+        exactly_one(on!(self, put_back(id, token, self.clock.now(), 1))?)
+    }
+
+    /// Gives a job up and deletes its pictures.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`] when the token is not the latest.
+    pub async fn bury(&self, id: JobId, token: i64) -> Result<(), QueueError> {
+        exactly_one(on!(self, bury(id, token, self.clock.now()))?)
+    }
+
+    /// A transaction of this client; another client's is as good as absent.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
+    pub async fn transaction(
+        &self,
+        client_id: &str,
+        id: &TransactionId,
+    ) -> Result<Option<Transaction>, QueueError> {
+        let Some((state, outcome)) = on!(self, transaction(client_id, id.as_str()))? else {
+            return Ok(None);
+        };
+        let state = match (state, outcome) {
+            (0 | 1, _) => TransactionState::Processing,
+            (2, Some(text)) => TransactionState::Done(
+                serde_json::from_str(&text).map_err(|e| QueueError::Inconsistent(e.to_string()))?,
+            ),
+            (3, _) => TransactionState::Dead,
+            other => return Err(QueueError::Inconsistent(format!("state {}", other.0))),
+        };
+        Ok(Some(Transaction { transaction_id: id.clone(), state }))
+    }
+
+    /// Makes jobs that were running claimable at once. Only for a database that belongs to this process
+    /// alone, before it claims anything: whoever ran them is dead.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn recover(&self) -> Result<u64, QueueError> {
+        on!(self, recover(self.clock.now()))
+    }
+
+    /// Deletes up to `limit` transactions that ended more than `age` ago.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn purge(&self, age: Duration, limit: u32) -> Result<u64, QueueError> {
+        on!(self, purge(self.clock.now() - millis(age), limit))
+    }
+
+    /// How full the queue is.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn depth(&self) -> Result<Depth, QueueError> {
+        on!(self, depth())
+    }
+
+    /// How many pictures are in the database; 0 when every job has ended.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn payload_rows(&self) -> Result<u64, QueueError> {
+        on!(self, payload_rows())
+    }
+
+    fn row<'a>(&self, new: &'a NewJob<'_>) -> Result<Row<'a>, QueueError> {
+        let bytes = new.request.probe.as_bytes().len() + new.request.reference.as_bytes().len();
+        Ok(Row {
+            transaction_id: new.transaction_id.as_str(),
+            client_id: new.client_id,
+            biz_id: new.request.biz_id.as_str(),
+            dedupe: new.dedupe.as_ref().map(<[u8; 32]>::as_slice),
+            bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+            options: to_json(&new.request.options)?,
+            now: self.clock.now(),
+        })
+    }
+}
+
+/// Binds a sealed picture to its transaction and its side.
+fn payload_label(transaction_id: &str, side: &str) -> String {
+    format!("job-payload/{transaction_id}/{side}")
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String, QueueError> {
+    serde_json::to_string(value).map_err(|e| QueueError::Inconsistent(e.to_string()))
+}
+
+fn own_id(text: &str) -> Result<TransactionId, QueueError> {
+    TransactionId::parse(text).ok_or_else(|| QueueError::Inconsistent("transaction_id".to_owned()))
+}
+
+/// `existing` is the id under which the same signed request was stored before.
+fn accepted(new: &NewJob<'_>, existing: Option<String>) -> Result<Accepted, QueueError> {
+    Ok(match existing {
+        None => Accepted::New(new.transaction_id.clone()),
+        Some(id) => Accepted::Duplicate(own_id(&id)?),
+    })
+}
+
+fn lease(row: Claimed, asked: Instant, length: Duration) -> Result<Lease, QueueError> {
+    let wrong = |e: serde_json::Error| QueueError::Inconsistent(format!("options: {e}"));
+    let job = Job {
+        id: row.id,
+        transaction_id: own_id(&row.transaction_id)?,
+        options: serde_json::from_str(&row.options).map_err(wrong)?,
+        attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
+        created_at: row.created_at,
+    };
+    Ok(Lease::new(job, row.token, asked, length))
+}
+
+fn exactly_one(rows: u64) -> Result<(), QueueError> {
+    if rows == 1 { Ok(()) } else { Err(QueueError::LeaseLost) }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,27 @@
+//! What can be wrong with a signature, a key or a time.
+
+/// A failed check; the variants say whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SigningError {
+    /// The Signature header does not follow the grammar.
+    #[error("the Signature header is not of the form algorithm=RSA256, signature=VALUE")]
+    Header,
+    /// The Signature header names an algorithm other than RSA256.
+    #[error("the signature algorithm is not RSA256")]
+    Algorithm,
+    /// The signature is not by this key over this content.
+    #[error("the signature does not verify")]
+    Mismatch,
+    /// The time is not of a form that is read here.
+    #[error("the time is not of the form 2026-01-31T12:00:00+0000")]
+    Time,
+    /// The time is outside the window.
+    #[error("the time is too far from the server's clock")]
+    Stale,
+    /// The text is no RSA key of 2048 to 8192 bits in PKCS#1, PKCS#8 or SPKI form.
+    #[error("not an RSA key of 2048 to 8192 bits as PEM or base64")]
+    Key,
+    /// The crypto library failed.
+    #[error("signing failed")]
+    Failed,
+}

@@ -1,0 +1,70 @@
+//! Housekeeping: old transactions go, and the depth of the queue is known to admission.
+
+use std::time::Duration;
+
+use crate::{
+    queue::{Gauge, Store},
+    shutdown::Shutdown,
+};
+
+/// Times of the housekeeping.
+#[derive(Debug, Clone, Copy)]
+pub struct MaintenanceConfig {
+    /// How long a finished transaction can be asked for.
+    pub retention: Duration,
+    /// How often old transactions are looked for.
+    pub every: Duration,
+}
+
+/// Rows deleted in one statement, so that the writer is never held for long.
+const BATCH: u32 = 1_000;
+/// How often the depth is read.
+const GAUGE_EVERY: Duration = Duration::from_secs(1);
+
+/// The housekeeping of one store.
+#[derive(Debug, Clone)]
+pub struct Maintenance {
+    store: Store,
+    gauge: Gauge,
+    config: MaintenanceConfig,
+}
+
+impl Maintenance {
+    /// Nothing happens before [`run`](Self::run).
+    pub fn new(store: Store, gauge: Gauge, config: MaintenanceConfig) -> Self {
+        Self { store, gauge, config }
+    }
+
+    /// Keeps house until the process is to stop.
+    pub async fn run(self, mut shutdown: Shutdown) {
+        let mut since_purge = self.config.every;
+        while !shutdown.is_wished() {
+            match self.store.depth().await {
+                Ok(depth) => self.gauge.set(depth),
+                Err(error) => tracing::warn!(%error, "the queue's depth could not be read"),
+            }
+            if since_purge >= self.config.every {
+                self.purge().await;
+                since_purge = Duration::ZERO;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(GAUGE_EVERY) => since_purge += GAUGE_EVERY,
+                () = shutdown.wished() => {}
+            }
+        }
+    }
+
+    /// Deletes every transaction that ended longer ago than the retention.
+    pub async fn purge(&self) {
+        loop {
+            match self.store.purge(self.config.retention, BATCH).await {
+                Ok(0) => return,
+                Ok(purged) => tracing::info!(purged, "old transactions deleted"),
+                Err(error) => {
+                    tracing::warn!(%error, "old transactions could not be deleted");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Where the queue meets the model: compute threads, the loop that feeds them, and housekeeping.
+//!
+//! ```text
+//! LocalComparer ──slot──▶ ComputePool: N threads, each with an engine of its own
+//! Runner: slot ─ claim ─▶      │
+//!   ▲ woken by enqueue,        ▼
+//!   └ or a jittered poll   outcome ─ complete (guarded by the fencing token)
+//! ```
+//!
+//! A slot is taken *before* a job is claimed, so a claimed job starts at once and none waits in this
+//! process while another one is idle.
+
+mod compare_job;
+mod local;
+mod maintenance;
+mod pool;
+mod runner;
+
+pub use local::LocalComparer;
+pub use maintenance::{Maintenance, MaintenanceConfig};
+pub use pool::{ComputePool, EngineFactory, PoolFailure, Slot};
+pub use runner::{Runner, RunnerConfig};

@@ -1,0 +1,135 @@
+//! The module graph of the crate, as a test: what may import what, and how long a file may be.
+//!
+//! A module without a row, or an import outside its row, fails with the file and the name. Blind
+//! spots: an import through a macro, a re-export by a permitted module.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first broken assumption")]
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// Every module under `src/` and the crate modules that it may name.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("db", &[]),
+    ("telemetry", &[]),
+    ("sealing", &[]),
+    ("shutdown", &[]),
+    ("face", &[]),
+    ("models", &["face"]),
+    ("signing", &["clock"]),
+    ("compare", &["face"]),
+    ("clients", &["clock", "db", "sealing", "signing"]),
+    ("queue", &["clock", "compare", "db", "sealing"]),
+    ("worker", &["compare", "face", "queue", "shutdown"]),
+    // Never `face`, never `worker`: a front end runs without models.
+    ("http", &["clients", "clock", "compare", "queue", "signing"]),
+    ("config", &["face"]),
+];
+
+/// The wiring may name everything.
+const WIRING: [&str; 4] = ["main", "lib", "app", "cli"];
+
+/// No file of production code is longer than this.
+const LONGEST_FILE: usize = 400;
+
+/// The code of a file: without comments, and without the tests at its foot.
+fn code(text: &str) -> String {
+    let production = text.lines().take_while(|line| *line != "#[cfg(test)]");
+    production.map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join(" ")
+}
+
+/// The heads of every `crate::a…` and `crate::{a…, b…}`.
+fn imports(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, mark) in code.match_indices("crate::") {
+        let (mut depth, mut name) = (0_usize, String::new());
+        for c in code[at + mark.len()..].chars() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth <= 1 => break,
+                '}' => depth -= 1,
+                ',' if depth == 1 => found.push(std::mem::take(&mut name)),
+                c if depth <= 1 => name.push(c),
+                _ => {}
+            }
+            if depth == 0 && !(c.is_alphanumeric() || c == '_') {
+                break;
+            }
+        }
+        found.push(name);
+    }
+    let head = |name: &String| -> String {
+        name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    found.iter().map(head).filter(|name| !name.is_empty()).collect()
+}
+
+fn walk(dir: &Path, visit: &mut impl FnMut(&Path, &str)) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, visit);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            visit(&path, &fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+fn complaints(inside: &str, text: &str) -> Vec<String> {
+    let module = inside.split('/').next().unwrap().trim_end_matches(".rs");
+    if WIRING.contains(&module) {
+        return Vec::new();
+    }
+    let rules: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let Some(allowed) = rules.get(module) else {
+        return vec![format!("{inside}: no row for `{module}`")];
+    };
+    let code = code(text);
+    let mut wrong = Vec::new();
+    if code.contains("super::super") {
+        wrong.push(format!("{inside}: say `crate::`, not `super::super::`"));
+    }
+    for name in imports(&code) {
+        if name != module && !allowed.contains(&name.as_str()) {
+            wrong.push(format!("{inside}: must not import `{name}`"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn modules_import_only_what_they_may() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    walk(&src, &mut |path, text| {
+        wrong.extend(complaints(path.strip_prefix(&src).unwrap().to_str().unwrap(), text));
+    });
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_forbidden_import_is_found_in_every_form() {
+    for text in [
+        "use crate::worker::Runner;",
+        "use crate::{\n    clock::Clock,\n    face::{Engine, Side},\n};",
+        "fn f() { crate::face::engine(); }",
+        "use super::super::clock;",
+    ] {
+        assert_eq!(complaints("http/x.rs", text).len(), 1, "{text}");
+    }
+    assert_eq!(complaints("unheard_of.rs", ""), ["unheard_of.rs: no row for `unheard_of`"]);
+    assert!(complaints("http/x.rs", "//! see crate::face\nuse crate::clock::Clock;").is_empty());
+    assert!(complaints("http/x.rs", "#[cfg(test)]\nuse crate::face::X;").is_empty());
+}
+
+#[test]
+fn files_stay_short() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    walk(&src, &mut |path, text| {
+        let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+        if lines > LONGEST_FILE {
+            wrong.push(format!("{}: {lines} lines", path.strip_prefix(&src).unwrap().display()));
+        }
+    });
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}

@@ -1,0 +1,21 @@
+//! Two photos in over the signed API, a verdict out.
+
+use crate::support::{Picture, TestApp, pair};
+
+#[tokio::test]
+async fn two_photos_of_one_person_are_accepted_compared_and_answered() {
+    let app = TestApp::new().await;
+    let answer = app.compare_async(Picture::Person(1), Picture::Person(1)).await;
+    insta::assert_snapshot!(answer.text.replace(&answer.transaction_id(), "TXN"), @r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"},"transactionId":"TXN","face1ImageQualityResult":"PASS","face2ImageQualityResult":"PASS","score":98.45,"samePerson":true,"face1ImageQualityReasons":[],"face2ImageQualityReasons":[],"threshold":80,"model":"fake","calibration":"test"}"#);
+    assert_eq!(app.store.payload_rows().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn two_people_are_told_apart_while_the_client_waits() {
+    let app = TestApp::new().await;
+    let answer =
+        app.post("facecompare/compare", &pair(Picture::Person(1), Picture::Person(2))).await;
+    assert_eq!(answer.json["samePerson"], false);
+    let again = app.check(&answer.transaction_id()).await;
+    assert_eq!(again.json["score"], answer.json["score"]);
+}

@@ -1,0 +1,246 @@
+//! A whole service in memory: real router, real store in a folder of its own, real signatures, a
+//! clock that stands still, and the fake engine.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rsa::{
+    Pkcs1v15Sign, RsaPublicKey,
+    pkcs8::DecodePublicKey as _,
+    sha2::{Digest as _, Sha256},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tower::ServiceExt as _;
+use visavis::{
+    clients::{ClientRegistry, ClientStore, NewClient},
+    clock::{Clock, MockClock},
+    compare::{DecodeLimits, Policy},
+    db::SqliteDb,
+    face::{
+        Engine,
+        calibration::{Calibration, CalibrationTable},
+    },
+    http::{AppState, GatewayConfig, gateway},
+    queue::{Gauge, QueueLimits, RetryPolicy, Store},
+    sealing::MasterKey,
+    signing::{ClientKey, Content, Freshness, ServerKey, format_time, signature_header},
+    worker::{ComputePool, EngineFactory, LocalComparer, Runner, RunnerConfig},
+};
+
+use super::{FakeEngine, Picture};
+
+/// 2026-01-01T00:00:00Z
+const NOW: i64 = 1_767_225_600_000;
+
+/// The merchant's key pair; making one costs too much to do it for every test.
+pub fn merchant() -> &'static ServerKey {
+    static KEY: OnceLock<ServerKey> = OnceLock::new();
+    KEY.get_or_init(|| ServerKey::generate().unwrap())
+}
+
+fn server_key() -> &'static ServerKey {
+    static KEY: OnceLock<ServerKey> = OnceLock::new();
+    KEY.get_or_init(|| ServerKey::generate().unwrap())
+}
+
+/// A service for one test.
+pub struct TestApp {
+    pub router: Router,
+    pub state: AppState,
+    pub store: Store,
+    pub clients: ClientStore,
+    pub runner: Runner,
+    pub pool: ComputePool,
+    pub clock: MockClock,
+    pub folder: TempDir,
+    time: Clock,
+}
+
+/// An answer whose signature was verified by an independent implementation.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub headers: HeaderMap,
+    pub text: String,
+    pub json: Value,
+}
+
+impl Answer {
+    pub fn code(&self) -> &str {
+        self.json["result"]["resultCode"].as_str().unwrap()
+    }
+
+    pub fn message(&self) -> &str {
+        self.json["result"]["resultMessage"].as_str().unwrap()
+    }
+
+    pub fn transaction_id(&self) -> String {
+        self.json["transactionId"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The client that every [`TestApp`] knows.
+pub const CLIENT: &str = "2188000000000001";
+
+impl TestApp {
+    pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// A service with a changed configuration.
+    pub async fn with(change: impl FnOnce(&mut GatewayConfig)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (time, clock) = Clock::mock(NOW);
+        let db = SqliteDb::open(&folder.path().join("visavis.db")).await.unwrap();
+        let key = MasterKey::random().unwrap();
+        let store = Store::sqlite(db.clone(), key.clone(), time.clone());
+        let clients = ClientStore::new(db, key, time.clone());
+        let factory: EngineFactory = Arc::new(|| Ok(Box::new(FakeEngine) as Box<dyn Engine>));
+        let pool = ComputePool::start(2, &factory, &policy()).unwrap();
+        let wake = Arc::new(Notify::new());
+        let config = RunnerConfig {
+            retry: RetryPolicy { max_attempts: 3, first_delay: Duration::from_millis(100) },
+            ..RunnerConfig::default()
+        };
+        let runner = Runner::new(store.clone(), pool.clone(), config, Arc::clone(&wake));
+        let mut gateway_config = GatewayConfig {
+            body_limit: 1 << 20,
+            body_budget: 4 << 20,
+            body_deadline: Duration::from_secs(2),
+            patience: Duration::from_secs(5),
+            freshness: Freshness::seconds(900),
+            dedupe: true,
+            pictures: DecodeLimits::default(),
+            queue: QueueLimits { jobs: 100, bytes: 1 << 20 },
+            shard: 0,
+        };
+        change(&mut gateway_config);
+        add_client(&clients, CLIENT, "app").await;
+        let registry = Arc::new(ClientRegistry::open(clients.clone()).await.unwrap());
+        let comparer = Arc::new(LocalComparer::new(pool.clone(), 8));
+        let parts = (Gauge::default(), wake);
+        let state =
+            AppState::new(registry, store.clone(), comparer, time.clone(), gateway_config, parts);
+        state.set_ready(true);
+        Self {
+            router: gateway(state.clone()),
+            state,
+            store,
+            clients,
+            runner,
+            pool,
+            clock,
+            folder,
+            time,
+        }
+    }
+
+    /// The present in the form of Request-Time.
+    pub fn now(&self) -> String {
+        format_time(self.time.now_utc())
+    }
+
+    /// A correctly signed request of [`CLIENT`].
+    pub fn signed(&self, path: &str, body: &str) -> Request<Body> {
+        self.signed_at(path, body, &self.now())
+    }
+
+    /// The same with a Request-Time of its own.
+    pub fn signed_at(&self, path: &str, body: &str, time: &str) -> Request<Body> {
+        let content = Content { uri: path, client_id: CLIENT, time, body: body.as_bytes() };
+        let signature = signature_header(&merchant().sign(&content).unwrap());
+        Request::post(path)
+            .header("Client-Id", CLIENT)
+            .header("Request-Time", time)
+            .header("Content-Type", "application/json; charset=UTF-8")
+            .header("Signature", signature)
+            .body(Body::from(body.to_owned()))
+            .unwrap()
+    }
+
+    /// Signs, sends, and verifies the answer.
+    pub async fn post(&self, endpoint: &str, body: &Value) -> Answer {
+        self.send(self.signed(&format!("/api/v1/zoloz/{endpoint}"), &body.to_string())).await
+    }
+
+    /// Sends a request as it is; the answer must be signed for [`CLIENT`].
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let path = request.uri().path().to_owned();
+        let (answer, status) = self.send_raw(request).await;
+        assert_eq!(status, 200, "{}", answer.text);
+        verify(&answer, &path.replace("//", "/"));
+        answer
+    }
+
+    /// Sends a request and leaves the answer's signature alone.
+    pub async fn send_raw(&self, request: Request<Body>) -> (Answer, u16) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        (Answer { headers: parts.headers, text, json }, parts.status.as_u16())
+    }
+
+    /// `asynccompare`, the jobs run, `asynccheckresult`.
+    pub async fn compare_async(&self, probe: Picture, reference: Picture) -> Answer {
+        let accepted = self.post("facecompare/asynccompare", &pair(probe, reference)).await;
+        assert_eq!(accepted.code(), "PROCESSING", "{}", accepted.text);
+        self.runner.run_until_idle().await;
+        self.check(&accepted.transaction_id()).await
+    }
+
+    /// `asynccheckresult`.
+    pub async fn check(&self, transaction_id: &str) -> Answer {
+        self.post("facecompare/asynccheckresult", &json!({ "transactionId": transaction_id })).await
+    }
+}
+
+/// Registers a client with the shared keys.
+pub async fn add_client(clients: &ClientStore, client_id: &str, name: &str) {
+    let merchant_key = ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap();
+    let access_key = format!("AK{client_id}");
+    let new = NewClient {
+        client_id,
+        name,
+        merchant_key: &merchant_key,
+        server_key: server_key(),
+        access_key: &access_key,
+        secret_key: &[7; 32],
+    };
+    clients.add(&new).await.unwrap();
+}
+
+/// The body of a comparison.
+pub fn pair(probe: Picture, reference: Picture) -> Value {
+    let face = |picture: Picture| json!({ "content": STANDARD.encode(picture.bytes()) });
+    json!({ "bizId": "biz-1", "face1": face(probe), "face2": face(reference) })
+}
+
+/// The calibration of the default pack, with a threshold of 80.
+pub fn policy() -> Arc<Policy> {
+    let knots = vec![(0.247, 1e-2), (0.348, 1e-3), (0.432, 1e-4), (0.508, 1e-5), (0.575, 1e-6)];
+    let table = CalibrationTable { id: "test".to_owned(), provisional: false, knots };
+    Arc::new(Policy::new(Calibration::new(&table).unwrap(), "fake", 1e-5).unwrap())
+}
+
+/// Verifies an answer as a client would, with the `rsa` crate, which shares nothing with the server.
+fn verify(answer: &Answer, path: &str) {
+    let header = |name: &str| answer.headers.get(name).unwrap().to_str().unwrap();
+    let signature = header("signature").strip_prefix("algorithm=RSA256, signature=").unwrap();
+    let signature = signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
+    let signature = STANDARD.decode(signature).unwrap();
+    let content = format!("POST {path}\n{CLIENT}.{}.{}", header("response-time"), answer.text);
+    let key = RsaPublicKey::from_public_key_der(&server_key().spki_der().unwrap()).unwrap();
+    let digest = Sha256::digest(content.as_bytes());
+    key.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, &signature)
+        .expect("the answer's signature verifies with an independent implementation");
+}

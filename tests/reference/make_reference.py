@@ -1,0 +1,497 @@
+"""Makes the reference numbers beside this file, without any of this project's code.
+
+Every stage of the face pipeline is done again with OpenCV, Pillow, scikit-image and
+onnxruntime. README.md says what each file holds and how to run this.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import cv2
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+from skimage.transform import SimilarityTransform
+
+cv2.setNumThreads(1)
+
+SCORE_FLOOR = 0.6
+NMS_OVERLAP = 0.3
+TOP_K = 5000
+LONGEST_SIDE = 640
+
+CROP = 128
+# The embedder's template in its own 96 x 112 frame, and the stretch of that frame to the crop.
+TEMPLATE = np.array(
+    [
+        (30.2946, 51.6963),
+        (65.5318, 51.5014),
+        (48.0252, 71.7366),
+        (33.5493, 92.3655),
+        (62.7299, 92.2041),
+    ]
+)
+STRETCH = np.diag([CROP / 96, CROP / 112, 1.0])
+
+# Sides of the square eye crop, in inter-eye distances: which is best is a matter of measurement.
+EYE_CROPS = (0.7, 0.8, 0.9)
+
+# Chosen once from the calibration photos for variety; the reason stands beside each.
+CALIBRATION = {
+    "Aaron_Eckhart/Aaron_Eckhart_0001.jpg": "plain frontal",
+    "Antwun_Echols/Antwun_Echols_0001.jpg": "darkest face",
+    "Beatrice_Dalle/Beatrice_Dalle_0001.jpg": "most faces",
+    "Bill_Simon/Bill_Simon_0006.jpg": "turned to one side",
+    "David_Ballantyne/David_Ballantyne_0001.jpg": "brightest face",
+    "George_HW_Bush/George_HW_Bush_0002.jpg": "head tilted far",
+    "Gregory_Hines/Gregory_Hines_0001.jpg": "turned to the other side",
+    "Guillermo_Coria/Guillermo_Coria_0024.jpg": "eyes closed",
+    "Kimi_Raikkonen/Kimi_Raikkonen_0001.jpg": "box leaves the picture",
+    "Lisa_Raymond/Lisa_Raymond_0002.jpg": "largest face",
+    "Maria_Luisa_Mendonca/Maria_Luisa_Mendonca_0001.jpg": "lowest confidence",
+    "Michael_Jasny/Michael_Jasny_0001.jpg": "least sharp",
+    "Padraig_Harrington/Padraig_Harrington_0002.jpg": "smallest face",
+    "Prakash_Hinduja/Prakash_Hinduja_0001.jpg": "sharpest",
+    "Tatiana_Gratcheva/Tatiana_Gratcheva_0001.jpg": "head tipped",
+}
+
+# Pictures whose decoding is compared. Left out are those that Pillow does not decode or is known
+# to decode in a way of its own; README.md lists them.
+DECODE = {
+    "jpeg": (
+        "fuzz-afl-in-window-q20.jpg",
+        "images-imagetestsuite-f6b4389c3cf0f5997b2e5a4b905aea8d.jpg",
+        "images-mozilla-jpg-size-16x16.jpg",
+        "images-mozilla-jpg-size-32x32.jpg",
+        "images-mozilla-jpg-size-6x6.jpg",
+        "images-mozilla-jpg-size-8x8.jpg",
+        "reftest-images-16bit-qtables.jpg",
+        "reftest-images-blank_800x280.jpg",
+        "reftest-images-extraneous-data.jpg",
+        "reftest-images-rgb.jpg",
+        "tests-icc-icc_chunk_order.jpeg",
+    ),
+    "png-suite": (
+        "tests-benches-Transparency.png",
+        "tests-benches-lorem_ipsum_oxipng.png",
+        "tests-pngsuite-PngSuite.png",
+        "tests-pngsuite-basi0g02.png",
+        "tests-pngsuite-basi0g16.png",
+        "tests-pngsuite-basi2c08.png",
+        "tests-pngsuite-basi2c16.png",
+        "tests-pngsuite-basi3p04.png",
+        "tests-pngsuite-basi4a16.png",
+        "tests-pngsuite-basi6a08.png",
+        "tests-pngsuite-basi6a16.png",
+        "tests-pngsuite-basn0g01.png",
+        "tests-pngsuite-basn0g08.png",
+        "tests-pngsuite-basn0g16.png",
+        "tests-pngsuite-basn3p01.png",
+        "tests-pngsuite-basn3p08.png",
+        "tests-pngsuite-bgai4a08.png",
+        "tests-pngsuite-cdfn2c08.png",
+        "tests-pngsuite-cs3n3p08.png",
+        "tests-pngsuite-f99n0g04.png",
+        "tests-pngsuite-oi9n2c16.png",
+        "tests-pngsuite-s01i3p01.png",
+        "tests-pngsuite-s39i3p04.png",
+        "tests-pngsuite-tbgn2c16.png",
+        "tests-pngsuite-tbrn2c08.png",
+        "tests-pngsuite-tbwn3p08.png",
+        "tests-pngsuite-tp1n3p08.png",
+        "tests-sbit-ga.png",
+        "tests-sbit-indexed.png",
+        "tests-sbit-rgba.png",
+    ),
+    "bmp": (
+        "bmp-images-Core_1_Bit.bmp",
+        "bmp-images-Core_4_Bit.bmp",
+        "bmp-images-Core_8_Bit.bmp",
+        "bmp-images-Info_1_Bit_Top_Down.bmp",
+        "bmp-images-Info_4_Bit.bmp",
+        "bmp-images-Info_8_Bit_Top_Down.bmp",
+        "bmp-images-Info_R8_G8_B8.bmp",
+        "bmp-images-Info_R8_G8_B8_Top_Down.bmp",
+        "bmp-images-Info_X1_R5_G5_B5.bmp",
+        "bmp-images-V3_R5_G6_B5.bmp",
+        "bmp-images-V3_X8_R8_G8_B8.bmp",
+        "bmp-images-V4_R5_G6_B5.bmp",
+        "bmp-images-pal4rle.bmp",
+        "bmp-images-pal8os2sp.bmp",
+        "bmp-images-pal8rle.bmp",
+        "bmp-images-pal8v5.bmp",
+        "bmp-images-rgb16.bmp",
+        "bmp-images-rgb16-565.bmp",
+        "bmp-images-rgb24.bmp",
+        "bmp-images-rgb24prof.bmp",
+        "bmp-images-rgb32.bmp",
+    ),
+    "exif-orientation": tuple(
+        f"ds-exif-{shape}_{orientation}.jpg"
+        for shape in ("Landscape", "Portrait")
+        for orientation in range(9)
+    ),
+    "exif-phones": (
+        "exif-samples-jpg-Canon_40D.jpg",
+        "exif-samples-jpg-Samsung_Digimax_i50_MP3.jpg",
+        "jpg-exif-org-fujifilm-dx10.jpg",
+        "jpg-exif-org-nikon-e950.jpg",
+        "jpg-gps-DSCN0025.jpg",
+        "jpg-orientation-landscape_1.jpg",
+        "jpg-orientation-landscape_4.jpg",
+        "jpg-orientation-landscape_6.jpg",
+        "jpg-orientation-landscape_8.jpg",
+        "jpg-orientation-portrait_1.jpg",
+        "jpg-orientation-portrait_2.jpg",
+        "jpg-orientation-portrait_5.jpg",
+        "jpg-orientation-portrait_6.jpg",
+        "jpg-orientation-portrait_8.jpg",
+        "jpg-tests-33-type_error.jpg",
+        "jpg-tests-45-gps_ifd.jpg",
+        "jpg-xmp-BlueSquare.jpg",
+    ),
+}
+
+
+def open_rgb(path):
+    """The picture upright, as 8-bit RGB."""
+    with Image.open(path) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def has_sixteen_bits(path):
+    """Whether the file is a PNG of 16 bits a channel: the depth stands 24 bytes into a PNG."""
+    head = path.read_bytes()[:25]
+    return head[:4] == b"\x89PNG" and head[24] == 16
+
+
+def mean_colour(path):
+    """Size and mean R, G, B, of the whole and of the upper left quarter (it tells turns apart).
+
+    Alpha is laid on white, 16-bit values are divided by 257.
+    """
+    if has_sixteen_bits(path):
+        # Pillow cuts 16-bit colour to its high byte and clips 16-bit grey: OpenCV keeps both.
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float64) / 257
+        if pixels.ndim == 2:
+            pixels = np.repeat(pixels[..., None], 3, axis=2)
+        else:
+            pixels = np.concatenate([pixels[..., 2::-1], pixels[..., 3:]], axis=2)
+    else:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            mode = "RGBA" if upright.has_transparency_data else "RGB"
+            pixels = np.asarray(upright.convert(mode), dtype=np.float64)
+    height, width = pixels.shape[:2]
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3:] / 255
+        pixels = pixels[..., :3] * alpha + 255 * (1 - alpha)
+    quarter = pixels[: (height + 1) // 2, : (width + 1) // 2]
+    return {
+        "width": width,
+        "height": height,
+        "mean": rounded(pixels.mean(axis=(0, 1)), 3),
+        "upper_left": rounded(quarter.mean(axis=(0, 1)), 3),
+    }
+
+
+def session(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class Models:
+    """The five nets of the default pack."""
+
+    def __init__(self, folder):
+        converted, upstream = folder / "converted", folder / "upstream"
+        self.detector = cv2.FaceDetectorYN.create(
+            str(upstream / "yunet/yunet_s_dynamic.onnx"),
+            "",
+            (320, 320),
+            SCORE_FLOOR,
+            NMS_OVERLAP,
+            TOP_K,
+        )
+        self.landmarks = session(converted / "landmarks-regression-retail-0009.onnx")
+        self.embedder = session(converted / "face-reidentification-retail-0095.onnx")
+        self.pose = session(converted / "head-pose-estimation-adas-0001.onnx")
+        self.eye = session(upstream / "omz/open-closed-eye.onnx")
+
+
+def as_input(rgb):
+    """RGB pixels as a net's input: BGR, 0 to 255, NCHW."""
+    planes = np.ascontiguousarray(rgb[..., ::-1].transpose(2, 0, 1))
+    return planes[None].astype(np.float32)
+
+
+def detect(models, image, longest_side=LONGEST_SIDE):
+    """Faces as rows of x, y, w, h, five landmarks, score, in the picture's own coordinates."""
+    width, height = image.size
+    scale = min(1.0, longest_side / max(width, height))
+    size = (round(width * scale), round(height * scale))
+    small = image if size == image.size else image.resize(size, Image.BILINEAR)
+    models.detector.setInputSize(size)
+    bgr = np.ascontiguousarray(np.asarray(small)[..., ::-1])
+    rows = models.detector.detect(bgr)[1]
+    if rows is None:
+        return np.zeros((0, 15))
+    rows = rows.astype(np.float64)
+    rows[:, 0:14:2] /= size[0] / width
+    rows[:, 1:14:2] /= size[1] / height
+    return rows
+
+
+def largest(faces):
+    return max(faces, key=lambda face: face[2] * face[3])
+
+
+def box_crop(image, x, y, w, h, side):
+    """The box resized to a square, as if the picture's border went on for ever."""
+    # The triangle filter reaches one source pixel per output pixel beyond the box.
+    reach = math.ceil(max(w, h, side) / side) + 2
+    left = max(0, math.ceil(-x) + reach)
+    top = max(0, math.ceil(-y) + reach)
+    right = max(0, math.ceil(x + w - image.width) + reach)
+    bottom = max(0, math.ceil(y + h - image.height) + reach)
+    pixels = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge")
+    box = (x + left, y + top, x + left + w, y + top + h)
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.BILINEAR, box=box))
+
+
+def refine(models, image, face):
+    x, y, w, h = face[:4]
+    crop = box_crop(image, x, y, w, h, 48)
+    points = models.landmarks.run(None, {"data": as_input(crop)})[0].reshape(5, 2)
+    return points.astype(np.float64) * (w, h) + (x, y)
+
+
+def crop_matrix(points):
+    """The 2 x 3 matrix from picture coordinates to the 128 x 128 crop."""
+    fit = SimilarityTransform.from_estimate(points, TEMPLATE)
+    return (STRETCH @ fit.params)[:2]
+
+
+def align(image, points, reduce=True):
+    """The crop, its matrix, and the factor by which the picture was reduced first."""
+    matrix = crop_matrix(points)
+    shrink = 1 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    factor = math.floor(shrink) if reduce and shrink >= 2 else 1
+    pixels = np.asarray(image)
+    applied = matrix
+    if factor > 1:
+        height, width = (side // factor for side in pixels.shape[:2])
+        whole = np.ascontiguousarray(pixels[: height * factor, : width * factor])
+        pixels = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+        # Reduced pixel i covers the centre factor * (i + 0.5) - 0.5 of the picture.
+        offset = (factor - 1) / 2
+        grow = np.array([(factor, 0, offset), (0, factor, offset), (0, 0, 1)])
+        applied = matrix @ grow
+    crop = cv2.warpAffine(
+        pixels,
+        applied,
+        (CROP, CROP),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    return crop, matrix, factor
+
+
+def embed(models, crop):
+    """The unit embedding and its length before."""
+    vector = models.embedder.run(None, {"data": as_input(crop)})[0][0].astype(np.float64)
+    norm = np.linalg.norm(vector)
+    return vector / norm, norm
+
+
+def head_pose(models, image, face):
+    """Yaw, pitch and roll in degrees."""
+    crop = box_crop(image, *face[:4], 60)
+    degrees = models.pose.run(["fc_y", "fc_p", "fc_r"], {"data": as_input(crop)})
+    return [float(value[0, 0]) for value in degrees]
+
+
+def eyes_open(models, image, points, factor):
+    """Probability that each eye is open: the one on the picture's left, then the right."""
+    side = factor * math.dist(points[0], points[1])
+    probabilities = []
+    for x, y in points[:2]:
+        crop = box_crop(image, x - side / 2, y - side / 2, side, side, 32)
+        classes = models.eye.run(None, {"input.1": (as_input(crop) - 127) / 255})[0]
+        probabilities.append(float(classes.reshape(2)[1]))
+    return probabilities
+
+
+ROW, COLUMN = np.mgrid[:CROP, :CROP]
+MIDDLE = (CROP - 1) / 2
+# The face inside the crop: hair, neck and background stay out.
+FACE_ELLIPSE = ((COLUMN - MIDDLE) / 44) ** 2 + ((ROW - MIDDLE) / 60) ** 2 <= 1
+CENTRE = (abs(COLUMN - MIDDLE) < 48) & (abs(ROW - MIDDLE) < 48)
+# Reach of the smoothing (4 pixels) and of the Laplacian (1) together.
+SMOOTH_REACH = 5
+
+
+def luma(crop):
+    return crop.astype(np.float64) @ (0.299, 0.587, 0.114)
+
+
+def laplacian(plane):
+    """The four-neighbour Laplacian; zero along the rim, which is never used."""
+    result = np.zeros_like(plane)
+    around = plane[:-2, 1:-1] + plane[2:, 1:-1] + plane[1:-1, :-2] + plane[1:-1, 2:]
+    result[1:-1, 1:-1] = around - 4 * plane[1:-1, 1:-1]
+    return result
+
+
+def inside(matrix, image):
+    """Which crop pixels were sampled inside the picture, so are not the black filling."""
+    back = np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))
+    x = back[0, 0] * COLUMN + back[0, 1] * ROW + back[0, 2]
+    y = back[1, 0] * COLUMN + back[1, 1] * ROW + back[1, 2]
+    return (x >= 0) & (y >= 0) & (x <= image.width - 1) & (y <= image.height - 1)
+
+
+def shrunk(mask, by):
+    """The mask without what lies within `by` pixels of its edge (square neighbourhood)."""
+    side = 2 * by + 1
+    kernel = np.ones((side, side), np.uint8)
+    return cv2.erode(mask.astype(np.uint8), kernel, borderValue=1).astype(bool)
+
+
+def sharpness(crop, filled):
+    """1000 * variance of the Laplacian of the smoothed luma / variance of the luma.
+
+    The smoothing (Gaussian, sigma 1, nine taps) keeps noise and JPEG blocks from passing for
+    detail, the division makes it the same for a dark and a bright copy of a picture.
+    """
+    y = luma(crop)
+    used = CENTRE & shrunk(filled, SMOOTH_REACH)
+    smooth = cv2.GaussianBlur(y, (9, 9), 1.0)
+    return float(1000 * laplacian(smooth)[used].var() / max(y[used].var(), 1.0))
+
+
+def plain_sharpness(crop):
+    """Variance of the Laplacian of the luma over the central 96 x 96, filling included."""
+    return float(laplacian(luma(crop))[CENTRE].var())
+
+
+def exposure(crop, filled):
+    """Mean luma (0 to 1) of the face ellipse, and its shares above 247 and below 25."""
+    y = luma(crop)[FACE_ELLIPSE & filled]
+    return float(y.mean() / 255), float((y > 247).mean()), float((y < 25).mean())
+
+
+def rounded(values, digits):
+    return [round(float(value), digits) for value in np.asarray(values).reshape(-1)]
+
+
+def pairs_of(points, digits):
+    return [rounded(point, digits) for point in points]
+
+
+def describe_face(face):
+    return {
+        "box": rounded(face[:4], 3),
+        "landmarks": pairs_of(face[4:14].reshape(5, 2), 3),
+        "score": round(float(face[14]), 5),
+    }
+
+
+def pretty(value, indent=0):
+    """JSON with one short line for what fits, so that a change shows as a change of a line."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if len(flat) + indent <= 100 or not isinstance(value, (dict, list)):
+        return flat
+    pad = " " * (indent + 2)
+    if isinstance(value, dict):
+        lines = [
+            f"{pad}{json.dumps(key)}: {pretty(item, indent + 2)}" for key, item in value.items()
+        ]
+        return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
+    lines = [pad + pretty(item, indent + 2) for item in value]
+    return "[\n" + ",\n".join(lines) + "\n" + " " * indent + "]"
+
+
+def natural(path):
+    """img2 before img10."""
+    return int("".join(filter(str.isdigit, path.stem)) or 0), path.name
+
+
+def read_pairs(faces):
+    with open(faces / "pairs/pairs.csv", newline="") as file:
+        return [(row["a"], row["b"], row["same"]) for row in csv.DictReader(file)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, required=True, help="holds faces/ and models/")
+    shared = parser.parse_args().shared
+    faces, here = shared / "faces", Path(__file__).resolve().parent
+    models = Models(shared / "models")
+
+    decoded = {
+        f"odd/{folder}/{name}": mean_colour(faces / "odd" / folder / name)
+        for folder, names in DECODE.items()
+        for name in names
+    }
+
+    photos = [f"pairs/{path.name}" for path in sorted(faces.glob("pairs/*.jpg"), key=natural)]
+    photos += [f"calibration/{name}" for name in CALIBRATION]
+    tables = {name: {} for name in ("detect", "landmarks", "align", "embed", "quality")}
+    embeddings = {}
+    for photo in photos:
+        image = open_rgb(faces / photo)
+        found = detect(models, image)
+        face = largest(found)
+        points = refine(models, image, face)
+        crop, matrix, factor = align(image, points)
+        embedding, norm = embed(models, crop)
+        embeddings[photo] = embedding
+        yaw, pitch, roll = head_pose(models, image, face)
+        filled = inside(matrix, image)
+        mean, bright, dark = exposure(crop, filled)
+        tables["detect"][photo] = {
+            "width": image.width,
+            "height": image.height,
+            "faces": [describe_face(one) for one in found],
+        }
+        tables["landmarks"][photo] = pairs_of(points, 3)
+        tables["align"][photo] = {
+            "matrix": [rounded(row, 6) for row in matrix],
+            "factor": factor,
+            "mean": rounded(crop.mean(axis=(0, 1)), 3),
+            "grid": crop[8::16, 8::16].tolist(),
+        }
+        tables["embed"][photo] = {"norm": round(norm, 5), "first": rounded(embedding[:16], 6)}
+        tables["quality"][photo] = {
+            "pose": rounded((yaw, pitch, roll), 3),
+            "eyes_open": {
+                str(factor): rounded(eyes_open(models, image, points, factor), 5)
+                for factor in EYE_CROPS
+            },
+            "sharpness": round(sharpness(crop, filled), 4),
+            "plain_sharpness": round(plain_sharpness(crop), 2),
+            "luma": {"mean": round(mean, 4), "bright": round(bright, 4), "dark": round(dark, 4)},
+        }
+
+    for name, table in {"decode": decoded, **tables}.items():
+        (here / f"{name}.json").write_text(pretty(table) + "\n")
+    with open(here / "similarity.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("a", "b", "same", "similarity"))
+        for a, b, same in read_pairs(faces):
+            similarity = embeddings[f"pairs/{a}"] @ embeddings[f"pairs/{b}"]
+            writer.writerow((a, b, same, f"{similarity:.6f}"))
+
+
+if __name__ == "__main__":
+    main()
