@@ -282,6 +282,6 @@ fn runner_config(config: &Config) -> RunnerConfig {
 fn maintenance_config(queue: &QueueSection) -> MaintenanceConfig {
     MaintenanceConfig {
         retention: Duration::from_secs(queue.retention_s),
-        every: Duration::from_secs(60),
+        every: Duration::from_mins(1),
     }
 }

@@ -1,5 +1,11 @@
 //! A picture for people: both faces side by side with box, landmarks and verdict.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "pixel arithmetic: every value is checked against the picture"
+)]
+
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};

@@ -120,12 +120,16 @@ fn exchange(
     let head = client.sign(path, &text)?;
     if !args.json {
         println!("POST {path} HTTP/1.1");
-        head.iter().for_each(|(name, value)| println!("{name}: {}", shortened(value)));
+        for (name, value) in &head {
+            println!("{name}: {}", shortened(value));
+        }
         println!("\n{}\n", shortened_pictures(body.clone()));
     }
     let Verified { head, body } = client.send(path, &head, &text)?;
     if !args.json {
-        head.lines().for_each(|line| println!("{}", shortened(line)));
+        for line in head.lines() {
+            println!("{}", shortened(line));
+        }
         println!("\n{body}\n");
         println!("(the answer's signature is valid)\n");
     }

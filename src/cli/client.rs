@@ -96,13 +96,12 @@ async fn add(clients: &crate::clients::ClientStore, args: &AddArgs) -> Result<()
     if args.name.trim().is_empty() || args.name.len() > 64 {
         bail!("a name has 1 to 64 bytes");
     }
-    let (merchant_private, merchant_key) = match &args.public_key {
-        Some(path) => (None, given_key(path)?),
-        None => {
-            let key = ServerKey::generate()?;
-            let public = ClientKey::from_der(&key.spki_der()?)?;
-            (Some(bare_base64(key.pkcs8_der())), public)
-        }
+    let (merchant_private, merchant_key) = if let Some(path) = &args.public_key {
+        (None, given_key(path)?)
+    } else {
+        let key = ServerKey::generate()?;
+        let public = ClientKey::from_der(&key.spki_der()?)?;
+        (Some(bare_base64(key.pkcs8_der())), public)
     };
     let server_key = ServerKey::generate()?;
     let secret_key = Zeroizing::new(random::<32>()?);

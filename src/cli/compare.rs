@@ -111,9 +111,9 @@ pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
                 annotate::write(path, &probe, &reference, &verdict, &config.image)?;
             }
             if args.json {
-                print_json(&verdict)?
+                print_json(&verdict)?;
             } else {
-                print_text(args, &verdict)
+                print_text(args, &verdict);
             }
             Ok(ExitCode::from(u8::from(!verdict.same_person())))
         }

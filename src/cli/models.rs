@@ -22,7 +22,7 @@ pub(super) enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Fetch a pack from its pinned sources, or from VISAVIS_MODEL_MIRROR
+    /// Fetch a pack from its pinned sources, or from `VISAVIS_MODEL_MIRROR`
     Pull {
         /// Which pack [default: model.pack of the configuration]
         pack: Option<String>,
@@ -155,7 +155,7 @@ fn pull_pack(config: &Config, manifest: &Manifest, name: &str) -> Result<ExitCod
             .with_style(style.clone());
         bar.set_message(weights.file.clone());
         pull(&fetcher, &folder, weights, &|source, bytes| {
-            bar.set_position(before[source] + bytes)
+            bar.set_position(before[source] + bytes);
         })?;
         bar.finish_and_clear();
         println!("{:<42} fetched, digest verified", weights.file);

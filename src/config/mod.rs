@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let cases: [(Option<&str>, &[(&str, &str)], &str); 9] = [
+        type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
+        let cases: [Case; 9] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (Some("[http]\nfreshness_s = \"soon\"\n"), &[], "http.freshness_s"),

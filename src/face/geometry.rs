@@ -27,6 +27,7 @@ impl Point {
     }
 
     /// Half-way between the two points.
+    #[must_use]
     pub fn midpoint(self, other: Self) -> Self {
         Self::new(f32::midpoint(self.x, other.x), f32::midpoint(self.y, other.y))
     }

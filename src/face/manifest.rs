@@ -87,7 +87,7 @@ pub struct Source {
 pub enum ChannelOrder {
     /// Red first.
     Rgb,
-    /// Blue first, as OpenCV has it.
+    /// Blue first, as `OpenCV` has it.
     Bgr,
 }
 

@@ -7,7 +7,6 @@
 
 #![expect(
     clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     reason = "pixel arithmetic: every value is checked or clamped to its range"
 )]
@@ -111,7 +110,9 @@ impl Taps {
                     _ => taps.push((inside, weight)),
                 }
             }
-            taps.iter_mut().for_each(|(_, weight)| *weight /= total);
+            for (_, weight) in &mut taps {
+                *weight /= total;
+            }
             taps
         });
         Self(taps.collect())

@@ -3,7 +3,11 @@
 //! Every session runs on one thread: N workers with a one-thread session each beat one session with
 //! N threads, and nothing is gained by batching on a CPU (both measured).
 
-use std::{fmt::Write as _, path::Path, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use aws_lc_rs::digest;
 use ort::{
@@ -29,11 +33,22 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// Loads the shared library at `path`. The first library that loads serves the whole process.
+    /// Loads the shared library at `path`. ONNX Runtime exists once in a process: after the first
+    /// success every call returns that one, whatever the path.
     ///
     /// # Errors
     /// [`FaceError::Runtime`] when it is missing, is no ONNX Runtime, or is too old.
     pub fn load(path: &Path) -> Result<Self, FaceError> {
+        static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = &*loaded {
+            return Ok(runtime.clone());
+        }
+        let runtime = Self::load_first(path)?;
+        Ok(loaded.insert(runtime).clone())
+    }
+
+    fn load_first(path: &Path) -> Result<Self, FaceError> {
         let wrong = |reason: String| FaceError::Runtime { path: path.to_path_buf(), reason };
         let builder = ort::init_from(path).map_err(|e| wrong(e.to_string()))?;
         builder
@@ -112,15 +127,8 @@ impl NetSession {
     /// [`FaceError::Inference`] when ONNX Runtime refuses the graph.
     pub fn from_bytes(runtime: &Runtime, bytes: &[u8], path: &Path) -> Result<Self, FaceError> {
         let name = PathBuf::from(path.file_name().unwrap_or_default()).display().to_string();
-        let failed = |source: ort::Error| FaceError::Inference { net: name.clone(), source };
-        let session = Session::builder(&runtime.0)
-            .map_err(failed)?
-            .with_intra_threads(1)
-            .and_then(|b| b.with_inter_threads(1))
-            .and_then(|b| b.with_optimization_level(GraphOptimizationLevel::All))
-            .map_err(|e| failed(e.into()))?
-            .commit_from_memory(bytes)
-            .map_err(failed)?;
+        let session = one_thread_session(runtime, bytes)
+            .map_err(|source| FaceError::Inference { net: name.clone(), source })?;
         let input = session.inputs().first().map(|i| i.name().to_owned()).unwrap_or_default();
         Ok(Self { session, input, name })
     }
@@ -196,6 +204,14 @@ impl NetSession {
             found: format!("{} numbers", values.len()),
         })
     }
+}
+
+fn one_thread_session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
+    let mut builder = Session::builder(&runtime.0)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .with_optimization_level(GraphOptimizationLevel::All)?;
+    builder.commit_from_memory(bytes)
 }
 
 /// Interleaved RGB to NCHW in the net's channel order and range.

@@ -25,7 +25,9 @@ impl Embedding {
         if !norm.is_finite() || norm <= 0.0 {
             return None;
         }
-        raw.iter_mut().for_each(|v| *v = (f64::from(*v) / norm) as f32);
+        for value in &mut raw {
+            *value = (f64::from(*value) / norm) as f32;
+        }
         Some(Self(raw))
     }
 

@@ -34,8 +34,8 @@ pub(super) async fn check_result(
 
 /// `Ok(None)` when the text cannot be an id of ours.
 fn read_id(body: &[u8]) -> Result<Option<TransactionId>, ApiError> {
-    let body: CheckBody<'_> = parse_object(body)?;
     const FIELD: &str = "transactionId";
+    let body: CheckBody<'_> = parse_object(body)?;
     match body.transaction_id.at_most(FIELD, LONGEST)? {
         None | Some("") => Err(ApiError::Invalid(FIELD, "is missing".to_owned())),
         Some(text) => Ok(TransactionId::parse(text)),

@@ -49,12 +49,11 @@ pub(super) async fn exchange(
         Err(error) => (None, Some(ApiError::internal(&error))),
     };
     let exchange = Arc::new(Exchange { caller, client_id, path, signed_uri: OnceLock::new() });
-    let response = match failure {
-        Some(error) => error.into_response(),
-        None => {
-            request.extensions_mut().insert(Arc::clone(&exchange));
-            next.run(request).await
-        }
+    let response = if let Some(error) = failure {
+        error.into_response()
+    } else {
+        request.extensions_mut().insert(Arc::clone(&exchange));
+        next.run(request).await
     };
     let code = response.extensions().get::<ResultCode>().map_or("", |code| code.0);
     tracing::info!(

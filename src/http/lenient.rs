@@ -18,7 +18,7 @@ pub(super) enum Text<'a> {
     #[default]
     Absent,
     /// A string.
-    Text(Cow<'a, str>),
+    Given(Cow<'a, str>),
     /// Something else.
     Other,
 }
@@ -31,7 +31,7 @@ impl Text<'_> {
     pub(super) fn optional(&self, field: &'static str) -> Result<Option<&str>, ApiError> {
         match self {
             Self::Absent => Ok(None),
-            Self::Text(text) => Ok(Some(text)),
+            Self::Given(text) => Ok(Some(text)),
             Self::Other => Err(ApiError::Invalid(field, "must be a string".to_owned())),
         }
     }
@@ -78,15 +78,15 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Text::Text(Cow::Borrowed(text)))
+        Ok(Text::Given(Cow::Borrowed(text)))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Text::Text(Cow::Owned(text.to_owned())))
+        Ok(Text::Given(Cow::Owned(text.to_owned())))
     }
 
     fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
-        Ok(Text::Text(Cow::Owned(text)))
+        Ok(Text::Given(Cow::Owned(text)))
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -162,9 +162,9 @@ mod tests {
     #[test]
     fn a_member_is_a_string_nothing_or_something_else() {
         let parse = |json: &'static str| serde_json::from_str::<Text<'_>>(json).unwrap();
-        assert_eq!(parse("\"a\""), Text::Text(Cow::Borrowed("a")));
-        assert!(matches!(parse("\"a\""), Text::Text(Cow::Borrowed(_))));
-        assert_eq!(parse(r#""\u0041\/""#), Text::Text(Cow::Borrowed("A/")));
+        assert_eq!(parse("\"a\""), Text::Given(Cow::Borrowed("a")));
+        assert!(matches!(parse("\"a\""), Text::Given(Cow::Borrowed(_))));
+        assert_eq!(parse(r#""\u0041\/""#), Text::Given(Cow::Borrowed("A/")));
         assert_eq!(parse("null"), Text::Absent);
         for other in ["1", "1.5", "-1", "true", "[1,[2]]", "{\"a\":{}}"] {
             assert_eq!(parse(other), Text::Other, "{other}");

@@ -52,7 +52,7 @@ fn picture(
 
 /// `left,top,width,height`. Never an error: clients send boxes of other pictures, and words.
 fn hint(rect: &Text<'_>) -> Option<BoundingBox> {
-    let Text::Text(text) = rect else { return None };
+    let Text::Given(text) = rect else { return None };
     let mut numbers =
         text.split(',').map(|n| n.trim().parse::<f32>().ok().filter(|v| v.is_finite()));
     let (x, y) = (numbers.next()??, numbers.next()??);

@@ -153,6 +153,7 @@ struct Extras<'a> {
 }
 
 /// A number as JavaScript prints it: no `.0`.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn js_number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     let hundredths = (value * 100.0).round();
     if hundredths % 100.0 == 0.0 {

@@ -45,7 +45,7 @@ impl Fetcher {
     pub fn new(mirror: Option<Mirror>) -> Self {
         let agent = ureq::Agent::config_builder()
             .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_recv_response(Some(Duration::from_mins(1)))
             .build()
             .new_agent();
         Self { mirror, agent }

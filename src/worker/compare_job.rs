@@ -61,15 +61,12 @@ pub(super) async fn run(
         tracing::warn!(transaction, attempt = job.attempt, "lease lost: the outcome is dropped");
         return;
     }
-    let ended = match config.retry.delay(job.attempt, jitter()) {
-        Some(delay) => {
-            tracing::warn!(transaction, attempt = job.attempt, ?delay, %error, "job failed, will be retried");
-            store.retry(job.id, lease.token, delay).await
-        }
-        None => {
-            tracing::error!(transaction, attempt = job.attempt, %error, "job failed for the last time");
-            store.bury(job.id, lease.token).await
-        }
+    let ended = if let Some(delay) = config.retry.delay(job.attempt, jitter()) {
+        tracing::warn!(transaction, attempt = job.attempt, ?delay, %error, "job failed, will be retried");
+        store.retry(job.id, lease.token, delay).await
+    } else {
+        tracing::error!(transaction, attempt = job.attempt, %error, "job failed for the last time");
+        store.bury(job.id, lease.token).await
     };
     if let Err(error) = ended {
         // The lease runs out by itself, and the job becomes claimable again.

@@ -7,5 +7,6 @@
     reason = "nothing outside sees these modules"
 )]
 
+mod faces;
 mod main_path;
 mod support;

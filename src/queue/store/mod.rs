@@ -123,7 +123,7 @@ impl Store {
         let asked = Instant::now();
         let now = self.clock.now();
         let claimed = on!(self, claim(limit, owner, now, now + millis(length)))?;
-        claimed.into_iter().map(|row| lease(row, asked, length)).collect()
+        claimed.iter().map(|row| lease(row, asked, length)).collect()
     }
 
     /// The pictures of a claimed job; `None` when the lease was lost and the job has ended.
@@ -288,7 +288,7 @@ fn accepted(new: &NewJob<'_>, existing: Option<String>) -> Result<Accepted, Queu
     })
 }
 
-fn lease(row: Claimed, asked: Instant, length: Duration) -> Result<Lease, QueueError> {
+fn lease(row: &Claimed, asked: Instant, length: Duration) -> Result<Lease, QueueError> {
     let wrong = |e: serde_json::Error| QueueError::Inconsistent(format!("options: {e}"));
     let job = Job {
         id: row.id,

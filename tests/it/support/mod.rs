@@ -2,6 +2,7 @@
 
 mod app;
 mod engine;
+pub mod models;
 
 pub use app::{Answer, CLIENT, TestApp, add_client, merchant, pair, policy};
 pub use engine::{FakeEngine, Picture};

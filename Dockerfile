@@ -1,0 +1,40 @@
+# Visavis on CPU: program, ONNX Runtime and the default model pack in one image; SQLite on a volume.
+#
+#   docker build -t visavis .
+#   docker run -p 8080:8080 -v visavis:/var/lib/visavis visavis
+#   docker exec CONTAINER visavis client add shop --json
+
+FROM rust:1.95-bookworm AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends cmake python3 python3-pip \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+# Runtime and dependencies first: they change less often than the code.
+COPY runtime.lock ./
+COPY scripts scripts
+RUN scripts/fetch-runtime
+COPY . .
+# A mirror inside the build context, or the public sources.
+ARG VISAVIS_MODEL_MIRROR=""
+RUN cargo build --release --locked \
+    && VISAVIS_MODEL_DIR=/src/models target/release/visavis models pull omz
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates curl libstdc++6 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 65532 --home-dir /var/lib/visavis --create-home visavis
+COPY --from=build /src/target/release/visavis /opt/visavis/visavis
+COPY --from=build /src/runtime /opt/visavis/runtime
+COPY --from=build /src/models/omz /opt/visavis/models/omz
+RUN ln -s /opt/visavis/visavis /usr/local/bin/visavis
+USER 65532:65532
+ENV VISAVIS_DATA_DIR=/var/lib/visavis \
+    VISAVIS_HTTP_LISTEN=0.0.0.0:8080 \
+    VISAVIS_LOG_FORMAT=json
+VOLUME /var/lib/visavis
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
+    CMD curl --fail --silent http://127.0.0.1:8080/health/ready || exit 1
+ENTRYPOINT ["/opt/visavis/visavis"]
+CMD ["serve"]

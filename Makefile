@@ -1,0 +1,55 @@
+# What people and machines call. `make demo` and `make test` set up everything they need.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+CARGO_TARGET_DIR ?= target
+RELEASE := $(CARGO_TARGET_DIR)/release
+PACK ?= omz
+export CARGO_TARGET_DIR
+
+# A copy of the public model sources beside the checkout is used as mirror when it is there.
+ifndef VISAVIS_MODEL_MIRROR
+ifneq ($(wildcard ../shared/models/upstream),)
+export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
+endif
+endif
+
+.PHONY: help build runtime models demo run test lint unit bench mutations reference dockerfile-check clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
+
+build: runtime ## The release program, with runtime and models in place
+	$(CARGO) build --release --locked
+	scripts/place $(RELEASE)
+	$(RELEASE)/visavis models pull $(PACK)
+
+runtime: ## ONNX Runtime into runtime/
+	@scripts/fetch-runtime
+
+models: runtime ## The default model pack into models/
+	@scripts/fetch-models $(PACK)
+
+demo: build ## Two photos in over the signed API, a verdict out
+	@scripts/demo $(RELEASE)/visavis
+
+run: build ## Serve on 127.0.0.1:8080 until Ctrl-C, with a client ready to call
+	@scripts/run $(RELEASE)/visavis
+
+test: lint unit ## Everything that must hold before a change lands
+
+lint: ## Format and lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+unit: models ## Unit and integration tests, on real nets
+	$(CARGO) test --locked
+
+bench: models ## Time per stage, whole comparisons, and what protocol and queue cost
+	@scripts/bench
+
+mutations: models ## Break the program on purpose; every break must fail a test
+	@scripts/mutations
+
+clean: ## Remove what was built; runtime and models stay
+	$(CARGO) clean

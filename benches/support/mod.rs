@@ -1,0 +1,63 @@
+//! What the benches share: photos that may be shipped, the real nets, a client and a server.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each bench uses a part; a bench may stop at the first surprise"
+)]
+
+use std::{path::Path, path::PathBuf};
+
+use visavis::{
+    app::{Model, load_model},
+    config::Config,
+    face::{
+        EngineOptions, OnnxEngine, Runtime,
+        manifest::{Manifest, ResolvedPack},
+    },
+};
+
+/// The repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A photograph from samples/.
+pub(crate) fn sample(name: &str) -> Vec<u8> {
+    std::fs::read(root().join("samples").join(name)).unwrap()
+}
+
+/// The built-in configuration with runtime and models of this checkout.
+pub(crate) fn config() -> Config {
+    let mut config = Config::load(None, std::iter::empty()).unwrap();
+    config.model.dir = root().join("models").display().to_string();
+    config.runtime.library = library().display().to_string();
+    config
+}
+
+fn library() -> PathBuf {
+    let files = std::fs::read_dir(root().join("runtime")).into_iter().flatten().flatten();
+    let found = files.map(|f| f.path()).find(|p| p.to_string_lossy().contains("libonnxruntime.so"));
+    found.expect("ONNX Runtime is not in runtime/: run `make runtime`")
+}
+
+/// The runtime.
+pub(crate) fn runtime() -> Runtime {
+    Runtime::load(&library()).unwrap()
+}
+
+/// The default pack.
+pub(crate) fn pack() -> ResolvedPack {
+    Manifest::load(&root().join("models")).unwrap().resolve("omz").unwrap()
+}
+
+/// The whole pipeline.
+pub(crate) fn engine() -> OnnxEngine {
+    let mut engine = OnnxEngine::open(&runtime(), &pack(), EngineOptions::default()).unwrap();
+    engine.warm_up().unwrap();
+    engine
+}
+
+/// Factory and policy as the service has them.
+pub(crate) fn model() -> Model {
+    load_model(&config()).unwrap()
+}

@@ -1,0 +1,194 @@
+//! One table: time per stage, their sum, a whole comparison through the library, one over HTTP, and
+//! both as a ratio to the sum. Everything is measured in turn within one run, because the machines
+//! are noisy: the ratios are what to quote.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tokio::sync::Notify;
+use visavis::{
+    clients::{ClientRegistry, ClientStore, NewClient},
+    clock::Clock,
+    compare::DecodeLimits,
+    db::SqliteDb,
+    face::{
+        Engine as _, Picture, PictureKind,
+        align::align,
+        attributes::{EyeClassifier, PoseEstimator},
+        decode::decode,
+        detect::Detector,
+        embed::Embedder,
+        landmarks::LandmarkRefiner,
+    },
+    http::{AppState, GatewayConfig, ServerConfig, gateway, serve},
+    queue::{Gauge, QueueLimits, Store},
+    sealing::MasterKey,
+    signing::{ClientKey, Content, Freshness, ServerKey, format_time, signature_header},
+    worker::{ComputePool, LocalComparer},
+};
+
+/// Rounds; each takes every measurement once.
+const ROUNDS: usize = 60;
+const PATH: &str = "/api/v1/zoloz/facecompare/compare";
+const STAGES: [&str; 7] = ["decode", "detect", "landmarks", "pose", "eyes", "align", "embed"];
+
+#[derive(Default)]
+struct Times(BTreeMap<&'static str, Vec<Duration>>);
+
+impl Times {
+    fn take<T>(&mut self, name: &'static str, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let result = work();
+        self.0.entry(name).or_default().push(begun.elapsed());
+        result
+    }
+
+    /// Median, milliseconds.
+    fn median(&self, name: &str) -> f64 {
+        let mut times = self.0[name].clone();
+        times.sort();
+        times[times.len() / 2].as_secs_f64() * 1e3
+    }
+}
+
+struct Client {
+    key: ServerKey,
+    url: String,
+    agent: ureq::Agent,
+}
+
+impl Client {
+    fn compare(&self, body: &str) {
+        let time = format_time(Clock::System.now_utc());
+        let content = Content { uri: PATH, client_id: "bench", time: &time, body: body.as_bytes() };
+        let signature = signature_header(&self.key.sign(&content).unwrap());
+        let answer = self
+            .agent
+            .post(format!("{}{PATH}", self.url))
+            .header("Client-Id", "bench")
+            .header("Request-Time", &time)
+            .header("Signature", &signature)
+            .send(body)
+            .unwrap()
+            .body_mut()
+            .read_to_string()
+            .unwrap();
+        assert!(answer.contains("SUCCESS"), "{answer}");
+    }
+}
+
+async fn start(folder: &std::path::Path) -> (visavis::http::Serving, ServerKey) {
+    let model = support::model();
+    let pool = ComputePool::start(1, &model.factory, &model.policy).unwrap();
+    let db = SqliteDb::open(&folder.join("bench.db")).await.unwrap();
+    let key = MasterKey::random().unwrap();
+    let clients = ClientStore::new(db.clone(), key.clone(), Clock::System);
+    let merchant = ServerKey::generate().unwrap();
+    let new = NewClient {
+        client_id: "bench",
+        name: "bench",
+        merchant_key: &ClientKey::from_der(&merchant.spki_der().unwrap()).unwrap(),
+        server_key: &ServerKey::generate().unwrap(),
+        access_key: "AK",
+        secret_key: &[0; 32],
+    };
+    clients.add(&new).await.unwrap();
+    let config = GatewayConfig {
+        body_limit: 40 << 20,
+        body_budget: 256 << 20,
+        body_deadline: Duration::from_secs(30),
+        patience: Duration::from_secs(30),
+        freshness: Freshness::seconds(900),
+        dedupe: false,
+        pictures: DecodeLimits::default(),
+        queue: QueueLimits { jobs: 100, bytes: 1 << 30 },
+        shard: 0,
+    };
+    let app = AppState::new(
+        Arc::new(ClientRegistry::open(clients).await.unwrap()),
+        Store::sqlite(db, key, Clock::System),
+        Arc::new(LocalComparer::new(pool, 8)),
+        Clock::System,
+        config,
+        (Gauge::default(), Arc::new(Notify::new())),
+    );
+    let socket = ServerConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        head_deadline: Duration::from_secs(10),
+        drain: Duration::from_secs(1),
+    };
+    (serve(gateway(app), &socket).unwrap(), merchant)
+}
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (serving, key) = runtime.block_on(start(folder.path()));
+    let client = Client {
+        key,
+        url: format!("http://{}", serving.address),
+        agent: ureq::Agent::new_with_defaults(),
+    };
+
+    let (ort, pack) = (support::runtime(), support::pack());
+    let mut engine = support::engine();
+    let mut detector = Detector::open(&ort, &pack.detector).unwrap();
+    let mut refiner = LandmarkRefiner::open(&ort, pack.landmarks.as_ref().unwrap()).unwrap();
+    let mut pose = PoseEstimator::open(&ort, pack.pose.as_ref().unwrap()).unwrap();
+    let mut eyes = EyeClassifier::open(&ort, pack.eyes.as_ref().unwrap()).unwrap();
+    let mut embedder = Embedder::open(&ort, &pack.embedder).unwrap();
+    let photos = [support::sample("obama-2012.jpg"), support::sample("obama-2009.jpg")];
+    let body = serde_json::json!({
+        "bizId": "bench",
+        "face1": { "content": STANDARD.encode(&photos[0]) },
+        "face2": { "content": STANDARD.encode(&photos[1]) },
+    })
+    .to_string();
+
+    let mut times = Times::default();
+    for round in 0..=ROUNDS {
+        if round == 1 {
+            // The first round only warms up.
+            times = Times::default();
+        }
+        for bytes in &photos {
+            let image = times.take("decode", || decode(bytes, &DecodeLimits::default())).unwrap();
+            let faces = times.take("detect", || detector.detect(&image)).unwrap();
+            let landmarks = times.take("landmarks", || refiner.refine(&image, &faces[0])).unwrap();
+            times.take("pose", || pose.estimate(&image, &faces[0].area)).unwrap();
+            times.take("eyes", || eyes.open_probability(&image, &landmarks)).unwrap();
+            let aligned =
+                times.take("align", || align(&image, &landmarks, &pack.embedder.net)).unwrap();
+            times.take("embed", || embedder.embed(&aligned)).unwrap();
+        }
+        let picture = |bytes| Picture { bytes, hint: None, kind: PictureKind::Selfie };
+        times
+            .take("library", || engine.compare(&picture(&photos[0]), &picture(&photos[1])))
+            .unwrap();
+        times.take("http", || client.compare(&body));
+    }
+
+    println!(
+        "two photos of 512 x 640 and 334 x 640 pixels, one thread, medians of {ROUNDS} rounds\n"
+    );
+    println!("{:<34} {:>9}", "stage", "ms a photo");
+    for stage in STAGES {
+        println!("{stage:<34} {:>9.2}", times.median(stage));
+    }
+    let sum = 2.0 * STAGES.iter().map(|stage| times.median(stage)).sum::<f64>();
+    println!("\n{:<34} {:>9} {:>9}", "comparison of two photos", "ms", "ratio");
+    for (name, value) in [
+        ("sum of the stages", sum),
+        ("through the library", times.median("library")),
+        ("compare over HTTP, signed", times.median("http")),
+    ] {
+        println!("{name:<34} {value:>9.2} {:>9.2}", value / sum);
+    }
+}

@@ -1,0 +1,14 @@
+//! The face pipeline on real nets and real photos: stage by stage against an independent reference,
+//! then as a whole.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stderr,
+    reason = "numbers of a reference file; what was counted is shown"
+)]
+
+mod convert;
+mod odd;
+mod operator_pack;
+mod pairs;
+mod stages;

@@ -1,0 +1,248 @@
+//! Each stage alone, fed with the reference's input for that stage, so that a mistake shows where it
+//! is made. The numbers were made once with `OpenCV`, Pillow, scikit-image and onnxruntime
+//! (`tests/reference/`).
+
+use std::path::Path;
+
+use image::RgbImage;
+use serde_json::Value;
+use visavis::face::{
+    align::{AlignmentTransform, align},
+    attributes::{EyeClassifier, PoseEstimator},
+    decode::{DecodeLimits, decode},
+    detect::{Detection, Detector},
+    embed::Embedder,
+    geometry::{BoundingBox, Landmarks, Point},
+    landmarks::LandmarkRefiner,
+    quality::{Observed, measure},
+};
+
+use crate::support::models::{pack, reference, runtime, shared};
+
+/// A JPEG decoder rounds differently from another, most of all in pictures of a few pixels.
+const PIXEL_MEAN: f64 = 1.25;
+
+fn open(path: &Path) -> RgbImage {
+    let limits = DecodeLimits { min_side: 1, ..DecodeLimits::default() };
+    decode(&std::fs::read(path).unwrap(), &limits)
+        .unwrap_or_else(|r| panic!("{}: {r:?}", path.display()))
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+fn landmarks(value: &Value) -> Landmarks {
+    Landmarks(std::array::from_fn(|i| {
+        let point = numbers(&value[i]);
+        Point::new(point[0] as f32, point[1] as f32)
+    }))
+}
+
+fn area(value: &Value) -> BoundingBox {
+    let n = numbers(value);
+    BoundingBox::new(n[0] as f32, n[1] as f32, n[2] as f32, n[3] as f32)
+}
+
+fn mean(picture: &RgbImage, width: u32, height: u32) -> [f64; 3] {
+    let mut sums = [0.0; 3];
+    for (_, _, pixel) in picture.enumerate_pixels().filter(|(x, y, _)| *x < width && *y < height) {
+        sums.iter_mut().zip(pixel.0).for_each(|(sum, value)| *sum += f64::from(value));
+    }
+    sums.map(|sum| sum / f64::from(width * height))
+}
+
+fn close(ours: &[f64], theirs: &[f64], tolerance: f64) -> bool {
+    ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= tolerance)
+}
+
+/// The reference photos with their pictures; empty without the photos.
+fn photos() -> Vec<(String, RgbImage, Value)> {
+    let Some(faces) = shared("faces") else { return Vec::new() };
+    let Value::Object(detections) = reference("detect.json") else { panic!("an object") };
+    detections
+        .into_iter()
+        .map(|(name, entry)| (name.clone(), open(&faces.join(name)), entry))
+        .collect()
+}
+
+/// The reference's largest face: the one that its later stages are about.
+fn largest(entry: &Value) -> Detection {
+    let faces = entry["faces"].as_array().unwrap();
+    let size = |face: &&Value| (area(&face["box"]).area() * 1e3) as u64;
+    let face = faces.iter().max_by_key(size).unwrap();
+    Detection {
+        area: area(&face["box"]),
+        landmarks: landmarks(&face["landmarks"]),
+        confidence: face["score"].as_f64().unwrap() as f32,
+    }
+}
+
+#[test]
+fn every_variety_of_jpeg_png_and_bmp_decodes_to_the_reference_picture_upright() {
+    let Some(faces) = shared("faces") else { return };
+    let Value::Object(files) = reference("decode.json") else { panic!("an object") };
+    assert!(files.len() >= 90);
+    let mut wrong = Vec::new();
+    for (name, expected) in files {
+        let picture = open(&faces.join(&name));
+        let (width, height) = picture.dimensions();
+        let size_matches = expected["width"] == width && expected["height"] == height;
+        let all = mean(&picture, width, height);
+        let corner = mean(&picture, width.div_ceil(2), height.div_ceil(2));
+        if !(size_matches
+            && close(&all, &numbers(&expected["mean"]), PIXEL_MEAN)
+            && close(&corner, &numbers(&expected["upper_left"]), PIXEL_MEAN * 1.5))
+        {
+            wrong.push(format!(
+                "{name}: {width} x {height} {all:.2?} {corner:.2?}, expected {expected}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn detections_agree_with_opencv() {
+    let mut detector = Detector::open(&runtime(), &pack().detector).unwrap();
+    for (name, picture, expected) in photos() {
+        let long = picture.width().max(picture.height()).min(640);
+        let ours = detector.detect_at(&picture, long).unwrap();
+        let theirs = expected["faces"].as_array().unwrap();
+        assert_eq!(ours.len(), theirs.len(), "{name}");
+        for face in theirs {
+            let (their_area, their_points) = (area(&face["box"]), landmarks(&face["landmarks"]));
+            let ours = ours
+                .iter()
+                .max_by(|a, b| a.area.iou(&their_area).total_cmp(&b.area.iou(&their_area)));
+            let ours = ours.unwrap();
+            assert!(ours.area.iou(&their_area) > 0.95, "{name}: {:?} {their_area:?}", ours.area);
+            assert!(
+                (f64::from(ours.confidence) - face["score"].as_f64().unwrap()).abs() < 0.02,
+                "{name}"
+            );
+            for (our_point, their_point) in ours.landmarks.0.iter().zip(their_points.0) {
+                let apart = our_point.distance(their_point) / their_area.width;
+                assert!(apart < 0.02, "{name}: landmark {apart:.3} of the box apart");
+            }
+        }
+    }
+}
+
+#[test]
+fn refined_landmarks_agree_with_the_reference() {
+    let mut refiner =
+        LandmarkRefiner::open(&runtime(), pack().landmarks.as_ref().unwrap()).unwrap();
+    let expected = reference("landmarks.json");
+    for (name, picture, entry) in photos() {
+        let face = largest(&entry);
+        let ours = refiner.refine(&picture, &face).unwrap();
+        for (our_point, their_point) in ours.0.iter().zip(landmarks(&expected[&name]).0) {
+            let apart = our_point.distance(their_point) / face.area.width;
+            assert!(apart < 0.005, "{name}: {apart:.4} of the box apart");
+        }
+    }
+}
+
+#[test]
+fn alignment_agrees_with_the_reference_fit_and_with_opencv_s_warp() {
+    let net = pack().embedder.net;
+    let (points, expected) = (reference("landmarks.json"), reference("align.json"));
+    for (name, picture, _) in photos() {
+        let from = landmarks(&points[&name]);
+        let fit = AlignmentTransform::fit(&from, &net.template).unwrap();
+        let theirs = &expected[&name];
+        for point in from.0 {
+            let frame = fit.apply(point);
+            let ours = [f64::from(frame.x) * 128.0 / 96.0, f64::from(frame.y) * 128.0 / 112.0];
+            let there = [0, 1].map(|row| {
+                let m = numbers(&theirs["matrix"][row]);
+                m[0] * f64::from(point.x) + m[1] * f64::from(point.y) + m[2]
+            });
+            assert!(close(&ours, &there, 0.05), "{name}: {ours:?} {there:?}");
+        }
+        let patch = align(&picture, &from, &net).unwrap().patch;
+        let channel = |c: usize| {
+            let values = patch.pixels.iter().skip(c).step_by(3).map(|v| f64::from(*v));
+            values.sum::<f64>() / (patch.width * patch.height) as f64
+        };
+        let means = [channel(0), channel(1), channel(2)];
+        assert!(
+            close(&means, &numbers(&theirs["mean"]), PIXEL_MEAN),
+            "{name}: {means:?} {}",
+            theirs["mean"]
+        );
+        let mut apart = Vec::new();
+        for (row, line) in theirs["grid"].as_array().unwrap().iter().enumerate() {
+            for (column, pixel) in line.as_array().unwrap().iter().enumerate() {
+                let at = ((row * 16 + 8) * patch.width + column * 16 + 8) * 3;
+                let ours = &patch.pixels[at..at + 3];
+                apart.extend(
+                    ours.iter().zip(numbers(pixel)).map(|(a, b)| (f64::from(*a) - b).abs()),
+                );
+            }
+        }
+        let average = apart.iter().sum::<f64>() / apart.len() as f64;
+        assert!(average < 2.0, "{name}: pixels of the grid are {average:.2} levels apart");
+    }
+}
+
+#[test]
+fn embeddings_agree_with_onnxruntime_in_python() {
+    let located = pack().embedder;
+    let mut embedder = Embedder::open(&runtime(), &located).unwrap();
+    let (points, expected) = (reference("landmarks.json"), reference("embed.json"));
+    for (name, picture, _) in photos() {
+        let aligned = align(&picture, &landmarks(&points[&name]), &located.net).unwrap();
+        let embedding = embedder.embed(&aligned).unwrap();
+        assert_eq!(embedding.values().len(), 256);
+        let first: Vec<f64> = embedding.values()[..16].iter().map(|v| f64::from(*v)).collect();
+        let theirs = numbers(&expected[&name]["first"]);
+        assert!(close(&first, &theirs, 0.012), "{name}: {first:.3?} {theirs:.3?}");
+    }
+}
+
+#[test]
+fn quality_measures_agree_with_the_reference() {
+    let pack = pack();
+    let runtime = runtime();
+    let mut pose = PoseEstimator::open(&runtime, pack.pose.as_ref().unwrap()).unwrap();
+    let mut eyes = EyeClassifier::open(&runtime, pack.eyes.as_ref().unwrap()).unwrap();
+    let (points, expected) = (reference("landmarks.json"), reference("quality.json"));
+    for (name, picture, entry) in photos() {
+        let (face, points, theirs) = (largest(&entry), landmarks(&points[&name]), &expected[&name]);
+        let head = pose.estimate(&picture, &face.area).unwrap();
+        let ours = [head.yaw, head.pitch, head.roll].map(f64::from);
+        assert!(
+            close(&ours, &numbers(&theirs["pose"]), 1.0),
+            "{name}: {ours:?} {}",
+            theirs["pose"]
+        );
+        let open = eyes.open_probability(&picture, &points).unwrap();
+        let ours = open.map(f64::from);
+        assert!(
+            close(&ours, &numbers(&theirs["eyes_open"]["0.8"]), 0.1),
+            "{name}: {ours:?} {theirs}"
+        );
+        let aligned = align(&picture, &points, &pack.embedder.net).unwrap();
+        let measures = measure(&Observed {
+            face: &face,
+            landmarks: &points,
+            faces: &[face],
+            pose: Some(head),
+            eyes: Some(open),
+            aligned: &aligned,
+        });
+        let sharpness = theirs["sharpness"].as_f64().unwrap();
+        let ratio = f64::from(measures.sharpness) / sharpness;
+        assert!(
+            (0.9..1.1).contains(&ratio),
+            "{name}: sharpness {} {sharpness}",
+            measures.sharpness
+        );
+        let light =
+            [measures.brightness, measures.over_exposed, measures.under_exposed].map(f64::from);
+        let luma = ["mean", "bright", "dark"].map(|key| theirs["luma"][key].as_f64().unwrap());
+        assert!(close(&light, &luma, 0.02), "{name}: {light:?} {luma:?}");
+    }
+}

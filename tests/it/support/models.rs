@@ -1,0 +1,72 @@
+//! The real runtime and the real pack, and the folder with photos.
+
+use std::path::{Path, PathBuf};
+
+use visavis::{
+    config::Config,
+    face::{
+        EngineOptions, OnnxEngine, Runtime,
+        manifest::{Manifest, ResolvedPack},
+    },
+};
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The built-in configuration.
+pub fn config() -> Config {
+    Config::load(None, std::iter::empty()).unwrap()
+}
+
+/// The runtime that `make` fetched.
+pub fn runtime() -> Runtime {
+    let from_environment = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
+    let library = from_environment.unwrap_or_else(|| {
+        let files = std::fs::read_dir(root().join("runtime")).into_iter().flatten().flatten();
+        let library =
+            files.map(|f| f.path()).find(|p| p.to_string_lossy().contains("libonnxruntime.so"));
+        library.expect("ONNX Runtime is not in runtime/: run `make runtime`")
+    });
+    Runtime::load(&library).unwrap()
+}
+
+/// The default pack that `make` fetched.
+pub fn pack() -> ResolvedPack {
+    Manifest::load(&root().join("models")).unwrap().resolve("omz").unwrap()
+}
+
+/// The pipeline as the service runs it.
+pub fn engine() -> OnnxEngine {
+    let config = config();
+    let options = EngineOptions {
+        limits: config.image,
+        selfie: config.quality.selfie,
+        document: config.quality.document,
+    };
+    OnnxEngine::open(&runtime(), &pack(), options)
+        .expect("the pack is in models/: run `make models`")
+}
+
+/// A folder of photos and weights that are not part of the repository, or a loud word that the test
+/// did not run.
+pub fn shared(part: &str) -> Option<PathBuf> {
+    let folder =
+        std::env::var_os("VISAVIS_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
+    let path = folder.join(part);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!(
+        "\n*** NOT TESTED: {} is missing; set VISAVIS_SHARED to the folder with faces/ and models/ ***\n",
+        path.display()
+    );
+    None
+}
+
+/// A file of reference numbers.
+pub fn reference(name: &str) -> serde_json::Value {
+    let path = root().join("tests/reference").join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
