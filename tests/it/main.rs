@@ -7,5 +7,8 @@
     reason = "nothing outside sees these modules"
 )]
 
+mod crash;
 mod main_path;
+mod store;
 mod support;
+mod worker;
