@@ -2,7 +2,8 @@
 -- Times are milliseconds since 1970-01-01T00:00:00Z.
 
 CREATE TABLE job (
-    id             INTEGER PRIMARY KEY,
+    -- AUTOINCREMENT: without it the number of a deleted job is given again, and an old lease fits.
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
     -- What the client calls the transaction.
     transaction_id TEXT    NOT NULL UNIQUE,
     -- Who may ask for the outcome.

@@ -73,10 +73,15 @@ impl Runner {
             let woken = self.wake.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            let claimed = tokio::select! {
-                claimed = self.claim_and_start(&mut running) => claimed,
+            let slot = tokio::select! {
+                biased;
                 () = shutdown.wished() => break,
+                slot = self.pool.slot() => slot,
             };
+            let Ok(slot) = slot else { break };
+            // Not under the select: a claim that is cut off takes effect all the same, and its jobs
+            // would be nobody's until their leases are over.
+            let claimed = self.claim_and_start(slot, &mut running).await;
             while running.try_join_next().is_some() {}
             if claimed == 0 {
                 let pause = self.config.poll.mul_f64(0.9 + 0.2 * jitter());
@@ -96,7 +101,8 @@ impl Runner {
         let mut total = 0;
         loop {
             let mut running = JoinSet::new();
-            let claimed = self.claim_and_start(&mut running).await;
+            let Ok(slot) = self.pool.slot().await else { return total };
+            let claimed = self.claim_and_start(slot, &mut running).await;
             while running.join_next().await.is_some() {}
             if claimed == 0 {
                 return total;
@@ -105,10 +111,9 @@ impl Runner {
         }
     }
 
-    /// Waits for a free thread, claims a job for each free one, starts them; returns how many.
-    async fn claim_and_start(&self, running: &mut JoinSet<()>) -> usize {
-        let Ok(first) = self.pool.slot().await else { return 0 };
-        let mut slots = vec![first];
+    /// Claims a job for this free thread and for each further one, starts them; returns how many.
+    async fn claim_and_start(&self, free: Slot, running: &mut JoinSet<()>) -> usize {
+        let mut slots = vec![free];
         slots.extend(std::iter::from_fn(|| self.pool.try_slot()));
         let limit = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let leases = match self.store.claim(limit, &self.owner, self.config.lease).await {

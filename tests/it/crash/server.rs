@@ -1,0 +1,225 @@
+//! `visavis serve` as a process of its own, and an app that calls it over a socket.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use visavis::{
+    clock::Clock,
+    signing::{Content, ServerKey, format_time, signature_header},
+};
+
+/// Longer than anything here takes, on a busy machine too.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// ONNX Runtime; these tests cannot do without it, nor without the nets.
+fn runtime() -> PathBuf {
+    let files = fs::read_dir(root().join("runtime")).into_iter().flatten().flatten();
+    let library = |path: &PathBuf| {
+        path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libonnxruntime.so"))
+    };
+    let found = files.map(|entry| entry.path()).filter(library).max();
+    assert!(root().join("models/omz").is_dir(), "the nets are missing: run `make models runtime`");
+    found.expect("ONNX Runtime is missing: run `make models runtime`")
+}
+
+/// A data folder for one test.
+pub struct Data(TempDir);
+
+impl Data {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder().join("visavis.db")
+    }
+
+    /// What is on the disk at this instant, to be looked at without touching it.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        for entry in fs::read_dir(self.folder()).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, copy.folder().join(path.file_name().unwrap())).unwrap();
+        }
+        copy
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_visavis"));
+        command.args(arguments).arg("--data").arg(self.folder()).current_dir(self.folder());
+        command
+            .env("VISAVIS_MODEL_DIR", root().join("models"))
+            .env("ORT_DYLIB_PATH", runtime())
+            // Whoever waits for the end of a lease waits too long for these tests.
+            .env("VISAVIS_QUEUE_LEASE_MS", "3600000");
+        command
+    }
+
+    fn serve(&self) -> Command {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--workers", "2"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts a server that is to give up by itself: exit code and complaint.
+    pub fn serve_and_fail(&self) -> (Option<i32>, String) {
+        let mut child = Killed(self.serve().spawn().unwrap());
+        let code = child.wait();
+        let mut complaint = String::new();
+        child.0.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+        (code, complaint)
+    }
+}
+
+/// Does not outlive the test.
+struct Killed(Child);
+
+impl Killed {
+    /// The exit code; `None` when a signal ended it.
+    fn wait(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < PATIENCE, "the server does not end");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server that answers.
+pub struct Server {
+    child: Killed,
+    address: String,
+}
+
+impl Server {
+    pub fn start(data: &Data) -> Self {
+        let mut child = Killed(data.serve().stderr(Stdio::null()).spawn().unwrap());
+        let output = child.0.stdout.take().unwrap();
+        let (told, line) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let _ = BufReader::new(output).read_line(&mut line);
+            let _ = told.send(line);
+        });
+        let line = line.recv_timeout(PATIENCE).expect("the server says where it listens");
+        let address = line.trim().strip_prefix("Visavis listens on http://");
+        let address = address.expect("the server starts").to_owned();
+        Self { child, address }
+    }
+
+    /// SIGKILL: nothing in the process runs any more.
+    pub fn kill(mut self) {
+        self.child.0.kill().unwrap();
+        assert_eq!(self.child.wait(), None, "killed, not exited");
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait()
+    }
+}
+
+/// A registered app.
+pub struct App {
+    client_id: String,
+    key: ServerKey,
+}
+
+impl App {
+    pub fn register(data: &Data) -> Self {
+        let output = data.command(&["client", "add", "app", "--json"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let keys: Value = serde_json::from_str(&text).expect("`client add --json` prints JSON");
+        let text = |name: &str| keys[name].as_str().unwrap();
+        Self {
+            client_id: text("clientId").to_owned(),
+            key: ServerKey::from_text(text("merchantPrivateKey")).unwrap(),
+        }
+    }
+
+    /// `asynccompare` of two of the sample photos; returns the acknowledged transaction id.
+    pub fn enqueue(&self, server: &Server, pair: usize) -> String {
+        const PHOTOS: [&str; 4] = ["obama-2009", "obama-2012", "collins", "hopper"];
+        let photo = |n: usize| {
+            let path = root().join(format!("samples/{}.jpg", PHOTOS[n % PHOTOS.len()]));
+            json!({ "content": STANDARD.encode(fs::read(path).unwrap()) })
+        };
+        let biz_id = uuid::Uuid::new_v4().to_string();
+        let body = json!({ "bizId": biz_id, "face1": photo(pair), "face2": photo(pair + 1) });
+        let answer = self.call(server, "asynccompare", &body);
+        assert_eq!(answer["result"]["resultCode"], "PROCESSING", "{answer}");
+        answer["transactionId"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks until the transaction is finished, and that with a verdict.
+    pub fn expect_verdict(&self, server: &Server, transaction_id: &str) {
+        let begun = Instant::now();
+        loop {
+            let body = json!({ "transactionId": transaction_id });
+            let answer = self.call(server, "asynccheckresult", &body);
+            if answer["result"]["resultCode"] == "SUCCESS" {
+                assert!(answer["samePerson"].is_boolean(), "{answer}");
+                return;
+            }
+            assert_eq!(answer["result"]["resultCode"], "PROCESSING", "{answer}");
+            assert!(begun.elapsed() < PATIENCE, "{transaction_id} is not finished");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// One signed request on a connection of its own.
+    fn call(&self, server: &Server, endpoint: &str, body: &Value) -> Value {
+        let uri = format!("/api/v1/zoloz/facecompare/{endpoint}");
+        let (body, time) = (body.to_string(), format_time(Clock::System.now_utc()));
+        let content =
+            Content { uri: &uri, client_id: &self.client_id, time: &time, body: body.as_bytes() };
+        let signature = signature_header(&self.key.sign(&content).unwrap());
+        let head = format!(
+            "POST {uri} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nClient-Id: {}\r\nRequest-Time: {time}\r\n\
+             Content-Type: application/json; charset=UTF-8\r\nSignature: {signature}\r\nContent-Length: {}\r\n\r\n",
+            server.address,
+            self.client_id,
+            body.len()
+        );
+        let mut socket = TcpStream::connect(&server.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.write_all(body.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        serde_json::from_str(body).expect("an answer in JSON")
+    }
+}

@@ -1,0 +1,133 @@
+//! Jobs that end badly: retried, given up, and never at the expense of others.
+
+use std::time::Duration;
+
+use super::{gate::Gate, rig::Rig};
+use crate::support::{Picture, TestApp, pair};
+
+#[tokio::test]
+async fn a_job_that_always_fails_is_given_up_after_three_attempts() {
+    let rig = Rig::new(1, Gate::open()).await;
+    let id = rig.enqueue(Picture::Broken, Picture::Person(1)).await;
+    for attempt in 1..=3 {
+        assert!(!rig.is_dead(&id).await);
+        assert_eq!(rig.run_due().await, 1, "attempt {attempt}");
+        rig.wait_out_the_delay();
+    }
+    assert!(rig.is_dead(&id).await);
+    assert_eq!((rig.run_due().await, rig.gate.begun()), (0, 3));
+    assert!(rig.is_clean().await);
+}
+
+#[tokio::test]
+async fn the_client_of_a_given_up_job_is_told_so() {
+    let app = TestApp::new().await;
+    let body = pair(Picture::Broken, Picture::Person(1));
+    let id = app.post("facecompare/asynccompare", &body).await.transaction_id();
+    for _ in 1..=3 {
+        assert_eq!(app.check(&id).await.code(), "PROCESSING");
+        app.runner.run_until_idle().await;
+        app.clock.advance(5_000);
+    }
+    let answer = app.check(&id).await;
+    assert_eq!(answer.code(), "SYSTEM_ERROR");
+    assert_eq!(answer.json["result"]["resultStatus"], "F");
+    assert_eq!(answer.transaction_id(), id);
+}
+
+#[tokio::test]
+async fn a_failed_job_is_not_run_before_its_delay_is_over() {
+    let rig = Rig::new(1, Gate::open()).await;
+    rig.gate.fail_next(2);
+    let id = rig.enqueue_good(1).await.remove(0);
+    assert_eq!(rig.run_due().await, 1);
+    rig.bench.clock.advance(999);
+    assert_eq!(rig.run_due().await, 0);
+    rig.bench.clock.advance(1_001);
+    assert_eq!(rig.run_due().await, 1);
+    rig.bench.clock.advance(4_999);
+    assert_eq!(rig.run_due().await, 0);
+    rig.bench.clock.advance(5_001);
+    assert_eq!(rig.run_due().await, 1);
+    assert!(rig.is_done(&id).await);
+    assert!(rig.is_clean().await);
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_own_job_only_and_not_the_thread() {
+    let rig = Rig::new(1, Gate::open()).await;
+    let before = rig.enqueue_good(1).await.remove(0);
+    let panics = rig.enqueue(Picture::Panics, Picture::Person(1)).await;
+    let after = rig.enqueue_good(2).await;
+    assert_eq!(rig.run_due().await, 4);
+    for id in after.iter().chain([&before]) {
+        assert!(rig.is_done(id).await);
+    }
+    assert_eq!(rig.gate.seen().engines, 2, "a new engine");
+    assert_eq!(rig.gate.seen().threads.len(), 1, "the same thread");
+    for _ in 2..=3 {
+        rig.wait_out_the_delay();
+        assert_eq!(rig.run_due().await, 1);
+    }
+    assert!(rig.is_dead(&panics).await);
+    assert!(rig.is_clean().await);
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_be_made_again_is_tried_again_with_the_next_job() {
+    let rig = Rig::new(1, Gate::open()).await;
+    rig.enqueue(Picture::Panics, Picture::Person(1)).await;
+    rig.run_due().await;
+    rig.gate.forbid_engines(true);
+    let id = rig.enqueue_good(1).await.remove(0);
+    assert_eq!(rig.run_due().await, 1);
+    assert!(!rig.is_done(&id).await);
+    rig.gate.forbid_engines(false);
+    rig.wait_out_the_delay();
+    rig.run_due().await;
+    assert!(rig.is_done(&id).await);
+}
+
+#[tokio::test]
+async fn a_job_over_its_deadline_is_put_back() {
+    let mut rig = Rig::new(1, Gate::closed()).await;
+    rig.config.job_deadline = Duration::from_millis(30);
+    let id = rig.enqueue_good(1).await.remove(0);
+    let running = rig.start();
+    rig.gate.wait_for(1).await;
+    rig.until("SELECT count(*) FROM job WHERE state = 0 AND attempt = 1", 1).await;
+    assert!(rig.pool.try_slot().is_none(), "the thread is not done yet");
+    rig.gate.unlock();
+    running.stopped().await;
+    rig.config.job_deadline = Duration::from_secs(20);
+    rig.wait_out_the_delay();
+    assert_eq!(rig.run_due().await, 1);
+    assert!(rig.is_done(&id).await);
+    assert_eq!(rig.gate.begun(), 2);
+    assert!(rig.is_clean().await);
+}
+
+#[tokio::test]
+async fn a_picture_that_does_not_open_is_given_up_without_being_looked_at() {
+    let rig = Rig::new(1, Gate::open()).await;
+    let id = rig.enqueue_good(1).await.remove(0);
+    rig.bench.database.tamper("UPDATE job_payload SET probe = reference").await;
+    for _ in 1..=3 {
+        assert_eq!(rig.run_due().await, 1);
+        rig.wait_out_the_delay();
+    }
+    assert!(rig.is_dead(&id).await);
+    assert_eq!(rig.gate.begun(), 0);
+    assert!(rig.is_clean().await);
+}
+
+#[tokio::test]
+async fn the_failures_of_one_job_do_not_delay_the_others() {
+    let rig = Rig::new(1, Gate::open()).await;
+    rig.enqueue(Picture::Broken, Picture::Person(1)).await;
+    let accepted = rig.enqueue_good(3).await;
+    assert_eq!(rig.run_due().await, 4);
+    for id in &accepted {
+        assert!(rig.is_done(id).await);
+    }
+}

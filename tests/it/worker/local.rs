@@ -1,0 +1,156 @@
+//! `compare` while the caller waits.
+
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+
+use visavis::{
+    compare::{CompareFailure, Comparer as _, ComparerFuture, Outcome, Refusal, Request, Side},
+    face::{Engine, FaceError},
+    worker::{ComputePool, EngineFactory, LocalComparer},
+};
+
+use super::gate::{Gate, PATIENCE};
+use crate::{
+    store::bench::pictures,
+    support::{Picture, policy},
+};
+
+const SHORT: Duration = Duration::from_millis(30);
+
+fn comparer(gate: &Gate, threads: usize, limit: usize) -> (LocalComparer, ComputePool) {
+    let pool = ComputePool::start(threads, &gate.factory(), &policy()).unwrap();
+    (LocalComparer::new(pool.clone(), limit), pool)
+}
+
+fn request(probe: Picture) -> Request {
+    pictures(probe.bytes(), Picture::Person(1).bytes())
+}
+
+fn good() -> Request {
+    request(Picture::Person(1))
+}
+
+/// Lets a comparison go as far as it gets by itself.
+async fn waits(comparison: &mut ComparerFuture<'_>) -> bool {
+    poll_fn(|cx| Poll::Ready(comparison.as_mut().poll(cx).is_pending())).await
+}
+
+#[tokio::test]
+async fn a_pair_is_compared_while_the_caller_waits() {
+    let (comparer, _pool) = comparer(&Gate::open(), 1, 1);
+    let outcome = comparer.compare(good(), PATIENCE).await.unwrap();
+    assert!(matches!(outcome, Outcome::Compared(verdict) if verdict.same_person()));
+}
+
+#[tokio::test]
+async fn a_bad_picture_is_an_outcome_here_too() {
+    let (comparer, _pool) = comparer(&Gate::open(), 1, 1);
+    let outcome = comparer.compare(request(Picture::Nothing), PATIENCE).await.unwrap();
+    assert_eq!(outcome, Outcome::Refused { side: Side::Probe, refusal: Refusal::NoFace });
+}
+
+#[tokio::test]
+async fn what_breaks_is_a_failure_and_the_next_comparison_works() {
+    let (comparer, _pool) = comparer(&Gate::open(), 1, 1);
+    for breaking in [Picture::Broken, Picture::Panics, Picture::Panics] {
+        let failed = comparer.compare(request(breaking), PATIENCE).await;
+        assert_eq!(failed, Err(CompareFailure::Failed));
+        assert!(comparer.compare(good(), PATIENCE).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn beyond_its_limit_of_waiting_callers_it_is_busy() {
+    let gate = Gate::closed();
+    let (comparer, _pool) = comparer(&gate, 1, 2);
+    let mut first = comparer.compare(good(), PATIENCE);
+    assert!(waits(&mut first).await);
+    let mut waiting = [comparer.compare(good(), PATIENCE), comparer.compare(good(), PATIENCE)];
+    for comparison in &mut waiting {
+        assert!(waits(comparison).await);
+    }
+    assert_eq!(comparer.compare(good(), PATIENCE).await, Err(CompareFailure::Busy));
+    gate.unlock();
+    assert!(first.await.is_ok());
+    for comparison in waiting {
+        assert!(comparison.await.is_ok());
+    }
+    assert!(comparer.compare(good(), PATIENCE).await.is_ok(), "there is room again");
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_frees_the_place() {
+    let gate = Gate::closed();
+    let (comparer, _pool) = comparer(&gate, 1, 1);
+    let mut first = comparer.compare(good(), PATIENCE);
+    assert!(waits(&mut first).await);
+    for _ in 0..5 {
+        let mut leaving = comparer.compare(good(), PATIENCE);
+        assert!(waits(&mut leaving).await);
+    }
+    gate.unlock();
+    assert!(first.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_caller_whose_patience_ends_is_told_so() {
+    let gate = Gate::closed();
+    let (comparer, _pool) = comparer(&gate, 1, 1);
+    let running = comparer.compare(good(), SHORT);
+    let waiting = comparer.compare(good(), SHORT);
+    let (running, waiting) = tokio::join!(running, waiting);
+    assert_eq!(running, Err(CompareFailure::TimedOut));
+    assert_eq!(waiting, Err(CompareFailure::TimedOut));
+    gate.unlock();
+    assert!(comparer.compare(good(), PATIENCE).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_thread_is_not_free_before_it_is_done() {
+    let gate = Gate::closed();
+    let (comparer, pool) = comparer(&gate, 1, 4);
+    assert_eq!(comparer.compare(good(), SHORT).await, Err(CompareFailure::TimedOut));
+    gate.wait_for(1).await;
+    assert!(pool.try_slot().is_none());
+    let mut next = comparer.compare(good(), PATIENCE);
+    assert!(waits(&mut next).await);
+    assert_eq!((gate.begun(), gate.seen().inside), (1, 1));
+    gate.unlock();
+    assert!(next.await.is_ok());
+    assert_eq!(gate.seen().most_inside, 1);
+}
+
+#[tokio::test]
+async fn nothing_is_compared_for_a_caller_who_left_before_it_began() {
+    let gate = Gate::closed();
+    let (_, pool) = comparer(&gate, 1, 4);
+    let slot = pool.slot().await.unwrap();
+    let mut running = Box::pin(pool.run(slot, good()));
+    assert!(poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx).is_pending())).await);
+    gate.wait_for(1).await;
+    // A second slot for the same thread, as if it had been given back too early.
+    let spare = Arc::new(tokio::sync::Semaphore::new(1));
+    let slot = Arc::clone(&spare).acquire_owned().await.unwrap().into();
+    let mut left = Box::pin(pool.run(slot, good()));
+    assert!(poll_fn(|cx| Poll::Ready(left.as_mut().poll(cx).is_pending())).await);
+    drop(left);
+    gate.unlock();
+    assert!(running.await.is_ok());
+    let returned = tokio::time::timeout(PATIENCE, spare.acquire()).await;
+    assert!(returned.is_ok(), "the slot comes back");
+    assert_eq!(gate.begun(), 1);
+}
+
+#[test]
+fn a_pool_does_not_start_without_all_of_its_engines() {
+    let made = std::sync::atomic::AtomicUsize::new(0);
+    let gate = Gate::open();
+    let inner = gate.factory();
+    let factory: EngineFactory = Arc::new(move || -> Result<Box<dyn Engine>, FaceError> {
+        match made.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            2 => Err(FaceError::Manifest("the third one fails".to_owned())),
+            _ => inner(),
+        }
+    });
+    assert!(ComputePool::start(3, &factory, &policy()).is_err());
+    assert_eq!(ComputePool::start(3, &factory, &policy()).unwrap().size(), 3);
+}
