@@ -1,11 +1,20 @@
 //! The real router, the real queue and the real worker, driven from outside; one binary, so that
 //! everything is linked once.
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first broken assumption")]
-#![expect(
-    unreachable_pub,
-    missing_debug_implementations,
-    reason = "nothing outside sees these modules"
-)]
+#![expect(clippy::print_stderr, reason = "a test that cannot do its work must say so loudly")]
+#![expect(unreachable_pub, reason = "nothing outside sees these modules")]
 
+mod admission;
+mod answers;
+mod bad_body;
+mod bad_head;
+mod captured;
+mod cli;
+mod cli_models;
+mod javascript;
+mod log;
 mod main_path;
+mod overload;
+mod serve;
+mod socket;
 mod support;
