@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, header::CONTENT_LENGTH},
+    http::{
+        HeaderMap,
+        header::{CONTENT_LENGTH, EXPECT},
+    },
 };
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,17 +31,22 @@ pub(super) struct Collected {
 /// Collects a body.
 pub(super) async fn collect(
     headers: &HeaderMap,
-    body: Body,
+    mut body: Body,
     config: &GatewayConfig,
     budget: &Arc<Semaphore>,
 ) -> Result<Collected, ApiError> {
-    let reading = read(headers, body, config, budget);
-    tokio::time::timeout(config.body_deadline, reading).await.unwrap_or(Err(ApiError::BodyTooSlow))
+    let reading = read(headers, &mut body, config, budget);
+    let read = tokio::time::timeout(config.body_deadline, reading).await;
+    let read = read.unwrap_or(Err(ApiError::BodyTooSlow));
+    if matches!(read, Err(ApiError::BodyTooLarge(_) | ApiError::Overloaded)) {
+        discard(headers, body, config).await;
+    }
+    read
 }
 
 async fn read(
     headers: &HeaderMap,
-    mut body: Body,
+    body: &mut Body,
     config: &GatewayConfig,
     budget: &Arc<Semaphore>,
 ) -> Result<Collected, ApiError> {
@@ -50,7 +58,6 @@ async fn read(
     let mut collected = Vec::new();
     if let Some(length) = promised {
         if length > config.body_limit {
-            discard(body, config.body_limit).await;
             return Err(ApiError::BodyTooLarge(config.body_limit));
         }
         share.grow(length)?;
@@ -60,8 +67,6 @@ async fn read(
         // A broken connection: nobody is left to read the answer.
         let Ok(data) = frame.map_err(|_| ApiError::NotJson)?.into_data() else { continue };
         if collected.len() + data.len() > config.body_limit {
-            drop(collected);
-            discard(body, config.body_limit).await;
             return Err(ApiError::BodyTooLarge(config.body_limit));
         }
         share.grow(collected.len() + data.len())?;
@@ -70,16 +75,25 @@ async fn read(
     Ok(Collected { bytes: Bytes::from(collected), _share: share.held })
 }
 
-/// Reads on for a while without keeping anything, because a client that is cut off while sending never
-/// sees the answer.
-async fn discard(mut body: Body, mut allowance: usize) {
-    while let Some(Ok(frame)) = body.frame().await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        match allowance.checked_sub(length) {
-            Some(rest) => allowance = rest,
-            None => return,
-        }
+/// Takes the body of a request that is refused already, within the limits and without keeping
+/// anything, because a client that is cut off while sending never sees the answer. One that asked
+/// before sending sees it without.
+pub(super) async fn discard(headers: &HeaderMap, mut body: Body, config: &GatewayConfig) {
+    if headers.contains_key(EXPECT) {
+        return;
     }
+    let reading = async {
+        let mut allowance = config.body_limit;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match allowance.checked_sub(length) {
+                Some(rest) => allowance = rest,
+                None => return,
+            }
+        }
+    };
+    // An error means that the time is up: the answer goes out all the same.
+    let _ = tokio::time::timeout(config.body_deadline, reading).await;
 }
 
 /// A growing share of the budget. It never waits for more while it holds some: two requests that wait

@@ -3,7 +3,7 @@
 use super::{
     error::ApiError,
     lenient::{Text, decode_base64},
-    wire::CompareBody,
+    wire::{CompareBody, face},
 };
 use crate::compare::{
     BizId, BoundingBox, DecodeLimits, PictureData, PictureKind, Request, RequestOptions,
@@ -26,8 +26,8 @@ pub(super) fn read_request(body: &[u8], limits: &DecodeLimits) -> Result<Request
     })?;
     body.user_id.at_most("userId", LONGEST_USER_ID)?;
     let source = body.source_of_face2.at_most("sourceOfFace2", LONGEST_SOURCE)?;
-    let face1 = body.face1.object("face1")?;
-    let face2 = body.face2.object("face2")?;
+    let face1 = face(body.face1, "face1")?;
+    let face2 = face(body.face2, "face2")?;
     Ok(Request {
         biz_id,
         probe: picture("face1.content", &face1.content, limits)?,
@@ -136,6 +136,7 @@ mod tests {
             (body("").replacen('{', &format!("{{\"userId\":\"{}\",", "x".repeat(65)), 1), "userId"),
             (r#"{"bizId":"b","face1":{},"face2":{}}"#.to_owned(), "face1.content"),
             (r#"{"bizId":"b","face1":"x","face2":{}}"#.to_owned(), "face1"),
+            (format!(r#"{{"bizId":"b","face1":["{JPEG}"],"face2":{{}}}}"#), "face1"),
             (body("").replacen(JPEG, "not base64!", 1), "face1.content"),
         ];
         for (json, field) in cases {

@@ -3,7 +3,7 @@
 use axum::{
     Router,
     body::Body,
-    extract::Request,
+    extract::{Request, State},
     http::Uri,
     middleware::from_fn_with_state,
     response::{IntoResponse as _, Response},
@@ -14,6 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     auth_test::auth_test,
+    body::discard,
     check_result::check_result,
     compare::{async_compare, compare},
     error::ApiError,
@@ -33,8 +34,8 @@ pub fn gateway(app: AppState) -> Router {
         .route("/api/v1/zoloz/facecompare/asynccompare", post(async_compare))
         .route("/api/v1/zoloz/facecompare/asynccheckresult", post(check_result))
         .route("/api/v1/zoloz/authentication/test", post(auth_test))
-        .method_not_allowed_fallback(async || ApiError::UnknownEndpoint)
-        .fallback(async || ApiError::UnknownEndpoint)
+        .method_not_allowed_fallback(unknown_endpoint)
+        .fallback(unknown_endpoint)
         // Outermost first: sign whatever comes out, a panic's answer included.
         .layer(
             ServiceBuilder::new()
@@ -79,6 +80,12 @@ fn cleaned(uri: &Uri) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(clean.parse().ok()?);
     Uri::from_parts(parts).ok()
+}
+
+async fn unknown_endpoint(State(app): State<AppState>, request: Request) -> ApiError {
+    let (parts, body) = request.into_parts();
+    discard(&parts.headers, body, &app.config).await;
+    ApiError::UnknownEndpoint
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {

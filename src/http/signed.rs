@@ -12,7 +12,7 @@ use axum::{
 };
 
 use super::{
-    body::{Collected, collect},
+    body::{Collected, collect, discard},
     error::ApiError,
     exchange::{Exchange, single},
     router::RawUri,
@@ -57,7 +57,13 @@ impl FromRequest<AppState> for Signed {
         let exchange = exchange.ok_or(ApiError::Internal)?;
         let original = request.extensions().get::<RawUri>().map(|uri| uri.0.clone());
         let (parts, body) = request.into_parts();
-        let head = Head::read(&parts.headers, &exchange, app)?;
+        let head = match Head::read(&parts.headers, &exchange, app) {
+            Ok(head) => head,
+            Err(refused) => {
+                discard(&parts.headers, body, &app.config).await;
+                return Err(refused);
+            }
+        };
         let body = collect(&parts.headers, body, &app.config, app.budget()).await?;
         let uris = candidates(&parts.uri, original.as_ref());
         let caller = Arc::clone(&head.caller);

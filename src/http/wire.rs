@@ -1,6 +1,7 @@
 //! The API's JSON, member for member, and nothing else that decides anything.
 
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::{
     answer::{Answer, ResultPart},
@@ -23,9 +24,9 @@ pub(super) struct CompareBody<'a> {
     #[serde(borrow, rename = "sourceOfFace2")]
     pub(super) source_of_face2: Text<'a>,
     #[serde(borrow)]
-    pub(super) face1: Member<Face<'a>>,
+    pub(super) face1: Option<&'a RawValue>,
     #[serde(borrow)]
-    pub(super) face2: Member<Face<'a>>,
+    pub(super) face2: Option<&'a RawValue>,
 }
 
 /// `face1` or `face2`.
@@ -46,35 +47,17 @@ pub(super) struct CheckBody<'a> {
     pub(super) transaction_id: Text<'a>,
 }
 
-/// A member that should be an object.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Member<T> {
-    /// It is one.
-    Object(T),
-    /// It is null, absent or something else.
-    Other(serde::de::IgnoredAny),
-}
-
-impl<T> Default for Member<T> {
-    fn default() -> Self {
-        Self::Other(serde::de::IgnoredAny)
-    }
-}
-
-impl<T> Member<T> {
-    /// The object.
-    ///
-    /// # Errors
-    /// [`ApiError::Invalid`] naming `field`.
-    pub(super) fn object(&self, field: &'static str) -> Result<&T, ApiError> {
-        match self {
-            Self::Object(object) => Ok(object),
-            Self::Other(_) => {
-                Err(ApiError::Invalid(field, "must be an object with content".to_owned()))
-            }
-        }
-    }
+/// Reads a member that must be an object; `None` where it is null or absent.
+///
+/// # Errors
+/// [`ApiError::Invalid`] naming `field`.
+pub(super) fn face<'a>(
+    member: Option<&'a RawValue>,
+    field: &'static str,
+) -> Result<Face<'a>, ApiError> {
+    member
+        .and_then(|raw| parse_object(raw.get().as_bytes()).ok())
+        .ok_or_else(|| ApiError::Invalid(field, "must be an object with content".to_owned()))
 }
 
 /// Parses a body that must be a JSON object.

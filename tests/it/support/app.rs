@@ -13,7 +13,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rsa::{
-    Pkcs1v15Sign, RsaPublicKey,
+    Pkcs1v15Sign, PublicKey,
     pkcs8::DecodePublicKey as _,
     sha2::{Digest as _, Sha256},
 };
@@ -37,7 +37,7 @@ use visavis::{
     worker::{ComputePool, EngineFactory, LocalComparer, Runner, RunnerConfig},
 };
 
-use super::{FakeEngine, Picture};
+use super::{FakeEngine, Picture, assert_javascript_form};
 
 /// 2026-01-01T00:00:00Z
 const NOW: i64 = 1_767_225_600_000;
@@ -48,7 +48,8 @@ pub fn merchant() -> &'static ServerKey {
     KEY.get_or_init(|| ServerKey::generate().unwrap())
 }
 
-fn server_key() -> &'static ServerKey {
+/// The server's key for every client of a test.
+pub fn server_key() -> &'static ServerKey {
     static KEY: OnceLock<ServerKey> = OnceLock::new();
     KEY.get_or_init(|| ServerKey::generate().unwrap())
 }
@@ -85,6 +86,26 @@ impl Answer {
 
     pub fn transaction_id(&self) -> String {
         self.json["transactionId"].as_str().unwrap().to_owned()
+    }
+
+    /// The body with the transaction id made the same for all.
+    pub fn masked(&self) -> String {
+        self.text.replace(&self.transaction_id(), "TXN")
+    }
+
+    /// Verifies the answer as a client would, with the `rsa` crate, which shares nothing with the
+    /// server.
+    pub fn verify(&self, uri: &str, client_id: &str, key: &ServerKey) {
+        let header = |name: &str| self.headers.get(name).unwrap().to_str().unwrap();
+        let signature = header("signature").strip_prefix("algorithm=RSA256, signature=").unwrap();
+        let signature = signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
+        let signature = STANDARD.decode(signature).unwrap();
+        let content = format!("POST {uri}\n{client_id}.{}.{}", header("response-time"), self.text);
+        let key = PublicKey::from_public_key_der(&key.spki_der().unwrap()).unwrap();
+        let digest = Sha256::digest(content.as_bytes());
+        key.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, &signature).unwrap_or_else(|_| {
+            panic!("the signature does not verify over {uri} for {client_id}: {}", self.text)
+        });
     }
 }
 
@@ -156,15 +177,7 @@ impl TestApp {
 
     /// The same with a Request-Time of its own.
     pub fn signed_at(&self, path: &str, body: &str, time: &str) -> Request<Body> {
-        let content = Content { uri: path, client_id: CLIENT, time, body: body.as_bytes() };
-        let signature = signature_header(&merchant().sign(&content).unwrap());
-        Request::post(path)
-            .header("Client-Id", CLIENT)
-            .header("Request-Time", time)
-            .header("Content-Type", "application/json; charset=UTF-8")
-            .header("Signature", signature)
-            .body(Body::from(body.to_owned()))
-            .unwrap()
+        signed_as(CLIENT, path, body, time)
     }
 
     /// Signs, sends, and verifies the answer.
@@ -177,7 +190,7 @@ impl TestApp {
         let path = request.uri().path().to_owned();
         let (answer, status) = self.send_raw(request).await;
         assert_eq!(status, 200, "{}", answer.text);
-        verify(&answer, &path.replace("//", "/"));
+        answer.verify(&path.replace("//", "/"), CLIENT, server_key());
         answer
     }
 
@@ -187,6 +200,9 @@ impl TestApp {
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
         let json = serde_json::from_str(&text).unwrap_or_default();
+        if parts.headers.contains_key("signature") {
+            assert_javascript_form(&text);
+        }
         (Answer { headers: parts.headers, text, json }, parts.status.as_u16())
     }
 
@@ -232,15 +248,19 @@ pub fn policy() -> Arc<Policy> {
     Arc::new(Policy::new(Calibration::new(&table).unwrap(), "fake", 1e-5).unwrap())
 }
 
-/// Verifies an answer as a client would, with the `rsa` crate, which shares nothing with the server.
-fn verify(answer: &Answer, path: &str) {
-    let header = |name: &str| answer.headers.get(name).unwrap().to_str().unwrap();
-    let signature = header("signature").strip_prefix("algorithm=RSA256, signature=").unwrap();
-    let signature = signature.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
-    let signature = STANDARD.decode(signature).unwrap();
-    let content = format!("POST {path}\n{CLIENT}.{}.{}", header("response-time"), answer.text);
-    let key = RsaPublicKey::from_public_key_der(&server_key().spki_der().unwrap()).unwrap();
-    let digest = Sha256::digest(content.as_bytes());
-    key.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, &signature)
-        .expect("the answer's signature verifies with an independent implementation");
+/// A request that `client_id` signs with the merchant's key.
+pub fn signed_as(client_id: &str, uri: &str, body: &str, time: &str) -> Request<Body> {
+    Request::post(uri)
+        .header("Client-Id", client_id)
+        .header("Request-Time", time)
+        .header("Content-Type", "application/json; charset=UTF-8")
+        .header("Signature", signature_over(client_id, uri, body, time))
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+/// The Signature header of such a request.
+pub fn signature_over(client_id: &str, uri: &str, body: &str, time: &str) -> String {
+    let content = Content { uri, client_id, time, body: body.as_bytes() };
+    signature_header(&merchant().sign(&content).unwrap())
 }

@@ -1,8 +1,23 @@
-//! What the tests share: an engine that needs no nets, and a whole service in memory.
+//! What the tests share: an engine that needs no nets, a whole service in memory, its socket, and
+//! looks into its database.
 
 mod app;
+mod database;
 mod engine;
+mod javascript;
 pub mod models;
+mod program;
+mod wire;
 
-pub use app::{Answer, CLIENT, TestApp, add_client, merchant, pair, policy};
+pub use app::{
+    Answer, CLIENT, TestApp, add_client, merchant, pair, policy, server_key, signature_over,
+    signed_as,
+};
+pub use database::{set_extras, stored};
 pub use engine::{FakeEngine, Picture};
+pub use javascript::assert_javascript_form;
+pub use program::{
+    Ran, in_repository, pack_folder, program, runtime_library, visavis, visavis_reading,
+    with_models,
+};
+pub use wire::{Connection, Listening, Reply};

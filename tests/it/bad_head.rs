@@ -1,0 +1,257 @@
+//! Everything that can be wrong with the head of a request: each mistake has its documented code and
+//! a message that names the header, the answer is signed, and nothing is stored.
+
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Request},
+};
+use visavis::signing::{ServerKey, signature_header};
+
+use crate::support::{
+    Answer, CLIENT, Picture, TestApp, pair, server_key, signature_over, signed_as, stored,
+};
+
+const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
+const ASYNC: &str = "/api/v1/zoloz/facecompare/asynccompare";
+const CHECK: &str = "/api/v1/zoloz/facecompare/asynccheckresult";
+
+/// Whose key the answer must be signed with.
+enum Signer {
+    /// The server's key for the client.
+    Client,
+    /// The gateway's own, for a stranger who calls itself that.
+    Gateway(&'static str),
+}
+use Signer::{Client, Gateway};
+
+/// A mistake in the head of an otherwise correct request.
+struct Mistake {
+    what: &'static str,
+    make: fn(&mut Request<Body>),
+    code: &'static str,
+    names: &'static str,
+    signer: Signer,
+}
+
+fn set(request: &mut Request<Body>, name: &'static str, value: impl AsRef<[u8]>) {
+    let value = HeaderValue::from_bytes(value.as_ref()).unwrap();
+    request.headers_mut().insert(HeaderName::from_static(name), value);
+}
+
+fn twice(request: &mut Request<Body>, name: &'static str) {
+    let value = request.headers()[name].clone();
+    request.headers_mut().append(name, value);
+}
+
+fn remove(request: &mut Request<Body>, name: &'static str) {
+    request.headers_mut().remove(name).unwrap();
+}
+
+fn path(request: &mut Request<Body>, path: &'static str) {
+    *request.uri_mut() = path.parse().unwrap();
+}
+
+fn body() -> String {
+    pair(Picture::Person(1), Picture::Person(2)).to_string()
+}
+
+fn mistakes() -> Vec<Mistake> {
+    let mistake = |what, make, code, names| Mistake { what, make, code, names, signer: Client };
+    let stranger =
+        |what, make, code, names, id| Mistake { what, make, code, names, signer: Gateway(id) };
+    vec![
+        mistake("unsigned", |r| remove(r, "signature"), "PARAM_MISSING", "Signature"),
+        mistake("an empty signature", |r| set(r, "signature", ""), "PARAM_MISSING", "Signature"),
+        mistake("no time", |r| remove(r, "request-time"), "PARAM_MISSING", "Request-Time"),
+        stranger("no client", |r| remove(r, "client-id"), "PARAM_MISSING", "Client-Id", ""),
+        stranger(
+            "an unknown client",
+            |r| set(r, "client-id", "2188999999999999"),
+            "MERCHANT_NOT_FOUND",
+            "Client-Id",
+            "2188999999999999",
+        ),
+        mistake(
+            "a stale time",
+            |r| set(r, "request-time", "2025-12-31T00:00:00+0000"),
+            "PARAM_ILLEGAL",
+            "Request-Time",
+        ),
+        mistake(
+            "no time at all",
+            |r| set(r, "request-time", "yesterday"),
+            "PARAM_ILLEGAL",
+            "Request-Time",
+        ),
+        mistake(
+            "a signature of words",
+            |r| set(r, "signature", "trust me"),
+            "PARAM_ILLEGAL",
+            "Signature",
+        ),
+        mistake(
+            "a signature that is not base64",
+            |r| set(r, "signature", "algorithm=RSA256, signature=%zz"),
+            "PARAM_ILLEGAL",
+            "Signature",
+        ),
+        mistake(
+            "another algorithm",
+            |r| set(r, "signature", "algorithm=RSA512, signature=AAAA"),
+            "PARAM_ILLEGAL",
+            "RSA256",
+        ),
+        mistake(
+            "a signature of the wrong length",
+            |r| set(r, "signature", "algorithm=RSA256, signature=AAAA"),
+            "SIGNATURE_INVALID",
+            "signature",
+        ),
+        mistake("another path", |r| path(r, CHECK), "SIGNATURE_INVALID", "path"),
+        mistake(
+            "an unknown path",
+            |r| path(r, "/api/v1/zoloz/facecompare"),
+            "NO_INTERFACE_DEF",
+            "path",
+        ),
+        mistake("the root", |r| path(r, "/"), "NO_INTERFACE_DEF", "path"),
+        mistake("GET", |r| *r.method_mut() = http::Method::GET, "NO_INTERFACE_DEF", "method"),
+        mistake("PUT", |r| *r.method_mut() = http::Method::PUT, "NO_INTERFACE_DEF", "method"),
+        mistake(
+            "OPTIONS",
+            |r| *r.method_mut() = http::Method::OPTIONS,
+            "NO_INTERFACE_DEF",
+            "method",
+        ),
+        mistake("another body", |r| *r.body_mut() = Body::from("{}"), "SIGNATURE_INVALID", "body"),
+        mistake(
+            "two signatures",
+            |r| twice(r, "signature"),
+            "PARAM_ILLEGAL",
+            "signature is there twice",
+        ),
+        mistake(
+            "two times",
+            |r| twice(r, "request-time"),
+            "PARAM_ILLEGAL",
+            "request-time is there twice",
+        ),
+        stranger(
+            "two clients",
+            |r| twice(r, "client-id"),
+            "PARAM_ILLEGAL",
+            "client-id is there twice",
+            "",
+        ),
+        mistake(
+            "an overlong signature",
+            |r| set(r, "signature", "A".repeat(5_000)),
+            "PARAM_ILLEGAL",
+            "Signature",
+        ),
+        mistake(
+            "an overlong time",
+            |r| set(r, "request-time", "2".repeat(5_000)),
+            "PARAM_ILLEGAL",
+            "Request-Time",
+        ),
+        stranger(
+            "an overlong client",
+            |r| set(r, "client-id", "2".repeat(5_000)),
+            "MERCHANT_NOT_FOUND",
+            "Client-Id",
+            "",
+        ),
+        mistake(
+            "a signature in Latin-1",
+            |r| set(r, "signature", b"sign\xE9"),
+            "PARAM_ILLEGAL",
+            "signature",
+        ),
+        mistake(
+            "a time in Latin-1",
+            |r| set(r, "request-time", b"\xE9t\xE9"),
+            "PARAM_ILLEGAL",
+            "request-time",
+        ),
+        stranger(
+            "a client in Latin-1",
+            |r| set(r, "client-id", b"caf\xE9"),
+            "PARAM_ILLEGAL",
+            "client-id",
+            "",
+        ),
+        mistake(
+            "encryption",
+            |r| set(r, "encrypt", "algorithm=RSA_AES, symmetricKey=AAAA"),
+            "PARAM_ILLEGAL",
+            "Encrypt",
+        ),
+        mistake("AK and SK", |r| set(r, "auth-type", "AKSK"), "PARAM_ILLEGAL", "Auth-Type"),
+    ]
+}
+
+/// What every refusal has in common.
+pub fn assert_refused(answer: &Answer, status: u16, what: &str, (code, names): (&str, &str)) {
+    assert_eq!(status, 200, "{what}: {}", answer.text);
+    assert_eq!(answer.code(), code, "{what}: {}", answer.text);
+    assert!(answer.message().contains(names), "{what}: {} does not name {names}", answer.text);
+    let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !"\"\\%".contains(c);
+    assert!(answer.message().chars().all(plain), "{what}: {}", answer.text);
+    let members: Vec<_> = answer.json.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["result"], "{what}: nothing was begun, so no transaction is named");
+    assert!(["F", "U"].contains(&answer.json["result"]["resultStatus"].as_str().unwrap()));
+}
+
+#[tokio::test]
+async fn every_mistake_in_the_head_has_its_code_and_leaves_nothing_behind() {
+    let app = TestApp::new().await;
+    let before = stored(&app).await;
+    for endpoint in [COMPARE, ASYNC] {
+        for Mistake { what, make, code, names, signer } in mistakes() {
+            let mut request = app.signed(endpoint, &body());
+            make(&mut request);
+            let uri = request.uri().path().to_owned();
+            let (answer, status) = app.send_raw(request).await;
+            assert_refused(&answer, status, what, (code, names));
+            match signer {
+                Client => answer.verify(&uri, CLIENT, server_key()),
+                Gateway(id) => answer.verify(&uri, id, app.state.clients.gateway_key()),
+            }
+        }
+    }
+    assert_eq!(stored(&app).await, before);
+    app.post("facecompare/compare", &pair(Picture::Person(1), Picture::Person(1))).await;
+    assert_ne!(stored(&app).await, before, "the comparison would notice");
+}
+
+#[tokio::test]
+async fn a_signature_by_another_key_is_refused() {
+    let app = TestApp::new().await;
+    let forger = ServerKey::generate().unwrap();
+    let (body, time) = (body(), app.now());
+    let content = visavis::signing::Content {
+        uri: ASYNC,
+        client_id: CLIENT,
+        time: &time,
+        body: body.as_bytes(),
+    };
+    let mut request = app.signed(ASYNC, &body);
+    set(&mut request, "signature", signature_header(&forger.sign(&content).unwrap()));
+    let answer = app.send(request).await;
+    assert_refused(&answer, 200, "forged", ("SIGNATURE_INVALID", "key"));
+    assert_eq!(stored(&app).await.transactions, 0);
+}
+
+#[tokio::test]
+async fn of_several_mistakes_the_one_that_is_cheapest_to_find_is_told() {
+    let app = TestApp::new().await;
+    let stale = "2020-01-01T00:00:00+0000";
+    let signature = signature_over(CLIENT, COMPARE, "something else", stale);
+    let mut request = signed_as(CLIENT, COMPARE, "not JSON", stale);
+    set(&mut request, "signature", signature);
+    assert_eq!(app.send(request).await.code(), "PARAM_ILLEGAL", "the time before the signature");
+    let mut request = app.signed(COMPARE, "not JSON");
+    set(&mut request, "signature", "algorithm=RSA256, signature=AAAA");
+    assert_eq!(app.send(request).await.code(), "SIGNATURE_INVALID", "nothing unsigned is parsed");
+}

@@ -1,0 +1,246 @@
+//! The command line without any model: clients and their keys, configuration, help.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use rsa::{
+    Pkcs1v15Sign, PrivateKey, PublicKey,
+    pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePublicKey as _, LineEnding},
+    sha2::{Digest as _, Sha256},
+    traits::PublicKeyParts as _,
+};
+use serde_json::Value;
+
+use crate::support::{merchant, program, visavis, visavis_reading};
+
+fn add(data: &Path, name: &str, more: &[&str]) -> crate::support::Ran {
+    let data = data.display().to_string();
+    visavis(&[&["client", "add", name, "--data", data.as_str()], more].concat())
+}
+
+fn list(data: &Path) -> Vec<Value> {
+    let listed = visavis(&["client", "list", "--json", "--data", &data.display().to_string()]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    listed.json().as_array().unwrap().clone()
+}
+
+fn der(keys: &Value, member: &str) -> Vec<u8> {
+    STANDARD.decode(keys[member].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn client_add_prints_everything_that_an_app_needs_and_the_keys_belong_together() {
+    let data = tempfile::tempdir().unwrap();
+    let added = add(data.path(), "first app", &["--json"]);
+    assert_eq!((added.code, added.err.as_str()), (0, ""));
+    let keys = added.json();
+    let members: Vec<_> = keys.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        members,
+        [
+            "clientId",
+            "merchantPrivateKey",
+            "merchantPublicKey",
+            "serverPublicKey",
+            "accessKey",
+            "secretKey"
+        ]
+    );
+    let id = keys["clientId"].as_str().unwrap();
+    assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_digit()), "{id}");
+
+    let private = PrivateKey::from_pkcs8_der(&der(&keys, "merchantPrivateKey")).unwrap();
+    let public = PublicKey::from_public_key_der(&der(&keys, "merchantPublicKey")).unwrap();
+    let digest = Sha256::digest(b"anything");
+    let signature = private.sign(Pkcs1v15Sign::new::<Sha256>(), &digest).unwrap();
+    public.verify(Pkcs1v15Sign::new::<Sha256>(), &digest, &signature).unwrap();
+    let server = PublicKey::from_public_key_der(&der(&keys, "serverPublicKey")).unwrap();
+    assert_eq!((public.size(), server.size()), (256, 256));
+    assert_ne!(public, server);
+
+    assert!(keys["accessKey"].as_str().unwrap().starts_with("AK"));
+    let secret = URL_SAFE_NO_PAD.decode(keys["secretKey"].as_str().unwrap()).unwrap();
+    assert_eq!(secret.len(), 32);
+
+    // Nothing that was printed can be read from the files beside it.
+    let mut files = 0;
+    for entry in fs::read_dir(data.path()).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        let has = |needle: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
+        assert!(!has(&secret) && !has(&der(&keys, "merchantPrivateKey")[400..440]));
+        files += 1;
+    }
+    assert!(files >= 2, "a database and a master key");
+}
+
+#[test]
+fn clients_have_keys_of_their_own_and_a_name_is_taken_once() {
+    let data = tempfile::tempdir().unwrap();
+    let (first, second) =
+        (add(data.path(), "one", &["--json"]).json(), add(data.path(), "two", &["--json"]).json());
+    for member in first.as_object().unwrap().keys() {
+        assert_ne!(first[member], second[member], "{member}");
+    }
+    let again = add(data.path(), "one", &["--json"]);
+    assert_eq!((again.code, again.out.as_str()), (2, ""));
+    assert!(
+        again.err.contains("one") && again.err.contains("choose another name"),
+        "{}",
+        again.err
+    );
+    assert_eq!(again.err.lines().count(), 1, "{}", again.err);
+    for name in ["", " ", &"n".repeat(65)] {
+        assert_eq!(add(data.path(), name, &["--json"]).code, 2, "{name:?}");
+    }
+    let names: Vec<_> = list(data.path()).iter().map(|c| c["name"].clone()).collect();
+    assert_eq!(names, ["one", "two"]);
+}
+
+#[test]
+fn keys_are_written_to_a_new_file_that_only_its_owner_reads() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("app.json");
+    let shown = file.display().to_string();
+    let added = add(data.path(), "app", &["--out", &shown]);
+    assert_eq!((added.code, added.out.as_str()), (0, ""), "{}", added.err);
+    assert!(added.err.contains(&shown), "{}", added.err);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let master = fs::metadata(data.path().join("master.key")).unwrap();
+    assert_eq!(master.permissions().mode() & 0o777, 0o600);
+    let keys: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(list(data.path())[0]["clientId"], keys["clientId"]);
+
+    let before = fs::read(&file).unwrap();
+    let over = add(data.path(), "other app", &["--out", &shown]);
+    assert_eq!(over.code, 2);
+    assert!(over.err.contains(&shown), "{}", over.err);
+    assert_eq!(fs::read(&file).unwrap(), before, "no file is written over");
+}
+
+#[test]
+fn an_app_that_keeps_its_own_key_registers_the_public_half() {
+    let data = tempfile::tempdir().unwrap();
+    let spki = merchant().spki_der().unwrap();
+    let public = PublicKey::from_public_key_der(&spki).unwrap();
+    let pem = public.to_public_key_pem(LineEnding::LF).unwrap();
+    let file = data.path().join("public.pem");
+    fs::write(&file, &pem).unwrap();
+    let added = add(data.path(), "app", &["--json", "--public-key", &file.display().to_string()]);
+    assert_eq!(added.code, 0, "{}", added.err);
+    let keys = added.json();
+    assert!(keys.get("merchantPrivateKey").is_none(), "{keys}");
+    assert_eq!(der(&keys, "merchantPublicKey"), spki);
+
+    let folder = data.path().display().to_string();
+    let arguments = ["client", "add", "piped", "--json", "--data", &folder, "--public-key", "-"];
+    let piped = visavis_reading(&arguments, &STANDARD.encode(&spki));
+    assert_eq!(der(&piped.json(), "merchantPublicKey"), spki);
+
+    fs::write(&file, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").unwrap();
+    let wrong = add(data.path(), "wrong", &["--public-key", &file.display().to_string()]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.err.contains("public.pem") && wrong.err.contains("RSA key"), "{}", wrong.err);
+    assert_eq!(list(data.path()).len(), 2);
+}
+
+#[test]
+fn clients_are_disabled_and_enabled_by_name_or_id() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().display().to_string();
+    let keys = add(data.path(), "app", &["--json"]).json();
+    let id = keys["clientId"].as_str().unwrap();
+    assert_eq!(list(data.path())[0]["disabledAt"], Value::Null);
+    for (command, name, disabled) in
+        [("disable", "app", true), ("enable", id, false), ("disable", id, true)]
+    {
+        assert_eq!(visavis(&["client", command, name, "--data", &folder]).code, 0);
+        assert_eq!(list(data.path())[0]["disabledAt"].is_i64(), disabled, "{command} {name}");
+    }
+    let unknown = visavis(&["client", "disable", "nobody", "--data", &folder]);
+    assert_eq!(unknown.code, 2);
+    assert!(
+        unknown.err.contains("nobody") && unknown.err.contains("client list"),
+        "{}",
+        unknown.err
+    );
+    let table = visavis(&["client", "list", "--data", &folder]);
+    assert!(table.out.contains(id) && table.out.contains("disabled"), "{}", table.out);
+    for secret in ["merchantPrivateKey", "secretKey"] {
+        let value = keys[secret].as_str().unwrap();
+        assert!(!format!("{table}{:?}", list(data.path()), table = table.out).contains(value));
+    }
+}
+
+#[test]
+fn an_unknown_variable_or_key_is_refused_by_its_name() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().display().to_string();
+    let run = |name: &str, value: &str| -> crate::support::Ran {
+        program().args(["migrate", "--data", &folder]).env(name, value).output().unwrap().into()
+    };
+    let unknown = run("VISAVIS_HTTP_FRESHNES_S", "60");
+    assert_eq!((unknown.code, unknown.out.as_str()), (2, ""));
+    assert!(unknown.err.contains("VISAVIS_HTTP_FRESHNES_S"), "{}", unknown.err);
+    assert!(
+        unknown.err.contains("VISAVIS_HTTP_FRESHNESS_S"),
+        "names the right one: {}",
+        unknown.err
+    );
+    let wrong = run("VISAVIS_HTTP_FRESHNESS_S", "soon");
+    assert!(wrong.code == 2 && wrong.err.contains("VISAVIS_HTTP_FRESHNESS_S"), "{}", wrong.err);
+    let good = run("VISAVIS_HTTP_FRESHNESS_S", "60");
+    assert_eq!(good.code, 0, "{}", good.err);
+
+    let file = data.path().join("visavis.toml");
+    fs::write(&file, "[http]\nfreshnes_s = 60\n").unwrap();
+    let config = file.display().to_string();
+    let unknown = visavis(&["migrate", "--data", &folder, "--config", &config]);
+    assert_eq!(unknown.code, 2);
+    assert!(
+        unknown.err.contains("http.freshnes_s") && unknown.err.contains(&config),
+        "{}",
+        unknown.err
+    );
+}
+
+#[test]
+fn every_command_explains_itself_and_its_arguments() {
+    let commands: [(&[&str], &[&str]); 16] = [
+        (&[], &["serve", "compare", "call", "client", "models", "migrate", "check", "--config"]),
+        (&["serve"], &["--listen", "--data", "--workers", "VISAVIS_CONFIG"]),
+        (&["compare"], &["<A>", "<B>", "--document", "--json", "--annotate", "Exit code"]),
+        (&["call"], &["<ENDPOINT>", "--client", "--url", "--wait", "--timeout", "Exit code"]),
+        (&["client"], &["add", "list", "disable", "enable"]),
+        (&["client", "add"], &["<NAME>", "--data", "--public-key", "--json", "--out"]),
+        (&["client", "list"], &["--data", "--json"]),
+        (&["client", "disable"], &["<NAME>", "--data"]),
+        (&["client", "enable"], &["<NAME>", "--data"]),
+        (&["models"], &["list", "pull", "verify"]),
+        (&["models", "list"], &["--json"]),
+        (&["models", "pull"], &["[PACK]"]),
+        (&["models", "verify"], &["[PACK]"]),
+        (&["migrate"], &["--data"]),
+        (&["check"], &["--data", "--json"]),
+        (&["help"], &["serve"]),
+    ];
+    for (command, mentioned) in commands {
+        let helped = match command {
+            ["help"] => visavis(command),
+            _ => visavis(&[command, &["--help"]].concat()),
+        };
+        assert_eq!((helped.code, helped.err.as_str()), (0, ""), "{command:?}");
+        for word in mentioned {
+            assert!(
+                helped.out.contains(word),
+                "{command:?} does not mention {word}:\n{}",
+                helped.out
+            );
+        }
+    }
+    let nothing = visavis(&[]);
+    assert_eq!((nothing.code, nothing.out.as_str()), (2, ""));
+    assert!(nothing.err.contains("Usage"), "{}", nothing.err);
+}

@@ -1,0 +1,219 @@
+//! The command line with the real models: what it decides, and how it says what is missing.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Ran, in_repository, pack_folder, program, runtime_library, visavis, with_models,
+};
+
+fn ran(command: &mut Command) -> Ran {
+    command.output().unwrap().into()
+}
+
+fn compare(probe: &str, reference: &str, more: &[&str]) -> Ran {
+    let sample = |name: &str| in_repository(&format!("samples/{name}"));
+    ran(with_models().args(["compare", &sample(probe), &sample(reference)]).args(more))
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect()
+}
+
+/// What `compare --json` says of one picture.
+fn assert_face(face: &Value, (width, height): (f64, f64)) {
+    assert_eq!(face["quality"], "PASS", "{face}");
+    let reasons = face["reasons"].as_array().unwrap();
+    assert!(reasons.iter().all(Value::is_string), "{face}");
+    let side = |name: &str| face["box"][name].as_f64().unwrap();
+    assert!(side("width") > 40.0 && side("height") > 40.0, "{face}");
+    assert!(side("x") + side("width") < width && side("y") + side("height") < height, "{face}");
+    let points: Vec<Vec<f64>> = face["landmarks"].as_array().unwrap().iter().map(numbers).collect();
+    assert_eq!(points.len(), 5, "{face}");
+    for point in &points {
+        assert!(point[0] > side("x") && point[0] < side("x") + side("width"), "{face}");
+    }
+    assert!(points[0][0] < points[1][0], "the left eye is the left one: {face}");
+    assert!(points[0][1] < points[3][1], "eyes are above the mouth: {face}");
+    assert_eq!((face["width"].as_f64(), face["height"].as_f64()), (Some(width), Some(height)));
+    assert!(face["measures"]["inter_eye_distance_px"].as_f64().unwrap() > 20.0, "{face}");
+}
+
+#[test]
+fn two_photos_of_one_person_are_the_same_person() {
+    let compared = compare("obama-2012.jpg", "obama-2009.jpg", &["--json"]);
+    assert_eq!((compared.code, compared.err.as_str()), (0, ""), "{}", compared.out);
+    let verdict = compared.json();
+    let members: Vec<_> = verdict.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        members,
+        [
+            "samePerson",
+            "score",
+            "threshold",
+            "similarity",
+            "model",
+            "calibration",
+            "face1",
+            "face2"
+        ]
+    );
+    assert_eq!((&verdict["samePerson"], &verdict["threshold"]), (&json!(true), &json!(80.0)));
+    let score = verdict["score"].as_f64().unwrap();
+    assert!((80.0..100.0).contains(&score), "{score}");
+    // The README of the samples says what an independent pipeline found.
+    let similarity = verdict["similarity"].as_f64().unwrap();
+    assert!((similarity - 0.767).abs() < 0.02, "{similarity}");
+    for (face, name) in [("face1", "obama-2012.jpg"), ("face2", "obama-2009.jpg")] {
+        let bytes = fs::read(in_repository(&format!("samples/{name}"))).unwrap();
+        let limits = visavis::compare::DecodeLimits::default();
+        let picture = visavis::face::decode::decode(&bytes, &limits).unwrap();
+        let size = (f64::from(picture.width()), f64::from(picture.height()));
+        assert_face(&verdict[face], size);
+    }
+    let told = compare("obama-2012.jpg", "obama-2009.jpg", &[]);
+    assert_eq!(told.code, 0);
+    assert!(told.out.starts_with("SAME PERSON\n"), "{}", told.out);
+}
+
+#[test]
+fn photos_of_two_people_are_not_the_same_person() {
+    let compared = compare("obama-2012.jpg", "collins.jpg", &["--json"]);
+    assert_eq!((compared.code, compared.err.as_str()), (1, ""), "{}", compared.out);
+    let verdict = compared.json();
+    assert_eq!(verdict["samePerson"], false);
+    assert!(verdict["score"].as_f64().unwrap() < 50.0, "{verdict}");
+    assert!((verdict["similarity"].as_f64().unwrap() - 0.049).abs() < 0.02, "{verdict}");
+    assert_eq!(
+        (&verdict["face1"]["quality"], &verdict["face2"]["quality"]),
+        (&json!("PASS"), &json!("PASS"))
+    );
+}
+
+#[test]
+fn what_is_no_picture_cannot_be_told_and_is_named() {
+    let compared = compare("obama-2012.jpg", "README.md", &["--json"]);
+    assert_eq!(compared.code, 2);
+    let refused = compared.json();
+    assert_eq!(refused["face"], "face2");
+    assert!(refused["error"].as_str().unwrap().contains("README.md"), "{refused}");
+    assert!(
+        compared.err.contains("README.md") && compared.err.contains("not a JPEG"),
+        "{}",
+        compared.err
+    );
+    let missing = compare("nobody.jpg", "obama-2012.jpg", &[]);
+    assert_eq!((missing.code, missing.out.as_str()), (2, ""));
+    assert!(missing.err.contains("nobody.jpg"), "{}", missing.err);
+}
+
+#[test]
+fn the_annotated_sheet_is_a_png_that_shows_both_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let sheet = folder.path().join("sheet.png");
+    let path = sheet.display().to_string();
+    assert_eq!(compare("obama-2012.jpg", "collins.jpg", &["--annotate", &path]).code, 1);
+    let bytes = fs::read(&sheet).unwrap();
+    assert!(bytes.starts_with(b"\x89PNG\r\n\x1A\n"));
+    let limits = visavis::compare::DecodeLimits::default();
+    let picture = visavis::face::decode::decode(&bytes, &limits).unwrap();
+    assert!(picture.width() > 600 && picture.height() > 480, "{:?}", picture.dimensions());
+    let colours: std::collections::HashSet<_> = picture.pixels().map(|p| p.0).collect();
+    assert!(colours.len() > 1_000, "photos and not a blank sheet");
+}
+
+#[test]
+fn models_are_listed_with_digest_and_state() {
+    let listed = ran(with_models().args(["models", "list", "--json"]));
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    let packs = listed.json();
+    let omz = &packs["omz"];
+    assert!(omz["about"].is_string() && omz["accuracy"].is_string(), "{omz}");
+    let files = omz["files"].as_array().unwrap();
+    let roles: Vec<_> = files.iter().map(|f| f["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["detector", "landmarks", "pose", "eyes", "embedder"]);
+    for file in files {
+        assert_eq!(file["sha256"].as_str().unwrap().len(), 64, "{file}");
+        assert!(file["licence"].is_string() && file["state"] == "verified", "{file}");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let without =
+        ran(program().args(["models", "list", "--json"]).env("VISAVIS_MODEL_DIR", empty.path()));
+    assert_eq!(without.json()["omz"]["files"][0]["state"], "missing");
+}
+
+/// A folder with a copy of the pack in which one byte of the eye net is another one.
+fn damaged() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = folder.path().join("omz");
+    fs::create_dir(&pack).unwrap();
+    for entry in fs::read_dir(pack_folder()).unwrap() {
+        let entry = entry.unwrap();
+        let mut bytes = fs::read(entry.path()).unwrap();
+        if entry.file_name() == "open-closed-eye.onnx" {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }
+        fs::write(pack.join(entry.file_name()), bytes).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
+    let models = damaged();
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().join("data").display().to_string();
+    let check = |folder: &Path| {
+        ran(program()
+            .args(["check", "--json", "--data", &data])
+            .env("VISAVIS_MODEL_DIR", folder)
+            .env("ORT_DYLIB_PATH", runtime_library()))
+    };
+    let good = check(pack_folder().parent().unwrap());
+    assert_eq!(good.code, 0, "{}{}", good.out, good.err);
+    let findings = good.json();
+    let what: Vec<_> = findings.as_array().unwrap().iter().map(|f| &f["what"]).collect();
+    assert_eq!(what, ["configuration", "models", "data"]);
+
+    let bad = check(models.path());
+    assert_eq!(bad.code, 1, "{}{}", bad.out, bad.err);
+    let findings = bad.json();
+    let found = findings.as_array().unwrap().iter().find(|f| f["ok"] == false).unwrap();
+    let detail = found["detail"].as_str().unwrap();
+    assert_eq!(found["what"], "models");
+    assert!(detail.contains("open-closed-eye.onnx") && detail.contains("models pull"), "{detail}");
+
+    let verified =
+        ran(program().args(["models", "verify"]).env("VISAVIS_MODEL_DIR", models.path()));
+    assert_eq!(verified.code, 1);
+    let wrong: Vec<_> = verified.out.lines().filter(|l| !l.ends_with("verified")).collect();
+    assert!(matches!(wrong[..], [line] if line.starts_with("open-closed-eye.onnx")), "{wrong:?}");
+}
+
+#[test]
+fn a_missing_library_or_pack_is_one_sentence_with_the_cure() {
+    let pair = [in_repository("samples/hopper.jpg"), in_repository("samples/collins.jpg")];
+    let compare = |library: &Path, models: &Path| {
+        ran(program()
+            .arg("compare")
+            .args(&pair)
+            .env("ORT_DYLIB_PATH", library)
+            .env("VISAVIS_MODEL_DIR", models))
+    };
+    let models = pack_folder();
+    let models = models.parent().unwrap();
+    let no_library = compare(Path::new("/nonexistent"), models);
+    let empty = tempfile::tempdir().unwrap();
+    let no_models = compare(&runtime_library(), empty.path());
+    for (run, named, cure) in [
+        (no_library, "/nonexistent", "make runtime"),
+        (no_models, "yunet_s_dynamic.onnx", "visavis models pull"),
+    ] {
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{}", run.err);
+        assert_eq!(run.err.trim_end().lines().count(), 1, "{}", run.err);
+        assert!(run.err.contains(named) && run.err.contains(cure), "{}", run.err);
+    }
+    assert_eq!(visavis(&["models", "verify", "nonsense"]).code, 2);
+}

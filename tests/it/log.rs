@@ -1,0 +1,119 @@
+//! What the log may not hold: a request can be followed by its transaction id, and nothing in the log
+//! says who is on the pictures or lets anybody sign.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::json;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _};
+
+use crate::support::{CLIENT, Picture, TestApp, merchant, server_key, signature_over};
+
+/// A log that is kept in memory.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+fn face(picture: Picture) -> (String, String) {
+    let mut bytes = picture.bytes();
+    // Long enough not to be in the log by chance.
+    bytes.extend_from_slice(b"pixels of somebody whom nobody needs to know");
+    (STANDARD.encode(&bytes), String::from_utf8_lossy(&bytes[6..]).into_owned())
+}
+
+// On one thread, so that the thread's own log hears everything but the compute threads, which have
+// nothing to say.
+#[tokio::test]
+async fn nothing_that_is_personal_or_secret_is_in_the_log() {
+    let kept = Kept::default();
+    let writer = kept.clone();
+    let layer =
+        tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    let log = tracing_subscriber::registry().with(EnvFilter::new("trace")).with(layer);
+    let _log = tracing::subscriber::set_default(log);
+    // While there is one subscriber, a line that another test reaches first is judged by that test's
+    // thread, which has none, and is then off for everybody; with two, all subscribers are asked.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+
+    let app = TestApp::new().await;
+    let mut secrets = vec!["biz-of-jane-doe".to_owned(), "user-jane-doe".to_owned()];
+    let pictures = [
+        Picture::Person(1),
+        Picture::Person(2),
+        Picture::Nothing,
+        Picture::Broken,
+        Picture::Blurred(1),
+    ];
+    for picture in pictures {
+        let (content, pixels) = face(picture);
+        let (other, _) = face(Picture::Person(1));
+        let body = json!({ "bizId": "biz-of-jane-doe", "userId": "user-jane-doe",
+            "face1": { "content": content }, "face2": { "content": other } });
+        app.clock.advance(1_000);
+        app.post("facecompare/compare", &body).await;
+        let accepted = app.post("facecompare/asynccompare", &body).await;
+        for _ in 0..3 {
+            app.runner.run_until_idle().await;
+            app.clock.advance(60_000);
+        }
+        let checked = app.check(&accepted.transaction_id()).await;
+        assert!(
+            kept.text().contains(&accepted.transaction_id()),
+            "a job can be followed by its id"
+        );
+        secrets.extend([content, pixels]);
+        secrets.extend(checked.json["score"].as_f64().map(|score| format!("score={score}")));
+    }
+    // The ways out through an error.
+    let bad = json!({ "bizId": "biz-of-jane-doe", "userId": "user-jane-doe", "face1": 1 });
+    let path = "/api/v1/zoloz/facecompare/compare";
+    app.post("facecompare/compare", &bad).await;
+    app.send(app.signed(path, r#"{"bizId":"biz-of-jane-doe""#)).await;
+    let mut forged = app.signed(path, &bad.to_string());
+    forged.headers_mut().insert("signature", "algorithm=RSA256, signature=AAAA".parse().unwrap());
+    app.send(forged).await;
+    app.post("authentication/test", &json!({ "title": "user-jane-doe" })).await;
+    app.send(app.signed("/api/v1/zoloz/unknown", &bad.to_string())).await;
+
+    let text = kept.text();
+    assert!(text.contains(&format!("path=\"{path}\"")), "the log is heard: {text}");
+    assert!(text.contains(CLIENT) && text.contains("SIGNATURE_INVALID"), "{text}");
+
+    let key = |der: &[u8]| STANDARD.encode(der);
+    // The beginning of a key is the same in all of them; its middle is its own.
+    for der in [merchant().pkcs8_der(), server_key().pkcs8_der()] {
+        let base64 = key(der);
+        secrets.push(base64[400..440].to_owned());
+        secrets.push(base64[800..840].to_owned());
+        secrets.push(format!("{:?}", &der[400..420]));
+    }
+    let master = std::fs::read(app.folder.path().join("master.key")).unwrap_or_default();
+    if !master.is_empty() {
+        secrets.push(key(&master));
+    }
+    secrets.push(key(&[7; 32]));
+    secrets.push("[7, 7, 7, 7".to_owned());
+    secrets.push(signature_over(CLIENT, path, &bad.to_string(), &app.now())[40..100].to_owned());
+    for secret in secrets {
+        assert!(!text.contains(&secret), "{secret} is in the log:\n{text}");
+    }
+}

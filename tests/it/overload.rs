@@ -1,0 +1,124 @@
+//! More than the service can take: a full queue, a full memory budget, too many who wait, and bodies
+//! that take too long. Each is told apart, nothing is stored, and the room comes back.
+
+use std::{thread, time::Duration};
+
+use crate::support::{Listening, Picture, TestApp, pair, stored};
+
+const ASYNC: &str = "facecompare/asynccompare";
+const COMPARE: &str = "facecompare/compare";
+const TEST: &str = "/api/v1/zoloz/authentication/test";
+const BUSY: &str = r#"{"result":{"resultCode":"REQUEST_TRAFFIC_EXCEED_LIMIT","resultStatus":"F","resultMessage":"the server is at its limit; try again in a moment"}}"#;
+
+#[tokio::test]
+async fn a_full_queue_refuses_further_jobs_and_still_answers_the_rest() {
+    let app = TestApp::with(|config| config.queue.jobs = 2).await;
+    let mut accepted = Vec::new();
+    for person in 1..=2 {
+        let body = pair(Picture::Person(person), Picture::Person(1));
+        accepted.push(app.post(ASYNC, &body).await.transaction_id());
+    }
+    let before = stored(&app).await;
+    let refused = app.post(ASYNC, &pair(Picture::Person(3), Picture::Person(1))).await;
+    assert_eq!(refused.text, BUSY);
+    assert_eq!(stored(&app).await, before);
+    assert_eq!(app.check(&accepted[0]).await.code(), "PROCESSING");
+    let compared = app.post(COMPARE, &pair(Picture::Person(1), Picture::Person(1))).await;
+    assert_eq!(compared.code(), "SUCCESS", "compare needs no room in the queue");
+    app.runner.run_until_idle().await;
+    app.state.gauge.set(app.store.depth().await.unwrap());
+    let after = app.post(ASYNC, &pair(Picture::Person(3), Picture::Person(1))).await;
+    assert_eq!(after.code(), "PROCESSING");
+}
+
+#[tokio::test]
+async fn a_queue_can_be_full_by_bytes() {
+    let app = TestApp::with(|config| config.queue.bytes = 12).await;
+    let body = pair(Picture::Person(1), Picture::Person(1));
+    assert_eq!(app.post(ASYNC, &body).await.code(), "PROCESSING");
+    app.clock.advance(1_000);
+    assert_eq!(app.post(ASYNC, &body).await.text, BUSY);
+}
+
+#[tokio::test]
+async fn a_comparison_that_outlasts_the_patience_is_told_and_not_stored() {
+    let app = TestApp::with(|config| config.patience = Duration::from_millis(50)).await;
+    let before = stored(&app).await;
+    let answer = app.post(COMPARE, &pair(Picture::Slow(1_500), Picture::Person(1))).await;
+    insta::assert_snapshot!(answer.text, @r#"{"result":{"resultCode":"PROCESS_TIMEOUT","resultStatus":"F","resultMessage":"the comparison took too long; try again or use asynccompare"}}"#);
+    assert_eq!(stored(&app).await, before);
+}
+
+#[tokio::test]
+async fn those_who_would_wait_too_long_are_refused_at_once() {
+    let app = TestApp::new().await;
+    let mut answers = Vec::new();
+    // One for each thread, one for each of the eight places to wait, and two too many.
+    let enough = app.pool.size() + 8;
+    for _ in 0..enough + 2 {
+        app.clock.advance(1_000);
+        let body = pair(Picture::Slow(300), Picture::Person(1)).to_string();
+        let (router, request) =
+            (app.router.clone(), app.signed("/api/v1/zoloz/facecompare/compare", &body));
+        answers.push(tokio::spawn(async move {
+            let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
+            let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            String::from_utf8(bytes.to_vec()).unwrap()
+        }));
+    }
+    let mut refused = 0;
+    for answer in answers {
+        let text = answer.await.unwrap();
+        refused += usize::from(text == BUSY);
+        assert!(text == BUSY || text.contains("SUCCESS"), "{text}");
+    }
+    assert_eq!(refused, 2);
+    assert_eq!(stored(&app).await.transactions, i64::try_from(enough).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_bodies_share_one_memory_budget_and_give_it_back() {
+    let app = TestApp::with(|config| {
+        config.body_budget = 4_096;
+        config.body_deadline = Duration::from_secs(20);
+    })
+    .await;
+    let server = Listening::start(app);
+    let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(3_000));
+    let request = server.request(TEST, &body);
+    let (begun, rest) = request.split_at(request.len() - 10);
+
+    let mut holder = server.connect();
+    holder.send(begun);
+    // The holder's share is taken when its head has been read; until then others fit beside it.
+    let refused = (0..100).find_map(|_| {
+        let mut other = server.connect();
+        other.send(&request);
+        let reply = other.read_reply();
+        if reply.body == BUSY {
+            return Some(());
+        }
+        assert_eq!(reply.code(), "SUCCESS", "{}", reply.body);
+        thread::sleep(Duration::from_millis(10));
+        None
+    });
+    assert!(refused.is_some(), "two such bodies do not fit into the budget");
+
+    holder.send(rest);
+    assert_eq!(holder.read_reply().code(), "SUCCESS", "who has a share keeps it");
+    let mut after = server.connect();
+    after.send(&request);
+    assert_eq!(after.read_reply().code(), "SUCCESS", "the share was given back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_arrive_in_time_is_told_so() {
+    let app = TestApp::with(|config| config.body_deadline = Duration::from_millis(200)).await;
+    let server = Listening::start(app);
+    let request = server.request(TEST, r#"{"title":"hello"}"#);
+    let mut connection = server.connect();
+    connection.send(&request[..request.len() - 1]);
+    let reply = connection.read_reply();
+    insta::assert_snapshot!(reply.body, @r#"{"result":{"resultCode":"PROCESS_TIMEOUT","resultStatus":"F","resultMessage":"the request body took too long to arrive"}}"#);
+    assert!(reply.header("Signature").is_some());
+}

@@ -1,0 +1,48 @@
+//! The database behind a service, looked at and changed from outside.
+
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+
+use super::TestApp;
+
+/// Everything that a request can leave behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Transactions, whatever became of them.
+    pub transactions: i64,
+    /// Jobs that wait or run.
+    pub waiting: u64,
+    /// Pairs of pictures.
+    pub payloads: u64,
+}
+
+/// What is stored now.
+pub async fn stored(app: &TestApp) -> Stored {
+    let pool = open(app).await;
+    let transactions =
+        sqlx::query_scalar("SELECT count(*) FROM job").fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    Stored {
+        transactions,
+        waiting: app.store.depth().await.unwrap().jobs,
+        payloads: app.store.payload_rows().await.unwrap(),
+    }
+}
+
+/// Switches the members beyond the documented ones on or off for a client.
+pub async fn set_extras(app: &TestApp, client_id: &str, extras: bool) {
+    let pool = open(app).await;
+    let changed =
+        sqlx::query("UPDATE client SET extras = $1, version = version + 1 WHERE client_id = $2")
+            .bind(extras)
+            .bind(client_id)
+            .execute(&pool)
+            .await
+            .unwrap();
+    assert_eq!(changed.rows_affected(), 1);
+    pool.close().await;
+}
+
+async fn open(app: &TestApp) -> SqlitePool {
+    let options = SqliteConnectOptions::new().filename(app.folder.path().join("visavis.db"));
+    SqlitePool::connect_with(options).await.unwrap()
+}
