@@ -40,7 +40,7 @@ fn signing(c: &mut Criterion) {
     let header = signature_header(&key.sign(&content(&answer)).unwrap());
     group.throughput(Throughput::Elements(1));
     group.bench_function("read a Signature header", |b| {
-        b.iter(|| SignatureHeader::parse(&header).unwrap())
+        b.iter(|| SignatureHeader::parse(&header).unwrap());
     });
     group.finish();
 }

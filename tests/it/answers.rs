@@ -42,6 +42,15 @@ async fn compare_answers_the_documented_members_first_and_extras_after_them() {
 }
 
 #[tokio::test]
+async fn a_score_at_the_threshold_is_the_same_person_and_is_printed_without_a_fraction() {
+    let app = TestApp::new().await;
+    let answer = app.post(COMPARE, &pair(Picture::Borderline, Picture::Person(1))).await;
+    assert!(answer.text.contains(r#""score":80,"samePerson":true,"#), "{}", answer.text);
+    let checked = app.check(&answer.transaction_id()).await;
+    assert!(checked.text.contains(r#""score":80,"samePerson":true,"#), "{}", checked.text);
+}
+
+#[tokio::test]
 async fn asynccheckresult_has_quality_before_score_and_answers_as_often_as_asked() {
     let app = TestApp::new().await;
     let answer = app.compare_async(Picture::Person(1), Picture::Person(2)).await;

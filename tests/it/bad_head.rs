@@ -55,8 +55,18 @@ fn body() -> String {
     pair(Picture::Person(1), Picture::Person(2)).to_string()
 }
 
-fn mistakes() -> Vec<Mistake> {
-    let mistake = |what, make, code, names| Mistake { what, make, code, names, signer: Client };
+fn client_mistake(
+    what: &'static str,
+    make: fn(&mut Request<Body>),
+    code: &'static str,
+    names: &'static str,
+) -> Mistake {
+    Mistake { what, make, code, names, signer: Client }
+}
+
+/// Headers that are missing, wrong or of another request, and what is not a header at all.
+fn plain_mistakes() -> Vec<Mistake> {
+    let mistake = client_mistake;
     let stranger =
         |what, make, code, names, id| Mistake { what, make, code, names, signer: Gateway(id) };
     vec![
@@ -124,6 +134,15 @@ fn mistakes() -> Vec<Mistake> {
             "method",
         ),
         mistake("another body", |r| *r.body_mut() = Body::from("{}"), "SIGNATURE_INVALID", "body"),
+    ]
+}
+
+/// Headers that no honest client sends, and those of modes that are not offered.
+fn strange_mistakes() -> Vec<Mistake> {
+    let mistake = client_mistake;
+    let stranger =
+        |what, make, code, names, id| Mistake { what, make, code, names, signer: Gateway(id) };
+    vec![
         mistake(
             "two signatures",
             |r| twice(r, "signature"),
@@ -208,7 +227,9 @@ async fn every_mistake_in_the_head_has_its_code_and_leaves_nothing_behind() {
     let app = TestApp::new().await;
     let before = stored(&app).await;
     for endpoint in [COMPARE, ASYNC] {
-        for Mistake { what, make, code, names, signer } in mistakes() {
+        for Mistake { what, make, code, names, signer } in
+            plain_mistakes().into_iter().chain(strange_mistakes())
+        {
             let mut request = app.signed(endpoint, &body());
             make(&mut request);
             let uri = request.uri().path().to_owned();

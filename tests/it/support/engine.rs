@@ -15,6 +15,8 @@ pub enum Picture {
     Person(u8),
     /// No face.
     Nothing,
+    /// A face whose similarity to every other is the one at which the decision turns.
+    Borderline,
     /// A face that is too blurred.
     Blurred(u8),
     /// The engine fails on it, every time.
@@ -31,6 +33,7 @@ impl Picture {
         let (kind, low, high) = match self {
             Self::Person(n) => (b'P', n, 0),
             Self::Nothing => (b'N', 0, 0),
+            Self::Borderline => (b'=', 0, 0),
             Self::Blurred(n) => (b'B', n, 0),
             Self::Broken => (b'X', 0, 0),
             Self::Panics => (b'!', 0, 0),
@@ -43,6 +46,7 @@ impl Picture {
         match bytes {
             [_, _, _, b'P', n, ..] => Self::Person(*n),
             [_, _, _, b'B', n, ..] => Self::Blurred(*n),
+            [_, _, _, b'=', ..] => Self::Borderline,
             [_, _, _, b'X', ..] => Self::Broken,
             [_, _, _, b'!', ..] => Self::Panics,
             [_, _, _, b'S', low, high, ..] => Self::Slow(u16::from_le_bytes([*low, *high])),
@@ -50,6 +54,9 @@ impl Picture {
         }
     }
 }
+
+/// The number of no person.
+const BORDERLINE: u8 = u8::MAX;
 
 /// Says what [`Picture`]s tell it to.
 #[derive(Debug, Default)]
@@ -62,6 +69,7 @@ impl FakeEngine {
             Picture::Broken => return Err(FaceError::Manifest("broken on purpose".to_owned())),
             Picture::Panics => panic!("panicking on purpose"),
             Picture::Person(n) => Some((n, report(20.0))),
+            Picture::Borderline => Some((BORDERLINE, report(20.0))),
             Picture::Blurred(n) => Some((n, report(0.5))),
             Picture::Slow(ms) => {
                 thread::sleep(Duration::from_millis(u64::from(ms)));
@@ -82,7 +90,11 @@ impl Engine for FakeEngine {
         let Some((other, reference)) = Self::look(reference)? else {
             return Ok(refused(Side::Reference));
         };
-        let similarity = Similarity::clamped(if one == other { 0.7 } else { 0.05 });
+        let similarity = Similarity::clamped(match (one, other) {
+            (BORDERLINE, _) | (_, BORDERLINE) => 0.508,
+            _ if one == other => 0.7,
+            _ => 0.05,
+        });
         Ok(Comparison::Compared {
             similarity,
             probe: Box::new(probe),
