@@ -39,9 +39,10 @@ async fn the_outcome_of_a_runner_that_lost_its_lease_is_dropped() {
     rig.gate.wait_for(1).await;
     rig.bench.advance(LEASE);
     let other = rig.bench.claim_one().await;
-    rig.bench.complete(&other).await.unwrap();
     rig.gate.unlock();
     running.stopped().await;
+    assert!(!rig.is_done(&id).await);
+    rig.bench.complete(&other).await.unwrap();
     assert_eq!(rig.bench.state(&id).await, Some(done()));
     assert!(rig.is_clean().await);
 }
