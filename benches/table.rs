@@ -7,31 +7,26 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use tokio::sync::Notify;
 use visavis::{
-    clients::{ClientRegistry, ClientStore, NewClient},
+    app::{self, Service, open_data},
+    clients::NewClient,
     clock::Clock,
-    compare::DecodeLimits,
-    db::SqliteDb,
     face::{
         Engine as _, Picture, PictureKind,
         align::align,
         attributes::{EyeClassifier, PoseEstimator},
-        decode::decode,
+        decode::{DecodeLimits, decode},
         detect::Detector,
         embed::Embedder,
         landmarks::LandmarkRefiner,
     },
-    http::{AppState, GatewayConfig, ServerConfig, gateway, serve},
-    queue::{Gauge, QueueLimits, Store},
-    sealing::MasterKey,
-    signing::{ClientKey, Content, Freshness, ServerKey, format_time, signature_header},
-    worker::{ComputePool, LocalComparer},
+    shutdown::Shutdown,
+    signing::{ClientKey, Content, ServerKey, format_time, signature_header},
 };
 
 /// Rounds; each takes every measurement once.
@@ -84,12 +79,14 @@ impl Client {
     }
 }
 
-async fn start(folder: &std::path::Path) -> (visavis::http::Serving, ServerKey) {
-    let model = support::model();
-    let pool = ComputePool::start(1, &model.factory, &model.policy).unwrap();
-    let db = SqliteDb::open(&folder.join("bench.db")).await.unwrap();
-    let key = MasterKey::random().unwrap();
-    let clients = ClientStore::new(db.clone(), key.clone(), Clock::System);
+/// The service as `visavis serve --workers 1` starts it, on a folder of its own, with a client.
+async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey) {
+    let mut config = support::config();
+    config.data.dir = folder.to_path_buf();
+    config.http.listen = "127.0.0.1:0".parse().unwrap();
+    config.worker.threads = 1;
+    // Rounds within one second sign the same text.
+    config.queue.dedupe = false;
     let merchant = ServerKey::generate().unwrap();
     let new = NewClient {
         client_id: "bench",
@@ -99,41 +96,18 @@ async fn start(folder: &std::path::Path) -> (visavis::http::Serving, ServerKey) 
         access_key: "AK",
         secret_key: &[0; 32],
     };
-    clients.add(&new).await.unwrap();
-    let config = GatewayConfig {
-        body_limit: 40 << 20,
-        body_budget: 256 << 20,
-        body_deadline: Duration::from_secs(30),
-        patience: Duration::from_secs(30),
-        freshness: Freshness::seconds(900),
-        dedupe: false,
-        pictures: DecodeLimits::default(),
-        queue: QueueLimits { jobs: 100, bytes: 1 << 30 },
-        shard: 0,
-    };
-    let app = AppState::new(
-        Arc::new(ClientRegistry::open(clients).await.unwrap()),
-        Store::sqlite(db, key, Clock::System),
-        Arc::new(LocalComparer::new(pool, 8)),
-        Clock::System,
-        config,
-        (Gauge::default(), Arc::new(Notify::new())),
-    );
-    let socket = ServerConfig {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        head_deadline: Duration::from_secs(10),
-        drain: Duration::from_secs(1),
-    };
-    (serve(gateway(app), &socket).unwrap(), merchant)
+    open_data(&config).await.unwrap().clients.add(&new).await.unwrap();
+    (app::start(&config, shutdown).await.unwrap(), merchant)
 }
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (serving, key) = runtime.block_on(start(folder.path()));
+    let (_trigger, shutdown) = Shutdown::new();
+    let (service, key) = runtime.block_on(start(folder.path(), &shutdown));
     let client = Client {
         key,
-        url: format!("http://{}", serving.address),
+        url: format!("http://{}", service.serving.address),
         agent: ureq::Agent::new_with_defaults(),
     };
 

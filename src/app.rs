@@ -143,8 +143,9 @@ fn library(config: &Config) -> Result<PathBuf> {
     std::path::absolute(&path).with_context(|| format!("{} is no path", path.display()))
 }
 
-/// The last `libonnxruntime.so*` of a folder by name; the plain name if there is none, for the message.
-fn newest_library(folder: &Path) -> PathBuf {
+/// The last `libonnxruntime.so*` of a folder by name; the plain name if there is none, so that a
+/// message can say what was looked for.
+pub fn newest_library(folder: &Path) -> PathBuf {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
     let is_library = |path: &PathBuf| {
         path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libonnxruntime.so"))

@@ -8,7 +8,7 @@
 use std::{path::Path, path::PathBuf};
 
 use visavis::{
-    app::{Model, load_model},
+    app::newest_library,
     config::Config,
     face::{
         EngineOptions, OnnxEngine, Runtime,
@@ -35,9 +35,7 @@ pub(crate) fn config() -> Config {
 }
 
 fn library() -> PathBuf {
-    let files = std::fs::read_dir(root().join("runtime")).into_iter().flatten().flatten();
-    let found = files.map(|f| f.path()).find(|p| p.to_string_lossy().contains("libonnxruntime.so"));
-    found.expect("ONNX Runtime is not in runtime/: run `make runtime`")
+    newest_library(&root().join("runtime"))
 }
 
 /// The runtime.
@@ -55,9 +53,4 @@ pub(crate) fn engine() -> OnnxEngine {
     let mut engine = OnnxEngine::open(&runtime(), &pack(), EngineOptions::default()).unwrap();
     engine.warm_up().unwrap();
     engine
-}
-
-/// Factory and policy as the service has them.
-pub(crate) fn model() -> Model {
-    load_model(&config()).unwrap()
 }

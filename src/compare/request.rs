@@ -1,5 +1,7 @@
 //! What a client asks for.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -11,9 +13,9 @@ use crate::face::{
 };
 
 /// The bytes of a picture that is not empty, not too large, and of a format that is read here.
-/// Overwritten with zeros when dropped.
+/// Clones share the bytes; the last one overwrites them with zeros.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PictureData(Zeroizing<Vec<u8>>);
+pub struct PictureData(Arc<Zeroizing<Vec<u8>>>);
 
 impl PictureData {
     /// Makes the checks that cost nothing; whether the file decodes is seen later.
@@ -23,12 +25,12 @@ impl PictureData {
     pub fn new(bytes: Vec<u8>, limits: &DecodeLimits) -> Result<Self, Refusal> {
         let bytes = Zeroizing::new(bytes);
         check_envelope(&bytes, limits)?;
-        Ok(Self(bytes))
+        Ok(Self::stored(bytes))
     }
 
     /// Takes bytes that passed the checks before they were stored.
     pub fn stored(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(bytes)
+        Self(Arc::new(bytes))
     }
 
     /// The file.

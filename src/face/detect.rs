@@ -10,6 +10,8 @@
     reason = "pixel arithmetic: every value is checked or clamped to its range"
 )]
 
+use std::borrow::Cow;
+
 use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
     images::{Image, ImageRef},
@@ -107,13 +109,17 @@ impl Detector {
     }
 
     /// Resizes with an antialiasing triangle filter so that the longer side has `long_side` pixels.
-    fn resize(&mut self, picture: &RgbImage, long_side: u32) -> Result<RgbImage, FaceError> {
+    fn resize<'a>(
+        &mut self,
+        picture: &'a RgbImage,
+        long_side: u32,
+    ) -> Result<Cow<'a, RgbImage>, FaceError> {
         let (width, height) = picture.dimensions();
         let scale = f64::from(long_side) / f64::from(width.max(height));
         let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
         let (to_width, to_height) = (side(width), side(height));
         if (to_width, to_height) == (width, height) {
-            return Ok(picture.clone());
+            return Ok(Cow::Borrowed(picture));
         }
         let failed = |what: String| FaceError::Contract {
             net: "resize".to_owned(),
@@ -126,6 +132,7 @@ impl Detector {
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         self.resizer.resize(&source, &mut target, &options).map_err(|e| failed(e.to_string()))?;
         RgbImage::from_raw(to_width, to_height, target.into_vec())
+            .map(Cow::Owned)
             .ok_or_else(|| failed("a buffer of the wrong length".to_owned()))
     }
 

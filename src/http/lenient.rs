@@ -9,6 +9,7 @@ use serde::{
 };
 
 use super::error::ApiError;
+use crate::signing::{lenient_base64, standard_alphabet};
 
 /// A member that should be a string. Borrows from the body unless the string has escapes, so a
 /// picture is not copied.
@@ -126,33 +127,16 @@ impl<'de> Visitor<'de> for TextVisitor {
 /// # Errors
 /// [`ApiError::Invalid`] naming `field`.
 pub(super) fn decode_base64(field: &'static str, text: &str) -> Result<Vec<u8>, ApiError> {
-    use base64::{
-        Engine as _, alphabet,
-        engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-    };
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &alphabet::STANDARD,
-        GeneralPurposeConfig::new()
-            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-            .with_decode_allow_trailing_bits(true),
-    );
     let text = match text.strip_prefix("data:").and_then(|rest| rest.split_once(',')) {
         Some((_, content)) => content,
         None => text,
     };
-    if let Ok(bytes) = LENIENT.decode(text) {
+    if let Some(bytes) = lenient_base64(text.as_bytes()) {
         return Ok(bytes);
     }
-    let cleaned: Vec<u8> = text
-        .bytes()
-        .filter(|b| !b.is_ascii_whitespace())
-        .map(|b| match b {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => other,
-        })
-        .collect();
-    LENIENT.decode(cleaned).map_err(|_| ApiError::Invalid(field, "is not base64".to_owned()))
+    let cleaned: Vec<u8> =
+        text.bytes().filter(|b| !b.is_ascii_whitespace()).map(standard_alphabet).collect();
+    lenient_base64(&cleaned).ok_or_else(|| ApiError::Invalid(field, "is not base64".to_owned()))
 }
 
 #[cfg(test)]

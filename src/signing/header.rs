@@ -23,6 +23,20 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
+/// Decodes base64 of the standard alphabet, with or without padding; `None` if it is none.
+pub fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
+    LENIENT.decode(text).ok()
+}
+
+/// The standard alphabet's character for one of the URL-safe alphabet; others stay.
+pub fn standard_alphabet(character: u8) -> u8 {
+    match character {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => other,
+    }
+}
+
 /// A parsed Signature header of key-pair mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureHeader {
@@ -75,12 +89,11 @@ fn decode_value(value: &str) -> Result<Vec<u8>, SigningError> {
                 };
                 high * 16 + low
             }
-            b' ' | b'-' => b'+',
-            b'_' => b'/',
-            other => other,
+            b' ' => b'+',
+            other => standard_alphabet(other),
         });
     }
-    LENIENT.decode(plain).map_err(|_| SigningError::Header)
+    lenient_base64(&plain).ok_or(SigningError::Header)
 }
 
 /// The one form that is written.

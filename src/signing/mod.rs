@@ -19,5 +19,5 @@ mod keys;
 pub use canonical::Content;
 pub use error::SigningError;
 pub use freshness::{Freshness, format_time, parse_time};
-pub use header::{SignatureHeader, signature_header};
+pub use header::{SignatureHeader, lenient_base64, signature_header, standard_alphabet};
 pub use keys::{ClientKey, ServerKey, bare_base64, key_der};

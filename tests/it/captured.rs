@@ -1,14 +1,12 @@
 //! Requests of real client SDKs, captured from their sockets, byte for byte.
 
-use std::path::{Path, PathBuf};
-
 use axum::{body::Body, http::Request};
 use visavis::{
     clients::NewClient,
     signing::{ClientKey, Content, Freshness, SignatureHeader},
 };
 
-use crate::support::{TestApp, server_key};
+use crate::support::{TestApp, models::shared, server_key};
 
 const CLIENT: &str = "2188000123456789";
 
@@ -42,20 +40,7 @@ impl Captured {
 
 /// The captures, or `None` where they are not at hand.
 fn vectors() -> Option<String> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let folder = std::env::var_os("VISAVIS_SHARED").map_or(beside, PathBuf::from);
-    let file = folder.join("vectors/requests.md");
-    match std::fs::read_to_string(&file) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            eprintln!(
-                "\n!!! NOT TESTED: the captured requests of real clients are not at {} ({error}); set \
-                 VISAVIS_SHARED to the folder that has them\n",
-                file.display()
-            );
-            None
-        }
-    }
+    Some(std::fs::read_to_string(shared("vectors/requests.md")?).unwrap())
 }
 
 /// What stands between the fence that `opening` begins and the one that ends it.

@@ -1,65 +1,26 @@
 //! The whole program as an operator runs it: a server with the real models, a client registered
 //! beside it, requests from the command line, and an orderly end.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+use crate::{
+    crash::server::{Data, Server},
+    support::{Ran, in_repository, visavis},
 };
-
-use crate::support::{Ran, in_repository, visavis, with_models};
-
-/// A running server; killed if a test ends without stopping it.
-struct Server {
-    process: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(data: &str) -> Self {
-        let mut process = with_models()
-            .args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data", data])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim_end().strip_prefix("Visavis listens on ").unwrap().to_owned();
-        Self { process, url }
-    }
-
-    /// Asks it to end, as a service manager does, and waits for its exit code.
-    fn stop(mut self) -> i32 {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        self.process.wait().unwrap().code().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 #[test]
 fn a_server_is_started_called_and_stopped_from_the_command_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().display().to_string();
-    let keys = folder.path().join("app.json").display().to_string();
-    let server = Server::start(&data);
-    let second = Ran::from(
-        with_models().args(["serve", "--listen", "127.0.0.1:0", "--data", &data]).output().unwrap(),
-    );
-    assert_eq!(second.code, 2);
-    assert!(second.err.contains("another process serves"), "{}", second.err);
+    let folder = Data::new();
+    let data = folder.folder().display().to_string();
+    let keys = folder.folder().join("app.json").display().to_string();
+    let server = Server::start(&folder);
+    let url = server.url();
+    let (code, complaint) = folder.serve_and_fail();
+    assert_eq!(code, Some(2));
+    assert!(complaint.contains("another process serves"), "{complaint}");
 
     let added = visavis(&["client", "add", "app", "--data", &data, "--out", &keys]);
     assert_eq!(added.code, 0, "{}", added.err);
     let call = |arguments: &[&str]| -> Ran {
-        visavis(&[arguments, &["--client", &keys, "--url", &server.url]].concat())
+        visavis(&[arguments, &["--client", &keys, "--url", &url]].concat())
     };
     let tested = call(&["call", "test"]);
     assert_eq!(tested.code, 0, "{}{}", tested.out, tested.err);
@@ -84,5 +45,5 @@ fn a_server_is_started_called_and_stopped_from_the_command_line() {
         (1, &"ACCESS_DENIED".into())
     );
 
-    assert_eq!(server.stop(), 0);
+    assert_eq!(server.terminate(), Some(0));
 }

@@ -1,6 +1,6 @@
 //! The real program with the real nets, killed and stopped from outside.
 
-mod server;
+pub mod server;
 
 use std::path::Path;
 

@@ -19,23 +19,10 @@ use visavis::{
     signing::{Content, ServerKey, format_time, signature_header},
 };
 
+use crate::support::{in_repository, with_models};
+
 /// Longer than anything here takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// ONNX Runtime; these tests cannot do without it, nor without the nets.
-fn runtime() -> PathBuf {
-    let files = fs::read_dir(root().join("runtime")).into_iter().flatten().flatten();
-    let library = |path: &PathBuf| {
-        path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libonnxruntime.so"))
-    };
-    let found = files.map(|entry| entry.path()).filter(library).max();
-    assert!(root().join("models/omz").is_dir(), "the nets are missing: run `make models runtime`");
-    found.expect("ONNX Runtime is missing: run `make models runtime`")
-}
 
 /// A data folder for one test.
 pub struct Data(TempDir);
@@ -64,13 +51,10 @@ impl Data {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_visavis"));
+        let mut command = with_models();
         command.args(arguments).arg("--data").arg(self.folder()).current_dir(self.folder());
-        command
-            .env("VISAVIS_MODEL_DIR", root().join("models"))
-            .env("ORT_DYLIB_PATH", runtime())
-            // Whoever waits for the end of a lease waits too long for these tests.
-            .env("VISAVIS_QUEUE_LEASE_MS", "3600000");
+        // Whoever waits for the end of a lease waits too long for these tests.
+        command.env("VISAVIS_QUEUE_LEASE_MS", "3600000");
         command
     }
 
@@ -137,6 +121,11 @@ impl Server {
         Self { child, address }
     }
 
+    /// Where it answers, as the command line takes it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// SIGKILL: nothing in the process runs any more.
     pub fn kill(mut self) {
         self.child.0.kill().unwrap();
@@ -173,7 +162,7 @@ impl App {
     pub fn enqueue(&self, server: &Server, pair: usize) -> String {
         const PHOTOS: [&str; 4] = ["obama-2009", "obama-2012", "collins", "hopper"];
         let photo = |n: usize| {
-            let path = root().join(format!("samples/{}.jpg", PHOTOS[n % PHOTOS.len()]));
+            let path = in_repository(&format!("samples/{}.jpg", PHOTOS[n % PHOTOS.len()]));
             json!({ "content": STANDARD.encode(fs::read(path).unwrap()) })
         };
         let biz_id = uuid::Uuid::new_v4().to_string();

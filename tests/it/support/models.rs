@@ -10,6 +10,8 @@ use visavis::{
     },
 };
 
+use super::runtime_library;
+
 /// The repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -23,13 +25,7 @@ pub fn config() -> Config {
 /// The runtime that `make` fetched.
 pub fn runtime() -> Runtime {
     let from_environment = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
-    let library = from_environment.unwrap_or_else(|| {
-        let files = std::fs::read_dir(root().join("runtime")).into_iter().flatten().flatten();
-        let library =
-            files.map(|f| f.path()).find(|p| p.to_string_lossy().contains("libonnxruntime.so"));
-        library.expect("ONNX Runtime is not in runtime/: run `make runtime`")
-    });
-    Runtime::load(&library).unwrap()
+    Runtime::load(&from_environment.unwrap_or_else(runtime_library)).unwrap()
 }
 
 /// The default pack that `make` fetched.
@@ -59,7 +55,7 @@ pub fn shared(part: &str) -> Option<PathBuf> {
         return Some(path);
     }
     eprintln!(
-        "\n*** NOT TESTED: {} is missing; set VISAVIS_SHARED to the folder with faces/ and models/ ***\n",
+        "\n*** NOT TESTED: {} is missing; set VISAVIS_SHARED to the folder with faces/, models/ and vectors/ ***\n",
         path.display()
     );
     None

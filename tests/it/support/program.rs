@@ -2,11 +2,14 @@
 
 use std::{
     io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
+use visavis::app::newest_library;
+
+use super::models::root;
 
 /// A run that has ended.
 pub struct Ran {
@@ -63,7 +66,7 @@ pub fn visavis_reading(arguments: &[&str], input: &str) -> Ran {
 
 /// A file of the repository, as text for an argument.
 pub fn in_repository(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name).display().to_string()
+    root().join(name).display().to_string()
 }
 
 /// The folder of the default pack.
@@ -79,15 +82,9 @@ pub fn pack_folder() -> PathBuf {
 
 /// ONNX Runtime's shared library.
 pub fn runtime_library() -> PathBuf {
-    let folder = in_repository("runtime");
-    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path());
-    let is_library = |path: &PathBuf| {
-        path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libonnxruntime.so"))
-    };
-    files
-        .filter(is_library)
-        .max()
-        .unwrap_or_else(|| panic!("{folder} has no ONNX Runtime: run `make models runtime`"))
+    let library = newest_library(&root().join("runtime"));
+    assert!(library.exists(), "{} is missing: run `make models runtime`", library.display());
+    library
 }
 
 /// The program with the real models and the real runtime.
