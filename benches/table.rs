@@ -14,7 +14,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use visavis::{
     app::{self, Service, open_data},
-    clients::NewClient,
+    clients::{NewClient, NewKeys},
     clock::Clock,
     face::{
         Engine as _, Picture, PictureKind,
@@ -84,18 +84,18 @@ async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey) {
     let mut config = support::config();
     config.data.dir = folder.to_path_buf();
     config.http.listen = "127.0.0.1:0".parse().unwrap();
+    config.admin.listen = String::new();
     config.worker.threads = 1;
     // Rounds within one second sign the same text.
     config.queue.dedupe = false;
     let merchant = ServerKey::generate().unwrap();
-    let new = NewClient {
-        client_id: "bench",
-        name: "bench",
+    let keys = NewKeys {
         merchant_key: &ClientKey::from_der(&merchant.spki_der().unwrap()).unwrap(),
         server_key: &ServerKey::generate().unwrap(),
         access_key: "AK",
         secret_key: &[0; 32],
     };
+    let new = NewClient { client_id: "bench", name: "bench", keys, extras: true };
     open_data(&config).await.unwrap().clients.add(&new).await.unwrap();
     (app::start(&config, shutdown).await.unwrap(), merchant)
 }

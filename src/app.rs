@@ -13,18 +13,19 @@ use crate::{
     clients::{ClientRegistry, ClientStore},
     clock::Clock,
     compare::Policy,
-    config::{Config, HttpSection, QueueSection},
+    config::{Config, QueueSection},
     db::SqliteDb,
     face::{
         Engine, EngineOptions, OnnxEngine, Runtime,
         calibration::{Calibration, CalibrationTable},
         manifest::{Manifest, ResolvedPack},
     },
-    http::{AppState, GatewayConfig, ServerConfig, Serving, gateway, serve},
+    http::{AppState, GatewayConfig, ServerConfig, Serving, TlsFiles, admin, gateway, serve},
     queue::{Gauge, QueueLimits, RetryPolicy, Store},
     sealing::MasterKey,
     shutdown::Shutdown,
     signing::Freshness,
+    telemetry,
     worker::{
         ComputePool, EngineFactory, LocalComparer, Maintenance, MaintenanceConfig, Runner,
         RunnerConfig,
@@ -158,6 +159,8 @@ pub fn newest_library(folder: &Path) -> PathBuf {
 pub struct Service {
     /// Where it listens.
     pub serving: Serving,
+    /// Where operators look, if anywhere.
+    pub admin: Option<Serving>,
     /// Its state, for readiness.
     pub app: AppState,
     data: Data,
@@ -198,8 +201,8 @@ pub async fn start(config: &Config, shutdown: &Shutdown) -> Result<Service> {
         gateway_config(config),
         parts,
     );
-    let serving = serve(gateway(app.clone()), &server_config(&config.http))
-        .with_context(|| format!("{} cannot be listened on", config.http.listen))?;
+    let serving = serve(gateway(app.clone()), &server_config(config))?;
+    let admin = admin_server(config, &app)?;
 
     let runner = Runner::new(data.store.clone(), pool, runner_config(config), wake);
     let maintenance =
@@ -209,7 +212,7 @@ pub async fn start(config: &Config, shutdown: &Shutdown) -> Result<Service> {
         tokio::spawn(maintenance.run(shutdown.clone())),
     ];
     app.set_ready(true);
-    Ok(Service { serving, app, data, tasks, _lock: lock })
+    Ok(Service { serving, admin, app, data, tasks, _lock: lock })
 }
 
 impl Service {
@@ -223,6 +226,10 @@ impl Service {
         self.serving.stop().await?;
         for task in self.tasks {
             task.await?;
+        }
+        // Last, so that the end can be watched.
+        if let Some(admin) = self.admin {
+            admin.stop().await?;
         }
         self.data.db.close().await;
         Ok(())
@@ -254,6 +261,7 @@ fn gateway_config(config: &Config) -> GatewayConfig {
         body_deadline: Duration::from_millis(http.body_deadline_ms),
         patience: Duration::from_millis(http.patience_ms),
         freshness: Freshness::seconds(http.freshness_s),
+        decrypt_failures: http.decrypt_failures_per_minute,
         dedupe: config.queue.dedupe,
         pictures: config.image,
         queue: QueueLimits { jobs: config.queue.max_jobs, bytes: config.queue.max_bytes },
@@ -261,13 +269,39 @@ fn gateway_config(config: &Config) -> GatewayConfig {
     }
 }
 
-fn server_config(http: &HttpSection) -> ServerConfig {
+fn server_config(config: &Config) -> ServerConfig {
+    let (http, tls) = (&config.http, &config.tls);
+    let files = || TlsFiles {
+        certificate: PathBuf::from(&tls.cert_file),
+        key: PathBuf::from(&tls.key_file),
+        reload: Duration::from_millis(tls.reload_ms),
+    };
     ServerConfig {
         listen: http.listen,
+        tls: (!tls.cert_file.is_empty()).then(files),
         head_deadline: Duration::from_millis(http.head_deadline_ms),
+        idle_deadline: Duration::from_millis(http.idle_deadline_ms),
+        max_connections: http.max_connections,
+        max_streams: http.max_streams,
         drain: Duration::from_millis(http.drain_ms),
     }
 }
+
+/// Starts the server for operators, if one is configured.
+fn admin_server(config: &Config, app: &AppState) -> Result<Option<Serving>> {
+    if config.admin.listen.is_empty() {
+        return Ok(None);
+    }
+    let listen = config.admin.listen.parse().context("admin.listen")?;
+    let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
+    let server = ServerConfig { listen, tls: None, drain: ADMIN_DRAIN, ..server_config(config) };
+    let serving = serve(admin(app.clone(), metrics), &server)
+        .context("admin.listen: choose another address, or an empty one for no metrics")?;
+    Ok(Some(serving))
+}
+
+/// Nobody waits long for metrics.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 fn runner_config(config: &Config) -> RunnerConfig {
     let (queue, worker) = (&config.queue, &config.worker);

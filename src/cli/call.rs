@@ -12,7 +12,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::wire_client::{Credentials, Verified, WireClient};
+use super::{
+    credentials::Credentials,
+    wire_client::{Mode, WireClient},
+};
 
 /// Arguments of `call`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +23,8 @@ use super::wire_client::{Credentials, Verified, WireClient};
     visavis call test --client app.json\n  \
     visavis call compare a.jpg b.jpg --client app.json --url https://faces.example.com\n  \
     visavis call asynccompare a.jpg b.jpg --client app.json --wait\n  \
+    visavis call test --client app.json --mode encrypted --aes-bits 128\n  \
+    visavis call test --client app.json --mode aksk\n  \
     visavis call asynccheckresult G000000000FID2026… --client app.json\n\n\
     Exit code: 0 when the answer's status is S, 1 when it is F or U, 2 when there is no valid answer.")]
 pub(super) struct CallArgs {
@@ -34,6 +39,15 @@ pub(super) struct CallArgs {
     /// Scheme, host and port of the server
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
+    /// How the request is protected
+    #[arg(long, value_enum, default_value_t = ModeName::Plain)]
+    mode: ModeName,
+    /// Length of the AES key in mode encrypted
+    #[arg(long, value_name = "BITS", default_value = "256", value_parser = ["128", "192", "256"])]
+    aes_bits: String,
+    /// PEM file with the certificates to trust for https, instead of the public ones
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// After asynccompare, ask for the result until it is there
     #[arg(long)]
     wait: bool,
@@ -63,6 +77,16 @@ enum Endpoint {
     Asynccheckresult,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ModeName {
+    /// Signed with the key pair
+    Plain,
+    /// Signed with the key pair, and the body encrypted
+    Encrypted,
+    /// Signed with access key and secret key
+    Aksk,
+}
+
 impl Endpoint {
     fn path(self) -> &'static str {
         match self {
@@ -79,7 +103,9 @@ const POLL: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: &CallArgs) -> Result<ExitCode> {
     let timeout = Duration::from_secs(args.timeout);
-    let client = WireClient::new(&args.url, &Credentials::read(&args.client)?, timeout)?;
+    let credentials = Credentials::read(&args.client)?;
+    let ca = args.ca.as_deref();
+    let client = WireClient::new(&args.url, &credentials, args.mode(), timeout, ca)?;
     let mut answer = exchange(args, &client, args.endpoint, &args.body()?)?;
     if args.wait && args.endpoint == Endpoint::Asynccompare {
         answer = wait(args, &client, answer, timeout)?;
@@ -116,27 +142,39 @@ fn exchange(
     body: &Value,
 ) -> Result<Value> {
     let path = endpoint.path();
-    let text = body.to_string();
-    let head = client.sign(path, &text)?;
+    let prepared = client.prepare(path, &body.to_string())?;
     if !args.json {
         println!("POST {path} HTTP/1.1");
-        for (name, value) in &head {
+        for (name, value) in &prepared.head {
             println!("{name}: {}", shortened(value));
         }
         println!("\n{}\n", shortened_pictures(body.clone()));
     }
-    let Verified { head, body } = client.send(path, &head, &text)?;
+    let answer = client.send(path, &prepared)?;
     if !args.json {
-        for line in head.lines() {
+        for line in answer.head.lines() {
             println!("{}", shortened(line));
         }
-        println!("\n{body}\n");
-        println!("(the answer's signature is valid)\n");
+        println!("\n{}\n", answer.body);
+        let how = if answer.was_encrypted { "valid, and it came encrypted" } else { "valid" };
+        println!("(the answer's signature is {how})\n");
     }
-    serde_json::from_str(&body).context("the answer is not JSON")
+    serde_json::from_str(&answer.body).context("the answer is not JSON")
 }
 
 impl CallArgs {
+    fn mode(&self) -> Mode {
+        match self.mode {
+            ModeName::Plain => Mode::KeyPair,
+            ModeName::Aksk => Mode::Secret,
+            ModeName::Encrypted => Mode::Encrypted(match self.aes_bits.as_str() {
+                "128" => 16,
+                "192" => 24,
+                _ => 32,
+            }),
+        }
+    }
+
     fn body(&self) -> Result<Value> {
         match (self.endpoint, self.arguments.as_slice()) {
             (Endpoint::Test, []) => {

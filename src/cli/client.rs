@@ -1,18 +1,24 @@
 //! `visavis client`: the apps that may call.
 
-use std::{fs, io::Read as _, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
-use aws_lc_rs::rand;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use zeroize::Zeroizing;
 
-use super::{DataArgs, block_on, wire_client::Credentials};
+use super::{
+    DataArgs, block_on,
+    credentials::{Credentials, MadeKeys, new_client_id},
+};
 use crate::{
     app,
-    clients::{ClientInfo, NewClient},
+    clients::{ClientInfo, ClientStore, NewClient},
     config::Config,
-    signing::{ClientKey, ServerKey, bare_base64},
+    signing::ClientKey,
 };
 
 /// Subcommands of `client`.
@@ -22,6 +28,10 @@ pub(super) enum ClientCommand {
     Add(AddArgs),
     /// List the registered apps
     List(ListArgs),
+    /// Give an app new keys; its old ones stay good for a while, so that it can be changed over
+    Rotate(RotateArgs),
+    /// Change what an app gets
+    Set(SetArgs),
     /// Take an app's right to call away, at once
     Disable(NameArgs),
     /// Give it back
@@ -35,6 +45,16 @@ pub(super) struct AddArgs {
     name: String,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    /// Answer with the documented fields alone, for a client that refuses any other
+    #[arg(long)]
+    no_extras: bool,
+}
+
+/// Whose keys, and where the result goes.
+#[derive(Debug, clap::Args)]
+struct KeyArgs {
     /// The app's own public key (PEM or bare base64; - for standard input). Without it a key pair is
     /// made for the app
     #[arg(long, value_name = "FILE")]
@@ -45,6 +65,32 @@ pub(super) struct AddArgs {
     /// Write the JSON object to this new file, readable by its owner alone, instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+/// Arguments of `client rotate`.
+#[derive(Debug, clap::Args)]
+pub(super) struct RotateArgs {
+    /// Its name or its Client-Id
+    name: String,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    /// How long the old keys stay good: 0, or a number with s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span)]
+    overlap: Duration,
+}
+
+/// Arguments of `client set`.
+#[derive(Debug, clap::Args)]
+pub(super) struct SetArgs {
+    /// Its name or its Client-Id
+    name: String,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Whether answers carry fields beyond the documented ones: quality reasons, threshold, model
+    #[arg(long, value_name = "on|off", value_parser = switch)]
+    extras: bool,
 }
 
 /// Arguments of `client list`.
@@ -69,21 +115,30 @@ pub(super) struct NameArgs {
 pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCode> {
     let data = match command {
         ClientCommand::Add(args) => &args.data,
+        ClientCommand::Rotate(args) => &args.data,
+        ClientCommand::Set(args) => &args.data,
         ClientCommand::List(args) => &args.data,
         ClientCommand::Disable(args) | ClientCommand::Enable(args) => &args.data,
     };
     data.apply(&mut config);
     block_on(async {
         let data = app::open_data(&config).await?;
+        let clients = &data.clients;
         match command {
-            ClientCommand::Add(args) => add(&data.clients, args).await?,
-            ClientCommand::List(args) => list(&data.clients.list().await?, args.json)?,
+            ClientCommand::Add(args) => add(clients, args).await?,
+            ClientCommand::Rotate(args) => rotate(clients, args).await?,
+            ClientCommand::Set(args) => {
+                clients.set_extras(&clients.resolve(&args.name).await?, args.extras).await?;
+                let what = if args.extras { "all fields" } else { "the documented fields alone" };
+                println!("{} gets {what}", args.name);
+            }
+            ClientCommand::List(args) => list(&clients.list().await?, args.json)?,
             ClientCommand::Disable(args) => {
-                data.clients.set_disabled(&args.name, true).await?;
+                clients.set_disabled(&clients.resolve(&args.name).await?, true).await?;
                 println!("{} may not call any more", args.name);
             }
             ClientCommand::Enable(args) => {
-                data.clients.set_disabled(&args.name, false).await?;
+                clients.set_disabled(&clients.resolve(&args.name).await?, false).await?;
                 println!("{} may call again", args.name);
             }
         }
@@ -92,49 +147,82 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
     })
 }
 
-async fn add(clients: &crate::clients::ClientStore, args: &AddArgs) -> Result<()> {
+async fn add(clients: &ClientStore, args: &AddArgs) -> Result<()> {
     if args.name.trim().is_empty() || args.name.len() > 64 {
         bail!("a name has 1 to 64 bytes");
     }
-    let (merchant_private, merchant_key) = if let Some(path) = &args.public_key {
-        (None, given_key(path)?)
-    } else {
-        let key = ServerKey::generate()?;
-        let public = ClientKey::from_der(&key.spki_der()?)?;
-        (Some(bare_base64(key.pkcs8_der())), public)
+    let keys = args.keys.make()?;
+    let credentials = keys.credentials(new_client_id()?, 1)?;
+    let new = NewClient {
+        client_id: &credentials.client_id,
+        name: &args.name,
+        keys: keys.to_store(),
+        extras: !args.no_extras,
     };
-    let server_key = ServerKey::generate()?;
-    let secret_key = Zeroizing::new(random::<32>()?);
-    let credentials = Credentials {
-        client_id: client_id()?,
-        merchant_private_key: merchant_private,
-        merchant_public_key: bare_base64(merchant_key.spki_der()),
-        server_public_key: bare_base64(&server_key.spki_der()?),
-        access_key: format!("AK{}", URL_SAFE_NO_PAD.encode(random::<12>()?)),
-        secret_key: URL_SAFE_NO_PAD.encode(secret_key.as_slice()),
-    };
-    clients
-        .add(&NewClient {
-            client_id: &credentials.client_id,
-            name: &args.name,
-            merchant_key: &merchant_key,
-            server_key: &server_key,
-            access_key: &credentials.access_key,
-            secret_key: secret_key.as_slice(),
-        })
-        .await?;
-    match &args.out {
-        Some(path) => {
-            credentials.write_new(path)?;
-            eprintln!("{} is registered; its keys are in {}", args.name, path.display());
-        }
-        None if args.json => println!("{}", serde_json::to_string(&credentials)?),
-        None => print_credentials(&args.name, &credentials),
-    }
-    Ok(())
+    clients.add(&new).await?;
+    args.keys.hand_out(&format!("{} is registered", args.name), &credentials)
 }
 
-fn given_key(path: &PathBuf) -> Result<ClientKey> {
+async fn rotate(clients: &ClientStore, args: &RotateArgs) -> Result<()> {
+    let client_id = clients.resolve(&args.name).await?;
+    let keys = args.keys.make()?;
+    let overlap = i64::try_from(args.overlap.as_millis()).context("--overlap is too long")?;
+    let version = clients.rotate(&client_id, &keys.to_store(), overlap).await?;
+    let credentials = keys.credentials(client_id, version)?;
+    let old = if args.overlap.is_zero() {
+        "the old ones are no longer good".to_owned()
+    } else {
+        format!("the old ones stay good for {} more hours", args.overlap.as_secs().div_ceil(3600))
+    };
+    args.keys
+        .hand_out(&format!("{} has new keys, version {version}; {old}", args.name), &credentials)
+}
+
+impl KeyArgs {
+    fn make(&self) -> Result<MadeKeys> {
+        MadeKeys::make(self.public_key.as_deref().map(given_key).transpose()?)
+    }
+
+    fn hand_out(&self, news: &str, credentials: &Credentials) -> Result<()> {
+        match &self.out {
+            Some(path) => {
+                credentials.write_new(path)?;
+                eprintln!("{news}; its keys are in {}", path.display());
+            }
+            None if self.json => println!("{}", serde_json::to_string(credentials)?),
+            None => print_credentials(news, credentials),
+        }
+        Ok(())
+    }
+}
+
+/// `90s`, `30m`, `24h`, `7d`, or `0`.
+fn span(text: &str) -> Result<Duration, String> {
+    let seconds = |unit: char| match unit {
+        's' => Some(1),
+        'm' => Some(60),
+        'h' => Some(3_600),
+        'd' => Some(86_400),
+        _ => None,
+    };
+    let wrong = || "say 0, or a number with s, m, h or d".to_owned();
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let unit = text.chars().last().and_then(seconds).ok_or_else(wrong)?;
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("say on or off".to_owned()),
+    }
+}
+
+fn given_key(path: &Path) -> Result<ClientKey> {
     let mut text = String::new();
     if path.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)?;
@@ -145,20 +233,8 @@ fn given_key(path: &PathBuf) -> Result<ClientKey> {
     ClientKey::from_text(&text).with_context(|| format!("{}", path.display()))
 }
 
-/// 16 digits, as the vendor's ids have.
-fn client_id() -> Result<String> {
-    let number = u64::from_be_bytes(random::<8>()?) % 1_000_000_000_000;
-    Ok(format!("2188{number:012}"))
-}
-
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    rand::fill(&mut bytes).ok().context("no random numbers")?;
-    Ok(bytes)
-}
-
-fn print_credentials(name: &str, c: &Credentials) {
-    println!("{name} is registered. The app needs:\n");
+fn print_credentials(news: &str, c: &Credentials) {
+    println!("{news}. The app needs:\n");
     println!("  Client-Id             {}", c.client_id);
     match &c.merchant_private_key {
         Some(key) => println!("  merchant private key  {key}"),
@@ -178,12 +254,34 @@ fn list(clients: &[ClientInfo], json: bool) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(clients)?);
         return Ok(());
     }
-    println!("{:<18} {:<24} {:<20} STATE", "CLIENT-ID", "NAME", "CREATED");
+    println!(
+        "{:<18} {:<24} {:<20} {:<5} {:<8} STATE",
+        "CLIENT-ID", "NAME", "CREATED", "KEYS", "FIELDS"
+    );
     for client in clients {
         let created = time::OffsetDateTime::from_unix_timestamp(client.created_at / 1_000)?;
-        let created = crate::signing::format_time(created);
+        let created = &crate::signing::format_time(created)[..19];
         let state = if client.disabled_at.is_some() { "disabled" } else { "active" };
-        println!("{:<18} {:<24} {:<20} {state}", client.client_id, client.name, &created[..19]);
+        let fields = if client.extras { "all" } else { "strict" };
+        let (id, name, version) = (&client.client_id, &client.name, client.key_version);
+        println!("{id:<18} {name:<24} {created:<20} v{version:<4} {fields:<8} {state}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_with_a_unit() {
+        for (text, seconds) in
+            [("0", 0), ("90s", 90), ("30m", 1_800), ("24h", 86_400), ("7d", 604_800)]
+        {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "7", "d", "-1d", "7 d", "1w", "99999999999999999999d", "é"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
 }

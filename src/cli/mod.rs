@@ -7,6 +7,7 @@ mod call;
 mod check;
 mod client;
 mod compare;
+mod credentials;
 mod models;
 mod serve;
 mod wire_client;

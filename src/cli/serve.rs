@@ -1,6 +1,6 @@
 //! `visavis serve`
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +14,12 @@ pub(super) struct ServeArgs {
     /// Address and port to listen on; port 0 lets the system choose [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// Certificate chain, PEM: serve HTTPS [default: as configured]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
     /// Threads that compare [default: one per core]
@@ -30,13 +36,25 @@ pub(super) fn run(mut config: Config, args: &ServeArgs) -> Result<ExitCode> {
     if let Some(workers) = args.workers {
         config.worker.threads = usize::from(workers);
     }
+    if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        config.tls.cert_file = cert.display().to_string();
+        config.tls.key_file = key.display().to_string();
+    }
     start_log(&config)?;
+    // Every connection is an open file, and the usual soft limit is a thousand. As far as it goes.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
     block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (trigger, shutdown) = Shutdown::new();
         let service = app::start(&config, &shutdown).await?;
-        println!("Visavis listens on http://{}", service.serving.address);
+        let serving = &service.serving;
+        println!("Visavis listens on {}://{}", serving.scheme, serving.address);
+        if let Some(admin) = &service.admin {
+            println!("Metrics and health are on http://{}", admin.address);
+        }
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -1,151 +1,218 @@
-//! The client's side of the protocol, for `call`: keys from a file, requests signed, answers verified.
+//! The client's side of the protocol, for `call`: requests encrypted and signed, answers verified and
+//! decrypted, in every mode that SDKs have.
 //!
-//! Written against the documents and not against the server's own types, so that it notices when the
-//! server drifts from them.
+//! It shares the cryptography with the server and none of its decisions: what is sent and what is
+//! accepted follows the documents, so that it notices when the server drifts from them.
 
-use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
-
-use crate::{
-    clock::Clock,
-    signing::{ClientKey, Content, ServerKey, SignatureHeader, format_time, signature_header},
+use ureq::{
+    http::HeaderMap,
+    tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-/// What an app needs to call, as `client add --json` prints it. All keys are bare base64 DER.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Credentials {
-    /// The Client-Id header.
-    pub(super) client_id: String,
-    /// PKCS#8; absent when the app keeps its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) merchant_private_key: Option<String>,
-    /// SPKI.
-    pub(super) merchant_public_key: String,
-    /// SPKI.
-    pub(super) server_public_key: String,
-    /// For AK/SK mode.
-    pub(super) access_key: String,
-    /// For AK/SK mode, base64url.
-    pub(super) secret_key: String,
-}
+use super::credentials::Credentials;
+use crate::{
+    clock::Clock,
+    signing::{
+        ClientKey, Content, SecretKey, ServerKey, SignatureHeader, SymmetricKey, encrypt_header,
+        format_time, mac_header, parse_mac, signature_header,
+    },
+};
 
-impl Credentials {
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = Zeroizing::new(
-            fs::read_to_string(path)
-                .with_context(|| format!("{} cannot be read", path.display()))?,
-        );
-        serde_json::from_str(&text).with_context(|| {
-            format!("{} is not what `visavis client add --json` prints", path.display())
-        })
-    }
-
-    /// Writes the file for its owner alone, and never over another one.
-    pub(super) fn write_new(&self, path: &Path) -> Result<()> {
-        let text = Zeroizing::new(serde_json::to_string_pretty(self)?);
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .with_context(|| format!("{} cannot be made", path.display()))?;
-        file.write_all(text.as_bytes())?;
-        Ok(file.sync_all()?)
-    }
+/// How a request is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Signed with the key pair, in clear.
+    KeyPair,
+    /// The same, and the body encrypted under a fresh AES key of so many bytes.
+    Encrypted(usize),
+    /// Signed with the secret key.
+    Secret,
 }
 
 /// A signed exchange with a server.
 pub(super) struct WireClient {
     url: String,
     client_id: String,
-    key: ServerKey,
-    server: ClientKey,
+    keys: Keys,
     agent: ureq::Agent,
+}
+
+/// The keys of a mode.
+enum Keys {
+    Pair { own: Box<ServerKey>, server: Box<ClientKey>, aes_bytes: Option<usize> },
+    Secret { access_key: String, secret: Box<SecretKey> },
+}
+
+/// A request as it goes out.
+pub(super) struct Prepared {
+    pub(super) head: Vec<(&'static str, String)>,
+    pub(super) body: String,
+    key: Option<SymmetricKey>,
 }
 
 /// An answer whose signature holds.
 pub(super) struct Verified {
     pub(super) head: String,
+    /// The JSON, decrypted if it came encrypted.
     pub(super) body: String,
+    pub(super) was_encrypted: bool,
 }
 
 impl WireClient {
-    /// `url` is scheme, host and port.
-    pub(super) fn new(url: &str, credentials: &Credentials, timeout: Duration) -> Result<Self> {
-        let private = credentials.merchant_private_key.as_deref();
-        let private = private.context("the client file has no merchantPrivateKey to sign with")?;
+    /// `url` is scheme, host and port; `ca` a PEM file with the certificates to trust instead of the
+    /// public ones.
+    pub(super) fn new(
+        url: &str,
+        credentials: &Credentials,
+        mode: Mode,
+        timeout: Duration,
+        ca: Option<&Path>,
+    ) -> Result<Self> {
+        let mut tls = TlsConfig::builder();
+        if let Some(path) = ca {
+            tls = tls.root_certs(trusted(path)?);
+        }
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
+            .tls_config(tls.build())
             .build()
             .new_agent();
-        Ok(Self {
-            url: url.trim_end_matches('/').to_owned(),
-            client_id: credentials.client_id.clone(),
-            key: ServerKey::from_text(private).context("merchantPrivateKey")?,
-            server: ClientKey::from_text(&credentials.server_public_key)
-                .context("serverPublicKey")?,
-            agent,
-        })
+        let url = url.trim_end_matches('/').to_owned();
+        let client_id = credentials.client_id.clone();
+        Ok(Self { url, client_id, keys: Keys::of(credentials, mode)?, agent })
     }
 
-    /// The head of a signed request to `path`, as it goes out.
-    pub(super) fn sign(&self, path: &str, body: &str) -> Result<Vec<(&'static str, String)>> {
+    /// Encrypts and signs a request to `path`.
+    pub(super) fn prepare(&self, path: &str, json: &str) -> Result<Prepared> {
         let time = format_time(Clock::System.now_utc());
-        let content =
-            Content { uri: path, client_id: &self.client_id, time: &time, body: body.as_bytes() };
-        let signature = signature_header(&self.key.sign(&content)?);
-        Ok(vec![
-            ("Client-Id", self.client_id.clone()),
-            ("Request-Time", time),
-            ("Content-Type", "application/json; charset=UTF-8".to_owned()),
-            ("Signature", signature),
-        ])
+        let content = |body| Content { uri: path, client_id: &self.client_id, time: &time, body };
+        let client_id = ("Client-Id", self.client_id.clone());
+        let request_time = ("Request-Time", time.clone());
+        let content_type = |kind: &str| ("Content-Type", format!("{kind}; charset=UTF-8"));
+        match &self.keys {
+            Keys::Secret { access_key, secret } => {
+                let mac = mac_header(&secret.sign(&content(json.as_bytes())));
+                let auth = ("Auth-Type", "AKSK".to_owned());
+                let access = ("Access-Key", access_key.clone());
+                let json_type = content_type("application/json");
+                let head =
+                    vec![client_id, request_time, json_type, auth, access, ("Signature", mac)];
+                Ok(Prepared { head, body: json.to_owned(), key: None })
+            }
+            Keys::Pair { own, server, aes_bytes } => {
+                let key = aes_bytes.map(SymmetricKey::random).transpose()?;
+                let body = match &key {
+                    Some(key) => key.encrypt(json.as_bytes())?,
+                    None => json.to_owned(),
+                };
+                let signature = signature_header(&own.sign(&content(body.as_bytes()))?);
+                let kind = if key.is_some() { "text/plain" } else { "application/json" };
+                let mut head = vec![client_id, request_time, content_type(kind)];
+                if let Some(key) = &key {
+                    head.push(("Encrypt", encrypt_header(&server.wrap_key(key)?)));
+                }
+                head.push(("Signature", signature));
+                Ok(Prepared { head, body, key })
+            }
+        }
     }
 
-    /// Sends a signed request and verifies the answer.
-    pub(super) fn send(
-        &self,
-        path: &str,
-        head: &[(&'static str, String)],
-        body: &str,
-    ) -> Result<Verified> {
+    /// Sends a request, verifies the answer, and decrypts it.
+    pub(super) fn send(&self, path: &str, prepared: &Prepared) -> Result<Verified> {
         let url = format!("{}{path}", self.url);
         let mut request = self.agent.post(&url);
-        for (name, value) in head {
+        for (name, value) in &prepared.head {
             request = request.header(*name, value);
         }
-        let mut response = request.send(body).with_context(|| format!("{url} does not answer"))?;
+        let mut response =
+            request.send(&prepared.body).with_context(|| format!("{url} does not answer"))?;
         let status = response.status();
         let text = response.body_mut().read_to_string().context("the answer is not text")?;
         if status != 200 {
             bail!("{url} answered HTTP {status}, which the API never does; is a proxy in between?");
         }
-        let header = |name: &str| -> Result<&str> {
-            let value = response
-                .headers()
-                .get(name)
-                .ok_or_else(|| anyhow!("the answer has no {name} header"))?;
-            Ok(value.to_str()?)
+        let headers = response.headers();
+        self.verify(path, headers, &text)?;
+        let was_encrypted = headers.contains_key("Encrypt");
+        let body = match &prepared.key {
+            // With the key that was sent: the server must use that one.
+            Some(key) if was_encrypted => {
+                let plain = key.decrypt(text.as_bytes()).context("the answer does not decrypt")?;
+                String::from_utf8(plain).context("the decrypted answer is not text")?
+            }
+            None if was_encrypted => bail!("the answer is encrypted, the request was not"),
+            _ => text,
         };
-        let time = header("Response-Time")?;
-        let signature = SignatureHeader::parse(header("Signature")?)?.signature;
-        let content =
-            Content { uri: path, client_id: &self.client_id, time, body: text.as_bytes() };
-        self.server.verify(&content, &signature).map_err(|_| {
-            anyhow!("the answer's signature does not verify with serverPublicKey:\n{text}")
-        })?;
-        let shown = ["Content-Type", "Response-Time", "Signature"];
+        let shown = ["Content-Type", "Response-Time", "Encrypt", "Signature"];
         let lines: Vec<String> = shown
             .iter()
-            .filter_map(|name| {
-                Some(format!("{name}: {}", response.headers().get(*name)?.to_str().ok()?))
-            })
+            .filter_map(|name| Some(format!("{name}: {}", headers.get(*name)?.to_str().ok()?)))
             .collect();
-        Ok(Verified { head: format!("HTTP/1.1 200 OK\n{}", lines.join("\n")), body: text })
+        let head = format!("HTTP/1.1 200 OK\n{}", lines.join("\n"));
+        Ok(Verified { head, body, was_encrypted })
     }
+
+    fn verify(&self, path: &str, headers: &HeaderMap, text: &str) -> Result<()> {
+        let header = |name: &str| -> Result<&str> {
+            let value =
+                headers.get(name).ok_or_else(|| anyhow!("the answer has no {name} header"))?;
+            Ok(value.to_str()?)
+        };
+        let (time, signature) = (header("Response-Time")?, header("Signature")?);
+        let content =
+            Content { uri: path, client_id: &self.client_id, time, body: text.as_bytes() };
+        let (verified, with) = match &self.keys {
+            Keys::Pair { server, .. } => {
+                let signature = SignatureHeader::parse(signature)?.signature;
+                (server.verify(&content, &signature), "serverPublicKey")
+            }
+            Keys::Secret { secret, .. } => {
+                (secret.verify(&content, &parse_mac(signature)?), "secretKey")
+            }
+        };
+        verified.map_err(|_| anyhow!("the answer's signature does not verify with {with}:\n{text}"))
+    }
+}
+
+impl Keys {
+    fn of(credentials: &Credentials, mode: Mode) -> Result<Self> {
+        let aes_bytes = match mode {
+            Mode::Secret => {
+                let secret = SecretKey::from_text(&credentials.secret_key).context("secretKey")?;
+                return Ok(Self::Secret {
+                    access_key: credentials.access_key.clone(),
+                    secret: Box::new(secret),
+                });
+            }
+            Mode::Encrypted(bytes) => Some(bytes),
+            Mode::KeyPair => None,
+        };
+        let own = credentials.merchant_private_key.as_deref();
+        let own = own.context("the client file has no merchantPrivateKey to sign with")?;
+        Ok(Self::Pair {
+            own: Box::new(ServerKey::from_text(own).context("merchantPrivateKey")?),
+            server: Box::new(
+                ClientKey::from_text(&credentials.server_public_key).context("serverPublicKey")?,
+            ),
+            aes_bytes,
+        })
+    }
+}
+
+fn trusted(path: &Path) -> Result<RootCerts> {
+    let pem = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let certificates: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        bail!("{} holds no PEM certificate", path.display());
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
 }

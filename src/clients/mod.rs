@@ -1,7 +1,9 @@
 //! The apps that may call: their ids, their public keys, and our keys for each of them.
 
+mod keys;
 mod registry;
 mod store;
 
+pub use keys::{KeySet, NewKeys};
 pub use registry::{Caller, ClientRegistry};
 pub use store::{ClientError, ClientInfo, ClientStore, NewClient, StoredClient};

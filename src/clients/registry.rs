@@ -5,8 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::store::{ClientError, ClientStore, StoredClient};
-use crate::signing::ServerKey;
+use super::{
+    keys::KeySet,
+    store::{ClientError, ClientStore, StoredClient},
+};
+use crate::{clock::UnixMillis, signing::ServerKey};
 
 /// A client that has registered, with its keys ready for use.
 #[derive(Debug)]
@@ -15,6 +18,20 @@ pub struct Caller {
     pub client_id: String,
     /// Keys and switches.
     pub client: StoredClient,
+}
+
+impl Caller {
+    /// The keys that may be used at `now`, the ones that `key_version` names first, then newest first.
+    pub fn keys(&self, now: UnixMillis, key_version: Option<&str>) -> Vec<&Arc<KeySet>> {
+        let mut keys: Vec<_> = self.client.keys.iter().filter(|set| set.is_valid(now)).collect();
+        keys.sort_by_key(|set| !key_version.is_some_and(|name| set.is_called(name)));
+        keys
+    }
+
+    /// The keys that the client should be using.
+    pub fn newest(&self) -> Option<&Arc<KeySet>> {
+        self.client.keys.first()
+    }
 }
 
 /// Looks clients up; opening and parsing a client's keys costs half a millisecond, so that is done
@@ -50,8 +67,9 @@ impl ClientRegistry {
     /// # Errors
     /// [`ClientError`].
     pub async fn find(&self, client_id: &str) -> Result<Option<Arc<Caller>>, ClientError> {
-        let Some(version) = self.store.version(client_id).await? else { return Ok(None) };
-        if let Some(known) = self.cached(client_id).filter(|known| known.client.version == version)
+        let Some(revision) = self.store.revision(client_id).await? else { return Ok(None) };
+        if let Some(known) =
+            self.cached(client_id).filter(|known| known.client.revision == revision)
         {
             return Ok(Some(known));
         }

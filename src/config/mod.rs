@@ -6,12 +6,16 @@
 mod layers;
 mod sections;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 pub use layers::ConfigError;
 pub use sections::{
-    CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat, LogSection,
-    ModelSection, QualitySection, QueueSection, RuntimeSection, WorkerSection,
+    AdminSection, CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat,
+    LogSection, ModelSection, QualitySection, QueueSection, RuntimeSection, TlsSection,
+    WorkerSection,
 };
 
 /// The defaults, as text.
@@ -53,6 +57,15 @@ impl Config {
         }
         if self.http.body_budget_bytes < self.http.body_limit_bytes {
             return wrong("http.body_budget_bytes", "must be at least http.body_limit_bytes");
+        }
+        if self.tls.cert_file.is_empty() != self.tls.key_file.is_empty() {
+            return wrong("tls.cert_file", "and tls.key_file must both be given, or neither");
+        }
+        if !(self.admin.listen.is_empty() || self.admin.listen.parse::<SocketAddr>().is_ok()) {
+            return wrong("admin.listen", "must be ADDRESS:PORT, or empty for none");
+        }
+        if self.http.max_connections == 0 || self.http.max_streams == 0 {
+            return wrong("http.max_connections", "and http.max_streams must be at least 1");
         }
         if !(1e-6..=1e-1).contains(&self.compare.fmr) {
             return wrong("compare.fmr", "must lie between 1e-6 and 1e-1");

@@ -16,6 +16,10 @@ pub struct Config {
     pub database: DatabaseSection,
     /// The socket and the gateway.
     pub http: HttpSection,
+    /// Encryption of the socket.
+    pub tls: TlsSection,
+    /// Metrics and health, for operators.
+    pub admin: AdminSection,
     /// Jobs and leases.
     pub queue: QueueSection,
     /// Compute threads.
@@ -77,8 +81,36 @@ pub struct HttpSection {
     pub patience_ms: u64,
     /// Window of Request-Time, ± seconds.
     pub freshness_s: u32,
+    /// How many bodies of one client may fail to decrypt in a minute.
+    pub decrypt_failures_per_minute: u32,
+    /// How long a connection may be idle between two requests.
+    pub idle_deadline_ms: u64,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub max_streams: u32,
     /// How long requests may take when the server is to stop.
     pub drain_ms: u64,
+}
+
+/// Encryption of the socket.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    /// Certificate chain, PEM; empty for plain HTTP.
+    pub cert_file: String,
+    /// Its private key, PEM.
+    pub key_file: String,
+    /// How often to look whether the files have changed.
+    pub reload_ms: u64,
+}
+
+/// What is for operators and not for clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSection {
+    /// Address and port; empty for none.
+    pub listen: String,
 }
 
 /// Jobs and leases.

@@ -20,10 +20,12 @@ pub(super) async fn async_compare(
     State(app): State<AppState>,
     signed: Signed,
 ) -> Result<Answer, ApiError> {
-    if !app.gauge.has_room(app.config.queue) {
-        return Err(ApiError::Overloaded);
+    // Refused before the work of parsing, unless the client could not read an answer in clear.
+    if !signed.is_encrypted() {
+        admit(&app)?;
     }
     let request = request(&app, &signed).await?;
+    admit(&app)?;
     let job = app.new_job(&signed, &request);
     let accepted = app.store.enqueue(&job).await.map_err(|e| ApiError::internal(&e))?;
     app.gauge.add((request.probe.as_bytes().len() + request.reference.as_bytes().len()) as u64);
@@ -50,6 +52,10 @@ pub(super) async fn compare(
     let recorded = app.store.record(&job, &outcome).await.map_err(|e| ApiError::internal(&e))?;
     let extras = signed.caller.client.extras;
     tell(Telling::Compare, recorded.transaction_id(), &outcome, extras, &app.config.pictures)
+}
+
+fn admit(app: &AppState) -> Result<(), ApiError> {
+    if app.gauge.has_room(app.config.queue) { Ok(()) } else { Err(ApiError::Overloaded) }
 }
 
 /// The answer to a repetition of a signed request that has an outcome already.

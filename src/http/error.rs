@@ -21,8 +21,16 @@ pub(super) enum ApiError {
     UnknownClient,
     /// The client may not call any more.
     ClientDisabled,
+    /// The client has no such access key, or not any more.
+    UnknownAccessKey,
     /// The signature is not by the client's key over this request.
     BadSignature,
+    /// The signature is by a key that the client has replaced.
+    KeyExpired,
+    /// The body does not decrypt into a JSON object, for whatever reason.
+    Undecryptable,
+    /// Too many bodies of the client did not decrypt of late.
+    TooManyUndecryptable,
     /// The body is empty.
     EmptyBody,
     /// The body is not a JSON object.
@@ -63,6 +71,28 @@ impl ApiError {
                 "SIGNATURE_INVALID",
                 "F",
                 "the signature does not match; check key, path, time and that the body is sent as signed".to_owned(),
+            ),
+            Self::UnknownAccessKey => part(
+                "KEY_NOT_FOUND",
+                "F",
+                "this client has no such Access-Key, or not any more".to_owned(),
+            ),
+            Self::KeyExpired => part(
+                "KEY_NOT_FOUND",
+                "F",
+                "the key of this signature has been replaced; use the current one of the client".to_owned(),
+            ),
+            Self::Undecryptable => part(
+                "MSG_PARSE_ERROR",
+                "F",
+                "the request body does not decrypt into a JSON object; check the AES key, the padding and the \
+                 public key of the server"
+                    .to_owned(),
+            ),
+            Self::TooManyUndecryptable => part(
+                "PARAM_ILLEGAL",
+                "F",
+                "too many request bodies did not decrypt; encrypted requests are refused for a minute".to_owned(),
             ),
             Self::EmptyBody => part("PARAM_MISSING", "F", "the request body is empty".to_owned()),
             Self::NotJson => part("MSG_PARSE_ERROR", "F", "the request body is not a JSON object".to_owned()),
@@ -152,7 +182,11 @@ mod tests {
             ApiError::IllegalHeader("Request-Time", "is wrong".to_owned()),
             ApiError::UnknownClient,
             ApiError::ClientDisabled,
+            ApiError::UnknownAccessKey,
             ApiError::BadSignature,
+            ApiError::KeyExpired,
+            ApiError::Undecryptable,
+            ApiError::TooManyUndecryptable,
             ApiError::EmptyBody,
             ApiError::NotJson,
             ApiError::BodyTooLarge(1),
@@ -189,6 +223,7 @@ mod tests {
             "MERCHANT_NOT_FOUND",
             "ACCESS_DENIED",
             "SIGNATURE_INVALID",
+            "KEY_NOT_FOUND",
             "MSG_PARSE_ERROR",
             "UNABLE_GET_IMAGE",
             "PROCESS_TIMEOUT",

@@ -1,5 +1,5 @@
-//! One request and its answer: who calls is looked up before, the answer is signed after, whatever
-//! happened between. One line is logged.
+//! One request and its answer: who calls is looked up before, the answer is encrypted and signed in
+//! kind after, whatever happened between. One line is logged.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -9,31 +9,64 @@ use std::{
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue},
+    http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 
 use super::{answer::ResultCode, error::ApiError, state::AppState};
 use crate::{
-    clients::Caller,
-    signing::{Content, ServerKey, format_time, signature_header},
+    clients::{Caller, KeySet},
+    signing::{
+        Content, SigningError, SymmetricKey, encrypt_header, format_time, mac_header,
+        signature_header,
+    },
 };
 
-/// What is known of a request before its body is read.
+/// How a client signs, and wants its answers signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// RSA key pairs on both sides; the default.
+    KeyPair,
+    /// `Auth-Type: AKSK`: an access key and a secret key that both sides hold.
+    Secret,
+}
+
+impl Scheme {
+    /// Reads Auth-Type.
+    ///
+    /// # Errors
+    /// [`ApiError::IllegalHeader`] when it is neither absent nor AKSK.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        match single(headers, "auth-type")?.map(str::trim) {
+            None | Some("") => Ok(Self::KeyPair),
+            Some(name) if name.eq_ignore_ascii_case("AKSK") => Ok(Self::Secret),
+            Some(_) => {
+                let why = "is not AKSK; leave it out to sign with the key pair".to_owned();
+                Err(ApiError::IllegalHeader("Auth-Type", why))
+            }
+        }
+    }
+}
+
+/// What is known of a request before its body is read, and how it is to be answered.
 #[derive(Debug)]
 pub(super) struct Exchange {
     /// The registered client that the request says it is from; nothing is proven yet.
     pub(super) caller: Option<Arc<Caller>>,
     client_id: String,
     path: String,
-    signed_uri: OnceLock<String>,
+    scheme: Scheme,
+    /// The keys that an answer is signed with if nothing is proven.
+    presumed: Option<Arc<KeySet>>,
+    proven: OnceLock<(String, Arc<KeySet>)>,
+    cipher: OnceLock<SymmetricKey>,
 }
 
 /// The client id is echoed into the signed text of the answer, so its length is bounded.
 const LONGEST_CLIENT_ID: usize = 128;
 
-/// Looks the caller up, runs the rest, signs what comes back.
+/// Looks the caller up, runs the rest, encrypts and signs what comes back.
 pub(super) async fn exchange(
     State(app): State<AppState>,
     mut request: Request,
@@ -43,12 +76,12 @@ pub(super) async fn exchange(
     let client_id = single(request.headers(), "client-id").ok().flatten();
     let client_id =
         client_id.filter(|id| id.len() <= LONGEST_CLIENT_ID).unwrap_or_default().to_owned();
-    let path = request.uri().path().to_owned();
     let (caller, failure) = match app.clients.find(&client_id).await {
         Ok(caller) => (caller, None),
         Err(error) => (None, Some(ApiError::internal(&error))),
     };
-    let exchange = Arc::new(Exchange { caller, client_id, path, signed_uri: OnceLock::new() });
+    let path = request.uri().path().to_owned();
+    let exchange = Arc::new(Exchange::new(caller, client_id, path, request.headers()));
     let response = if let Some(error) = failure {
         error.into_response()
     } else {
@@ -59,45 +92,97 @@ pub(super) async fn exchange(
     tracing::info!(
         path = exchange.path,
         client = exchange.caller.as_ref().map_or("unknown", |c| c.client_id.as_str()),
+        mode = exchange.mode(),
         code,
         elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "request"
     );
-    exchange.sign(&app, response).await
+    exchange.seal(&app, response).await
 }
 
 impl Exchange {
-    /// The answer is to be signed over the URI that the client signed, if that is not the clean path.
-    pub(super) fn answer_over(&self, uri: String) {
-        // Set once per request; a second value could only be the same.
-        let _ = self.signed_uri.set(uri);
+    fn new(
+        caller: Option<Arc<Caller>>,
+        client_id: String,
+        path: String,
+        headers: &HeaderMap,
+    ) -> Self {
+        let scheme = Scheme::of(headers).unwrap_or(Scheme::KeyPair);
+        let access_key = single(headers, "access-key").ok().flatten();
+        let presumed = caller.as_ref().and_then(|caller| {
+            let named = caller.client.keys.iter().find(|set| Some(&*set.access_key) == access_key);
+            named.or_else(|| caller.newest()).cloned()
+        });
+        let (proven, cipher) = (OnceLock::new(), OnceLock::new());
+        Self { caller, client_id, path, scheme, presumed, proven, cipher }
     }
 
-    /// Adds Response-Time and Signature: with the caller's server key, or for a stranger with the
-    /// gateway's.
-    async fn sign(&self, app: &AppState, response: Response) -> Response {
+    /// The answer is to be signed over the URI that the client signed and with the keys it has.
+    pub(super) fn answer_as(&self, uri: String, keys: Arc<KeySet>) {
+        // Set once per request; a second value could only be the same.
+        let _ = self.proven.set((uri, keys));
+    }
+
+    /// The answer is to be encrypted under the key of the request: clients decrypt with the key that
+    /// they sent, whatever the answer's Encrypt header says.
+    pub(super) fn answer_under(&self, key: SymmetricKey) {
+        // Set once per request, as above.
+        let _ = self.cipher.set(key);
+    }
+
+    fn mode(&self) -> &'static str {
+        match (self.scheme, self.cipher.get()) {
+            (Scheme::Secret, _) => "access_key",
+            (Scheme::KeyPair, None) => "key_pair",
+            (Scheme::KeyPair, Some(_)) => "encrypted",
+        }
+    }
+
+    /// Encrypts if the request was, and adds Response-Time and Signature.
+    async fn seal(&self, app: &AppState, response: Response) -> Response {
         let (mut parts, body) = response.into_parts();
         let Ok(body) = to_bytes(body, usize::MAX).await else {
             return ApiError::Internal.into_response();
         };
-        let time = format_time(app.clock.now_utc());
-        let uri = self.signed_uri.get().unwrap_or(&self.path);
-        let content = Content { uri, client_id: &self.client_id, time: &time, body: &body };
-        match self.key(app).sign(&content) {
-            Ok(signature) => {
-                insert(&mut parts.headers, "response-time", &time);
-                insert(&mut parts.headers, "signature", &signature_header(&signature));
+        let mut body = Vec::from(body);
+        let sealed = self.encrypt(&mut body, &mut parts.headers).and_then(|()| {
+            let time = format_time(app.clock.now_utc());
+            let signature = self.sign(app, &time, &body)?;
+            insert(&mut parts.headers, "response-time", &time);
+            insert(&mut parts.headers, "signature", &signature);
+            Ok(())
+        });
+        match sealed {
+            Ok(()) => Response::from_parts(parts, Body::from(body)),
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be encrypted or signed");
+                ApiError::Internal.into_response()
             }
-            Err(error) => tracing::error!(%error, "an answer could not be signed"),
         }
-        Response::from_parts(parts, Body::from(body))
     }
 
-    fn key<'a>(&'a self, app: &'a AppState) -> &'a ServerKey {
-        match &self.caller {
-            Some(caller) => &caller.client.server_key,
-            None => app.clients.gateway_key(),
-        }
+    fn encrypt(&self, body: &mut Vec<u8>, headers: &mut HeaderMap) -> Result<(), SigningError> {
+        let (Some(key), Some((_, keys))) = (self.cipher.get(), self.proven.get()) else {
+            return Ok(());
+        };
+        *body = key.encrypt(body)?.into_bytes();
+        insert(headers, "encrypt", &encrypt_header(&keys.merchant_key.wrap_key(key)?));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+        Ok(())
+    }
+
+    /// Signs with the caller's keys, or for a stranger with the gateway's.
+    fn sign(&self, app: &AppState, time: &str, body: &[u8]) -> Result<String, SigningError> {
+        let (uri, keys) = match self.proven.get() {
+            Some((uri, keys)) => (uri, Some(keys)),
+            None => (&self.path, self.presumed.as_ref()),
+        };
+        let content = Content { uri, client_id: &self.client_id, time, body };
+        Ok(match (keys, self.scheme) {
+            (Some(keys), Scheme::Secret) => mac_header(&keys.secret_key.sign(&content)),
+            (Some(keys), Scheme::KeyPair) => signature_header(&keys.server_key.sign(&content)?),
+            (None, _) => signature_header(&app.clients.gateway_key().sign(&content)?),
+        })
     }
 }
 

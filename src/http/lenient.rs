@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::error::ApiError;
-use crate::signing::{lenient_base64, standard_alphabet};
+use crate::signing::lenient_base64;
 
 /// A member that should be a string. Borrows from the body unless the string has escapes, so a
 /// picture is not copied.
@@ -131,12 +131,8 @@ pub(super) fn decode_base64(field: &'static str, text: &str) -> Result<Vec<u8>, 
         Some((_, content)) => content,
         None => text,
     };
-    if let Some(bytes) = lenient_base64(text.as_bytes()) {
-        return Ok(bytes);
-    }
-    let cleaned: Vec<u8> =
-        text.bytes().filter(|b| !b.is_ascii_whitespace()).map(standard_alphabet).collect();
-    lenient_base64(&cleaned).ok_or_else(|| ApiError::Invalid(field, "is not base64".to_owned()))
+    lenient_base64(text.as_bytes())
+        .ok_or_else(|| ApiError::Invalid(field, "is not base64".to_owned()))
 }
 
 #[cfg(test)]

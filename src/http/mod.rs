@@ -2,20 +2,24 @@
 //! models.
 //!
 //! ```text
-//! request ─ path cleaned ─ exchange: who calls? ─ admission ─ Signed: verify, then parse ─ handler
-//! answer  ◀──────────────── exchange: sign ◀──────────────── Answer or ApiError ◀─────────┘
+//! request ─ path cleaned ─ exchange: who calls? ─ Signed: verify, then decrypt and parse ─ handler
+//! answer  ◀──────────────── exchange: encrypt, sign ◀───────── Answer or ApiError ◀─────────┘
 //! ```
 //!
 //! Every answer, errors included, is HTTP 200 with a JSON result and a signature: client SDKs throw
 //! away the body of anything else, and with it the reason.
 
+mod admin;
 mod answer;
 mod auth_test;
 mod body;
 mod check_result;
 mod compare;
+mod connections;
+mod decrypt_guard;
 mod error;
 mod exchange;
+mod head;
 mod health;
 mod js;
 mod lenient;
@@ -24,8 +28,11 @@ mod router;
 mod server;
 mod signed;
 mod state;
+mod tls;
 mod wire;
 
+pub use admin::admin;
 pub use router::gateway;
-pub use server::{ServerConfig, Serving, serve};
+pub use server::{ServeError, ServerConfig, Serving, serve};
 pub use state::{AppState, GatewayConfig};
+pub use tls::{TlsError, TlsFiles};

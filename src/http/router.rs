@@ -10,7 +10,10 @@ use axum::{
     routing::{get, post},
 };
 use tower::{ServiceBuilder, util::MapRequest};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{CompressionLayer, predicate::SizeAbove},
+};
 
 use super::{
     auth_test::auth_test,
@@ -27,6 +30,9 @@ use super::{
 #[derive(Debug, Clone)]
 pub(super) struct RawUri(pub(super) Uri);
 
+/// Smaller answers fit into one packet as they are.
+const WORTH_IT: u64 = 1024;
+
 /// Builds the service.
 pub fn gateway(app: AppState) -> Router {
     let api = Router::new()
@@ -36,9 +42,11 @@ pub fn gateway(app: AppState) -> Router {
         .route("/api/v1/zoloz/authentication/test", post(auth_test))
         .method_not_allowed_fallback(unknown_endpoint)
         .fallback(unknown_endpoint)
-        // Outermost first: sign whatever comes out, a panic's answer included.
+        // Outermost first: compress if asked what was signed, sign whatever comes out, a panic's
+        // answer included.
         .layer(
             ServiceBuilder::new()
+                .layer(CompressionLayer::new().gzip(true).compress_when(SizeAbove::new(WORTH_IT)))
                 .layer(from_fn_with_state(app.clone(), exchange))
                 .layer(CatchPanicLayer::custom(panicked)),
         );

@@ -1,22 +1,57 @@
-//! The socket: HTTP/1.1 with Title-Case header names, time-outs against slow clients, graceful end.
+//! The socket: HTTP/1.1 with Title-Case header names, or that and HTTP/2 over TLS; limits and time-outs
+//! against slow clients; graceful end.
 //!
 //! The Java SDK finds `Signature` and `Response-Time` only in exactly this spelling, while hyper
-//! writes lower case unless told otherwise.
+//! writes lower case unless told otherwise. The shell script of the vendor finds them only in lower
+//! case, which is what HTTP/2 has.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
 
 use axum::Router;
-use axum_server::Handle;
+use axum_server::{
+    Handle,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::task::JoinHandle;
 
-/// Times and places of the socket.
+use super::{
+    connections::Capped,
+    tls::{TlsError, TlsFiles},
+};
+
+/// Times, limits and places of the socket.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Address and port; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// How long a request's head may take to arrive.
+    /// Certificate and key; `None` for plain HTTP/1.1.
+    pub tls: Option<TlsFiles>,
+    /// How long the first request's head may take to arrive, and a handshake.
     pub head_deadline: Duration,
+    /// How long a connection may be idle between requests, and the next head may take.
+    pub idle_deadline: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Requests at once on one HTTP/2 connection.
+    pub max_streams: u32,
     /// How long requests may take to finish when the server is to stop.
     pub drain: Duration,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("{0} cannot be listened on: {1}")]
+    Bind(SocketAddr, io::Error),
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A server that runs.
@@ -24,31 +59,68 @@ pub struct ServerConfig {
 pub struct Serving {
     /// Where it listens.
     pub address: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     handle: Handle<SocketAddr>,
-    task: tokio::task::JoinHandle<io::Result<()>>,
+    task: JoinHandle<io::Result<()>>,
+    reloading: Option<JoinHandle<()>>,
     drain: Duration,
 }
+
+/// Longest head of a request, bytes: HTTP/1.1 and HTTP/2.
+const HEAD_LIMIT: usize = 64 << 10;
+const HEADER_LIST_LIMIT: u32 = 16 << 10;
+/// Most header lines of a request.
+const HEADER_LINES: usize = 100;
+/// A peer that has gone without a word is noticed after this long, on HTTP/2 and by TCP.
+const PING_AFTER: Duration = Duration::from_secs(20);
+const PING_PATIENCE: Duration = Duration::from_secs(10);
+const TCP_PROBE_AFTER: Duration = Duration::from_mins(1);
 
 /// Binds and serves in the background.
 ///
 /// # Errors
-/// When the address cannot be bound.
-pub fn serve(gateway: Router, config: &ServerConfig) -> io::Result<Serving> {
-    let listener = std::net::TcpListener::bind(config.listen)?;
-    let address = listener.local_addr()?;
+/// [`ServeError`].
+pub fn serve(router: Router, config: &ServerConfig) -> Result<Serving, ServeError> {
+    let bind = |e| ServeError::Bind(config.listen, e);
+    let listener = TcpListener::bind(config.listen).map_err(bind)?;
+    // Accepted sockets inherit it.
+    let probe = TcpKeepalive::new().with_time(TCP_PROBE_AFTER);
+    SockRef::from(&listener).set_tcp_keepalive(&probe).map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
     let handle = Handle::new();
-    let mut server = axum_server::from_tcp(listener)?
+    let capped = Capped::new(config.max_connections, config.head_deadline);
+    let mut server = axum_server::from_tcp(listener)
+        .map_err(bind)?
+        .acceptor(capped)
         .handle(handle.clone())
-        .first_request_timeout(config.head_deadline)
-        .http1_only();
+        .first_request_timeout(config.head_deadline);
     server
         .http_builder()
         .http1()
         .title_case_headers(true)
-        .header_read_timeout(config.head_deadline)
-        .max_buf_size(64 << 10);
-    let task = tokio::spawn(server.serve(gateway.into_make_service()));
-    Ok(Serving { address, handle, task, drain: config.drain })
+        .header_read_timeout(config.idle_deadline)
+        .max_headers(HEADER_LINES)
+        .max_buf_size(HEAD_LIMIT);
+    server
+        .http_builder()
+        .http2()
+        .max_concurrent_streams(config.max_streams)
+        .max_header_list_size(HEADER_LIST_LIMIT)
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_PATIENCE);
+    let service = router.into_make_service();
+    let (scheme, task, reloading) = match &config.tls {
+        None => ("http", tokio::spawn(server.http1_only().serve(service)), None),
+        Some(files) => {
+            let tls = RustlsConfig::from_config(files.load()?);
+            let reloading = tokio::spawn(files.clone().keep_fresh(tls.clone()));
+            let acceptor = RustlsAcceptor::new(tls).handshake_timeout(config.head_deadline);
+            let server = server.map(|capped| acceptor.acceptor(capped));
+            ("https", tokio::spawn(server.serve(service)), Some(reloading))
+        }
+    };
+    Ok(Serving { address, scheme, handle, task, reloading, drain: config.drain })
 }
 
 impl Serving {
@@ -58,6 +130,10 @@ impl Serving {
     /// When the server had failed.
     pub async fn stop(self) -> io::Result<()> {
         self.handle.graceful_shutdown(Some(self.drain));
-        self.task.await.map_err(io::Error::other)?
+        let stopped = self.task.await;
+        if let Some(reloading) = self.reloading {
+            reloading.abort();
+        }
+        stopped.map_err(io::Error::other)?
     }
 }

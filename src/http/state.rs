@@ -10,6 +10,7 @@ use std::{
 
 use tokio::sync::{Notify, Semaphore};
 
+use super::decrypt_guard::DecryptGuard;
 use crate::{
     clients::ClientRegistry,
     clock::Clock,
@@ -31,6 +32,8 @@ pub struct GatewayConfig {
     pub patience: Duration,
     /// How far Request-Time may be from the clock.
     pub freshness: Freshness,
+    /// How many bodies of one client may fail to decrypt in a minute.
+    pub decrypt_failures: u32,
     /// Whether a repeated signed request is the same transaction.
     pub dedupe: bool,
     /// Limits on the pictures.
@@ -59,6 +62,7 @@ pub struct AppState {
     /// Wakes the workers of this process.
     pub wake: Arc<Notify>,
     budget: Arc<Semaphore>,
+    decrypt_guard: Arc<DecryptGuard>,
     ready: Arc<AtomicBool>,
 }
 
@@ -76,8 +80,9 @@ impl AppState {
         (gauge, wake): (Gauge, Arc<Notify>),
     ) -> Self {
         let budget = Arc::new(Semaphore::new(config.body_budget / BUDGET_UNIT));
-        let config = Arc::new(config);
-        Self { clients, store, comparer, clock, config, gauge, wake, budget, ready: Arc::default() }
+        let decrypt_guard = Arc::new(DecryptGuard::new(config.decrypt_failures));
+        let (config, ready) = (Arc::new(config), Arc::default());
+        Self { clients, store, comparer, clock, config, gauge, wake, budget, decrypt_guard, ready }
     }
 
     /// Whether load balancers should send requests here.
@@ -87,6 +92,10 @@ impl AppState {
 
     pub(super) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn decrypt_guard(&self) -> &DecryptGuard {
+        &self.decrypt_guard
     }
 
     pub(super) fn budget(&self) -> &Arc<Semaphore> {

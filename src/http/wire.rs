@@ -70,7 +70,9 @@ pub(super) fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, 
     if *first != b'{' {
         return Err(ApiError::NotJson);
     }
-    serde_json::from_slice(body).map_err(|_| ApiError::NotJson)
+    // Checked for the whole text: inside members that are ignored nobody else would look.
+    let text = std::str::from_utf8(body).map_err(|_| ApiError::NotJson)?;
+    serde_json::from_str(text).map_err(|_| ApiError::NotJson)
 }
 
 impl<'a> CompareBody<'a> {

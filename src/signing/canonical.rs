@@ -30,10 +30,15 @@ impl Content<'_> {
         ]
     }
 
-    /// SHA-256 of the signed text, without copying the body.
+    /// Hands the signed text over piece by piece, without copying the body.
+    pub(super) fn feed(&self, mut take: impl FnMut(&[u8])) {
+        self.pieces().into_iter().for_each(&mut take);
+    }
+
+    /// SHA-256 of the signed text.
     pub fn digest(&self) -> Digest {
         let mut context = Context::new(&SHA256);
-        self.pieces().iter().for_each(|piece| context.update(piece));
+        self.feed(|piece| context.update(piece));
         context.finish()
     }
 

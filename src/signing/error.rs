@@ -3,11 +3,11 @@
 /// A failed check; the variants say whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SigningError {
-    /// The Signature header does not follow the grammar.
-    #[error("the Signature header is not of the form algorithm=RSA256, signature=VALUE")]
+    /// A Signature or Encrypt header does not follow the grammar.
+    #[error("the header is not of the form algorithm=NAME, signature=VALUE")]
     Header,
-    /// The Signature header names an algorithm other than RSA256.
-    #[error("the signature algorithm is not RSA256")]
+    /// The header names an algorithm other than the one that exists.
+    #[error("the header names an unknown algorithm")]
     Algorithm,
     /// The signature is not by this key over this content.
     #[error("the signature does not verify")]
@@ -18,7 +18,10 @@ pub enum SigningError {
     /// The time is outside the window.
     #[error("the time is too far from the server's clock")]
     Stale,
-    /// The text is no RSA key of 2048 to 8192 bits in PKCS#1, PKCS#8 or SPKI form.
+    /// The body does not decrypt under this key.
+    #[error("the body does not decrypt")]
+    Undecryptable,
+    /// No RSA key of 2048 to 8192 bits in PKCS#1, PKCS#8 or SPKI form, no AES key, no secret key.
     #[error("not an RSA key of 2048 to 8192 bits as PEM or base64")]
     Key,
     /// The crypto library failed.

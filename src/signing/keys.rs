@@ -1,22 +1,30 @@
 //! RSA keys: what the client sends us to register, and what we make for the client.
 
 use aws_lc_rs::{
+    digest::Digest,
     encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
     rand::SystemRandom,
-    rsa::{KeySize, PublicEncryptingKey},
+    rsa::{
+        KeySize, Pkcs1PrivateDecryptingKey, Pkcs1PublicEncryptingKey, PrivateDecryptingKey,
+        PublicEncryptingKey,
+    },
     signature::{
         KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
     },
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-use super::{canonical::Content, error::SigningError};
+use super::{
+    canonical::Content,
+    der::{key_der, spki_of_pkcs1},
+    error::SigningError,
+    symmetric::SymmetricKey,
+};
 
-/// A client's public key: verifies requests.
-#[derive(Clone)]
+/// A public key: verifies the other side's messages, and wraps AES keys for it.
 pub struct ClientKey {
     parsed: ParsedPublicKey,
+    encrypting: Pkcs1PublicEncryptingKey,
     spki: Vec<u8>,
 }
 
@@ -45,10 +53,12 @@ impl ClientKey {
         } else {
             spki_of_pkcs1(der)
         };
-        PublicEncryptingKey::from_der(&spki).map_err(|_| SigningError::Key)?;
+        let encrypting = PublicEncryptingKey::from_der(&spki).map_err(|_| SigningError::Key)?;
+        let encrypting =
+            Pkcs1PublicEncryptingKey::new(encrypting).map_err(|_| SigningError::Key)?;
         let parsed = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &spki)
             .map_err(|_| SigningError::Key)?;
-        Ok(Self { parsed, spki })
+        Ok(Self { parsed, encrypting, spki })
     }
 
     /// `SubjectPublicKeyInfo` DER.
@@ -61,15 +71,32 @@ impl ClientKey {
     /// # Errors
     /// [`SigningError::Mismatch`].
     pub fn verify(&self, content: &Content<'_>, signature: &[u8]) -> Result<(), SigningError> {
-        self.parsed
-            .verify_digest_sig(&content.digest(), signature)
-            .map_err(|_| SigningError::Mismatch)
+        self.verify_digest(&content.digest(), signature)
+    }
+
+    /// The same for content that was hashed before, so that several keys can be tried on one body.
+    ///
+    /// # Errors
+    /// [`SigningError::Mismatch`].
+    pub fn verify_digest(&self, digest: &Digest, signature: &[u8]) -> Result<(), SigningError> {
+        self.parsed.verify_digest_sig(digest, signature).map_err(|_| SigningError::Mismatch)
+    }
+
+    /// Wraps an AES key for the owner of this key: RSAES-PKCS1-v1_5.
+    ///
+    /// # Errors
+    /// [`SigningError::Failed`].
+    pub fn wrap_key(&self, key: &SymmetricKey) -> Result<Vec<u8>, SigningError> {
+        let mut wrapped = vec![0; self.encrypting.ciphertext_size()];
+        self.encrypting.encrypt(key.as_bytes(), &mut wrapped).map_err(|_| SigningError::Failed)?;
+        Ok(wrapped)
     }
 }
 
-/// A private RSA key of ours: signs answers to one client.
+/// A private RSA key of ours: signs answers to one client and unwraps its AES keys.
 pub struct ServerKey {
     pair: RsaKeyPair,
+    decrypting: Pkcs1PrivateDecryptingKey,
     pkcs8: Zeroizing<Vec<u8>>,
 }
 
@@ -85,11 +112,17 @@ impl ServerKey {
     /// # Errors
     /// [`SigningError::Failed`].
     pub fn generate() -> Result<Self, SigningError> {
-        let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| SigningError::Failed)?;
+        Self::of(RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| SigningError::Failed)?)
+    }
+
+    fn of(pair: RsaKeyPair) -> Result<Self, SigningError> {
         let der = pair.as_der().map_err(|_| SigningError::Failed)?;
         let der: &Pkcs8V1Der<'_> = &der;
         let pkcs8 = Zeroizing::new(der.as_ref().to_vec());
-        Ok(Self { pair, pkcs8 })
+        let decrypting = PrivateDecryptingKey::from_pkcs8(&pkcs8).map_err(|_| SigningError::Key)?;
+        let decrypting =
+            Pkcs1PrivateDecryptingKey::new(decrypting).map_err(|_| SigningError::Key)?;
+        Ok(Self { pair, decrypting, pkcs8 })
     }
 
     /// Reads a PKCS#8 key.
@@ -97,16 +130,17 @@ impl ServerKey {
     /// # Errors
     /// [`SigningError::Key`].
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, SigningError> {
-        let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| SigningError::Key)?;
-        Ok(Self { pair, pkcs8: Zeroizing::new(der.to_vec()) })
+        Self::of(RsaKeyPair::from_pkcs8(der).map_err(|_| SigningError::Key)?)
     }
 
-    /// Reads a private key as a person keeps it: PKCS#8, PEM or bare base64.
+    /// Reads a private key as a person keeps it: PKCS#8 or PKCS#1, PEM or bare base64.
     ///
     /// # Errors
     /// [`SigningError::Key`].
     pub fn from_text(text: &str) -> Result<Self, SigningError> {
-        Self::from_pkcs8(&key_der(text)?)
+        let der = key_der(text)?;
+        let pair = RsaKeyPair::from_pkcs8(&der).or_else(|_| RsaKeyPair::from_der(&der));
+        Self::of(pair.map_err(|_| SigningError::Key)?)
     }
 
     /// PKCS#8 DER: secret.
@@ -135,60 +169,30 @@ impl ServerKey {
             .map_err(|_| SigningError::Failed)?;
         Ok(signature)
     }
-}
 
-/// DER of a key given as PEM (any label) or as bare base64, white space and line breaks ignored.
-///
-/// # Errors
-/// [`SigningError::Key`].
-pub fn key_der(text: &str) -> Result<Zeroizing<Vec<u8>>, SigningError> {
-    let body: Zeroizing<String> = Zeroizing::new(
-        text.lines()
-            .filter(|line| !line.trim_start().starts_with("-----"))
-            .flat_map(str::chars)
-            .filter(|c| !c.is_whitespace())
-            .collect(),
-    );
-    if body.is_empty() {
-        return Err(SigningError::Key);
+    /// Unwraps an AES key. It never fails: what is wrongly padded or has no AES key's length gives a
+    /// random key instead (implicit rejection), under which the body then decrypts to noise like any
+    /// other garbage. Whether the padding was right is what Bleichenbacher's attack asks, and the
+    /// Encrypt header is outside the signed text, so anybody may ask.
+    ///
+    /// # Errors
+    /// [`SigningError::Failed`] when there are no random numbers.
+    pub fn unwrap_key(&self, wrapped: &[u8]) -> Result<SymmetricKey, SigningError> {
+        // Drawn before, so that it costs the same whether it is needed or not.
+        let decoy = SymmetricKey::random(DECOY_BYTES)?;
+        let mut plain = Zeroizing::new(vec![0; self.decrypting.min_output_size()]);
+        let unwrapped = self.decrypting.decrypt(wrapped, &mut plain);
+        Ok(unwrapped.ok().and_then(|key| SymmetricKey::new(key).ok()).unwrap_or(decoy))
     }
-    STANDARD.decode(body.as_bytes()).map(Zeroizing::new).map_err(|_| SigningError::Key)
 }
 
-/// Base64 without line breaks, the form in which SDKs take keys.
-pub fn bare_base64(der: &[u8]) -> String {
-    STANDARD.encode(der)
-}
-
-/// Wraps a PKCS#1 `RSAPublicKey` into a `SubjectPublicKeyInfo` (RFC 3279, 2.3.1).
-fn spki_of_pkcs1(pkcs1: &[u8]) -> Vec<u8> {
-    /// `SEQUENCE { OID 1.2.840.113549.1.1.1, NULL }`
-    const ALGORITHM: [u8; 15] =
-        [0x30, 0x0D, 0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01, 0x05, 0x00];
-    let bits = [&[0_u8], pkcs1].concat();
-    let body = [&ALGORITHM[..], &tagged(0x03, &bits)].concat();
-    tagged(0x30, &body)
-}
-
-fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let digits = &length[length.iter().take_while(|b| **b == 0).count()..];
-    let mut der = vec![tag];
-    match (content.len(), u8::try_from(digits.len())) {
-        (0..0x80, _) => der.extend_from_slice(&length[length.len() - 1..]),
-        (_, Ok(n)) => {
-            der.push(0x80 | n);
-            der.extend_from_slice(digits);
-        }
-        (_, Err(_)) => {}
-    }
-    der.extend_from_slice(content);
-    der
-}
+/// The length that most clients' keys have.
+const DECOY_BYTES: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signing::bare_base64;
 
     const CONTENT: Content<'static> = Content {
         uri: "/api/v1/x",
@@ -227,6 +231,45 @@ mod tests {
         }
         for text in ["", "hello", "AAAA", &base64[..100], "-----BEGIN PUBLIC KEY-----"] {
             assert_eq!(ClientKey::from_text(text).err(), Some(SigningError::Key), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_read_in_every_form_that_people_keep() {
+        let key = ServerKey::generate().unwrap();
+        let pkcs8 = bare_base64(key.pkcs8_der());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{pkcs8}\n-----END PRIVATE KEY-----\n");
+        // The octet string in a PKCS#8 file of RSA is the PKCS#1 key.
+        let pkcs1 = bare_base64(&key.pkcs8_der()[26..]);
+        for text in [&pkcs8, &pem, &pkcs1] {
+            assert_eq!(ServerKey::from_text(text).unwrap().pkcs8_der(), key.pkcs8_der());
+        }
+    }
+
+    #[test]
+    fn a_wrapped_key_of_every_length_comes_back() {
+        let server = ServerKey::generate().unwrap();
+        let public = ClientKey::from_der(&server.spki_der().unwrap()).unwrap();
+        for length in [16, 24, 32] {
+            let key = SymmetricKey::random(length).unwrap();
+            let wrapped = public.wrap_key(&key).unwrap();
+            assert_eq!(server.unwrap_key(&wrapped).unwrap().as_bytes(), key.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_wrapped_key_gives_another_key_every_time() {
+        let server = ServerKey::generate().unwrap();
+        let public = ClientKey::from_der(&server.spki_der().unwrap()).unwrap();
+        let mut broken = public.wrap_key(&SymmetricKey::random(32).unwrap()).unwrap();
+        broken[200] ^= 1;
+        let mut short = vec![0; 256];
+        public.encrypting.encrypt(&[7; 15], &mut short).unwrap();
+        for wrapped in [&broken[..], &short, &[0xFF; 256], &[0; 256], b"", &[1; 1024]] {
+            let (one, two) =
+                (server.unwrap_key(wrapped).unwrap(), server.unwrap_key(wrapped).unwrap());
+            assert_eq!(one.as_bytes().len(), DECOY_BYTES);
+            assert_ne!(one.as_bytes(), two.as_bytes());
         }
     }
 

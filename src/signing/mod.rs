@@ -1,9 +1,12 @@
-//! Bytes in, verdict out: the gateway's signatures without any HTTP types.
+//! Bytes in, verdict out: the gateway's signatures and encryption without any HTTP types.
 //!
 //! ```text
 //! content   = METHOD SP URI LF Client-Id "." time "." body        (exact bytes of the wire)
-//! signature = RSASSA-PKCS1-v1_5 with SHA-256 over content
+//! signature = RSASSA-PKCS1-v1_5 with SHA-256 over content         (key pair)
+//!           | HMAC-SHA-256 over content                           (access key and secret key)
 //! header    = algorithm=RSA256, signature=<base64, percent-encoded>
+//! body      = base64(AES-ECB-PKCS7(key, JSON)), key wrapped with RSAES-PKCS1-v1_5 in
+//!             algorithm=RSA_AES, symmetricKey=<base64, percent-encoded>
 //! ```
 //!
 //! A request is signed by the client and checked with the client's public key; an answer is signed
@@ -11,13 +14,22 @@
 //! private keys through timing (RUSTSEC-2023-0071) and serves as an independent check in tests only.
 
 mod canonical;
+mod der;
 mod error;
 mod freshness;
 mod header;
 mod keys;
+mod secret;
+mod symmetric;
 
 pub use canonical::Content;
+pub use der::{bare_base64, key_der};
 pub use error::SigningError;
 pub use freshness::{Freshness, format_time, parse_time};
-pub use header::{SignatureHeader, lenient_base64, signature_header, standard_alphabet};
-pub use keys::{ClientKey, ServerKey, bare_base64, key_der};
+pub use header::{
+    EncryptHeader, HeaderBytes, SignatureHeader, encrypt_header, lenient_base64, mac_header,
+    parse_mac, signature_header,
+};
+pub use keys::{ClientKey, ServerKey};
+pub use secret::SecretKey;
+pub use symmetric::SymmetricKey;

@@ -134,7 +134,7 @@ async fn a_disabled_client_is_turned_away_at_once_and_comes_back_at_once() {
     app.clients.set_disabled(CLIENT, true).await.unwrap();
     let refused = app.send(app.signed(TEST, BODY)).await;
     insta::assert_snapshot!(refused.text, @r#"{"result":{"resultCode":"ACCESS_DENIED","resultStatus":"F","resultMessage":"this client has been disabled"}}"#);
-    app.clients.set_disabled("app", false).await.unwrap();
+    app.clients.set_disabled(CLIENT, false).await.unwrap();
     assert_eq!(app.send(app.signed(TEST, BODY)).await.code(), "SUCCESS");
 }
 

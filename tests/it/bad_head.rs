@@ -137,7 +137,7 @@ fn plain_mistakes() -> Vec<Mistake> {
     ]
 }
 
-/// Headers that no honest client sends, and those of modes that are not offered.
+/// Headers that no honest client sends.
 fn strange_mistakes() -> Vec<Mistake> {
     let mistake = client_mistake;
     let stranger =
@@ -201,12 +201,17 @@ fn strange_mistakes() -> Vec<Mistake> {
             "",
         ),
         mistake(
-            "encryption",
-            |r| set(r, "encrypt", "algorithm=RSA_AES, symmetricKey=AAAA"),
+            "an encryption of words",
+            |r| set(r, "encrypt", "yes please"),
             "PARAM_ILLEGAL",
             "Encrypt",
         ),
-        mistake("AK and SK", |r| set(r, "auth-type", "AKSK"), "PARAM_ILLEGAL", "Auth-Type"),
+        mistake(
+            "another way to sign",
+            |r| set(r, "auth-type", "OAUTH"),
+            "PARAM_ILLEGAL",
+            "Auth-Type",
+        ),
     ]
 }
 

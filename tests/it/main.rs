@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "a test that cannot do its work must say so loudly")]
 #![expect(unreachable_pub, reason = "nothing outside sees these modules")]
 
+mod access_key;
 mod admission;
 mod answers;
 mod bad_body;
@@ -12,13 +13,17 @@ mod captured;
 mod cli;
 mod cli_models;
 mod crash;
+mod encrypted;
 mod faces;
 mod javascript;
 mod log;
 mod main_path;
 mod overload;
+mod rotation;
 mod serve;
 mod socket;
 mod store;
+mod strict_clients;
 mod support;
+mod transport;
 mod worker;

@@ -55,6 +55,7 @@ impl Data {
         command.args(arguments).arg("--data").arg(self.folder()).current_dir(self.folder());
         // Whoever waits for the end of a lease waits too long for these tests.
         command.env("VISAVIS_QUEUE_LEASE_MS", "3600000");
+        command.env("VISAVIS_ADMIN_LISTEN", "");
         command
     }
 

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 use visavis::{
-    clients::{ClientRegistry, ClientStore, NewClient},
+    clients::{ClientRegistry, ClientStore, NewClient, NewKeys},
     clock::{Clock, MockClock},
     compare::{DecodeLimits, Policy},
     db::SqliteDb,
@@ -37,7 +37,7 @@ use visavis::{
     worker::{ComputePool, EngineFactory, LocalComparer, Runner, RunnerConfig},
 };
 
-use super::{FakeEngine, Picture, assert_javascript_form};
+use super::{AesKey, FakeEngine, Picture, assert_javascript_form};
 
 /// 2026-01-01T00:00:00Z
 const NOW: i64 = 1_767_225_600_000;
@@ -88,6 +88,19 @@ impl Answer {
         self.json["transactionId"].as_str().unwrap().to_owned()
     }
 
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The answer in clear, decrypted with the key that was sent, as old clients do it.
+    pub fn opened(&self, key: &AesKey) -> Self {
+        assert_eq!(self.header("content-type"), Some("text/plain; charset=UTF-8"), "{}", self.text);
+        let text = key.decrypt(&self.text);
+        assert_javascript_form(&text);
+        let json = serde_json::from_str(&text).unwrap();
+        Self { headers: self.headers.clone(), text, json }
+    }
+
     /// The body with the transaction id made the same for all.
     pub fn masked(&self) -> String {
         self.text.replace(&self.transaction_id(), "TXN")
@@ -108,6 +121,9 @@ impl Answer {
         });
     }
 }
+
+/// The raw secret key of every client of a test.
+pub const SECRET: [u8; 32] = [7; 32];
 
 /// The client that every [`TestApp`] knows.
 pub const CLIENT: &str = "2188000000000001";
@@ -139,6 +155,7 @@ impl TestApp {
             body_deadline: Duration::from_secs(2),
             patience: Duration::from_secs(5),
             freshness: Freshness::seconds(900),
+            decrypt_failures: 10,
             dedupe: true,
             pictures: DecodeLimits::default(),
             queue: QueueLimits { jobs: 100, bytes: 1 << 20 },
@@ -181,6 +198,20 @@ impl TestApp {
         signed_as(CLIENT, path, body, time)
     }
 
+    /// A correctly signed request with a body under `key`.
+    pub fn encrypted(&self, path: &str, body: &str, key: &AesKey) -> Request<Body> {
+        self.encrypted_as(path, &key.encrypt(body.as_bytes()), &key.header(server_key()))
+    }
+
+    /// A correctly signed request with this ciphertext and this Encrypt header.
+    pub fn encrypted_as(&self, path: &str, ciphertext: &str, encrypt: &str) -> Request<Body> {
+        let mut request = self.signed(path, ciphertext);
+        let headers = request.headers_mut();
+        headers.insert("content-type", "text/plain; charset=UTF-8".parse().unwrap());
+        headers.insert("encrypt", encrypt.parse().unwrap());
+        request
+    }
+
     /// Signs, sends, and verifies the answer.
     pub async fn post(&self, endpoint: &str, body: &Value) -> Answer {
         self.send(self.signed(&format!("/api/v1/zoloz/{endpoint}"), &body.to_string())).await
@@ -201,7 +232,7 @@ impl TestApp {
         let (parts, body) = response.into_parts();
         let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
         let json = serde_json::from_str(&text).unwrap_or_default();
-        if parts.headers.contains_key("signature") {
+        if parts.headers.contains_key("signature") && !parts.headers.contains_key("encrypt") {
             assert_javascript_form(&text);
         }
         (Answer { headers: parts.headers, text, json }, parts.status.as_u16())
@@ -225,14 +256,13 @@ impl TestApp {
 pub async fn add_client(clients: &ClientStore, client_id: &str, name: &str) {
     let merchant_key = ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap();
     let access_key = format!("AK{client_id}");
-    let new = NewClient {
-        client_id,
-        name,
+    let keys = NewKeys {
         merchant_key: &merchant_key,
         server_key: server_key(),
         access_key: &access_key,
-        secret_key: &[7; 32],
+        secret_key: &SECRET,
     };
+    let new = NewClient { client_id, name, keys, extras: true };
     clients.add(&new).await.unwrap();
 }
 

@@ -28,20 +28,6 @@ pub async fn stored(app: &TestApp) -> Stored {
     }
 }
 
-/// Switches the members beyond the documented ones on or off for a client.
-pub async fn set_extras(app: &TestApp, client_id: &str, extras: bool) {
-    let pool = open(app).await;
-    let changed =
-        sqlx::query("UPDATE client SET extras = $1, version = version + 1 WHERE client_id = $2")
-            .bind(extras)
-            .bind(client_id)
-            .execute(&pool)
-            .await
-            .unwrap();
-    assert_eq!(changed.rows_affected(), 1);
-    pool.close().await;
-}
-
 async fn open(app: &TestApp) -> SqlitePool {
     let options = SqliteConnectOptions::new().filename(app.folder.path().join("visavis.db"));
     SqlitePool::connect_with(options).await.unwrap()

@@ -2,6 +2,7 @@
 //! looks into its database.
 
 mod app;
+mod crypto;
 mod database;
 mod engine;
 mod javascript;
@@ -10,10 +11,11 @@ mod program;
 mod wire;
 
 pub use app::{
-    Answer, CLIENT, TestApp, add_client, merchant, pair, policy, server_key, signature_over,
-    signed_as,
+    Answer, CLIENT, SECRET, TestApp, add_client, merchant, pair, policy, server_key,
+    signature_over, signed_as,
 };
-pub use database::{set_extras, stored};
+pub use crypto::{AesKey, header_of, mac};
+pub use database::stored;
 pub use engine::{FakeEngine, Picture};
 pub use javascript::assert_javascript_form;
 pub use program::{

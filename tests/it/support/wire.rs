@@ -13,6 +13,8 @@ use super::{CLIENT, TestApp, signature_over};
 
 /// How long a head may take to arrive.
 pub const HEAD_DEADLINE: Duration = Duration::from_millis(700);
+/// How long a connection may be idle.
+pub const IDLE_DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// A service that listens on a port of its own.
 pub struct Listening {
@@ -23,13 +25,27 @@ pub struct Listening {
 impl Listening {
     /// Starts listening.
     pub fn start(app: TestApp) -> Self {
-        let config = ServerConfig {
+        Self::with(app, |_| ())
+    }
+
+    /// Starts listening with a changed configuration.
+    pub fn with(app: TestApp, change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let mut config = ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: None,
             head_deadline: HEAD_DEADLINE,
+            idle_deadline: IDLE_DEADLINE,
+            max_connections: 1_000,
+            max_streams: 16,
             drain: Duration::from_millis(200),
         };
+        change(&mut config);
         let serving = serve(app.router.clone(), &config).unwrap();
         Self { app, serving }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.serving.address
     }
 
     pub fn connect(&self) -> Connection {

@@ -1,0 +1,202 @@
+//! What the headers of a request claim, and whether it is true.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use axum::http::{HeaderMap, Uri};
+
+use super::{
+    error::ApiError,
+    exchange::{Exchange, Scheme, single},
+    state::AppState,
+};
+use crate::{
+    clients::{Caller, KeySet},
+    clock::UnixMillis,
+    signing::{Content, EncryptHeader, HeaderBytes, SignatureHeader, SigningError, parse_mac},
+};
+
+/// The parsed headers; nothing is proven yet.
+pub(super) struct Head {
+    pub(super) caller: Arc<Caller>,
+    /// The AES key as it came, if the body is encrypted.
+    pub(super) wrapped_key: Option<HeaderBytes>,
+    time: String,
+    proof: Proof,
+}
+
+/// With what the client wants to show who it is.
+enum Proof {
+    /// A signature by the private half of one of its key pairs, perhaps with the name of which.
+    KeyPair(HeaderBytes, Option<String>),
+    /// A MAC under the secret that belongs to its access key.
+    Secret(HeaderBytes, Arc<KeySet>),
+}
+
+/// What was shown.
+pub(super) struct Proven {
+    /// The URI that was signed.
+    pub(super) uri: String,
+    /// The keys it was signed with.
+    pub(super) keys: Arc<KeySet>,
+}
+
+impl Head {
+    /// Reads the headers.
+    ///
+    /// # Errors
+    /// What is missing or wrong, by the name of the header; or that the client is unknown or disabled.
+    pub(super) fn read(
+        headers: &HeaderMap,
+        exchange: &Exchange,
+        app: &AppState,
+    ) -> Result<Self, ApiError> {
+        required(headers, "client-id", "Client-Id")?;
+        let time = required(headers, "request-time", "Request-Time")?;
+        let signature = required(headers, "signature", "Signature")?;
+        let scheme = Scheme::of(headers)?;
+        let encrypt = single(headers, "encrypt")?.filter(|value| !value.is_empty());
+        let caller = exchange.caller.clone().ok_or(ApiError::UnknownClient)?;
+        if caller.client.disabled {
+            return Err(ApiError::ClientDisabled);
+        }
+        let proof = match scheme {
+            Scheme::KeyPair => {
+                let header =
+                    SignatureHeader::parse(signature).map_err(|e| illegal("Signature", e))?;
+                Proof::KeyPair(header.signature, header.key_version.map(str::to_owned))
+            }
+            Scheme::Secret => {
+                let access_key = required(headers, "access-key", "Access-Key")?;
+                let mut keys = caller.keys(app.clock.now(), None).into_iter();
+                let keys = keys.find(|set| set.access_key == access_key);
+                let keys = Arc::clone(keys.ok_or(ApiError::UnknownAccessKey)?);
+                Proof::Secret(parse_mac(signature).map_err(|e| illegal("Signature", e))?, keys)
+            }
+        };
+        let encrypt = encrypt.map(|value| wrapped_key(scheme, value)).transpose()?;
+        let fresh = app.config.freshness.check(time, app.clock.now());
+        fresh.map_err(|e| illegal("Request-Time", e))?;
+        Ok(Self { caller, wrapped_key: encrypt, time: time.to_owned(), proof })
+    }
+
+    /// Finds out which of the URIs was signed, and with which keys.
+    ///
+    /// # Errors
+    /// [`ApiError::BadSignature`]; [`ApiError::KeyExpired`] when it would have held some time ago.
+    pub(super) fn verify(
+        &self,
+        uris: Vec<String>,
+        body: &[u8],
+        now: UnixMillis,
+    ) -> Result<Proven, ApiError> {
+        let client_id = &self.caller.client_id;
+        let mut expired = false;
+        for uri in uris {
+            let content = Content { uri: &uri, client_id, time: &self.time, body };
+            match &self.proof {
+                Proof::Secret(mac, keys) => {
+                    if keys.secret_key.verify(&content, mac).is_ok() {
+                        return Ok(Proven { uri, keys: Arc::clone(keys) });
+                    }
+                }
+                Proof::KeyPair(signature, key_version) => {
+                    let digest = content.digest();
+                    let signed =
+                        |set: &KeySet| set.merchant_key.verify_digest(&digest, signature).is_ok();
+                    let keys = self.caller.keys(now, key_version.as_deref());
+                    if let Some(keys) = keys.into_iter().find(|set| signed(set)).cloned() {
+                        return Ok(Proven { uri, keys });
+                    }
+                    let mut past = self.caller.client.keys.iter().filter(|set| !set.is_valid(now));
+                    expired |= past.any(|set| signed(set));
+                }
+            }
+        }
+        Err(if expired { ApiError::KeyExpired } else { ApiError::BadSignature })
+    }
+
+    /// The same for every repetition of one signed request, and for no other.
+    pub(super) fn dedupe(&self) -> [u8; 32] {
+        let (Proof::KeyPair(signature, _) | Proof::Secret(signature, _)) = &self.proof;
+        dedupe(&self.caller.client_id, signature)
+    }
+}
+
+fn wrapped_key(scheme: Scheme, encrypt: &str) -> Result<HeaderBytes, ApiError> {
+    if scheme == Scheme::Secret {
+        let why = "cannot be combined with Auth-Type AKSK, which has no encryption";
+        return Err(ApiError::IllegalHeader("Encrypt", why.to_owned()));
+    }
+    EncryptHeader::parse(encrypt)
+        .map(|header| header.wrapped_key)
+        .map_err(|e| illegal("Encrypt", e))
+}
+
+fn required<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+    shown: &'static str,
+) -> Result<&'a str, ApiError> {
+    single(headers, name)?.filter(|value| !value.is_empty()).ok_or(ApiError::MissingHeader(shown))
+}
+
+fn illegal(name: &'static str, error: SigningError) -> ApiError {
+    let why = match (name, error) {
+        ("Encrypt", SigningError::Algorithm) => "names an algorithm other than RSA_AES",
+        (_, SigningError::Algorithm) => "names an algorithm other than RSA256",
+        (_, SigningError::Time) => "is not of the form 2026-01-31T12:00:00+0000",
+        (_, SigningError::Stale) => {
+            "is too far from the clock of this server; check the clock of the caller"
+        }
+        ("Encrypt", _) => "is not of the form algorithm=RSA_AES, symmetricKey=VALUE",
+        _ => "is not of the form algorithm=RSA256, signature=VALUE",
+    };
+    ApiError::IllegalHeader(name, why.to_owned())
+}
+
+/// What a client may have signed as the path: the clean one (even if it sends `//api`), the one that
+/// it sent, and the one with its query.
+pub(super) fn candidates(clean: &Uri, original: Option<&Uri>) -> Vec<String> {
+    let mut uris = vec![clean.path().to_owned()];
+    let original = original.unwrap_or(clean);
+    let with_query = original.path_and_query().map_or("", |p| p.as_str());
+    for uri in [original.path(), with_query] {
+        if !uris.iter().any(|known| known == uri) {
+            uris.push(uri.to_owned());
+        }
+    }
+    uris
+}
+
+fn dedupe(client_id: &str, signature: &[u8]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    // The length keeps one client's id from running into another's signature.
+    context.update(&client_id.len().to_be_bytes());
+    context.update(client_id.as_bytes());
+    context.update(signature);
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clean_the_raw_and_the_queried_path_may_have_been_signed() {
+        let clean = Uri::from_static("/api/v1/x");
+        let raw = Uri::from_static("//api/v1/x?a=1");
+        let uris = candidates(&clean, Some(&raw));
+        assert_eq!(uris, ["/api/v1/x", "//api/v1/x", "//api/v1/x?a=1"]);
+        assert_eq!(candidates(&clean, None), ["/api/v1/x"]);
+    }
+
+    #[test]
+    fn the_dedupe_digest_tells_clients_and_signatures_apart() {
+        assert_eq!(dedupe("a", b"bc"), dedupe("a", b"bc"));
+        assert_ne!(dedupe("a", b"bc"), dedupe("ab", b"c"));
+        assert_ne!(dedupe("a", b"bc"), dedupe("a", b"bd"));
+    }
+}

@@ -1,0 +1,55 @@
+//! RSA keys as people keep them: PEM of any label, or bare base64.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use zeroize::Zeroizing;
+
+use super::error::SigningError;
+
+/// DER of a key given as PEM (any label) or as bare base64, white space and line breaks ignored.
+///
+/// # Errors
+/// [`SigningError::Key`].
+pub fn key_der(text: &str) -> Result<Zeroizing<Vec<u8>>, SigningError> {
+    let body: Zeroizing<String> = Zeroizing::new(
+        text.lines()
+            .filter(|line| !line.trim_start().starts_with("-----"))
+            .flat_map(str::chars)
+            .filter(|c| !c.is_whitespace())
+            .collect(),
+    );
+    if body.is_empty() {
+        return Err(SigningError::Key);
+    }
+    STANDARD.decode(body.as_bytes()).map(Zeroizing::new).map_err(|_| SigningError::Key)
+}
+
+/// Base64 without line breaks, the form in which SDKs take keys.
+pub fn bare_base64(der: &[u8]) -> String {
+    STANDARD.encode(der)
+}
+
+/// Wraps a PKCS#1 `RSAPublicKey` into a `SubjectPublicKeyInfo` (RFC 3279, 2.3.1).
+pub(super) fn spki_of_pkcs1(pkcs1: &[u8]) -> Vec<u8> {
+    /// `SEQUENCE { OID 1.2.840.113549.1.1.1, NULL }`
+    const ALGORITHM: [u8; 15] =
+        [0x30, 0x0D, 0x06, 0x09, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01, 0x05, 0x00];
+    let bits = [&[0_u8], pkcs1].concat();
+    let body = [&ALGORITHM[..], &tagged(0x03, &bits)].concat();
+    tagged(0x30, &body)
+}
+
+fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let digits = &length[length.iter().take_while(|b| **b == 0).count()..];
+    let mut der = vec![tag];
+    match (content.len(), u8::try_from(digits.len())) {
+        (0..0x80, _) => der.extend_from_slice(&length[length.len() - 1..]),
+        (_, Ok(n)) => {
+            der.push(0x80 | n);
+            der.extend_from_slice(digits);
+        }
+        (_, Err(_)) => {}
+    }
+    der.extend_from_slice(content);
+    der
+}

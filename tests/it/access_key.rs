@@ -1,0 +1,144 @@
+//! AK/SK mode: HMAC both ways, the bare value, answers in kind.
+
+use axum::{
+    body::Body,
+    http::{Request, header::HeaderName},
+};
+use serde_json::json;
+
+use crate::support::{Answer, CLIENT, Picture, SECRET, TestApp, mac, pair, server_key, stored};
+
+const TEST: &str = "/api/v1/zoloz/authentication/test";
+const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
+
+fn request(app: &TestApp, path: &str, body: &str) -> Request<Body> {
+    let time = app.now();
+    let signature = mac(&SECRET, &format!("POST {path}\n{CLIENT}.{time}.{body}"));
+    Request::post(path)
+        .header("Client-Id", CLIENT)
+        .header("Request-Time", time)
+        .header("Content-Type", "application/json; charset=UTF-8")
+        .header("Auth-Type", "AKSK")
+        .header("Access-Key", format!("AK{CLIENT}"))
+        .header("Signature", signature)
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().insert(HeaderName::from_static(name), value.parse().unwrap());
+    request
+}
+
+/// Sends; the answer must carry the bare MAC that a client compares as text.
+async fn send(app: &TestApp, request: Request<Body>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let (answer, status) = app.send_raw(request).await;
+    assert_eq!(status, 200);
+    let time = answer.header("response-time").unwrap();
+    let content = format!("POST {path}\n{CLIENT}.{time}.{}", answer.text);
+    assert_eq!(
+        answer.header("signature"),
+        Some(mac(&SECRET, &content).as_str()),
+        "{}",
+        answer.text
+    );
+    assert_eq!(answer.header("content-type"), Some("application/json; charset=UTF-8"));
+    answer
+}
+
+#[tokio::test]
+async fn a_request_with_access_key_and_secret_key_is_answered_in_kind() {
+    let app = TestApp::new().await;
+    let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
+    let answer = send(&app, request(&app, COMPARE, &body)).await;
+    assert_eq!((answer.code(), &answer.json["samePerson"]), ("SUCCESS", &json!(true)));
+    let refused = send(&app, request(&app, COMPARE, "{}")).await;
+    assert_eq!(refused.code(), "INVALID_ARGUMENT");
+}
+
+#[tokio::test]
+async fn the_signature_is_read_as_documents_and_clients_write_it() {
+    let app = TestApp::new().await;
+    let bare = request(&app, TEST, "{}").headers()["signature"].to_str().unwrap().to_owned();
+    let standard = bare.replace('-', "+").replace('_', "/");
+    for signature in [
+        bare.clone(),
+        format!("{bare}="),
+        format!("signature={bare}"),
+        format!("{standard}="),
+        format!("algorithm=HMAC, signature={bare}"),
+    ] {
+        let answer = send(&app, with(request(&app, TEST, "{}"), "signature", &signature)).await;
+        assert_eq!(answer.code(), "SUCCESS", "{signature}");
+    }
+    let lower = with(request(&app, TEST, "{}"), "auth-type", "aksk");
+    assert_eq!(send(&app, lower).await.code(), "SUCCESS");
+}
+
+#[tokio::test]
+async fn every_mistake_has_its_code_in_an_answer_of_the_same_kind() {
+    let app = TestApp::new().await;
+    let before = stored(&app).await;
+    let good = || request(&app, COMPARE, &pair(Picture::Person(1), Picture::Person(1)).to_string());
+    let other = mac(&[8; 32], "something else");
+    let mut without = good();
+    without.headers_mut().remove("access-key");
+    for (what, request, code, names) in [
+        ("another secret", with(good(), "signature", &other), "SIGNATURE_INVALID", "signature"),
+        ("a short MAC", with(good(), "signature", "AAAA"), "SIGNATURE_INVALID", "signature"),
+        ("no base64", with(good(), "signature", "a!b"), "PARAM_ILLEGAL", "Signature"),
+        ("another access key", with(good(), "access-key", "AK1"), "KEY_NOT_FOUND", "Access-Key"),
+        ("no access key", without, "PARAM_MISSING", "Access-Key"),
+        (
+            "a stale time",
+            with(good(), "request-time", "2020-01-01T00:00:00Z"),
+            "PARAM_ILLEGAL",
+            "Request-Time",
+        ),
+        (
+            "encryption",
+            with(good(), "encrypt", "algorithm=RSA_AES, symmetricKey=AAAA"),
+            "PARAM_ILLEGAL",
+            "Encrypt",
+        ),
+    ] {
+        let answer = send(&app, request).await;
+        assert_eq!(answer.code(), code, "{what}: {}", answer.text);
+        assert!(answer.message().contains(names), "{what}: {}", answer.text);
+    }
+    assert_eq!(stored(&app).await, before);
+}
+
+#[tokio::test]
+async fn an_auth_type_that_does_not_exist_is_refused_with_the_key_pair() {
+    let app = TestApp::new().await;
+    let (answer, _) = app.send_raw(with(request(&app, TEST, "{}"), "auth-type", "OAUTH")).await;
+    answer.verify(TEST, CLIENT, server_key());
+    assert_eq!(answer.code(), "PARAM_ILLEGAL");
+    assert!(answer.message().contains("Auth-Type"), "{}", answer.text);
+    let empty = with(app.signed(TEST, "{}"), "auth-type", "");
+    assert_eq!(app.send(empty).await.code(), "SUCCESS", "an empty one is none");
+}
+
+#[tokio::test]
+async fn a_mac_is_no_signature_and_a_signature_no_mac() {
+    let app = TestApp::new().await;
+    let mut key_pair = request(&app, TEST, "{}");
+    key_pair.headers_mut().remove("auth-type");
+    let (answer, _) = app.send_raw(key_pair).await;
+    assert_eq!(answer.code(), "PARAM_ILLEGAL", "{}", answer.text);
+    let signature = app.signed(TEST, "{}").headers()["signature"].to_str().unwrap().to_owned();
+    let answer = send(&app, with(request(&app, TEST, "{}"), "signature", &signature)).await;
+    assert_eq!(answer.code(), "SIGNATURE_INVALID", "{}", answer.text);
+}
+
+#[tokio::test]
+async fn one_signed_request_is_one_transaction() {
+    let app = TestApp::new().await;
+    let body = pair(Picture::Person(1), Picture::Person(2)).to_string();
+    let path = "/api/v1/zoloz/facecompare/asynccompare";
+    let first = send(&app, request(&app, path, &body)).await;
+    let second = send(&app, request(&app, path, &body)).await;
+    assert_eq!(first.transaction_id(), second.transaction_id());
+}

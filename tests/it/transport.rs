@@ -1,0 +1,281 @@
+//! TLS, both versions of HTTP, compression, and the limits on connections, on a real socket.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::body::Body;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, ServerName},
+};
+use visavis::http::TlsFiles;
+
+use crate::support::{
+    Answer, CLIENT, Listening, Picture, Reply, SECRET, TestApp, mac, pair, server_key,
+};
+
+const TEST: &str = "/api/v1/zoloz/authentication/test";
+const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
+const BODY: &str = r#"{"title":"hello"}"#;
+const RELOAD: Duration = Duration::from_millis(50);
+
+fn certificate() -> CertifiedKey<KeyPair> {
+    generate_simple_self_signed(["localhost".to_owned()]).unwrap()
+}
+
+/// Replaces both files, as a renewal does.
+fn install(folder: &Path, made: &CertifiedKey<KeyPair>) -> TlsFiles {
+    let files = TlsFiles {
+        certificate: folder.join("cert.pem"),
+        key: folder.join("key.pem"),
+        reload: RELOAD,
+    };
+    std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    files
+}
+
+/// A client that trusts one certificate and offers these protocols.
+fn client(made: &CertifiedKey<KeyPair>, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    Arc::new(config)
+}
+
+fn name() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
+}
+
+/// The certificate that the server shows now.
+fn shown(server: &Listening, config: &Arc<ClientConfig>) -> Option<CertificateDer<'static>> {
+    let socket = TcpStream::connect(server.address()).unwrap();
+    let mut stream =
+        StreamOwned::new(ClientConnection::new(Arc::clone(config), name()).unwrap(), socket);
+    stream.flush().ok()?;
+    Some(stream.conn.peer_certificates()?.first()?.clone().into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_http_1_has_title_case_names() {
+    let (folder, made) = (tempfile::tempdir().unwrap(), certificate());
+    let files = install(folder.path(), &made);
+    let server = Listening::with(TestApp::new().await, |config| config.tls = Some(files));
+    let config = client(&made, &[b"http/1.1"]);
+    let request = server.head(TEST, BODY, &["Connection: close", "Content-Length: 17"]) + BODY;
+    let answer = tokio::task::block_in_place(|| {
+        let socket = TcpStream::connect(server.address()).unwrap();
+        let mut stream = StreamOwned::new(ClientConnection::new(config, name()).unwrap(), socket);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(stream.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+        String::from_utf8(answer).unwrap()
+    });
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let reply = Reply { head: head.to_owned(), body: body.to_owned() };
+    assert!(reply.header("Signature").is_some() && reply.header("Response-Time").is_some());
+    assert_eq!(reply.code(), "SUCCESS");
+}
+
+/// A connection that speaks HTTP/2.
+async fn http2(
+    server: &Listening,
+    config: Arc<ClientConfig>,
+) -> hyper::client::conn::http2::SendRequest<Body> {
+    let socket = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let stream = tokio_rustls::TlsConnector::from(config).connect(name(), socket).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]), "HTTP/2 is preferred");
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// Sends over HTTP/2 and verifies.
+async fn send_http2(
+    sender: &mut hyper::client::conn::http2::SendRequest<Body>,
+    mut request: axum::http::Request<Body>,
+) -> Answer {
+    let path = request.uri().path().to_owned();
+    *request.uri_mut() = format!("https://localhost{path}").parse().unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(Body::new(body), usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let json = serde_json::from_str(&text).unwrap();
+    let answer = Answer { headers: parts.headers, text, json };
+    answer.verify(&path, CLIENT, server_key());
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_2_carries_many_comparisons_at_once() {
+    let (folder, made) = (tempfile::tempdir().unwrap(), certificate());
+    let files = install(folder.path(), &made);
+    let app = TestApp::with(|config| config.dedupe = false).await;
+    let server = Listening::with(app, |config| config.tls = Some(files));
+    let sender = http2(&server, client(&made, &[b"h2", b"http/1.1"])).await;
+    let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
+    let calls: Vec<_> = (0..8)
+        .map(|_| {
+            let (mut sender, request) = (sender.clone(), server.app.signed(COMPARE, &body));
+            tokio::spawn(async move { send_http2(&mut sender, request).await })
+        })
+        .collect();
+    for call in calls {
+        let answer = call.await.unwrap();
+        assert_eq!((answer.code(), &answer.json["samePerson"]), ("SUCCESS", &true.into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_certificate_is_shown_without_a_restart_and_half_a_renewal_is_not() {
+    let (folder, old, new) = (tempfile::tempdir().unwrap(), certificate(), certificate());
+    let files = install(folder.path(), &old);
+    let server = Listening::with(TestApp::new().await, |config| config.tls = Some(files.clone()));
+    let (trusts_old, trusts_new) = (client(&old, &[]), client(&new, &[]));
+    let see = |config: &Arc<ClientConfig>| tokio::task::block_in_place(|| shown(&server, config));
+    assert_eq!(see(&trusts_old).as_ref(), Some(old.cert.der()));
+
+    std::fs::write(&files.certificate, new.cert.pem()).unwrap();
+    tokio::time::sleep(RELOAD * 4).await;
+    assert_eq!(see(&trusts_old).as_ref(), Some(old.cert.der()), "certificate without its key");
+
+    install(folder.path(), &new);
+    let begun = Instant::now();
+    while see(&trusts_new).as_ref() != Some(new.cert.der()) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "the new certificate is never shown");
+        tokio::time::sleep(RELOAD).await;
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_no_certificate_are_refused_by_name() {
+    let (folder, made) = (tempfile::tempdir().unwrap(), certificate());
+    let files = install(folder.path(), &made);
+    let error = |files: &TlsFiles| files.load().unwrap_err().to_string();
+    std::fs::write(&files.certificate, "hello").unwrap();
+    assert!(error(&files).contains("cert.pem"), "{}", error(&files));
+    std::fs::write(&files.certificate, certificate().cert.pem()).unwrap();
+    assert!(error(&files).contains("do not go together"), "{}", error(&files));
+    std::fs::remove_file(&files.key).unwrap();
+    assert!(error(&files).contains("key.pem"), "{}", error(&files));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_compressed_if_that_is_asked_for_and_worth_it() {
+    let server = Listening::start(TestApp::new().await);
+    let long = serde_json::json!({ "title": "hello ".repeat(1_000) }).to_string();
+    let ask = |body: &str, extra: &[&str]| {
+        let length = format!("Content-Length: {}", body.len());
+        let lines: Vec<&str> =
+            [length.as_str(), "Connection: close"].iter().chain(extra).copied().collect();
+        let mut connection = server.connect();
+        connection.send(server.head(TEST, body, &lines) + body);
+        let answer = connection.read_to_end();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        (Reply { head, body: String::new() }, answer[end + 4..].to_vec())
+    };
+    let (plain, body) = ask(&long, &[]);
+    assert_eq!(plain.header("Content-Encoding"), None);
+    assert!(body.len() > 12_000);
+    let (short, _) = ask(BODY, &["Accept-Encoding: gzip"]);
+    assert_eq!(short.header("Content-Encoding"), None, "one packet in any case");
+    let (packed, body) = ask(&long, &["Accept-Encoding: gzip, deflate"]);
+    assert_eq!(packed.header("Content-Encoding"), Some("gzip"));
+    assert!(body.len() < 1_500, "{}", body.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_beyond_the_cap_waits_for_another_to_end() {
+    let app = TestApp::new().await;
+    let server = Listening::with(app, |config| config.max_connections = 2);
+    let request = server.request(TEST, BODY);
+    let mut held: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for connection in &mut held {
+        connection.send(&request);
+        assert_eq!(connection.read_reply().code(), "SUCCESS");
+    }
+    let mut third = server.connect();
+    third.send(&request);
+    drop(held.pop());
+    assert_eq!(third.read_reply().code(), "SUCCESS", "served as soon as there is room");
+    let mut fourth = server.connect();
+    fourth.send(&request);
+    assert_eq!(fourth.read_to_end(), b"", "closed unread when none ends in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_may_be_idle_longer_than_a_first_head_may_take_and_not_for_ever() {
+    let app = TestApp::new().await;
+    let server = Listening::with(app, |config| {
+        config.head_deadline = Duration::from_millis(300);
+        config.idle_deadline = Duration::from_millis(1_200);
+    });
+    let mut connection = server.connect();
+    for _ in 0..2 {
+        connection.send(server.request(TEST, BODY));
+        assert_eq!(connection.read_reply().code(), "SUCCESS");
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    let begun = Instant::now();
+    assert_eq!(connection.read_to_end(), b"");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_header_lines_are_not_read() {
+    let server = Listening::start(TestApp::new().await);
+    let lines: Vec<String> = (0..120).map(|i| format!("X-{i}: y")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let mut connection = server.connect();
+    connection.send(server.head(TEST, BODY, &lines));
+    let answer = String::from_utf8(connection.read_to_end()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_for_load_tests_changes_nothing() {
+    let server = Listening::start(TestApp::new().await);
+    let mut connection = server.connect();
+    let length = format!("Content-Length: {}", BODY.len());
+    connection.send(server.head(TEST, BODY, &[&length, "loadTestMode: true"]) + BODY);
+    assert_eq!(connection.read_reply().code(), "SUCCESS");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_with_lower_case_names_and_chunks_signs_with_its_secret() {
+    let server = Listening::start(TestApp::new().await);
+    let time = server.app.now();
+    let signature = mac(&SECRET, &format!("POST {TEST}\n{CLIENT}.{time}.{BODY}"));
+    let mut connection = server.connect();
+    connection.send(format!(
+        "POST {TEST} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json;charset=UTF-8\r\n\
+         client-id: {CLIENT}\r\nrequest-time: {time}\r\nauth-type: AKSK\r\naccess-key: AK{CLIENT}\r\n\
+         x-request-id: 1\r\nsignature: {signature}\r\ntransfer-encoding: chunked\r\n\r\n\
+         {:x}\r\n{BODY}\r\n0\r\n\r\n",
+        BODY.len()
+    ));
+    let reply = connection.read_reply();
+    assert_eq!(reply.code(), "SUCCESS", "{}", reply.body);
+    let content =
+        format!("POST {TEST}\n{CLIENT}.{}.{}", reply.header("Response-Time").unwrap(), reply.body);
+    assert_eq!(reply.header("Signature"), Some(mac(&SECRET, &content).as_str()));
+}
