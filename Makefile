@@ -14,7 +14,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime models demo run test lint unit bench mutations clean
+.PHONY: help build runtime models demo run test lint unit bench timing fuzz mutations clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -47,6 +47,12 @@ unit: models ## Unit and integration tests, on real nets
 
 bench: models ## Time per stage, whole comparisons, and what protocol and queue cost
 	@scripts/bench
+
+timing: models ## Does the time of an answer tell whether a wrapped key was well-formed?
+	$(CARGO) bench --locked --bench oracle
+
+fuzz: ## Every fuzz target for FUZZ_SECONDS (60); needs a C++ compiler
+	@scripts/fuzz
 
 mutations: models ## Break the program on purpose; every break must fail a test
 	@scripts/mutations

@@ -89,7 +89,7 @@ pub(super) struct SetArgs {
     #[command(flatten)]
     data: DataArgs,
     /// Whether answers carry fields beyond the documented ones: quality reasons, threshold, model
-    #[arg(long, value_name = "on|off", value_parser = switch)]
+    #[arg(long, value_name = "on|off", value_parser = switch, action = clap::ArgAction::Set)]
     extras: bool,
 }
 

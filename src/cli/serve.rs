@@ -51,10 +51,10 @@ pub(super) fn run(mut config: Config, args: &ServeArgs) -> Result<ExitCode> {
         let (trigger, shutdown) = Shutdown::new();
         let service = app::start(&config, &shutdown).await?;
         let serving = &service.serving;
-        println!("Visavis listens on {}://{}", serving.scheme, serving.address);
         if let Some(admin) = &service.admin {
-            println!("Metrics and health are on http://{}", admin.address);
+            tracing::info!(address = %admin.address, "metrics and health for operators");
         }
+        println!("Visavis listens on {}://{}", serving.scheme, serving.address);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -13,7 +13,7 @@ pub(super) async fn auth_test(signed: Signed) -> Result<Answer, ApiError> {
 }
 
 /// `{"result":{…,"resultMessage":"<the request's text>"},<the request's members>}`
-fn echo(body: &[u8]) -> Result<String, ApiError> {
+pub(super) fn echo(body: &[u8]) -> Result<String, ApiError> {
     let members: Map<String, Value> = parse_object(body)?;
     let text = std::str::from_utf8(body).map_err(|_| ApiError::NotJson)?;
     let mut answer = Map::new();

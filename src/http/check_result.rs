@@ -33,7 +33,7 @@ pub(super) async fn check_result(
 }
 
 /// `Ok(None)` when the text cannot be an id of ours.
-fn read_id(body: &[u8]) -> Result<Option<TransactionId>, ApiError> {
+pub(super) fn read_id(body: &[u8]) -> Result<Option<TransactionId>, ApiError> {
     const FIELD: &str = "transactionId";
     let body: CheckBody<'_> = parse_object(body)?;
     match body.transaction_id.at_most(FIELD, LONGEST)? {

@@ -7,13 +7,14 @@ use axum::http::{HeaderMap, Uri};
 
 use super::{
     error::ApiError,
-    exchange::{Exchange, Scheme, single},
-    state::AppState,
+    exchange::{Scheme, single},
 };
 use crate::{
     clients::{Caller, KeySet},
     clock::UnixMillis,
-    signing::{Content, EncryptHeader, HeaderBytes, SignatureHeader, SigningError, parse_mac},
+    signing::{
+        Content, EncryptHeader, Freshness, HeaderBytes, SignatureHeader, SigningError, parse_mac,
+    },
 };
 
 /// The parsed headers; nothing is proven yet.
@@ -48,15 +49,16 @@ impl Head {
     /// What is missing or wrong, by the name of the header; or that the client is unknown or disabled.
     pub(super) fn read(
         headers: &HeaderMap,
-        exchange: &Exchange,
-        app: &AppState,
+        caller: Option<Arc<Caller>>,
+        freshness: Freshness,
+        now: UnixMillis,
     ) -> Result<Self, ApiError> {
         required(headers, "client-id", "Client-Id")?;
         let time = required(headers, "request-time", "Request-Time")?;
         let signature = required(headers, "signature", "Signature")?;
         let scheme = Scheme::of(headers)?;
         let encrypt = single(headers, "encrypt")?.filter(|value| !value.is_empty());
-        let caller = exchange.caller.clone().ok_or(ApiError::UnknownClient)?;
+        let caller = caller.ok_or(ApiError::UnknownClient)?;
         if caller.client.disabled {
             return Err(ApiError::ClientDisabled);
         }
@@ -68,15 +70,14 @@ impl Head {
             }
             Scheme::Secret => {
                 let access_key = required(headers, "access-key", "Access-Key")?;
-                let mut keys = caller.keys(app.clock.now(), None).into_iter();
+                let mut keys = caller.keys(now, None).into_iter();
                 let keys = keys.find(|set| set.access_key == access_key);
                 let keys = Arc::clone(keys.ok_or(ApiError::UnknownAccessKey)?);
                 Proof::Secret(parse_mac(signature).map_err(|e| illegal("Signature", e))?, keys)
             }
         };
         let encrypt = encrypt.map(|value| wrapped_key(scheme, value)).transpose()?;
-        let fresh = app.config.freshness.check(time, app.clock.now());
-        fresh.map_err(|e| illegal("Request-Time", e))?;
+        freshness.check(time, now).map_err(|e| illegal("Request-Time", e))?;
         Ok(Self { caller, wrapped_key: encrypt, time: time.to_owned(), proof })
     }
 

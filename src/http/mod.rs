@@ -19,6 +19,8 @@ mod connections;
 mod decrypt_guard;
 mod error;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod health;
 mod js;

@@ -79,7 +79,7 @@ impl Signed {
 }
 
 /// Decrypts and parses. Wrong key, wrong padding, wrong text and wrong JSON are one error.
-fn open<T>(
+pub(super) fn open<T>(
     key: SymmetricKey,
     body: &[u8],
     parse: impl FnOnce(&[u8]) -> Result<T, ApiError>,
@@ -99,7 +99,8 @@ impl FromRequest<AppState> for Signed {
         let exchange = exchange.ok_or(ApiError::Internal)?;
         let original = request.extensions().get::<RawUri>().map(|uri| uri.0.clone());
         let (parts, body) = request.into_parts();
-        let head = match Head::read(&parts.headers, &exchange, app) {
+        let (caller, now) = (exchange.caller.clone(), app.clock.now());
+        let head = match Head::read(&parts.headers, caller, app.config.freshness, now) {
             Ok(head) => Arc::new(head),
             Err(refused) => {
                 discard(&parts.headers, body, &app.config).await;
@@ -108,7 +109,7 @@ impl FromRequest<AppState> for Signed {
         };
         let body = collect(&parts.headers, body, &app.config, app.budget()).await?;
         let uris = candidates(&parts.uri, original.as_ref());
-        let (claimed, bytes, now) = (Arc::clone(&head), body.bytes.clone(), app.clock.now());
+        let (claimed, bytes) = (Arc::clone(&head), body.bytes.clone());
         let proven = offload(bytes.len(), move || claimed.verify(uris, &bytes, now)).await?;
         exchange.answer_as(proven.uri, Arc::clone(&proven.keys));
         Ok(Self {

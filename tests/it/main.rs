@@ -18,6 +18,7 @@ mod faces;
 mod javascript;
 mod log;
 mod main_path;
+mod noise;
 mod overload;
 mod rotation;
 mod serve;

@@ -1,6 +1,14 @@
 //! The whole program as an operator runs it: a server with the real models, a client registered
 //! beside it, requests from the command line, and an orderly end.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+};
+
+use serde_json::Value;
+
 use crate::{
     crash::server::{Data, Server},
     support::{Ran, in_repository, visavis},
@@ -45,5 +53,134 @@ fn a_server_is_started_called_and_stopped_from_the_command_line() {
         (1, &"ACCESS_DENIED".into())
     );
 
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// A client's keys in a file of its own.
+fn add(data: &Data, name: &str, command: &[&str]) -> String {
+    let keys = data.folder().join(format!("{name}.json")).display().to_string();
+    let folder = data.folder().display().to_string();
+    let added = visavis(&[command, &["--data", &folder, "--out", &keys]].concat());
+    assert_eq!(added.code, 0, "{}", added.err);
+    keys
+}
+
+fn call(url: &str, keys: &str, arguments: &[&str]) -> Ran {
+    visavis(&[&["call"], arguments, &["--client", keys, "--url", url]].concat())
+}
+
+#[test]
+fn every_mode_is_called_from_the_command_line_and_keys_are_rotated_under_it() {
+    let data = Data::new();
+    let folder = data.folder().display().to_string();
+    let server = Server::start(&data);
+    let url = server.url();
+    let old = add(&data, "old", &["client", "add", "app"]);
+    let photo = in_repository("samples/hopper.jpg");
+    let modes: [&[&str]; 5] = [
+        &["--mode", "plain"],
+        &["--mode", "encrypted"],
+        &["--mode", "encrypted", "--aes-bits", "128"],
+        &["--mode", "encrypted", "--aes-bits", "192"],
+        &["--mode", "aksk"],
+    ];
+    for mode in modes {
+        let compare = [&["compare", &photo, &photo, "--json"], mode].concat();
+        let compared = call(&url, &old, &compare);
+        assert_eq!(compared.code, 0, "{mode:?}: {}", compared.err);
+        assert_eq!(compared.json()["samePerson"], true, "{mode:?}");
+    }
+    let shown = call(&url, &old, &["test", "--mode", "encrypted"]).out;
+    assert!(shown.contains("Encrypt: algorithm=RSA_AES, symmetricKey="), "{shown}");
+    assert!(shown.contains("it came encrypted"), "{shown}");
+
+    let new = add(&data, "new", &["client", "rotate", "app", "--overlap", "1h"]);
+    for mode in modes {
+        for keys in [&old, &new] {
+            let tested = call(&url, keys, &[&["test", "--json"], mode].concat());
+            assert_eq!(tested.code, 0, "{keys} {mode:?}: {}", tested.err);
+        }
+    }
+    let newest = add(&data, "newest", &["client", "rotate", "app", "--overlap", "0"]);
+    let late = call(&url, &new, &["test"]);
+    assert_ne!(late.code, 0, "answered under keys that the old file does not have");
+    assert_eq!(call(&url, &newest, &["test"]).code, 0);
+    let listed = visavis(&["client", "list", "--data", &folder]).out;
+    assert!(listed.contains("v3") && listed.contains("all"), "{listed}");
+
+    let compare =
+        |keys: &str| -> Value { call(&url, keys, &["compare", &photo, &photo, "--json"]).json() };
+    let set =
+        |extras: &str| visavis(&["client", "set", "app", "--extras", extras, "--data", &folder]);
+    assert!(compare(&newest)["threshold"].is_number());
+    assert_eq!(set("off").code, 0);
+    let members: Vec<_> = compare(&newest).as_object().unwrap().keys().cloned().collect();
+    assert_eq!(members, ["result", "transactionId", "score", "samePerson"]);
+    assert_eq!(set("on").code, 0);
+    assert!(compare(&newest)["threshold"].is_number());
+    assert_eq!(set("perhaps").code, 2);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// A certificate for localhost and its key, as files.
+fn certificate(folder: &Path) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (cert.display().to_string(), key.display().to_string())
+}
+
+/// An address that nothing listens on; somebody else may take it before it is used, but hardly does.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_server_with_a_certificate_is_called_over_tls_and_watched_on_another_address() {
+    let data = Data::new();
+    let (cert, key) = certificate(data.folder());
+    let admin = free_address();
+    let arguments = ["--tls-cert", &cert, "--tls-key", &key];
+    let variables = [("VISAVIS_ADMIN_LISTEN", admin.to_string())];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let server = Server::start_with(&data, &arguments, &variables);
+    let keys = add(&data, "app", &["client", "add", "app"]);
+    let url = server.url().replace("127.0.0.1", "localhost");
+    assert!(url.starts_with("https://"), "{url}");
+    let trusted = call(&url, &keys, &["test", "--ca", &cert]);
+    assert_eq!(trusted.code, 0, "{}", trusted.err);
+    let strange = call(&url, &keys, &["test"]);
+    assert_eq!(strange.code, 2, "{}", strange.out);
+
+    // A body under another key, as often as it takes to be refused: both are counted.
+    let mut swapped: Value =
+        serde_json::from_str(&std::fs::read_to_string(&keys).unwrap()).unwrap();
+    swapped["serverPublicKey"] = swapped["merchantPublicKey"].clone();
+    let wrong = data.folder().join("wrong.json").display().to_string();
+    std::fs::write(&wrong, swapped.to_string()).unwrap();
+    for _ in 0..11 {
+        let arguments = ["test", "--ca", cert.as_str(), "--mode", "encrypted"];
+        assert_eq!(call(&url, &wrong, &arguments).code, 2);
+    }
+    let metrics = get(admin, "/metrics");
+    let id = swapped["clientId"].as_str().unwrap();
+    for line in [
+        format!("visavis_decrypt_failures_total{{client=\"{id}\"}} 10"),
+        format!("visavis_decrypt_refused_total{{client=\"{id}\"}} 1"),
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    assert!(metrics.starts_with("HTTP/1.1 200") && metrics.contains("version=0.0.4"), "{metrics}");
+    assert!(get(admin, "/health/ready").ends_with("ready\n"));
+    assert!(get(admin, "/api/v1/zoloz/authentication/test").starts_with("HTTP/1.1 404"));
     assert_eq!(server.terminate(), Some(0));
 }

@@ -103,12 +103,20 @@ impl Drop for Killed {
 /// A server that answers.
 pub struct Server {
     child: Killed,
+    scheme: String,
     address: String,
 }
 
 impl Server {
     pub fn start(data: &Data) -> Self {
-        let mut child = Killed(data.serve().stderr(Stdio::null()).spawn().unwrap());
+        Self::start_with(data, &[], &[])
+    }
+
+    /// Starts with further arguments and variables.
+    pub fn start_with(data: &Data, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = data.serve();
+        command.args(arguments).envs(variables.iter().copied()).stderr(Stdio::null());
+        let mut child = Killed(command.spawn().unwrap());
         let output = child.0.stdout.take().unwrap();
         let (told, line) = mpsc::channel();
         thread::spawn(move || {
@@ -117,14 +125,14 @@ impl Server {
             let _ = told.send(line);
         });
         let line = line.recv_timeout(PATIENCE).expect("the server says where it listens");
-        let address = line.trim().strip_prefix("Visavis listens on http://");
-        let address = address.expect("the server starts").to_owned();
-        Self { child, address }
+        let url = line.trim().strip_prefix("Visavis listens on ").expect("the server starts");
+        let (scheme, address) = url.split_once("://").unwrap();
+        Self { child, scheme: scheme.to_owned(), address: address.to_owned() }
     }
 
     /// Where it answers, as the command line takes it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// SIGKILL: nothing in the process runs any more.
