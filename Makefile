@@ -14,7 +14,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime models demo run test lint unit bench timing fuzz mutations clean
+.PHONY: help build runtime models demo run test lint unit venv bench timing fuzz mutations clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -42,7 +42,14 @@ lint: ## Format and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-unit: models ## Unit and integration tests, on real nets
+venv: .venv/done
+
+.venv/done: tests/requirements.txt
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+unit: models venv ## Unit and integration tests, on real nets
 	$(CARGO) test --locked
 
 bench: models ## Time per stage, whole comparisons, and what protocol and queue cost

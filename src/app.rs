@@ -269,16 +269,21 @@ fn gateway_config(config: &Config) -> GatewayConfig {
     }
 }
 
-fn server_config(config: &Config) -> ServerConfig {
-    let (http, tls) = (&config.http, &config.tls);
-    let files = || TlsFiles {
+/// Certificate and key as configured; `None` for plain HTTP.
+pub fn tls_files(config: &Config) -> Option<TlsFiles> {
+    let tls = &config.tls;
+    (!tls.cert_file.is_empty()).then(|| TlsFiles {
         certificate: PathBuf::from(&tls.cert_file),
         key: PathBuf::from(&tls.key_file),
         reload: Duration::from_millis(tls.reload_ms),
-    };
+    })
+}
+
+fn server_config(config: &Config) -> ServerConfig {
+    let http = &config.http;
     ServerConfig {
         listen: http.listen,
-        tls: (!tls.cert_file.is_empty()).then(files),
+        tls: tls_files(config),
         head_deadline: Duration::from_millis(http.head_deadline_ms),
         idle_deadline: Duration::from_millis(http.idle_deadline_ms),
         max_connections: http.max_connections,

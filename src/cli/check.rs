@@ -33,6 +33,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
             ok: true,
             detail: format!("valid; listens on {}", config.http.listen),
         },
+        finding("tls", tls(&config)),
         finding("models", models(&config)),
         finding("data", block_on(data(&config))),
     ];
@@ -52,6 +53,14 @@ fn finding(what: &'static str, result: Result<String>) -> Finding {
         Ok(detail) => Finding { what, ok: true, detail },
         Err(error) => Finding { what, ok: false, detail: format!("{error:#}") },
     }
+}
+
+fn tls(config: &Config) -> Result<String> {
+    let Some(files) = app::tls_files(config) else {
+        return Ok("none: plain HTTP, for behind a proxy that ends TLS".to_owned());
+    };
+    files.load()?;
+    Ok(format!("{} and its key can be used", files.certificate.display()))
 }
 
 /// Loads the library, checks every digest, and runs every net once.

@@ -50,6 +50,8 @@ enum Command {
     Models(models::ModelsCommand),
     /// Bring the database schema up to date
     Migrate(DataArgs),
+    #[command(about = "Print the description of the API for machines: OpenAPI 3.1, JSON")]
+    Openapi,
     /// Check configuration, keys, models, runtime and database, and say what is in effect
     Check(check::CheckArgs),
 }
@@ -98,6 +100,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
                 );
                 Ok(ExitCode::SUCCESS)
             })
+        }
+        Command::Openapi => {
+            println!("{}", crate::http::OPENAPI.trim_end());
+            Ok(ExitCode::SUCCESS)
         }
         Command::Check(args) => check::run(config, args),
     }

@@ -21,6 +21,12 @@ pub enum ClientError {
     /// No client has that id or name.
     #[error("there is no client `{0}`; `visavis client list` shows them")]
     Unknown(String),
+    /// The public key is that of keys that would stay good.
+    #[error(
+        "the public key is one that the client has already, so during the overlap nobody could tell which of \
+         its server keys the app knows; give another one, or end the old keys at once (--overlap 0)"
+    )]
+    SameKey,
     /// The database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
@@ -120,7 +126,7 @@ impl ClientStore {
     /// not to end before. Returns the version of the new ones.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`], or a failure of database or sealing.
+    /// [`ClientError::Unknown`], [`ClientError::SameKey`], or a failure of database or sealing.
     pub async fn rotate(
         &self,
         client_id: &str,
@@ -147,6 +153,18 @@ impl ClientStore {
         .bind(end)
         .execute(&mut *transaction)
         .await?;
+        let same: bool = sqlx::query_scalar(
+            "/* client rotate */
+             SELECT count(*) > 0 FROM client_key WHERE client_id = $1 AND merchant_key = $2 AND expires_at > $3",
+        )
+        .bind(client_id)
+        .bind(keys.merchant_key.spki_der())
+        .bind(self.clock.now())
+        .fetch_one(&mut *transaction)
+        .await?;
+        if same {
+            return Err(ClientError::SameKey);
+        }
         let version: u32 = sqlx::query_scalar(
             "/* client rotate */ SELECT coalesce(max(version), 0) + 1 FROM client_key WHERE client_id = $1",
         )

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::{answer::Answer, error::ApiError, js, signed::Signed, wire::parse_object};
 
 pub(super) async fn auth_test(signed: Signed) -> Result<Answer, ApiError> {
-    let body = signed.parse(echo).await?;
-    Ok(Answer::text(body, "SUCCESS"))
+    let parsed = signed.parse(echo).await?;
+    Ok(Answer::text(parsed.value, "SUCCESS"))
 }
 
 /// `{"result":{…,"resultMessage":"<the request's text>"},<the request's members>}`

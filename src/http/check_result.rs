@@ -18,15 +18,16 @@ pub(super) async fn check_result(
     State(app): State<AppState>,
     signed: Signed,
 ) -> Result<Answer, ApiError> {
-    let id = signed.parse(read_id).await?.ok_or(ApiError::UnknownTransaction)?;
-    let client_id = &signed.caller.client_id;
+    let parsed = signed.parse(read_id).await?;
+    let id = parsed.value.ok_or(ApiError::UnknownTransaction)?;
+    let client_id = &parsed.caller.client_id;
     let transaction =
         app.store.transaction(client_id, &id).await.map_err(|e| ApiError::internal(&e))?;
     match transaction.ok_or(ApiError::UnknownTransaction)?.state {
         TransactionState::Processing => Ok(Answer::bare(ResultPart::processing(), Some(&id))),
         TransactionState::Dead => Err(ApiError::GivenUp(id)),
         TransactionState::Done(outcome) => {
-            let extras = signed.caller.client.extras;
+            let extras = parsed.caller.client.extras;
             tell(Telling::CheckResult, &id, &outcome, extras, &app.config.pictures)
         }
     }

@@ -6,7 +6,7 @@ use super::{
     answer::{Answer, ResultPart},
     error::ApiError,
     pictures::read_request,
-    signed::Signed,
+    signed::{Parsed, Signed},
     state::AppState,
     wire::{Telling, tell},
 };
@@ -24,10 +24,11 @@ pub(super) async fn async_compare(
     if !signed.is_encrypted() {
         admit(&app)?;
     }
-    let request = request(&app, &signed).await?;
+    let parsed = parse(&app, signed).await?;
     admit(&app)?;
-    let job = app.new_job(&signed, &request);
+    let job = app.new_job(&parsed);
     let accepted = app.store.enqueue(&job).await.map_err(|e| ApiError::internal(&e))?;
+    let request = &parsed.value;
     app.gauge.add((request.probe.as_bytes().len() + request.reference.as_bytes().len()) as u64);
     app.wake.notify_one();
     Ok(Answer::bare(ResultPart::processing(), Some(accepted.transaction_id())))
@@ -38,19 +39,19 @@ pub(super) async fn compare(
     State(app): State<AppState>,
     signed: Signed,
 ) -> Result<Answer, ApiError> {
-    if let Some(answer) = earlier(&app, &signed).await? {
+    let parsed = parse(&app, signed).await?;
+    if let Some(answer) = earlier(&app, &parsed).await? {
         return Ok(answer);
     }
-    let request = request(&app, &signed).await?;
-    let compared = app.comparer.compare(request.clone(), app.config.patience).await;
+    let compared = app.comparer.compare(parsed.value.clone(), app.config.patience).await;
     let outcome = compared.map_err(|failure| match failure {
         CompareFailure::Busy => ApiError::Overloaded,
         CompareFailure::TimedOut => ApiError::TimedOut,
         CompareFailure::Failed => ApiError::Internal,
     })?;
-    let job = app.new_job(&signed, &request);
+    let job = app.new_job(&parsed);
     let recorded = app.store.record(&job, &outcome).await.map_err(|e| ApiError::internal(&e))?;
-    let extras = signed.caller.client.extras;
+    let extras = parsed.caller.client.extras;
     tell(Telling::Compare, recorded.transaction_id(), &outcome, extras, &app.config.pictures)
 }
 
@@ -59,37 +60,37 @@ fn admit(app: &AppState) -> Result<(), ApiError> {
 }
 
 /// The answer to a repetition of a signed request that has an outcome already.
-async fn earlier(app: &AppState, signed: &Signed) -> Result<Option<Answer>, ApiError> {
+async fn earlier(app: &AppState, parsed: &Parsed<Request>) -> Result<Option<Answer>, ApiError> {
     if !app.config.dedupe {
         return Ok(None);
     }
     let found =
-        app.store.find_duplicate(&signed.dedupe).await.map_err(|e| ApiError::internal(&e))?;
+        app.store.find_duplicate(&parsed.dedupe).await.map_err(|e| ApiError::internal(&e))?;
     let Some(id) = found else { return Ok(None) };
-    let client_id = &signed.caller.client_id;
+    let client_id = &parsed.caller.client_id;
     let transaction =
         app.store.transaction(client_id, &id).await.map_err(|e| ApiError::internal(&e))?;
     match transaction.map(|t| t.state) {
         Some(TransactionState::Done(outcome)) => {
-            let extras = signed.caller.client.extras;
+            let extras = parsed.caller.client.extras;
             tell(Telling::Compare, &id, &outcome, extras, &app.config.pictures).map(Some)
         }
         _ => Ok(None),
     }
 }
 
-async fn request(app: &AppState, signed: &Signed) -> Result<Request, ApiError> {
+async fn parse(app: &AppState, signed: Signed) -> Result<Parsed<Request>, ApiError> {
     let limits = app.config.pictures;
     signed.parse(move |body| read_request(body, &limits)).await
 }
 
 impl AppState {
-    fn new_job<'a>(&self, signed: &'a Signed, request: &'a Request) -> NewJob<'a> {
+    fn new_job<'a>(&self, parsed: &'a Parsed<Request>) -> NewJob<'a> {
         NewJob {
             transaction_id: TransactionId::new(self.clock.now_utc(), self.config.shard),
-            client_id: &signed.caller.client_id,
-            dedupe: self.config.dedupe.then_some(signed.dedupe),
-            request,
+            client_id: &parsed.caller.client_id,
+            dedupe: self.config.dedupe.then_some(parsed.dedupe),
+            request: &parsed.value,
         }
     }
 }

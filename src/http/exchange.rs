@@ -38,7 +38,7 @@ impl Scheme {
     /// # Errors
     /// [`ApiError::IllegalHeader`] when it is neither absent nor AKSK.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        match single(headers, "auth-type")?.map(str::trim) {
+        match single(headers, "Auth-Type")?.map(str::trim) {
             None | Some("") => Ok(Self::KeyPair),
             Some(name) if name.eq_ignore_ascii_case("AKSK") => Ok(Self::Secret),
             Some(_) => {
@@ -73,7 +73,7 @@ pub(super) async fn exchange(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let client_id = single(request.headers(), "client-id").ok().flatten();
+    let client_id = single(request.headers(), "Client-Id").ok().flatten();
     let client_id =
         client_id.filter(|id| id.len() <= LONGEST_CLIENT_ID).unwrap_or_default().to_owned();
     let (caller, failure) = match app.clients.find(&client_id).await {
@@ -108,7 +108,7 @@ impl Exchange {
         headers: &HeaderMap,
     ) -> Self {
         let scheme = Scheme::of(headers).unwrap_or(Scheme::KeyPair);
-        let access_key = single(headers, "access-key").ok().flatten();
+        let access_key = single(headers, "Access-Key").ok().flatten();
         let presumed = caller.as_ref().and_then(|caller| {
             let named = caller.client.keys.iter().find(|set| Some(&*set.access_key) == access_key);
             named.or_else(|| caller.newest()).cloned()

@@ -53,11 +53,11 @@ impl Head {
         freshness: Freshness,
         now: UnixMillis,
     ) -> Result<Self, ApiError> {
-        required(headers, "client-id", "Client-Id")?;
-        let time = required(headers, "request-time", "Request-Time")?;
-        let signature = required(headers, "signature", "Signature")?;
+        required(headers, "Client-Id")?;
+        let time = required(headers, "Request-Time")?;
+        let signature = required(headers, "Signature")?;
         let scheme = Scheme::of(headers)?;
-        let encrypt = single(headers, "encrypt")?.filter(|value| !value.is_empty());
+        let encrypt = single(headers, "Encrypt")?.filter(|value| !value.is_empty());
         let caller = caller.ok_or(ApiError::UnknownClient)?;
         if caller.client.disabled {
             return Err(ApiError::ClientDisabled);
@@ -69,11 +69,15 @@ impl Head {
                 Proof::KeyPair(header.signature, header.key_version.map(str::to_owned))
             }
             Scheme::Secret => {
-                let access_key = required(headers, "access-key", "Access-Key")?;
+                let access_key = required(headers, "Access-Key")?;
                 let mut keys = caller.keys(now, None).into_iter();
                 let keys = keys.find(|set| set.access_key == access_key);
                 let keys = Arc::clone(keys.ok_or(ApiError::UnknownAccessKey)?);
-                Proof::Secret(parse_mac(signature).map_err(|e| illegal("Signature", e))?, keys)
+                let mac = parse_mac(signature).map_err(|_| {
+                    let why = "is not base64, as it must be in mode AKSK".to_owned();
+                    ApiError::IllegalHeader("Signature", why)
+                })?;
+                Proof::Secret(mac, keys)
             }
         };
         let encrypt = encrypt.map(|value| wrapped_key(scheme, value)).transpose()?;
@@ -134,12 +138,8 @@ fn wrapped_key(scheme: Scheme, encrypt: &str) -> Result<HeaderBytes, ApiError> {
         .map_err(|e| illegal("Encrypt", e))
 }
 
-fn required<'a>(
-    headers: &'a HeaderMap,
-    name: &'static str,
-    shown: &'static str,
-) -> Result<&'a str, ApiError> {
-    single(headers, name)?.filter(|value| !value.is_empty()).ok_or(ApiError::MissingHeader(shown))
+fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, ApiError> {
+    single(headers, name)?.filter(|value| !value.is_empty()).ok_or(ApiError::MissingHeader(name))
 }
 
 fn illegal(name: &'static str, error: SigningError) -> ApiError {

@@ -23,13 +23,11 @@ use crate::{
 /// Bodies from this size on are hashed, decrypted and parsed off the threads that serve connections.
 const OFFLOAD_FROM: usize = 256 << 10;
 
-/// A verified request, not yet decrypted or parsed.
+/// A verified request, not yet decrypted or parsed. Nothing can be answered from it but errors.
 #[derive(Debug)]
 pub(super) struct Signed {
-    /// Who signed it.
-    pub(super) caller: Arc<Caller>,
-    /// Digest of client and signature: the same for every repetition of one signed request.
-    pub(super) dedupe: [u8; 32],
+    caller: Arc<Caller>,
+    dedupe: [u8; 32],
     /// The keys it was signed with.
     keys: Arc<KeySet>,
     /// The AES key of the body, if it is encrypted.
@@ -39,6 +37,20 @@ pub(super) struct Signed {
     app: AppState,
 }
 
+/// What a verified request asks for. Who asked is known only here, so that no answer about a client's
+/// transactions can go out before it is settled whether it must be encrypted.
+#[derive(Debug)]
+pub(super) struct Parsed<T> {
+    /// Who signed it.
+    pub(super) caller: Arc<Caller>,
+    /// Digest of client and signature: the same for every repetition of one signed request.
+    pub(super) dedupe: [u8; 32],
+    /// What `parse` made of the body.
+    pub(super) value: T,
+    /// The body's share of the memory budget.
+    _body: Collected,
+}
+
 impl Signed {
     /// Whether the body came encrypted, so that the answer should be.
     pub(super) fn is_encrypted(&self) -> bool {
@@ -46,20 +58,30 @@ impl Signed {
     }
 
     /// Decrypts the body if it is encrypted and runs `parse` on it, on a thread for blocking work if it
-    /// is large. The body's share of the memory budget is held until `Signed` is dropped.
+    /// is large.
     ///
     /// From here on the answer to an encrypted request is encrypted too, whatever `parse` says of the
     /// members, provided that there was JSON at all: before that, an encrypted error would tell that
     /// the wrapped key was well-formed.
-    pub(super) async fn parse<T, F>(&self, parse: F) -> Result<T, ApiError>
+    pub(super) async fn parse<T, F>(self, parse: F) -> Result<Parsed<T>, ApiError>
     where
         T: Send + 'static,
         F: FnOnce(&[u8]) -> Result<T, ApiError> + Send + 'static,
     {
         let bytes = self.body.bytes.clone();
-        let Some(wrapped) = self.wrapped_key else {
-            return offload(bytes.len(), move || parse(&bytes)).await;
+        let value = match &self.wrapped_key {
+            None => offload(bytes.len(), move || parse(&bytes)).await?,
+            Some(wrapped) => self.decrypt_and(wrapped, parse).await?,
         };
+        Ok(Parsed { caller: self.caller, dedupe: self.dedupe, value, _body: self.body })
+    }
+
+    async fn decrypt_and<T, F>(&self, wrapped: &HeaderBytes, parse: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&[u8]) -> Result<T, ApiError> + Send + 'static,
+    {
+        let (wrapped, bytes) = (*wrapped, self.body.bytes.clone());
         let (app, caller, keys) =
             (self.app.clone(), Arc::clone(&self.caller), Arc::clone(&self.keys));
         let opened = offload(bytes.len(), move || {

@@ -46,7 +46,7 @@ pub fn parse_time(text: &str) -> Option<UnixMillis> {
     let month = Month::try_from(small(5, 7)?).ok()?;
     let date = Date::from_calendar_date(i32::from(number(0, 4)?), month, small(8, 10)?).ok()?;
     // A leap second is written as :60 by some libraries.
-    let second = small(17, 19)?.min(59);
+    let second = small(17, 19).map(|second| if second == 60 { 59 } else { second })?;
     let time = Time::from_hms(small(11, 13)?, small(14, 16)?, second).ok()?;
     let mut zone = &text[19..];
     if let Some(fraction) = zone.strip_prefix('.') {
@@ -124,6 +124,7 @@ mod tests {
             "2019-04-04",
             "2019-04-04T12:08:56",
             "2019-13-04T12:08:56Z",
+            "2019-04-04T12:08:61Z",
             "2019-04-04T12:08:56+5",
             "2019-04-04T12:08:56.Z",
             "2019-04-04T12:08:56+05:3O",

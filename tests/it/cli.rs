@@ -208,6 +208,28 @@ fn an_unknown_variable_or_key_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_certificate_that_cannot_be_used_is_found_before_any_traffic() {
+    let data = tempfile::tempdir().unwrap();
+    let cert = data.path().join("chain.pem");
+    fs::write(&cert, "no certificate").unwrap();
+    let check = |variables: &[(&str, &Path)]| {
+        let mut command = program();
+        command
+            .args(["check", "--json", "--data"])
+            .arg(data.path())
+            .envs(variables.iter().copied());
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let both =
+        [("VISAVIS_TLS_CERT_FILE", cert.as_path()), ("VISAVIS_TLS_KEY_FILE", cert.as_path())];
+    let findings: Value = serde_json::from_str(&check(&both)).unwrap();
+    let tls = findings.as_array().unwrap().iter().find(|f| f["what"] == "tls").unwrap();
+    assert_eq!(tls["ok"], false);
+    assert!(tls["detail"].as_str().unwrap().contains("chain.pem"), "{tls}");
+    assert_eq!(check(&both[..1]), "", "one of the two is a mistake in the configuration");
+}
+
+#[test]
 fn every_command_explains_itself_and_its_arguments() {
     let commands: [(&[&str], &[&str]); 16] = [
         (&[], &["serve", "compare", "call", "client", "models", "migrate", "check", "--config"]),

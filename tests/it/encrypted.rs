@@ -232,7 +232,27 @@ async fn mistakes_in_the_encrypt_header_are_told_by_its_name() {
     let mut twice = app.encrypted(TEST, "{}", &key(16));
     let value = twice.headers()["encrypt"].clone();
     twice.headers_mut().append("encrypt", value);
-    assert!(refused(&app, twice).await.message().contains("encrypt is there twice"));
+    assert!(refused(&app, twice).await.message().contains("Encrypt is there twice"));
+}
+
+/// A repetition finds the transaction that the first one made; its verdict is for the client alone.
+#[tokio::test]
+async fn a_repeated_request_is_answered_encrypted_and_not_at_all_without_its_key() {
+    let app = TestApp::new().await;
+    let key = key(32);
+    let body = key.encrypt(pair(Picture::Person(1), Picture::Person(1)).to_string().as_bytes());
+    for path in [COMPARE, ASYNC] {
+        let header = key.header(server_key());
+        let first = app.send(app.encrypted_as(path, &body, &header)).await.opened(&key);
+        let again = app.send(app.encrypted_as(path, &body, &header)).await.opened(&key);
+        assert_eq!(again.transaction_id(), first.transaction_id());
+        assert_eq!(again.json["score"], first.json["score"]);
+        let other = AesKey(vec![1; 32]).header(server_key());
+        let stolen = refused(&app, app.encrypted_as(path, &body, &other)).await;
+        assert_eq!(stolen.code(), "MSG_PARSE_ERROR");
+        let stripped = refused(&app, app.signed(path, &body)).await;
+        assert_eq!(stripped.code(), "MSG_PARSE_ERROR");
+    }
 }
 
 #[tokio::test]

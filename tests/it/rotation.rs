@@ -153,6 +153,27 @@ async fn an_aes_key_is_unwrapped_with_the_generation_that_signed() {
 }
 
 #[tokio::test]
+async fn the_same_public_key_again_is_refused_while_the_old_keys_stay_good() {
+    let app = TestApp::new().await;
+    let mut again = Generation::new("AK2", 8);
+    again.merchant = ServerKey::from_pkcs8(merchant().pkcs8_der()).unwrap();
+    let merchant_key = ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap();
+    let keys = NewKeys {
+        merchant_key: &merchant_key,
+        server_key: &again.server,
+        access_key: "AK2",
+        secret_key: &SECRET,
+    };
+    let refused = app.clients.rotate(CLIENT, &keys, DAY).await.unwrap_err().to_string();
+    assert!(refused.contains("--overlap 0"), "{refused}");
+    let old = answered_by(&app, signed(&app, merchant(), "{}", ""), server_key()).await;
+    assert_eq!(old.code(), "SUCCESS", "nothing has changed");
+    assert_eq!(again.rotate_in(&app, 0).await, 2);
+    let new = answered_by(&app, signed(&app, merchant(), "{}", ""), &again.server).await;
+    assert_eq!(new.code(), "SUCCESS");
+}
+
+#[tokio::test]
 async fn the_access_key_says_which_secret_is_meant() {
     let app = TestApp::new().await;
     let new = Generation::new("AK2", 8);

@@ -1,0 +1,159 @@
+//! The API document against the service: every answer fits its schema, every endpoint and every code is
+//! described, and the program prints the document.
+
+use std::{collections::BTreeSet, fs, process::Command};
+
+use axum::http::Request;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, CLIENT, Picture, TestApp, in_repository, pair, visavis};
+
+fn document() -> Value {
+    serde_json::from_str(visavis::http::OPENAPI).unwrap()
+}
+
+/// The schema of what an endpoint answers, with all definitions at hand.
+fn answer_schema(document: &Value, path: &str) -> jsonschema::Validator {
+    let content = &document["paths"][path]["post"]["responses"]["200"]["content"];
+    let schema = &content["application/json"]["schema"];
+    assert!(schema.is_object(), "{path} has no schema of its answer");
+    let whole = json!({ "allOf": [schema], "components": document["components"] });
+    jsonschema::draft202012::new(&whole).unwrap()
+}
+
+#[track_caller]
+fn assert_fits(document: &Value, path: &str, answer: &Answer) {
+    let errors: Vec<String> = answer_schema(document, path)
+        .iter_errors(&answer.json)
+        .map(|error| format!("{} at {}", error, error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{path}: {}\n{errors:#?}", answer.text);
+}
+
+fn full(endpoint: &str) -> String {
+    format!("/api/v1/zoloz/{endpoint}")
+}
+
+#[tokio::test]
+async fn every_answer_fits_the_schema_of_its_endpoint() {
+    let document = document();
+    let app = TestApp::with(|config| config.dedupe = false).await;
+    let good = || pair(Picture::Person(1), Picture::Person(1));
+    for extras in [true, false] {
+        app.clients.set_extras(CLIENT, extras).await.unwrap();
+        for body in [
+            good(),
+            pair(Picture::Person(1), Picture::Person(2)),
+            pair(Picture::Blurred(1), Picture::Person(2)),
+            pair(Picture::Nothing, Picture::Person(2)),
+            json!({}),
+        ] {
+            let answer = app.post("facecompare/compare", &body).await;
+            assert_fits(&document, &full("facecompare/compare"), &answer);
+            let accepted = app.post("facecompare/asynccompare", &body).await;
+            assert_fits(&document, &full("facecompare/asynccompare"), &accepted);
+            let Some(id) = accepted.json["transactionId"].as_str() else { continue };
+            for _ in 0..2 {
+                let told = app.check(id).await;
+                assert_fits(&document, &full("facecompare/asynccheckresult"), &told);
+                app.runner.run_until_idle().await;
+            }
+        }
+        for id in [json!(""), json!("unknown"), json!(7)] {
+            let told =
+                app.post("facecompare/asynccheckresult", &json!({ "transactionId": id })).await;
+            assert_fits(&document, &full("facecompare/asynccheckresult"), &told);
+        }
+        let echoed = app.post("authentication/test", &json!({ "title": "hello" })).await;
+        assert_fits(&document, &full("authentication/test"), &echoed);
+    }
+    for endpoint in document["paths"].as_object().unwrap().keys().filter(|p| p.starts_with("/api"))
+    {
+        let mut forged = app.signed(endpoint, "{}");
+        forged
+            .headers_mut()
+            .insert("signature", "algorithm=RSA256, signature=AAAA".parse().unwrap());
+        let refused = app.send(forged).await;
+        assert_eq!(refused.code(), "SIGNATURE_INVALID");
+        assert_fits(&document, endpoint, &refused);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_a_member_that_is_not_described_does_not_fit() {
+    let document = document();
+    let app = TestApp::new().await;
+    let mut answer =
+        app.post("facecompare/compare", &pair(Picture::Person(1), Picture::Person(1))).await;
+    answer.json["surprise"] = json!(1);
+    let schema = answer_schema(&document, &full("facecompare/compare"));
+    assert!(!schema.is_valid(&answer.json));
+}
+
+#[tokio::test]
+async fn every_endpoint_that_is_described_exists() {
+    let app = TestApp::new().await;
+    let document = document();
+    let mut described = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys().filter(|m| *m != "parameters") {
+            described.insert(format!("{method} {path}"));
+            let method = method.to_uppercase();
+            let request =
+                Request::builder().method(method.as_str()).uri(path).body("".into()).unwrap();
+            let (answer, _) = app.send_raw(request).await;
+            assert!(!answer.text.contains("NO_INTERFACE_DEF"), "{method} {path}: {}", answer.text);
+        }
+    }
+    insta::assert_snapshot!(described.into_iter().collect::<Vec<_>>().join("\n"), @r"
+    get /health/live
+    get /health/ready
+    post /api/v1/zoloz/authentication/test
+    post /api/v1/zoloz/facecompare/asynccheckresult
+    post /api/v1/zoloz/facecompare/asynccompare
+    post /api/v1/zoloz/facecompare/compare
+    ");
+}
+
+/// The codes of the document, of the table for people, and of the program are the same.
+#[test]
+fn every_result_code_is_described_in_both_places() {
+    let known: BTreeSet<String> =
+        visavis::http::RESULT_CODES.iter().map(|c| (*c).to_owned()).collect();
+    let document = document();
+    let codes = &document["components"]["schemas"]["ResultCode"]["enum"];
+    let in_document: BTreeSet<String> =
+        codes.as_array().unwrap().iter().map(|c| c.as_str().unwrap().to_owned()).collect();
+    assert_eq!(in_document, known);
+    let text = fs::read_to_string(in_repository("docs/API.md")).unwrap();
+    let table = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    let is_code = |code: &str| code.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let in_table: BTreeSet<String> =
+        table.map(|(code, _)| code.to_owned()).filter(|code| is_code(code)).collect();
+    let missing: Vec<_> = known.difference(&in_table).collect();
+    assert!(missing.is_empty(), "not in docs/API.md: {missing:?}");
+}
+
+/// By a validator that others use too.
+#[test]
+fn the_document_is_valid() {
+    let validator = in_repository(".venv/bin/openapi-spec-validator");
+    let document = in_repository("src/http/openapi.json");
+    let Ok(ran) = Command::new(&validator).arg(document).output() else {
+        eprintln!(
+            "LEFT OUT: the document is not validated; {validator} is not there, run `make venv`"
+        );
+        return;
+    };
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("OK"), "{said}");
+}
+
+#[test]
+fn the_program_prints_the_document() {
+    let printed = visavis(&["openapi"]);
+    assert_eq!((printed.code, printed.err.as_str()), (0, ""));
+    assert_eq!(printed.json(), document());
+    assert_eq!(printed.json()["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(printed.json()["openapi"], "3.1.0");
+}
