@@ -98,6 +98,11 @@ mod tests {
         let mismatch = Err(SigningError::Mismatch);
         assert_eq!(key.verify(&Content { body: b"{ }", ..CONTENT }, &mac), mismatch);
         assert_eq!(key.verify(&CONTENT, &mac[..31]), mismatch);
+        for at in 0..32 {
+            let mut other = mac;
+            other[at] ^= 1;
+            assert_eq!(key.verify(&CONTENT, &other), mismatch, "byte {at}");
+        }
         assert_eq!(SecretKey::new(b"Key").verify(&CONTENT, &mac), mismatch);
     }
 }
