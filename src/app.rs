@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     compare::Policy,
     config::{Config, QueueSection},
-    db::SqliteDb,
+    db::{Db, PostgresDb, SqliteDb, is_postgres},
     face::{
         Engine, EngineOptions, OnnxEngine, Runtime,
         calibration::{Calibration, CalibrationTable},
@@ -40,7 +40,7 @@ pub struct Data {
     /// Clients.
     pub clients: ClientStore,
     /// The connections.
-    pub db: SqliteDb,
+    pub db: Db,
 }
 
 /// Opens the data folder, making it, its key and its schema where they are missing.
@@ -52,12 +52,26 @@ pub async fn open_data(config: &Config) -> Result<Data> {
     std::fs::create_dir_all(dir)
         .with_context(|| format!("the data folder {} cannot be made", dir.display()))?;
     let key = MasterKey::load_or_create(&config.data.key_path())?;
-    let db = SqliteDb::open(&config.data.database_path(&config.database)).await?;
+    let url = &config.database.url;
+    let db: Db = if is_postgres(url) {
+        PostgresDb::open(url, config.database.connections).await?.into()
+    } else {
+        SqliteDb::open(&config.data.database_path(&config.database)).await?.into()
+    };
     Ok(Data {
-        store: Store::sqlite(db.clone(), key.clone(), Clock::System),
+        store: Store::new(db.clone(), key.clone(), Clock::System),
         clients: ClientStore::new(db.clone(), key, Clock::System),
         db,
     })
+}
+
+/// What to call the configured database in front of people: a file, or Postgres without its password.
+pub fn database_name(config: &Config) -> String {
+    if is_postgres(&config.database.url) {
+        "Postgres".to_owned()
+    } else {
+        config.data.database_path(&config.database).display().to_string()
+    }
 }
 
 /// The engine of the configured pack, ready to be made on any thread, and how it decides.
@@ -165,7 +179,7 @@ pub struct Service {
     pub app: AppState,
     data: Data,
     tasks: Vec<tokio::task::JoinHandle<()>>,
-    _lock: std::fs::File,
+    _lock: Option<std::fs::File>,
 }
 
 /// Starts front end, workers and housekeeping on one data folder.
@@ -173,11 +187,15 @@ pub struct Service {
 /// # Errors
 /// When anything that is needed is missing; nothing is left running then.
 pub async fn start(config: &Config, shutdown: &Shutdown) -> Result<Service> {
-    let lock = lock(&config.data.dir)?;
+    // Postgres is for many processes; their leases end by themselves.
+    let alone = !is_postgres(&config.database.url);
+    let lock = alone.then(|| lock(&config.data.dir)).transpose()?;
     let data = open_data(config).await?;
-    let recovered = data.store.recover().await?;
-    if recovered > 0 {
-        tracing::info!(recovered, "jobs of an earlier run are taken up again");
+    if alone {
+        let recovered = data.store.recover().await?;
+        if recovered > 0 {
+            tracing::info!(recovered, "jobs of an earlier run are taken up again");
+        }
     }
     let threads = match config.worker.threads {
         0 => std::thread::available_parallelism()?.get(),

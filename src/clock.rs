@@ -50,6 +50,15 @@ impl Clock {
         }
     }
 
+    /// The time that a test has set; `None` on a clock that runs. A database with a clock of its own goes
+    /// by that, unless a test says otherwise.
+    pub fn set_time(&self) -> Option<UnixMillis> {
+        match self {
+            Self::System => None,
+            Self::Mock(_) => Some(self.now()),
+        }
+    }
+
     /// The present as a date in UTC.
     pub fn now_utc(&self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.now()) * 1_000_000)

@@ -57,9 +57,8 @@ function contentToBeSigned(clientId, time, body) {
 // Percent-encoded, because some parser on the way reads a bare + as a space and loses a bare =.
 const headerValue = (bytes) => encodeURIComponent(bytes.toString('base64'));
 
-function signatureHeader(privateKey, content) {
-  return `algorithm=RSA256, signature=${headerValue(sign('sha256', content, privateKey))}`;
-}
+const signatureHeader = (privateKey, content) =>
+  `algorithm=RSA256, signature=${headerValue(sign('sha256', content, privateKey))}`;
 
 function isSigned(publicKey, header, content) {
   const value = /signature=([^,]*)/.exec(header ?? '')?.[1] ?? '';

@@ -87,10 +87,9 @@ async fn data(config: &Config) -> Result<String> {
     let clients = data.clients.list().await?.len();
     let depth = data.store.depth().await?;
     data.db.close().await;
-    let path = config.data.database_path(&config.database);
     Ok(format!(
         "{} opens with this master key; {clients} clients, {} jobs waiting",
-        path.display(),
+        app::database_name(config),
         depth.jobs
     ))
 }

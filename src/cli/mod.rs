@@ -94,10 +94,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             args.apply(&mut config);
             block_on(async {
                 app::open_data(&config).await?.db.close().await;
-                println!(
-                    "the schema of {} is up to date",
-                    config.data.database_path(&config.database).display()
-                );
+                println!("the schema of {} is up to date", app::database_name(&config));
                 Ok(ExitCode::SUCCESS)
             })
         }

@@ -2,6 +2,7 @@
 
 mod keys;
 mod registry;
+mod sql;
 mod store;
 
 pub use keys::{KeySet, NewKeys};

@@ -73,11 +73,16 @@ impl Config {
         if self.image.min_side == 0 || self.image.min_side > self.image.max_side {
             return wrong("image.min_side", "must be at least 1 and at most image.max_side");
         }
-        if !(self.database.url.is_empty() || self.database.url.starts_with("sqlite:")) {
+        let url = &self.database.url;
+        let known = ["sqlite:", "postgres://", "postgresql://"];
+        if !(url.is_empty() || known.iter().any(|scheme| url.starts_with(scheme))) {
             return wrong(
                 "database.url",
-                "must be empty or sqlite:PATH; this version has no other store",
+                "must be empty, sqlite:PATH, or postgres://USER@HOST/DATABASE",
             );
+        }
+        if self.database.connections < 2 {
+            return wrong("database.connections", "must be at least 2");
         }
         Ok(())
     }

@@ -54,6 +54,8 @@ pub struct DataSection {
 pub struct DatabaseSection {
     /// Empty for the embedded database in the data folder.
     pub url: String,
+    /// Connections of this process to Postgres.
+    pub connections: u32,
 }
 
 impl std::fmt::Debug for DatabaseSection {

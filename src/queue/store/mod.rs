@@ -4,6 +4,7 @@
 //! An enum and not a trait: the set of databases is closed, and neither callers nor futures need to be
 //! generic.
 
+mod postgres;
 mod sqlite;
 
 use std::time::{Duration, Instant};
@@ -15,23 +16,18 @@ use super::{
     job::{Accepted, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},
 };
 use crate::{
-    clock::{Clock, UnixMillis},
+    clock::Clock,
     compare::{BizId, Outcome, PictureData, Request, TransactionId},
-    db::SqliteDb,
+    db::{Db, PostgresDb, SqliteDb},
     sealing::MasterKey,
 };
 
 /// The job table of one database; clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    backend: Backend,
+    db: Db,
     key: MasterKey,
     clock: Clock,
-}
-
-#[derive(Debug, Clone)]
-enum Backend {
-    Sqlite(SqliteDb),
 }
 
 /// A row to be inserted, ready for SQL.
@@ -42,7 +38,7 @@ struct Row<'a> {
     dedupe: Option<&'a [u8]>,
     bytes: i64,
     options: String,
-    now: UnixMillis,
+    clock: &'a Clock,
 }
 
 /// The job row of a claim as the database returns it.
@@ -52,22 +48,36 @@ struct Claimed {
     options: String,
     token: i64,
     attempt: i64,
-    created_at: UnixMillis,
+    created_at: crate::clock::UnixMillis,
 }
 
 /// Runs the statement of that name in the module of the backend at hand.
 macro_rules! on {
     ($store:expr, $function:ident ( $($argument:expr),* )) => {
-        match &$store.backend {
-            Backend::Sqlite(db) => sqlite::$function(db, $($argument),*).await,
+        match &$store.db {
+            Db::Sqlite(db) => sqlite::$function(db, $($argument),*).await,
+            Db::Postgres(db) => {
+                let call = || postgres::$function(&db.pool, $($argument),*);
+                db.retrying(call).await.map_err(QueueError::from)
+            }
         }
     };
 }
 
 impl Store {
+    /// The job table of a database.
+    pub fn new(db: Db, key: MasterKey, clock: Clock) -> Self {
+        Self { db, key, clock }
+    }
+
     /// The job table of an embedded database.
     pub fn sqlite(db: SqliteDb, key: MasterKey, clock: Clock) -> Self {
-        Self { backend: Backend::Sqlite(db), key, clock }
+        Self::new(db.into(), key, clock)
+    }
+
+    /// The job table of a Postgres. Leases end by its clock, not by `clock`, unless `clock` was set.
+    pub fn postgres(db: PostgresDb, key: MasterKey, clock: Clock) -> Self {
+        Self::new(db.into(), key, clock)
     }
 
     /// Stores a job with its pictures. When this returns the job is on the disk; only then may it be
@@ -121,8 +131,7 @@ impl Store {
         length: Duration,
     ) -> Result<Vec<Lease>, QueueError> {
         let asked = Instant::now();
-        let now = self.clock.now();
-        let claimed = on!(self, claim(limit, owner, now, now + millis(length)))?;
+        let claimed = on!(self, claim(limit, owner, &self.clock, millis(length)))?;
         claimed.iter().map(|row| lease(row, asked, length)).collect()
     }
 
@@ -155,8 +164,7 @@ impl Store {
         held: &[(JobId, i64)],
         length: Duration,
     ) -> Result<Vec<JobId>, QueueError> {
-        let until = self.clock.now() + millis(length);
-        on!(self, renew(held, until))
+        on!(self, renew(held, &self.clock, millis(length)))
     }
 
     /// Ends a job with its outcome and deletes its pictures, in one statement.
@@ -170,7 +178,7 @@ impl Store {
         outcome: &Outcome,
     ) -> Result<(), QueueError> {
         let outcome = to_json(outcome)?;
-        exactly_one(on!(self, complete(id, token, &outcome, self.clock.now()))?)
+        exactly_one(on!(self, complete(id, token, &outcome, &self.clock))?)
     }
 
     /// Puts a job back, to be claimed again after `delay`.
@@ -178,7 +186,7 @@ impl Store {
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
     pub async fn retry(&self, id: JobId, token: i64, delay: Duration) -> Result<(), QueueError> {
-        exactly_one(on!(self, put_back(id, token, self.clock.now() + millis(delay), 0))?)
+        exactly_one(on!(self, put_back(id, token, &self.clock, millis(delay), 0))?)
     }
 
     /// Puts back a job that was not worked on; the attempt does not count.
@@ -186,7 +194,7 @@ impl Store {
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
     pub async fn hand_back(&self, id: JobId, token: i64) -> Result<(), QueueError> {
-        exactly_one(on!(self, put_back(id, token, self.clock.now(), 1))?)
+        exactly_one(on!(self, put_back(id, token, &self.clock, 0, 1))?)
     }
 
     /// Gives a job up and deletes its pictures.
@@ -194,7 +202,7 @@ impl Store {
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
     pub async fn bury(&self, id: JobId, token: i64) -> Result<(), QueueError> {
-        exactly_one(on!(self, bury(id, token, self.clock.now()))?)
+        exactly_one(on!(self, bury(id, token, &self.clock))?)
     }
 
     /// A transaction of this client; another client's is as good as absent.
@@ -226,7 +234,7 @@ impl Store {
     /// # Errors
     /// [`QueueError::Database`].
     pub async fn recover(&self) -> Result<u64, QueueError> {
-        on!(self, recover(self.clock.now()))
+        on!(self, recover(&self.clock))
     }
 
     /// Deletes up to `limit` transactions that ended more than `age` ago.
@@ -234,7 +242,7 @@ impl Store {
     /// # Errors
     /// [`QueueError::Database`].
     pub async fn purge(&self, age: Duration, limit: u32) -> Result<u64, QueueError> {
-        on!(self, purge(self.clock.now() - millis(age), limit))
+        on!(self, purge(&self.clock, millis(age), limit))
     }
 
     /// How full the queue is.
@@ -253,7 +261,7 @@ impl Store {
         on!(self, payload_rows())
     }
 
-    fn row<'a>(&self, new: &'a NewJob<'_>) -> Result<Row<'a>, QueueError> {
+    fn row<'a>(&'a self, new: &'a NewJob<'_>) -> Result<Row<'a>, QueueError> {
         let bytes = new.request.probe.as_bytes().len() + new.request.reference.as_bytes().len();
         Ok(Row {
             transaction_id: new.transaction_id.as_str(),
@@ -262,7 +270,7 @@ impl Store {
             dedupe: new.dedupe.as_ref().map(<[u8; 32]>::as_slice),
             bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
             options: to_json(&new.request.options)?,
-            now: self.clock.now(),
+            clock: &self.clock,
         })
     }
 }

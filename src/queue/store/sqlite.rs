@@ -5,7 +5,7 @@ use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::{Claimed, Row};
 use crate::{
-    clock::UnixMillis,
+    clock::Clock,
     db::SqliteDb,
     queue::{Depth, JobId, QueueError},
 };
@@ -30,7 +30,7 @@ pub(super) async fn enqueue(
     .bind(row.client_id)
     .bind(row.biz_id)
     .bind(row.dedupe)
-    .bind(row.now)
+    .bind(row.clock.now())
     .bind(row.bytes)
     .bind(&row.options)
     .fetch_optional(&mut *tx)
@@ -68,7 +68,7 @@ pub(super) async fn record(
     .bind(row.client_id)
     .bind(row.biz_id)
     .bind(row.dedupe)
-    .bind(row.now)
+    .bind(row.clock.now())
     .bind(row.bytes)
     .bind(&row.options)
     .bind(outcome)
@@ -104,9 +104,10 @@ pub(super) async fn claim(
     db: &SqliteDb,
     limit: u32,
     owner: &str,
-    now: UnixMillis,
-    until: UnixMillis,
+    clock: &Clock,
+    lease: i64,
 ) -> Result<Vec<Claimed>, QueueError> {
+    let now = clock.now();
     let rows = sqlx::query(
         "/* claim */
          UPDATE job
@@ -121,7 +122,7 @@ pub(super) async fn claim(
     .bind(limit)
     .bind(owner)
     .bind(now)
-    .bind(until)
+    .bind(now + lease)
     .fetch_all(&db.writer)
     .await?;
     let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
@@ -160,8 +161,10 @@ pub(super) async fn payload(
 pub(super) async fn renew(
     db: &SqliteDb,
     held: &[(JobId, i64)],
-    until: UnixMillis,
+    clock: &Clock,
+    lease: i64,
 ) -> Result<Vec<JobId>, QueueError> {
+    let until = clock.now() + lease;
     let mut tx = db.writer.begin_with("BEGIN IMMEDIATE").await?;
     let mut kept = Vec::with_capacity(held.len());
     for (id, token) in held {
@@ -187,7 +190,7 @@ pub(super) async fn complete(
     id: JobId,
     token: i64,
     outcome: &str,
-    now: UnixMillis,
+    clock: &Clock,
 ) -> Result<u64, QueueError> {
     let done = sqlx::query(
         "/* complete */
@@ -197,7 +200,7 @@ pub(super) async fn complete(
     .bind(id)
     .bind(token)
     .bind(outcome)
-    .bind(now)
+    .bind(clock.now())
     .execute(&db.writer)
     .await?;
     Ok(done.rows_affected())
@@ -208,7 +211,8 @@ pub(super) async fn put_back(
     db: &SqliteDb,
     id: JobId,
     token: i64,
-    due_at: UnixMillis,
+    clock: &Clock,
+    delay: i64,
     uncounted: i64,
 ) -> Result<u64, QueueError> {
     let put = sqlx::query(
@@ -218,7 +222,7 @@ pub(super) async fn put_back(
     )
     .bind(id)
     .bind(token)
-    .bind(due_at)
+    .bind(clock.now() + delay)
     .bind(uncounted)
     .execute(&db.writer)
     .await?;
@@ -229,14 +233,14 @@ pub(super) async fn bury(
     db: &SqliteDb,
     id: JobId,
     token: i64,
-    now: UnixMillis,
+    clock: &Clock,
 ) -> Result<u64, QueueError> {
     let buried = sqlx::query(
         "/* bury */ UPDATE job SET state = 3, finished_at = $3 WHERE id = $1 AND token = $2 AND state = 1",
     )
     .bind(id)
     .bind(token)
-    .bind(now)
+    .bind(clock.now())
     .execute(&db.writer)
     .await?;
     Ok(buried.rows_affected())
@@ -257,10 +261,10 @@ pub(super) async fn transaction(
     .await?)
 }
 
-pub(super) async fn recover(db: &SqliteDb, now: UnixMillis) -> Result<u64, QueueError> {
+pub(super) async fn recover(db: &SqliteDb, clock: &Clock) -> Result<u64, QueueError> {
     let recovered =
         sqlx::query("/* recover */ UPDATE job SET due_at = $1 WHERE state = 1 AND due_at > $1")
-            .bind(now)
+            .bind(clock.now())
             .execute(&db.writer)
             .await?;
     Ok(recovered.rows_affected())
@@ -268,7 +272,8 @@ pub(super) async fn recover(db: &SqliteDb, now: UnixMillis) -> Result<u64, Queue
 
 pub(super) async fn purge(
     db: &SqliteDb,
-    before: UnixMillis,
+    clock: &Clock,
+    age: i64,
     limit: u32,
 ) -> Result<u64, QueueError> {
     let purged = sqlx::query(
@@ -277,7 +282,7 @@ pub(super) async fn purge(
              SELECT id FROM job WHERE state IN (2, 3) AND finished_at < $1 ORDER BY finished_at LIMIT $2
          )",
     )
-    .bind(before)
+    .bind(clock.now() - age)
     .bind(limit)
     .execute(&db.writer)
     .await?;

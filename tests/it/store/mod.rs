@@ -16,6 +16,16 @@ macro_rules! on_every_store {
                 }
             )+
         }
+
+        mod on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let database = crate::store::postgres::Postgres::fresh().await;
+                    crate::store::bench::Bench::run(Box::new(database), super::$case).await;
+                }
+            )+
+        }
     };
 }
 
@@ -27,6 +37,7 @@ mod fencing;
 mod keeping;
 mod leasing;
 mod model;
+pub mod postgres;
 mod recording;
 mod repeating;
 mod sealing;

@@ -15,6 +15,7 @@ use visavis::{
 use super::{
     bench::{Bench, CLIENT, Database, is_lost, new_job, pictures, refused},
     model::{Model, Phase},
+    postgres::Postgres,
     sqlite::Sqlite,
 };
 
@@ -227,19 +228,15 @@ fn shown(phase: Phase) -> TransactionState {
     }
 }
 
-fn behaves_like_the_model(database: impl Future<Output = Box<dyn Database>>) {
+fn behaves_like_the_model(cases: u32, database: impl Future<Output = Box<dyn Database>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let pair = runtime.block_on(async {
         let bench = Bench::new(database.await).await;
         Pair { bench, model: Model::default(), given: Vec::new() }
     });
     let pair = std::cell::RefCell::new(pair);
-    let config = Config {
-        cases: 300,
-        failure_persistence: None,
-        max_shrink_iters: 400,
-        ..Config::default()
-    };
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
     let played = TestRunner::new(config).run(&sequence(), |steps| {
         runtime.block_on(pair.borrow_mut().play(&steps));
         Ok(())
@@ -251,5 +248,10 @@ fn behaves_like_the_model(database: impl Future<Output = Box<dyn Database>>) {
 
 #[test]
 fn sqlite_behaves_like_the_model() {
-    behaves_like_the_model(async { Box::new(Sqlite::careless().await) as Box<dyn Database> });
+    behaves_like_the_model(300, async { Box::new(Sqlite::careless().await) as Box<dyn Database> });
+}
+
+#[test]
+fn postgres_behaves_like_the_model() {
+    behaves_like_the_model(150, async { Box::new(Postgres::fresh().await) as Box<dyn Database> });
 }

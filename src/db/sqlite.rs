@@ -1,44 +1,22 @@
-//! Opening the database: pools, pragmas, schema.
+//! The embedded database: pools, pragmas, schema.
 
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    migrate::{MigrateError, Migrator},
+    migrate::Migrator,
     sqlite::{
         SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
         SqliteSynchronous,
     },
 };
 
+use super::DbError;
+
 /// The schema of the embedded store, step by step; a released step is never edited.
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Older versions can corrupt a database in WAL mode (the WAL-reset race, fixed in 3.51.3).
 const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
-
-/// Why the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DbError {
-    /// It could not be opened.
-    #[error("the database {path} could not be opened: {source}")]
-    Open {
-        /// The file.
-        path: String,
-        /// Why.
-        source: sqlx::Error,
-    },
-    /// The schema could not be brought up to date.
-    #[error("the schema of {path} could not be brought up to date: {source}")]
-    Migrate {
-        /// The file.
-        path: String,
-        /// Why.
-        source: MigrateError,
-    },
-    /// The linked `SQLite` has a known bug that loses data.
-    #[error("SQLite {0} can corrupt a database in WAL mode; 3.51.3 or newer is needed")]
-    UnsafeSqlite(String),
-}
 
 /// The embedded database: one writer, a few readers.
 ///

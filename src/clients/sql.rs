@@ -1,0 +1,270 @@
+//! The statements of the client table. One text serves both databases, so the functions are written once
+//! and made for each.
+
+use super::keys::SealedKeys;
+use crate::clock::UnixMillis;
+
+/// A client to be inserted.
+pub(super) struct NewRow<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) extras: bool,
+}
+
+/// A client, and one of its key sets.
+pub(super) struct ClientRow {
+    pub(super) revision: i64,
+    pub(super) extras: bool,
+    pub(super) disabled_at: Option<UnixMillis>,
+    pub(super) keys: SealedKeys,
+}
+
+macro_rules! statements {
+    ($module:ident, $database:ty, $row:ty) => {
+        pub(super) mod $module {
+            use sqlx::{Error, Pool, Row as _, Transaction};
+
+            use super::{ClientRow, NewRow, SealedKeys, UnixMillis};
+            use crate::clients::ClientInfo;
+
+            /// Inserts a client with its first keys; false when the name is taken.
+            pub(in crate::clients) async fn add(
+                pool: &Pool<$database>,
+                new: &NewRow<'_>,
+                keys: &SealedKeys,
+                now: UnixMillis,
+            ) -> Result<bool, Error> {
+                let mut transaction = pool.begin().await?;
+                let inserted = sqlx::query(
+                    "/* client add */
+                     INSERT INTO client (client_id, name, extras, created_at) VALUES ($1, $2, $3, $4)
+                     ON CONFLICT (name) DO NOTHING",
+                )
+                .bind(new.client_id)
+                .bind(new.name)
+                .bind(new.extras)
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+                if inserted.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                insert_keys(&mut transaction, new.client_id, keys, now).await?;
+                transaction.commit().await.map(|()| true)
+            }
+
+            /// Inserts further keys and ends the others at `end`, if the client still is at `revision`.
+            pub(in crate::clients) async fn rotate(
+                pool: &Pool<$database>,
+                client_id: &str,
+                revision: i64,
+                keys: &SealedKeys,
+                now: UnixMillis,
+                end: UnixMillis,
+            ) -> Result<bool, Error> {
+                let mut transaction = pool.begin().await?;
+                let touched = sqlx::query(
+                    "/* client rotate */
+                     UPDATE client SET revision = revision + 1 WHERE client_id = $1 AND revision = $2",
+                )
+                .bind(client_id)
+                .bind(revision)
+                .execute(&mut *transaction)
+                .await?;
+                if touched.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                sqlx::query(
+                    "/* client rotate */
+                     UPDATE client_key SET expires_at = $2
+                     WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)",
+                )
+                .bind(client_id)
+                .bind(end)
+                .execute(&mut *transaction)
+                .await?;
+                insert_keys(&mut transaction, client_id, keys, now).await?;
+                transaction.commit().await.map(|()| true)
+            }
+
+            async fn insert_keys(
+                transaction: &mut Transaction<'_, $database>,
+                client_id: &str,
+                keys: &SealedKeys,
+                now: UnixMillis,
+            ) -> Result<(), Error> {
+                sqlx::query(
+                    "/* client keys */
+                     INSERT INTO client_key
+                         (client_id, version, merchant_key, server_key, access_key, secret_key, created_at)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                )
+                .bind(client_id)
+                .bind(i64::from(keys.version))
+                .bind(&keys.merchant_key)
+                .bind(&keys.server_key)
+                .bind(&keys.access_key)
+                .bind(&keys.secret_key)
+                .bind(now)
+                .execute(&mut **transaction)
+                .await
+                .map(|_| ())
+            }
+
+            pub(in crate::clients) async fn list(
+                pool: &Pool<$database>,
+            ) -> Result<Vec<ClientInfo>, Error> {
+                let rows = sqlx::query(
+                    "/* client list */
+                     SELECT client_id, name, access_key, client_key.version, extras, client.created_at, disabled_at
+                     FROM client JOIN client_key USING (client_id)
+                     WHERE client_key.version =
+                         (SELECT max(version) FROM client_key AS newest WHERE newest.client_id = client.client_id)
+                     ORDER BY client.created_at, client_id",
+                )
+                .fetch_all(pool)
+                .await?;
+                rows.iter().map(info).collect()
+            }
+
+            fn info(row: &$row) -> Result<ClientInfo, Error> {
+                Ok(ClientInfo {
+                    client_id: row.try_get("client_id")?,
+                    name: row.try_get("name")?,
+                    access_key: row.try_get("access_key")?,
+                    key_version: version(row)?,
+                    extras: row.try_get("extras")?,
+                    created_at: row.try_get("created_at")?,
+                    disabled_at: row.try_get("disabled_at")?,
+                })
+            }
+
+            fn version(row: &$row) -> Result<u32, Error> {
+                let version: i64 = row.try_get("version")?;
+                u32::try_from(version).map_err(|e| Error::Decode(e.into()))
+            }
+
+            pub(in crate::clients) async fn resolve(
+                pool: &Pool<$database>,
+                id_or_name: &str,
+            ) -> Result<Option<String>, Error> {
+                sqlx::query_scalar(
+                    "/* client resolve */ SELECT client_id FROM client WHERE client_id = $1 OR name = $1",
+                )
+                .bind(id_or_name)
+                .fetch_optional(pool)
+                .await
+            }
+
+            pub(in crate::clients) async fn set_disabled(
+                pool: &Pool<$database>,
+                client_id: &str,
+                at: Option<UnixMillis>,
+            ) -> Result<u64, Error> {
+                let changed = sqlx::query(
+                    "/* client set_disabled */
+                     UPDATE client SET disabled_at = $2, revision = revision + 1 WHERE client_id = $1",
+                )
+                .bind(client_id)
+                .bind(at)
+                .execute(pool)
+                .await?;
+                Ok(changed.rows_affected())
+            }
+
+            pub(in crate::clients) async fn set_extras(
+                pool: &Pool<$database>,
+                client_id: &str,
+                extras: bool,
+            ) -> Result<u64, Error> {
+                let changed = sqlx::query(
+                    "/* client set_extras */
+                     UPDATE client SET extras = $2, revision = revision + 1 WHERE client_id = $1",
+                )
+                .bind(client_id)
+                .bind(extras)
+                .execute(pool)
+                .await?;
+                Ok(changed.rows_affected())
+            }
+
+            pub(in crate::clients) async fn revision(
+                pool: &Pool<$database>,
+                client_id: &str,
+            ) -> Result<Option<i64>, Error> {
+                sqlx::query_scalar("/* client revision */ SELECT revision FROM client WHERE client_id = $1")
+                    .bind(client_id)
+                    .fetch_optional(pool)
+                    .await
+            }
+
+            /// A row for each key set, newest first.
+            pub(in crate::clients) async fn get(
+                pool: &Pool<$database>,
+                client_id: &str,
+            ) -> Result<Vec<ClientRow>, Error> {
+                let rows = sqlx::query(
+                    "/* client get */
+                     SELECT revision, extras, disabled_at, client_key.version, merchant_key, server_key, access_key,
+                         secret_key, expires_at
+                     FROM client JOIN client_key USING (client_id)
+                     WHERE client_id = $1 ORDER BY client_key.version DESC",
+                )
+                .bind(client_id)
+                .fetch_all(pool)
+                .await?;
+                rows.iter().map(client).collect()
+            }
+
+            fn client(row: &$row) -> Result<ClientRow, Error> {
+                let keys = SealedKeys {
+                    version: version(row)?,
+                    merchant_key: row.try_get("merchant_key")?,
+                    server_key: row.try_get("server_key")?,
+                    access_key: row.try_get("access_key")?,
+                    secret_key: row.try_get("secret_key")?,
+                    expires_at: row.try_get("expires_at")?,
+                };
+                Ok(ClientRow {
+                    revision: row.try_get("revision")?,
+                    extras: row.try_get("extras")?,
+                    disabled_at: row.try_get("disabled_at")?,
+                    keys,
+                })
+            }
+
+            pub(in crate::clients) async fn server_key(
+                pool: &Pool<$database>,
+                purpose: &str,
+            ) -> Result<Option<Vec<u8>>, Error> {
+                sqlx::query_scalar("/* server_key */ SELECT sealed FROM server_key WHERE purpose = $1")
+                    .bind(purpose)
+                    .fetch_optional(pool)
+                    .await
+            }
+
+            /// Unless there is one already.
+            pub(in crate::clients) async fn keep_server_key(
+                pool: &Pool<$database>,
+                purpose: &str,
+                sealed: &[u8],
+                now: UnixMillis,
+            ) -> Result<(), Error> {
+                sqlx::query(
+                    "/* server_key */
+                     INSERT INTO server_key (purpose, sealed, created_at) VALUES ($1, $2, $3)
+                     ON CONFLICT (purpose) DO NOTHING",
+                )
+                .bind(purpose)
+                .bind(sealed)
+                .bind(now)
+                .execute(pool)
+                .await
+                .map(|_| ())
+            }
+        }
+    };
+}
+
+statements!(sqlite, sqlx::Sqlite, sqlx::sqlite::SqliteRow);
+statements!(postgres, sqlx::Postgres, sqlx::postgres::PgRow);

@@ -1,0 +1,73 @@
+//! The databases that jobs and clients can lie in: `SQLite` in a file for one process, Postgres for many.
+
+mod postgres;
+mod sqlite;
+
+use sqlx::migrate::MigrateError;
+
+pub use postgres::{PostgresDb, is_postgres};
+pub use sqlite::SqliteDb;
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// It could not be opened.
+    #[error("the database {path} could not be opened: {source}")]
+    Open {
+        /// The file, or the host.
+        path: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the schema of {path} could not be brought up to date: {source}")]
+    Migrate {
+        /// The file, or the host.
+        path: String,
+        /// Why.
+        source: MigrateError,
+    },
+    /// The linked `SQLite` has a known bug that loses data.
+    #[error("SQLite {0} can corrupt a database in WAL mode; 3.51.3 or newer is needed")]
+    UnsafeSqlite(String),
+    /// The address is that of a pooler that gives every statement another connection.
+    #[error(
+        "{0} is a pooler in transaction mode, which mixes up answers of different clients; give the address of \
+         Postgres itself, or set the pooler to session mode"
+    )]
+    TransactionPooler(String),
+    /// The server takes no writes.
+    #[error("{0} is a standby that takes no writes; give the address of the primary")]
+    Standby(String),
+}
+
+/// A database; clones share the connections.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// In a file, for one process.
+    Sqlite(SqliteDb),
+    /// For many processes.
+    Postgres(PostgresDb),
+}
+
+impl Db {
+    /// Waits for the statements under way and closes all connections.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(db) => db.close().await,
+            Self::Postgres(db) => db.close().await,
+        }
+    }
+}
+
+impl From<SqliteDb> for Db {
+    fn from(db: SqliteDb) -> Self {
+        Self::Sqlite(db)
+    }
+}
+
+impl From<PostgresDb> for Db {
+    fn from(db: PostgresDb) -> Self {
+        Self::Postgres(db)
+    }
+}

@@ -1,0 +1,151 @@
+//! Postgres: the pool, what every session is told, and what is refused before the first job.
+
+use std::{str::FromStr as _, time::Duration};
+
+use sqlx::{
+    Connection as _, Executor as _, PgConnection,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
+
+use super::DbError;
+
+/// The schema of the shared store, step by step; a released step is never edited.
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Told to every session: no statement of ours takes long, and a lock that does not come is a reason to
+/// try again.
+const SESSION: &str = "SET statement_timeout = '10s'; SET lock_timeout = '2s'; \
+                       SET idle_in_transaction_session_timeout = '10s'";
+/// How long a connection may take to become free.
+const ACQUIRE: Duration = Duration::from_secs(2);
+/// How long a call may take with everything, network included: longer than the statement's own limit.
+const CALL: Duration = Duration::from_secs(12);
+/// How long a call is tried again while the connection is being lost, and how long to wait between.
+const RETRY_FOR: Duration = Duration::from_secs(10);
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Whether an address is one of Postgres.
+pub fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// Connections to one Postgres; clones share them.
+#[derive(Debug, Clone)]
+pub struct PostgresDb {
+    /// The pool; a connection is held for one statement.
+    pub pool: PgPool,
+}
+
+impl PostgresDb {
+    /// Connects, refuses what cannot work, and brings the schema up to date (under a lock: processes that
+    /// start together do it one after the other).
+    ///
+    /// # Errors
+    /// [`DbError`]; an address in it is without user and password.
+    pub async fn open(url: &str, connections: u32) -> Result<Self, DbError> {
+        let unnamed = |source| DbError::Open { path: "at database.url".to_owned(), source };
+        let options = PgConnectOptions::from_str(url).map_err(unnamed)?;
+        let options = options.application_name("visavis");
+        let name = format!("{}:{}", options.get_host(), options.get_port());
+        let failed = |source| DbError::Open { path: name.clone(), source };
+        if is_transaction_pooler(&options).await.map_err(failed)? {
+            return Err(DbError::TransactionPooler(name));
+        }
+        // Without the limits of the other sessions: a migration may wait for that of another process.
+        let first = PgPoolOptions::new().max_connections(1).connect_with(options.clone());
+        let first = first.await.map_err(failed)?;
+        let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
+            .fetch_one(&first)
+            .await
+            .map_err(failed)?;
+        if standby {
+            return Err(DbError::Standby(name));
+        }
+        POSTGRES_MIGRATIONS
+            .run(&first)
+            .await
+            .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
+        first.close().await;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(SESSION).await?;
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await
+            .map_err(failed)?;
+        Ok(Self { pool })
+    }
+
+    /// Waits for the statements under way and closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Makes a call, again and again for a while if the connection is lost under it. Only for calls that
+    /// may be made twice: here that is all of them, by dedupe digest or fencing token.
+    ///
+    /// # Errors
+    /// That of the last try.
+    pub async fn retrying<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, sqlx::Error>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        let begun = tokio::time::Instant::now();
+        let mut wait = FIRST_WAIT;
+        loop {
+            let result = tokio::time::timeout(CALL, call()).await;
+            let error = match result.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            if !is_passing(&error) || begun.elapsed() + wait > RETRY_FOR {
+                return Err(error);
+            }
+            tracing::warn!(%error, "the database was lost under a statement; it is made again");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+}
+
+/// Whether an error says that the same statement may well succeed in a moment.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        // Connections lost, the server going down or coming up, deadlocks, serialisation.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08")
+                || matches!(&*code, "57P01" | "57P02" | "57P03" | "40001" | "40P01" | "53300")
+        }),
+        _ => false,
+    }
+}
+
+/// Two connections to Postgres are two sessions; through a pooler in transaction mode one session serves
+/// both, or the first one's changes while the second holds it.
+async fn is_transaction_pooler(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+    let mut one = PgConnection::connect_with(options).await?;
+    let mut other = PgConnection::connect_with(options).await?;
+    let before = session(&mut one).await?;
+    other.execute("BEGIN").await?;
+    let meanwhile = session(&mut other).await?;
+    let after = session(&mut one).await?;
+    other.execute("COMMIT").await?;
+    one.close().await?;
+    other.close().await?;
+    Ok(before == meanwhile || before != after)
+}
+
+/// By the simple protocol, which poolers pass on in every mode.
+async fn session(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    use sqlx::Row as _;
+    let row = connection.fetch_one("SELECT pg_backend_pid()::text").await?;
+    row.try_get(0)
+}

@@ -1,0 +1,309 @@
+//! The job table on Postgres: one function per statement, each guarded by the fencing token where a worker
+//! writes. Nothing but SQL and row mapping lives here.
+//!
+//! Every statement is whole by itself at READ COMMITTED and may be made twice: the connection may be lost
+//! between a commit and its answer. Leases begin and end by the database's clock.
+
+use sqlx::{Error, PgPool, Row as _, postgres::PgRow};
+
+use super::{Claimed, Row};
+use crate::{
+    clock::Clock,
+    queue::{Depth, JobId},
+};
+
+/// Inserts job and pictures in one statement; returns the transaction id of an earlier job with the same
+/// dedupe digest instead, if there is one.
+pub(super) async fn enqueue(
+    pool: &PgPool,
+    row: &Row<'_>,
+    probe: &[u8],
+    reference: &[u8],
+) -> Result<Option<String>, Error> {
+    let inserted: Option<JobId> = sqlx::query_scalar(
+        "/* enqueue */
+         WITH new AS (
+             INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, created_at)
+             VALUES ($1, $2, $3, $4, 0, visavis_now($5), $6, $7, visavis_now($5))
+             ON CONFLICT (dedupe) DO NOTHING
+             RETURNING id
+         ), pictures AS (
+             INSERT INTO job_payload (job_id, probe, reference) SELECT id, $8, $9 FROM new
+         )
+         SELECT id FROM new",
+    )
+    .bind(row.transaction_id)
+    .bind(row.client_id)
+    .bind(row.biz_id)
+    .bind(row.dedupe)
+    .bind(row.clock.set_time())
+    .bind(row.bytes)
+    .bind(&row.options)
+    .bind(probe)
+    .bind(reference)
+    .fetch_optional(pool)
+    .await?;
+    if inserted.is_some() { Ok(None) } else { in_the_way(pool, row).await }
+}
+
+/// Inserts a finished transaction; as [`enqueue`] when it was stored before.
+pub(super) async fn record(
+    pool: &PgPool,
+    row: &Row<'_>,
+    outcome: &str,
+) -> Result<Option<String>, Error> {
+    let inserted = sqlx::query(
+        "/* record */
+         INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, outcome,
+                          attempt, created_at, started_at, finished_at)
+         SELECT $1, $2, $3, $4, 2, now, $6, $7, $8, 1, now, now, now FROM visavis_now($5) AS now
+         ON CONFLICT (dedupe) DO NOTHING",
+    )
+    .bind(row.transaction_id)
+    .bind(row.client_id)
+    .bind(row.biz_id)
+    .bind(row.dedupe)
+    .bind(row.clock.set_time())
+    .bind(row.bytes)
+    .bind(&row.options)
+    .bind(outcome)
+    .execute(pool)
+    .await?;
+    if inserted.rows_affected() == 1 { Ok(None) } else { in_the_way(pool, row).await }
+}
+
+/// The row that an insert met: an earlier one of the same signed request, or the very same one, whose
+/// first commit was answered into a broken connection.
+async fn in_the_way(pool: &PgPool, row: &Row<'_>) -> Result<Option<String>, Error> {
+    let found: String =
+        sqlx::query_scalar("/* in_the_way */ SELECT transaction_id FROM job WHERE dedupe = $1")
+            .bind(row.dedupe)
+            .fetch_one(pool)
+            .await?;
+    Ok(Some(found).filter(|id| id != row.transaction_id))
+}
+
+pub(super) async fn find_duplicate(
+    pool: &PgPool,
+    dedupe: &[u8; 32],
+) -> Result<Option<String>, Error> {
+    sqlx::query_scalar("/* find_duplicate */ SELECT transaction_id FROM job WHERE dedupe = $1")
+        .bind(dedupe.as_slice())
+        .fetch_optional(pool)
+        .await
+}
+
+pub(super) async fn claim(
+    pool: &PgPool,
+    limit: u32,
+    owner: &str,
+    clock: &Clock,
+    lease: i64,
+) -> Result<Vec<Claimed>, Error> {
+    let rows = sqlx::query(
+        "/* claim */
+         WITH due AS MATERIALIZED (
+             -- New jobs, retries and expired leases alike. Materialised: as a subquery the planner may take
+             -- more rows than the limit.
+             SELECT id FROM job WHERE state IN (0, 1) AND due_at <= visavis_now($3)
+             ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+         )
+         UPDATE job
+         SET state = 1, token = token + 1, attempt = attempt + 1, owner = $2,
+             due_at = visavis_now($3) + $4 * interval '1 millisecond',
+             started_at = coalesce(started_at, visavis_now($3))
+         FROM due WHERE job.id = due.id AND job.state IN (0, 1)
+         RETURNING job.id, transaction_id, options, token, attempt, visavis_millis(created_at) AS created_at",
+    )
+    .bind(i64::from(limit))
+    .bind(owner)
+    .bind(clock.set_time())
+    .bind(lease)
+    .fetch_all(pool)
+    .await?;
+    let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
+    // RETURNING promises no order.
+    claimed.sort_by_key(|job| (job.created_at, job.id));
+    Ok(claimed)
+}
+
+fn claimed(row: &PgRow) -> Result<Claimed, Error> {
+    Ok(Claimed {
+        id: row.try_get("id")?,
+        transaction_id: row.try_get("transaction_id")?,
+        options: row.try_get("options")?,
+        token: row.try_get("token")?,
+        attempt: row.try_get("attempt")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+/// The client's tracing id and the sealed pictures of a job.
+pub(super) async fn payload(
+    pool: &PgPool,
+    id: JobId,
+) -> Result<Option<(String, Vec<u8>, Vec<u8>)>, Error> {
+    sqlx::query_as(
+        "/* payload */
+         SELECT job.biz_id, job_payload.probe, job_payload.reference
+         FROM job_payload JOIN job ON job.id = job_payload.job_id
+         WHERE job_id = $1",
+    )
+    .bind(id)
+    .fetch_optional(pool)
+    .await
+}
+
+pub(super) async fn renew(
+    pool: &PgPool,
+    held: &[(JobId, i64)],
+    clock: &Clock,
+    lease: i64,
+) -> Result<Vec<JobId>, Error> {
+    let (ids, tokens): (Vec<JobId>, Vec<i64>) = held.iter().copied().unzip();
+    sqlx::query_scalar(
+        "/* renew */
+         UPDATE job SET due_at = visavis_now($3) + $4 * interval '1 millisecond'
+         FROM unnest($1::bigint[], $2::bigint[]) AS held (id, token)
+         WHERE job.id = held.id AND job.token = held.token AND state = 1
+         RETURNING job.id",
+    )
+    .bind(ids)
+    .bind(tokens)
+    .bind(clock.set_time())
+    .bind(lease)
+    .fetch_all(pool)
+    .await
+}
+
+/// The trigger of the schema deletes the pictures in the same statement.
+pub(super) async fn complete(
+    pool: &PgPool,
+    id: JobId,
+    token: i64,
+    outcome: &str,
+    clock: &Clock,
+) -> Result<u64, Error> {
+    let done = sqlx::query(
+        "/* complete */
+         UPDATE job SET state = 2, outcome = $3, finished_at = visavis_now($4)
+         WHERE id = $1 AND token = $2 AND state = 1",
+    )
+    .bind(id)
+    .bind(token)
+    .bind(outcome)
+    .bind(clock.set_time())
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// `uncounted` attempts (0 or 1) are taken off again; the token stays.
+pub(super) async fn put_back(
+    pool: &PgPool,
+    id: JobId,
+    token: i64,
+    clock: &Clock,
+    delay: i64,
+    uncounted: i64,
+) -> Result<u64, Error> {
+    let put = sqlx::query(
+        "/* put_back */
+         UPDATE job SET state = 0, due_at = visavis_now($3) + $4 * interval '1 millisecond',
+             attempt = attempt - $5
+         WHERE id = $1 AND token = $2 AND state = 1",
+    )
+    .bind(id)
+    .bind(token)
+    .bind(clock.set_time())
+    .bind(delay)
+    .bind(uncounted)
+    .execute(pool)
+    .await?;
+    Ok(put.rows_affected())
+}
+
+pub(super) async fn bury(
+    pool: &PgPool,
+    id: JobId,
+    token: i64,
+    clock: &Clock,
+) -> Result<u64, Error> {
+    let buried = sqlx::query(
+        "/* bury */
+         UPDATE job SET state = 3, finished_at = visavis_now($3) WHERE id = $1 AND token = $2 AND state = 1",
+    )
+    .bind(id)
+    .bind(token)
+    .bind(clock.set_time())
+    .execute(pool)
+    .await?;
+    Ok(buried.rows_affected())
+}
+
+/// State and outcome of a transaction.
+pub(super) async fn transaction(
+    pool: &PgPool,
+    client_id: &str,
+    transaction_id: &str,
+) -> Result<Option<(i64, Option<String>)>, Error> {
+    sqlx::query_as(
+        "/* transaction */
+         SELECT state::bigint, outcome FROM job WHERE transaction_id = $1 AND client_id = $2",
+    )
+    .bind(transaction_id)
+    .bind(client_id)
+    .fetch_optional(pool)
+    .await
+}
+
+pub(super) async fn recover(pool: &PgPool, clock: &Clock) -> Result<u64, Error> {
+    let recovered = sqlx::query(
+        "/* recover */
+         UPDATE job SET due_at = visavis_now($1) WHERE state = 1 AND due_at > visavis_now($1)",
+    )
+    .bind(clock.set_time())
+    .execute(pool)
+    .await?;
+    Ok(recovered.rows_affected())
+}
+
+pub(super) async fn purge(
+    pool: &PgPool,
+    clock: &Clock,
+    age: i64,
+    limit: u32,
+) -> Result<u64, Error> {
+    let purged = sqlx::query(
+        "/* purge */
+         DELETE FROM job WHERE id IN (
+             SELECT id FROM job
+             WHERE state IN (2, 3) AND finished_at < visavis_now($1) - $2 * interval '1 millisecond'
+             ORDER BY finished_at LIMIT $3 FOR UPDATE SKIP LOCKED
+         )",
+    )
+    .bind(clock.set_time())
+    .bind(age)
+    .bind(i64::from(limit))
+    .execute(pool)
+    .await?;
+    Ok(purged.rows_affected())
+}
+
+pub(super) async fn depth(pool: &PgPool) -> Result<Depth, Error> {
+    let (jobs, bytes, oldest): (i64, i64, Option<i64>) = sqlx::query_as(
+        "/* depth */
+         SELECT count(*), coalesce(sum(bytes), 0)::bigint, visavis_millis(min(created_at))
+         FROM job WHERE state IN (0, 1)",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(Depth { jobs: jobs.unsigned_abs(), bytes: bytes.unsigned_abs(), oldest })
+}
+
+pub(super) async fn payload_rows(pool: &PgPool) -> Result<u64, Error> {
+    let rows: i64 = sqlx::query_scalar("/* payload_rows */ SELECT count(*) FROM job_payload")
+        .fetch_one(pool)
+        .await?;
+    Ok(rows.unsigned_abs())
+}

@@ -1,0 +1,152 @@
+//! The client table, on both databases.
+
+use visavis::{
+    clients::{ClientError, ClientStore, NewClient, NewKeys},
+    clock::{Clock, MockClock},
+    db::{Db, PostgresDb, SqliteDb},
+    sealing::MasterKey,
+    signing::{ClientKey, ServerKey},
+};
+
+use crate::support::{cluster, merchant, server_key};
+
+const NOW: i64 = 1_767_225_600_000;
+
+/// A table, the hands of its clock, and what else opens it.
+struct Table {
+    clients: ClientStore,
+    clock: MockClock,
+    db: Db,
+    _folder: tempfile::TempDir,
+}
+
+impl Table {
+    async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = SqliteDb::open(&folder.path().join("visavis.db")).await.unwrap();
+        Self::of(db.into(), folder)
+    }
+
+    async fn postgres() -> Self {
+        let url = cluster().url(&cluster().new_database().await);
+        let db = PostgresDb::open(&url, 4).await.unwrap();
+        Self::of(db.into(), tempfile::tempdir().unwrap())
+    }
+
+    fn of(db: Db, folder: tempfile::TempDir) -> Self {
+        let (time, clock) = Clock::mock(NOW);
+        let clients = ClientStore::new(db.clone(), MasterKey::random().unwrap(), time);
+        Self { clients, clock, db, _folder: folder }
+    }
+
+    async fn add(&self, client_id: &str, name: &str) -> Result<(), ClientError> {
+        let merchant_key = ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap();
+        let access_key = format!("AK{client_id}");
+        let keys = keys(&merchant_key, &access_key);
+        self.clients.add(&NewClient { client_id, name, keys, extras: true }).await
+    }
+}
+
+fn keys<'a>(merchant_key: &'a ClientKey, access_key: &'a str) -> NewKeys<'a> {
+    NewKeys { merchant_key, server_key: server_key(), access_key, secret_key: &[7; 32] }
+}
+
+macro_rules! on_both {
+    ($($case:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test] async fn $case() { super::$case(super::Table::sqlite().await).await; })+
+        }
+        mod on_postgres {
+            $(#[tokio::test] async fn $case() { super::$case(super::Table::postgres().await).await; })+
+        }
+    };
+}
+
+on_both! {
+    a_client_comes_back_with_its_keys,
+    a_name_is_taken_once_and_leaves_nothing_behind,
+    a_client_is_found_by_id_and_by_name,
+    every_change_raises_the_revision,
+    keys_follow_each_other_and_the_old_ones_end,
+    the_key_for_strangers_is_made_once,
+    another_master_key_opens_nothing,
+}
+
+async fn a_client_comes_back_with_its_keys(table: Table) {
+    table.add("1", "app").await.unwrap();
+    let client = table.clients.get("1").await.unwrap().unwrap();
+    assert_eq!((client.extras, client.disabled), (true, false));
+    let [keys] = &client.keys[..] else { panic!("one set") };
+    assert_eq!((keys.version, keys.access_key.as_str(), keys.expires_at), (1, "AK1", None));
+    assert_eq!(keys.server_key.pkcs8_der(), server_key().pkcs8_der());
+    assert_eq!(keys.merchant_key.spki_der(), merchant().spki_der().unwrap());
+    assert_eq!(keys.secret_key.as_bytes(), [7; 32]);
+    assert!(table.clients.get("2").await.unwrap().is_none());
+    assert_eq!(table.clients.revision("2").await.unwrap(), None);
+}
+
+async fn a_name_is_taken_once_and_leaves_nothing_behind(table: Table) {
+    table.add("1", "app").await.unwrap();
+    let again = table.add("2", "app").await;
+    assert!(matches!(again, Err(ClientError::NameTaken(name)) if name == "app"));
+    let listed = table.clients.list().await.unwrap();
+    assert_eq!(listed.iter().map(|c| c.client_id.as_str()).collect::<Vec<_>>(), ["1"]);
+    assert_eq!((listed[0].created_at, listed[0].key_version), (NOW, 1));
+}
+
+async fn a_client_is_found_by_id_and_by_name(table: Table) {
+    table.add("1", "app").await.unwrap();
+    for name in ["1", "app"] {
+        assert_eq!(table.clients.resolve(name).await.unwrap(), "1");
+    }
+    let unknown = table.clients.resolve("2").await;
+    assert!(matches!(unknown, Err(ClientError::Unknown(name)) if name == "2"));
+}
+
+async fn every_change_raises_the_revision(table: Table) {
+    table.add("1", "app").await.unwrap();
+    let mut seen = vec![table.clients.revision("1").await.unwrap()];
+    table.clients.set_extras("1", false).await.unwrap();
+    seen.push(table.clients.revision("1").await.unwrap());
+    table.clients.set_disabled("1", true).await.unwrap();
+    seen.push(table.clients.revision("1").await.unwrap());
+    let client = table.clients.get("1").await.unwrap().unwrap();
+    assert_eq!((client.extras, client.disabled), (false, true));
+    assert_eq!(table.clients.list().await.unwrap()[0].disabled_at, Some(NOW));
+    table.clients.set_disabled("1", false).await.unwrap();
+    seen.push(table.clients.revision("1").await.unwrap());
+    assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+    assert!(table.clients.set_extras("2", true).await.is_err());
+    assert!(table.clients.set_disabled("2", true).await.is_err());
+}
+
+async fn keys_follow_each_other_and_the_old_ones_end(table: Table) {
+    table.add("1", "app").await.unwrap();
+    let key = |key: &ServerKey| ClientKey::from_der(&key.spki_der().unwrap()).unwrap();
+    let same = key(merchant());
+    let refused = table.clients.rotate("1", &keys(&same, "AK2"), 1_000).await;
+    assert!(matches!(refused, Err(ClientError::SameKey)));
+    let other = key(&ServerKey::generate().unwrap());
+    assert_eq!(table.clients.rotate("1", &keys(&other, "AK2"), 1_000).await.unwrap(), 2);
+    table.clock.advance(500);
+    let third = key(&ServerKey::generate().unwrap());
+    assert_eq!(table.clients.rotate("1", &keys(&third, "AK3"), 1_000).await.unwrap(), 3);
+    let client = table.clients.get("1").await.unwrap().unwrap();
+    let told: Vec<_> = client.keys.iter().map(|set| (set.version, set.expires_at)).collect();
+    assert_eq!(told, [(3, None), (2, Some(NOW + 1_500)), (1, Some(NOW + 1_000))]);
+    assert_eq!(client.keys[0].server_key.pkcs8_der(), server_key().pkcs8_der());
+    let unknown = table.clients.rotate("2", &keys(&other, "AK4"), 0).await;
+    assert!(matches!(unknown, Err(ClientError::Unknown(_))));
+}
+
+async fn the_key_for_strangers_is_made_once(table: Table) {
+    let first = table.clients.gateway_key().await.unwrap();
+    let second = table.clients.gateway_key().await.unwrap();
+    assert_eq!(first.pkcs8_der(), second.pkcs8_der());
+}
+
+async fn another_master_key_opens_nothing(table: Table) {
+    table.add("1", "app").await.unwrap();
+    let stranger = ClientStore::new(table.db.clone(), MasterKey::random().unwrap(), Clock::System);
+    assert!(matches!(stranger.get("1").await, Err(ClientError::Seal(_))));
+}

@@ -1,0 +1,146 @@
+//! A private Postgres for the tests of this process: made by `initdb` in a folder of its own, reached
+//! through a socket there and a port on loopback, and gone with the process, however that ends.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long it may take to start.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A running server.
+pub struct Cluster {
+    folder: PathBuf,
+    port: u16,
+    made: AtomicU32,
+    /// Ends the server and removes the folder when its standard input is closed: at our end at the latest.
+    _keeper: Mutex<Child>,
+}
+
+/// The server of this process, started when first asked for.
+pub fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(Cluster::start)
+}
+
+/// Where the server's programs are: on the path, or where Debian puts them.
+fn binaries() -> PathBuf {
+    let on_path = std::env::var_os("PATH")
+        .and_then(|path| std::env::split_paths(&path).find(|dir| dir.join("initdb").exists()));
+    let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin"))
+        .filter(|dir| dir.join("initdb").exists())
+        .collect();
+    versions.sort();
+    on_path
+        .or_else(|| versions.pop())
+        .expect("the tests need the programs of a Postgres server: apt-get install postgresql")
+}
+
+/// As the user `postgres` if we are root, because the server refuses root.
+fn as_server_user(program: &Path) -> Command {
+    let uid = Command::new("id").arg("-u").output().unwrap().stdout;
+    if uid.trim_ascii() != b"0" {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+fn succeed(command: &mut Command) {
+    let ran = command.stdin(Stdio::null()).output().unwrap();
+    assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("visavis-pg-").tempdir().unwrap().keep();
+        let binaries = binaries();
+        let data = folder.join("data");
+        // The folder is ours, the data in it the server's.
+        succeed(Command::new("chmod").arg("777").arg(&folder));
+        succeed(
+            as_server_user(&binaries.join("initdb"))
+                .args([
+                    "--auth=trust",
+                    "--username=visavis",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--no-sync",
+                    "-D",
+                ])
+                .arg(&data)
+                .current_dir(&folder),
+        );
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off \
+             -c max_connections=400 -c shared_buffers=64MB",
+            folder.display()
+        );
+        let control = binaries.join("pg_ctl");
+        succeed(
+            as_server_user(&control)
+                .args(["start", "--wait", "--silent", "-o", &settings, "-D"])
+                .arg(&data)
+                .arg("-l")
+                .arg(folder.join("log"))
+                .current_dir(&folder)
+                .stdout(Stdio::null()),
+        );
+        let stop = as_server_user(&control);
+        let stop: Vec<_> = std::iter::once(stop.get_program()).chain(stop.get_args()).collect();
+        let keeper = Command::new("bash")
+            .args(["-c", r#"cat; folder=$1; shift; cd /; "$@" stop --mode=immediate -D "$folder/data"; rm -rf "$folder""#, "keeper"])
+            .arg(&folder)
+            .args(stop)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let cluster = Self { folder, port, made: AtomicU32::new(0), _keeper: Mutex::new(keeper) };
+        cluster.wait();
+        cluster
+    }
+
+    fn wait(&self) {
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "Postgres does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The address of a database.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://visavis@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes an empty database and returns its name.
+    pub async fn new_database(&self) -> String {
+        use sqlx::{Connection as _, Executor as _};
+        let name = format!("test_{}", self.made.fetch_add(1, Ordering::SeqCst));
+        let mut admin = sqlx::PgConnection::connect(&self.url("postgres")).await.unwrap();
+        admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        admin.close().await.unwrap();
+        name
+    }
+
+    /// Where the server keeps everything.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+}
