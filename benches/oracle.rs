@@ -16,7 +16,7 @@ use std::{
 
 use rsa::{PublicKey, pkcs8::DecodePublicKey as _};
 use visavis::{
-    app::{self, Service, open_data},
+    app::{self, Roles, Service, open_data},
     clients::{NewClient, NewKeys},
     clock::Clock,
     shutdown::Shutdown,
@@ -26,6 +26,7 @@ use visavis::{
 };
 
 const PATH: &str = "/api/v1/zoloz/authentication/test";
+const ROLES: Roles = Roles { front_end: true, workers: true };
 /// Requests of each kind.
 const ROUNDS: usize = 2_000;
 
@@ -74,7 +75,7 @@ async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey, Serve
     };
     let new = NewClient { client_id: "bench", name: "bench", keys, extras: true };
     open_data(&config).await.unwrap().clients.add(&new).await.unwrap();
-    (app::start(&config, shutdown).await.unwrap(), merchant, server)
+    (app::start(&config, ROLES, shutdown).await.unwrap(), merchant, server)
 }
 
 /// One request; microseconds until its answer.
@@ -141,7 +142,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let (trigger, shutdown) = Shutdown::new();
     let (service, merchant, server) = runtime.block_on(start(folder.path(), &shutdown));
-    let url = format!("http://{}{PATH}", service.serving.address);
+    let url = format!("http://{}{PATH}", service.serving.as_ref().unwrap().address);
     let agent = ureq::Agent::new_with_defaults();
     let mut kinds = kinds(&server);
     let body = SymmetricKey::random(32).unwrap().encrypt(&[b' '; 500]).unwrap();

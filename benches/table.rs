@@ -13,7 +13,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use visavis::{
-    app::{self, Service, open_data},
+    app::{self, Roles, Service, open_data},
     clients::{NewClient, NewKeys},
     clock::Clock,
     face::{
@@ -29,6 +29,7 @@ use visavis::{
     signing::{ClientKey, Content, ServerKey, format_time, signature_header},
 };
 
+const ROLES: Roles = Roles { front_end: true, workers: true };
 /// Rounds; each takes every measurement once.
 const ROUNDS: usize = 60;
 const PATH: &str = "/api/v1/zoloz/facecompare/compare";
@@ -97,7 +98,7 @@ async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey) {
     };
     let new = NewClient { client_id: "bench", name: "bench", keys, extras: true };
     open_data(&config).await.unwrap().clients.add(&new).await.unwrap();
-    (app::start(&config, shutdown).await.unwrap(), merchant)
+    (app::start(&config, ROLES, shutdown).await.unwrap(), merchant)
 }
 
 fn main() {
@@ -107,7 +108,7 @@ fn main() {
     let (service, key) = runtime.block_on(start(folder.path(), &shutdown));
     let client = Client {
         key,
-        url: format!("http://{}", service.serving.address),
+        url: format!("http://{}", service.serving.as_ref().unwrap().address),
         agent: ureq::Agent::new_with_defaults(),
     };
 

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use tokio::sync::Notify;
 
 use crate::{
     clients::{ClientRegistry, ClientStore},
@@ -20,8 +19,10 @@ use crate::{
         calibration::{Calibration, CalibrationTable},
         manifest::{Manifest, ResolvedPack},
     },
-    http::{AppState, GatewayConfig, ServerConfig, Serving, TlsFiles, admin, gateway, serve},
-    queue::{Gauge, QueueLimits, RetryPolicy, Store},
+    http::{
+        AppState, Comparison, GatewayConfig, ServerConfig, Serving, TlsFiles, admin, gateway, serve,
+    },
+    queue::{Gauge, QueueLimits, QueuedComparer, RetryPolicy, Store, Wake},
     sealing::MasterKey,
     shutdown::Shutdown,
     signing::Freshness,
@@ -171,8 +172,8 @@ pub fn newest_library(folder: &Path) -> PathBuf {
 /// A running service.
 #[derive(Debug)]
 pub struct Service {
-    /// Where it listens.
-    pub serving: Serving,
+    /// Where it listens, if it is a front end.
+    pub serving: Option<Serving>,
     /// Where operators look, if anywhere.
     pub admin: Option<Serving>,
     /// Its state, for readiness.
@@ -182,13 +183,28 @@ pub struct Service {
     _lock: Option<std::fs::File>,
 }
 
-/// Starts front end, workers and housekeeping on one data folder.
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Answers the API.
+    pub front_end: bool,
+    /// Compares.
+    pub workers: bool,
+}
+
+/// Starts what the roles say, and housekeeping, on one database.
 ///
 /// # Errors
 /// When anything that is needed is missing; nothing is left running then.
-pub async fn start(config: &Config, shutdown: &Shutdown) -> Result<Service> {
+pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result<Service> {
     // Postgres is for many processes; their leases end by themselves.
     let alone = !is_postgres(&config.database.url);
+    if alone && !(roles.front_end && roles.workers) {
+        bail!(
+            "front end and workers can be apart only on Postgres: set database.url (VISAVIS_DATABASE_URL), or run \
+             `visavis serve` with workers"
+        );
+    }
     let lock = alone.then(|| lock(&config.data.dir)).transpose()?;
     let data = open_data(config).await?;
     if alone {
@@ -197,40 +213,60 @@ pub async fn start(config: &Config, shutdown: &Shutdown) -> Result<Service> {
             tracing::info!(recovered, "jobs of an earlier run are taken up again");
         }
     }
+    let pool = if roles.workers { Some(start_pool(config).await?) } else { None };
+    let (gauge, wake) = (Gauge::default(), Wake::default());
+    let clients = Arc::new(ClientRegistry::open(data.clients.clone()).await?);
+    let comparison = match &pool {
+        Some(pool) => {
+            Comparison::Local(Arc::new(LocalComparer::new(pool.clone(), config.worker.waiting)))
+        }
+        None => Comparison::Queued(QueuedComparer::new(data.store.clone(), wake.clone())),
+    };
+    let app = AppState::new(
+        clients,
+        data.store.clone(),
+        comparison,
+        Clock::System,
+        gateway_config(config),
+        (gauge.clone(), wake.clone()),
+    );
+    let serving = if roles.front_end {
+        Some(serve(gateway(app.clone()), &server_config(config))?)
+    } else {
+        None
+    };
+    let admin = admin_server(config, &app)?;
+
+    let maintenance =
+        Maintenance::new(data.store.clone(), gauge, maintenance_config(&config.queue));
+    let mut tasks = vec![tokio::spawn(maintenance.run(shutdown.clone()))];
+    if let Some(pool) = pool {
+        let here = Arc::clone(wake.here());
+        let runner = Runner::new(data.store.clone(), pool, runner_config(config), here);
+        tasks.push(tokio::spawn(runner.run(shutdown.clone())));
+    }
+    if let Db::Postgres(db) = &data.db {
+        tasks.push(tokio::spawn(wake.clone().announce(db.clone(), shutdown.clone())));
+        if roles.workers {
+            tasks.push(tokio::spawn(wake.listen(db.clone(), shutdown.clone())));
+        }
+    }
+    app.set_ready(true);
+    Ok(Service { serving, admin, app, data, tasks, _lock: lock })
+}
+
+/// Compute threads, each with the configured pack loaded and warm.
+async fn start_pool(config: &Config) -> Result<ComputePool> {
     let threads = match config.worker.threads {
         0 => std::thread::available_parallelism()?.get(),
         n => n,
     };
     let model = load_model(config)?;
     let (factory, policy) = (Arc::clone(&model.factory), Arc::clone(&model.policy));
-    let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &policy))
-        .await??;
+    let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &policy));
+    let pool = pool.await??;
     tracing::info!(pack = model.pack.name, threads, "engines are warm");
-
-    let (gauge, wake) = (Gauge::default(), Arc::new(Notify::new()));
-    let clients = Arc::new(ClientRegistry::open(data.clients.clone()).await?);
-    let comparer = Arc::new(LocalComparer::new(pool.clone(), config.worker.waiting));
-    let parts = (gauge.clone(), Arc::clone(&wake));
-    let app = AppState::new(
-        clients,
-        data.store.clone(),
-        comparer,
-        Clock::System,
-        gateway_config(config),
-        parts,
-    );
-    let serving = serve(gateway(app.clone()), &server_config(config))?;
-    let admin = admin_server(config, &app)?;
-
-    let runner = Runner::new(data.store.clone(), pool, runner_config(config), wake);
-    let maintenance =
-        Maintenance::new(data.store.clone(), gauge, maintenance_config(&config.queue));
-    let tasks = vec![
-        tokio::spawn(runner.run(shutdown.clone())),
-        tokio::spawn(maintenance.run(shutdown.clone())),
-    ];
-    app.set_ready(true);
-    Ok(Service { serving, admin, app, data, tasks, _lock: lock })
+    Ok(pool)
 }
 
 impl Service {
@@ -241,7 +277,9 @@ impl Service {
     /// When the socket had failed.
     pub async fn stop(self) -> Result<()> {
         self.app.set_ready(false);
-        self.serving.stop().await?;
+        if let Some(serving) = self.serving {
+            serving.stop().await?;
+        }
         for task in self.tasks {
             task.await?;
         }

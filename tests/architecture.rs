@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("signing", &["clock"]),
     ("compare", &["face"]),
     ("clients", &["clock", "db", "sealing", "signing"]),
-    ("queue", &["clock", "compare", "db", "sealing"]),
+    ("queue", &["clock", "compare", "db", "sealing", "shutdown"]),
     ("worker", &["compare", "face", "queue", "shutdown"]),
     // Never `face`, never `worker`: a front end runs without models.
     ("http", &["clients", "clock", "compare", "queue", "signing"]),

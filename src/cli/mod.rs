@@ -38,6 +38,8 @@ pub struct Cli {
 enum Command {
     /// Answer API requests, with as many workers as cores
     Serve(serve::ServeArgs),
+    /// Compare for the front ends that share this Postgres, and answer no requests
+    Work(serve::WorkArgs),
     /// Compare two picture files here, without a server
     Compare(compare::CompareArgs),
     /// Sign and send a request to a running server, verify and print the answer
@@ -86,6 +88,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let mut config = load_config(cli.config.as_deref())?;
     match &cli.command {
         Command::Serve(args) => serve::run(config, args),
+        Command::Work(args) => serve::work(config, args),
         Command::Compare(args) => compare::run(&config, args),
         Command::Call(args) => call::run(args),
         Command::Client(command) => client::run(config, command),

@@ -1,4 +1,4 @@
-//! `visavis serve`
+//! `visavis serve` and `visavis work`.
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -6,7 +6,11 @@ use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{DataArgs, block_on, start_log};
-use crate::{app, config::Config, shutdown::Shutdown};
+use crate::{
+    app::{self, Roles},
+    config::Config,
+    shutdown::Shutdown,
+};
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
@@ -22,25 +26,49 @@ pub(super) struct ServeArgs {
     tls_key: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
+    /// Threads that compare; 0 for a front end alone, on Postgres [default: one per core]
+    #[arg(long, value_name = "N")]
+    workers: Option<u16>,
+}
+
+/// Arguments of `work`.
+#[derive(Debug, clap::Args)]
+pub(super) struct WorkArgs {
+    #[command(flatten)]
+    data: DataArgs,
     /// Threads that compare [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
 }
 
-/// Serves until SIGTERM or SIGINT, then ends in order; a second signal ends at once.
+/// Serves until it is told to stop.
 pub(super) fn run(mut config: Config, args: &ServeArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     if let Some(listen) = args.listen {
         config.http.listen = listen;
     }
-    if let Some(workers) = args.workers {
-        config.worker.threads = usize::from(workers);
-    }
     if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
         config.tls.cert_file = cert.display().to_string();
         config.tls.key_file = key.display().to_string();
     }
-    start_log(&config)?;
+    if let Some(workers) = args.workers {
+        config.worker.threads = usize::from(workers);
+    }
+    until_stopped(&config, Roles { front_end: true, workers: args.workers != Some(0) })
+}
+
+/// Works until it is told to stop.
+pub(super) fn work(mut config: Config, args: &WorkArgs) -> Result<ExitCode> {
+    args.data.apply(&mut config);
+    if let Some(workers) = args.workers {
+        config.worker.threads = usize::from(workers);
+    }
+    until_stopped(&config, Roles { front_end: false, workers: true })
+}
+
+/// Runs until SIGTERM or SIGINT, then ends in order; a second signal ends at once.
+fn until_stopped(config: &Config, roles: Roles) -> Result<ExitCode> {
+    start_log(config)?;
     // Every connection is an open file, and the usual soft limit is a thousand. As far as it goes.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit on open files could not be raised");
@@ -49,12 +77,16 @@ pub(super) fn run(mut config: Config, args: &ServeArgs) -> Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (trigger, shutdown) = Shutdown::new();
-        let service = app::start(&config, &shutdown).await?;
-        let serving = &service.serving;
+        let service = app::start(config, roles, &shutdown).await?;
         if let Some(admin) = &service.admin {
             tracing::info!(address = %admin.address, "metrics and health for operators");
         }
-        println!("Visavis listens on {}://{}", serving.scheme, serving.address);
+        match &service.serving {
+            Some(serving) => {
+                println!("Visavis listens on {}://{}", serving.scheme, serving.address);
+            }
+            None => println!("Visavis works"),
+        }
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -1,11 +1,11 @@
 //! Postgres: the pool, what every session is told, and what is refused before the first job.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection as _, Executor as _, PgConnection,
     migrate::Migrator,
-    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions},
 };
 
 use super::DbError;
@@ -36,6 +36,7 @@ pub fn is_postgres(url: &str) -> bool {
 pub struct PostgresDb {
     /// The pool; a connection is held for one statement.
     pub pool: PgPool,
+    options: Arc<PgConnectOptions>,
 }
 
 impl PostgresDb {
@@ -77,10 +78,23 @@ impl PostgresDb {
                     Ok(())
                 })
             })
-            .connect_with(options)
+            .connect_with(options.clone())
             .await
             .map_err(failed)?;
-        Ok(Self { pool })
+        Ok(Self { pool, options: Arc::new(options) })
+    }
+
+    /// Ears on a connection of their own.
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub async fn listener(&self, channel: &str) -> Result<PgListener, sqlx::Error> {
+        let own = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(PgConnectOptions::clone(&self.options));
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.listen(channel).await?;
+        Ok(listener)
     }
 
     /// Waits for the statements under way and closes all connections.

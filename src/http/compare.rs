@@ -7,12 +7,12 @@ use super::{
     error::ApiError,
     pictures::read_request,
     signed::{Parsed, Signed},
-    state::AppState,
+    state::{AppState, Comparison},
     wire::{Telling, tell},
 };
 use crate::{
-    compare::{CompareFailure, Request, TransactionId},
-    queue::{NewJob, TransactionState},
+    compare::{CompareFailure, Comparer, Request, TransactionId},
+    queue::{NewJob, QueuedComparer, TransactionState},
 };
 
 /// `asynccompare`: the job is on the disk before the transaction id is answered.
@@ -30,29 +30,61 @@ pub(super) async fn async_compare(
     let accepted = app.store.enqueue(&job).await.map_err(|e| ApiError::internal(&e))?;
     let request = &parsed.value;
     app.gauge.add((request.probe.as_bytes().len() + request.reference.as_bytes().len()) as u64);
-    app.wake.notify_one();
+    app.wake.job_arrived();
     Ok(Answer::bare(ResultPart::processing(), Some(accepted.transaction_id())))
 }
 
-/// `compare`: compared in memory while the client waits, and recorded without the pictures.
+/// `compare`: compared while the client waits; in memory, and recorded without the pictures, where this
+/// process has workers.
 pub(super) async fn compare(
     State(app): State<AppState>,
     signed: Signed,
 ) -> Result<Answer, ApiError> {
     let parsed = parse(&app, signed).await?;
-    if let Some(answer) = earlier(&app, &parsed).await? {
+    match &app.comparison {
+        Comparison::Local(comparer) => compare_here(&app, comparer.as_ref(), &parsed).await,
+        Comparison::Queued(comparer) => compare_elsewhere(&app, comparer, &parsed).await,
+    }
+}
+
+async fn compare_here(
+    app: &AppState,
+    comparer: &dyn Comparer,
+    parsed: &Parsed<Request>,
+) -> Result<Answer, ApiError> {
+    if let Some(answer) = earlier(app, parsed).await? {
         return Ok(answer);
     }
-    let compared = app.comparer.compare(parsed.value.clone(), app.config.patience).await;
+    let compared = comparer.compare(parsed.value.clone(), app.config.patience).await;
     let outcome = compared.map_err(|failure| match failure {
         CompareFailure::Busy => ApiError::Overloaded,
         CompareFailure::TimedOut => ApiError::TimedOut,
         CompareFailure::Failed => ApiError::Internal,
     })?;
-    let job = app.new_job(&parsed);
+    let job = app.new_job(parsed);
     let recorded = app.store.record(&job, &outcome).await.map_err(|e| ApiError::internal(&e))?;
     let extras = parsed.caller.client.extras;
     tell(Telling::Compare, recorded.transaction_id(), &outcome, extras, &app.config.pictures)
+}
+
+/// A repetition finds the job that the first request made, so it needs no look of its own.
+async fn compare_elsewhere(
+    app: &AppState,
+    comparer: &QueuedComparer,
+    parsed: &Parsed<Request>,
+) -> Result<Answer, ApiError> {
+    admit(app)?;
+    let job = app.new_job(parsed);
+    let compared = comparer.compare(&job, app.config.patience).await;
+    let (id, state) = compared.map_err(|e| ApiError::internal(&e))?;
+    match state {
+        TransactionState::Done(outcome) => {
+            let extras = parsed.caller.client.extras;
+            tell(Telling::Compare, &id, &outcome, extras, &app.config.pictures)
+        }
+        TransactionState::Processing => Ok(Answer::bare(ResultPart::processing(), Some(&id))),
+        TransactionState::Dead => Err(ApiError::GivenUp(id)),
+    }
 }
 
 fn admit(app: &AppState) -> Result<(), ApiError> {

@@ -37,7 +37,7 @@ pub use admin::admin;
 pub use error::RESULT_CODES;
 pub use router::gateway;
 pub use server::{ServeError, ServerConfig, Serving, serve};
-pub use state::{AppState, GatewayConfig};
+pub use state::{AppState, Comparison, GatewayConfig};
 pub use tls::{TlsError, TlsFiles};
 
 /// The API as an `OpenAPI` 3.1 document, JSON.

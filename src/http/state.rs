@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::decrypt_guard::DecryptGuard;
 use crate::{
     clients::ClientRegistry,
     clock::Clock,
     compare::{Comparer, DecodeLimits},
-    queue::{Gauge, QueueLimits, Store},
+    queue::{Gauge, QueueLimits, QueuedComparer, Store, Wake},
     signing::Freshness,
 };
 
@@ -44,6 +44,15 @@ pub struct GatewayConfig {
     pub shard: u32,
 }
 
+/// Who compares while a caller of `compare` waits.
+#[derive(Debug, Clone)]
+pub enum Comparison {
+    /// The workers of this process; the pictures stay in memory.
+    Local(Arc<dyn Comparer>),
+    /// Those of other processes, through the queue.
+    Queued(QueuedComparer),
+}
+
 /// Shared by all handlers; clones are cheap.
 #[derive(Debug, Clone)]
 pub struct AppState {
@@ -52,15 +61,15 @@ pub struct AppState {
     /// Where transactions live.
     pub store: Store,
     /// Compares while the caller waits.
-    pub comparer: Arc<dyn Comparer>,
+    pub comparison: Comparison,
     /// The date.
     pub clock: Clock,
     /// Limits and times.
     pub config: Arc<GatewayConfig>,
     /// How full the queue is.
     pub gauge: Gauge,
-    /// Wakes the workers of this process.
-    pub wake: Arc<Notify>,
+    /// Wakes the workers.
+    pub wake: Wake,
     budget: Arc<Semaphore>,
     decrypt_guard: Arc<DecryptGuard>,
     ready: Arc<AtomicBool>,
@@ -74,15 +83,26 @@ impl AppState {
     pub fn new(
         clients: Arc<ClientRegistry>,
         store: Store,
-        comparer: Arc<dyn Comparer>,
+        comparison: Comparison,
         clock: Clock,
         config: GatewayConfig,
-        (gauge, wake): (Gauge, Arc<Notify>),
+        (gauge, wake): (Gauge, Wake),
     ) -> Self {
         let budget = Arc::new(Semaphore::new(config.body_budget / BUDGET_UNIT));
         let decrypt_guard = Arc::new(DecryptGuard::new(config.decrypt_failures));
         let (config, ready) = (Arc::new(config), Arc::default());
-        Self { clients, store, comparer, clock, config, gauge, wake, budget, decrypt_guard, ready }
+        Self {
+            clients,
+            store,
+            comparison,
+            clock,
+            config,
+            gauge,
+            wake,
+            budget,
+            decrypt_guard,
+            ready,
+        }
     }
 
     /// Whether load balancers should send requests here.

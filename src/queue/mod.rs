@@ -17,11 +17,15 @@
 mod error;
 mod gauge;
 mod job;
+mod queued;
 mod retry;
 pub mod store;
+mod wake;
 
 pub use error::QueueError;
 pub use gauge::{Gauge, QueueLimits};
 pub use job::{Accepted, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState};
+pub use queued::QueuedComparer;
 pub use retry::RetryPolicy;
 pub use store::Store;
+pub use wake::Wake;

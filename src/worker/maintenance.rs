@@ -20,6 +20,8 @@ pub struct MaintenanceConfig {
 const BATCH: u32 = 1_000;
 /// How often the depth is read.
 const GAUGE_EVERY: Duration = Duration::from_secs(1);
+/// How often to look whether deleted pictures take too much room.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
 
 /// The housekeeping of one store.
 #[derive(Debug, Clone)]
@@ -38,6 +40,7 @@ impl Maintenance {
     /// Keeps house until the process is to stop.
     pub async fn run(self, mut shutdown: Shutdown) {
         let mut since_purge = self.config.every;
+        let mut since_tidy = Duration::ZERO;
         while !shutdown.is_wished() {
             match self.store.depth().await {
                 Ok(depth) => self.gauge.set(depth),
@@ -47,8 +50,21 @@ impl Maintenance {
                 self.purge().await;
                 since_purge = Duration::ZERO;
             }
+            if since_tidy >= TIDY_EVERY {
+                match self.store.tidy().await {
+                    Ok(true) => tracing::debug!("the room of deleted pictures was given back"),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "deleted pictures could not be cleared away");
+                    }
+                }
+                since_tidy = Duration::ZERO;
+            }
             tokio::select! {
-                () = tokio::time::sleep(GAUGE_EVERY) => since_purge += GAUGE_EVERY,
+                () = tokio::time::sleep(GAUGE_EVERY) => {
+                    since_purge += GAUGE_EVERY;
+                    since_tidy += GAUGE_EVERY;
+                }
                 () = shutdown.wished() => {}
             }
         }

@@ -34,14 +34,37 @@ impl Site {
         Self { data, url, keys }
     }
 
-    /// A process with front end and workers; a lease that another may inherit soon.
-    fn node(&self) -> Server {
-        let variables = [
-            ("VISAVIS_DATABASE_URL", self.url.as_str()),
+    /// Leases that another process may inherit soon, little patience, and wake-ups or nothing.
+    fn variables(&self) -> [(&str, &str); 5] {
+        [
+            ("VISAVIS_DATABASE_URL", &self.url),
             ("VISAVIS_QUEUE_LEASE_MS", "3000"),
             ("VISAVIS_QUEUE_JOB_DEADLINE_MS", "2000"),
-        ];
+            ("VISAVIS_HTTP_PATIENCE_MS", "1500"),
+            ("VISAVIS_WORKER_POLL_MS", "3600000"),
+        ]
+    }
+
+    /// A process with front end and workers.
+    fn node(&self) -> Server {
+        let mut variables = self.variables();
+        variables[4].1 = "500";
         Server::start_with(&self.data, &[], &variables)
+    }
+
+    fn front_end(&self) -> Server {
+        Server::start_with(&self.data, &["--workers", "0"], &self.variables())
+    }
+
+    /// One that does not poll: it hears of a job or it does not.
+    fn workers(&self) -> Server {
+        Server::start_workers(&self.data, &self.variables())
+    }
+
+    fn compare(&self, node: &Server, biz_id: &str) -> Value {
+        let sample = |name: &str| in_repository(&format!("samples/{name}"));
+        let (one, other) = (sample("obama-2012.jpg"), sample("obama-2009.jpg"));
+        self.call(node, &["compare", &one, &other, "--biz-id", biz_id])
     }
 
     fn call(&self, node: &Server, arguments: &[&str]) -> Value {
@@ -105,6 +128,38 @@ async fn what_one_process_accepts_another_tells_and_a_killed_one_loses_nothing()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_front_end_without_workers_has_pairs_compared_by_others_or_says_that_it_takes_longer() {
+    let site = Site::new().await;
+    tokio::task::block_in_place(|| {
+        let front = site.front_end();
+        let waiting = site.compare(&front, "nobody works");
+        assert_eq!(waiting["result"]["resultCode"], "PROCESSING", "{waiting}");
+        let id = waiting["transactionId"].as_str().unwrap();
+
+        let workers = site.workers();
+        site.expect_verdict(&front, id);
+        let compared = site.compare(&front, "somebody works");
+        assert_eq!(compared["result"]["resultCode"], "SUCCESS", "{compared}");
+        assert_eq!(compared["samePerson"], true);
+        site.expect_verdict(&front, &site.enqueue(&front, 1));
+        assert_eq!((front.terminate(), workers.terminate()), (Some(0), Some(0)));
+    });
+}
+
+#[test]
+fn on_sqlite_front_end_and_workers_stay_together() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["serve", "--workers", "0"][..], &["work"]] {
+        let mut command = crate::support::program();
+        command.args(arguments).arg("--data").arg(folder.path());
+        let ran = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{said}");
+        assert!(said.contains("VISAVIS_DATABASE_URL"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_is_not_there_is_told_by_its_host_and_never_by_its_password() {
     let mut check = crate::support::program();
     let folder = tempfile::tempdir().unwrap();
@@ -114,4 +169,28 @@ async fn a_postgres_that_is_not_there_is_told_by_its_host_and_never_by_its_passw
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(2), "{said}");
     assert!(said.contains("127.0.0.1:1") && !said.contains("hunter2"), "{said}");
+}
+
+/// The rows are gone in any case; the room of a hundred megabytes of them is given back at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_room_of_deleted_pictures_is_cleared() {
+    let url = cluster().url(&cluster().new_database().await);
+    let db = visavis::db::PostgresDb::open(&url, 4).await.unwrap();
+    let pool = db.pool.clone();
+    let key = visavis::sealing::MasterKey::random().unwrap();
+    let store = visavis::queue::Store::postgres(db, key, visavis::clock::Clock::System);
+    assert!(!store.tidy().await.unwrap(), "an empty table");
+    for statement in [
+        "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, created_at)
+         SELECT 'G' || n, '1', 'b', 0, now(), 2000000, '{}', now() FROM generate_series(1, 50) AS n",
+        "INSERT INTO job_payload SELECT id, decode(repeat('ab', 1000000), 'hex'), decode(repeat('cd', 1000000), 'hex')
+         FROM job",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    assert!(!store.tidy().await.unwrap(), "all of it is alive");
+    sqlx::query("UPDATE job SET state = 3, finished_at = now()").execute(&pool).await.unwrap();
+    assert_eq!(store.payload_rows().await.unwrap(), 0, "the schema deletes pictures of ended jobs");
+    assert!(store.tidy().await.unwrap(), "a hundred megabytes of nothing");
+    assert!(!store.tidy().await.unwrap(), "done");
 }

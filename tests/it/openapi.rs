@@ -1,10 +1,14 @@
 //! The API document against the service: every answer fits its schema, every endpoint and every code is
 //! described, and the program prints the document.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
 use axum::http::Request;
 use serde_json::{Value, json};
+use visavis::{
+    http::{Comparison, gateway},
+    queue::{QueuedComparer, Wake},
+};
 
 use crate::support::{Answer, CLIENT, Picture, TestApp, in_repository, pair, visavis};
 
@@ -77,6 +81,26 @@ async fn every_answer_fits_the_schema_of_its_endpoint() {
         assert_eq!(refused.code(), "SIGNATURE_INVALID");
         assert_fits(&document, endpoint, &refused);
     }
+}
+
+/// A front end without workers: the outcome comes through the queue, or later.
+#[tokio::test]
+async fn compare_through_the_queue_fits_the_schema_too() {
+    let document = document();
+    let mut app = TestApp::with(|config| config.patience = Duration::from_millis(300)).await;
+    let mut state = app.state.clone();
+    let queued = QueuedComparer::new(app.store.clone(), Wake::default());
+    state.comparison = Comparison::Queued(queued);
+    app.router = gateway(state);
+    let body = pair(Picture::Person(1), Picture::Person(1));
+    let later = app.post("facecompare/compare", &body).await;
+    assert_eq!(later.code(), "PROCESSING");
+    assert_fits(&document, &full("facecompare/compare"), &later);
+    app.runner.run_until_idle().await;
+    let now = app.post("facecompare/compare", &body).await;
+    assert_eq!(now.transaction_id(), later.transaction_id(), "the same signed request");
+    assert_eq!((now.code(), &now.json["samePerson"]), ("SUCCESS", &json!(true)));
+    assert_fits(&document, &full("facecompare/compare"), &now);
 }
 
 #[tokio::test]

@@ -245,6 +245,19 @@ impl Store {
         on!(self, purge(&self.clock, millis(age), limit))
     }
 
+    /// Gives back the room of pictures that are gone, where the database does not by itself. Returns
+    /// whether there was much to do.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn tidy(&self) -> Result<bool, QueueError> {
+        match &self.db {
+            // Done with every purge, a few pages at a time.
+            Db::Sqlite(_) => Ok(false),
+            Db::Postgres(db) => Ok(postgres::tidy(&db.pool).await?),
+        }
+    }
+
     /// How full the queue is.
     ///
     /// # Errors

@@ -290,6 +290,41 @@ pub(super) async fn purge(
     Ok(purged.rows_affected())
 }
 
+/// Clears dead pictures at once if they take much more room than the live ones: the server's own
+/// clearing cannot be told to look more often for one table. One process does it at a time.
+pub(super) async fn tidy(pool: &PgPool) -> Result<bool, Error> {
+    let crowded: bool = sqlx::query_scalar(
+        "/* tidy */
+         SELECT pg_total_relation_size('job_payload') > $1 + 4 * coalesce(sum(bytes), 0)
+         FROM job WHERE state IN (0, 1)",
+    )
+    .bind(SPARE_BYTES)
+    .fetch_one(pool)
+    .await?;
+    if !crowded {
+        return Ok(false);
+    }
+    let mut connection = pool.acquire().await?;
+    let mine: bool = sqlx::query_scalar("/* tidy */ SELECT pg_try_advisory_lock($1)")
+        .bind(TIDY_LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !mine {
+        return Ok(false);
+    }
+    let cleared = sqlx::query("VACUUM job_payload").execute(&mut *connection).await;
+    sqlx::query("/* tidy */ SELECT pg_advisory_unlock($1)")
+        .bind(TIDY_LOCK)
+        .execute(&mut *connection)
+        .await?;
+    cleared.map(|_| true)
+}
+
+/// Room beside the live pictures that is not worth clearing.
+const SPARE_BYTES: i64 = 64 << 20;
+/// Any number that nobody else uses: "visavis" in ASCII.
+const TIDY_LOCK: i64 = 0x0076_6973_6176_6973;
+
 pub(super) async fn depth(pool: &PgPool) -> Result<Depth, Error> {
     let (jobs, bytes, oldest): (i64, i64, Option<i64>) = sqlx::query_as(
         "/* depth */

@@ -60,7 +60,14 @@ impl Data {
     }
 
     fn serve(&self) -> Command {
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--workers", "2"]);
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Workers without a front end.
+    fn work(&self) -> Command {
+        let mut command = self.command(&["work", "--workers", "1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -115,7 +122,19 @@ impl Server {
     /// Starts with further arguments and variables.
     pub fn start_with(data: &Data, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = data.serve();
-        command.args(arguments).envs(variables.iter().copied()).stderr(Stdio::null());
+        let workers: &[&str] =
+            if arguments.contains(&"--workers") { &[] } else { &["--workers", "2"] };
+        command.args(workers).args(arguments);
+        Self::spawn(command, variables)
+    }
+
+    /// Starts workers alone.
+    pub fn start_workers(data: &Data, variables: &[(&str, &str)]) -> Self {
+        Self::spawn(data.work(), variables)
+    }
+
+    fn spawn(mut command: Command, variables: &[(&str, &str)]) -> Self {
+        command.envs(variables.iter().copied()).stderr(Stdio::null());
         let mut child = Killed(command.spawn().unwrap());
         let output = child.0.stdout.take().unwrap();
         let (told, line) = mpsc::channel();
@@ -125,7 +144,8 @@ impl Server {
             let _ = told.send(line);
         });
         let line = line.recv_timeout(PATIENCE).expect("the server says where it listens");
-        let url = line.trim().strip_prefix("Visavis listens on ").expect("the server starts");
+        let url = line.trim().strip_prefix("Visavis ").expect("it starts");
+        let url = url.strip_prefix("listens on ").unwrap_or("nowhere://");
         let (scheme, address) = url.split_once("://").unwrap();
         Self { child, scheme: scheme.to_owned(), address: address.to_owned() }
     }

@@ -30,7 +30,7 @@ use visavis::{
         Engine,
         calibration::{Calibration, CalibrationTable},
     },
-    http::{AppState, GatewayConfig, gateway},
+    http::{AppState, Comparison, GatewayConfig, gateway},
     queue::{Gauge, QueueLimits, RetryPolicy, Store},
     sealing::MasterKey,
     signing::{ClientKey, Content, Freshness, ServerKey, format_time, signature_header},
@@ -164,10 +164,10 @@ impl TestApp {
         change(&mut gateway_config);
         add_client(&clients, CLIENT, "app").await;
         let registry = Arc::new(ClientRegistry::open(clients.clone()).await.unwrap());
-        let comparer = Arc::new(LocalComparer::new(pool.clone(), 8));
-        let parts = (Gauge::default(), wake);
+        let comparison = Comparison::Local(Arc::new(LocalComparer::new(pool.clone(), 8)));
+        let parts = (Gauge::default(), wake.into());
         let state =
-            AppState::new(registry, store.clone(), comparer, time.clone(), gateway_config, parts);
+            AppState::new(registry, store.clone(), comparison, time.clone(), gateway_config, parts);
         state.set_ready(true);
         Self {
             router: gateway(state.clone()),
