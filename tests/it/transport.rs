@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::body::Body;
+use axum::{body::Body, http::HeaderMap};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::{
@@ -178,6 +178,21 @@ async fn files_that_are_no_certificate_are_refused_by_name() {
     assert!(error(&files).contains("key.pem"), "{}", error(&files));
 }
 
+/// A body that came in chunks, put together.
+fn without_chunks(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let line = body.windows(2).position(|two| two == b"\r\n").unwrap();
+        let length = std::str::from_utf8(&body[..line]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            return whole;
+        }
+        whole.extend_from_slice(&body[line + 2..line + 2 + length]);
+        body = &body[line + 2 + length + 2..];
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_compressed_if_that_is_asked_for_and_worth_it() {
     let server = Listening::start(TestApp::new().await);
@@ -201,6 +216,17 @@ async fn an_answer_is_compressed_if_that_is_asked_for_and_worth_it() {
     let (packed, body) = ask(&long, &["Accept-Encoding: gzip, deflate"]);
     assert_eq!(packed.header("Content-Encoding"), Some("gzip"));
     assert!(body.len() < 1_500, "{}", body.len());
+
+    // What was signed is what comes out.
+    let mut text = String::new();
+    let body = without_chunks(&body);
+    flate2::read::GzDecoder::new(body.as_slice()).read_to_string(&mut text).unwrap();
+    let mut headers = HeaderMap::new();
+    for (name, shown) in [("signature", "Signature"), ("response-time", "Response-Time")] {
+        headers.insert(name, packed.header(shown).unwrap().parse().unwrap());
+    }
+    let json = serde_json::from_str(&text).unwrap();
+    Answer { headers, text, json }.verify(TEST, CLIENT, server_key());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
