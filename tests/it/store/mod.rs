@@ -36,6 +36,7 @@ mod ending;
 mod fencing;
 mod keeping;
 mod leasing;
+mod losing;
 mod model;
 pub mod postgres;
 mod recording;

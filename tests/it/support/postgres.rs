@@ -49,7 +49,7 @@ fn binaries() -> PathBuf {
 }
 
 /// As the user `postgres` if we are root, because the server refuses root.
-fn as_server_user(program: &Path) -> Command {
+pub fn as_server_user(program: &Path) -> Command {
     let uid = Command::new("id").arg("-u").output().unwrap().stdout;
     if uid.trim_ascii() != b"0" {
         return Command::new(program);
@@ -137,6 +137,11 @@ impl Cluster {
         admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
         admin.close().await.unwrap();
         name
+    }
+
+    /// Where it listens on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Where the server keeps everything.

@@ -1,0 +1,70 @@
+//! Sessions of Postgres that are ended under the statements of a store: nobody notices.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use visavis::{
+    clock::Clock,
+    compare::{Outcome, Refusal, Side, TransactionId},
+    db::PostgresDb,
+    queue::{NewJob, QueueError, Store},
+    sealing::MasterKey,
+};
+
+use super::bench::request;
+use crate::support::cluster;
+
+/// Jobs that go through.
+const JOBS: u8 = 60;
+
+/// Ends every other session of the database, again and again.
+async fn end_sessions(own: PgPool) {
+    loop {
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .execute(&own)
+        .await
+        .unwrap();
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_are_ended_under_statements_lose_nothing_and_double_nothing() {
+    let url = cluster().url(&cluster().new_database().await);
+    let db = PostgresDb::open(&url, 4).await.unwrap();
+    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let own = PgPool::connect(&url).await.unwrap();
+    let ending = tokio::spawn(end_sessions(own.clone()));
+    for number in 0..JOBS {
+        let request = request(number);
+        let transaction_id = TransactionId::new(Clock::System.now_utc(), 0);
+        let dedupe = Some([number; 32]);
+        let job = NewJob { transaction_id, client_id: "1", dedupe, request: &request };
+        store.enqueue(&job).await.unwrap();
+    }
+    let outcome = Outcome::Refused { side: Side::Probe, refusal: Refusal::NoFace };
+    let mut done = 0;
+    while done < u32::from(JOBS) {
+        // A claim whose answer was lost comes back when its lease is over.
+        for lease in store.claim(8, "worker", Duration::from_millis(400)).await.unwrap() {
+            store.payload(&lease).await.unwrap();
+            match store.complete(lease.job.id, lease.token, &outcome).await {
+                // Lost: the first write arrived and its answer did not, or the lease is over.
+                Ok(()) | Err(QueueError::LeaseLost) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let counted: i64 = sqlx::query_scalar("SELECT count(*) FROM job WHERE state = 2")
+            .fetch_one(&own)
+            .await
+            .unwrap();
+        done = u32::try_from(counted).unwrap();
+    }
+    ending.abort();
+    let all: i64 = sqlx::query_scalar("SELECT count(*) FROM job").fetch_one(&own).await.unwrap();
+    assert_eq!(all, i64::from(JOBS), "each is there once");
+    assert_eq!(store.payload_rows().await.unwrap(), 0);
+}
