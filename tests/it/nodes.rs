@@ -261,3 +261,23 @@ async fn a_pooler_is_refused_in_transaction_mode_and_taken_in_session_mode() {
         }
     }
 }
+
+/// A process with another key could open nobody's pictures and would give every job up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_with_another_master_key_is_turned_away_before_it_takes_a_job() {
+    let site = Site::new().await;
+    tokio::task::block_in_place(|| {
+        let first = site.front_end();
+        let other = tempfile::tempdir().unwrap();
+        for command in ["serve", "work"] {
+            let mut stranger = crate::support::with_models();
+            stranger.arg(command).arg("--data").arg(other.path()).envs(site.variables());
+            stranger.env("VISAVIS_HTTP_LISTEN", "127.0.0.1:0").env("VISAVIS_ADMIN_LISTEN", "");
+            let ran = stranger.output().unwrap();
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert_eq!(ran.status.code(), Some(2), "{command}: {said}");
+            assert!(said.contains("the master key is not the one"), "{command}: {said}");
+        }
+        assert_eq!(first.terminate(), Some(0));
+    });
+}
