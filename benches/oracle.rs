@@ -74,7 +74,7 @@ async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey, Serve
         secret_key: &[0; 32],
     };
     let new = NewClient { client_id: "bench", name: "bench", keys, extras: true };
-    open_data(&config).await.unwrap().clients.add(&new).await.unwrap();
+    open_data(&config).await.unwrap().clients.add(&new, None).await.unwrap();
     (app::start(&config, ROLES, shutdown).await.unwrap(), merchant, server)
 }
 

@@ -22,7 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("worker", &["compare", "face", "queue", "shutdown"]),
     // Never `face`, never `worker`: a front end runs without models.
     ("http", &["clients", "clock", "compare", "queue", "signing"]),
-    ("config", &["face"]),
+    ("config", &["db", "face"]),
 ];
 
 /// The wiring may name everything.

@@ -21,7 +21,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
     };
     let client =
         StoredClient { revision: 1, keys: vec![Arc::new(keys)], extras: true, disabled: false };
-    Arc::new(Caller { client_id: "2188".to_owned(), client })
+    Arc::new(Caller { client_id: "2188".to_owned(), shard: 0, client })
 });
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -85,11 +85,13 @@ async fn data(config: &Config) -> Result<String> {
     let data = app::open_data(config).await?;
     data.clients.gateway_key().await?;
     let clients = data.clients.list().await?.len();
-    let depth = data.store.depth().await?;
-    data.db.close().await;
+    let mut jobs = 0;
+    for database in &data.databases {
+        jobs += database.store.depth().await?.jobs;
+    }
+    data.close().await;
     Ok(format!(
-        "{} opens with this master key; {clients} clients, {} jobs waiting",
-        app::database_name(config),
-        depth.jobs
+        "{} opens with this master key; {clients} clients, {jobs} jobs waiting",
+        app::database_name(config)
     ))
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     app,
-    clients::{ClientInfo, ClientStore, NewClient},
+    clients::{ClientInfo, Clients, NewClient},
     config::Config,
     signing::ClientKey,
 };
@@ -50,6 +50,10 @@ pub(super) struct AddArgs {
     /// Answer with the documented fields alone, for a client that refuses any other
     #[arg(long)]
     no_extras: bool,
+    /// Which of several databases it and its jobs live in, by number from 0 [default: the one with the
+    /// fewest clients]
+    #[arg(long, value_name = "N")]
+    shard: Option<u32>,
 }
 
 /// Whose keys, and where the result goes.
@@ -128,26 +132,31 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
             ClientCommand::Add(args) => add(clients, args).await?,
             ClientCommand::Rotate(args) => rotate(clients, args).await?,
             ClientCommand::Set(args) => {
-                clients.set_extras(&clients.resolve(&args.name).await?, args.extras).await?;
+                let (store, client_id) = clients.resolve(&args.name).await?;
+                store.set_extras(&client_id, args.extras).await?;
                 let what = if args.extras { "all fields" } else { "the documented fields alone" };
                 println!("{} gets {what}", args.name);
             }
-            ClientCommand::List(args) => list(&clients.list().await?, args.json)?,
+            ClientCommand::List(args) => {
+                list(&clients.list().await?, config.database.count() > 1, args.json)?;
+            }
             ClientCommand::Disable(args) => {
-                clients.set_disabled(&clients.resolve(&args.name).await?, true).await?;
+                let (store, client_id) = clients.resolve(&args.name).await?;
+                store.set_disabled(&client_id, true).await?;
                 println!("{} may not call any more", args.name);
             }
             ClientCommand::Enable(args) => {
-                clients.set_disabled(&clients.resolve(&args.name).await?, false).await?;
+                let (store, client_id) = clients.resolve(&args.name).await?;
+                store.set_disabled(&client_id, false).await?;
                 println!("{} may call again", args.name);
             }
         }
-        data.db.close().await;
+        data.close().await;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-async fn add(clients: &ClientStore, args: &AddArgs) -> Result<()> {
+async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
     if args.name.trim().is_empty() || args.name.len() > 64 {
         bail!("a name has 1 to 64 bytes");
     }
@@ -159,12 +168,12 @@ async fn add(clients: &ClientStore, args: &AddArgs) -> Result<()> {
         keys: keys.to_store(),
         extras: !args.no_extras,
     };
-    clients.add(&new).await?;
+    clients.add(&new, args.shard).await?;
     args.keys.hand_out(&format!("{} is registered", args.name), &credentials)
 }
 
-async fn rotate(clients: &ClientStore, args: &RotateArgs) -> Result<()> {
-    let client_id = clients.resolve(&args.name).await?;
+async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
+    let (clients, client_id) = clients.resolve(&args.name).await?;
     let keys = args.keys.make()?;
     let overlap = i64::try_from(args.overlap.as_millis()).context("--overlap is too long")?;
     let version = clients.rotate(&client_id, &keys.to_store(), overlap).await?;
@@ -249,24 +258,36 @@ fn print_credentials(news: &str, c: &Credentials) {
     );
 }
 
-fn list(clients: &[ClientInfo], json: bool) -> Result<()> {
+fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(clients)?);
+        let listed: Vec<_> =
+            clients.iter().map(|(shard, client)| Listed { shard: *shard, client }).collect();
+        println!("{}", serde_json::to_string_pretty(&listed)?);
         return Ok(());
     }
+    let shard = if sharded { "SHARD " } else { "" };
     println!(
-        "{:<18} {:<24} {:<20} {:<5} {:<8} STATE",
+        "{:<18} {:<24} {:<20} {:<5} {:<8} {shard}STATE",
         "CLIENT-ID", "NAME", "CREATED", "KEYS", "FIELDS"
     );
-    for client in clients {
+    for (shard, client) in clients {
         let created = time::OffsetDateTime::from_unix_timestamp(client.created_at / 1_000)?;
         let created = &crate::signing::format_time(created)[..19];
         let state = if client.disabled_at.is_some() { "disabled" } else { "active" };
         let fields = if client.extras { "all" } else { "strict" };
+        let shard = if sharded { format!("{shard:<5} ") } else { String::new() };
         let (id, name, version) = (&client.client_id, &client.name, client.key_version);
-        println!("{id:<18} {name:<24} {created:<20} v{version:<4} {fields:<8} {state}");
+        println!("{id:<18} {name:<24} {created:<20} v{version:<4} {fields:<8} {shard}{state}");
     }
     Ok(())
+}
+
+/// A client and where it lives, for machines.
+#[derive(serde::Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    client: &'a ClientInfo,
+    shard: u32,
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Migrate(args) => {
             args.apply(&mut config);
             block_on(async {
-                app::open_data(&config).await?.db.close().await;
+                app::open_data(&config).await?.close().await;
                 println!("the schema of {} is up to date", app::database_name(&config));
                 Ok(ExitCode::SUCCESS)
             })

@@ -1,6 +1,6 @@
 //! `visavis serve` and `visavis work`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +29,9 @@ pub(super) struct ServeArgs {
     /// Threads that compare; 0 for a front end alone, on Postgres [default: one per core]
     #[arg(long, value_name = "N")]
     workers: Option<u16>,
+    /// Which of several databases to serve, by number from 0, with commas [default: all]
+    #[arg(long, value_name = "N,N")]
+    shards: Option<String>,
 }
 
 /// Arguments of `work`.
@@ -39,6 +42,9 @@ pub(super) struct WorkArgs {
     /// Threads that compare [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
+    /// Which of several databases to work for, by number from 0, with commas [default: all]
+    #[arg(long, value_name = "N,N")]
+    shards: Option<String>,
 }
 
 /// Serves until it is told to stop.
@@ -54,6 +60,7 @@ pub(super) fn run(mut config: Config, args: &ServeArgs) -> Result<ExitCode> {
     if let Some(workers) = args.workers {
         config.worker.threads = usize::from(workers);
     }
+    choose_shards(&mut config, args.shards.as_ref())?;
     until_stopped(&config, Roles { front_end: true, workers: args.workers != Some(0) })
 }
 
@@ -63,10 +70,29 @@ pub(super) fn work(mut config: Config, args: &WorkArgs) -> Result<ExitCode> {
     if let Some(workers) = args.workers {
         config.worker.threads = usize::from(workers);
     }
+    choose_shards(&mut config, args.shards.as_ref())?;
     until_stopped(&config, Roles { front_end: false, workers: true })
 }
 
-/// Runs until SIGTERM or SIGINT, then ends in order; a second signal ends at once.
+fn choose_shards(config: &mut Config, shards: Option<&String>) -> Result<()> {
+    if let Some(shards) = shards {
+        config.database.shards.clone_from(shards);
+        config.database.served()?;
+    }
+    Ok(())
+}
+
+/// Why a process ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It was told to.
+    Told,
+    /// A comparison never ends; another process has to take over.
+    Stuck,
+}
+
+/// Runs until SIGTERM or SIGINT, or until it cannot go on; then ends in order. A second signal ends it at
+/// once.
 fn until_stopped(config: &Config, roles: Roles) -> Result<ExitCode> {
     start_log(config)?;
     // Every connection is an open file, and the usual soft limit is a thousand. As far as it goes.
@@ -77,7 +103,7 @@ fn until_stopped(config: &Config, roles: Roles) -> Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (trigger, shutdown) = Shutdown::new();
-        let service = app::start(config, roles, &shutdown).await?;
+        let mut service = app::start(config, roles, &shutdown).await?;
         if let Some(admin) = &service.admin {
             tracing::info!(address = %admin.address, "metrics and health for operators");
         }
@@ -87,14 +113,27 @@ fn until_stopped(config: &Config, roles: Roles) -> Result<ExitCode> {
             }
             None => println!("Visavis works"),
         }
+        let end = tokio::select! {
+            _ = terminate.recv() => End::Told,
+            _ = interrupt.recv() => End::Told,
+            () = service.stuck() => End::Stuck,
+        };
+        let stopping = async {
+            service.app.set_ready(false);
+            if end == End::Told && roles.front_end {
+                tokio::time::sleep(Duration::from_millis(config.http.leave_ms)).await;
+            }
+            tracing::info!(
+                "stopping: requests under way are answered, jobs finished or handed back"
+            );
+            trigger.stop();
+            service.stop().await
+        };
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: requests under way are answered, jobs finished or handed back");
-        trigger.stop();
-        tokio::select! {
-            stopped = service.stop() => stopped.map(|()| ExitCode::SUCCESS),
+            stopped = stopping => {
+                stopped?;
+                Ok(if end == End::Told { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
             _ = terminate.recv() => Ok(ExitCode::FAILURE),
             _ = interrupt.recv() => Ok(ExitCode::FAILURE),
         }

@@ -2,9 +2,11 @@
 
 mod keys;
 mod registry;
+mod shards;
 mod sql;
 mod store;
 
 pub use keys::{KeySet, NewKeys};
 pub use registry::{Caller, ClientRegistry};
+pub use shards::{ClientTable, Clients};
 pub use store::{ClientError, ClientInfo, ClientStore, NewClient, StoredClient};

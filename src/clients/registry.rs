@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use super::{
     keys::KeySet,
-    store::{ClientError, ClientStore, StoredClient},
+    shards::Clients,
+    store::{ClientError, StoredClient},
 };
 use crate::{clock::UnixMillis, signing::ServerKey};
 
@@ -16,6 +18,8 @@ use crate::{clock::UnixMillis, signing::ServerKey};
 pub struct Caller {
     /// The Client-Id header.
     pub client_id: String,
+    /// Number of the database where client and jobs live.
+    pub shard: u32,
     /// Keys and switches.
     pub client: StoredClient,
 }
@@ -38,22 +42,26 @@ impl Caller {
 /// once per version of the client.
 #[derive(Debug)]
 pub struct ClientRegistry {
-    store: ClientStore,
+    clients: Clients,
     cache: Mutex<HashMap<String, Arc<Caller>>>,
+    counts: Mutex<HashMap<u32, (Instant, u64)>>,
     gateway_key: Arc<ServerKey>,
 }
 
 /// Clients kept in memory; far more than an installation has.
 const CACHED: usize = 10_000;
+/// How long a count of clients is good for.
+const COUNTED: Duration = Duration::from_secs(5);
 
 impl ClientRegistry {
     /// Opens the registry and the key for answers to strangers.
     ///
     /// # Errors
-    /// As [`ClientStore::gateway_key`].
-    pub async fn open(store: ClientStore) -> Result<Self, ClientError> {
-        let gateway_key = Arc::new(store.gateway_key().await?);
-        Ok(Self { store, cache: Mutex::default(), gateway_key })
+    /// As [`Clients::gateway_key`].
+    pub async fn open(clients: impl Into<Clients>) -> Result<Self, ClientError> {
+        let clients = clients.into();
+        let gateway_key = Arc::new(clients.gateway_key().await?);
+        Ok(Self { clients, cache: Mutex::default(), counts: Mutex::default(), gateway_key })
     }
 
     /// Signs answers to callers that are not known: they cannot verify it, but some of their SDKs
@@ -67,23 +75,50 @@ impl ClientRegistry {
     /// # Errors
     /// [`ClientError`].
     pub async fn find(&self, client_id: &str) -> Result<Option<Arc<Caller>>, ClientError> {
-        let Some(revision) = self.store.revision(client_id).await? else { return Ok(None) };
-        if let Some(known) =
-            self.cached(client_id).filter(|known| known.client.revision == revision)
-        {
+        let known = self.cached(client_id);
+        // A client does not move, so for a known one only its own database is asked.
+        let home = known.as_ref().and_then(|known| self.clients.table(known.shard));
+        let located = match home {
+            Some(table) => table.store.revision(client_id).await?.map(|revision| (table, revision)),
+            None => self.clients.locate(client_id).await?,
+        };
+        let Some((table, revision)) = located else { return Ok(None) };
+        if let Some(known) = known.filter(|known| known.client.revision == revision) {
             return Ok(Some(known));
         }
-        let Some(client) = self.store.get(client_id).await? else { return Ok(None) };
-        let caller = Arc::new(Caller { client_id: client_id.to_owned(), client });
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(client) = table.store.get(client_id).await? else { return Ok(None) };
+        let client_id = client_id.to_owned();
+        let caller = Arc::new(Caller { client_id: client_id.clone(), shard: table.shard, client });
+        let mut cache = lock(&self.cache);
         if cache.len() >= CACHED {
             cache.clear();
         }
-        cache.insert(client_id.to_owned(), Arc::clone(&caller));
+        cache.insert(client_id, Arc::clone(&caller));
         Ok(Some(caller))
     }
 
-    fn cached(&self, client_id: &str) -> Option<Arc<Caller>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(client_id).cloned()
+    /// Whether the database with this number has no other client that may call. Known for some seconds.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn is_alone(&self, shard: u32) -> Result<bool, ClientError> {
+        let counted = lock(&self.counts).get(&shard).copied();
+        let count = if let Some((_, count)) = counted.filter(|(when, _)| when.elapsed() < COUNTED) {
+            count
+        } else {
+            let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
+            let count = table.store.count().await?;
+            lock(&self.counts).insert(shard, (Instant::now(), count));
+            count
+        };
+        Ok(count < 2)
     }
+
+    fn cached(&self, client_id: &str) -> Option<Arc<Caller>> {
+        lock(&self.cache).get(client_id).cloned()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -188,6 +188,12 @@ macro_rules! statements {
                 Ok(changed.rows_affected())
             }
 
+            pub(in crate::clients) async fn count(pool: &Pool<$database>) -> Result<i64, Error> {
+                sqlx::query_scalar("/* client count */ SELECT count(*) FROM client WHERE disabled_at IS NULL")
+                    .fetch_one(pool)
+                    .await
+            }
+
             pub(in crate::clients) async fn revision(
                 pool: &Pool<$database>,
                 client_id: &str,

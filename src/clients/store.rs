@@ -22,6 +22,11 @@ pub enum ClientError {
     /// No client has that id or name.
     #[error("there is no client `{0}`; `visavis client list` shows them")]
     Unknown(String),
+    /// The installation has no database with that number, or this process does not serve it.
+    #[error(
+        "there is no database number {0} here; the first one of database.urls has the number 0"
+    )]
+    NoShard(u32),
     /// The public key is that of keys that would stay good.
     #[error(
         "the public key is one that the client has already, so during the overlap nobody could tell which of \
@@ -210,6 +215,15 @@ impl ClientStore {
     /// [`ClientError::Unknown`].
     pub async fn set_extras(&self, client_id: &str, extras: bool) -> Result<(), ClientError> {
         changed_one(client_id, on!(self, writer, set_extras(client_id, extras))?)
+    }
+
+    /// How many clients may call.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn count(&self) -> Result<u64, ClientError> {
+        let count = on!(self, readers, count())?;
+        Ok(count.unsigned_abs())
     }
 
     /// Which revision of a client is current; `None` if there is no such client. One indexed read,

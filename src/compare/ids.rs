@@ -43,6 +43,12 @@ impl TransactionId {
         ours.then(|| Self(text.to_owned()))
     }
 
+    /// The number of the database that holds the transaction.
+    pub fn shard(&self) -> u32 {
+        // Nine digits: checked when it was parsed, written when it was made.
+        self.0[1..10].parse().unwrap_or_default()
+    }
+
     /// The id as it stands on the wire, 39 characters.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -101,6 +107,7 @@ mod tests {
         assert!(id.as_str().starts_with("G000000005FID2026030403723004"), "{id}");
         assert_eq!(id.as_str().len(), 39);
         assert_eq!(TransactionId::parse(id.as_str()), Some(id.clone()));
+        assert_eq!(id.shard(), 5);
         assert_ne!(id, TransactionId::new(datetime!(2026-03-04 01:02:03.004 UTC), 5));
     }
 

@@ -73,6 +73,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Size of both pictures.
+    pub fn bytes(&self) -> u64 {
+        (self.probe.as_bytes().len() + self.reference.as_bytes().len()) as u64
+    }
+
     /// The pair as the engine takes it.
     pub fn pictures(&self) -> (Picture<'_>, Picture<'_>) {
         let RequestOptions { probe_hint, reference_hint, reference_kind } = self.options;

@@ -112,6 +112,9 @@ fn typed(like: &Value, text: &str) -> Option<Value> {
         Value::Integer(_) => Value::Integer(text.trim().parse().ok()?),
         Value::Float(_) => Value::Float(text.trim().parse().ok()?),
         Value::Boolean(_) => Value::Boolean(text.trim().parse().ok()?),
+        Value::Array(_) => {
+            Value::Array(text.split_whitespace().map(|s| Value::String(s.to_owned())).collect())
+        }
         _ => return None,
     })
 }

@@ -81,10 +81,72 @@ impl Config {
                 "must be empty, sqlite:PATH, or postgres://USER@HOST/DATABASE",
             );
         }
-        if self.database.connections < 2 {
-            return wrong("database.connections", "must be at least 2");
+        if self.database.connections == 1 {
+            return wrong("database.connections", "must be at least 2, or 0 to choose by itself");
         }
-        Ok(())
+        if !(self.queue.client_share > 0.0 && self.queue.client_share <= 1.0) {
+            return wrong("queue.client_share", "must be more than 0 and at most 1");
+        }
+        if self.http.client_rate_per_s > 0 && self.http.client_burst == 0 {
+            return wrong("http.client_burst", "must be at least 1");
+        }
+        if self.worker.stuck_ms <= self.queue.job_deadline_ms {
+            return wrong("worker.stuck_ms", "must be more than queue.job_deadline_ms");
+        }
+        self.database.validate()
+    }
+}
+
+impl DatabaseSection {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, why: String| Err(ConfigError::new(key, why));
+        let postgres =
+            |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if !(self.urls.is_empty() || self.url.is_empty()) {
+            return wrong("database.urls", "and database.url cannot both be given".to_owned());
+        }
+        if let Some(place) = self.urls.iter().position(|url| !postgres(url)) {
+            let why =
+                format!("must be addresses postgres://USER@HOST/DATABASE; number {place} is not");
+            return wrong("database.urls", why);
+        }
+        let repeated = (1..self.urls.len()).find(|n| self.urls[..*n].contains(&self.urls[*n]));
+        if let Some(place) = repeated {
+            return wrong("database.urls", format!("has number {place} twice"));
+        }
+        self.served().map(|_| ())
+    }
+
+    /// The numbers and addresses of the databases that this process serves; an embedded one has an empty
+    /// address.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when `shards` is no list of their numbers.
+    pub fn served(&self) -> Result<Vec<(u32, &str)>, ConfigError> {
+        let all: Vec<_> =
+            if self.urls.is_empty() { vec![&self.url] } else { self.urls.iter().collect() };
+        let numbered = (0..).zip(all.iter().map(|url| url.as_str()));
+        if self.shards.trim() == "all" {
+            return Ok(numbered.collect());
+        }
+        let wanted = self.shards.split(',').map(|number| number.trim().parse::<u32>());
+        let wanted = wanted.collect::<Result<std::collections::BTreeSet<_>, _>>();
+        let wanted = wanted.ok().filter(|wanted| wanted.iter().all(|n| (*n as usize) < all.len()));
+        let Some(wanted) = wanted else {
+            let why = format!("must be `all`, or numbers from 0 to {} with commas", all.len() - 1);
+            return Err(ConfigError::new("database.shards", why));
+        };
+        Ok(numbered.filter(|(number, _)| wanted.contains(number)).collect())
+    }
+
+    /// How many databases the installation has.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.urls.len()).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Whether several processes can share it.
+    pub fn is_shared(&self) -> bool {
+        !self.urls.is_empty() || crate::db::is_postgres(&self.url)
     }
 }
 
@@ -150,9 +212,21 @@ mod tests {
     }
 
     #[test]
+    fn several_databases_are_numbered_and_a_process_may_serve_some_of_them() {
+        let urls = ("VISAVIS_DATABASE_URLS", "postgres://a/x  postgres://b/x\npostgres://c/x");
+        let config = load(None, &[urls, ("VISAVIS_DATABASE_SHARDS", "2, 0")]).unwrap();
+        let served = [(0, "postgres://a/x"), (2, "postgres://c/x")];
+        assert_eq!(config.database.served().unwrap(), served);
+        assert_eq!(config.database.count(), 3);
+        let all = load(Some("[database]\nurls = [\"postgres://a/x\"]\n"), &[]).unwrap();
+        assert_eq!(all.database.served().unwrap(), [(0, "postgres://a/x")]);
+        assert_eq!(load(None, &[]).unwrap().database.served().unwrap(), [(0, "")]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 9] = [
+        let cases: [Case; 14] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (Some("[http]\nfreshness_s = \"soon\"\n"), &[], "http.freshness_s"),
@@ -162,6 +236,11 @@ mod tests {
             (None, &[("VISAVIS_HTTP_PATIENCE_MS", "soon")], "VISAVIS_HTTP_PATIENCE_MS"),
             (None, &[("VISAVIS_QUEUE_LEASE_MS", "1000")], "queue.job_deadline_ms"),
             (None, &[("VISAVIS_DATABASE_URL", "mysql://x")], "database.url"),
+            (None, &[("VISAVIS_DATABASE_URLS", "sqlite:x")], "database.urls"),
+            (None, &[("VISAVIS_DATABASE_URLS", "postgres://a/x postgres://a/x")], "number 1 twice"),
+            (None, &[("VISAVIS_DATABASE_SHARDS", "1")], "database.shards"),
+            (None, &[("VISAVIS_QUEUE_CLIENT_SHARE", "0")], "queue.client_share"),
+            (None, &[("VISAVIS_WORKER_STUCK_MS", "20000")], "worker.stuck_ms"),
         ];
         for (file, environment, named) in cases {
             let error = load(file, environment).unwrap_err();

@@ -54,7 +54,11 @@ pub struct DataSection {
 pub struct DatabaseSection {
     /// Empty for the embedded database in the data folder.
     pub url: String,
-    /// Connections of this process to Postgres.
+    /// Several addresses of Postgres instead of one.
+    pub urls: Vec<String>,
+    /// Which of them this process serves.
+    pub shards: String,
+    /// Connections of this process to each Postgres; 0 to choose by what the process does.
     pub connections: u32,
 }
 
@@ -85,6 +89,10 @@ pub struct HttpSection {
     pub freshness_s: u32,
     /// How many bodies of one client may fail to decrypt in a minute.
     pub decrypt_failures_per_minute: u32,
+    /// Requests a second that one client may send; 0 for no limit.
+    pub client_rate_per_s: u32,
+    /// Requests at once that it may send after a pause.
+    pub client_burst: u32,
     /// How long a connection may be idle between two requests.
     pub idle_deadline_ms: u64,
     /// Connections at once.
@@ -93,6 +101,8 @@ pub struct HttpSection {
     pub max_streams: u32,
     /// How long requests may take when the server is to stop.
     pub drain_ms: u64,
+    /// How long to go on before that.
+    pub leave_ms: u64,
 }
 
 /// Encryption of the socket.
@@ -116,7 +126,7 @@ pub struct AdminSection {
 }
 
 /// Jobs and leases.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueSection {
     /// Whether a repeated signed request is one transaction.
@@ -125,6 +135,8 @@ pub struct QueueSection {
     pub max_jobs: u64,
     /// Bytes of pictures that may wait.
     pub max_bytes: u64,
+    /// How much of both one client may have where there are others.
+    pub client_share: f64,
     /// How long outcomes are kept.
     pub retention_s: u64,
     /// How long a claim is good for.
@@ -147,6 +159,8 @@ pub struct WorkerSection {
     pub poll_ms: u64,
     /// How long running jobs may take when the process is to stop.
     pub drain_ms: u64,
+    /// After how long a comparison is given up together with its process.
+    pub stuck_ms: u64,
 }
 
 /// Model packs.

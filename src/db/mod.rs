@@ -36,6 +36,19 @@ pub enum DbError {
          Postgres itself, or set the pooler to session mode"
     )]
     TransactionPooler(String),
+    /// The databases of the installation are in another order than they were.
+    #[error(
+        "the database at {path} has the number {is} of this installation and is now given as number {asked}; put \
+         database.urls back into the order in which they were first used, and add new ones at the end"
+    )]
+    OtherShard {
+        /// The host.
+        path: String,
+        /// What it was first used as.
+        is: i64,
+        /// What it is used as now.
+        asked: i64,
+    },
     /// The server takes no writes.
     #[error("{0} is a standby that takes no writes; give the address of the primary")]
     Standby(String),

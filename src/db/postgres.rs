@@ -57,17 +57,16 @@ impl PostgresDb {
         // Without the limits of the other sessions: a migration may wait for that of another process.
         let first = PgPoolOptions::new().max_connections(1).connect_with(options.clone());
         let first = first.await.map_err(failed)?;
-        let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
-            .fetch_one(&first)
-            .await
-            .map_err(failed)?;
-        if standby {
+        if is_standby(&mut *first.acquire().await.map_err(failed)?).await.map_err(failed)? {
             return Err(DbError::Standby(name));
         }
-        POSTGRES_MIGRATIONS
-            .run(&first)
-            .await
-            .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
+        // Looked at first, so that a role without the right to change the schema can start on a current one.
+        if !is_current(&first).await.map_err(failed)? {
+            POSTGRES_MIGRATIONS
+                .run(&first)
+                .await
+                .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
+        }
         first.close().await;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
@@ -75,6 +74,10 @@ impl PostgresDb {
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection.execute(SESSION).await?;
+                    // After a failover the old address may lead to the one that takes no writes any more.
+                    if is_standby(connection).await? {
+                        return Err(sqlx::Error::Io(std::io::Error::other("this is a standby")));
+                    }
                     Ok(())
                 })
             })
@@ -95,6 +98,26 @@ impl PostgresDb {
         let mut listener = PgListener::connect_with(&own).await?;
         listener.listen(channel).await?;
         Ok(listener)
+    }
+
+    /// Makes this the database with that number of the installation, once and for all.
+    ///
+    /// # Errors
+    /// [`DbError::OtherShard`] when it is the one with another number already.
+    pub async fn claim_number(&self, number: u32) -> Result<(), DbError> {
+        let name = || format!("{}:{}", self.options.get_host(), self.options.get_port());
+        let failed = |source| DbError::Open { path: name(), source };
+        let asked = i64::from(number);
+        sqlx::query("INSERT INTO shard (number) VALUES ($1::integer) ON CONFLICT DO NOTHING")
+            .bind(asked)
+            .execute(&self.pool)
+            .await
+            .map_err(failed)?;
+        let is: i64 = sqlx::query_scalar("SELECT number::bigint FROM shard")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed)?;
+        if is == asked { Ok(()) } else { Err(DbError::OtherShard { path: name(), is, asked }) }
     }
 
     /// Waits for the statements under way and closes all connections.
@@ -133,13 +156,32 @@ impl PostgresDb {
 fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-        // Connections lost, the server going down or coming up, deadlocks, serialisation.
+        // Connections lost, the server going down, coming up or no longer the primary, deadlocks,
+        // serialisation.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("08")
-                || matches!(&*code, "57P01" | "57P02" | "57P03" | "40001" | "40P01" | "53300")
+                || matches!(
+                    &*code,
+                    "57P01" | "57P02" | "57P03" | "25006" | "40001" | "40P01" | "53300"
+                )
         }),
         _ => false,
     }
+}
+
+async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await
+}
+
+/// Whether exactly the steps that this program knows were taken.
+async fn is_current(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let there = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(there).fetch_one(pool).await? {
+        return Ok(false);
+    }
+    let taken = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+    let taken: Vec<i64> = sqlx::query_scalar(taken).fetch_all(pool).await?;
+    Ok(taken.into_iter().eq(POSTGRES_MIGRATIONS.iter().map(|step| step.version)))
 }
 
 /// Two connections to Postgres are two sessions; through a pooler in transaction mode one session serves

@@ -9,7 +9,10 @@ use super::{
     state::AppState,
     wire::{CheckBody, Telling, parse_object, tell},
 };
-use crate::{compare::TransactionId, queue::TransactionState};
+use crate::{
+    compare::TransactionId,
+    queue::{Found, TransactionState},
+};
 
 /// Longest `transactionId`, bytes.
 const LONGEST: usize = 64;
@@ -20,9 +23,14 @@ pub(super) async fn check_result(
 ) -> Result<Answer, ApiError> {
     let parsed = signed.parse(read_id).await?;
     let id = parsed.value.ok_or(ApiError::UnknownTransaction)?;
+    let shard = match app.shards.find(id.shard()) {
+        Found::Here(shard) => shard,
+        Found::Elsewhere => return Err(ApiError::Internal),
+        Found::Nowhere => return Err(ApiError::UnknownTransaction),
+    };
     let client_id = &parsed.caller.client_id;
     let transaction =
-        app.store.transaction(client_id, &id).await.map_err(|e| ApiError::internal(&e))?;
+        shard.store.transaction(client_id, &id).await.map_err(|e| ApiError::internal(&e))?;
     match transaction.ok_or(ApiError::UnknownTransaction)?.state {
         TransactionState::Processing => Ok(Answer::bare(ResultPart::processing(), Some(&id))),
         TransactionState::Dead => Err(ApiError::GivenUp(id)),

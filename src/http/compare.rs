@@ -11,8 +11,9 @@ use super::{
     wire::{Telling, tell},
 };
 use crate::{
+    clients::Caller,
     compare::{CompareFailure, Comparer, Request, TransactionId},
-    queue::{NewJob, QueuedComparer, TransactionState},
+    queue::{Accepted, NewJob, QueuedComparer, Shard, TransactionState},
 };
 
 /// `asynccompare`: the job is on the disk before the transaction id is answered.
@@ -22,15 +23,16 @@ pub(super) async fn async_compare(
 ) -> Result<Answer, ApiError> {
     // Refused before the work of parsing, unless the client could not read an answer in clear.
     if !signed.is_encrypted() {
-        admit(&app)?;
+        admit(&app, signed.caller()).await?;
     }
     let parsed = parse(&app, signed).await?;
-    admit(&app)?;
-    let job = app.new_job(&parsed);
-    let accepted = app.store.enqueue(&job).await.map_err(|e| ApiError::internal(&e))?;
-    let request = &parsed.value;
-    app.gauge.add((request.probe.as_bytes().len() + request.reference.as_bytes().len()) as u64);
-    app.wake.job_arrived();
+    let shard = admit(&app, &parsed.caller).await?;
+    let job = app.new_job(shard, &parsed);
+    let accepted = shard.store.enqueue(&job).await.map_err(|e| ApiError::internal(&e))?;
+    if matches!(accepted, Accepted::New(_)) {
+        shard.gauge.add(job.client_id, parsed.value.bytes());
+        shard.wake.job_arrived();
+    }
     Ok(Answer::bare(ResultPart::processing(), Some(accepted.transaction_id())))
 }
 
@@ -43,7 +45,7 @@ pub(super) async fn compare(
     let parsed = parse(&app, signed).await?;
     match &app.comparison {
         Comparison::Local(comparer) => compare_here(&app, comparer.as_ref(), &parsed).await,
-        Comparison::Queued(comparer) => compare_elsewhere(&app, comparer, &parsed).await,
+        Comparison::Queued(comparer) => compare_elsewhere(&app, *comparer, &parsed).await,
     }
 }
 
@@ -52,7 +54,8 @@ async fn compare_here(
     comparer: &dyn Comparer,
     parsed: &Parsed<Request>,
 ) -> Result<Answer, ApiError> {
-    if let Some(answer) = earlier(app, parsed).await? {
+    let shard = app.home(&parsed.caller)?;
+    if let Some(answer) = earlier(app, shard, parsed).await? {
         return Ok(answer);
     }
     let compared = comparer.compare(parsed.value.clone(), app.config.patience).await;
@@ -61,8 +64,8 @@ async fn compare_here(
         CompareFailure::TimedOut => ApiError::TimedOut,
         CompareFailure::Failed => ApiError::Internal,
     })?;
-    let job = app.new_job(parsed);
-    let recorded = app.store.record(&job, &outcome).await.map_err(|e| ApiError::internal(&e))?;
+    let job = app.new_job(shard, parsed);
+    let recorded = shard.store.record(&job, &outcome).await.map_err(|e| ApiError::internal(&e))?;
     let extras = parsed.caller.client.extras;
     tell(Telling::Compare, recorded.transaction_id(), &outcome, extras, &app.config.pictures)
 }
@@ -70,12 +73,12 @@ async fn compare_here(
 /// A repetition finds the job that the first request made, so it needs no look of its own.
 async fn compare_elsewhere(
     app: &AppState,
-    comparer: &QueuedComparer,
+    comparer: QueuedComparer,
     parsed: &Parsed<Request>,
 ) -> Result<Answer, ApiError> {
-    admit(app)?;
-    let job = app.new_job(parsed);
-    let compared = comparer.compare(&job, app.config.patience).await;
+    let shard = admit(app, &parsed.caller).await?;
+    let job = app.new_job(shard, parsed);
+    let compared = comparer.compare(shard, &job, app.config.patience).await;
     let (id, state) = compared.map_err(|e| ApiError::internal(&e))?;
     match state {
         TransactionState::Done(outcome) => {
@@ -87,21 +90,32 @@ async fn compare_elsewhere(
     }
 }
 
-fn admit(app: &AppState) -> Result<(), ApiError> {
-    if app.gauge.has_room(app.config.queue) { Ok(()) } else { Err(ApiError::Overloaded) }
+/// Where the job of this caller goes, if there is room for it.
+async fn admit<'a>(app: &'a AppState, caller: &Caller) -> Result<&'a Shard, ApiError> {
+    let shard = app.home(caller)?;
+    let alone = app.clients.is_alone(shard.number).await.map_err(|e| ApiError::internal(&e))?;
+    if shard.gauge.has_room(app.config.queue, &caller.client_id, alone) {
+        Ok(shard)
+    } else {
+        Err(ApiError::Overloaded)
+    }
 }
 
 /// The answer to a repetition of a signed request that has an outcome already.
-async fn earlier(app: &AppState, parsed: &Parsed<Request>) -> Result<Option<Answer>, ApiError> {
+async fn earlier(
+    app: &AppState,
+    shard: &Shard,
+    parsed: &Parsed<Request>,
+) -> Result<Option<Answer>, ApiError> {
     if !app.config.dedupe {
         return Ok(None);
     }
     let found =
-        app.store.find_duplicate(&parsed.dedupe).await.map_err(|e| ApiError::internal(&e))?;
+        shard.store.find_duplicate(&parsed.dedupe).await.map_err(|e| ApiError::internal(&e))?;
     let Some(id) = found else { return Ok(None) };
     let client_id = &parsed.caller.client_id;
     let transaction =
-        app.store.transaction(client_id, &id).await.map_err(|e| ApiError::internal(&e))?;
+        shard.store.transaction(client_id, &id).await.map_err(|e| ApiError::internal(&e))?;
     match transaction.map(|t| t.state) {
         Some(TransactionState::Done(outcome)) => {
             let extras = parsed.caller.client.extras;
@@ -117,9 +131,9 @@ async fn parse(app: &AppState, signed: Signed) -> Result<Parsed<Request>, ApiErr
 }
 
 impl AppState {
-    fn new_job<'a>(&self, parsed: &'a Parsed<Request>) -> NewJob<'a> {
+    fn new_job<'a>(&self, shard: &Shard, parsed: &'a Parsed<Request>) -> NewJob<'a> {
         NewJob {
-            transaction_id: TransactionId::new(self.clock.now_utc(), self.config.shard),
+            transaction_id: TransactionId::new(self.clock.now_utc(), shard.number),
             client_id: &parsed.caller.client_id,
             dedupe: self.config.dedupe.then_some(parsed.dedupe),
             request: &parsed.value,

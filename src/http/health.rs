@@ -1,6 +1,9 @@
 //! Is the process alive, and should it get requests? Cheap, unsigned, without names or numbers.
 
+use std::time::Duration;
+
 use axum::{extract::State, http::StatusCode};
+use tokio::task::JoinSet;
 
 use super::state::AppState;
 
@@ -9,16 +12,32 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// The engines are warm, the store can be read, and the process is not stopping.
+/// How long a store may take to say how full it is.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The engines are warm, a store can be read, and the process is not stopping. With several stores one is
+/// enough: taking the process away would not bring the others back.
 pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, &'static str) {
     if !app.is_ready() {
         return (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n");
     }
-    match app.store.depth().await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(error) => {
-            tracing::error!(%error, "the store cannot be read");
-            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store cannot be read\n")
+    let mut asked = JoinSet::new();
+    for shard in app.shards.iter().cloned() {
+        asked.spawn(async move {
+            match tokio::time::timeout(PATIENCE, shard.store.depth()).await {
+                Ok(Ok(_)) => return true,
+                Ok(Err(error)) => {
+                    tracing::error!(shard = shard.number, %error, "the store cannot be read");
+                }
+                Err(_) => tracing::error!(shard = shard.number, "the store does not answer"),
+            }
+            false
+        });
+    }
+    while let Some(answer) = asked.join_next().await {
+        if matches!(answer, Ok(true)) {
+            return (StatusCode::OK, "ready\n");
         }
     }
+    (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store cannot be read\n")
 }

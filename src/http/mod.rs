@@ -26,6 +26,7 @@ mod health;
 mod js;
 mod lenient;
 mod pictures;
+mod rates;
 mod router;
 mod server;
 mod signed;
@@ -35,6 +36,7 @@ mod wire;
 
 pub use admin::admin;
 pub use error::RESULT_CODES;
+pub use rates::ClientRate;
 pub use router::gateway;
 pub use server::{ServeError, ServerConfig, Serving, serve};
 pub use state::{AppState, Comparison, GatewayConfig};

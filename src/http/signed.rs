@@ -32,6 +32,8 @@ pub(super) struct Signed {
     keys: Arc<KeySet>,
     /// The AES key of the body, if it is encrypted.
     wrapped_key: Option<HeaderBytes>,
+    /// Whether the client has sent more requests of late than it may.
+    too_many: bool,
     body: Collected,
     exchange: Arc<Exchange>,
     app: AppState,
@@ -55,6 +57,11 @@ impl Signed {
     /// Whether the body came encrypted, so that the answer should be.
     pub(super) fn is_encrypted(&self) -> bool {
         self.wrapped_key.is_some()
+    }
+
+    /// Who signed it.
+    pub(super) fn caller(&self) -> &Arc<Caller> {
+        &self.caller
     }
 
     /// Decrypts the body if it is encrypted and runs `parse` on it, on a thread for blocking work if it
@@ -96,7 +103,7 @@ impl Signed {
         });
         let (key, parsed) = opened.await?;
         self.exchange.answer_under(key);
-        parsed
+        if self.too_many { Err(ApiError::Overloaded) } else { parsed }
     }
 }
 
@@ -134,7 +141,13 @@ impl FromRequest<AppState> for Signed {
         let (claimed, bytes) = (Arc::clone(&head), body.bytes.clone());
         let proven = offload(bytes.len(), move || claimed.verify(uris, &bytes, now)).await?;
         exchange.answer_as(proven.uri, Arc::clone(&proven.keys));
+        // Counted only now: nobody uses up another client's rate.
+        let too_many = !app.rates().admit(&head.caller.client_id);
+        if too_many && head.wrapped_key.is_none() {
+            return Err(ApiError::Overloaded);
+        }
         Ok(Self {
+            too_many,
             caller: Arc::clone(&head.caller),
             dedupe: head.dedupe(),
             keys: proven.keys,

@@ -10,12 +10,16 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::decrypt_guard::DecryptGuard;
+use super::{
+    decrypt_guard::DecryptGuard,
+    error::ApiError,
+    rates::{ClientRate, Rates},
+};
 use crate::{
-    clients::ClientRegistry,
+    clients::{Caller, ClientRegistry},
     clock::Clock,
     compare::{Comparer, DecodeLimits},
-    queue::{Gauge, QueueLimits, QueuedComparer, Store, Wake},
+    queue::{Found, QueueLimits, QueuedComparer, Shard, Shards},
     signing::Freshness,
 };
 
@@ -34,14 +38,14 @@ pub struct GatewayConfig {
     pub freshness: Freshness,
     /// How many bodies of one client may fail to decrypt in a minute.
     pub decrypt_failures: u32,
+    /// How often one client may call; `None` for no limit.
+    pub client_rate: Option<ClientRate>,
     /// Whether a repeated signed request is the same transaction.
     pub dedupe: bool,
     /// Limits on the pictures.
     pub pictures: DecodeLimits,
-    /// Limits on the queue.
+    /// Limits on the queue of each database.
     pub queue: QueueLimits,
-    /// Number of this database in transaction ids.
-    pub shard: u32,
 }
 
 /// Who compares while a caller of `compare` waits.
@@ -59,19 +63,16 @@ pub struct AppState {
     /// Who may call.
     pub clients: Arc<ClientRegistry>,
     /// Where transactions live.
-    pub store: Store,
+    pub shards: Shards,
     /// Compares while the caller waits.
     pub comparison: Comparison,
     /// The date.
     pub clock: Clock,
     /// Limits and times.
     pub config: Arc<GatewayConfig>,
-    /// How full the queue is.
-    pub gauge: Gauge,
-    /// Wakes the workers.
-    pub wake: Wake,
     budget: Arc<Semaphore>,
     decrypt_guard: Arc<DecryptGuard>,
+    rates: Arc<Rates>,
     ready: Arc<AtomicBool>,
 }
 
@@ -82,27 +83,35 @@ impl AppState {
     /// Puts the parts together; not ready until [`set_ready`](Self::set_ready).
     pub fn new(
         clients: Arc<ClientRegistry>,
-        store: Store,
+        shards: Shards,
         comparison: Comparison,
         clock: Clock,
         config: GatewayConfig,
-        (gauge, wake): (Gauge, Wake),
     ) -> Self {
-        let budget = Arc::new(Semaphore::new(config.body_budget / BUDGET_UNIT));
-        let decrypt_guard = Arc::new(DecryptGuard::new(config.decrypt_failures));
-        let (config, ready) = (Arc::new(config), Arc::default());
         Self {
             clients,
-            store,
+            shards,
             comparison,
             clock,
-            config,
-            gauge,
-            wake,
-            budget,
-            decrypt_guard,
-            ready,
+            budget: Arc::new(Semaphore::new(config.body_budget / BUDGET_UNIT)),
+            decrypt_guard: Arc::new(DecryptGuard::new(config.decrypt_failures)),
+            rates: Arc::new(Rates::new(config.client_rate)),
+            config: Arc::new(config),
+            ready: Arc::default(),
         }
+    }
+
+    /// Where the jobs of a caller live.
+    pub(super) fn home(&self, caller: &Caller) -> Result<&Shard, ApiError> {
+        match self.shards.find(caller.shard) {
+            Found::Here(shard) => Ok(shard),
+            Found::Elsewhere | Found::Nowhere => Err(ApiError::Internal),
+        }
+    }
+
+    /// Forgets what is known of clients that have been quiet.
+    pub fn forget_quiet(&self) {
+        self.rates.forget_quiet();
     }
 
     /// Whether load balancers should send requests here.
@@ -116,6 +125,10 @@ impl AppState {
 
     pub(super) fn decrypt_guard(&self) -> &DecryptGuard {
         &self.decrypt_guard
+    }
+
+    pub(super) fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     pub(super) fn budget(&self) -> &Arc<Semaphore> {

@@ -1,48 +1,81 @@
-//! How full the queue is, known without asking the database on every request.
+//! How full the queue is and who fills it, known without asking the database on every request.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::job::Depth;
+use super::job::{ClientDepth, Depth};
 
 /// The last reading of the depth plus what was accepted since; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Gauge(Arc<Levels>);
+pub struct Gauge(Arc<Mutex<Levels>>);
 
 #[derive(Debug, Default)]
 struct Levels {
-    jobs: AtomicU64,
-    bytes: AtomicU64,
+    all: Level,
+    clients: HashMap<String, Level>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Level {
+    jobs: u64,
+    bytes: u64,
 }
 
 /// How full the queue may get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QueueLimits {
     /// Jobs queued or running.
     pub jobs: u64,
     /// Bytes of their pictures.
     pub bytes: u64,
+    /// How much of both one client may have, from 0 to 1, where there are others.
+    pub client_share: f64,
 }
 
 impl Gauge {
     /// Takes a reading.
-    pub fn set(&self, depth: Depth) {
-        self.0.jobs.store(depth.jobs, Ordering::Relaxed);
-        self.0.bytes.store(depth.bytes, Ordering::Relaxed);
+    pub fn set(&self, clients: Vec<ClientDepth>) {
+        let level = |depth: Depth| Level { jobs: depth.jobs, bytes: depth.bytes };
+        let all = level(clients.iter().map(|client| client.depth).sum());
+        let clients = clients.into_iter().map(|c| (c.client_id, level(c.depth))).collect();
+        *self.levels() = Levels { all, clients };
     }
 
     /// Counts an accepted job until the next reading.
-    pub fn add(&self, bytes: u64) {
-        self.0.jobs.fetch_add(1, Ordering::Relaxed);
-        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+    pub fn add(&self, client_id: &str, bytes: u64) {
+        let mut levels = self.levels();
+        levels.all.add(bytes);
+        // Not by `entry`: nearly always the client is there, and its name need not be copied.
+        match levels.clients.get_mut(client_id) {
+            Some(level) => level.add(bytes),
+            None => drop(levels.clients.insert(client_id.to_owned(), Level { jobs: 1, bytes })),
+        }
     }
 
-    /// Whether another job fits.
-    pub fn has_room(&self, limits: QueueLimits) -> bool {
-        self.0.jobs.load(Ordering::Relaxed) < limits.jobs
-            && self.0.bytes.load(Ordering::Relaxed) < limits.bytes
+    /// Whether another job of this client fits; `alone` if no other one could be kept out by it.
+    pub fn has_room(&self, limits: QueueLimits, client_id: &str, alone: bool) -> bool {
+        let levels = self.levels();
+        let own = levels.clients.get(client_id).copied().unwrap_or_default();
+        let share = if alone { 1.0 } else { limits.client_share };
+        levels.all.is_below(limits, 1.0) && own.is_below(limits, share)
+    }
+
+    fn levels(&self) -> MutexGuard<'_, Levels> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Level {
+    fn add(&mut self, bytes: u64) {
+        self.jobs += 1;
+        self.bytes += bytes;
+    }
+
+    fn is_below(self, limits: QueueLimits, share: f64) -> bool {
+        (self.jobs as f64) < limits.jobs as f64 * share
+            && (self.bytes as f64) < limits.bytes as f64 * share
     }
 }
 
@@ -50,17 +83,38 @@ impl Gauge {
 mod tests {
     use super::*;
 
+    const LIMITS: QueueLimits = QueueLimits { jobs: 8, bytes: 1_000, client_share: 0.25 };
+
+    fn reading(parts: &[(&str, u64, u64)]) -> Vec<ClientDepth> {
+        let one = |(client, jobs, bytes): &(&str, u64, u64)| ClientDepth {
+            client_id: (*client).to_owned(),
+            depth: Depth { jobs: *jobs, bytes: *bytes, oldest: None },
+        };
+        parts.iter().map(one).collect()
+    }
+
     #[test]
     fn the_queue_is_full_by_count_or_by_bytes_until_the_next_reading() {
         let gauge = Gauge::default();
-        let limits = QueueLimits { jobs: 2, bytes: 100 };
-        gauge.add(10);
-        assert!(gauge.has_room(limits));
-        gauge.add(10);
-        assert!(!gauge.has_room(limits));
-        gauge.set(Depth { jobs: 1, bytes: 100, oldest: None });
-        assert!(!gauge.has_room(limits));
-        gauge.set(Depth::default());
-        assert!(gauge.has_room(limits));
+        gauge.set(reading(&[("a", 4, 10), ("b", 3, 10)]));
+        assert!(gauge.has_room(LIMITS, "c", false));
+        gauge.add("c", 10);
+        assert!(!gauge.has_room(LIMITS, "d", false));
+        gauge.set(reading(&[("a", 1, 1_000)]));
+        assert!(!gauge.has_room(LIMITS, "d", false));
+        gauge.set(Vec::new());
+        assert!(gauge.has_room(LIMITS, "d", false));
+    }
+
+    #[test]
+    fn one_client_has_its_share_where_there_are_others_and_all_of_it_alone() {
+        let gauge = Gauge::default();
+        gauge.add("a", 10);
+        assert!(gauge.has_room(LIMITS, "a", false));
+        gauge.add("a", 10);
+        assert!(!gauge.has_room(LIMITS, "a", false), "two of eight are a quarter");
+        assert!(gauge.has_room(LIMITS, "a", true) && gauge.has_room(LIMITS, "b", false));
+        gauge.add("b", 250);
+        assert!(!gauge.has_room(LIMITS, "b", false), "a quarter of the bytes");
     }
 }

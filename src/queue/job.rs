@@ -109,3 +109,22 @@ pub struct Depth {
     /// When the oldest of them was accepted.
     pub oldest: Option<UnixMillis>,
 }
+
+impl std::iter::Sum for Depth {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |all, part| Self {
+            jobs: all.jobs + part.jobs,
+            bytes: all.bytes + part.bytes,
+            oldest: all.oldest.into_iter().chain(part.oldest).min(),
+        })
+    }
+}
+
+/// How much of the queue is one client's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientDepth {
+    /// The client.
+    pub client_id: String,
+    /// Its jobs.
+    pub depth: Depth,
+}

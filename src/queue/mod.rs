@@ -19,13 +19,19 @@ mod gauge;
 mod job;
 mod queued;
 mod retry;
+mod shard;
 pub mod store;
+mod waiting;
 mod wake;
 
 pub use error::QueueError;
 pub use gauge::{Gauge, QueueLimits};
-pub use job::{Accepted, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState};
+pub use job::{
+    Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState,
+};
 pub use queued::QueuedComparer;
 pub use retry::RetryPolicy;
+pub use shard::{Found, Shard, Shards};
 pub use store::Store;
+pub use waiting::WaitingRoom;
 pub use wake::Wake;

@@ -5,54 +5,40 @@ use std::time::Duration;
 use super::{
     error::QueueError,
     job::{Accepted, NewJob, TransactionState},
-    store::Store,
-    wake::Wake,
+    shard::Shard,
 };
 use crate::compare::TransactionId;
 
-/// How long to wait before looking for an outcome, at first and at most.
-const FIRST_LOOK: Duration = Duration::from_millis(15);
-const LONGEST_LOOK: Duration = Duration::from_millis(200);
-
 /// Has pairs compared by the workers of other processes, while the caller waits.
-#[derive(Debug, Clone)]
-pub struct QueuedComparer {
-    store: Store,
-    wake: Wake,
-}
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QueuedComparer;
 
 impl QueuedComparer {
-    /// Compares through `store`.
-    pub fn new(store: Store, wake: Wake) -> Self {
-        Self { store, wake }
-    }
-
     /// Enqueues the job and waits for its end for at most `patience`. A job that is not finished by then
     /// goes on; its transaction can be asked for.
     ///
     /// # Errors
-    /// As [`Store::enqueue`] and [`Store::transaction`].
+    /// As [`Store::enqueue`](super::Store::enqueue) and [`Store::transaction`](super::Store::transaction).
     pub async fn compare(
-        &self,
+        self,
+        shard: &Shard,
         job: &NewJob<'_>,
         patience: Duration,
     ) -> Result<(TransactionId, TransactionState), QueueError> {
         let begun = tokio::time::Instant::now();
-        let accepted = self.store.enqueue(job).await?;
+        let accepted = shard.store.enqueue(job).await?;
         if matches!(accepted, Accepted::New(_)) {
-            self.wake.job_arrived();
+            shard.gauge.add(job.client_id, job.request.bytes());
+            shard.wake.job_arrived();
         }
         let id = accepted.transaction_id().clone();
-        let mut pause = FIRST_LOOK;
-        loop {
-            tokio::time::sleep(pause).await;
-            let found = self.store.transaction(job.client_id, &id).await?;
-            let state = found.map_or(TransactionState::Dead, |transaction| transaction.state);
-            let over = begun.elapsed() + pause > patience;
-            if over || !matches!(state, TransactionState::Processing) {
-                return Ok((id, state));
-            }
-            pause = (pause * 2).min(LONGEST_LOOK);
+        let left = patience.saturating_sub(begun.elapsed());
+        if let Some(state) = shard.waiting.wait(&id, left).await {
+            return Ok((id, state));
         }
+        // The last word: it may have ended between the last look and now.
+        let found = shard.store.transaction(job.client_id, &id).await?;
+        let state = found.map_or(TransactionState::Dead, |transaction| transaction.state);
+        Ok((id, state))
     }
 }

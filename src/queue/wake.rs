@@ -19,6 +19,9 @@ pub struct Wake {
 const CHANNEL: &str = "visavis_job";
 /// At most one message in this time: every message of a cluster takes the same lock at its commit.
 const DEBOUNCE: Duration = Duration::from_millis(10);
+/// After how much silence a listener is asked whether it still hears, and how long it may take to answer.
+const SILENCE: Duration = Duration::from_secs(30);
+const ANSWER: Duration = Duration::from_secs(5);
 /// How long to wait before a lost listener connects again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -72,7 +75,15 @@ impl Wake {
         loop {
             // What was said before there were ears.
             self.here.notify_one();
-            listener.recv().await?;
+            if let Ok(heard) = tokio::time::timeout(SILENCE, listener.recv()).await {
+                heard?;
+            } else {
+                // A connection that was cut without a word is as silent as an idle one.
+                let alive = sqlx::query("SELECT 1").execute(&mut listener);
+                tokio::time::timeout(ANSWER, alive)
+                    .await
+                    .map_err(|_| sqlx::Error::PoolTimedOut)??;
+            }
         }
     }
 }

@@ -20,6 +20,9 @@ pub(super) enum JobError {
     /// The comparison took longer than a job may.
     #[error("the job took longer than {0:?}")]
     Deadline(Duration),
+    /// It had to be alone in the process, and somebody else did not come to an end.
+    #[error("the other comparisons of this process do not end, and this one must be alone")]
+    Crowded,
     /// The engine failed.
     #[error(transparent)]
     Pool(#[from] PoolFailure),
@@ -61,7 +64,10 @@ pub(super) async fn run(
         tracing::warn!(transaction, attempt = job.attempt, "lease lost: the outcome is dropped");
         return;
     }
-    let ended = if let Some(delay) = config.retry.delay(job.attempt, jitter()) {
+    let ended = if matches!(error, JobError::Crowded) {
+        tracing::warn!(transaction, %error, "job handed back");
+        store.hand_back(job.id, lease.token).await
+    } else if let Some(delay) = config.retry.delay(job.attempt, jitter()) {
         tracing::warn!(transaction, attempt = job.attempt, ?delay, %error, "job failed, will be retried");
         store.retry(job.id, lease.token, delay).await
     } else {
@@ -86,12 +92,19 @@ async fn work(
         store.bury(lease.job.id, lease.token).await?;
         return Err(JobError::LeaseLost);
     }
+    let slot = if lease.job.attempt > 1 { alone(pool, config, slot).await? } else { slot };
     let request = store.payload(lease).await?.ok_or(JobError::LeaseLost)?;
-    let deadline = config.job_deadline.min(lease.remaining());
-    tokio::time::timeout(deadline, pool.run(slot, request))
-        .await
-        .map_err(|_| JobError::Deadline(deadline))?
-        .map_err(JobError::from)
+    let outcome = tokio::time::timeout(config.job_deadline, pool.run(slot, request)).await;
+    outcome.map_err(|_| JobError::Deadline(config.job_deadline))?.map_err(JobError::from)
+}
+
+/// All threads instead of one: an earlier attempt at this job may have ended with its process, and nothing
+/// else must be lost if this one does.
+async fn alone(pool: &ComputePool, config: &RunnerConfig, one: Slot) -> Result<Slot, JobError> {
+    // Given back first: two such jobs, each holding on to its own, would wait for each other for ever.
+    drop(one);
+    let all = tokio::time::timeout(config.job_deadline, pool.all_slots()).await;
+    Ok(all.map_err(|_| JobError::Crowded)??)
 }
 
 /// A number from 0 to 1 that differs from call to call; only spreads retries and polls.

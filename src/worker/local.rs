@@ -26,9 +26,12 @@ impl LocalComparer {
     }
 
     async fn compare_now(&self, request: Request) -> Result<Outcome, CompareFailure> {
-        let place = Place::take(&self.waiting, self.limit).ok_or(CompareFailure::Busy)?;
-        let slot = self.pool.slot().await.map_err(|_| CompareFailure::Failed)?;
-        drop(place);
+        let slot = if let Some(slot) = self.pool.try_slot() {
+            slot
+        } else {
+            let _place = Place::take(&self.waiting, self.limit).ok_or(CompareFailure::Busy)?;
+            self.pool.slot().await.map_err(|_| CompareFailure::Failed)?
+        };
         self.pool.run(slot, request).await.map_err(|failure| {
             if let PoolFailure::Face(error) = &failure {
                 tracing::error!(%error, "a comparison failed");

@@ -42,7 +42,7 @@ impl Maintenance {
         let mut since_purge = self.config.every;
         let mut since_tidy = Duration::ZERO;
         while !shutdown.is_wished() {
-            match self.store.depth().await {
+            match self.store.depth_by_client().await {
                 Ok(depth) => self.gauge.set(depth),
                 Err(error) => tracing::warn!(%error, "the queue's depth could not be read"),
             }

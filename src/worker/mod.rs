@@ -8,15 +8,17 @@
 //! ```
 //!
 //! A slot is taken *before* a job is claimed, so a claimed job starts at once and none waits in this
-//! process while another one is idle.
+//! process while another one is idle. A job that is tried again runs alone in its process.
 
 mod compare_job;
 mod local;
 mod maintenance;
 mod pool;
 mod runner;
+mod watchdog;
 
 pub use local::LocalComparer;
 pub use maintenance::{Maintenance, MaintenanceConfig};
 pub use pool::{ComputePool, EngineFactory, PoolFailure, Slot};
 pub use runner::{Runner, RunnerConfig};
+pub use watchdog::watch;

@@ -4,6 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -16,7 +17,7 @@ use crate::{
 /// Makes an engine; called once per thread, and again after a panic.
 pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine>, FaceError> + Send + Sync>;
 
-/// The right to have one thread work; given back when the work is done, not when its caller stops
+/// The right to have one thread work, or to have one work while all others rest; given back when the work is done, not when its caller stops
 /// waiting, so that a slow comparison is never joined by another one on the same thread.
 #[derive(Debug)]
 pub struct Slot {
@@ -51,7 +52,21 @@ struct Task {
 pub struct ComputePool {
     tasks: mpsc::Sender<Task>,
     slots: Arc<Semaphore>,
-    size: usize,
+    busy: Arc<[Busy]>,
+}
+
+/// Since when a thread has been at its comparison; `None` when it has none.
+#[derive(Debug, Default)]
+struct Busy(Mutex<Option<Instant>>);
+
+impl Busy {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ComputePool {
@@ -67,11 +82,14 @@ impl ComputePool {
         let (tasks, queue) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let (ready, readiness) = mpsc::channel();
+        let busy: Arc<[Busy]> = (0..threads).map(|_| Busy::default()).collect();
         for i in 0..threads {
             let worker = Worker {
                 factory: Arc::clone(factory),
                 policy: Arc::clone(policy),
                 queue: Arc::clone(&queue),
+                busy: Arc::clone(&busy),
+                number: i,
             };
             let ready = ready.clone();
             thread::Builder::new()
@@ -84,12 +102,18 @@ impl ComputePool {
         for opened in readiness.iter().take(threads) {
             opened?;
         }
-        Ok(Self { tasks, slots: Arc::new(Semaphore::new(threads)), size: threads })
+        Ok(Self { tasks, slots: Arc::new(Semaphore::new(threads)), busy })
     }
 
     /// How many threads there are.
     pub fn size(&self) -> usize {
-        self.size
+        self.busy.len()
+    }
+
+    /// How long the slowest comparison under way has taken so far.
+    pub fn slowest(&self) -> Duration {
+        let begun = self.busy.iter().filter_map(Busy::since);
+        begun.map(|since| since.elapsed()).max().unwrap_or_default()
     }
 
     /// Waits for a free thread, first come, first served.
@@ -99,6 +123,20 @@ impl ComputePool {
     pub async fn slot(&self) -> Result<Slot, PoolFailure> {
         Arc::clone(&self.slots)
             .acquire_owned()
+            .await
+            .map(Slot::from)
+            .map_err(|_| PoolFailure::Stopped)
+    }
+
+    /// Waits until all threads are free and keeps them: for a comparison that may take the process down,
+    /// so that it takes no other one with it. Whoever asks later waits for this one.
+    ///
+    /// # Errors
+    /// [`PoolFailure::Stopped`].
+    pub async fn all_slots(&self) -> Result<Slot, PoolFailure> {
+        let all = u32::try_from(self.size()).map_err(|_| PoolFailure::Stopped)?;
+        Arc::clone(&self.slots)
+            .acquire_many_owned(all)
             .await
             .map(Slot::from)
             .map_err(|_| PoolFailure::Stopped)
@@ -125,6 +163,8 @@ struct Worker {
     factory: EngineFactory,
     policy: Arc<Policy>,
     queue: Arc<Mutex<mpsc::Receiver<Task>>>,
+    busy: Arc<[Busy]>,
+    number: usize,
 }
 
 impl Worker {
@@ -145,7 +185,9 @@ impl Worker {
             if reply.is_closed() {
                 continue;
             }
+            self.busy[self.number].set(Some(Instant::now()));
             let compared = self.compare(&mut engine, &request);
+            self.busy[self.number].set(None);
             drop(request);
             drop(slot);
             let _ = reply.send(compared.map(|c| self.policy.decide(c)).map_err(PoolFailure::from));

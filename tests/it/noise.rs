@@ -94,7 +94,7 @@ fn no_request_head_stops_the_gateway() {
     };
     let client =
         StoredClient { revision: 1, keys: vec![keys.into()], extras: true, disabled: false };
-    let caller = Caller { client_id: "2188".to_owned(), client }.into();
+    let caller = Caller { client_id: "2188".to_owned(), shard: 0, client }.into();
     let (good, all) = throw("request", |bytes| fuzzing::request(&caller, bytes));
     assert_eq!((good, all > 1_000), (0, true), "noise is never signed");
 }

@@ -7,7 +7,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 use visavis::{
     http::{Comparison, gateway},
-    queue::{QueuedComparer, Wake},
+    queue::QueuedComparer,
 };
 
 use crate::support::{Answer, CLIENT, Picture, TestApp, in_repository, pair, visavis};
@@ -89,8 +89,9 @@ async fn compare_through_the_queue_fits_the_schema_too() {
     let document = document();
     let mut app = TestApp::with(|config| config.patience = Duration::from_millis(300)).await;
     let mut state = app.state.clone();
-    let queued = QueuedComparer::new(app.store.clone(), Wake::default());
-    state.comparison = Comparison::Queued(queued);
+    state.comparison = Comparison::Queued(QueuedComparer);
+    let room = state.shards.iter().next().unwrap().waiting.clone();
+    let served = tokio::spawn(room.serve(app.store.clone()));
     app.router = gateway(state);
     let body = pair(Picture::Person(1), Picture::Person(1));
     let later = app.post("facecompare/compare", &body).await;
@@ -101,6 +102,7 @@ async fn compare_through_the_queue_fits_the_schema_too() {
     assert_eq!(now.transaction_id(), later.transaction_id(), "the same signed request");
     assert_eq!((now.code(), &now.json["samePerson"]), ("SUCCESS", &json!(true)));
     assert_fits(&document, &full("facecompare/compare"), &now);
+    served.abort();
 }
 
 #[tokio::test]

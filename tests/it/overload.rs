@@ -1,9 +1,13 @@
 //! More than the service can take: a full queue, a full memory budget, too many who wait, and bodies
 //! that take too long. Each is told apart, nothing is stored, and the room comes back.
 
-use std::{thread, time::Duration};
+use std::{num::NonZeroU32, thread, time::Duration};
 
-use crate::support::{Listening, Picture, TestApp, pair, stored};
+use visavis::http::ClientRate;
+
+use crate::support::{
+    AesKey, CLIENT, Listening, Picture, TestApp, add_client, pair, signed_as, stored,
+};
 
 const ASYNC: &str = "facecompare/asynccompare";
 const COMPARE: &str = "facecompare/compare";
@@ -26,7 +30,7 @@ async fn a_full_queue_refuses_further_jobs_and_still_answers_the_rest() {
     let compared = app.post(COMPARE, &pair(Picture::Person(1), Picture::Person(1))).await;
     assert_eq!(compared.code(), "SUCCESS", "compare needs no room in the queue");
     app.runner.run_until_idle().await;
-    app.state.gauge.set(app.store.depth().await.unwrap());
+    app.gauge().set(app.store.depth_by_client().await.unwrap());
     let after = app.post(ASYNC, &pair(Picture::Person(3), Picture::Person(1))).await;
     assert_eq!(after.code(), "PROCESSING");
 }
@@ -121,4 +125,84 @@ async fn a_body_that_does_not_arrive_in_time_is_told_so() {
     let reply = connection.read_reply();
     insta::assert_snapshot!(reply.body, @r#"{"result":{"resultCode":"PROCESS_TIMEOUT","resultStatus":"F","resultMessage":"the request body took too long to arrive"}}"#);
     assert!(reply.header("Signature").is_some());
+}
+
+/// Two clients on one queue of eight.
+#[tokio::test]
+async fn one_client_does_not_fill_the_queue_of_the_others() {
+    let app = TestApp::with(|config| config.queue.jobs = 8).await;
+    add_client(&app.clients, OTHER, "other").await;
+    let mut codes = Vec::new();
+    for person in 1..=4 {
+        codes.push(
+            app.post(ASYNC, &pair(Picture::Person(person), Picture::Person(1)))
+                .await
+                .code()
+                .to_owned(),
+        );
+    }
+    let busy = "REQUEST_TRAFFIC_EXCEED_LIMIT";
+    assert_eq!(codes, ["PROCESSING", "PROCESSING", busy, busy], "a quarter of eight");
+    let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
+    let request = signed_as(OTHER, "/api/v1/zoloz/facecompare/asynccompare", &body, &app.now());
+    assert_eq!(app.send_raw(request).await.0.code(), "PROCESSING", "there is room for the other");
+    app.clients.set_disabled(OTHER, true).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_alone_may_fill_the_whole_queue() {
+    let app = TestApp::with(|config| config.queue.jobs = 8).await;
+    for person in 1..=8 {
+        let body = pair(Picture::Person(person), Picture::Person(1));
+        assert_eq!(app.post(ASYNC, &body).await.code(), "PROCESSING", "{person}");
+    }
+    let body = pair(Picture::Person(9), Picture::Person(1));
+    assert_eq!(app.post(ASYNC, &body).await.text, BUSY);
+}
+
+/// Another client than the one that every test has.
+const OTHER: &str = "2188000000000002";
+
+/// As good as never again within a test.
+fn three_at_once() -> ClientRate {
+    ClientRate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(3).unwrap() }
+}
+
+#[tokio::test]
+async fn a_client_over_its_rate_is_refused_and_the_others_are_not() {
+    let app = TestApp::with(|config| config.client_rate = Some(three_at_once())).await;
+    add_client(&app.clients, OTHER, "other").await;
+    let test = |client: &str| signed_as(client, TEST, "{}", &app.now());
+    let mut codes = Vec::new();
+    for _ in 0..5 {
+        codes.push(app.send(test(CLIENT)).await.code().to_owned());
+    }
+    let busy = "REQUEST_TRAFFIC_EXCEED_LIMIT";
+    assert_eq!(codes, ["SUCCESS", "SUCCESS", "SUCCESS", busy, busy]);
+    assert_eq!(app.send_raw(test(OTHER)).await.0.code(), "SUCCESS");
+}
+
+#[tokio::test]
+async fn nobody_uses_up_the_rate_of_a_client_whose_key_they_do_not_have() {
+    let app = TestApp::with(|config| config.client_rate = Some(three_at_once())).await;
+    for _ in 0..10 {
+        let mut forged = app.signed(TEST, "{}");
+        forged
+            .headers_mut()
+            .insert("signature", "algorithm=RSA256, signature=AAAA".parse().unwrap());
+        assert_eq!(app.send(forged).await.code(), "SIGNATURE_INVALID");
+    }
+    assert_eq!(app.send(app.signed(TEST, "{}")).await.code(), "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_client_that_encrypts_is_told_of_its_rate_in_a_form_that_it_can_read() {
+    let app = TestApp::with(|config| config.client_rate = Some(three_at_once())).await;
+    let key = AesKey(vec![1; 16]);
+    let mut last = None;
+    for _ in 0..4 {
+        let (answer, _) = app.send_raw(app.encrypted(TEST, "{}", &key)).await;
+        last = Some(answer.opened(&key));
+    }
+    assert_eq!(last.unwrap().code(), "REQUEST_TRAFFIC_EXCEED_LIMIT");
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{
     error::QueueError,
-    job::{Accepted, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},
+    job::{Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},
 };
 use crate::{
     clock::Clock,
@@ -48,6 +48,7 @@ struct Claimed {
     options: String,
     token: i64,
     attempt: i64,
+    turn: i64,
     created_at: crate::clock::UnixMillis,
 }
 
@@ -119,8 +120,8 @@ impl Store {
         on!(self, find_duplicate(dedupe))?.as_deref().map(own_id).transpose()
     }
 
-    /// Takes up to `limit` due jobs for `length`, oldest first. Jobs of dead workers come back here
-    /// when their lease is over.
+    /// Takes up to `limit` due jobs for `length`: those of one client as they came, the clients in turn. Jobs
+    /// of dead workers come back here when their lease is over.
     ///
     /// # Errors
     /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
@@ -132,7 +133,18 @@ impl Store {
     ) -> Result<Vec<Lease>, QueueError> {
         let asked = Instant::now();
         let claimed = on!(self, claim(limit, owner, &self.clock, millis(length)))?;
-        claimed.iter().map(|row| lease(row, asked, length)).collect()
+        let mut leases = Vec::with_capacity(claimed.len());
+        for row in claimed {
+            match lease(&row, asked, length) {
+                Ok(lease) => leases.push(lease),
+                // A row that nobody can read would otherwise take its neighbours along for ever.
+                Err(error) => {
+                    tracing::error!(job = row.id, %error, "job given up");
+                    self.bury(row.id, row.token).await?;
+                }
+            }
+        }
+        Ok(leases)
     }
 
     /// The pictures of a claimed job; `None` when the lease was lost and the job has ended.
@@ -217,15 +229,25 @@ impl Store {
         let Some((state, outcome)) = on!(self, transaction(client_id, id.as_str()))? else {
             return Ok(None);
         };
-        let state = match (state, outcome) {
-            (0 | 1, _) => TransactionState::Processing,
-            (2, Some(text)) => TransactionState::Done(
-                serde_json::from_str(&text).map_err(|e| QueueError::Inconsistent(e.to_string()))?,
-            ),
-            (3, _) => TransactionState::Dead,
-            other => return Err(QueueError::Inconsistent(format!("state {}", other.0))),
-        };
+        let state = transaction_state(state, outcome)?;
         Ok(Some(Transaction { transaction_id: id.clone(), state }))
+    }
+
+    /// Those of the given transactions that have ended, with their ends. For callers who know whose they
+    /// are.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
+    pub async fn ended(
+        &self,
+        ids: &[TransactionId],
+    ) -> Result<Vec<(TransactionId, TransactionState)>, QueueError> {
+        let ids: Vec<_> = ids.iter().map(TransactionId::as_str).collect();
+        let ended = on!(self, ended(&ids))?;
+        let read = |(id, state, outcome): (String, i64, Option<String>)| {
+            Ok((own_id(&id)?, transaction_state(state, outcome)?))
+        };
+        ended.into_iter().map(read).collect()
     }
 
     /// Makes jobs that were running claimable at once. Only for a database that belongs to this process
@@ -263,6 +285,14 @@ impl Store {
     /// # Errors
     /// [`QueueError::Database`].
     pub async fn depth(&self) -> Result<Depth, QueueError> {
+        Ok(self.depth_by_client().await?.iter().map(|client| client.depth).sum())
+    }
+
+    /// The same for each client that has jobs in it.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn depth_by_client(&self) -> Result<Vec<ClientDepth>, QueueError> {
         on!(self, depth())
     }
 
@@ -275,13 +305,12 @@ impl Store {
     }
 
     fn row<'a>(&'a self, new: &'a NewJob<'_>) -> Result<Row<'a>, QueueError> {
-        let bytes = new.request.probe.as_bytes().len() + new.request.reference.as_bytes().len();
         Ok(Row {
             transaction_id: new.transaction_id.as_str(),
             client_id: new.client_id,
             biz_id: new.request.biz_id.as_str(),
             dedupe: new.dedupe.as_ref().map(<[u8; 32]>::as_slice),
-            bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+            bytes: i64::try_from(new.request.bytes()).unwrap_or(i64::MAX),
             options: to_json(&new.request.options)?,
             clock: &self.clock,
         })
@@ -299,6 +328,18 @@ fn to_json(value: &impl serde::Serialize) -> Result<String, QueueError> {
 
 fn own_id(text: &str) -> Result<TransactionId, QueueError> {
     TransactionId::parse(text).ok_or_else(|| QueueError::Inconsistent("transaction_id".to_owned()))
+}
+
+fn transaction_state(state: i64, outcome: Option<String>) -> Result<TransactionState, QueueError> {
+    match (state, outcome) {
+        (0 | 1, _) => Ok(TransactionState::Processing),
+        (2, Some(text)) => {
+            let outcome = serde_json::from_str(&text);
+            outcome.map(TransactionState::Done).map_err(|e| QueueError::Inconsistent(e.to_string()))
+        }
+        (3, _) => Ok(TransactionState::Dead),
+        other => Err(QueueError::Inconsistent(format!("state {}", other.0))),
+    }
 }
 
 /// `existing` is the id under which the same signed request was stored before.
@@ -319,6 +360,12 @@ fn lease(row: &Claimed, asked: Instant, length: Duration) -> Result<Lease, Queue
         created_at: row.created_at,
     };
     Ok(Lease::new(job, row.token, asked, length))
+}
+
+/// From a row of client, jobs, bytes and age.
+fn client_depth((client_id, jobs, bytes, oldest): (String, i64, i64, Option<i64>)) -> ClientDepth {
+    let depth = Depth { jobs: jobs.unsigned_abs(), bytes: bytes.unsigned_abs(), oldest };
+    ClientDepth { client_id, depth }
 }
 
 fn exactly_one(rows: u64) -> Result<(), QueueError> {

@@ -6,10 +6,10 @@
 
 use sqlx::{Error, PgPool, Row as _, postgres::PgRow};
 
-use super::{Claimed, Row};
+use super::{Claimed, Row, client_depth};
 use crate::{
     clock::Clock,
-    queue::{Depth, JobId},
+    queue::{ClientDepth, JobId},
 };
 
 /// Inserts job and pictures in one statement; returns the transaction id of an earlier job with the same
@@ -23,8 +23,18 @@ pub(super) async fn enqueue(
     let inserted: Option<JobId> = sqlx::query_scalar(
         "/* enqueue */
          WITH new AS (
-             INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, created_at)
-             VALUES ($1, $2, $3, $4, 0, visavis_now($5), $6, $7, visavis_now($5))
+             INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, created_at,
+                              turn)
+             SELECT $1, $2, $3, $4, 0, now, $6, $7, now, greatest(
+                 -- Behind the client's own jobs,
+                 (SELECT max(turn) + 1 FROM job WHERE client_id = $2 AND state IN (0, 1)),
+                 -- and not before what is next, or was last.
+                 coalesce(
+                     (SELECT turn FROM job WHERE state IN (0, 1) AND state = 0 AND due_at <= now
+                      ORDER BY turn, id LIMIT 1),
+                     (SELECT max(turn) FROM job WHERE state IN (0, 1)),
+                     0))
+             FROM visavis_now($5) AS now
              ON CONFLICT (dedupe) DO NOTHING
              RETURNING id
          ), pictures AS (
@@ -106,14 +116,15 @@ pub(super) async fn claim(
              -- New jobs, retries and expired leases alike. Materialised: as a subquery the planner may take
              -- more rows than the limit.
              SELECT id FROM job WHERE state IN (0, 1) AND due_at <= visavis_now($3)
-             ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+             ORDER BY turn, id LIMIT $1 FOR UPDATE SKIP LOCKED
          )
          UPDATE job
          SET state = 1, token = token + 1, attempt = attempt + 1, owner = $2,
              due_at = visavis_now($3) + $4 * interval '1 millisecond',
              started_at = coalesce(started_at, visavis_now($3))
          FROM due WHERE job.id = due.id AND job.state IN (0, 1)
-         RETURNING job.id, transaction_id, options, token, attempt, visavis_millis(created_at) AS created_at",
+         RETURNING job.id, transaction_id, options, token, attempt, turn,
+             visavis_millis(created_at) AS created_at",
     )
     .bind(i64::from(limit))
     .bind(owner)
@@ -123,7 +134,7 @@ pub(super) async fn claim(
     .await?;
     let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
     // RETURNING promises no order.
-    claimed.sort_by_key(|job| (job.created_at, job.id));
+    claimed.sort_by_key(|job| (job.turn, job.id));
     Ok(claimed)
 }
 
@@ -134,6 +145,7 @@ fn claimed(row: &PgRow) -> Result<Claimed, Error> {
         options: row.try_get("options")?,
         token: row.try_get("token")?,
         attempt: row.try_get("attempt")?,
+        turn: row.try_get("turn")?,
         created_at: row.try_get("created_at")?,
     })
 }
@@ -257,6 +269,21 @@ pub(super) async fn transaction(
     .await
 }
 
+/// Id, state and outcome of those that have ended.
+pub(super) async fn ended(
+    pool: &PgPool,
+    ids: &[&str],
+) -> Result<Vec<(String, i64, Option<String>)>, Error> {
+    sqlx::query_as(
+        "/* ended */
+         SELECT transaction_id, state::bigint, outcome FROM job
+         WHERE transaction_id = ANY($1) AND state IN (2, 3)",
+    )
+    .bind(ids)
+    .fetch_all(pool)
+    .await
+}
+
 pub(super) async fn recover(pool: &PgPool, clock: &Clock) -> Result<u64, Error> {
     let recovered = sqlx::query(
         "/* recover */
@@ -325,15 +352,15 @@ const SPARE_BYTES: i64 = 64 << 20;
 /// Any number that nobody else uses: "visavis" in ASCII.
 const TIDY_LOCK: i64 = 0x0076_6973_6176_6973;
 
-pub(super) async fn depth(pool: &PgPool) -> Result<Depth, Error> {
-    let (jobs, bytes, oldest): (i64, i64, Option<i64>) = sqlx::query_as(
+pub(super) async fn depth(pool: &PgPool) -> Result<Vec<ClientDepth>, Error> {
+    let rows = sqlx::query_as(
         "/* depth */
-         SELECT count(*), coalesce(sum(bytes), 0)::bigint, visavis_millis(min(created_at))
-         FROM job WHERE state IN (0, 1)",
+         SELECT client_id, count(*), coalesce(sum(bytes), 0)::bigint, visavis_millis(min(created_at))
+         FROM job WHERE state IN (0, 1) GROUP BY client_id",
     )
-    .fetch_one(pool)
+    .fetch_all(pool)
     .await?;
-    Ok(Depth { jobs: jobs.unsigned_abs(), bytes: bytes.unsigned_abs(), oldest })
+    Ok(rows.into_iter().map(client_depth).collect())
 }
 
 pub(super) async fn payload_rows(pool: &PgPool) -> Result<u64, Error> {

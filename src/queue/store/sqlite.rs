@@ -3,11 +3,11 @@
 
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Claimed, Row};
+use super::{Claimed, Row, client_depth};
 use crate::{
     clock::Clock,
     db::SqliteDb,
-    queue::{Depth, JobId, QueueError},
+    queue::{ClientDepth, JobId, QueueError},
 };
 
 /// Inserts job and pictures in one transaction; returns the transaction id of an earlier job with the
@@ -21,8 +21,15 @@ pub(super) async fn enqueue(
     let mut tx = db.writer.begin_with("BEGIN IMMEDIATE").await?;
     let inserted: Option<JobId> = sqlx::query_scalar(
         "/* enqueue */
-         INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, created_at)
-         VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $5)
+         INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, created_at, turn)
+         VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $5, max(
+             -- Behind the client's own jobs,
+             coalesce((SELECT max(turn) + 1 FROM job WHERE client_id = $2 AND state IN (0, 1)), 0),
+             -- and not before what is next, or was last.
+             coalesce(
+                 (SELECT turn FROM job WHERE state IN (0, 1) AND state = 0 AND due_at <= $5 ORDER BY turn, id LIMIT 1),
+                 (SELECT max(turn) FROM job WHERE state IN (0, 1)),
+                 0)))
          ON CONFLICT (dedupe) DO NOTHING
          RETURNING id",
     )
@@ -115,9 +122,9 @@ pub(super) async fn claim(
              started_at = coalesce(started_at, $3)
          WHERE id IN (
              -- New jobs, retries and expired leases alike.
-             SELECT id FROM job WHERE state IN (0, 1) AND due_at <= $3 ORDER BY due_at, id LIMIT $1
+             SELECT id FROM job WHERE state IN (0, 1) AND due_at <= $3 ORDER BY turn, id LIMIT $1
          )
-         RETURNING id, transaction_id, options, token, attempt, created_at",
+         RETURNING id, transaction_id, options, token, attempt, turn, created_at",
     )
     .bind(limit)
     .bind(owner)
@@ -127,7 +134,7 @@ pub(super) async fn claim(
     .await?;
     let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
     // RETURNING promises no order.
-    claimed.sort_by_key(|job| (job.created_at, job.id));
+    claimed.sort_by_key(|job| (job.turn, job.id));
     Ok(claimed)
 }
 
@@ -138,6 +145,7 @@ fn claimed(row: &SqliteRow) -> Result<Claimed, sqlx::Error> {
         options: row.try_get("options")?,
         token: row.try_get("token")?,
         attempt: row.try_get("attempt")?,
+        turn: row.try_get("turn")?,
         created_at: row.try_get("created_at")?,
     })
 }
@@ -261,6 +269,22 @@ pub(super) async fn transaction(
     .await?)
 }
 
+/// Id, state and outcome of those that have ended.
+pub(super) async fn ended(
+    db: &SqliteDb,
+    ids: &[&str],
+) -> Result<Vec<(String, i64, Option<String>)>, QueueError> {
+    let ids = serde_json::to_string(ids).unwrap_or_default();
+    Ok(sqlx::query_as(
+        "/* ended */
+         SELECT transaction_id, state, outcome FROM job
+         WHERE transaction_id IN (SELECT value FROM json_each($1)) AND state IN (2, 3)",
+    )
+    .bind(ids)
+    .fetch_all(&db.readers)
+    .await?)
+}
+
 pub(super) async fn recover(db: &SqliteDb, clock: &Clock) -> Result<u64, QueueError> {
     let recovered =
         sqlx::query("/* recover */ UPDATE job SET due_at = $1 WHERE state = 1 AND due_at > $1")
@@ -291,14 +315,15 @@ pub(super) async fn purge(
     Ok(purged.rows_affected())
 }
 
-pub(super) async fn depth(db: &SqliteDb) -> Result<Depth, QueueError> {
-    let (jobs, bytes, oldest): (i64, i64, Option<i64>) = sqlx::query_as(
+pub(super) async fn depth(db: &SqliteDb) -> Result<Vec<ClientDepth>, QueueError> {
+    let rows = sqlx::query_as(
         "/* depth */
-         SELECT count(*), coalesce(sum(bytes), 0), min(created_at) FROM job WHERE state IN (0, 1)",
+         SELECT client_id, count(*), coalesce(sum(bytes), 0), min(created_at)
+         FROM job WHERE state IN (0, 1) GROUP BY client_id",
     )
-    .fetch_one(&db.readers)
+    .fetch_all(&db.readers)
     .await?;
-    Ok(Depth { jobs: jobs.unsigned_abs(), bytes: bytes.unsigned_abs(), oldest })
+    Ok(rows.into_iter().map(client_depth).collect())
 }
 
 pub(super) async fn payload_rows(db: &SqliteDb) -> Result<u64, QueueError> {

@@ -155,6 +155,44 @@ impl Server {
         format!("{}://{}", self.scheme, self.address)
     }
 
+    /// Whether it says that it is ready; `None` when it does not answer.
+    pub fn ready(&self) -> Option<bool> {
+        let mut socket = TcpStream::connect(&self.address).ok()?;
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "GET /health/ready HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        );
+        socket.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        Some(answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// Waits until it ends by itself; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait()
+    }
+
+    /// Whether it ends by itself within this time.
+    pub fn ends_within(&mut self, time: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            if self.child.0.try_wait().unwrap().is_some() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.0.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// SIGKILL: nothing in the process runs any more.
     pub fn kill(mut self) {
         self.child.0.kill().unwrap();
@@ -163,8 +201,7 @@ impl Server {
 
     /// SIGTERM, and the exit code.
     pub fn terminate(mut self) -> Option<i32> {
-        let pid = self.child.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         self.child.wait()
     }
 }

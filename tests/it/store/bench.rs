@@ -198,8 +198,18 @@ pub fn pictures(probe: Vec<u8>, reference: Vec<u8>) -> Request {
 
 /// A transaction of [`CLIENT`].
 pub fn new_job<'a>(id: &TransactionId, request: &'a Request, digest: Option<u8>) -> NewJob<'a> {
+    new_job_of(CLIENT, id, request, digest)
+}
+
+/// A transaction of another client.
+pub fn new_job_of<'a>(
+    client_id: &'a str,
+    id: &TransactionId,
+    request: &'a Request,
+    digest: Option<u8>,
+) -> NewJob<'a> {
     let transaction_id = id.clone();
-    NewJob { transaction_id, client_id: CLIENT, dedupe: digest.map(|n| [n; 32]), request }
+    NewJob { transaction_id, client_id, dedupe: digest.map(|n| [n; 32]), request }
 }
 
 /// The plainest outcome.

@@ -33,6 +33,7 @@ mod accepting;
 pub mod bench;
 mod claiming;
 mod ending;
+mod fairness;
 mod fencing;
 mod keeping;
 mod leasing;

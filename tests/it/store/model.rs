@@ -20,6 +20,8 @@ pub struct ModelJob {
     pub phase: Phase,
     pub token: i64,
     pub attempt: u32,
+    pub client: &'static str,
+    turn: i64,
     digest: Option<u8>,
     bytes: u64,
     due_at: UnixMillis,
@@ -45,6 +47,7 @@ impl Model {
 
     pub fn store(
         &mut self,
+        client: &'static str,
         id: TransactionId,
         digest: Option<u8>,
         bytes: u64,
@@ -54,11 +57,14 @@ impl Model {
             return Accepted::Duplicate(first);
         }
         let (token, attempt, now) = (0, 0, self.now);
+        let turn = if phase == Phase::Queued { self.next_turn(client) } else { 0 };
         self.jobs.push(ModelJob {
             id: id.clone(),
             phase,
             token,
             attempt,
+            client,
+            turn,
             digest,
             bytes,
             due_at: now,
@@ -66,6 +72,17 @@ impl Model {
             finished_at: now,
         });
         Accepted::New(id)
+    }
+
+    /// Behind the client's own jobs, and not before what is next, or was last.
+    fn next_turn(&self, client: &str) -> i64 {
+        let open =
+            || self.jobs.iter().filter(|j| matches!(j.phase, Phase::Queued | Phase::Running));
+        let own = open().filter(|job| job.client == client).map(|job| job.turn + 1).max();
+        let next = open().filter(|job| job.phase == Phase::Queued && job.due_at <= self.now);
+        let next = next.map(|job| job.turn).min();
+        let last = open().map(|job| job.turn).max();
+        own.unwrap_or(0).max(next.or(last).unwrap_or(0))
     }
 
     /// What a claim takes, in the order in which it is returned.
@@ -76,9 +93,8 @@ impl Model {
                 matches!(job.phase, Phase::Queued | Phase::Running) && job.due_at <= self.now
             })
             .collect();
-        due.sort_by_key(|n| (self.jobs[*n].due_at, *n));
+        due.sort_by_key(|n| (self.jobs[*n].turn, *n));
         due.truncate(limit);
-        due.sort_unstable();
         due.into_iter()
             .map(|n| {
                 let job = &mut self.jobs[n];

@@ -13,16 +13,18 @@ use visavis::{
 };
 
 use super::{
-    bench::{Bench, CLIENT, Database, is_lost, new_job, pictures, refused},
-    model::{Model, Phase},
+    bench::{Bench, CLIENT, Database, is_lost, new_job_of, pictures, refused},
+    model::{Model, ModelJob, Phase},
     postgres::Postgres,
     sqlite::Sqlite,
 };
 
+const CLIENTS: [&str; 3] = [CLIENT, "2188000000000002", "2188000000000003"];
+
 /// Times are seconds; an `Index` picks one of the leases that were ever given, outdated or not.
 #[derive(Debug, Clone)]
 enum Step {
-    Enqueue(Option<u8>, u8),
+    Enqueue(usize, Option<u8>, u8),
     Record(Option<u8>),
     Claim(u32, u64),
     Complete(Index),
@@ -41,7 +43,8 @@ fn step() -> impl Strategy<Value = Step> {
     let digest = || proptest::option::of(0..4_u8);
     let lease = any::<Index>;
     prop_oneof![
-        8 => (digest(), any::<u8>()).prop_map(|(digest, size)| Step::Enqueue(digest, size)),
+        8 => (0..CLIENTS.len(), digest(), any::<u8>())
+            .prop_map(|(client, digest, size)| Step::Enqueue(client, digest, size)),
         2 => digest().prop_map(Step::Record),
         8 => (0..4_u32, 1..40_u64).prop_map(|(limit, length)| Step::Claim(limit, length)),
         6 => lease().prop_map(Step::Complete),
@@ -85,15 +88,15 @@ impl Pair {
         (Duration::from_secs(seconds), i64::try_from(seconds).unwrap() * 1_000)
     }
 
-    async fn store(&mut self, digest: Option<u8>, size: u8, phase: Phase) {
+    async fn store(&mut self, client: &'static str, digest: Option<u8>, size: u8, phase: Phase) {
         let (id, bytes) = (self.bench.new_id(), usize::from(size));
         let request = pictures(vec![size; bytes + 1], vec![size; bytes]);
-        let new = new_job(&id, &request, digest);
+        let new = new_job_of(client, &id, &request, digest);
         let accepted = match phase {
             Phase::Queued => self.bench.store.enqueue(&new).await.unwrap(),
             _ => self.bench.store.record(&new, &refused()).await.unwrap(),
         };
-        assert_eq!(accepted, self.model.store(id, digest, 2 * u64::from(size) + 1, phase));
+        assert_eq!(accepted, self.model.store(client, id, digest, 2 * u64::from(size) + 1, phase));
     }
 
     async fn claim(&mut self, limit: u32, seconds: u64) {
@@ -127,12 +130,23 @@ impl Pair {
         assert_eq!(purged, self.model.purgeable(millis, limit as usize) as u64);
         let mut gone = Vec::new();
         for job in &self.model.jobs {
-            if self.bench.state(&job.id).await.is_none() {
+            if self.state(job).await.is_none() {
                 gone.push(job.id.clone());
             }
         }
         assert_eq!(purged, gone.len() as u64);
         self.model.purge(millis, &gone);
+    }
+
+    /// Where a job stands for the client that it belongs to; nobody else sees it.
+    async fn state(&self, job: &ModelJob) -> Option<TransactionState> {
+        let mut found = Vec::new();
+        for client in CLIENTS {
+            let told = self.bench.store.transaction(client, &job.id).await.unwrap();
+            found.extend(told.map(|told| (client, told.state)));
+        }
+        assert!(found.iter().all(|(client, _)| *client == job.client));
+        found.pop().map(|(_, state)| state)
     }
 
     /// Pictures can be opened exactly as long as the job has not ended.
@@ -143,15 +157,17 @@ impl Pair {
             self.bench.store.payload_rows().await.unwrap(),
             self.bench.database.number(open).await.unsigned_abs()
         );
-        let phase = self.model.get(&lease.0).map(|job| job.phase);
-        let told = self.bench.store.transaction(CLIENT, &lease.0).await.unwrap();
-        assert_eq!(told.map(|t| t.state), phase.map(shown));
+        if let Some(job) = self.model.get(&lease.0) {
+            assert_eq!(self.state(job).await, Some(shown(job.phase)));
+        }
     }
 
     async fn take(&mut self, step: &Step) {
         match step {
-            Step::Enqueue(digest, size) => self.store(*digest, *size, Phase::Queued).await,
-            Step::Record(digest) => self.store(*digest, 0, Phase::Done).await,
+            Step::Enqueue(client, digest, size) => {
+                self.store(CLIENTS[*client], *digest, *size, Phase::Queued).await;
+            }
+            Step::Record(digest) => self.store(CLIENT, *digest, 0, Phase::Done).await,
             Step::Claim(limit, seconds) => self.claim(*limit, *seconds).await,
             Step::Renew(leases, seconds) => self.renew(leases, *seconds).await,
             Step::Purge(seconds, limit) => self.purge(*seconds, *limit).await,
@@ -210,7 +226,7 @@ impl Pair {
             assert_eq!(self.bench.store.depth().await.unwrap(), self.model.depth(), "{step:?}");
         }
         for job in &self.model.jobs {
-            assert_eq!(self.bench.state(&job.id).await, Some(shown(job.phase)));
+            assert_eq!(self.state(job).await, Some(shown(job.phase)));
         }
         for digest in 0..4 {
             let found = self.bench.store.find_duplicate(&[digest; 32]).await.unwrap();

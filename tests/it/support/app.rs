@@ -19,7 +19,6 @@ use rsa::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::Notify;
 use tower::ServiceExt as _;
 use visavis::{
     clients::{ClientRegistry, ClientStore, NewClient, NewKeys},
@@ -31,7 +30,7 @@ use visavis::{
         calibration::{Calibration, CalibrationTable},
     },
     http::{AppState, Comparison, GatewayConfig, gateway},
-    queue::{Gauge, QueueLimits, RetryPolicy, Store},
+    queue::{Gauge, QueueLimits, RetryPolicy, Shard, Shards, Store},
     sealing::MasterKey,
     signing::{ClientKey, Content, Freshness, ServerKey, format_time, signature_header},
     worker::{ComputePool, EngineFactory, LocalComparer, Runner, RunnerConfig},
@@ -143,12 +142,13 @@ impl TestApp {
         let clients = ClientStore::new(db, key, time.clone());
         let factory: EngineFactory = Arc::new(|| Ok(Box::new(FakeEngine) as Box<dyn Engine>));
         let pool = ComputePool::start(2, &factory, &policy()).unwrap();
-        let wake = Arc::new(Notify::new());
+        let shard = Shard::new(0, store.clone());
+        let wake = Arc::clone(shard.wake.here());
         let config = RunnerConfig {
             retry: RetryPolicy { max_attempts: 3, first_delay: Duration::from_millis(100) },
             ..RunnerConfig::default()
         };
-        let runner = Runner::new(store.clone(), pool.clone(), config, Arc::clone(&wake));
+        let runner = Runner::new(store.clone(), pool.clone(), config, wake);
         let mut gateway_config = GatewayConfig {
             body_limit: 1 << 20,
             body_budget: 4 << 20,
@@ -158,16 +158,15 @@ impl TestApp {
             decrypt_failures: 10,
             dedupe: true,
             pictures: DecodeLimits::default(),
-            queue: QueueLimits { jobs: 100, bytes: 1 << 20 },
-            shard: 0,
+            client_rate: None,
+            queue: QueueLimits { jobs: 100, bytes: 1 << 20, client_share: 0.25 },
         };
         change(&mut gateway_config);
         add_client(&clients, CLIENT, "app").await;
         let registry = Arc::new(ClientRegistry::open(clients.clone()).await.unwrap());
         let comparison = Comparison::Local(Arc::new(LocalComparer::new(pool.clone(), 8)));
-        let parts = (Gauge::default(), wake.into());
-        let state =
-            AppState::new(registry, store.clone(), comparison, time.clone(), gateway_config, parts);
+        let shards = Shards::new(vec![shard], 1);
+        let state = AppState::new(registry, shards, comparison, time.clone(), gateway_config);
         state.set_ready(true);
         Self {
             router: gateway(state.clone()),
@@ -180,6 +179,11 @@ impl TestApp {
             folder,
             time,
         }
+    }
+
+    /// How full the queue is.
+    pub fn gauge(&self) -> &Gauge {
+        &self.state.shards.iter().next().unwrap().gauge
     }
 
     /// The present in the form of Request-Time.

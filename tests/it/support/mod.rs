@@ -19,7 +19,7 @@ pub use crypto::{AesKey, header_of, mac};
 pub use database::stored;
 pub use engine::{FakeEngine, Picture};
 pub use javascript::assert_javascript_form;
-pub use postgres::{as_server_user, cluster};
+pub use postgres::{Cluster, as_server_user, cluster, second_cluster};
 pub use program::{
     Ran, in_repository, pack_folder, program, runtime_library, visavis, visavis_reading,
     with_models,

@@ -31,6 +31,12 @@ pub fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(Cluster::start)
 }
 
+/// Another server beside it.
+pub fn second_cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(Cluster::start)
+}
+
 /// Where the server's programs are: on the path, or where Debian puts them.
 fn binaries() -> PathBuf {
     let on_path = std::env::var_os("PATH")
@@ -64,8 +70,26 @@ fn succeed(command: &mut Command) {
     assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
+fn start_server(folder: &Path, port: u16) {
+    let settings = format!(
+        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off \
+         -c max_connections=400 -c shared_buffers=64MB",
+        folder.display()
+    );
+    succeed(
+        as_server_user(&binaries().join("pg_ctl"))
+            .args(["start", "--wait", "--silent", "-o", &settings, "-D"])
+            .arg(folder.join("data"))
+            .arg("-l")
+            .arg(folder.join("log"))
+            .current_dir(folder)
+            .stdout(Stdio::null()),
+    );
+}
+
 impl Cluster {
-    fn start() -> Self {
+    /// Makes a server and starts it.
+    pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("visavis-pg-").tempdir().unwrap().keep();
         let binaries = binaries();
         let data = folder.join("data");
@@ -85,21 +109,8 @@ impl Cluster {
                 .current_dir(&folder),
         );
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let settings = format!(
-            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off \
-             -c max_connections=400 -c shared_buffers=64MB",
-            folder.display()
-        );
         let control = binaries.join("pg_ctl");
-        succeed(
-            as_server_user(&control)
-                .args(["start", "--wait", "--silent", "-o", &settings, "-D"])
-                .arg(&data)
-                .arg("-l")
-                .arg(folder.join("log"))
-                .current_dir(&folder)
-                .stdout(Stdio::null()),
-        );
+        start_server(&folder, port);
         let stop = as_server_user(&control);
         let stop: Vec<_> = std::iter::once(stop.get_program()).chain(stop.get_args()).collect();
         let keeper = Command::new("bash")
@@ -114,6 +125,18 @@ impl Cluster {
         let cluster = Self { folder, port, made: AtomicU32::new(0), _keeper: Mutex::new(keeper) };
         cluster.wait();
         cluster
+    }
+
+    /// Ends the server as a crash does: nobody is told and nothing is tidied up.
+    pub fn stop_at_once(&self) {
+        let mut stop = as_server_user(&binaries().join("pg_ctl"));
+        succeed(stop.args(["stop", "--mode=immediate", "-D"]).arg(self.data()).current_dir("/"));
+    }
+
+    /// Starts it again where it was.
+    pub fn start_again(&self) {
+        start_server(&self.folder, self.port);
+        self.wait();
     }
 
     fn wait(&self) {

@@ -1,9 +1,24 @@
 //! Jobs that end badly: retried, given up, and never at the expense of others.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use visavis::{
+    face::{Comparison, Engine, FaceError, Picture as Input},
+    shutdown::Shutdown,
+    worker::{ComputePool, EngineFactory, watch},
+};
 
 use super::{gate::Gate, rig::Rig};
-use crate::support::{Picture, TestApp, pair};
+use crate::{
+    store::bench::LEASE,
+    support::{FakeEngine, Picture, TestApp, pair, policy},
+};
 
 #[tokio::test]
 async fn a_job_that_always_fails_is_given_up_after_three_attempts() {
@@ -130,4 +145,112 @@ async fn the_failures_of_one_job_do_not_delay_the_others() {
     for id in &accepted {
         assert!(rig.is_done(id).await);
     }
+}
+
+/// Counts who is at work, and who is while a suspect is.
+#[derive(Default)]
+struct Company {
+    inside: AtomicUsize,
+    most: AtomicUsize,
+    with_suspects: AtomicUsize,
+}
+
+struct Counting(Arc<Company>);
+
+impl Engine for Counting {
+    fn compare(
+        &mut self,
+        probe: &Input<'_>,
+        reference: &Input<'_>,
+    ) -> Result<Comparison, FaceError> {
+        let company = &self.0;
+        let is_suspect = probe.bytes == Picture::Person(SUSPECT).bytes();
+        let inside = company.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        company.most.fetch_max(inside, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(30));
+        if is_suspect {
+            let beside = inside.max(company.inside.load(Ordering::SeqCst)) - 1;
+            company.with_suspects.fetch_add(beside, Ordering::SeqCst);
+        }
+        company.inside.fetch_sub(1, Ordering::SeqCst);
+        FakeEngine.compare(probe, reference)
+    }
+}
+
+const SUSPECT: u8 = 66;
+
+/// It may have ended its process before, and nobody else must go down with it again.
+#[tokio::test]
+async fn a_job_that_is_tried_again_runs_while_nothing_else_does() {
+    let mut rig = Rig::new(3, Gate::open()).await;
+    let company = Arc::new(Company::default());
+    let counted = Arc::clone(&company);
+    let factory: EngineFactory = Arc::new(move || Ok(Box::new(Counting(Arc::clone(&counted)))));
+    rig.pool = ComputePool::start(3, &factory, &policy()).unwrap();
+    let suspect = Picture::Person(SUSPECT);
+    let mut ids = vec![rig.enqueue(suspect, suspect).await, rig.enqueue(suspect, suspect).await];
+    rig.bench.claim(2).await;
+    rig.bench.advance(LEASE);
+    ids.extend(rig.enqueue_good(8).await);
+    let running = rig.start();
+    rig.until("SELECT count(*) FROM job WHERE state = 2", 10).await;
+    running.stopped().await;
+    for id in &ids {
+        assert!(rig.is_done(id).await);
+    }
+    assert_eq!(company.with_suspects.load(Ordering::SeqCst), 0, "a suspect had company");
+    assert!(company.most.load(Ordering::SeqCst) > 1, "the others run side by side");
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_alone_is_handed_back_and_does_not_use_up_its_attempts() {
+    let mut rig = Rig::new(2, Gate::closed()).await;
+    rig.config.job_deadline = Duration::from_millis(50);
+    let wedged = rig.pool.slot().await.unwrap();
+    let id = rig.enqueue_good(1).await.remove(0);
+    rig.bench.claim(1).await;
+    rig.bench.advance(LEASE);
+    let running = rig.start();
+    rig.until("SELECT count(*) FROM job WHERE state = 1 AND attempt = 2", 1).await;
+    rig.until("SELECT count(*) FROM job WHERE state = 0 AND attempt = 1", 1).await;
+    running.stopped().await;
+    drop(wedged);
+    rig.gate.unlock();
+    rig.config.job_deadline = Duration::from_secs(20);
+    rig.run_due().await;
+    assert!(rig.is_done(&id).await);
+}
+
+#[tokio::test]
+async fn a_comparison_that_does_not_end_is_noticed_and_a_slow_one_is_not() {
+    let rig = Rig::new(2, Gate::closed()).await;
+    let (trigger, shutdown) = Shutdown::new();
+    let limit = Duration::from_millis(200);
+    let dog = tokio::spawn(watch(rig.pool.clone(), limit, shutdown.clone()));
+    assert_eq!(rig.pool.slowest(), Duration::ZERO);
+    rig.enqueue_good(1).await;
+    let running = rig.start();
+    rig.gate.wait_for(1).await;
+    assert!(tokio::time::timeout(super::gate::PATIENCE, dog).await.unwrap().unwrap(), "noticed");
+    assert!(rig.pool.slowest() > limit);
+    let patient = tokio::spawn(watch(rig.pool.clone(), Duration::from_hours(1), shutdown));
+    rig.gate.unlock();
+    running.stopped().await;
+    assert_eq!(rig.pool.slowest(), Duration::ZERO, "nobody is at work any more");
+    trigger.stop();
+    assert!(!patient.await.unwrap(), "it only stopped");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_given_up_and_takes_nobody_along() {
+    let rig = Rig::new(2, Gate::open()).await;
+    let odd = rig.enqueue_good(1).await.remove(0);
+    rig.bench.database.tamper("UPDATE job SET options = 'no JSON'").await;
+    let good = rig.enqueue_good(2).await;
+    rig.run_due().await;
+    assert!(rig.is_dead(&odd).await);
+    for id in &good {
+        assert!(rig.is_done(id).await);
+    }
+    assert!(rig.is_clean().await);
 }

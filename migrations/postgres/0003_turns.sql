@@ -1,0 +1,18 @@
+-- Fairness: the jobs of one client wait behind one another and not before those of the others. A job gets
+-- its turn when it is stored (start-time fair queueing): one more than the last of its own client, and
+-- never less than what is next at that moment. Jobs from before this step keep their order by number.
+ALTER TABLE job ADD COLUMN turn bigint NOT NULL DEFAULT 0;
+
+-- Serves claims: new jobs, retries and expired leases alike. The few rows at its beginning that are not due
+-- are running or wait for a retry.
+CREATE INDEX job_turn ON job (turn, id) WHERE state IN (0, 1);
+-- Serves the last turn of a client, and how much of the queue is whose.
+CREATE INDEX job_client ON job (client_id, turn) WHERE state IN (0, 1);
+DROP INDEX job_due;
+
+-- Which of the databases of an installation this one is, from 0, as it stands in transaction ids. Written
+-- once: the databases cannot be mixed up afterwards.
+CREATE TABLE shard (
+    number integer PRIMARY KEY CHECK (number BETWEEN 0 AND 999999999)
+);
+CREATE UNIQUE INDEX shard_is_one ON shard ((true));

@@ -1,0 +1,113 @@
+//! The data folder and the databases as configured.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    clients::{ClientStore, ClientTable, Clients},
+    clock::Clock,
+    config::{Config, DatabaseSection},
+    db::{Db, PostgresDb, SqliteDb},
+    queue::Store,
+    sealing::MasterKey,
+};
+
+/// The opened data folder: databases, key, and what lies on them.
+#[derive(Debug, Clone)]
+pub struct Data {
+    /// The databases that this process serves, at least one.
+    pub databases: Vec<Database>,
+    /// The clients in all of them.
+    pub clients: Clients,
+}
+
+/// One opened database.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Its number in transaction ids.
+    pub number: u32,
+    /// Its jobs.
+    pub store: Store,
+    /// The connections.
+    pub db: Db,
+}
+
+/// Connections of a process to each Postgres unless configured, by what it does.
+const FRONT_END_CONNECTIONS: u32 = 10;
+const WORKER_CONNECTIONS: u32 = 4;
+
+/// Opens the data folder, making it, its key and its schema where they are missing.
+///
+/// # Errors
+/// When folder, key or a database cannot be made or used.
+pub async fn open_data(config: &Config) -> Result<Data> {
+    open(config, FRONT_END_CONNECTIONS).await
+}
+
+/// The same for a process that only works.
+pub(super) async fn open_data_of_worker(config: &Config) -> Result<Data> {
+    open(config, WORKER_CONNECTIONS).await
+}
+
+async fn open(config: &Config, usual: u32) -> Result<Data> {
+    let dir = &config.data.dir;
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("the data folder {} cannot be made", dir.display()))?;
+    let key = MasterKey::load_or_create(&config.data.key_path())?;
+    let connections = match config.database.connections {
+        0 => usual,
+        n => n,
+    };
+    let (mut databases, mut tables) = (Vec::new(), Vec::new());
+    for (number, url) in config.database.served()? {
+        let db: Db = if config.database.is_shared() {
+            let db = PostgresDb::open(url, connections).await?;
+            db.claim_number(number).await?;
+            db.into()
+        } else {
+            SqliteDb::open(&config.data.database_path(&config.database)).await?.into()
+        };
+        let store = Store::new(db.clone(), key.clone(), Clock::System);
+        let clients = ClientStore::new(db.clone(), key.clone(), Clock::System);
+        tables.push(ClientTable { shard: number, store: clients });
+        databases.push(Database { number, store, db });
+    }
+    Ok(Data { databases, clients: Clients::new(tables) })
+}
+
+impl Data {
+    /// Waits for the statements under way and closes all connections.
+    pub async fn close(&self) {
+        for database in &self.databases {
+            database.db.close().await;
+        }
+    }
+}
+
+/// What to call the configured database in front of people: a file, or Postgres without its password.
+pub fn database_name(config: &Config) -> String {
+    let database: &DatabaseSection = &config.database;
+    match database.served().map_or(0, |served| served.len()) {
+        n if n > 1 => format!("Postgres ({n} databases)"),
+        _ if database.is_shared() => "Postgres".to_owned(),
+        _ => config.data.database_path(database).display().to_string(),
+    }
+}
+
+/// One process serves a data folder. The lock goes with the process, however it ends.
+pub(super) fn lock(dir: &Path) -> Result<std::fs::File> {
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("the data folder {} cannot be made", dir.display()))?;
+    let path = dir.join("serve.lock");
+    let file = std::fs::File::create(&path)
+        .with_context(|| format!("{} cannot be made", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => bail!(
+            "another process serves the data folder {}: SQLite is for one process; stop it, or use another \
+             folder",
+            dir.display()
+        ),
+    }
+}

@@ -1,0 +1,224 @@
+//! Wiring: from the configuration to things that run.
+
+mod data;
+mod model;
+mod settings;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::task::JoinHandle;
+
+pub use data::{Data, Database, database_name, open_data};
+pub use model::{Model, load_model, model_dir, newest_library};
+pub use settings::tls_files;
+
+use self::settings::{gateway_config, maintenance_config, runner_config, server_config};
+use crate::{
+    clients::ClientRegistry,
+    clock::Clock,
+    config::Config,
+    db::Db,
+    http::{AppState, Comparison, ServerConfig, Serving, admin, gateway, serve},
+    queue::{QueuedComparer, Shard, Shards},
+    shutdown::Shutdown,
+    telemetry,
+    worker::{ComputePool, LocalComparer, Maintenance, Runner, watch},
+};
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    /// Where it listens, if it is a front end.
+    pub serving: Option<Serving>,
+    /// Where operators look, if anywhere.
+    pub admin: Option<Serving>,
+    /// Its state, for readiness.
+    pub app: AppState,
+    data: Data,
+    /// End by themselves when the process is to stop.
+    tasks: Vec<JoinHandle<()>>,
+    /// Needed until the last request is answered.
+    servants: Vec<JoinHandle<()>>,
+    watchdog: Option<JoinHandle<bool>>,
+    _lock: Option<std::fs::File>,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Answers the API.
+    pub front_end: bool,
+    /// Compares.
+    pub workers: bool,
+}
+
+/// Starts what the roles say, and housekeeping, on the configured databases.
+///
+/// # Errors
+/// When anything that is needed is missing; nothing is left running then.
+pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result<Service> {
+    // Postgres is for many processes; their leases end by themselves.
+    let alone = !config.database.is_shared();
+    if alone && !(roles.front_end && roles.workers) {
+        bail!(
+            "front end and workers can be apart only on Postgres: set database.url (VISAVIS_DATABASE_URL), or run \
+             `visavis serve` with workers"
+        );
+    }
+    let lock = alone.then(|| data::lock(&config.data.dir)).transpose()?;
+    let data = if roles.front_end {
+        open_data(config).await?
+    } else {
+        data::open_data_of_worker(config).await?
+    };
+    if alone {
+        recover(&data).await?;
+    }
+    let pool = if roles.workers { Some(start_pool(config).await?) } else { None };
+    let clients = Arc::new(ClientRegistry::open(data.clients.clone()).await?);
+    let comparison = match &pool {
+        Some(pool) => {
+            Comparison::Local(Arc::new(LocalComparer::new(pool.clone(), config.worker.waiting)))
+        }
+        None => Comparison::Queued(QueuedComparer),
+    };
+    let shards: Vec<_> =
+        data.databases.iter().map(|d| Shard::new(d.number, d.store.clone())).collect();
+    let app = AppState::new(
+        clients,
+        Shards::new(shards, config.database.count()),
+        comparison,
+        Clock::System,
+        gateway_config(config),
+    );
+    let serving = if roles.front_end {
+        Some(serve(gateway(app.clone()), &server_config(config))?)
+    } else {
+        None
+    };
+    let admin = admin_server(config, &app)?;
+
+    let (mut tasks, mut servants) = (Vec::new(), Vec::new());
+    for (shard, database) in app.shards.iter().zip(&data.databases) {
+        tasks.extend(start_shard(config, shard, &database.db, pool.as_ref(), shutdown));
+        if roles.front_end {
+            servants.push(tokio::spawn(shard.waiting.clone().serve(shard.store.clone())));
+        }
+    }
+    servants.push(tokio::spawn(forget_quiet_clients(app.clone())));
+    let limit = Duration::from_millis(config.worker.stuck_ms);
+    let watchdog = pool.map(|pool| tokio::spawn(watch(pool, limit, shutdown.clone())));
+    app.set_ready(true);
+    Ok(Service { serving, admin, app, data, tasks, servants, watchdog, _lock: lock })
+}
+
+/// Jobs that a dead process of this data folder was at.
+async fn recover(data: &Data) -> Result<()> {
+    for database in &data.databases {
+        let recovered = database.store.recover().await?;
+        if recovered > 0 {
+            tracing::info!(recovered, "jobs of an earlier run are taken up again");
+        }
+    }
+    Ok(())
+}
+
+/// What keeps one database going: housekeeping, workers, and word of new jobs.
+fn start_shard(
+    config: &Config,
+    shard: &Shard,
+    db: &Db,
+    pool: Option<&ComputePool>,
+    shutdown: &Shutdown,
+) -> Vec<JoinHandle<()>> {
+    let housekeeping = maintenance_config(&config.queue);
+    let maintenance = Maintenance::new(shard.store.clone(), shard.gauge.clone(), housekeeping);
+    let mut tasks = vec![tokio::spawn(maintenance.run(shutdown.clone()))];
+    if let Some(pool) = pool {
+        let here = Arc::clone(shard.wake.here());
+        let runner = Runner::new(shard.store.clone(), pool.clone(), runner_config(config), here);
+        tasks.push(tokio::spawn(runner.run(shutdown.clone())));
+    }
+    if let Db::Postgres(db) = db {
+        let wake = &shard.wake;
+        tasks.push(tokio::spawn(wake.clone().announce(db.clone(), shutdown.clone())));
+        if pool.is_some() {
+            tasks.push(tokio::spawn(wake.clone().listen(db.clone(), shutdown.clone())));
+        }
+    }
+    tasks
+}
+
+async fn forget_quiet_clients(app: AppState) {
+    loop {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        app.forget_quiet();
+    }
+}
+
+/// Compute threads, each with the configured pack loaded and warm.
+async fn start_pool(config: &Config) -> Result<ComputePool> {
+    let threads = match config.worker.threads {
+        0 => std::thread::available_parallelism()?.get(),
+        n => n,
+    };
+    let model = load_model(config)?;
+    let (factory, policy) = (Arc::clone(&model.factory), Arc::clone(&model.policy));
+    let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &policy));
+    let pool = pool.await??;
+    tracing::info!(pack = model.pack.name, threads, "engines are warm");
+    Ok(pool)
+}
+
+impl Service {
+    /// Returns when a comparison will not come to an end, which only the end of the process cures.
+    pub async fn stuck(&mut self) {
+        if let Some(watchdog) = &mut self.watchdog
+            && matches!(watchdog.await, Ok(true))
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Ends in order: no new requests, those under way answered, jobs finished or handed back, the
+    /// databases closed. `shutdown` must have been triggered.
+    ///
+    /// # Errors
+    /// When the socket had failed.
+    pub async fn stop(self) -> Result<()> {
+        self.app.set_ready(false);
+        if let Some(serving) = self.serving {
+            serving.stop().await?;
+        }
+        for task in self.tasks {
+            task.await?;
+        }
+        for servant in self.servants {
+            servant.abort();
+        }
+        // Last, so that the end can be watched.
+        if let Some(admin) = self.admin {
+            admin.stop().await?;
+        }
+        self.data.close().await;
+        Ok(())
+    }
+}
+
+/// Starts the server for operators, if one is configured.
+fn admin_server(config: &Config, app: &AppState) -> Result<Option<Serving>> {
+    if config.admin.listen.is_empty() {
+        return Ok(None);
+    }
+    let listen = config.admin.listen.parse().context("admin.listen")?;
+    let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
+    let server = ServerConfig { listen, tls: None, drain: ADMIN_DRAIN, ..server_config(config) };
+    let serving = serve(admin(app.clone(), metrics), &server)
+        .context("admin.listen: choose another address, or an empty one for no metrics")?;
+    Ok(Some(serving))
+}
+
+/// Nobody waits long for metrics.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,113 @@
+//! The model pack as configured: where it is, how it decides.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::{
+    compare::Policy,
+    config::Config,
+    face::{
+        Engine, EngineOptions, OnnxEngine, Runtime,
+        calibration::{Calibration, CalibrationTable},
+        manifest::{Manifest, ResolvedPack},
+    },
+    worker::EngineFactory,
+};
+
+/// The engine of the configured pack, ready to be made on any thread, and how it decides.
+pub struct Model {
+    /// Makes an engine.
+    pub factory: EngineFactory,
+    /// Decides.
+    pub policy: Arc<Policy>,
+    /// The pack.
+    pub pack: ResolvedPack,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Model({})", self.pack.name)
+    }
+}
+
+/// Stands in when the operator insists on a pack without a table; its scores mean nothing.
+fn uncalibrated() -> CalibrationTable {
+    let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
+    CalibrationTable { id: "uncalibrated".to_owned(), provisional: true, knots }
+}
+
+/// Loads ONNX Runtime and the configured pack.
+///
+/// # Errors
+/// When library or pack cannot be used, or the pack has no calibration table and that was not allowed.
+pub fn load_model(config: &Config) -> Result<Model> {
+    let runtime = Runtime::load(&library(config)?)?;
+    let pack = Manifest::load(&model_dir(config))?.resolve(&config.model.pack)?;
+    let table = match &pack.calibration {
+        Some(table) => table.clone(),
+        None if config.model.allow_uncalibrated => uncalibrated(),
+        None => bail!(
+            "the pack `{}` has no calibration table, so its scores would mean nothing; add [calibration] to \
+             its pack.toml, or set model.allow_uncalibrated = true to use it all the same",
+            pack.name
+        ),
+    };
+    let calibration = Calibration::new(&table).map_err(|why| anyhow!(why))?;
+    let policy =
+        Policy::new(calibration, &pack.name, config.compare.fmr).map_err(|why| anyhow!(why))?;
+    let options = EngineOptions {
+        limits: config.image,
+        selfie: config.quality.selfie,
+        document: config.quality.document,
+    };
+    let for_engines = pack.clone();
+    let factory: EngineFactory = Arc::new(move || {
+        let mut engine = OnnxEngine::open(&runtime, &for_engines, options)?;
+        engine.warm_up()?;
+        Ok(Box::new(engine) as Box<dyn Engine>)
+    });
+    Ok(Model { factory, policy: Arc::new(policy), pack })
+}
+
+/// Where the packs are: as configured, else `models` beside the program, else in the working folder.
+pub fn model_dir(config: &Config) -> PathBuf {
+    if config.model.dir.is_empty() {
+        beside_program("models")
+    } else {
+        PathBuf::from(&config.model.dir)
+    }
+}
+
+/// `name` beside the program if it is there, else in the working folder.
+fn beside_program(name: &str) -> PathBuf {
+    let program = std::env::current_exe().ok().and_then(|p| p.canonicalize().ok());
+    let beside = program.and_then(|p| Some(p.parent()?.join(name))).filter(|p| p.exists());
+    beside.unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// ONNX Runtime's shared library: as configured, else `ORT_DYLIB_PATH`, else in `runtime`. Always an
+/// absolute path: the system's search path would load whatever lies there.
+fn library(config: &Config) -> Result<PathBuf> {
+    let configured = Some(config.runtime.library.clone()).filter(|path| !path.is_empty());
+    let path = match configured
+        .or_else(|| std::env::var("ORT_DYLIB_PATH").ok().filter(|p| !p.is_empty()))
+    {
+        Some(path) => PathBuf::from(path),
+        None => newest_library(&beside_program("runtime")),
+    };
+    std::path::absolute(&path).with_context(|| format!("{} is no path", path.display()))
+}
+
+/// The last `libonnxruntime.so*` of a folder by name; the plain name if there is none, so that a
+/// message can say what was looked for.
+pub fn newest_library(folder: &Path) -> PathBuf {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let is_library = |path: &PathBuf| {
+        path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libonnxruntime.so"))
+    };
+    files.filter(is_library).max().unwrap_or_else(|| folder.join("libonnxruntime.so"))
+}

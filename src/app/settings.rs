@@ -1,0 +1,75 @@
+//! From the sections of the configuration to what each part wants to know.
+
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+
+use crate::{
+    config::{Config, QueueSection},
+    http::{ClientRate, GatewayConfig, ServerConfig, TlsFiles},
+    queue::{QueueLimits, RetryPolicy},
+    signing::Freshness,
+    worker::{MaintenanceConfig, RunnerConfig},
+};
+
+pub(super) fn gateway_config(config: &Config) -> GatewayConfig {
+    let http = &config.http;
+    GatewayConfig {
+        body_limit: http.body_limit_bytes,
+        body_budget: http.body_budget_bytes,
+        body_deadline: Duration::from_millis(http.body_deadline_ms),
+        patience: Duration::from_millis(http.patience_ms),
+        freshness: Freshness::seconds(http.freshness_s),
+        decrypt_failures: http.decrypt_failures_per_minute,
+        dedupe: config.queue.dedupe,
+        pictures: config.image,
+        client_rate: NonZeroU32::new(http.client_rate_per_s).map(|per_second| ClientRate {
+            per_second,
+            burst: NonZeroU32::new(http.client_burst).unwrap_or(NonZeroU32::MIN),
+        }),
+        queue: QueueLimits {
+            jobs: config.queue.max_jobs,
+            bytes: config.queue.max_bytes,
+            client_share: config.queue.client_share,
+        },
+    }
+}
+
+/// Certificate and key as configured; `None` for plain HTTP.
+pub fn tls_files(config: &Config) -> Option<TlsFiles> {
+    let tls = &config.tls;
+    (!tls.cert_file.is_empty()).then(|| TlsFiles {
+        certificate: PathBuf::from(&tls.cert_file),
+        key: PathBuf::from(&tls.key_file),
+        reload: Duration::from_millis(tls.reload_ms),
+    })
+}
+
+pub(super) fn server_config(config: &Config) -> ServerConfig {
+    let http = &config.http;
+    ServerConfig {
+        listen: http.listen,
+        tls: tls_files(config),
+        head_deadline: Duration::from_millis(http.head_deadline_ms),
+        idle_deadline: Duration::from_millis(http.idle_deadline_ms),
+        max_connections: http.max_connections,
+        max_streams: http.max_streams,
+        drain: Duration::from_millis(http.drain_ms),
+    }
+}
+
+pub(super) fn runner_config(config: &Config) -> RunnerConfig {
+    let (queue, worker) = (&config.queue, &config.worker);
+    RunnerConfig {
+        lease: Duration::from_millis(queue.lease_ms),
+        job_deadline: Duration::from_millis(queue.job_deadline_ms),
+        poll: Duration::from_millis(worker.poll_ms),
+        drain: Duration::from_millis(worker.drain_ms),
+        retry: RetryPolicy { max_attempts: queue.max_attempts, ..RetryPolicy::default() },
+    }
+}
+
+pub(super) fn maintenance_config(queue: &QueueSection) -> MaintenanceConfig {
+    MaintenanceConfig {
+        retention: Duration::from_secs(queue.retention_s),
+        every: Duration::from_mins(1),
+    }
+}

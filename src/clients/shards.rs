@@ -1,0 +1,133 @@
+//! The client tables of all databases. A client lives in one of them, together with its jobs, from its
+//! registration on; which one, is found by asking them.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::store::{ClientError, ClientInfo, ClientStore, NewClient};
+use crate::signing::ServerKey;
+
+/// The client tables that this process can reach; clones share the connections.
+#[derive(Debug, Clone)]
+pub struct Clients(Arc<[ClientTable]>);
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub struct ClientTable {
+    /// Number of the database.
+    pub shard: u32,
+    /// The table.
+    pub store: ClientStore,
+}
+
+impl Clients {
+    /// At least one table.
+    pub fn new(tables: Vec<ClientTable>) -> Self {
+        Self(tables.into())
+    }
+
+    /// Registers a client in the database with this number; without one, where the fewest clients are.
+    ///
+    /// # Errors
+    /// [`ClientError::NoShard`], [`ClientError::NameTaken`], or as [`ClientStore::add`].
+    pub async fn add(&self, new: &NewClient<'_>, shard: Option<u32>) -> Result<u32, ClientError> {
+        let mut best: Option<(usize, &ClientTable)> = None;
+        for table in self.0.iter() {
+            let clients = table.store.list().await?;
+            if clients.iter().any(|client| client.name == new.name) {
+                return Err(ClientError::NameTaken(new.name.to_owned()));
+            }
+            let asked_for = shard.is_none_or(|number| number == table.shard);
+            if asked_for && best.is_none_or(|(fewest, _)| clients.len() < fewest) {
+                best = Some((clients.len(), table));
+            }
+        }
+        let (_, table) = best.ok_or(ClientError::NoShard(shard.unwrap_or_default()))?;
+        table.store.add(new).await?;
+        Ok(table.shard)
+    }
+
+    /// All clients, each with the number of its database, oldest first.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn list(&self) -> Result<Vec<(u32, ClientInfo)>, ClientError> {
+        let mut all = Vec::new();
+        for ClientTable { shard, store } in self.0.iter() {
+            all.extend(store.list().await?.into_iter().map(|client| (*shard, client)));
+        }
+        all.sort_by_key(|(_, client)| client.created_at);
+        Ok(all)
+    }
+
+    /// The table and the Client-Id of a client that is given by id or name.
+    ///
+    /// # Errors
+    /// [`ClientError::Unknown`] when no client has that id or name.
+    pub async fn resolve(&self, id_or_name: &str) -> Result<(&ClientStore, String), ClientError> {
+        for table in self.0.iter() {
+            match table.store.resolve(id_or_name).await {
+                Ok(client_id) => return Ok((&table.store, client_id)),
+                Err(ClientError::Unknown(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ClientError::Unknown(id_or_name.to_owned()))
+    }
+
+    /// Where a client lives, and its revision. All tables are asked at once, so that one which is out of
+    /// reach delays nobody whose client lives elsewhere.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`] when nobody has the client and somebody did not answer.
+    pub(super) async fn locate(
+        &self,
+        client_id: &str,
+    ) -> Result<Option<(&ClientTable, i64)>, ClientError> {
+        if let [only] = &*self.0 {
+            return Ok(only.store.revision(client_id).await?.map(|revision| (only, revision)));
+        }
+        let mut asked = JoinSet::new();
+        for (place, table) in self.0.iter().enumerate() {
+            let (store, client_id) = (table.store.clone(), client_id.to_owned());
+            asked.spawn(async move { (place, store.revision(&client_id).await) });
+        }
+        let mut failure = None;
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok((place, Ok(Some(revision)))) => return Ok(Some((&self.0[place], revision))),
+                Ok((_, Ok(None))) => {}
+                Ok((_, Err(error))) => failure = Some(error),
+                Err(_) => failure = Some(ClientError::Database(sqlx::Error::WorkerCrashed)),
+            }
+        }
+        failure.map_or(Ok(None), Err)
+    }
+
+    /// The table of the database with this number.
+    pub(super) fn table(&self, shard: u32) -> Option<&ClientTable> {
+        self.0.iter().find(|table| table.shard == shard)
+    }
+
+    /// The server's own key for answers to callers that are not known; each database has one, and a
+    /// process that cannot open all of them has another master key than the others.
+    ///
+    /// # Errors
+    /// A failure of database, sealing or keys.
+    pub async fn gateway_key(&self) -> Result<ServerKey, ClientError> {
+        let mut first = None;
+        for table in self.0.iter() {
+            let key = table.store.gateway_key().await?;
+            first.get_or_insert(key);
+        }
+        first.ok_or(ClientError::NoShard(0))
+    }
+}
+
+impl From<ClientStore> for Clients {
+    /// An installation with one database.
+    fn from(store: ClientStore) -> Self {
+        Self::new(vec![ClientTable { shard: 0, store }])
+    }
+}

@@ -1,0 +1,172 @@
+//! The schema, step by step: up from every step with data in it, by many at once, and never changed
+//! afterwards.
+
+use std::{fmt::Write as _, path::Path};
+
+use rsa::sha2::{Digest as _, Sha256};
+use sqlx::{Connection as _, PgPool, SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
+use visavis::{
+    clock::Clock,
+    compare::Outcome,
+    db::{Db, DbError, PostgresDb, SqliteDb},
+    queue::{Store, TransactionState},
+    sealing::MasterKey,
+};
+
+use crate::{
+    store::bench::{LEASE, ids, refused},
+    support::{cluster, in_repository},
+};
+
+async fn steps(folder: &str) -> Migrator {
+    let folder = in_repository(&format!("migrations/{folder}"));
+    Migrator::new(Path::new(&folder)).await.unwrap()
+}
+
+/// The transactions that [`JOBS`] stores: two that wait, one that runs, one that is done.
+const WAITING: [&str; 2] =
+    ["G000000000FID20260101000000010000000001", "G000000000FID20260101000000020000000002"];
+const RUNNING: &str = "G000000000FID20260101000000030000000003";
+const DONE: &str = "G000000000FID20260101000000040000000004";
+
+/// What the program of the first step stored, at a time as the database writes it.
+fn jobs(time: &str) -> String {
+    let outcome = serde_json::to_string(&refused()).unwrap();
+    let row = |id: &str, state: i32, outcome: &str, finished: &str| {
+        format!(
+            "('{id}', '2188000000000001', 'biz', {state}, {time}, 10, '{{}}', {outcome}, {time}, {finished})"
+        )
+    };
+    let rows = [
+        row(WAITING[0], 0, "NULL", "NULL"),
+        row(WAITING[1], 0, "NULL", "NULL"),
+        row(RUNNING, 1, "NULL", "NULL"),
+        row(DONE, 2, &format!("'{outcome}'"), time),
+    ];
+    format!(
+        "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, outcome, created_at,
+                          finished_at)
+         VALUES {};
+         INSERT INTO job_payload (job_id, probe, reference)
+         SELECT id, {blob}, {blob} FROM job WHERE state < 2;",
+        rows.join(", "),
+        blob = if time == "now()" { "'sealed'::bytea" } else { "x'00'" },
+    )
+}
+
+/// The program of today goes on with what was there.
+async fn goes_on(db: Db) {
+    let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
+    let leases = store.claim(10, "today", LEASE).await.unwrap();
+    let claimed: Vec<_> = ids(&leases).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        claimed,
+        [WAITING[0], WAITING[1], RUNNING],
+        "all that had not ended, in their order"
+    );
+    for lease in &leases {
+        store.complete(lease.job.id, lease.token, &refused()).await.unwrap();
+    }
+    assert_eq!(store.payload_rows().await.unwrap(), 0);
+    for id in WAITING.iter().chain([&RUNNING, &DONE]) {
+        let id = visavis::compare::TransactionId::parse(id).unwrap();
+        let told = store.transaction("2188000000000001", &id).await.unwrap().unwrap().state;
+        assert!(
+            matches!(told, TransactionState::Done(outcome) if matches!(*outcome, Outcome::Refused { .. }))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_comes_up_from_every_earlier_step_with_its_jobs() {
+    let steps = steps("postgres").await;
+    for step in steps.iter() {
+        let url = cluster().url(&cluster().new_database().await);
+        let old = PgPool::connect(&url).await.unwrap();
+        steps.run_to(step.version, &old).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(jobs("now()"))).execute(&old).await.unwrap();
+        old.close().await;
+        goes_on(PostgresDb::open(&url, 2).await.unwrap().into()).await;
+    }
+}
+
+#[tokio::test]
+async fn sqlite_comes_up_from_every_earlier_step_with_its_jobs() {
+    let steps = steps("sqlite").await;
+    for step in steps.iter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("visavis.db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let old = SqlitePool::connect_with(options).await.unwrap();
+        steps.run_to(step.version, &old).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(jobs("1767225600000"))).execute(&old).await.unwrap();
+        old.close().await;
+        goes_on(SqliteDb::open(&path).await.unwrap().into()).await;
+    }
+}
+
+/// Released steps are on other people's disks. One that has to change becomes a further step.
+#[tokio::test]
+async fn no_step_was_edited() {
+    let mut all = String::new();
+    for folder in ["postgres", "sqlite"] {
+        for step in steps(folder).await.iter() {
+            let digest = Sha256::digest(step.sql.as_str().as_bytes());
+            let start = u64::from_be_bytes(digest[..8].try_into().unwrap());
+            writeln!(all, "{folder} {} {start:016x}", step.version).unwrap();
+        }
+    }
+    insta::assert_snapshot!(all, @r"
+    postgres 1 71ec1f0d8eaf7a02
+    postgres 2 e5ae151a9a9875e2
+    postgres 3 a08f4a0794160f39
+    sqlite 1 ef846ebf3f34fa39
+    sqlite 2 ebd6f409636b33fe
+    sqlite 3 10cab357fd4ddc12
+    sqlite 4 c02e3de3a22ea3df
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_together_bring_the_schema_up_once() {
+    let url = cluster().url(&cluster().new_database().await);
+    let mut started = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let url = url.clone();
+        started.spawn(async move { PostgresDb::open(&url, 2).await.map(|_| ()) });
+    }
+    while let Some(ended) = started.join_next().await {
+        ended.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_may_not_change_the_schema_starts_on_a_current_one_and_on_no_other() {
+    let name = cluster().new_database().await;
+    let url = cluster().url(&name);
+    let mut owner = sqlx::PgConnection::connect(&url).await.unwrap();
+    let role = format!("app_{name}");
+    let grant = format!(
+        "CREATE ROLE {role} LOGIN; ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(grant)).execute(&mut owner).await.unwrap();
+    let as_app = url.replace("visavis@", &format!("{role}@"));
+    let refused = PostgresDb::open(&as_app, 2).await;
+    assert!(matches!(refused, Err(DbError::Migrate { .. })), "{refused:?}");
+    PostgresDb::open(&url, 2).await.unwrap().close().await;
+    let opened = PostgresDb::open(&as_app, 2).await.unwrap();
+    opened.claim_number(0).await.unwrap();
+    goes_through_a_job(opened).await;
+}
+
+async fn goes_through_a_job(db: PostgresDb) {
+    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let (id, request) = (
+        visavis::compare::TransactionId::new(Clock::System.now_utc(), 0),
+        crate::store::bench::request(1),
+    );
+    store.enqueue(&crate::store::bench::new_job(&id, &request, None)).await.unwrap();
+    let lease = store.claim(1, "app", LEASE).await.unwrap().remove(0);
+    store.complete(lease.job.id, lease.token, &refused()).await.unwrap();
+    assert_eq!(store.payload_rows().await.unwrap(), 0);
+}

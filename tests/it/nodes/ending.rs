@@ -1,0 +1,109 @@
+//! How processes end: told to, told twice, or because a comparison does not come back.
+
+use std::time::{Duration, Instant};
+
+use sqlx::Connection as _;
+
+use super::{PATIENCE, Site};
+
+/// Where the jobs stand, by state.
+async fn states(site: &Site) -> [i64; 4] {
+    let mut connection = sqlx::PgConnection::connect(&site.urls[0]).await.unwrap();
+    let mut states = [0; 4];
+    for (state, count) in states.iter_mut().enumerate() {
+        *count = sqlx::query_scalar("SELECT count(*) FROM job WHERE state = $1")
+            .bind(i64::try_from(state).unwrap())
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    }
+    states
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_are_told_to_stop_under_load_leave_no_job_running_and_exit_with_0() {
+    let site = Site::new().await;
+    for round in 0..5_usize {
+        let ids = tokio::task::block_in_place(|| {
+            let (front, workers) = (site.front_end(), site.workers());
+            let ids: Vec<_> = (0..4).map(|n| site.enqueue(&front, 10 * round + n)).collect();
+            let begun = Instant::now();
+            assert_eq!(workers.terminate(), Some(0));
+            assert!(begun.elapsed() < Duration::from_secs(30));
+            assert_eq!(front.terminate(), Some(0));
+            ids
+        });
+        let [_, running, _, dead] = states(&site).await;
+        assert_eq!((running, dead), (0, 0), "round {round}");
+        tokio::task::block_in_place(|| {
+            let node = site.node(&[]);
+            for id in &ids {
+                site.expect_verdict(&node, id);
+            }
+            assert_eq!(node.terminate(), Some(0));
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_a_process_at_once() {
+    let site = Site::new().await;
+    tokio::task::block_in_place(|| {
+        let node = site.node(&[("VISAVIS_HTTP_LEAVE_MS", "3600000")]);
+        assert_eq!(node.ready(), Some(true));
+        node.signal("TERM");
+        let begun = Instant::now();
+        while node.ready() == Some(true) {
+            assert!(begun.elapsed() < PATIENCE, "it was told to stop");
+        }
+        assert_eq!(node.ready(), Some(false), "it goes on, but is not ready");
+        let answer = site.call(&node, &["test"]);
+        assert_eq!(answer["result"]["resultCode"], "SUCCESS", "{answer}");
+        let begun = Instant::now();
+        assert_eq!(node.terminate(), Some(1));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    });
+}
+
+/// No comparison of real photos ends within two milliseconds: each of them looks as if it never would.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_whose_comparison_does_not_end_gives_up_and_its_job_does_not_get_lost() {
+    let site = Site::new().await;
+    let impatient = [("VISAVIS_QUEUE_JOB_DEADLINE_MS", "1"), ("VISAVIS_WORKER_STUCK_MS", "2")];
+    let id = tokio::task::block_in_place(|| {
+        let mut node = site.node(&impatient);
+        let id = site.enqueue(&node, 1);
+        assert_eq!(node.wait(), Some(1), "so that whoever watches it starts it again");
+        id
+    });
+    let [queued, running, done, dead] = states(&site).await;
+    assert_eq!((queued, running, done, dead), (1, 0, 0, 0), "put back");
+    tokio::task::block_in_place(|| {
+        let node = site.node(&[]);
+        site.expect_verdict(&node, &id);
+    });
+}
+
+/// The third process that it takes down is the last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_ends_every_process_is_given_up_after_three() {
+    let site = Site::new().await;
+    let impatient = [("VISAVIS_QUEUE_JOB_DEADLINE_MS", "1"), ("VISAVIS_WORKER_STUCK_MS", "2")];
+    tokio::task::block_in_place(|| {
+        let front = site.front_end();
+        let id = site.enqueue(&front, 1);
+        let begun = Instant::now();
+        loop {
+            let told = site.call(&front, &["asynccheckresult", &id]);
+            if told["result"]["resultCode"] != "PROCESSING" {
+                assert_eq!(told["result"]["resultCode"], "SYSTEM_ERROR", "{told}");
+                assert_eq!(told["transactionId"], id.as_str());
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{told}");
+            let mut node = site.node(&impatient);
+            node.ends_within(Duration::from_secs(5));
+        }
+    });
+    assert_eq!(states(&site).await, [0, 0, 0, 1]);
+}
