@@ -13,6 +13,7 @@ use visavis::{
 };
 
 use crate::{
+    dice::Dice,
     proxy::{Proxy, Weather},
     roles::{CLIENT, LEASE, new_job, request},
     site::Site,
@@ -42,29 +43,50 @@ struct Call {
     good: bool,
 }
 
-/// Latency, resets, half-closed connections, and holes that end.
+/// All faults side by side, each with a network and a database of its own.
 pub fn every_fault_is_got_over(site: &Site) -> Vec<String> {
-    let latency = Duration::from_millis(100);
+    let short = Duration::from_secs(5);
+    // Longer than a call takes at most, or nothing would be given up.
+    let hole = Duration::from_secs(if site.long.is_some() { 30 } else { 16 });
     let faults = [
-        ("100 ms in each direction", Weather::Slow(latency), Duration::from_secs(5)),
-        ("reset", Weather::Reset, Duration::from_secs(5)),
-        ("half-closed", Weather::HalfClosed, Duration::from_secs(5)),
-        ("black hole", Weather::Hole, Duration::from_secs(30)),
+        ("100 ms in each direction", Weather::Slow(Duration::from_millis(100)), short),
+        ("reset", Weather::Reset, short),
+        ("half-closed", Weather::HalfClosed, short),
+        ("black hole", Weather::Hole, hole),
+        // After a fail-over the old connections are not closed: they stay silent for ever.
+        ("connections dead for ever", Weather::Grave, hole),
     ];
-    let seen = site.runtime.block_on(trials(site, &faults));
+    let (seen, started) = site.runtime.block_on(async {
+        let mut trials = Vec::new();
+        for (name, weather, time) in faults {
+            let trial = tokio::spawn(trial(site.dice(), weather, time));
+            trials.push((name, trial));
+        }
+        let start = tokio::spawn(start_without_answers(site.dice()));
+        let mut seen = Vec::new();
+        for (name, trial) in trials {
+            seen.push((name, trial.await.unwrap()));
+        }
+        (seen, start.await.unwrap())
+    });
     let mut failures = judge(&seen);
-    if let Some((_, slow)) = seen.first()
-        && slow.failed > 0
-    {
-        failures.push(format!("{} calls failed for latency alone", slow.failed));
+    if let Some((name, slow)) = seen.first().filter(|(_, slow)| slow.failed > 0) {
+        failures.push(format!("{name}: {} calls failed", slow.failed));
     }
+    failures.extend(started);
     failures
 }
 
-/// After a fail-over the old connections are not closed: they stay silent for ever.
-pub fn dead_connections_are_replaced(site: &Site) -> Vec<String> {
-    let faults = [("connections dead for ever", Weather::Grave, Duration::from_secs(30))];
-    judge(&site.runtime.block_on(trials(site, &faults)))
+/// A process that starts while nothing answers says so and ends, for others to see.
+async fn start_without_answers(dice: Dice) -> Option<String> {
+    let proxy = Proxy::start(cluster().port(), dice).await;
+    proxy.set(Weather::Grave);
+    let url = format!("postgres://visavis@127.0.0.1:{}/postgres", proxy.port);
+    match tokio::time::timeout(LONGEST_CALL, PostgresDb::open(&url, 4)).await {
+        Ok(Err(_)) => None,
+        Ok(Ok(_)) => Some("a start succeeded without answers".to_owned()),
+        Err(_) => Some(format!("a start without answers hung for {LONGEST_CALL:?} and longer")),
+    }
 }
 
 fn judge(seen: &[(&'static str, Seen)]) -> Vec<String> {
@@ -88,23 +110,12 @@ fn judge(seen: &[(&'static str, Seen)]) -> Vec<String> {
     failures
 }
 
-async fn trials(
-    site: &Site,
-    faults: &[(&'static str, Weather, Duration)],
-) -> Vec<(&'static str, Seen)> {
-    let mut all = Vec::new();
-    for (name, weather, time) in faults {
-        let database = cluster().new_database().await;
-        let proxy = Proxy::start(cluster().port(), site.dice()).await;
-        let url = format!("postgres://visavis@127.0.0.1:{}/{database}", proxy.port);
-        let db = PostgresDb::open(&url, 4).await.unwrap();
-        let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
-        all.push((*name, trial(store, &proxy, *weather, *time).await));
-    }
-    all
-}
-
-async fn trial(store: Store, proxy: &Proxy, weather: Weather, time: Duration) -> Seen {
+async fn trial(dice: Dice, weather: Weather, time: Duration) -> Seen {
+    let database = cluster().new_database().await;
+    let proxy = Proxy::start(cluster().port(), dice).await;
+    let url = format!("postgres://visavis@127.0.0.1:{}/{database}", proxy.port);
+    let db = PostgresDb::open(&url, 4).await.unwrap();
+    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
     let healed = watch::Sender::new(None::<Instant>);
     let mut callers = JoinSet::new();
     for number in 0..CALLERS {

@@ -33,7 +33,7 @@ use storm::Plan;
 /// A case returns what is wrong.
 type Case = fn(&Site) -> Vec<String>;
 
-const CASES: [(&str, Case); 8] = [
+const CASES: [(&str, Case); 7] = [
     ("every_wrong_is_seen_in_a_made_up_history", |_| {
         ledger::every_wrong_is_seen_in_a_made_up_history()
     }),
@@ -43,7 +43,6 @@ const CASES: [(&str, Case); 8] = [
     ("a_job_survives_a_crash_at_every_point_on_sqlite", points::on_sqlite),
     ("a_job_survives_a_crash_at_every_point_on_postgres", points::on_postgres),
     ("faults_of_the_network_hold_no_call_and_are_got_over", faults::every_fault_is_got_over),
-    ("connections_whose_other_end_is_gone_are_replaced", faults::dead_connections_are_replaced),
 ];
 
 fn a_storm(site: &Site) -> Vec<String> {
