@@ -99,9 +99,10 @@ impl Crowd {
             ["away"] => self.turned_away += 1,
             ["acknowledged", request, id] => {
                 let request = request.parse().unwrap();
-                let earlier = self.acknowledged.insert(request, id.to_owned());
-                if earlier.as_deref().is_some_and(|earlier| earlier != id) {
-                    self.complaints.push(format!("{request} has two ids: {earlier:?} and {id}"));
+                // The first one counts: that is what the client goes by.
+                let first = self.acknowledged.entry(request).or_insert_with(|| id.to_owned());
+                if first != id {
+                    self.complaints.push(format!("{request} has two ids: {first} and {id}"));
                 }
             }
             ["told", request] => {
