@@ -14,7 +14,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime models demo run test lint unit venv bench timing fuzz mutations clean
+.PHONY: help build runtime models demo run test lint unit venv bench timing fuzz chaos mutations clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -60,6 +60,9 @@ timing: models ## Does the time of an answer tell whether a wrapped key was well
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS (60); needs a C++ compiler
 	@scripts/fuzz
+
+chaos: ## Kills, stops, restarts and a bad network for CHAOS_MINUTES (30) and CHAOS_KILLS (10000)
+	CHAOS_MINUTES=$${CHAOS_MINUTES:-30} CHAOS_KILLS=$${CHAOS_KILLS:-10000} $(CARGO) test --locked --test chaos
 
 mutations: models ## Break the program on purpose; every break must fail a test
 	@scripts/mutations

@@ -51,7 +51,10 @@ impl PostgresDb {
         let options = options.application_name("visavis");
         let name = format!("{}:{}", options.get_host(), options.get_port());
         let failed = |source| DbError::Open { path: name.clone(), source };
-        if is_transaction_pooler(&options).await.map_err(failed)? {
+        // A connection that is taken and not answered would be waited for without end.
+        let looked = tokio::time::timeout(CALL, is_transaction_pooler(&options)).await;
+        let silent = || Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        if looked.unwrap_or_else(|_| silent()).map_err(failed)? {
             return Err(DbError::TransactionPooler(name));
         }
         // Without the limits of the other sessions: a migration may wait for that of another process.
@@ -81,6 +84,7 @@ impl PostgresDb {
                     Ok(())
                 })
             })
+            .after_release(|connection, _| Box::pin(answers(connection)))
             .connect_with(options.clone())
             .await
             .map_err(failed)?;
@@ -182,6 +186,13 @@ async fn is_current(pool: &PgPool) -> Result<bool, sqlx::Error> {
     let taken = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
     let taken: Vec<i64> = sqlx::query_scalar(taken).fetch_all(pool).await?;
     Ok(taken.into_iter().eq(POSTGRES_MIGRATIONS.iter().map(|step| step.version)))
+}
+
+/// Whether a connection that comes back to the pool is still good. The pool asks too, but waits for ever: a
+/// few connections that have gone silent under a call, and there would be none left.
+async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let answered = tokio::time::timeout(ACQUIRE, connection.ping()).await;
+    answered.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
 }
 
 /// Two connections to Postgres are two sessions; through a pooler in transaction mode one session serves

@@ -38,7 +38,7 @@ pub fn second_cluster() -> &'static Cluster {
 }
 
 /// Where the server's programs are: on the path, or where Debian puts them.
-fn binaries() -> PathBuf {
+pub fn binaries() -> PathBuf {
     let on_path = std::env::var_os("PATH")
         .and_then(|path| std::env::split_paths(&path).find(|dir| dir.join("initdb").exists()));
     let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")

@@ -1,0 +1,223 @@
+//! The processes of a run, what they were asked, and what they said.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::mpsc::{self, Receiver, Sender},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    dice::Dice,
+    ledger::Acknowledged,
+    process::{Line, Process},
+    roles::Told,
+};
+
+/// How long a process may take to end in order.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Kills of producers, of a hundred.
+const PRODUCERS_SHARE: u64 = 8;
+
+/// Everybody, and what is known of the requests.
+pub struct Crowd {
+    told: Told,
+    members: Vec<(&'static str, Process)>,
+    hired: u32,
+    ready: BTreeSet<u32>,
+    said: Sender<Line>,
+    heard: Receiver<Line>,
+    /// Requests whose outcome was not told yet, and who is to follow them.
+    under_way: BTreeMap<u64, u32>,
+    most_under_way: usize,
+    pub requests: u64,
+    pub acknowledged: Acknowledged,
+    pub complaints: Vec<String>,
+    pub turned_away: u64,
+    pub kills: u64,
+}
+
+impl Crowd {
+    pub fn new(told: Told, most_under_way: usize) -> Self {
+        let (said, heard) = mpsc::channel();
+        Self {
+            told,
+            members: Vec::new(),
+            hired: 0,
+            ready: BTreeSet::new(),
+            said,
+            heard,
+            under_way: BTreeMap::new(),
+            most_under_way,
+            requests: 0,
+            acknowledged: Acknowledged::new(),
+            complaints: Vec::new(),
+            turned_away: 0,
+            kills: 0,
+        }
+    }
+
+    /// Starts so many processes of a role.
+    pub fn hire(&mut self, role: &'static str, count: usize) {
+        for _ in 0..count {
+            let process = self.start(role);
+            self.members.push((role, process));
+        }
+    }
+
+    fn start(&mut self, role: &str) -> Process {
+        self.hired += 1;
+        Process::start(role, self.hired, &self.told.variables(), &self.said)
+    }
+
+    pub fn wait_until_ready(&mut self, patience: Duration) {
+        let begun = Instant::now();
+        while self.ready.len() < self.members.len() {
+            self.listen(Duration::from_millis(20));
+            assert!(begun.elapsed() < patience, "only {} processes are ready", self.ready.len());
+        }
+    }
+
+    /// Hears what was said, for at least `time`.
+    pub fn listen(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.heard.recv_timeout(left) {
+                Ok((number, line)) => self.hear(number, &line),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn hear(&mut self, number: u32, line: &str) {
+        let words: Vec<_> = line.split(' ').collect();
+        match words[..] {
+            ["ready"] => {
+                self.ready.insert(number);
+            }
+            ["away"] => self.turned_away += 1,
+            ["acknowledged", request, id] => {
+                let request = request.parse().unwrap();
+                // The first one counts: that is what the client goes by.
+                let first = self.acknowledged.entry(request).or_insert_with(|| id.to_owned());
+                if first != id {
+                    self.complaints.push(format!("{request} has two ids: {first} and {id}"));
+                }
+            }
+            ["told", request] => {
+                self.under_way.remove(&request.parse().unwrap());
+            }
+            _ => self.complaints.push(format!("process {number}: {line}")),
+        }
+    }
+
+    /// Gives requests to whoever stores them, until enough are under way.
+    pub fn feed(&mut self, dice: &mut Dice) {
+        while self.under_way.len() < self.most_under_way {
+            let producers: Vec<_> = self.indices(|role, _| role != "worker");
+            let Some(&index) = dice.choose(&producers) else { return };
+            self.requests += 1;
+            self.ask(index, self.requests);
+        }
+    }
+
+    fn ask(&mut self, index: usize, request: u64) {
+        let (_, process) = &mut self.members[index];
+        process.tell(&format!("enqueue {request}"));
+        self.under_way.insert(request, process.number);
+    }
+
+    /// Members of which this holds.
+    fn indices(&self, is: impl Fn(&str, &Process) -> bool) -> Vec<usize> {
+        let members = self.members.iter().enumerate();
+        members.filter(|(_, (role, process))| is(role, process)).map(|(i, _)| i).collect()
+    }
+
+    /// Kills somebody who works; false when there is nobody at the moment.
+    pub fn kill_one(&mut self, dice: &mut Dice) -> bool {
+        let producer = dice.percent(PRODUCERS_SHARE);
+        let victims = self.indices(|role, process| {
+            (role != "worker") == producer
+                && self.ready.contains(&process.number)
+                && !process.is_stopped()
+        });
+        let Some(&index) = dice.choose(&victims) else { return false };
+        self.members[index].1.kill();
+        self.kills += 1;
+        self.replace(index);
+        true
+    }
+
+    /// Kills the first one, whatever it does.
+    pub fn kill_first(&mut self) {
+        self.members[0].1.kill();
+        self.kills += 1;
+    }
+
+    /// Somebody new takes the place, and the requests that were not answered.
+    pub fn replace(&mut self, index: usize) {
+        let role = self.members[index].0;
+        let new = self.start(role);
+        let gone = std::mem::replace(&mut self.members[index].1, new).number;
+        self.ready.remove(&gone);
+        let left: Vec<_> =
+            self.under_way.iter().filter(|(_, by)| **by == gone).map(|(n, _)| *n).collect();
+        for request in left {
+            self.ask(index, request);
+        }
+    }
+
+    /// Whoever ended without being killed is a complaint, and replaced.
+    pub fn replace_the_dead(&mut self) {
+        for index in 0..self.members.len() {
+            let (role, process) = &mut self.members[index];
+            if process.has_ended() {
+                let complaint = format!("{role} {} ended by itself", process.number);
+                self.complaints.push(complaint);
+                self.replace(index);
+            }
+        }
+    }
+
+    /// Stops a worker for longer than its lease, unless enough are stopped.
+    pub fn stop_one(&mut self, dice: &mut Dice, most: usize, time: Range<u64>) -> bool {
+        if self.indices(|_, process| process.is_stopped()).len() >= most {
+            return false;
+        }
+        let victims = self.indices(|role, process| {
+            role == "worker" && self.ready.contains(&process.number) && !process.is_stopped()
+        });
+        let Some(&index) = dice.choose(&victims) else { return false };
+        self.members[index].1.stop_for(dice.millis(time));
+        true
+    }
+
+    pub fn is_anybody_stopped(&self) -> bool {
+        self.members.iter().any(|(_, process)| process.is_stopped())
+    }
+
+    pub fn is_anything_unanswered(&self) -> bool {
+        self.under_way.keys().any(|request| !self.acknowledged.contains_key(request))
+    }
+
+    pub fn is_anything_untold(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Everybody ends in order; what did not is returned.
+    pub fn dismiss(&mut self) -> Vec<String> {
+        for (_, process) in &mut self.members {
+            process.dismiss();
+        }
+        let mut failures = Vec::new();
+        for (role, mut process) in std::mem::take(&mut self.members) {
+            let code = process.wait(PATIENCE);
+            if code != Some(0) {
+                failures.push(format!("{role} {} ended with {code:?}", process.number));
+            }
+        }
+        self.listen(Duration::from_millis(50));
+        failures
+    }
+}

@@ -1,0 +1,269 @@
+//! What the processes of a run do. They are this very program, told by variables what to be, and use the store
+//! as the product does. Whoever started them speaks to them in lines:
+//!
+//! | line | meaning |
+//! | --- | --- |
+//! | `enqueue N` | store request N and repeat that until it is acknowledged, then ask for its outcome |
+//! | end of input | end in order |
+//!
+//! and hears: `ready`; `acknowledged N ID`; `told N`, when the store has told an outcome; `wrong …`, when it said
+//! what it must not; `away`, when a write was turned away because the lease was lost.
+
+use std::{
+    io::{BufRead as _, Write as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+use visavis::{
+    clock::Clock,
+    compare::{BizId, PictureData, Policy, Request, RequestOptions, TransactionId},
+    db::{PostgresDb, SqliteDb, is_postgres},
+    face::calibration::{Calibration, CalibrationTable},
+    queue::{NewJob, QueueError, RetryPolicy, Store, TransactionState},
+    sealing::MasterKey,
+    shutdown::Shutdown,
+    worker::{ComputePool, EngineFactory, Runner, RunnerConfig},
+};
+
+use crate::{
+    dice::mix,
+    process::ROLE,
+    support::{FakeEngine, Picture},
+};
+
+/// How long a claim is good for.
+pub const LEASE: Duration = Duration::from_millis(1_500);
+/// Whose all jobs are.
+pub const CLIENT: &str = "chaos";
+/// Bytes of a picture: enough to lie apart from its row.
+const PICTURE: usize = 9_000;
+/// How long a process may take to end in order when nobody is left to kill it.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a process is told when it is started.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The address of the Postgres, or the file of the `SQLite`.
+    pub store: String,
+    /// The file of the master key.
+    pub key: String,
+    /// How long a job takes, in milliseconds, from and to.
+    pub work: (u64, u64),
+    /// Which process it is.
+    pub number: u32,
+}
+
+impl Told {
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("CHAOS_STORE", self.store.clone()),
+            ("CHAOS_KEY", self.key.clone()),
+            ("CHAOS_WORK", format!("{}-{}", self.work.0, self.work.1)),
+        ]
+    }
+
+    pub fn read() -> Self {
+        let variable = |name| std::env::var(name).unwrap();
+        let work = variable("CHAOS_WORK");
+        let (from, to) = work.split_once('-').unwrap();
+        Self {
+            store: variable("CHAOS_STORE"),
+            key: variable("CHAOS_KEY"),
+            work: (from.parse().unwrap(), to.parse().unwrap()),
+            number: variable("CHAOS_NUMBER").parse().unwrap(),
+        }
+    }
+
+    /// Opens the store as often as it takes: whatever watches over a process would start it again.
+    pub async fn open(&self) -> Store {
+        let key = MasterKey::load_or_create(Path::new(&self.key)).unwrap();
+        if !is_postgres(&self.store) {
+            let path = Path::new(&self.store);
+            crate::ledger::SqliteBooks::sign(path, self.number).await;
+            return Store::sqlite(SqliteDb::open(path).await.unwrap(), key, Clock::System);
+        }
+        let address = format!("{}?options=-c%20chaos.process%3D{}", self.store, self.number);
+        loop {
+            match PostgresDb::open(&address, 4).await {
+                Ok(db) => return Store::postgres(db, key, Clock::System),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+}
+
+/// Plays the role that this process was started for, if it was started for one.
+pub async fn play() -> bool {
+    let Ok(role) = std::env::var(ROLE) else { return false };
+    let told = Told::read();
+    match role.as_str() {
+        "worker" => work(&told, listen()).await,
+        "producer" => produce(told.open().await, told.work, listen()).await,
+        "alone" => alone(&told, listen()).await,
+        "crash" => crate::points::crash(&told).await,
+        other => panic!("{ROLE}={other}"),
+    }
+    true
+}
+
+/// Says a line to whoever started this process, in one piece.
+pub fn say(line: &str) {
+    // An error means that nobody listens, and then the end of input is near.
+    let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
+}
+
+/// The lines that this process is told, until there is nobody to tell any. It does not outlive that for long.
+#[expect(clippy::exit, reason = "an orphan must end, whatever hangs in it")]
+pub fn listen() -> mpsc::UnboundedReceiver<String> {
+    let (heard, lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            let _ = heard.send(line);
+        }
+        drop(heard);
+        std::thread::sleep(GRACE);
+        std::process::exit(3);
+    });
+    lines
+}
+
+pub fn runner(store: Store, threads: usize) -> Runner {
+    Runner::new(store, pool(threads), config(), Arc::default())
+}
+
+/// Threads with engines that take as long as the pictures say.
+pub fn pool(threads: usize) -> ComputePool {
+    let factory: EngineFactory = Arc::new(|| Ok(Box::new(FakeEngine)));
+    pool_of(threads, &factory)
+}
+
+pub fn pool_of(threads: usize, factory: &EngineFactory) -> ComputePool {
+    let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
+    let table = CalibrationTable { id: "chaos".to_owned(), provisional: true, knots };
+    let policy = Policy::new(Calibration::new(&table).unwrap(), "fake", 1e-5).unwrap();
+    ComputePool::start(threads, factory, &Arc::new(policy)).unwrap()
+}
+
+pub fn config() -> RunnerConfig {
+    RunnerConfig {
+        lease: LEASE,
+        job_deadline: Duration::from_millis(1_300),
+        poll: Duration::from_millis(300),
+        drain: Duration::from_secs(3),
+        // Processes that are killed are not the jobs' fault.
+        retry: RetryPolicy { max_attempts: 1_000_000, first_delay: Duration::from_micros(20) },
+    }
+}
+
+/// `visavis work`, until the end of input.
+async fn work(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
+    report_lost_leases();
+    let runner = runner(told.open().await, 1 + told.number as usize % 2);
+    let (trigger, shutdown) = Shutdown::new();
+    let running = tokio::spawn(runner.run(shutdown));
+    say("ready");
+    while lines.recv().await.is_some() {}
+    trigger.stop();
+    running.await.unwrap();
+}
+
+/// A front end without workers.
+async fn produce(store: Store, work: (u64, u64), mut lines: mpsc::UnboundedReceiver<String>) {
+    say("ready");
+    while let Some(line) = lines.recv().await {
+        let number = line.strip_prefix("enqueue ").unwrap().parse().unwrap();
+        tokio::spawn(follow(store.clone(), number, work));
+    }
+}
+
+/// Front end and workers in one process, as `visavis serve` on the embedded database.
+async fn alone(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
+    let store = told.open().await;
+    store.recover().await.unwrap();
+    let (trigger, shutdown) = Shutdown::new();
+    let running = tokio::spawn(runner(store.clone(), 2).run(shutdown));
+    say("ready");
+    while let Some(line) = lines.recv().await {
+        let number = line.strip_prefix("enqueue ").unwrap().parse().unwrap();
+        tokio::spawn(follow(store.clone(), number, told.work));
+    }
+    trigger.stop();
+    running.await.unwrap();
+}
+
+/// One request from the first attempt to store it to its outcome.
+async fn follow(store: Store, number: u64, work: (u64, u64)) {
+    let id = enqueue(&store, number, work).await;
+    say(&format!("acknowledged {number} {id}"));
+    loop {
+        tokio::time::sleep(Duration::from_millis(work.1 / 2)).await;
+        match store.transaction(CLIENT, &id).await.map(|found| found.map(|found| found.state)) {
+            Ok(Some(TransactionState::Processing)) | Err(QueueError::Database(_)) => {}
+            Ok(Some(TransactionState::Done(_))) => return say(&format!("told {number}")),
+            other => return say(&format!("wrong {number} {id}: {other:?}")),
+        }
+    }
+}
+
+/// Stores a request; under which id it is stored is known when this returns.
+pub async fn enqueue(store: &Store, number: u64, work: (u64, u64)) -> TransactionId {
+    let request = request(number, work);
+    loop {
+        match store.enqueue(&new_job(number, &request)).await {
+            Ok(accepted) => return accepted.transaction_id().clone(),
+            Err(QueueError::Database(_)) => {}
+            Err(other) => say(&format!("wrong {number} {other}")),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A front end that repeats a request gives it another id.
+pub fn new_job(number: u64, request: &Request) -> NewJob<'_> {
+    let mut digest = [0xC4; 32];
+    digest[..8].copy_from_slice(&number.to_le_bytes());
+    NewJob {
+        transaction_id: TransactionId::new(Clock::System.now_utc(), 0),
+        client_id: CLIENT,
+        dedupe: Some(digest),
+        request,
+    }
+}
+
+/// The pictures of request `number`, which take their time within `work`.
+pub fn request(number: u64, (from, to): (u64, u64)) -> Request {
+    let time = u16::try_from(from + mix(number) % (to - from)).unwrap();
+    let picture = |picture: Picture| {
+        let mut bytes = picture.bytes();
+        bytes.resize(PICTURE, 0);
+        PictureData::stored(bytes.into())
+    };
+    Request {
+        biz_id: BizId::new(&format!("biz-{number}")).unwrap(),
+        probe: picture(Picture::Slow(time)),
+        reference: picture(Picture::Person(1)),
+        options: RequestOptions::default(),
+    }
+}
+
+/// Says `away` for each outcome that was dropped, as the log tells it.
+fn report_lost_leases() {
+    struct Listener;
+    impl std::io::Write for Listener {
+        fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+            if String::from_utf8_lossy(text).contains("the outcome is dropped") {
+                say("away");
+            }
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = tracing_subscriber::fmt().with_writer(|| Listener);
+    log.with_max_level(tracing::Level::WARN).init();
+}

@@ -1,0 +1,200 @@
+//! Many processes on one Postgres behind a bad network, killed and stopped at random while the server is
+//! restarted under them.
+
+use std::{
+    process::Stdio,
+    sync::atomic::Ordering::SeqCst,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use indicatif::ProgressBar;
+
+use crate::{
+    crowd::Crowd,
+    dice::Dice,
+    ledger::{Audit, PostgresBooks, remove_token_check},
+    proxy::{Proxy, Weather},
+    roles::{LEASE, Told},
+    site::Site,
+    support::{as_server_user, binaries, cluster},
+    table,
+};
+
+/// What a run is to be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub title: &'static str,
+    /// Processes to be killed; the run ends with the last one.
+    pub kills: u64,
+    /// Time between two kills.
+    pub pace: Duration,
+    /// How often the server is restarted.
+    pub restarts: u64,
+    pub bad_network: bool,
+    /// Whether the fencing token is worth anything.
+    pub fenced: bool,
+    /// The run is given up after this.
+    pub limit: Duration,
+}
+
+const WORKERS: usize = 24;
+const PRODUCERS: usize = 4;
+/// Requests under way at a time; fewer than the workers can begin in a lease.
+const UNDER_WAY: usize = 56;
+/// Milliseconds that a job takes.
+const WORK: (u64, u64) = (100, 900);
+/// No more processes are stopped at a time.
+const MOST_STOPPED: usize = 9;
+/// Milliseconds that a process is stopped, longer than a lease.
+const STOP: std::ops::Range<u64> = 1_700..2_600;
+/// How long anything may take when nothing disturbs it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A run and its audit; prints both, and returns what is wrong.
+pub fn run(site: &Site, plan: &Plan) -> (Audit, Vec<String>) {
+    let mut dice = site.dice();
+    let name = site.runtime.block_on(cluster().new_database());
+    let (proxy, books) = site.runtime.block_on(prepare(&name, plan, &mut dice));
+    let told = Told {
+        store: format!("postgres://visavis@127.0.0.1:{}/{name}", proxy.port),
+        key: site.key(),
+        work: WORK,
+        number: 0,
+    };
+    let mut crowd = Crowd::new(told, UNDER_WAY);
+    crowd.hire("worker", WORKERS);
+    crowd.hire("producer", PRODUCERS);
+    crowd.wait_until_ready(PATIENCE);
+    if plan.bad_network {
+        proxy.set(Weather::Stormy);
+    }
+    let begun = Instant::now();
+    let (stops, restarts) = rage(site, plan, &mut crowd, &mut dice);
+    let seconds = begun.elapsed().as_secs();
+
+    proxy.set(Weather::Fair);
+    let late = calm(site, &mut crowd, &books);
+    let exits = crowd.dismiss();
+    let mut audit = site.runtime.block_on(async {
+        let entries = books.entries().await;
+        let mut audit = Audit::of(&entries, &crowd.acknowledged, crowd.requests);
+        audit.pictures = books.pictures().await;
+        audit
+    });
+    audit.late = late;
+    audit.complaints.append(&mut crowd.complaints);
+    audit.complaints.extend(exits);
+    let happened = [
+        ("seconds", seconds),
+        ("processes killed", crowd.kills),
+        ("processes stopped for longer than a lease", stops),
+        ("immediate restarts of Postgres", restarts),
+        ("connections through the proxy", proxy.counts.connections.load(SeqCst)),
+        ("connections with a fault", proxy.counts.faults.load(SeqCst)),
+        ("requests acknowledged", crowd.acknowledged.len() as u64),
+        ("outcomes turned away", crowd.turned_away),
+    ];
+    let failures = table::print(plan.title, &happened, &audit);
+    (audit, failures)
+}
+
+async fn prepare(name: &str, plan: &Plan, dice: &mut Dice) -> (Proxy, PostgresBooks) {
+    let url = cluster().url(name);
+    // The schema is there before anybody's books.
+    visavis::db::PostgresDb::open(&url, 1).await.unwrap().close().await;
+    let books = PostgresBooks::open(&url).await;
+    if !plan.fenced {
+        remove_token_check(&books).await;
+    }
+    (Proxy::start(cluster().port(), dice.other()).await, books)
+}
+
+/// Kills, stops and restarts; returns how often the latter two.
+fn rage(site: &Site, plan: &Plan, crowd: &mut Crowd, dice: &mut Dice) -> (u64, u64) {
+    let bar = site.progress(plan.title, plan.kills);
+    let begun = Instant::now();
+    let (mut stops, mut restarts) = (0, 0);
+    let mut restarting: Option<JoinHandle<()>> = None;
+    let (mut next_kill, mut next_stop) = (begun + plan.pace, begun);
+    while crowd.kills < plan.kills {
+        assert!(begun.elapsed() < plan.limit, "{} kills took too long", crowd.kills);
+        crowd.listen(Duration::from_millis(10));
+        crowd.feed(dice);
+        crowd.replace_the_dead();
+        if Instant::now() >= next_kill && crowd.kill_one(dice) {
+            next_kill += plan.pace;
+            report(&bar, crowd, stops, restarts);
+        }
+        if Instant::now() >= next_stop {
+            stops += u64::from(crowd.stop_one(dice, MOST_STOPPED, STOP));
+            next_stop = Instant::now() + plan.pace;
+        }
+        let share = crowd.kills * (plan.restarts + 1) / plan.kills;
+        if share > restarts && restarts < plan.restarts {
+            restarting.take().map(JoinHandle::join);
+            restarting = Some(thread::spawn(restart));
+            restarts += 1;
+        }
+    }
+    if let Some(last) = restarting {
+        last.join().unwrap();
+    }
+    bar.finish_and_clear();
+    (stops, restarts)
+}
+
+fn report(bar: &ProgressBar, crowd: &Crowd, stops: u64, restarts: u64) {
+    bar.set_position(crowd.kills);
+    let acknowledged = crowd.acknowledged.len();
+    bar.set_message(format!("{stops} stops, {restarts} restarts, {acknowledged} acknowledged"));
+    if bar.is_hidden() && crowd.kills.is_multiple_of(500) {
+        println!(
+            "  {} kills, {stops} stops, {restarts} restarts, {acknowledged} acknowledged",
+            crowd.kills
+        );
+    }
+}
+
+/// As if the power had failed, but for what was synchronised to the disk.
+pub fn restart() {
+    let data = cluster().data();
+    let folder = data.parent().unwrap();
+    let status = as_server_user(&binaries().join("pg_ctl"))
+        .args(["restart", "--mode=immediate", "--wait", "--silent", "-D"])
+        .arg(&data)
+        .arg("-l")
+        .arg(folder.join("log"))
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.unwrap().success(), "Postgres does not come back");
+}
+
+/// Waits until all is well again; returns how many jobs were not at their end in time.
+fn calm(site: &Site, crowd: &mut Crowd, books: &PostgresBooks) -> u64 {
+    let unfinished = || site.runtime.block_on(books.unfinished());
+    let begun = Instant::now();
+    while crowd.is_anybody_stopped() || crowd.is_anything_unanswered() {
+        crowd.listen(Duration::from_millis(20));
+        crowd.replace_the_dead();
+        if begun.elapsed() > PATIENCE {
+            crowd.complaints.push("requests stayed unanswered".to_owned());
+            break;
+        }
+    }
+    let calm = Instant::now();
+    while calm.elapsed() < 3 * LEASE && unfinished() > 0 {
+        crowd.listen(Duration::from_millis(20));
+    }
+    let late = unfinished();
+    while calm.elapsed() < PATIENCE && crowd.is_anything_untold() {
+        crowd.listen(Duration::from_millis(20));
+    }
+    if crowd.is_anything_untold() {
+        crowd.complaints.push("outcomes stayed untold".to_owned());
+    }
+    late
+}
