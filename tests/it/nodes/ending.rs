@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::Connection as _;
 
 use super::{PATIENCE, Site};
+use crate::crash::server::Server;
 
 /// Where the jobs stand, by state.
 async fn states(site: &Site) -> [i64; 4] {
@@ -43,6 +44,65 @@ async fn workers_that_are_told_to_stop_under_load_leave_no_job_running_and_exit_
             assert_eq!(node.terminate(), Some(0));
         });
     }
+}
+
+/// It leaves slowly and lets nobody down on a busy machine.
+const PATIENT: [(&str, &str); 2] =
+    [("VISAVIS_HTTP_LEAVE_MS", "1000"), ("VISAVIS_HTTP_PATIENCE_MS", "30000")];
+
+/// A load balancer that asks who is ready before each request. Whoever was sent there is answered, and what
+/// was acknowledged is finished by somebody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_front_end_that_is_told_to_stop_under_load_fails_nobody() {
+    let site = Site::new().await;
+    let staying = tokio::task::block_in_place(|| site.node(&[]));
+    for round in 0..3_usize {
+        let leaving =
+            tokio::task::block_in_place(|| site.node(&PATIENT));
+        let ids = tokio::task::block_in_place(|| under_load(&site, leaving, 100 * round));
+        tokio::task::block_in_place(|| ids.iter().for_each(|id| site.expect_verdict(&staying, id)));
+    }
+    assert_eq!(tokio::task::block_in_place(|| staying.terminate()), Some(0));
+    assert_eq!(states(&site).await[3], 0);
+}
+
+/// Calls from three sides while the server leaves; the acknowledged transactions.
+fn under_load(site: &Site, leaving: Server, first: usize) -> Vec<String> {
+    let mut ids = Vec::new();
+    std::thread::scope(|threads| {
+        let server = &leaving;
+        let callers: Vec<_> = (0..3)
+            .map(|caller| {
+                threads.spawn(move || {
+                    let mut ids = Vec::new();
+                    for n in 0.. {
+                        if server.ready() != Some(true) {
+                            break;
+                        }
+                        let number = first + 30 * caller + n;
+                        if caller == 0 {
+                            let compared = site.compare(server, &format!("load-{number}"));
+                            assert_eq!(compared["result"]["resultCode"], "SUCCESS", "{compared}");
+                        } else {
+                            ids.push(site.enqueue(server, number));
+                        }
+                    }
+                    ids
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(1_500));
+        leaving.signal("TERM");
+        for caller in callers {
+            ids.extend(caller.join().unwrap());
+        }
+    });
+    let mut leaving = leaving;
+    let begun = Instant::now();
+    assert_eq!(leaving.wait(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(!ids.is_empty(), "there was load");
+    ids
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! Several processes on shared databases, with the real models.
 
 mod ending;
+mod failover;
 mod poolers;
 mod shards;
 mod sharing;

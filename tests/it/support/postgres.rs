@@ -129,8 +129,24 @@ impl Cluster {
 
     /// Ends the server as a crash does: nobody is told and nothing is tidied up.
     pub fn stop_at_once(&self) {
-        let mut stop = as_server_user(&binaries().join("pg_ctl"));
-        succeed(stop.args(["stop", "--mode=immediate", "-D"]).arg(self.data()).current_dir("/"));
+        self.control(&["stop", "--mode=immediate"]);
+    }
+
+    /// Ends it in order, and starts it as a standby of nobody: readable, and without writes.
+    pub fn become_standby(&self) {
+        self.control(&["stop", "--mode=fast", "--wait"]);
+        succeed(as_server_user(Path::new("touch")).arg(self.data().join("standby.signal")));
+        self.start_again();
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        self.control(&["promote", "--wait"]);
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let mut control = as_server_user(&binaries().join("pg_ctl"));
+        succeed(control.args(arguments).arg("-D").arg(self.data()).current_dir("/"));
     }
 
     /// Starts it again where it was.
