@@ -47,6 +47,13 @@ pub enum ClientError {
     Signing(#[from] SigningError),
 }
 
+impl ClientError {
+    /// Whether no connection became free in time: too much is going on, and nothing is broken.
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::PoolTimedOut))
+    }
+}
+
 /// A client to be registered.
 #[derive(Debug)]
 pub struct NewClient<'a> {

@@ -68,6 +68,7 @@ impl SqliteDb {
             .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
+            .acquire_timeout(Duration::from_secs(2))
             .connect_with(base.read_only(true))
             .await
             .map_err(failed)?;

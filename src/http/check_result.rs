@@ -29,8 +29,7 @@ pub(super) async fn check_result(
         Found::Nowhere => return Err(ApiError::UnknownTransaction),
     };
     let client_id = &parsed.caller.client_id;
-    let transaction =
-        shard.store.transaction(client_id, &id).await.map_err(|e| ApiError::internal(&e))?;
+    let transaction = shard.store.transaction(client_id, &id).await?;
     match transaction.ok_or(ApiError::UnknownTransaction)?.state {
         TransactionState::Processing => Ok(Answer::bare(ResultPart::processing(), Some(&id))),
         TransactionState::Dead => Err(ApiError::GivenUp(id)),

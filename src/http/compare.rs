@@ -28,7 +28,7 @@ pub(super) async fn async_compare(
     let parsed = parse(&app, signed).await?;
     let shard = admit(&app, &parsed.caller).await?;
     let job = app.new_job(shard, &parsed);
-    let accepted = shard.store.enqueue(&job).await.map_err(|e| ApiError::internal(&e))?;
+    let accepted = shard.store.enqueue(&job).await?;
     if matches!(accepted, Accepted::New(_)) {
         shard.gauge.add(job.client_id, parsed.value.bytes());
         shard.wake.job_arrived();
@@ -65,7 +65,7 @@ async fn compare_here(
         CompareFailure::Failed => ApiError::Internal,
     })?;
     let job = app.new_job(shard, parsed);
-    let recorded = shard.store.record(&job, &outcome).await.map_err(|e| ApiError::internal(&e))?;
+    let recorded = shard.store.record(&job, &outcome).await?;
     let extras = parsed.caller.client.extras;
     tell(Telling::Compare, recorded.transaction_id(), &outcome, extras, &app.config.pictures)
 }
@@ -79,7 +79,7 @@ async fn compare_elsewhere(
     let shard = admit(app, &parsed.caller).await?;
     let job = app.new_job(shard, parsed);
     let compared = comparer.compare(shard, &job, app.config.patience).await;
-    let (id, state) = compared.map_err(|e| ApiError::internal(&e))?;
+    let (id, state) = compared?;
     match state {
         TransactionState::Done(outcome) => {
             let extras = parsed.caller.client.extras;
@@ -93,7 +93,7 @@ async fn compare_elsewhere(
 /// Where the job of this caller goes, if there is room for it.
 async fn admit<'a>(app: &'a AppState, caller: &Caller) -> Result<&'a Shard, ApiError> {
     let shard = app.home(caller)?;
-    let alone = app.clients.is_alone(shard.number).await.map_err(|e| ApiError::internal(&e))?;
+    let alone = app.clients.is_alone(shard.number).await?;
     if shard.gauge.has_room(app.config.queue, &caller.client_id, alone) {
         Ok(shard)
     } else {
@@ -110,12 +110,10 @@ async fn earlier(
     if !app.config.dedupe {
         return Ok(None);
     }
-    let found =
-        shard.store.find_duplicate(&parsed.dedupe).await.map_err(|e| ApiError::internal(&e))?;
+    let found = shard.store.find_duplicate(&parsed.dedupe).await?;
     let Some(id) = found else { return Ok(None) };
     let client_id = &parsed.caller.client_id;
-    let transaction =
-        shard.store.transaction(client_id, &id).await.map_err(|e| ApiError::internal(&e))?;
+    let transaction = shard.store.transaction(client_id, &id).await?;
     match transaction.map(|t| t.state) {
         Some(TransactionState::Done(outcome)) => {
             let extras = parsed.caller.client.extras;

@@ -6,7 +6,11 @@
 use axum::response::{IntoResponse, Response};
 
 use super::answer::{Answer, ResultPart};
-use crate::compare::{DecodeLimits, Refusal, TransactionId};
+use crate::{
+    clients::ClientError,
+    compare::{DecodeLimits, Refusal, TransactionId},
+    queue::QueueError,
+};
 
 /// Every result code that can be answered, as they are published.
 pub const RESULT_CODES: [&str; 15] = [
@@ -155,10 +159,31 @@ impl ApiError {
         }
     }
 
+    /// A database that is only busy is told apart from one that is broken.
+    fn of_store(error: &dyn std::error::Error, crowded: bool) -> Self {
+        if crowded {
+            tracing::warn!(%error, "refused: no connection to the database became free");
+            return Self::Overloaded;
+        }
+        Self::internal(error)
+    }
+
     /// Logs what broke and answers without it.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "request failed");
         Self::Internal
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        Self::of_store(&error, error.is_crowded())
+    }
+}
+
+impl From<ClientError> for ApiError {
+    fn from(error: ClientError) -> Self {
+        Self::of_store(&error, error.is_crowded())
     }
 }
 

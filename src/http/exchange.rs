@@ -78,7 +78,7 @@ pub(super) async fn exchange(
         client_id.filter(|id| id.len() <= LONGEST_CLIENT_ID).unwrap_or_default().to_owned();
     let (caller, failure) = match app.clients.find(&client_id).await {
         Ok(caller) => (caller, None),
-        Err(error) => (None, Some(ApiError::internal(&error))),
+        Err(error) => (None, Some(ApiError::from(error))),
     };
     let path = request.uri().path().to_owned();
     let exchange = Arc::new(Exchange::new(caller, client_id, path, request.headers()));

@@ -25,3 +25,10 @@ pub enum QueueError {
     #[error("{0}")]
     Unfit(String),
 }
+
+impl QueueError {
+    /// Whether no connection became free in time: too much is going on, and nothing is broken.
+    pub fn is_crowded(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::PoolTimedOut))
+    }
+}

@@ -127,6 +127,19 @@ async fn a_body_that_does_not_arrive_in_time_is_told_so() {
     assert!(reply.header("Signature").is_some());
 }
 
+#[tokio::test]
+async fn a_database_that_is_only_busy_is_a_limit_and_not_an_error() {
+    let app = TestApp::new().await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(app.db.readers.acquire().await.unwrap());
+    }
+    let (answer, _) = app.send_raw(app.signed(TEST, "{}")).await;
+    assert_eq!(answer.text, BUSY, "no connection became free");
+    held.clear();
+    assert_eq!(app.send(app.signed(TEST, "{}")).await.code(), "SUCCESS");
+}
+
 /// Two clients on one queue of eight.
 #[tokio::test]
 async fn one_client_does_not_fill_the_queue_of_the_others() {

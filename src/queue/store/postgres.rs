@@ -4,7 +4,7 @@
 //! Every statement is whole by itself at READ COMMITTED and may be made twice: the connection may be lost
 //! between a commit and its answer. Leases begin and end by the database's clock.
 
-use sqlx::{Error, PgPool, Row as _, postgres::PgRow};
+use sqlx::{Connection as _, Error, PgPool, Row as _, postgres::PgRow};
 
 use super::{Claimed, Row, client_depth};
 use crate::{
@@ -331,20 +331,18 @@ pub(super) async fn tidy(pool: &PgPool) -> Result<bool, Error> {
     if !crowded {
         return Ok(false);
     }
-    let mut connection = pool.acquire().await?;
+    // A session of its own: it may take longer than any other statement, and the lock goes with it.
+    let mut session = pool.acquire().await?.detach();
+    sqlx::query("SET statement_timeout = '10min'").execute(&mut session).await?;
     let mine: bool = sqlx::query_scalar("/* tidy */ SELECT pg_try_advisory_lock($1)")
         .bind(TIDY_LOCK)
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut session)
         .await?;
-    if !mine {
-        return Ok(false);
+    if mine {
+        sqlx::query("VACUUM job_payload").execute(&mut session).await?;
     }
-    let cleared = sqlx::query("VACUUM job_payload").execute(&mut *connection).await;
-    sqlx::query("/* tidy */ SELECT pg_advisory_unlock($1)")
-        .bind(TIDY_LOCK)
-        .execute(&mut *connection)
-        .await?;
-    cleared.map(|_| true)
+    session.close().await?;
+    Ok(mine)
 }
 
 /// Room beside the live pictures that is not worth clearing.

@@ -57,8 +57,7 @@ async fn a_front_end_that_is_told_to_stop_under_load_fails_nobody() {
     let site = Site::new().await;
     let staying = tokio::task::block_in_place(|| site.node(&[]));
     for round in 0..3_usize {
-        let leaving =
-            tokio::task::block_in_place(|| site.node(&PATIENT));
+        let leaving = tokio::task::block_in_place(|| site.node(&PATIENT));
         let ids = tokio::task::block_in_place(|| under_load(&site, leaving, 100 * round));
         tokio::task::block_in_place(|| ids.iter().for_each(|id| site.expect_verdict(&staying, id)));
     }

@@ -63,6 +63,7 @@ pub struct TestApp {
     pub pool: ComputePool,
     pub clock: MockClock,
     pub folder: TempDir,
+    pub db: SqliteDb,
     time: Clock,
 }
 
@@ -139,7 +140,7 @@ impl TestApp {
         let db = SqliteDb::open(&folder.path().join("visavis.db")).await.unwrap();
         let key = MasterKey::random().unwrap();
         let store = Store::sqlite(db.clone(), key.clone(), time.clone());
-        let clients = ClientStore::new(db, key, time.clone());
+        let clients = ClientStore::new(db.clone(), key, time.clone());
         let factory: EngineFactory = Arc::new(|| Ok(Box::new(FakeEngine) as Box<dyn Engine>));
         let pool = ComputePool::start(2, &factory, &policy()).unwrap();
         let shard = Shard::new(0, store.clone());
@@ -177,6 +178,7 @@ impl TestApp {
             pool,
             clock,
             folder,
+            db,
             time,
         }
     }
@@ -279,7 +281,8 @@ pub fn pair(probe: Picture, reference: Picture) -> Value {
 /// The calibration of the default pack, with a threshold of 80.
 pub fn policy() -> Arc<Policy> {
     let knots = vec![(0.247, 1e-2), (0.348, 1e-3), (0.432, 1e-4), (0.508, 1e-5), (0.575, 1e-6)];
-    let table = CalibrationTable { id: "test".to_owned(), provisional: false, knots };
+    let table =
+        CalibrationTable { id: "test".to_owned(), provisional: false, knots, ..Default::default() };
     Arc::new(Policy::new(Calibration::new(&table).unwrap(), "fake", 1e-5).unwrap())
 }
 
