@@ -11,6 +11,7 @@
 //! | [`sealing`] | what rests in the database is encrypted |
 //! | [`clients`] | who may call, and our keys for them |
 //! | [`queue`] | the job table: claim, lease, fencing token |
+//! | [`evaluate`] | how often the pipeline is wrong, and tables of that |
 //! | [`worker`] | compute threads and the loop that feeds them |
 //! | [`http`] | routes, verification, answers |
 //! | [`config`], [`db`], [`clock`], [`shutdown`], [`telemetry`] | what all of them stand on |
@@ -30,6 +31,7 @@ pub mod clock;
 pub mod compare;
 pub mod config;
 pub mod db;
+pub mod evaluate;
 pub mod face;
 pub mod http;
 pub mod models;

@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sealing", &[]),
     ("shutdown", &[]),
     ("face", &[]),
+    ("evaluate", &["face"]),
     ("models", &["face"]),
     ("signing", &["clock"]),
     ("compare", &["face"]),

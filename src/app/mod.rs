@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::task::JoinHandle;
 
 pub use data::{Data, Database, database_name, open_data};
-pub use model::{Model, load_model, model_dir, newest_library};
+pub use model::{Model, OpenedPack, load_model, model_dir, newest_library, open_pack};
 pub use settings::tls_files;
 
 use self::settings::{gateway_config, maintenance_config, runner_config, server_config};

@@ -11,7 +11,7 @@ use crate::{
     compare::Policy,
     config::Config,
     face::{
-        Engine, EngineOptions, OnnxEngine, Runtime,
+        Engine, EngineOptions, FaceError, OnnxEngine, Runtime,
         calibration::{Calibration, CalibrationTable},
         manifest::{Manifest, ResolvedPack},
     },
@@ -34,10 +34,51 @@ impl std::fmt::Debug for Model {
     }
 }
 
+/// The configured pack and what its engines need.
+#[derive(Debug)]
+pub struct OpenedPack {
+    /// The pack.
+    pub pack: ResolvedPack,
+    runtime: Runtime,
+    options: EngineOptions,
+}
+
+impl OpenedPack {
+    /// A warm engine, for one thread.
+    ///
+    /// # Errors
+    /// When a net cannot be loaded.
+    pub fn engine(&self) -> Result<OnnxEngine, FaceError> {
+        let mut engine = OnnxEngine::open(&self.runtime, &self.pack, self.options)?;
+        engine.warm_up()?;
+        Ok(engine)
+    }
+}
+
+/// Loads ONNX Runtime and finds the configured pack, calibrated or not.
+///
+/// # Errors
+/// When library or pack cannot be used.
+pub fn open_pack(config: &Config) -> Result<OpenedPack> {
+    let runtime = Runtime::load(&library(config)?)?;
+    let pack = Manifest::load(&model_dir(config))?.resolve(&config.model.pack)?;
+    let options = EngineOptions {
+        limits: config.image,
+        selfie: config.quality.selfie,
+        document: config.quality.document,
+    };
+    Ok(OpenedPack { pack, runtime, options })
+}
+
 /// Stands in when the operator insists on a pack without a table; its scores mean nothing.
 fn uncalibrated() -> CalibrationTable {
     let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
-    CalibrationTable { id: "uncalibrated".to_owned(), provisional: true, knots }
+    CalibrationTable {
+        id: "uncalibrated".to_owned(),
+        provisional: true,
+        knots,
+        ..Default::default()
+    }
 }
 
 /// Loads ONNX Runtime and the configured pack.
@@ -45,8 +86,8 @@ fn uncalibrated() -> CalibrationTable {
 /// # Errors
 /// When library or pack cannot be used, or the pack has no calibration table and that was not allowed.
 pub fn load_model(config: &Config) -> Result<Model> {
-    let runtime = Runtime::load(&library(config)?)?;
-    let pack = Manifest::load(&model_dir(config))?.resolve(&config.model.pack)?;
+    let opened = open_pack(config)?;
+    let pack = opened.pack.clone();
     let table = match &pack.calibration {
         Some(table) => table.clone(),
         None if config.model.allow_uncalibrated => uncalibrated(),
@@ -59,17 +100,8 @@ pub fn load_model(config: &Config) -> Result<Model> {
     let calibration = Calibration::new(&table).map_err(|why| anyhow!(why))?;
     let policy =
         Policy::new(calibration, &pack.name, config.compare.fmr).map_err(|why| anyhow!(why))?;
-    let options = EngineOptions {
-        limits: config.image,
-        selfie: config.quality.selfie,
-        document: config.quality.document,
-    };
-    let for_engines = pack.clone();
-    let factory: EngineFactory = Arc::new(move || {
-        let mut engine = OnnxEngine::open(&runtime, &for_engines, options)?;
-        engine.warm_up()?;
-        Ok(Box::new(engine) as Box<dyn Engine>)
-    });
+    let factory: EngineFactory =
+        Arc::new(move || Ok(Box::new(opened.engine()?) as Box<dyn Engine>));
     Ok(Model { factory, policy: Arc::new(policy), pack })
 }
 

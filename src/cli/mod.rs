@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod compare;
 mod credentials;
+mod evaluate;
 mod models;
 mod serve;
 mod wire_client;
@@ -50,6 +51,10 @@ enum Command {
     /// Fetch, list and verify the model packs
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Measure how often a pack is wrong on photos whose people are known
+    Evaluate(evaluate::EvaluateArgs),
+    /// Measure a pack's table from similarity to false match rate
+    Calibrate(evaluate::CalibrateArgs),
     /// Bring the database schema up to date
     Migrate(DataArgs),
     #[command(about = "Print the description of the API for machines: OpenAPI 3.1, JSON")]
@@ -106,6 +111,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(args) => check::run(config, args),
+        Command::Evaluate(args) => evaluate::run(&config, args),
+        Command::Calibrate(args) => evaluate::calibrate(&config, args),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::similarity::Similarity;
 
 /// The measured table of a pack, as it stands in the manifest.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationTable {
     /// Names the table in answers and logs.
@@ -22,6 +22,19 @@ pub struct CalibrationTable {
     /// Not yet measured through this pipeline with intervals of its own.
     #[serde(default)]
     pub provisional: bool,
+    /// [`ResolvedPack::digest`](super::manifest::ResolvedPack::digest) of what it was measured with; empty if
+    /// that is not known.
+    #[serde(default)]
+    pub model: String,
+    /// What was compared with what.
+    #[serde(default)]
+    pub pair_type: String,
+    /// Non-mated pairs that it rests on.
+    #[serde(default)]
+    pub pairs: u64,
+    /// People that it rests on.
+    #[serde(default)]
+    pub persons: u64,
     /// (similarity, false match rate), similarity rising and rate falling.
     pub knots: Vec<(f64, f64)>,
 }
@@ -159,7 +172,13 @@ mod tests {
 
     fn omz() -> Calibration {
         let knots = vec![(0.247, 1e-2), (0.348, 1e-3), (0.432, 1e-4), (0.508, 1e-5), (0.575, 1e-6)];
-        Calibration::new(&CalibrationTable { id: "t".into(), provisional: true, knots }).unwrap()
+        Calibration::new(&CalibrationTable {
+            id: "t".into(),
+            provisional: true,
+            knots,
+            ..Default::default()
+        })
+        .unwrap()
     }
 
     fn score(x: f32) -> f64 {
@@ -193,7 +212,12 @@ mod tests {
 
     #[test]
     fn a_table_that_turns_back_is_refused() {
-        let table = |knots| CalibrationTable { id: "t".into(), provisional: false, knots };
+        let table = |knots| CalibrationTable {
+            id: "t".into(),
+            provisional: false,
+            knots,
+            ..Default::default()
+        };
         assert!(Calibration::new(&table(vec![(0.3, 1e-2), (0.2, 1e-3)])).is_err());
         assert!(Calibration::new(&table(vec![(0.2, 1e-3), (0.3, 1e-2)])).is_err());
         assert!(Calibration::new(&table(vec![(0.2, 1e-3)])).is_err());

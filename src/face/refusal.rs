@@ -36,6 +36,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// A few words for a table.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty file",
+            Self::TooManyBytes { .. } => "file too large",
+            Self::UnknownFormat => "unknown format",
+            Self::Dimensions { .. } => "too small or too large",
+            Self::Undecodable => "damaged",
+            Self::NoFace => "no face",
+        }
+    }
+
     /// One ASCII sentence for the sender; `name` is what they call the picture.
     pub fn describe(&self, name: &str, limits: &DecodeLimits) -> String {
         match self {

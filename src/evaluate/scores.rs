@@ -1,0 +1,275 @@
+//! The similarity of every pair of photos, by blocked matrix products.
+//!
+//! There are tens of millions of non-mated pairs and few of them matter. All are counted in a histogram; those
+//! above the rate at which tables begin are kept with the two people they belong to, for exact thresholds and
+//! for intervals.
+
+use std::thread;
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+use super::EvaluateError;
+
+/// Two photos of one person.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mated {
+    /// Cosine.
+    pub similarity: f32,
+    /// The person.
+    pub person: usize,
+    /// The photos, as rows of the embeddings.
+    pub photos: (usize, usize),
+}
+
+/// Photos of two people.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NonMated {
+    /// Cosine.
+    pub similarity: f32,
+    /// The two people.
+    pub persons: (usize, usize),
+}
+
+/// Every pair of a set.
+#[derive(Debug, Clone)]
+pub struct Scores {
+    /// All mated pairs, least similar first.
+    pub mated: Vec<Mated>,
+    /// The most similar non-mated pairs, most similar first: at least all of [`TAIL`].
+    pub tail: Vec<NonMated>,
+    /// Non-mated pairs by similarity.
+    pub histogram: Histogram,
+    /// Photos of each person that were compared.
+    pub photos_of: Vec<u32>,
+}
+
+/// Counts in bins of equal width over −1 to 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Histogram {
+    bins: Vec<u64>,
+    total: u64,
+}
+
+/// The share of non-mated pairs that is kept pair by pair.
+pub const TAIL: f64 = 0.02;
+const BINS: usize = 1 << 14;
+/// Rows of a block: two blocks of embeddings and their product fit into a core's cache.
+const BLOCK: usize = 256;
+
+impl Histogram {
+    fn new() -> Self {
+        Self { bins: vec![0; BINS], total: 0 }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to the bins"
+    )]
+    fn bin(similarity: f32) -> usize {
+        ((f32::midpoint(similarity, 1.0) * BINS as f32) as usize).min(BINS - 1)
+    }
+
+    fn add(&mut self, similarity: f32) {
+        self.bins[Self::bin(similarity)] += 1;
+        self.total += 1;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.total += other.total;
+        for (bin, more) in self.bins.iter_mut().zip(&other.bins) {
+            *bin += more;
+        }
+    }
+
+    /// How many pairs there are.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The lower edge of a bin such that at least `share` of the pairs lie above it.
+    fn floor_of_top(&self, share: f64) -> f32 {
+        let wanted = share * self.total as f64;
+        let mut above = 0;
+        for (bin, count) in self.bins.iter().enumerate().rev() {
+            above += count;
+            if above as f64 >= wanted {
+                return edge(bin);
+            }
+        }
+        -1.0
+    }
+
+    /// How many pairs lie at or above `similarity`, to the width of a bin.
+    pub fn at_least(&self, similarity: f32) -> u64 {
+        self.bins[Self::bin(similarity)..].iter().sum()
+    }
+
+    /// `count` bins that together cover −1 to 1, for drawing.
+    pub fn coarse(&self, count: usize) -> Vec<u64> {
+        self.bins.chunks(BINS / count).map(|bins| bins.iter().sum()).collect()
+    }
+}
+
+fn edge(bin: usize) -> f32 {
+    bin as f32 / BINS as f32 * 2.0 - 1.0
+}
+
+impl Scores {
+    /// Compares every photo with every other on all cores. Row `i` of `embeddings` is a photo of
+    /// `persons[i]`; rows have length 1.
+    ///
+    /// # Errors
+    /// [`EvaluateError::TooFew`] without any mated or any non-mated pair.
+    pub fn of(embeddings: &Array2<f32>, persons: &[usize]) -> Result<Self, EvaluateError> {
+        let mated = mated(embeddings, persons);
+        let histogram =
+            merged(embeddings, persons, Histogram::new, |all, similarity, _| all.add(similarity))
+                .into_iter()
+                .fold(Histogram::new(), |mut all, part| {
+                    all.merge(&part);
+                    all
+                });
+        if histogram.total == 0 {
+            return Err(EvaluateError::TooFew(
+                "there are no photos of two people with a face".to_owned(),
+            ));
+        }
+        let floor = histogram.floor_of_top(TAIL);
+        let tails = merged(embeddings, persons, Vec::new, |tail, similarity, persons| {
+            if similarity >= floor {
+                tail.push(NonMated { similarity, persons });
+            }
+        });
+        let mut tail = tails.concat();
+        tail.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.persons.cmp(&b.persons)));
+        let mut photos_of = vec![0; persons.iter().max().map_or(0, |most| most + 1)];
+        for person in persons {
+            photos_of[*person] += 1;
+        }
+        Ok(Self { mated, tail, histogram, photos_of })
+    }
+
+    /// How many non-mated pairs were compared.
+    pub fn non_mated(&self) -> u64 {
+        self.histogram.total
+    }
+
+    /// How many people have a photo that was compared.
+    pub fn persons(&self) -> usize {
+        self.photos_of.iter().filter(|photos| **photos > 0).count()
+    }
+}
+
+fn mated(embeddings: &Array2<f32>, persons: &[usize]) -> Vec<Mated> {
+    let mut of_person = vec![Vec::new(); persons.iter().max().map_or(0, |most| most + 1)];
+    for (photo, person) in persons.iter().enumerate() {
+        of_person[*person].push(photo);
+    }
+    let mut found = Vec::new();
+    for (person, photos) in of_person.iter().enumerate() {
+        for (n, one) in photos.iter().enumerate() {
+            for other in &photos[n + 1..] {
+                let similarity = embeddings.row(*one).dot(&embeddings.row(*other));
+                found.push(Mated { similarity, person, photos: (*one, *other) });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.similarity.total_cmp(&b.similarity));
+    found
+}
+
+/// Runs `visit` on every non-mated pair, each thread with what `start` makes; returns what they made of it.
+fn merged<T: Send>(
+    embeddings: &Array2<f32>,
+    persons: &[usize],
+    start: impl Fn() -> T + Sync,
+    visit: impl Fn(&mut T, f32, (usize, usize)) + Sync,
+) -> Vec<T> {
+    let blocks: Vec<_> = embeddings.axis_chunks_iter(Axis(0), BLOCK).collect();
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    thread::scope(|scope| {
+        let (blocks, start, visit) = (&blocks, &start, &visit);
+        let workers: Vec<_> = (0..threads)
+            .map(|worker| {
+                scope.spawn(move || {
+                    let mut made = start();
+                    // Rows of blocks in turn: later ones are shorter, so this spreads them evenly.
+                    for row in (worker..blocks.len()).step_by(threads) {
+                        for column in row..blocks.len() {
+                            let at = (row * BLOCK, column * BLOCK);
+                            block(&blocks[row], &blocks[column], at, persons, &mut made, visit);
+                        }
+                    }
+                    made
+                })
+            })
+            .collect();
+        let done = workers.into_iter().map(|worker| worker.join().expect("numbers do not panic"));
+        done.collect()
+    })
+}
+
+fn block<T>(
+    rows: &ArrayView2<'_, f32>,
+    columns: &ArrayView2<'_, f32>,
+    (first_row, first_column): (usize, usize),
+    persons: &[usize],
+    made: &mut T,
+    visit: &impl Fn(&mut T, f32, (usize, usize)),
+) {
+    let product = rows.dot(&columns.t());
+    for (i, line) in product.outer_iter().enumerate() {
+        let (row, one) = (first_row + i, persons[first_row + i]);
+        // On the diagonal each pair would be met twice.
+        let skip = (row + 1).saturating_sub(first_column);
+        for (j, similarity) in line.iter().skip(skip).enumerate() {
+            let other = persons[first_column + skip + j];
+            if one != other {
+                visit(made, *similarity, (one, other));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Photos scattered over a circle.
+    fn circle(count: usize) -> Array2<f32> {
+        Array2::from_shape_fn((count, 2), |(n, axis)| {
+            let angle = n as f32 * 2.399_963;
+            if axis == 0 { angle.cos() } else { angle.sin() }
+        })
+    }
+
+    #[test]
+    fn every_pair_is_met_once_as_if_one_had_taken_them_one_by_one() {
+        let count = 2 * BLOCK + 77;
+        let (photos, persons) = (circle(count), (0..count).map(|n| n / 3).collect::<Vec<_>>());
+        let scores = Scores::of(&photos, &persons).unwrap();
+        let (mut mated, mut non_mated, mut above) = (0, 0_u64, 0_u64);
+        for one in 0..count {
+            for other in one + 1..count {
+                if persons[one] == persons[other] {
+                    mated += 1;
+                } else {
+                    non_mated += 1;
+                    let similarity = photos.row(one).dot(&photos.row(other));
+                    above += u64::from(similarity >= scores.tail.last().unwrap().similarity);
+                }
+            }
+        }
+        assert_eq!((scores.mated.len(), scores.non_mated()), (mated, non_mated));
+        assert!(
+            scores.tail.len() as u64 >= above
+                && scores.tail.len() as f64 >= TAIL * non_mated as f64
+        );
+        assert!(scores.tail.is_sorted_by(|a, b| a.similarity >= b.similarity));
+        assert!(scores.mated.is_sorted_by(|a, b| a.similarity <= b.similarity));
+        assert_eq!(scores.histogram.at_least(-1.0), non_mated);
+        assert_eq!(scores.histogram.coarse(128).iter().sum::<u64>(), non_mated);
+        assert_eq!(scores.persons(), count.div_ceil(3));
+    }
+}
