@@ -20,6 +20,7 @@ mod faces;
 mod javascript;
 mod log;
 mod main_path;
+mod moving;
 mod nodes;
 mod noise;
 mod openapi;
