@@ -127,10 +127,10 @@ impl<'de> Visitor<'de> for TextVisitor {
 /// # Errors
 /// [`ApiError::Invalid`] naming `field`.
 pub(super) fn decode_base64(field: &'static str, text: &str) -> Result<Vec<u8>, ApiError> {
-    let text = match text.strip_prefix("data:").and_then(|rest| rest.split_once(',')) {
-        Some((_, content)) => content,
-        None => text,
-    };
+    let text = text.trim_start();
+    let is_data = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:"));
+    let content = if is_data { text.split_once(',') } else { None };
+    let text = content.map_or(text, |(_, content)| content);
     lenient_base64(text.as_bytes())
         .ok_or_else(|| ApiError::Invalid(field, "is not base64".to_owned()))
 }
@@ -161,13 +161,18 @@ mod tests {
 
     #[test]
     fn base64_is_read_in_every_form_that_callers_send() {
-        for text in
-            ["++//AQ==", "++//AQ", "--__AQ", "data:image/png;base64,++//AQ==", "++//\r\nAQ==\n"]
-        {
+        for text in [
+            "++//AQ==",
+            "++//AQ",
+            "--__AQ",
+            "data:image/png;base64,++//AQ==",
+            "\nDATA:;base64,++//AQ==",
+            "++//\r\nAQ==\n",
+        ] {
             assert_eq!(decode_base64("x", text).unwrap(), [0xFB, 0xEF, 0xFF, 0x01], "{text}");
         }
         assert_eq!(decode_base64("x", "").unwrap(), [0_u8; 0]);
-        for text in ["a!b", "=", "A", "++//A Q=%"] {
+        for text in ["a!b", "=", "A", "++//A Q=%", "x,++//AQ==", "data:image/png;base64"] {
             assert!(decode_base64("x", text).is_err(), "{text}");
         }
     }

@@ -23,6 +23,7 @@ mod exchange;
 pub mod fuzzing;
 mod head;
 mod health;
+mod idle;
 mod js;
 mod lenient;
 mod pictures;

@@ -4,7 +4,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::Uri,
+    http::{Method, StatusCode, Uri},
     middleware::from_fn_with_state,
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -90,10 +90,15 @@ fn cleaned(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-async fn unknown_endpoint(State(app): State<AppState>, request: Request) -> ApiError {
+async fn unknown_endpoint(State(app): State<AppState>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     discard(&parts.headers, body, &app.config).await;
-    ApiError::UnknownEndpoint
+    let mut answer = ApiError::UnknownEndpoint.into_response();
+    // The only method for which 200 means something else: that this is a proxy, and the tunnel stands.
+    if parts.method == Method::CONNECT {
+        *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    }
+    answer
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {

@@ -33,7 +33,7 @@ pub struct ServerConfig {
     pub tls: Option<TlsFiles>,
     /// How long the first request's head may take to arrive, and a handshake.
     pub head_deadline: Duration,
-    /// How long a connection may be idle between requests, and the next head may take.
+    /// How long a connection may be without a request, and the next head may take.
     pub idle_deadline: Duration,
     /// Connections at once.
     pub max_connections: usize,
@@ -89,7 +89,7 @@ pub fn serve(router: Router, config: &ServerConfig) -> Result<Serving, ServeErro
     SockRef::from(&listener).set_tcp_keepalive(&probe).map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     let handle = Handle::new();
-    let capped = Capped::new(config.max_connections, config.head_deadline);
+    let capped = Capped::new(config.max_connections, config.head_deadline, config.idle_deadline);
     let mut server = axum_server::from_tcp(listener)
         .map_err(bind)?
         .acceptor(capped)

@@ -89,15 +89,14 @@ impl Signed {
         F: FnOnce(&[u8]) -> Result<T, ApiError> + Send + 'static,
     {
         let (wrapped, bytes) = (*wrapped, self.body.bytes.clone());
-        let (app, caller, keys) =
-            (self.app.clone(), Arc::clone(&self.caller), Arc::clone(&self.keys));
+        let (clock, keys) = (self.app.clock.clone(), Arc::clone(&self.keys));
+        let guard = self.app.decrypt_guard();
+        let pass = guard.admit(&self.caller.client_id, clock.now()).await?;
         let opened = offload(bytes.len(), move || {
-            let (guard, client_id) = (app.decrypt_guard(), &caller.client_id);
-            guard.admit(client_id, app.clock.now())?;
             let key = keys.server_key.unwrap_key(&wrapped).map_err(|e| ApiError::internal(&e))?;
             let opened = open(key, &bytes, parse);
             if opened.is_err() {
-                guard.failed(client_id, app.clock.now());
+                pass.failed(clock.now());
             }
             opened
         });

@@ -123,7 +123,7 @@ impl AppState {
         self.ready.load(Ordering::SeqCst)
     }
 
-    pub(super) fn decrypt_guard(&self) -> &DecryptGuard {
+    pub(super) fn decrypt_guard(&self) -> &Arc<DecryptGuard> {
         &self.decrypt_guard
     }
 

@@ -5,18 +5,18 @@ use zeroize::Zeroizing;
 
 use super::error::SigningError;
 
-/// DER of a key given as PEM (any label) or as bare base64, white space and line breaks ignored.
+/// DER of a key given as PEM (any label) or as bare base64, white space and line breaks ignored. PEM may
+/// have lost its line breaks in a variable, and may have words around it as tools write them.
 ///
 /// # Errors
 /// [`SigningError::Key`].
 pub fn key_der(text: &str) -> Result<Zeroizing<Vec<u8>>, SigningError> {
-    let body: Zeroizing<String> = Zeroizing::new(
-        text.lines()
-            .filter(|line| !line.trim_start().starts_with("-----"))
-            .flat_map(str::chars)
-            .filter(|c| !c.is_whitespace())
-            .collect(),
-    );
+    // Before the first dashes, the label between them, and what follows up to the next ones.
+    let mut parts = text.split("-----");
+    let bare = parts.next().unwrap_or_default();
+    let base64 = parts.nth(1).unwrap_or(bare);
+    let body: Zeroizing<String> =
+        Zeroizing::new(base64.chars().filter(|c| !c.is_whitespace()).collect());
     if body.is_empty() {
         return Err(SigningError::Key);
     }

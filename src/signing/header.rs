@@ -214,6 +214,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::signing::parse_time;
 
     fn parsed(text: &str) -> Result<Vec<u8>, SigningError> {
         SignatureHeader::parse(text).map(|h| h.signature.to_vec())
@@ -288,6 +289,8 @@ mod tests {
             assert_eq!(EncryptHeader::parse(&encrypt).unwrap().wrapped_key.len(), 256);
             assert!(SignatureHeader::parse("algorithm=RSA256, signature=%zz").is_err());
             assert_eq!(parse_mac("jfRcudNcoHLXKe4wfeKcSMr_dBNTLEiB9b47TlDP3os").unwrap().len(), 32);
+            assert!(parse_time("2026-01-31T12:00:00.5+05:30").is_some());
+            assert!(parse_time("2026-01-31T12:00:00+05:3O").is_none());
         });
         assert_eq!(allocations.count_total, 0);
     }

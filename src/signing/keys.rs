@@ -226,7 +226,11 @@ mod tests {
             lines.join("\r\n")
         );
         let pkcs1 = bare_base64(&spki[24..]);
-        for text in [&base64, &pem, &pkcs1, &lines.join("\n")] {
+        let one_line = format!("-----BEGIN PUBLIC KEY-----{base64}-----END PUBLIC KEY-----");
+        let among_words = format!("Key of the app, 2048 bits\n{pem}\n{pem}");
+        let pkcs1_pem = format!("-----BEGIN RSA PUBLIC KEY-----\n{pkcs1}\n-----END");
+        for text in [&base64, &pem, &pkcs1, &lines.join("\n"), &one_line, &among_words, &pkcs1_pem]
+        {
             assert_eq!(ClientKey::from_text(text).unwrap().spki_der(), spki);
         }
         for text in ["", "hello", "AAAA", &base64[..100], "-----BEGIN PUBLIC KEY-----"] {

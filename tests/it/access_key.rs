@@ -142,3 +142,22 @@ async fn one_signed_request_is_one_transaction() {
     let second = send(&app, request(&app, path, &body)).await;
     assert_eq!(first.transaction_id(), second.transaction_id());
 }
+
+#[tokio::test]
+async fn what_says_how_a_request_is_signed_may_be_there_once() {
+    let app = TestApp::new().await;
+    for name in ["auth-type", "access-key"] {
+        for signed_by_secret in [true, false] {
+            let mut request = if signed_by_secret {
+                request(&app, TEST, "{}")
+            } else {
+                with(app.signed(TEST, "{}"), name, "")
+            };
+            let value = request.headers()[name].clone();
+            request.headers_mut().append(name, value);
+            let (answer, _) = app.send_raw(request).await;
+            assert_eq!(answer.code(), "PARAM_ILLEGAL", "{name}: {}", answer.text);
+            assert!(answer.message().ends_with("is there twice"), "{name}: {}", answer.text);
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! `RSA_AES` mode: what real clients send is read, the answer is under the client's own key, and nobody
 //! learns from an answer whether a wrapped key was well-formed.
 
+use axum::body::to_bytes;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 use visavis::signing::ServerKey;
 
 use crate::support::{
@@ -212,6 +214,39 @@ async fn too_many_failures_of_one_client_close_its_encrypted_mode_for_a_minute()
     );
     app.clock.advance(60_000);
     assert_eq!(post(&app, TEST, &good, &key(32)).await.code(), "SUCCESS");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn failures_at_once_are_no_more_than_failures_one_after_the_other() {
+    let app = TestApp::with(|config| {
+        config.decrypt_failures = 2;
+        config.body_budget = 64 << 20;
+    })
+    .await;
+    // Large enough for several threads to be at it.
+    let body = key(32).encrypt(json!({ "title": "x".repeat(600_000) }).to_string().as_bytes());
+    // What happens at once differs from time to time.
+    for _ in 0..5 {
+        let requests: Vec<_> = (0..24)
+            .map(|n| app.encrypted_as(TEST, &body, &AesKey(vec![n; 32]).header(server_key())))
+            .collect();
+        let answers: Vec<_> = requests
+            .into_iter()
+            .map(|request| tokio::spawn(app.router.clone().oneshot(request)))
+            .collect();
+        let mut failed = 0;
+        for answer in answers {
+            let body = answer.await.unwrap().unwrap().into_body();
+            let json: Value =
+                serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+            match json["result"]["resultCode"].as_str() {
+                Some("MSG_PARSE_ERROR") => failed += 1,
+                code => assert_eq!(code, Some("PARAM_ILLEGAL"), "{json}"),
+            }
+        }
+        assert_eq!(failed, 2);
+        app.clock.advance(60_000);
+    }
 }
 
 #[tokio::test]

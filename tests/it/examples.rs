@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     crash::server::{Data, Server},
-    support::{Ran, in_repository, visavis},
+    support::{Ran, in_repository, left_out, visavis},
 };
 
 /// A server, and what its client's environment holds.
@@ -65,7 +65,9 @@ fn python() -> PathBuf {
 fn check(language: &str, program: &Path, probe: (&Path, &[&str]), before: &[String]) {
     if !works(probe.0, probe.1) {
         let (probe, arguments) = (probe.0.display(), probe.1);
-        eprintln!("LEFT OUT: the example in {language}; {probe} {arguments:?} does not run here");
+        left_out(&format!(
+            "the example in {language}: {probe} {arguments:?} does not run here; install it"
+        ));
         return;
     }
     let world = World::start();

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{CLIENT, Picture, TestApp, assert_javascript_form, pair};
+use crate::support::{CLIENT, Picture, TestApp, assert_javascript_form, left_out, pair};
 
 /// Reads a JSON array of texts, prints each of them parsed and written again.
 const PROGRAM: &str = "const texts = JSON.parse(require('fs').readFileSync(0, 'utf8'));\
@@ -71,9 +71,9 @@ async fn javascript_prints_every_answer_back_byte_for_byte() {
     let mut node = match node {
         Ok(node) => node,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            eprintln!(
-                "\n!!! NODE IS NOT INSTALLED: the form of the answers is checked by a Rust imitation of \
-                 JavaScript only, not by JavaScript\n"
+            left_out(
+                "node is not installed: the form of the answers is checked by a Rust imitation of \
+                 JavaScript only, not by JavaScript",
             );
             for text in &answers {
                 assert_javascript_form(text);

@@ -21,6 +21,7 @@ mod javascript;
 mod log;
 mod main_path;
 mod migrations;
+mod moving;
 mod nodes;
 mod noise;
 mod openapi;

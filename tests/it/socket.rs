@@ -181,3 +181,44 @@ async fn what_is_not_http_is_turned_away_and_the_next_client_is_served() {
     let reply = exchange(&mut server.connect(), &server.request(TEST, BODY));
     assert_eq!(reply.code(), "SUCCESS");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_endpoint_is_for_has_its_own_status() {
+    let server = listening().await;
+    let ask = |request: &str| {
+        let mut connection = server.connect();
+        connection.send(request);
+        connection.read_head().lines().next().unwrap().to_owned()
+    };
+    let tunnel = ask("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n");
+    assert_eq!(tunnel, "HTTP/1.1 405 Method Not Allowed", "this is no proxy");
+    let health = ask("POST /health/live HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(health, "HTTP/1.1 405 Method Not Allowed");
+    let all = ask("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(all, "HTTP/1.1 200 OK", "refused in JSON");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_2_without_tls_is_not_spoken() {
+    let server = listening().await;
+    let mut connection = server.connect();
+    connection.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    let answer = String::from_utf8(connection.read_to_end()).unwrap();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_may_ask_by_the_whole_address_and_in_http_1_0() {
+    let server = listening().await;
+    for line in
+        [format!("POST http://faces.example.com{TEST} HTTP/1.1"), format!("POST {TEST} HTTP/1.0")]
+    {
+        let request = server.request(TEST, BODY);
+        let reply = exchange(
+            &mut server.connect(),
+            &request.replacen(&format!("POST {TEST} HTTP/1.1"), &line, 1),
+        );
+        assert_eq!(reply.code(), "SUCCESS", "{line}");
+        verify(&reply, TEST);
+    }
+}

@@ -2,6 +2,12 @@
 //! takes it apart, decodes the value, which AES key it decrypts with, and over which bytes it verifies.
 //! One `Reader` is one column of the matrix of what clients accept.
 
+use std::fmt::Write as _;
+
+use axum::{
+    body::{Body, to_bytes},
+    http::Request,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rsa::{
     Pkcs1v15Sign, PublicKey,
@@ -10,8 +16,12 @@ use rsa::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{
-    AesKey, CLIENT, Listening, Picture, Reply, TestApp, header_of, merchant, pair, server_key,
+use crate::{
+    support::{
+        AesKey, CLIENT, Listening, Picture, Reply, SECRET, TestApp, header_of, mac, merchant, pair,
+        server_key,
+    },
+    transport::{certificate, client, http2, install},
 };
 
 const TEST: &str = "/api/v1/zoloz/authentication/test";
@@ -40,6 +50,11 @@ fn as_is(text: &str) -> String {
 /// Exactly this spelling.
 fn exact(reply: &Reply, name: &str) -> Option<String> {
     reply.header(name).map(str::to_owned)
+}
+
+/// In lower case, as HTTP/2 has it.
+fn lower(reply: &Reply, name: &str) -> Option<String> {
+    exact(reply, &name.to_lowercase())
 }
 
 /// Any spelling.
@@ -98,6 +113,30 @@ fn without_line_ends(text: &str) -> String {
 fn printed_again(text: &str) -> String {
     serde_json::from_str::<Value>(text).map_or_else(|_| text.to_owned(), |value| value.to_string())
 }
+
+/// What `printf` makes of a text that is given as its format.
+fn as_a_format(text: &str) -> String {
+    let mut printed = String::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => printed.extend(characters.next()),
+            '%' => {}
+            other => printed.push(other),
+        }
+    }
+    printed
+}
+
+/// The vendor's script, with the mended decoder and the `base64` that it needs on Linux.
+const SHELL: Reader = Reader {
+    name: "shell",
+    find: lower,
+    part: comma_and_blank,
+    signed_text: as_a_format,
+    key_from_answer: true,
+    aes: Some(16),
+};
 
 /// The readers that look at a Title-Case or any spelling, which is what HTTP/1.1 has here.
 const READERS: [Reader; 7] = [
@@ -163,7 +202,7 @@ impl Reader {
     /// What the client makes of an answer: its JSON, or the reason why it gives up.
     fn read(&self, reply: &Reply, path: &str, sent: Option<&AesKey>) -> Result<Value, String> {
         let find = |name| (self.find)(reply, name).ok_or(format!("no {name}"));
-        if !reply.head.starts_with("HTTP/1.1 200") {
+        if reply.head.split_whitespace().nth(1) != Some("200") {
             return Err("not 200".to_owned());
         }
         let signature = (self.part)(&find("Signature")?, "signature").ok_or("no signature")?;
@@ -281,14 +320,69 @@ async fn the_readers_are_as_strict_as_the_clients() {
     }
 }
 
-/// The shell script splits at comma and blank and looks for lower-case names, which HTTP/2 has.
+/// An answer over HTTP/2, written down as curl does it.
+async fn over_http2(
+    sender: &mut hyper::client::conn::http2::SendRequest<Body>,
+    mut request: Request<Body>,
+) -> Reply {
+    let path = request.uri().path().to_owned();
+    *request.uri_mut() = format!("https://localhost{path}").parse().unwrap();
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    let mut head = format!("HTTP/2 {}\n", parts.status.as_u16());
+    for (name, value) in &parts.headers {
+        writeln!(head, "{name}: {}", value.to_str().unwrap()).unwrap();
+    }
+    let body = to_bytes(Body::new(body), usize::MAX).await.unwrap();
+    Reply { head, body: String::from_utf8(body.to_vec()).unwrap() }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_header_can_be_split_at_comma_and_blank() {
-    let server = Listening::start(TestApp::new().await);
+async fn the_shell_script_reads_answers_over_http_2_and_nothing_over_http_1() {
+    let (folder, made) = (tempfile::tempdir().unwrap(), certificate());
+    let files = install(folder.path(), &made);
+    let app = TestApp::with(|config| config.dedupe = false).await;
+    let plain = Listening::start(TestApp::new().await);
+    let server = Listening::with(app, |config| config.tls = Some(files));
+    let mut sender = http2(&server, client(&made, &[b"h2"])).await;
     let key = AesKey(vec![7; 16]);
-    let reply = send(&server, TEST, "{}", Some(&key));
-    for (header, part) in [("Signature", "signature"), ("Encrypt", "symmetricKey")] {
-        let value = comma_and_blank(reply.header(header).unwrap(), part).unwrap();
-        assert_eq!(STANDARD.decode(value).unwrap().len(), 256, "{header}");
+    for (path, body, code) in questions() {
+        let reply = over_http2(&mut sender, server.app.encrypted(path, &body, &key)).await;
+        assert_eq!(reply.header("content-type"), Some("text/plain; charset=UTF-8"));
+        let answer = SHELL.read(&reply, path, Some(&key)).unwrap();
+        assert_eq!(answer["result"]["resultCode"], code, "{body}");
+        let reply = over_http2(&mut sender, server.app.signed(path, &body)).await;
+        assert_eq!(reply.header("content-type"), Some("application/json; charset=UTF-8"));
+        match SHELL.read(&reply, path, None) {
+            Ok(answer) => assert_eq!(answer["result"]["resultCode"], code, "{body}"),
+            // Its backslashes are lost in printf.
+            Err(why) => assert_eq!((path, why.as_str()), (TEST, "the signature does not verify")),
+        }
+        let reply = send(&plain, path, &body, None);
+        assert_eq!(SHELL.read(&reply, path, None), Err("no Signature".to_owned()));
+    }
+}
+
+/// The Java SDK in the mode without key pairs: exact names, and the signature compared as text.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_java_client_with_an_access_key_reads_every_answer() {
+    let server = Listening::start(TestApp::with(|config| config.dedupe = false).await);
+    for (path, body, code) in questions() {
+        let time = server.app.now();
+        let signature = mac(&SECRET, &format!("POST {path}\n{CLIENT}.{time}.{body}"));
+        let mut connection = server.connect();
+        connection.send(format!(
+            "POST {path} HTTP/1.1\r\nContent-Type: application/json; charset=UTF-8\r\nClient-Id: {CLIENT}\r\n\
+             Request-Time: {time}\r\nAuth-Type: AKSK\r\nAccess-Key: AK{CLIENT}\r\nSignature: {signature}\r\n\
+             User-Agent: Java/17.0.15\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        let reply = connection.read_reply();
+        let content = format!(
+            "POST {path}\n{CLIENT}.{}.{}",
+            exact(&reply, "Response-Time").unwrap(),
+            without_line_ends(&reply.body)
+        );
+        assert_eq!(exact(&reply, "Signature"), Some(mac(&SECRET, &content)), "{}", reply.body);
+        assert_eq!(reply.code(), code, "{body}");
     }
 }

@@ -18,7 +18,8 @@ use rustls::{
 use visavis::http::TlsFiles;
 
 use crate::support::{
-    Answer, CLIENT, Listening, Picture, Reply, SECRET, TestApp, mac, pair, server_key,
+    Answer, CLIENT, IDLE_DEADLINE, Listening, Picture, Reply, SECRET, TestApp, mac, pair,
+    server_key,
 };
 
 const TEST: &str = "/api/v1/zoloz/authentication/test";
@@ -26,12 +27,13 @@ const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
 const BODY: &str = r#"{"title":"hello"}"#;
 const RELOAD: Duration = Duration::from_millis(50);
 
-fn certificate() -> CertifiedKey<KeyPair> {
+/// Made for this test, for localhost.
+pub fn certificate() -> CertifiedKey<KeyPair> {
     generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
 /// Replaces both files, as a renewal does.
-fn install(folder: &Path, made: &CertifiedKey<KeyPair>) -> TlsFiles {
+pub fn install(folder: &Path, made: &CertifiedKey<KeyPair>) -> TlsFiles {
     let files = TlsFiles {
         certificate: folder.join("cert.pem"),
         key: folder.join("key.pem"),
@@ -43,7 +45,7 @@ fn install(folder: &Path, made: &CertifiedKey<KeyPair>) -> TlsFiles {
 }
 
 /// A client that trusts one certificate and offers these protocols.
-fn client(made: &CertifiedKey<KeyPair>, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+pub fn client(made: &CertifiedKey<KeyPair>, protocols: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -92,7 +94,7 @@ async fn over_tls_http_1_has_title_case_names() {
 }
 
 /// A connection that speaks HTTP/2.
-async fn http2(
+pub async fn http2(
     server: &Listening,
     config: Arc<ClientConfig>,
 ) -> hyper::client::conn::http2::SendRequest<Body> {
@@ -267,6 +269,60 @@ async fn a_connection_may_be_idle_longer_than_a_first_head_may_take_and_not_for_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http_2_connection_ends_without_requests_and_not_while_an_answer_is_owed() {
+    let (folder, made) = (tempfile::tempdir().unwrap(), certificate());
+    let files = install(folder.path(), &made);
+    let server = Listening::with(TestApp::new().await, |config| {
+        config.tls = Some(files);
+        config.idle_deadline = Duration::from_millis(600);
+    });
+    let mut sender = http2(&server, client(&made, &[b"h2"])).await;
+    let slow = pair(Picture::Slow(1_500), Picture::Person(1)).to_string();
+    let answer = send_http2(&mut sender, server.app.signed(COMPARE, &slow)).await;
+    assert_eq!(answer.code(), "SUCCESS", "longer than the connection may be idle");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(send_http2(&mut sender, server.app.signed(TEST, BODY)).await.code(), "SUCCESS");
+    let begun = Instant::now();
+    while !sender.is_closed() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "answering pings keeps it open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() > Duration::from_millis(400), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_its_answers_is_cut_off() {
+    let server = Listening::start(TestApp::new().await);
+    let body = serde_json::json!({ "title": "x".repeat(900_000) }).to_string();
+    let request = server.request(TEST, &body);
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut asked = 0;
+    // Until everything between the two is full.
+    while stream.write_all(request.as_bytes()).is_ok() {
+        asked += 1;
+        assert!(asked < 100, "the server answers without being read");
+    }
+    std::thread::sleep(IDLE_DEADLINE + Duration::from_secs(1));
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut answers = Vec::new();
+    let ended = stream.read_to_end(&mut answers);
+    assert!(!ended.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock), "not cut off");
+    // Each answer holds the text twice.
+    assert!(answers.len() < asked * 2 * body.len(), "{asked} asked, {} bytes", answers.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_is_never_begun_is_cut_off() {
+    let (folder, made) = (tempfile::tempdir().unwrap(), certificate());
+    let files = install(folder.path(), &made);
+    let server = Listening::with(TestApp::new().await, |config| config.tls = Some(files));
+    let begun = Instant::now();
+    assert_eq!(server.connect().read_to_end(), b"");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_header_lines_are_not_read() {
     let server = Listening::start(TestApp::new().await);
     let lines: Vec<String> = (0..120).map(|i| format!("X-{i}: y")).collect();
@@ -275,6 +331,60 @@ async fn too_many_header_lines_are_not_read() {
     connection.send(server.head(TEST, BODY, &lines));
     let answer = String::from_utf8(connection.read_to_end()).unwrap();
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_too_long_is_not_read() {
+    let server = Listening::start(TestApp::new().await);
+    let answer = |length: usize| {
+        let mut connection = server.connect();
+        let long = format!("X: {}", "y".repeat(length));
+        connection.send(server.head(TEST, BODY, &[&long, "Content-Length: 17"]) + BODY);
+        connection.read_head()
+    };
+    assert!(answer(60_000).starts_with("HTTP/1.1 200"));
+    assert!(answer(200_000).starts_with("HTTP/1.1 431"));
+}
+
+/// What the server allows its peer, by the number of the setting.
+fn settings(server: &Listening, config: Arc<ClientConfig>) -> Vec<(u16, u32)> {
+    const EMPTY: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let socket = TcpStream::connect(server.address()).unwrap();
+    let mut stream = StreamOwned::new(ClientConnection::new(config, name()).unwrap(), socket);
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &EMPTY[..]].concat()).unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(head[3], 4, "settings come first");
+    let mut payload = vec![0; usize::from(head[2])];
+    stream.read_exact(&mut payload).unwrap();
+    let setting = |six: &[u8]| {
+        let value = u32::from_be_bytes(six[2..].try_into().unwrap());
+        (u16::from_be_bytes([six[0], six[1]]), value)
+    };
+    payload.chunks(6).map(setting).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_at_once_and_headers_are_capped_on_http_2() {
+    let (folder, made) = (tempfile::tempdir().unwrap(), certificate());
+    let files = install(folder.path(), &made);
+    let server = Listening::with(TestApp::new().await, |config| {
+        config.tls = Some(files);
+        config.max_streams = 7;
+    });
+    let config = client(&made, &[b"h2"]);
+    let told = tokio::task::block_in_place(|| settings(&server, Arc::clone(&config)));
+    assert!(told.contains(&(3, 7)), "SETTINGS_MAX_CONCURRENT_STREAMS: {told:?}");
+    assert!(told.contains(&(6, 16 << 10)), "SETTINGS_MAX_HEADER_LIST_SIZE: {told:?}");
+    let mut sender = http2(&server, config).await;
+    let mut request = server.app.signed(TEST, BODY);
+    *request.uri_mut() = format!("https://localhost{TEST}").parse().unwrap();
+    for i in 0..6 {
+        let name: axum::http::HeaderName = format!("x-{i}").parse().unwrap();
+        request.headers_mut().insert(name, "y".repeat(3_000).parse().unwrap());
+    }
+    let refused = sender.send_request(request).await.unwrap();
+    assert_eq!(refused.status(), 431);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -54,10 +54,10 @@ pub fn shared(part: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!(
-        "\n*** NOT TESTED: {} is missing; set VISAVIS_SHARED to the folder with faces/, models/ and vectors/ ***\n",
+    super::left_out(&format!(
+        "{} is missing; set VISAVIS_SHARED to the folder with faces/, models/ and vectors/",
         path.display()
-    );
+    ));
     None
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use visavis::http::{ServerConfig, Serving, serve};
 
-use super::{CLIENT, TestApp, signature_over};
+use super::{Answer, CLIENT, TestApp, signature_over};
 
 /// How long a head may take to arrive.
 pub const HEAD_DEADLINE: Duration = Duration::from_millis(700);
@@ -89,6 +89,14 @@ impl Reply {
     /// The header of exactly this spelling, as a client finds it that knows no other.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// The answer apart from its socket, to be verified and opened.
+    pub fn answer(&self) -> Answer {
+        let pairs = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        let headers = pairs.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let json = serde_json::from_str(&self.body).unwrap_or_default();
+        Answer { headers: headers.collect(), text: self.body.clone(), json }
     }
 
     pub fn code(&self) -> String {
