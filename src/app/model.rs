@@ -73,12 +73,7 @@ pub fn open_pack(config: &Config) -> Result<OpenedPack> {
 /// Stands in when the operator insists on a pack without a table; its scores mean nothing.
 fn uncalibrated() -> CalibrationTable {
     let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
-    CalibrationTable {
-        id: "uncalibrated".to_owned(),
-        provisional: true,
-        knots,
-        ..Default::default()
-    }
+    CalibrationTable { id: "uncalibrated".to_owned(), knots, ..Default::default() }
 }
 
 /// Loads ONNX Runtime and the configured pack.
@@ -88,21 +83,35 @@ fn uncalibrated() -> CalibrationTable {
 pub fn load_model(config: &Config) -> Result<Model> {
     let opened = open_pack(config)?;
     let pack = opened.pack.clone();
-    let table = match &pack.calibration {
-        Some(table) => table.clone(),
-        None if config.model.allow_uncalibrated => uncalibrated(),
-        None => bail!(
-            "the pack `{}` has no calibration table, so its scores would mean nothing; add [calibration] to \
-             its pack.toml, or set model.allow_uncalibrated = true to use it all the same",
-            pack.name
-        ),
-    };
+    let table = table(&pack, config.model.allow_uncalibrated)?;
     let calibration = Calibration::new(&table).map_err(|why| anyhow!(why))?;
     let policy =
         Policy::new(calibration, &pack.name, config.compare.fmr).map_err(|why| anyhow!(why))?;
     let factory: EngineFactory =
         Arc::new(move || Ok(Box::new(opened.engine()?) as Box<dyn Engine>));
     Ok(Model { factory, policy: Arc::new(policy), pack })
+}
+
+/// The pack's own table, if it was measured with this very pack.
+fn table(pack: &ResolvedPack, allow_uncalibrated: bool) -> Result<CalibrationTable> {
+    let cure = "measure one with `visavis calibrate` and put it into the pack's pack.toml, or set \
+                model.allow_uncalibrated = true to use it all the same";
+    match &pack.calibration {
+        Some(table) if table.model == pack.digest() || allow_uncalibrated => Ok(table.clone()),
+        Some(table) => bail!(
+            "the calibration table `{}` of the pack `{}` was measured with other nets or another version of the pipeline \
+             (`{}`, and this is `{}`), so its scores would mean something else; {cure}",
+            table.id,
+            pack.name,
+            table.model,
+            pack.digest()
+        ),
+        None if allow_uncalibrated => Ok(uncalibrated()),
+        None => bail!(
+            "the pack `{}` has no calibration table, so its scores would mean nothing; {cure}",
+            pack.name
+        ),
+    }
 }
 
 /// Where the packs are: as configured, else `models` beside the program, else in the working folder.

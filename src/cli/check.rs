@@ -69,7 +69,7 @@ fn models(config: &Config) -> Result<String> {
     (model.factory)()?;
     let table = model.pack.calibration.as_ref();
     let note = match table {
-        Some(table) if table.provisional => ", provisional",
+        Some(table) if table.model != model.pack.digest() => ", MEASURED WITH OTHER NETS",
         Some(_) => "",
         None => ", UNCALIBRATED",
     };

@@ -19,9 +19,6 @@ use super::similarity::Similarity;
 pub struct CalibrationTable {
     /// Names the table in answers and logs.
     pub id: String,
-    /// Not yet measured through this pipeline with intervals of its own.
-    #[serde(default)]
-    pub provisional: bool,
     /// [`ResolvedPack::digest`](super::manifest::ResolvedPack::digest) of what it was measured with; empty if
     /// that is not known.
     #[serde(default)]
@@ -172,13 +169,7 @@ mod tests {
 
     fn omz() -> Calibration {
         let knots = vec![(0.247, 1e-2), (0.348, 1e-3), (0.432, 1e-4), (0.508, 1e-5), (0.575, 1e-6)];
-        Calibration::new(&CalibrationTable {
-            id: "t".into(),
-            provisional: true,
-            knots,
-            ..Default::default()
-        })
-        .unwrap()
+        Calibration::new(&CalibrationTable { id: "t".into(), knots, ..Default::default() }).unwrap()
     }
 
     fn score(x: f32) -> f64 {
@@ -212,12 +203,7 @@ mod tests {
 
     #[test]
     fn a_table_that_turns_back_is_refused() {
-        let table = |knots| CalibrationTable {
-            id: "t".into(),
-            provisional: false,
-            knots,
-            ..Default::default()
-        };
+        let table = |knots| CalibrationTable { id: "t".into(), knots, ..Default::default() };
         assert!(Calibration::new(&table(vec![(0.3, 1e-2), (0.2, 1e-3)])).is_err());
         assert!(Calibration::new(&table(vec![(0.2, 1e-3), (0.3, 1e-2)])).is_err());
         assert!(Calibration::new(&table(vec![(0.2, 1e-3)])).is_err());

@@ -142,8 +142,7 @@ pub fn pool(threads: usize) -> ComputePool {
 
 pub fn pool_of(threads: usize, factory: &EngineFactory) -> ComputePool {
     let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
-    let table =
-        CalibrationTable { id: "chaos".to_owned(), provisional: true, knots, ..Default::default() };
+    let table = CalibrationTable { id: "chaos".to_owned(), knots, ..Default::default() };
     let policy = Policy::new(Calibration::new(&table).unwrap(), "fake", 1e-5).unwrap();
     ComputePool::start(threads, factory, &Arc::new(policy)).unwrap()
 }

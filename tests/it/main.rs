@@ -15,6 +15,7 @@ mod cli_models;
 mod client_store;
 mod crash;
 mod encrypted;
+mod evaluate;
 mod examples;
 mod faces;
 mod javascript;

@@ -281,8 +281,7 @@ pub fn pair(probe: Picture, reference: Picture) -> Value {
 /// The calibration of the default pack, with a threshold of 80.
 pub fn policy() -> Arc<Policy> {
     let knots = vec![(0.247, 1e-2), (0.348, 1e-3), (0.432, 1e-4), (0.508, 1e-5), (0.575, 1e-6)];
-    let table =
-        CalibrationTable { id: "test".to_owned(), provisional: false, knots, ..Default::default() };
+    let table = CalibrationTable { id: "test".to_owned(), knots, ..Default::default() };
     Arc::new(Policy::new(Calibration::new(&table).unwrap(), "fake", 1e-5).unwrap())
 }
 
