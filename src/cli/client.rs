@@ -227,10 +227,12 @@ fn given_key(path: &Path) -> Result<ClientKey> {
     if path.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)?;
     } else {
-        text = fs::read_to_string(path)
-            .with_context(|| format!("{} cannot be read", path.display()))?;
+        text = fs::read_to_string(path).with_context(|| {
+            format!("{} cannot be read; a key is text, PEM or base64", path.display())
+        })?;
     }
-    ClientKey::from_text(&text).with_context(|| format!("{}", path.display()))
+    ClientKey::from_text(&text)
+        .with_context(|| format!("{} holds no public key that can be used", path.display()))
 }
 
 fn print_credentials(news: &str, c: &Credentials) {

@@ -144,6 +144,11 @@ fn an_app_that_keeps_its_own_key_registers_the_public_half() {
     let wrong = add(data.path(), "wrong", &["--public-key", &file.display().to_string()]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.err.contains("public.pem") && wrong.err.contains("RSA key"), "{}", wrong.err);
+    assert!(wrong.err.contains("holds no public key"), "{}", wrong.err);
+    fs::write(&file, &spki).unwrap();
+    let binary = add(data.path(), "binary", &["--public-key", &file.display().to_string()]);
+    assert_eq!(binary.code, 2);
+    assert!(binary.err.contains("PEM or base64"), "{}", binary.err);
     assert_eq!(list(data.path()).len(), 2);
 }
 
