@@ -12,13 +12,14 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     DataArgs, block_on,
-    credentials::{Credentials, MadeKeys, new_client_id},
+    credentials::{Credentials, MadeKeys, NewFile, new_client_id},
 };
 use crate::{
     app,
     clients::{ClientInfo, Clients, NewClient},
+    clock::Clock,
     config::Config,
-    signing::ClientKey,
+    signing::{ClientKey, format_time},
 };
 
 /// Subcommands of `client`.
@@ -168,23 +169,29 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
         keys: keys.to_store(),
         extras: !args.no_extras,
     };
+    let file = args.keys.new_file()?;
     clients.add(&new, args.shard).await?;
-    args.keys.hand_out(&format!("{} is registered", args.name), &credentials)
+    args.keys.hand_out(&format!("{} is registered", args.name), &credentials, file)
 }
 
 async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
+    const TOO_LONG: &str = "--overlap is too long; some days or weeks will do";
     let (clients, client_id) = clients.resolve(&args.name).await?;
     let keys = args.keys.make()?;
-    let overlap = i64::try_from(args.overlap.as_millis()).context("--overlap is too long")?;
+    let overlap = i64::try_from(args.overlap.as_millis()).context(TOO_LONG)?;
+    let until = time::Duration::try_from(args.overlap).ok();
+    let until = until.and_then(|overlap| Clock::System.now_utc().checked_add(overlap));
+    let until = until.context(TOO_LONG)?;
+    let file = args.keys.new_file()?;
     let version = clients.rotate(&client_id, &keys.to_store(), overlap).await?;
     let credentials = keys.credentials(client_id, version)?;
     let old = if args.overlap.is_zero() {
         "the old ones are no longer good".to_owned()
     } else {
-        format!("the old ones stay good for {} more hours", args.overlap.as_secs().div_ceil(3600))
+        format!("the old ones stay good until {}", format_time(until))
     };
-    args.keys
-        .hand_out(&format!("{} has new keys, version {version}; {old}", args.name), &credentials)
+    let news = format!("{} has new keys, version {version}; {old}", args.name);
+    args.keys.hand_out(&news, &credentials, file)
 }
 
 impl KeyArgs {
@@ -192,10 +199,14 @@ impl KeyArgs {
         MadeKeys::make(self.public_key.as_deref().map(given_key).transpose()?)
     }
 
-    fn hand_out(&self, news: &str, credentials: &Credentials) -> Result<()> {
-        match &self.out {
-            Some(path) => {
-                credentials.write_new(path)?;
+    fn new_file(&self) -> Result<Option<NewFile>> {
+        self.out.as_deref().map(NewFile::create).transpose()
+    }
+
+    fn hand_out(&self, news: &str, credentials: &Credentials, file: Option<NewFile>) -> Result<()> {
+        match file {
+            Some(file) => {
+                let path = file.fill(credentials)?;
                 eprintln!("{news}; its keys are in {}", path.display());
             }
             None if self.json => println!("{}", serde_json::to_string(credentials)?),
@@ -236,10 +247,12 @@ fn given_key(path: &Path) -> Result<ClientKey> {
     if path.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)?;
     } else {
-        text = fs::read_to_string(path)
-            .with_context(|| format!("{} cannot be read", path.display()))?;
+        text = fs::read_to_string(path).with_context(|| {
+            format!("{} cannot be read; a key is text, PEM or base64", path.display())
+        })?;
     }
-    ClientKey::from_text(&text).with_context(|| format!("{}", path.display()))
+    ClientKey::from_text(&text)
+        .with_context(|| format!("{} holds no public key that can be used", path.display()))
 }
 
 fn print_credentials(news: &str, c: &Credentials) {
@@ -272,7 +285,7 @@ fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> 
     );
     for (shard, client) in clients {
         let created = time::OffsetDateTime::from_unix_timestamp(client.created_at / 1_000)?;
-        let created = &crate::signing::format_time(created)[..19];
+        let created = &format_time(created)[..19];
         let state = if client.disabled_at.is_some() { "disabled" } else { "active" };
         let fields = if client.extras { "all" } else { "strict" };
         let shard = if sharded { format!("{shard:<5} ") } else { String::new() };

@@ -1,6 +1,11 @@
 //! The file with everything that an app needs to call.
 
-use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use aws_lc_rs::rand;
@@ -50,18 +55,43 @@ impl Credentials {
             format!("{} is not what `visavis client add --json` prints", path.display())
         })
     }
+}
 
-    /// Writes the file for its owner alone, and never over another one.
-    pub(super) fn write_new(&self, path: &Path) -> Result<()> {
-        let text = Zeroizing::new(serde_json::to_string_pretty(self)?);
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .with_context(|| format!("{} cannot be made", path.display()))?;
-        file.write_all(text.as_bytes())?;
-        Ok(file.sync_all()?)
+/// A file for credentials that its owner alone can read, never over another one. It is made before the
+/// keys are stored, because afterwards nobody could show them again; it goes if they are not.
+pub(super) struct NewFile {
+    path: PathBuf,
+    empty: Option<fs::File>,
+}
+
+impl NewFile {
+    /// Makes it.
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.with_context(|| {
+            format!("{} cannot be made; name a file that is not there yet", path.display())
+        })?;
+        Ok(Self { path: path.to_owned(), empty: Some(file) })
+    }
+
+    /// Fills it, and returns where it is.
+    pub(super) fn fill(mut self, credentials: &Credentials) -> Result<PathBuf> {
+        let text = Zeroizing::new(serde_json::to_string_pretty(credentials)?);
+        if let Some(file) = &mut self.empty {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+        }
+        self.empty = None;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if self.empty.is_some() {
+            // The reason why it was not filled is told; this one would only hide it.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -238,6 +238,34 @@ mod tests {
         }
     }
 
+    /// `RSAPublicKey` of so many bits. That the modulus is no product of two primes nobody can tell.
+    fn public_of(bits: usize) -> Vec<u8> {
+        let value = |tag: u8, content: &[u8]| {
+            let length = content.len().to_be_bytes();
+            let digits = &length[length.iter().take_while(|b| **b == 0).count()..];
+            let long = [0x80 | u8::try_from(digits.len()).unwrap()];
+            let head = if content.len() < 0x80 { &[][..] } else { &long };
+            [&[tag], head, digits, content].concat()
+        };
+        // The top bit is set, so a zero keeps the number from being negative.
+        let modulus = [&[0][..], &vec![0xC5; bits / 8]].concat();
+        value(0x30, &[value(0x02, &modulus), value(0x02, &[1, 0, 1])].concat())
+    }
+
+    #[test]
+    fn a_key_has_2048_to_8192_bits_and_is_one_of_rsa() {
+        for (bits, good) in
+            [(1024, false), (2040, false), (2048, true), (4096, true), (8192, true), (8200, false)]
+        {
+            assert_eq!(ClientKey::from_der(&public_of(bits)).is_ok(), good, "{bits}");
+        }
+        let of_curve = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE3H9BjXT5kL2n5q/7/yyhJqqOzaQt\
+                        j7/C2tlRDB/vNiv38bwDzUuLo13j6Dcleqc93gd8q65OoTwBq7x2IPn8Rg==";
+        assert_eq!(ClientKey::from_text(of_curve).err(), Some(SigningError::Key));
+        let private = bare_base64(ServerKey::generate().unwrap().pkcs8_der());
+        assert_eq!(ClientKey::from_text(&private).err(), Some(SigningError::Key), "the other half");
+    }
+
     #[test]
     fn a_private_key_is_read_in_every_form_that_people_keep() {
         let key = ServerKey::generate().unwrap();

@@ -190,6 +190,9 @@ async fn the_content_type_decides_nothing() {
     let mut request = app.signed(TEST, BODY);
     request.headers_mut().remove("content-type");
     assert_eq!(app.send(request).await.code(), "SUCCESS");
+    let mut request = app.signed(TEST, BODY);
+    request.headers_mut().append("content-type", "text/plain".parse().unwrap());
+    assert_eq!(app.send(request).await.code(), "SUCCESS", "nor do two of them");
 }
 
 #[tokio::test]

@@ -119,6 +119,16 @@ fn keys_are_written_to_a_new_file_that_only_its_owner_reads() {
     assert_eq!(over.code, 2);
     assert!(over.err.contains(&shown), "{}", over.err);
     assert_eq!(fs::read(&file).unwrap(), before, "no file is written over");
+    let folder = data.path().display().to_string();
+    let rotate = visavis(&["client", "rotate", "app", "--out", &shown, "--data", &folder]);
+    assert_eq!(rotate.code, 2, "{}", rotate.err);
+    let clients = list(data.path());
+    assert_eq!((clients.len(), &clients[0]["keyVersion"]), (1, &1.into()), "keys that nobody has");
+
+    let unused = data.path().join("unused.json");
+    let taken = add(data.path(), "app", &["--out", &unused.display().to_string()]);
+    assert_eq!(taken.code, 2, "the name is taken");
+    assert!(!unused.exists());
 }
 
 #[test]
@@ -144,6 +154,11 @@ fn an_app_that_keeps_its_own_key_registers_the_public_half() {
     let wrong = add(data.path(), "wrong", &["--public-key", &file.display().to_string()]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.err.contains("public.pem") && wrong.err.contains("RSA key"), "{}", wrong.err);
+    assert!(wrong.err.contains("holds no public key"), "{}", wrong.err);
+    fs::write(&file, &spki).unwrap();
+    let binary = add(data.path(), "binary", &["--public-key", &file.display().to_string()]);
+    assert_eq!(binary.code, 2);
+    assert!(binary.err.contains("PEM or base64"), "{}", binary.err);
     assert_eq!(list(data.path()).len(), 2);
 }
 

@@ -94,6 +94,10 @@ fn every_mode_is_called_from_the_command_line_and_keys_are_rotated_under_it() {
     assert!(shown.contains("Encrypt: algorithm=RSA_AES, symmetricKey="), "{shown}");
     assert!(shown.contains("it came encrypted"), "{shown}");
 
+    let for_ever =
+        visavis(&["client", "rotate", "app", "--overlap", "99999999d", "--data", &folder]);
+    assert_eq!(for_ever.code, 2, "{}", for_ever.out);
+    assert!(for_ever.err.contains("--overlap is too long"), "{}", for_ever.err);
     let new = add(&data, "new", &["client", "rotate", "app", "--overlap", "1h"]);
     for mode in modes {
         for keys in [&old, &new] {

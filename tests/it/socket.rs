@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    Answer, CLIENT, Connection, Listening, Picture, Reply, TestApp, pair, server_key,
+    Answer, CLIENT, Connection, HEAD_DEADLINE, Listening, Picture, Reply, TestApp, pair, server_key,
 };
 
 const TEST: &str = "/api/v1/zoloz/authentication/test";
@@ -116,6 +116,27 @@ async fn a_head_that_is_never_finished_is_cut_off() {
         assert!(!answer.starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&answer));
     }
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_clients_by_the_hundred_do_not_hinder_others_and_are_all_cut_off() {
+    let server = listening().await;
+    let mut slow: Vec<_> = (0..150).map(|_| server.connect()).collect();
+    for dribbling in &mut slow[..50] {
+        dribbling.send("POST / HTTP/1.1\r\nX-Slow: ");
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < HEAD_DEADLINE / 2 {
+        for dribbling in &mut slow[..50] {
+            dribbling.send("y");
+        }
+        let reply = exchange(&mut server.connect(), &server.request(TEST, BODY));
+        assert_eq!(reply.code(), "SUCCESS");
+    }
+    for connection in &mut slow {
+        assert!(!connection.read_to_end().starts_with(b"HTTP/1.1 200"));
+    }
+    assert!(begun.elapsed() < HEAD_DEADLINE * 5, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

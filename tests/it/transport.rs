@@ -213,6 +213,10 @@ async fn an_answer_is_compressed_if_that_is_asked_for_and_worth_it() {
     let (plain, body) = ask(&long, &[]);
     assert_eq!(plain.header("Content-Encoding"), None);
     assert!(body.len() > 12_000);
+    for not_asked in ["identity", "br, deflate", "gzip;q=0, *;q=0"] {
+        let (plain, _) = ask(&long, &[&format!("Accept-Encoding: {not_asked}")]);
+        assert_eq!(plain.header("Content-Encoding"), None, "{not_asked}");
+    }
     let (short, _) = ask(BODY, &["Accept-Encoding: gzip"]);
     assert_eq!(short.header("Content-Encoding"), None, "one packet in any case");
     let (packed, body) = ask(&long, &["Accept-Encoding: gzip, deflate"]);
