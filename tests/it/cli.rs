@@ -246,13 +246,16 @@ fn a_certificate_that_cannot_be_used_is_found_before_any_traffic() {
 
 #[test]
 fn every_command_explains_itself_and_its_arguments() {
-    let commands: [(&[&str], &[&str]); 16] = [
+    let commands: [(&[&str], &[&str]); 19] = [
         (&[], &["serve", "compare", "call", "client", "models", "migrate", "check", "--config"]),
-        (&["serve"], &["--listen", "--data", "--workers", "VISAVIS_CONFIG"]),
+        (&["serve"], &["--listen", "--data", "--workers", "--shards", "VISAVIS_CONFIG"]),
+        (&["work"], &["--data", "--workers", "--shards"]),
+        (&["evaluate"], &["[FOLDER]", "--photos", "--pairs", "--known-errors", "--html", "--json"]),
+        (&["calibrate"], &["[FOLDER]", "--photos", "--known-errors", "--id", "--out"]),
         (&["compare"], &["<A>", "<B>", "--document", "--json", "--annotate", "Exit code"]),
         (&["call"], &["<ENDPOINT>", "--client", "--url", "--wait", "--timeout", "Exit code"]),
         (&["client"], &["add", "list", "disable", "enable"]),
-        (&["client", "add"], &["<NAME>", "--data", "--public-key", "--json", "--out"]),
+        (&["client", "add"], &["<NAME>", "--data", "--public-key", "--json", "--out", "--shard"]),
         (&["client", "list"], &["--data", "--json"]),
         (&["client", "disable"], &["<NAME>", "--data"]),
         (&["client", "enable"], &["<NAME>", "--data"]),
