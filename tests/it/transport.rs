@@ -278,20 +278,20 @@ async fn an_http_2_connection_ends_without_requests_and_not_while_an_answer_is_o
     let files = install(folder.path(), &made);
     let server = Listening::with(TestApp::new().await, |config| {
         config.tls = Some(files);
-        config.idle_deadline = Duration::from_millis(600);
+        config.idle_deadline = Duration::from_millis(1_500);
     });
     let mut sender = http2(&server, client(&made, &[b"h2"])).await;
-    let slow = pair(Picture::Slow(1_500), Picture::Person(1)).to_string();
+    let slow = pair(Picture::Slow(2_500), Picture::Person(1)).to_string();
     let answer = send_http2(&mut sender, server.app.signed(COMPARE, &slow)).await;
     assert_eq!(answer.code(), "SUCCESS", "longer than the connection may be idle");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(send_http2(&mut sender, server.app.signed(TEST, BODY)).await.code(), "SUCCESS");
     let begun = Instant::now();
     while !sender.is_closed() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "answering pings keeps it open");
+        assert!(begun.elapsed() < Duration::from_secs(10), "answering pings keeps it open");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(begun.elapsed() > Duration::from_millis(400), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -307,7 +307,7 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
         asked += 1;
         assert!(asked < 100, "the server answers without being read");
     }
-    std::thread::sleep(IDLE_DEADLINE + Duration::from_secs(1));
+    std::thread::sleep(IDLE_DEADLINE + Duration::from_secs(3));
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let mut answers = Vec::new();
     let ended = stream.read_to_end(&mut answers);

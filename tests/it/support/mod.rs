@@ -26,7 +26,7 @@ pub use program::{
     Ran, in_repository, pack_folder, program, runtime_library, visavis, visavis_reading,
     with_models,
 };
-pub use wire::{Connection, HEAD_DEADLINE, IDLE_DEADLINE, Listening, Reply};
+pub use wire::{Connection, IDLE_DEADLINE, Listening, Reply};
 
 /// Says that something was not tested, where everybody sees it: what a test prints with the usual macros
 /// is swallowed as long as it passes.
