@@ -14,7 +14,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime models demo run test lint unit venv bench timing fuzz chaos mutations clean
+.PHONY: help build runtime models demo run test lint unit venv bench timing fuzz chaos accuracy mutations clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -63,6 +63,9 @@ fuzz: ## Every fuzz target for FUZZ_SECONDS (60); needs a C++ compiler
 
 chaos: ## Kills, stops, restarts and a bad network for CHAOS_MINUTES (30) and CHAOS_KILLS (10000)
 	CHAOS_MINUTES=$${CHAOS_MINUTES:-30} CHAOS_KILLS=$${CHAOS_KILLS:-10000} $(CARGO) test --locked --test chaos
+
+accuracy: build ## The tables of docs/ACCURACY.md, on the photos in FACES (../shared/faces)
+	@scripts/accuracy $(RELEASE)/visavis
 
 mutations: models ## Break the program on purpose; every break must fail a test
 	@scripts/mutations

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::PATIENCE;
-use crate::support::cluster;
+use crate::support::{cluster, left_out};
 
 /// A pooler before the tests' server, ended when dropped.
 struct Pooler {
@@ -18,9 +18,7 @@ impl Pooler {
         let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"];
         let Some(program) = program.into_iter().find(|path| std::path::Path::new(path).exists())
         else {
-            eprintln!(
-                "LEFT OUT: pgbouncer is not on this machine, so it is not seen to be refused"
-            );
+            left_out("pgbouncer is not on this machine, so it is not seen to be refused");
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
