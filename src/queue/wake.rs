@@ -19,6 +19,8 @@ pub struct Wake {
 const CHANNEL: &str = "visavis_job";
 /// At most one message in this time: every message of a cluster takes the same lock at its commit.
 const DEBOUNCE: Duration = Duration::from_millis(10);
+/// How long nothing may be heard before the connection is asked whether it lives.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long to wait before a lost listener connects again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -41,9 +43,8 @@ impl Wake {
                 () = self.elsewhere.notified() => {}
                 () = shutdown.wished() => return,
             }
-            let told =
-                sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&db.pool).await;
-            if let Err(error) = told {
+            let tell = || sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&db.pool);
+            if let Err(error) = db.retrying(tell).await {
                 tracing::warn!(%error, "other processes were not woken; they find the job by polling");
             }
             tokio::time::sleep(DEBOUNCE).await;
@@ -72,7 +73,11 @@ impl Wake {
         loop {
             // What was said before there were ears.
             self.here.notify_one();
-            listener.recv().await?;
+            match tokio::time::timeout(SILENCE, listener.recv()).await {
+                Ok(heard) => drop(heard?),
+                // A quiet night, or a connection whose other end is gone.
+                Err(_) => db.check(&mut listener).await?,
+            }
         }
     }
 }
