@@ -150,7 +150,7 @@ fn report(bar: &ProgressBar, crowd: &Crowd, stops: u64, restarts: u64) {
     bar.set_message(format!("{stops} stops, {restarts} restarts, {acknowledged} acknowledged"));
     if bar.is_hidden() && crowd.kills.is_multiple_of(500) {
         println!(
-            "  {} kills, {stops} stops, {restarts} restarts, {acknowledged} acknowledged",
+            "  … {} kills, {stops} stops, {restarts} restarts, {acknowledged} acknowledged",
             crowd.kills
         );
     }

@@ -28,7 +28,7 @@ pub struct Cluster {
 /// The server of this process, started when first asked for.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(Cluster::start)
+    CLUSTER.get_or_init(|| Cluster::start("-c fsync=off -c shared_buffers=64MB"))
 }
 
 /// Where the server's programs are: on the path, or where Debian puts them.
@@ -65,7 +65,8 @@ fn succeed(command: &mut Command) {
 }
 
 impl Cluster {
-    fn start() -> Self {
+    /// Starts a server with these settings beside those of every server here.
+    pub fn start(own: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("visavis-pg-").tempdir().unwrap().keep();
         let binaries = binaries();
         let data = folder.join("data");
@@ -86,8 +87,7 @@ impl Cluster {
         );
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = format!(
-            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off \
-             -c max_connections=400 -c shared_buffers=64MB",
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c max_connections=400 {own}",
             folder.display()
         );
         let control = binaries.join("pg_ctl");
