@@ -1,9 +1,12 @@
 //! The upper bound: the same rows by hand-written SQL over as many connections, with nothing sealed, nothing
 //! renewed, and nobody to be told anything.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use sqlx::{
@@ -11,9 +14,12 @@ use sqlx::{
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::task::JoinSet;
+use tokio::{sync::Mutex, task::JoinSet};
 
 use crate::fixture::{CONNECTIONS, PICTURE, PRODUCERS, WORKERS, noise};
+
+/// Jobs in one claim.
+const AT_ONCE: u32 = 8;
 
 const POSTGRES: &str = "
 CREATE TABLE bare_job (
@@ -91,18 +97,32 @@ impl Bare {
         }
     }
 
-    /// Whether there was a job.
-    async fn work(&self) -> bool {
+    /// Takes as many jobs as there are workers.
+    async fn claim(&self) -> Vec<i64> {
         match self {
             Self::Postgres(pool) => {
                 let sql = "WITH due AS MATERIALIZED (
                                SELECT id FROM bare_job WHERE state IN (0, 1) AND due_at <= statement_timestamp()
-                               ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+                               ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
                            )
                            UPDATE bare_job SET state = 1, token = token + 1, due_at = due_at + interval '30 s'
                            FROM due WHERE bare_job.id = due.id RETURNING bare_job.id";
-                let id: Option<i64> = sqlx::query_scalar(sql).fetch_optional(pool).await.unwrap();
-                let Some(id) = id else { return false };
+                let claim = sqlx::query_scalar(sql).bind(i64::from(AT_ONCE));
+                claim.fetch_all(pool).await.unwrap()
+            }
+            Self::Sqlite { writer, .. } => {
+                let sql = "UPDATE bare_job SET state = 1, token = token + 1, due_at = 1
+                           WHERE id IN (SELECT id FROM bare_job WHERE state IN (0, 1) AND due_at <= 0
+                                        ORDER BY due_at, id LIMIT $1)
+                           RETURNING id";
+                sqlx::query_scalar(sql).bind(AT_ONCE).fetch_all(writer).await.unwrap()
+            }
+        }
+    }
+
+    async fn work(&self, id: i64) {
+        match self {
+            Self::Postgres(pool) => {
                 let sql = "SELECT probe, reference FROM bare_payload WHERE job_id = $1";
                 let _: (Vec<u8>, Vec<u8>) =
                     sqlx::query_as(sql).bind(id).fetch_one(pool).await.unwrap();
@@ -111,12 +131,6 @@ impl Bare {
                 sqlx::query(sql).bind(id).execute(pool).await.unwrap();
             }
             Self::Sqlite { writer, readers } => {
-                let sql = "UPDATE bare_job SET state = 1, token = token + 1, due_at = 1
-                           WHERE id IN (SELECT id FROM bare_job WHERE state IN (0, 1) AND due_at <= 0
-                                        ORDER BY due_at, id LIMIT 1)
-                           RETURNING id";
-                let id: Option<i64> = sqlx::query_scalar(sql).fetch_optional(writer).await.unwrap();
-                let Some(id) = id else { return false };
                 let sql = "SELECT probe, reference FROM bare_payload WHERE job_id = $1";
                 let _: (Vec<u8>, Vec<u8>) =
                     sqlx::query_as(sql).bind(id).fetch_one(readers).await.unwrap();
@@ -130,13 +144,13 @@ impl Bare {
                 tx.commit().await.unwrap();
             }
         }
-        true
     }
 
     /// Stores so many jobs and works on them at the same time; returns when all are done.
     pub(crate) async fn run(&self, jobs: usize) {
         let picture: Arc<[u8]> = noise(PICTURE).into();
         let left = Arc::new(AtomicUsize::new(jobs));
+        let claimed = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = JoinSet::new();
         for _ in 0..PRODUCERS {
             let (bare, picture) = (self.clone(), Arc::clone(&picture));
@@ -147,13 +161,20 @@ impl Bare {
             });
         }
         for _ in 0..WORKERS {
-            let (bare, left) = (self.clone(), Arc::clone(&left));
+            let (bare, left, claimed) = (self.clone(), Arc::clone(&left), Arc::clone(&claimed));
             tasks.spawn(async move {
                 while left.load(SeqCst) > 0 {
-                    if bare.work().await {
+                    let mut jobs = claimed.lock().await;
+                    if jobs.is_empty() {
+                        jobs.extend(bare.claim().await);
+                    }
+                    let next = jobs.pop();
+                    drop(jobs);
+                    if let Some(id) = next {
+                        bare.work(id).await;
                         left.fetch_sub(1, SeqCst);
                     } else {
-                        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                        tokio::time::sleep(Duration::from_millis(1)).await;
                     }
                 }
             });

@@ -54,8 +54,8 @@ pub(crate) fn pool(threads: usize, begun: Arc<dyn Fn(u64) + Send + Sync>) -> Com
 pub(crate) struct Pictures(Vec<u8>);
 
 impl Pictures {
-    pub(crate) fn new() -> Self {
-        Self(noise(PICTURE))
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self(noise(bytes))
     }
 
     pub(crate) fn request(&self, number: u64) -> Request {

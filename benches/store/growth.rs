@@ -11,7 +11,7 @@ use visavis::{
 };
 
 use crate::{
-    fixture::{Pictures, Site},
+    fixture::{PICTURE, Pictures, Site},
     support::Cluster,
 };
 
@@ -35,7 +35,7 @@ pub(crate) async fn run(cluster: &Cluster) {
         MaintenanceConfig { retention: Duration::from_hours(24), every: Duration::from_mins(1) };
     let maintenance = Maintenance::new(site.store.clone(), Gauge::default(), times);
     tokio::spawn(maintenance.run(site.shutdown()));
-    let pictures = Pictures::new();
+    let pictures = Pictures::of(PICTURE);
     let mut pace = tokio::time::interval(Duration::from_millis(1_000 / RATE));
     let begun = Instant::now();
     let mut shown = 0;

@@ -1,5 +1,5 @@
-//! How long a job waits when nothing else is to be done: from its acknowledgement until an engine begins, that
-//! is notice, claim, and pictures read and opened.
+//! How long a job waits when nothing else is to be done: from its acknowledgement until an engine begins. That
+//! is notice and claim, and pictures read and opened, which small ones nearly take out.
 
 use std::{
     collections::HashMap,
@@ -15,12 +15,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use visavis::sealing::MasterKey;
 
 use crate::{
-    fixture::{Pictures, Site},
+    fixture::{PICTURE, Pictures, Site},
     support::Cluster,
 };
 
-/// Jobs, one at a time.
-const JOBS: u64 = 400;
+/// Jobs of each kind, one at a time.
+const JOBS: u64 = 300;
+/// Jobs before those, which make connections and prepare statements.
+const FIRST: u64 = 20;
+/// Bytes of a picture.
+const SIZES: [usize; 2] = [1_000, PICTURE];
 /// The variable that makes this program a worker: the address of the Postgres.
 pub(crate) const WORKER: &str = "BENCH_WORKER";
 /// The variable with the file of the master key.
@@ -29,8 +33,9 @@ const KEY: &str = "BENCH_KEY";
 type Begun = (u64, Instant);
 
 pub(crate) async fn run(cluster: &Cluster, folder: &Path) {
-    println!("\nFrom acknowledgement to the engine's begin, idle, 2 x 200 kB, {JOBS} jobs\n");
-    println!("{:<36} {:>9} {:>9} {:>9} {:>9}", "store", "p50 ms", "p90 ms", "p99 ms", "max ms");
+    println!("\nFrom acknowledgement to the engine's begin, idle, {JOBS} jobs each\n");
+    println!("{:<36} {:>9} {:>9} {:>9} {:>9}", "", "p50 ms", "p90 ms", "p99 ms", "max ms");
+    print("one write to the disk, for scale", &writes(folder));
     let (told, heard) = unbounded_channel();
     let site = Site::on_sqlite(&folder.join("latency.db")).await;
     site.work(
@@ -39,7 +44,7 @@ pub(crate) async fn run(cluster: &Cluster, folder: &Path) {
             let _ = told.send((number, Instant::now()));
         }),
     );
-    print("SQLite, one process", &measure(&site, heard).await);
+    measure("SQLite, one process", &site, heard).await;
     site.stop();
 
     let url = cluster.url(&cluster.new_database().await);
@@ -60,7 +65,7 @@ pub(crate) async fn run(cluster: &Cluster, folder: &Path) {
             let _ = told.send((line.parse().unwrap(), Instant::now()));
         }
     });
-    print("Postgres, front end and worker apart", &measure(&site, heard).await);
+    measure("Postgres, two processes", &site, heard).await;
     site.stop();
     drop(worker.stdin.take());
     worker.wait().unwrap();
@@ -81,27 +86,45 @@ pub(crate) async fn work(url: &str) {
     site.stop();
 }
 
-async fn measure(site: &Site, mut heard: UnboundedReceiver<Begun>) -> Vec<f64> {
-    let pictures = Pictures::new();
-    // Connections are made, statements are prepared.
+async fn measure(name: &str, site: &Site, mut heard: UnboundedReceiver<Begun>) {
+    // The worker is there.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let mut acknowledged = HashMap::new();
-    for number in 0..JOBS + 20 {
-        site.enqueue(&pictures.request(number)).await;
-        acknowledged.insert(number, Instant::now());
-        tokio::time::sleep(Duration::from_millis(50 + number * 7 % 40)).await;
+    for bytes in SIZES {
+        let pictures = Pictures::of(bytes);
+        let mut acknowledged = HashMap::new();
+        for number in 0..FIRST + JOBS {
+            site.enqueue(&pictures.request(number)).await;
+            acknowledged.insert(number, Instant::now());
+            tokio::time::sleep(Duration::from_millis(40 + number * 7 % 40)).await;
+        }
+        site.finished().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let begun = std::iter::from_fn(|| heard.try_recv().ok());
+        let mut waits: Vec<_> = begun
+            .filter(|(number, _)| *number >= FIRST)
+            // Zero when the engine was faster than the acknowledgement.
+            .map(|(number, begun)| begun.saturating_duration_since(acknowledged[&number]))
+            .map(|wait| wait.as_secs_f64() * 1e3)
+            .collect();
+        assert_eq!(waits.len() as u64, JOBS, "every job was begun once");
+        waits.sort_by(f64::total_cmp);
+        print(&format!("{name}, 2 x {} kB", bytes / 1_000), &waits);
     }
-    site.finished().await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let begun = std::iter::from_fn(|| heard.try_recv().ok()).filter(|(number, _)| *number >= 20);
-    let mut waits: Vec<_> = begun
-        // Zero when the engine was faster than the acknowledgement.
-        .map(|(number, begun)| begun.saturating_duration_since(acknowledged[&number]))
-        .map(|wait| wait.as_secs_f64() * 1e3)
+}
+
+/// What every commit waits for once or more.
+fn writes(folder: &Path) -> Vec<f64> {
+    let mut file = std::fs::File::create(folder.join("scale")).unwrap();
+    let mut times: Vec<_> = (0..JOBS)
+        .map(|_| {
+            let begun = Instant::now();
+            file.write_all(&[0; 16_384]).unwrap();
+            file.sync_data().unwrap();
+            begun.elapsed().as_secs_f64() * 1e3
+        })
         .collect();
-    assert_eq!(waits.len() as u64, JOBS, "every job was begun once");
-    waits.sort_by(f64::total_cmp);
-    waits
+    times.sort_by(f64::total_cmp);
+    times
 }
 
 fn print(name: &str, sorted: &[f64]) {

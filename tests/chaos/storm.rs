@@ -156,7 +156,7 @@ fn report(bar: &ProgressBar, crowd: &Crowd, stops: u64, restarts: u64) {
     }
 }
 
-/// As if the power had failed, but for what was synchronised to the disk.
+/// The server and all its sessions end at once; it comes back from its log.
 pub fn restart() {
     let data = cluster().data();
     let folder = data.parent().unwrap();
