@@ -51,10 +51,7 @@ impl PostgresDb {
         let options = options.application_name("visavis");
         let name = format!("{}:{}", options.get_host(), options.get_port());
         let failed = |source| DbError::Open { path: name.clone(), source };
-        // A connection that is taken and not answered would be waited for without end.
-        let looked = tokio::time::timeout(CALL, is_transaction_pooler(&options)).await;
-        let silent = || Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
-        if looked.unwrap_or_else(|_| silent()).map_err(failed)? {
+        if in_time(CALL, is_transaction_pooler(&options)).await.map_err(failed)? {
             return Err(DbError::TransactionPooler(name));
         }
         // Without the limits of the other sessions: a migration may wait for that of another process.
@@ -98,10 +95,22 @@ impl PostgresDb {
     pub async fn listener(&self, channel: &str) -> Result<PgListener, sqlx::Error> {
         let own = PgPoolOptions::new()
             .max_connections(1)
+            .acquire_timeout(ACQUIRE)
             .connect_lazy_with(PgConnectOptions::clone(&self.options));
-        let mut listener = PgListener::connect_with(&own).await?;
-        listener.listen(channel).await?;
-        Ok(listener)
+        let connected = async {
+            let mut listener = PgListener::connect_with(&own).await?;
+            listener.listen(channel).await?;
+            Ok(listener)
+        };
+        in_time(CALL, connected).await
+    }
+
+    /// Whether ears still hear: whoever is told nothing cannot know.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn check(&self, listener: &mut PgListener) -> Result<(), sqlx::Error> {
+        in_time(ACQUIRE, listener.execute("SELECT 1")).await.map(drop)
     }
 
     /// Makes this the database with that number of the installation, once and for all.
@@ -141,8 +150,7 @@ impl PostgresDb {
         let begun = tokio::time::Instant::now();
         let mut wait = FIRST_WAIT;
         loop {
-            let result = tokio::time::timeout(CALL, call()).await;
-            let error = match result.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            let error = match in_time(CALL, call()).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -191,8 +199,15 @@ async fn is_current(pool: &PgPool) -> Result<bool, sqlx::Error> {
 /// Whether a connection that comes back to the pool is still good. The pool asks too, but waits for ever: a
 /// few connections that have gone silent under a call, and there would be none left.
 async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let answered = tokio::time::timeout(ACQUIRE, connection.ping()).await;
-    answered.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+    in_time(ACQUIRE, connection.ping()).await.map(|()| true)
+}
+
+/// What is sent to somebody who is gone without a word is waited for without end, if nobody sets one.
+async fn in_time<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(limit, call).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// Two connections to Postgres are two sessions; through a pooler in transaction mode one session serves

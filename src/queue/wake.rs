@@ -19,9 +19,8 @@ pub struct Wake {
 const CHANNEL: &str = "visavis_job";
 /// At most one message in this time: every message of a cluster takes the same lock at its commit.
 const DEBOUNCE: Duration = Duration::from_millis(10);
-/// After how much silence a listener is asked whether it still hears, and how long it may take to answer.
-const SILENCE: Duration = Duration::from_secs(30);
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long nothing may be heard before the connection is asked whether it lives.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long to wait before a lost listener connects again.
 const RECONNECT: Duration = Duration::from_secs(1);
 
@@ -44,9 +43,8 @@ impl Wake {
                 () = self.elsewhere.notified() => {}
                 () = shutdown.wished() => return,
             }
-            let told =
-                sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&db.pool).await;
-            if let Err(error) = told {
+            let tell = || sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&db.pool);
+            if let Err(error) = db.retrying(tell).await {
                 tracing::warn!(%error, "other processes were not woken; they find the job by polling");
             }
             tokio::time::sleep(DEBOUNCE).await;
@@ -75,14 +73,10 @@ impl Wake {
         loop {
             // What was said before there were ears.
             self.here.notify_one();
-            if let Ok(heard) = tokio::time::timeout(SILENCE, listener.recv()).await {
-                heard?;
-            } else {
-                // A connection that was cut without a word is as silent as an idle one.
-                let alive = sqlx::query("SELECT 1").execute(&mut listener);
-                tokio::time::timeout(ANSWER, alive)
-                    .await
-                    .map_err(|_| sqlx::Error::PoolTimedOut)??;
+            match tokio::time::timeout(SILENCE, listener.recv()).await {
+                Ok(heard) => drop(heard?),
+                // A quiet night, or a connection whose other end is gone.
+                Err(_) => db.check(&mut listener).await?,
             }
         }
     }

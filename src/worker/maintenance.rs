@@ -21,7 +21,7 @@ const BATCH: u32 = 1_000;
 /// How often the depth is read.
 const GAUGE_EVERY: Duration = Duration::from_secs(1);
 /// How often to look whether deleted pictures take too much room.
-const TIDY_EVERY: Duration = Duration::from_secs(10);
+const TIDY_EVERY: Duration = Duration::from_secs(5);
 
 /// The housekeeping of one store.
 #[derive(Debug, Clone)]

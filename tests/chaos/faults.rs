@@ -18,6 +18,7 @@ use crate::{
     roles::{CLIENT, LEASE, new_job, request},
     site::Site,
     support::cluster,
+    wakes,
 };
 
 /// A call is given up after 12 s; before that it may have been tried for 10 s.
@@ -56,22 +57,27 @@ pub fn every_fault_is_got_over(site: &Site) -> Vec<String> {
         // After a fail-over the old connections are not closed: they stay silent for ever.
         ("connections dead for ever", Weather::Grave, hole),
     ];
-    let (seen, started) = site.runtime.block_on(async {
+    let (seen, started, woken) = site.runtime.block_on(async {
         let mut trials = Vec::new();
         for (name, weather, time) in faults {
             let trial = tokio::spawn(trial(site.dice(), weather, time));
             trials.push((name, trial));
         }
         let start = tokio::spawn(start_without_answers(site.dice()));
+        let wakes = tokio::spawn(wakes::after_dead_connections(site.dice(), hole));
         let mut seen = Vec::new();
         for (name, trial) in trials {
             seen.push((name, trial.await.unwrap()));
         }
-        (seen, start.await.unwrap())
+        (seen, start.await.unwrap(), wakes.await.unwrap())
     });
     let mut failures = judge(&seen);
     if let Some((name, slow)) = seen.first().filter(|(_, slow)| slow.failed > 0) {
         failures.push(format!("{name}: {} calls failed", slow.failed));
+    }
+    match woken {
+        Ok(time) => println!("{:<62} {:>11.2} s", "wake-ups between processes", time.as_secs_f64()),
+        Err(failure) => failures.push(failure),
     }
     failures.extend(started);
     failures

@@ -20,6 +20,7 @@ mod site;
 mod storm;
 mod support;
 mod table;
+mod wakes;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -150,13 +150,13 @@ fn report(bar: &ProgressBar, crowd: &Crowd, stops: u64, restarts: u64) {
     bar.set_message(format!("{stops} stops, {restarts} restarts, {acknowledged} acknowledged"));
     if bar.is_hidden() && crowd.kills.is_multiple_of(500) {
         println!(
-            "  {} kills, {stops} stops, {restarts} restarts, {acknowledged} acknowledged",
+            "  … {} kills, {stops} stops, {restarts} restarts, {acknowledged} acknowledged",
             crowd.kills
         );
     }
 }
 
-/// As if the power had failed, but for what was synchronised to the disk.
+/// The server and all its sessions end at once; it comes back from its log.
 pub fn restart() {
     let data = cluster().data();
     let folder = data.parent().unwrap();

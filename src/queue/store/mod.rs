@@ -276,7 +276,7 @@ impl Store {
         match &self.db {
             // Done with every purge, a few pages at a time.
             Db::Sqlite(_) => Ok(false),
-            Db::Postgres(db) => Ok(postgres::tidy(&db.pool).await?),
+            Db::Postgres(db) => Ok(db.retrying(|| postgres::tidy(&db.pool)).await?),
         }
     }
 

@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Cluster {
     folder: PathBuf,
     port: u16,
+    own: &'static str,
     made: AtomicU32,
     /// Ends the server and removes the folder when its standard input is closed: at our end at the latest.
     _keeper: Mutex<Child>,
@@ -70,10 +71,12 @@ fn succeed(command: &mut Command) {
     assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
-fn start_server(folder: &Path, port: u16) {
+/// For tests: nothing has to survive the machine.
+const QUICK: &str = "-c fsync=off -c shared_buffers=64MB";
+
+fn start_server(folder: &Path, port: u16, own: &str) {
     let settings = format!(
-        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off \
-         -c max_connections=400 -c shared_buffers=64MB",
+        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c max_connections=400 {own}",
         folder.display()
     );
     succeed(
@@ -88,8 +91,13 @@ fn start_server(folder: &Path, port: u16) {
 }
 
 impl Cluster {
-    /// Makes a server and starts it.
+    /// Makes a server that is quick and careless, and starts it.
     pub fn start() -> Self {
+        Self::with(QUICK)
+    }
+
+    /// The same with these settings beside those of every server here.
+    pub fn with(own: &'static str) -> Self {
         let folder = tempfile::Builder::new().prefix("visavis-pg-").tempdir().unwrap().keep();
         let binaries = binaries();
         let data = folder.join("data");
@@ -110,7 +118,7 @@ impl Cluster {
         );
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let control = binaries.join("pg_ctl");
-        start_server(&folder, port);
+        start_server(&folder, port, own);
         let stop = as_server_user(&control);
         let stop: Vec<_> = std::iter::once(stop.get_program()).chain(stop.get_args()).collect();
         let keeper = Command::new("bash")
@@ -122,7 +130,8 @@ impl Cluster {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let cluster = Self { folder, port, made: AtomicU32::new(0), _keeper: Mutex::new(keeper) };
+        let cluster =
+            Self { folder, port, own, made: AtomicU32::new(0), _keeper: Mutex::new(keeper) };
         cluster.wait();
         cluster
     }
@@ -151,7 +160,7 @@ impl Cluster {
 
     /// Starts it again where it was.
     pub fn start_again(&self) {
-        start_server(&self.folder, self.port);
+        start_server(&self.folder, self.port, self.own);
         self.wait();
     }
 
