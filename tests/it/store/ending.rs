@@ -1,8 +1,11 @@
 //! How a claim ends: completed, put back for later, handed back, buried.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use visavis::queue::TransactionState;
