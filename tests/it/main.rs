@@ -1,7 +1,6 @@
 //! The real router, the real queue and the real worker, driven from outside; one binary, so that
 //! everything is linked once.
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first broken assumption")]
-#![expect(clippy::print_stderr, reason = "a test that cannot do its work must say so loudly")]
 #![expect(unreachable_pub, reason = "nothing outside sees these modules")]
 
 mod access_key;
