@@ -84,7 +84,8 @@ pub fn load_model(config: &Config) -> Result<Model> {
     let opened = open_pack(config)?;
     let pack = opened.pack.clone();
     let table = table(&pack, config.model.allow_uncalibrated)?;
-    let calibration = Calibration::new(&table).map_err(|why| anyhow!(why))?;
+    let calibration =
+        Calibration::of(&table, config.compare.population).map_err(|why| anyhow!(why))?;
     let policy =
         Policy::new(calibration, &pack.name, config.compare.fmr).map_err(|why| anyhow!(why))?;
     let factory: EngineFactory =

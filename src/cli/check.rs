@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{DataArgs, block_on};
+use super::{DataArgs, block_on, models::rates_at_threshold};
 use crate::{app, config::Config};
 
 /// Arguments of `check`.
@@ -73,8 +73,12 @@ fn models(config: &Config) -> Result<String> {
         Some(_) => "",
         None => ", UNCALIBRATED",
     };
+    let rates = match table {
+        Some(table) => rates_at_threshold(table, config.compare.population, config.compare.fmr)?,
+        None => String::new(),
+    };
     Ok(format!(
-        "pack {} loads and runs; threshold {}{note} (calibration {})",
+        "pack {} loads and runs; threshold {}{note} (calibration {}{rates})",
         model.pack.name,
         model.policy.threshold(),
         table.map_or("none", |t| t.id.as_str())

@@ -14,10 +14,9 @@ use crate::{
     compare::Policy,
     config::Config,
     evaluate::{
-        bootstrap::Draw,
         curve::{Knot, knots},
         gallery::Gallery,
-        groups::by_group,
+        groups::{by_group, within},
         pairs::PairList,
         photos::PhotoSet,
         rates::{at_threshold, equal_error_rate, operating_point, trade_off},
@@ -66,6 +65,13 @@ pub(super) struct EvaluateArgs {
 pub(super) struct CalibrateArgs {
     #[command(flatten)]
     photos: PhotoArgs,
+    /// Photos of people in groups, whose strangers look more alike (CSV with the heading photo,person,group):
+    /// adds the part of the table that speaks of them
+    #[arg(long, value_name = "FILE")]
+    groups: Option<PathBuf>,
+    /// What the groups are, in words
+    #[arg(long, value_name = "WORDS", default_value = "sex and region of origin")]
+    groups_are: String,
     /// What to call the table in answers and logs
     #[arg(long, value_name = "NAME")]
     id: String,
@@ -128,7 +134,8 @@ pub(super) fn run(config: &Config, args: &EvaluateArgs) -> Result<ExitCode> {
 
 fn threshold(config: &Config, pack: &OpenedPack) -> Result<Option<(Calibration, f32)>> {
     let Some(table) = &pack.pack.calibration else { return Ok(None) };
-    let calibration = Calibration::new(table).map_err(anyhow::Error::msg)?;
+    let calibration =
+        Calibration::of(table, config.compare.population).map_err(anyhow::Error::msg)?;
     let policy = Policy::new(calibration.clone(), &pack.pack.name, config.compare.fmr);
     policy.map_err(anyhow::Error::msg)?;
     let similarity = calibration.similarity_at(-config.compare.fmr.log10());
@@ -168,13 +175,14 @@ fn evaluate_set(config: &Config, args: &EvaluateArgs, pack: &OpenedPack) -> Resu
         mated_histogram: mated_histogram(&scores),
         non_mated_histogram: scores.histogram.coarse(BARS),
     };
-    let groups = match &table {
-        Some((_, similarity)) => by_group(&set, &gallery, *similarity)?,
-        None => Vec::new(),
-    };
+    let (mut groups, mut in_groups) = (Vec::new(), None);
+    if let Some((_, similarity)) = table.as_ref().filter(|_| !set.columns.is_empty()) {
+        groups = by_group(&set, &gallery, *similarity)?;
+        in_groups = Some(at_threshold(&within(&set, &gallery)?, *similarity));
+    }
     let name = |photo: usize| set.photos[photo].name.clone();
     let found = empty(pack, &gallery, scores.persons(), name);
-    Ok(Evaluation { all_pairs: Some(all_pairs), groups, ..found })
+    Ok(Evaluation { all_pairs: Some(all_pairs), groups, in_groups, ..found })
 }
 
 fn scores(set: &PhotoSet, gallery: &Gallery) -> Result<Scores> {
@@ -211,6 +219,7 @@ fn empty(
         all_pairs: None,
         pairs: None,
         groups: Vec::new(),
+        in_groups: None,
     }
 }
 
@@ -266,6 +275,9 @@ fn print_summary(evaluation: &Evaluation) {
             percent(pairs.accuracy)
         );
     }
+    if let Some(rates) = &evaluation.in_groups {
+        println!("\nwithin groups together: false match rate {}", rate(rates.fmr));
+    }
     if !evaluation.groups.is_empty() {
         println!("\n{:<28} {:>7} {:>9} {:>9} {:>9}", "GROUP", "PEOPLE", "PAIRS", "FMR", "FNMR");
         for group in &evaluation.groups {
@@ -288,7 +300,13 @@ pub(super) fn calibrate(config: &Config, args: &CalibrateArgs) -> Result<ExitCod
     let paths: Vec<_> = set.photos.iter().map(|photo| photo.path.clone()).collect();
     let gallery = args.photos.gallery(&pack, &paths)?;
     let scores = scores(&set, &gallery)?;
-    let text = table(&args.id, &pack, &scores, &knots(&scores)?);
+    let mut text = table(&args.id, &pack, &scores, &knots(&scores)?);
+    if let Some(file) = &args.groups {
+        let set = PhotoSet::from_table(file)?;
+        let paths: Vec<_> = set.photos.iter().map(|photo| photo.path.clone()).collect();
+        let scores = within(&set, &args.photos.gallery(&pack, &paths)?)?;
+        text.push_str(&group_table(&args.groups_are, &scores, &knots(&scores)?));
+    }
     match &args.out {
         Some(path) => fs::write(path, text)
             .with_context(|| format!("{} cannot be written", path.display()))?,
@@ -304,15 +322,32 @@ fn table(id: &str, pack: &OpenedPack, scores: &Scores, knots: &[Knot]) -> String
     let id = toml::Value::String(id.to_owned());
     let _ = writeln!(text, "id = {id}");
     let _ = writeln!(text, "model = \"{}\"", pack.pack.digest());
-    let everybody = Draw::everybody(scores.photos_of.len());
     let _ = writeln!(
         text,
         "pair_type = \"selfie-selfie\"\npairs = {}\npersons = {}",
-        everybody.non_mated(scores),
+        scores.non_mated(),
         scores.persons()
     );
-    text.push_str("# Similarity, false match rate; then the interval of the rate if the people had been others.\n");
-    text.push_str("# Without one it is continued beyond the data.\nknots = [\n");
+    text.push_str(&knot_rows(knots));
+    text
+}
+
+fn group_table(groups: &str, scores: &Scores, knots: &[Knot]) -> String {
+    let groups = toml::Value::String(groups.to_owned());
+    format!(
+        "\n[calibration.within_group]\ngroups = {groups}\npairs = {}\npersons = {}\n{}",
+        scores.non_mated(),
+        scores.persons(),
+        knot_rows(knots)
+    )
+}
+
+fn knot_rows(knots: &[Knot]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from(
+        "# Similarity, false match rate; then the interval of the rate if the people had been others. Without one it\n\
+         # is continued beyond the data.\nknots = [\n",
+    );
     for knot in knots {
         let remark = match knot.interval {
             Some((low, high)) => format!("{low:.2e} to {high:.2e}"),

@@ -1,6 +1,6 @@
 //! `visavis models`: packs on this machine.
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +9,10 @@ use serde::Serialize;
 use crate::{
     app,
     config::Config,
-    face::manifest::{Manifest, Pack, Weights},
+    face::{
+        calibration::{Calibration, CalibrationTable, Population},
+        manifest::{Manifest, Pack, Weights},
+    },
     models::{Fetcher, FileState, Mirror, pull, state},
 };
 
@@ -87,8 +90,7 @@ fn list(manifest: &Manifest, json: bool) -> Result<ExitCode> {
     for (name, pack) in &manifest.packs {
         println!("{name}: {}", pack.about);
         println!("  accuracy: {}", pack.accuracy);
-        let calibration = pack.calibration.as_ref().map_or("none", |table| table.id.as_str());
-        println!("  calibration: {calibration}");
+        println!("  calibration: {}", pack.calibration.as_ref().map_or("none".to_owned(), card));
         for row in rows(manifest, name, pack)? {
             let bytes: u64 = row.weights.sources.iter().map(|s| s.bytes).sum();
             println!(
@@ -104,6 +106,33 @@ fn list(manifest: &Manifest, json: bool) -> Result<ExitCode> {
         println!();
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a table rests on, and what the usual threshold means by it.
+fn card(table: &CalibrationTable) -> String {
+    let rates = rates_at_threshold(table, Population::Mixed, USUAL_FMR).unwrap_or_default();
+    format!("{}, {} pairs of {} people{rates}", table.id, table.pairs, table.persons)
+}
+
+/// The rate at which the decision turns unless configured otherwise.
+const USUAL_FMR: f64 = 1e-5;
+
+/// What a threshold that is chosen for one population means among all strangers, and among those of one group.
+pub(super) fn rates_at_threshold(
+    table: &CalibrationTable,
+    chosen_for: Population,
+    fmr: f64,
+) -> Result<String> {
+    let of = |population| Calibration::of(table, population).map_err(anyhow::Error::msg);
+    let similarity = of(chosen_for)?.similarity_at(-fmr.log10());
+    let rate =
+        |population| Ok::<_, anyhow::Error>(10_f64.powf(-of(population)?.decades_at(similarity)));
+    let mut told = format!("; false match rate {:.1e} among all", rate(Population::Mixed)?);
+    if let Some(within) = &table.within_group {
+        let within_group = rate(Population::WithinGroup)?;
+        let _ = write!(told, ", {within_group:.1e} among people of one {}", within.groups);
+    }
+    Ok(told)
 }
 
 /// The pack's own files and those of the packs that it borrows from.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use crate::face::{decode::DecodeLimits, quality::QualityLimits};
+use crate::face::{calibration::Population, decode::DecodeLimits, quality::QualityLimits};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -191,6 +191,8 @@ pub struct RuntimeSection {
 pub struct CompareSection {
     /// False match rate at which the decision turns.
     pub fmr: f64,
+    /// Among whom that rate is.
+    pub population: Population,
 }
 
 /// How log lines look.

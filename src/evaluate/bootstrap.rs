@@ -43,10 +43,14 @@ impl Draw {
 
     /// How many non-mated pairs the draw has.
     pub fn non_mated(&self, scores: &Scores) -> u64 {
-        let sizes = self.0.iter().zip(&scores.photos_of);
-        let sizes = sizes.map(|(drawn, photos)| u64::from(*drawn) * u64::from(*photos));
-        let (sum, squares) = sizes.fold((0, 0), |(sum, squares), n| (sum + n, squares + n * n));
-        (sum * sum - squares) / 2
+        let in_group = |persons: &Vec<usize>| {
+            let sizes = persons
+                .iter()
+                .map(|person| self.weight(*person) * u64::from(scores.photos_of[*person]));
+            let (sum, squares) = sizes.fold((0, 0), |(sum, squares), n| (sum + n, squares + n * n));
+            (sum * sum - squares) / 2
+        };
+        scores.groups.iter().map(in_group).sum()
     }
 }
 

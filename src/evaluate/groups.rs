@@ -47,6 +47,33 @@ pub fn split(
     rows.iter().map(|(group, rows)| (group.clone(), part(rows))).collect()
 }
 
+/// The pairs within the groups of the first column, put together.
+///
+/// # Errors
+/// [`EvaluateError::TooFew`] without groups, or with nobody to compare in them.
+pub fn within(set: &PhotoSet, gallery: &Gallery) -> Result<Scores, EvaluateError> {
+    if set.columns.is_empty() {
+        let what =
+            "the table has no column of groups; give one with the heading photo,person,group"
+                .to_owned();
+        return Err(EvaluateError::TooFew(what));
+    }
+    let mut groups = Vec::new();
+    for (embeddings, persons) in split(set, gallery, 0).into_values() {
+        match Scores::of(&embeddings, &persons) {
+            Ok(scores) => groups.push(scores),
+            Err(EvaluateError::TooFew(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if groups.is_empty() {
+        return Err(EvaluateError::TooFew(
+            "no group has photos of two people with a face".to_owned(),
+        ));
+    }
+    Ok(Scores::pooled(groups))
+}
+
 /// Every group of every column at one threshold, the most false matches first. Groups without two people are
 /// left out.
 ///

@@ -35,6 +35,8 @@ pub struct Evaluation {
     pub pairs: Option<PairRates>,
     /// The worst groups first, at the operator's threshold.
     pub groups: Vec<GroupRates>,
+    /// All pairs within groups of the first column together, at the same threshold.
+    pub in_groups: Option<AtThreshold>,
 }
 
 /// What every pair of a set came to.
@@ -136,8 +138,12 @@ impl Evaluation {
         }
         page.push_str(
             "<h2>Within groups, at the configured threshold</h2><p>Strangers of one group look more alike than strangers \
-             picked from all; the worst group comes first.<table><tr><th>group<th>people<th>pairs<th>FMR<th>95 %<th>FNMR",
+             picked from all; the worst group comes first."
         );
+        if let Some(rates) = &self.in_groups {
+            let _ = write!(page, " All of them together: false match rate {}.", rate(rates.fmr));
+        }
+        page.push_str("<table><tr><th>group<th>people<th>pairs<th>FMR<th>95 %<th>FNMR");
         for group in &self.groups {
             let fnmr = if group.has_mated { percent(group.rates.fnmr) } else { "–".to_owned() };
             let interval = group.rates.fmr_interval;
@@ -223,11 +229,11 @@ pub fn trade_off_svg(points: &[(f64, f64)]) -> String {
     let y = |fnmr: f64| 10.0 + -fnmr.max(1e-4).log10() / 4.0 * (HEIGHT - BOTTOM - 10.0);
     let mut svg =
         format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"FNMR over FMR\">");
-    for decade in 0..=7 {
+    for (decade, anchor) in (0..=7).zip(["start"].into_iter().chain(["middle"; 6]).chain(["end"])) {
         let at = x(10_f64.powi(-decade));
         let _ = write!(
             svg,
-            "<path d=\"M{at:.1} 10V{:.1}\" stroke=\"#8884\"/><text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">1e-{decade}</text>",
+            "<path d=\"M{at:.1} 10V{:.1}\" stroke=\"#8884\"/><text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">1e-{decade}</text>",
             HEIGHT - BOTTOM,
             HEIGHT - BOTTOM + 18.0
         );
@@ -335,6 +341,7 @@ mod tests {
             all_pairs: None,
             pairs: None,
             groups: Vec::new(),
+            in_groups: None,
         };
         let page = evaluation.html();
         assert!(!page.contains("<script") && !page.contains("<b>"), "{page}");

@@ -41,6 +41,8 @@ pub struct Scores {
     pub histogram: Histogram,
     /// Photos of each person that were compared.
     pub photos_of: Vec<u32>,
+    /// The people of each group within which pairs were made; one group of all unless said otherwise.
+    pub groups: Vec<Vec<usize>>,
 }
 
 /// Counts in bins of equal width over −1 to 1.
@@ -51,7 +53,7 @@ pub struct Histogram {
 }
 
 /// The share of non-mated pairs that is kept pair by pair.
-pub const TAIL: f64 = 0.02;
+pub const TAIL: f64 = 0.05;
 const BINS: usize = 1 << 14;
 /// Rows of a block: two blocks of embeddings and their product fit into a core's cache.
 const BLOCK: usize = 256;
@@ -147,7 +149,37 @@ impl Scores {
         for person in persons {
             photos_of[*person] += 1;
         }
-        Ok(Self { mated, tail, histogram, photos_of })
+        let present = (0..photos_of.len()).filter(|person| photos_of[*person] > 0).collect();
+        Ok(Self { mated, tail, histogram, photos_of, groups: vec![present] })
+    }
+
+    /// Puts the pairs of several groups together, as one set without pairs between groups. Nobody is in two.
+    pub fn pooled(groups: Vec<Self>) -> Self {
+        // Above this every group has all its pairs in its tail.
+        let floors = groups.iter().filter_map(|group| Some(group.tail.last()?.similarity));
+        let floor = floors.max_by(f32::total_cmp).unwrap_or(1.0);
+        let mut all = Self {
+            mated: Vec::new(),
+            tail: Vec::new(),
+            histogram: Histogram::new(),
+            photos_of: Vec::new(),
+            groups: Vec::new(),
+        };
+        for group in groups {
+            all.mated.extend(group.mated);
+            all.tail.extend(group.tail.into_iter().filter(|pair| pair.similarity >= floor));
+            all.histogram.merge(&group.histogram);
+            let persons = all.photos_of.len().max(group.photos_of.len());
+            all.photos_of.resize(persons, 0);
+            for (person, photos) in group.photos_of.into_iter().enumerate() {
+                all.photos_of[person] += photos;
+            }
+            all.groups.extend(group.groups);
+        }
+        all.mated.sort_by(|a, b| a.similarity.total_cmp(&b.similarity));
+        all.tail
+            .sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.persons.cmp(&b.persons)));
+        all
     }
 
     /// How many non-mated pairs were compared.
@@ -271,5 +303,25 @@ mod tests {
         assert_eq!(scores.histogram.at_least(-1.0), non_mated);
         assert_eq!(scores.histogram.coarse(128).iter().sum::<u64>(), non_mated);
         assert_eq!(scores.persons(), count.div_ceil(3));
+    }
+
+    #[test]
+    fn pooled_groups_have_the_pairs_of_each_and_none_between_them() {
+        let photos = circle(300);
+        let part = |persons: std::ops::Range<usize>| {
+            let rows: Vec<_> = persons.clone().collect();
+            Scores::of(&photos.select(Axis(0), &rows), &persons.collect::<Vec<_>>()).unwrap()
+        };
+        let pooled = Scores::pooled(vec![part(0..100), part(100..300)]);
+        assert_eq!(pooled.non_mated(), 100 * 99 / 2 + 200 * 199 / 2);
+        assert_eq!(pooled.persons(), 300);
+        assert!(pooled.tail.is_sorted_by(|a, b| a.similarity >= b.similarity));
+        let least = pooled.tail.last().unwrap().similarity;
+        let of_both = |similarity: f32| pooled.histogram.at_least(similarity);
+        assert!(
+            pooled.tail.len() as u64 <= of_both(least)
+                && of_both(least + 0.01) <= pooled.tail.len() as u64
+        );
+        assert!(pooled.tail.iter().all(|pair| (pair.persons.0 < 100) == (pair.persons.1 < 100)));
     }
 }

@@ -34,6 +34,34 @@ pub struct CalibrationTable {
     pub persons: u64,
     /// (similarity, false match rate), similarity rising and rate falling.
     pub knots: Vec<(f64, f64)>,
+    /// The same among people of one group, whose strangers look more alike.
+    #[serde(default)]
+    pub within_group: Option<GroupTable>,
+}
+
+/// What non-mated pairs of one group of people each came to.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupTable {
+    /// What the groups were, in words.
+    pub groups: String,
+    /// Non-mated pairs that it rests on.
+    pub pairs: u64,
+    /// People that it rests on.
+    pub persons: u64,
+    /// (similarity, false match rate), similarity rising and rate falling.
+    pub knots: Vec<(f64, f64)>,
+}
+
+/// Whose false match rate the score speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Population {
+    /// Strangers picked from everybody, as the cloud states its rate.
+    #[default]
+    Mixed,
+    /// Strangers of one sex and region of origin: the pessimistic one.
+    WithinGroup,
 }
 
 /// A table prepared for use: similarity ↔ decades (−log₁₀ of the false match rate) ↔ score.
@@ -60,20 +88,41 @@ impl Calibration {
     /// A sentence saying which rule the table breaks: at least two knots, similarities strictly
     /// rising inside (−1, 1), rates strictly falling inside (0, 1).
     pub fn new(table: &CalibrationTable) -> Result<Self, String> {
+        Self::of(table, Population::Mixed)
+    }
+
+    /// Prepares the part of a table that speaks of one population.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or when the table has no such part.
+    pub fn of(table: &CalibrationTable, population: Population) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("calibration table `{}`: {why}", table.id));
-        if table.knots.len() < 2 {
+        let knots = match (population, &table.within_group) {
+            (Population::Mixed, _) => &table.knots,
+            (Population::WithinGroup, Some(within)) => &within.knots,
+            (Population::WithinGroup, None) => {
+                return wrong(
+                    "has no part for people of one group; set compare.population = \"mixed\"",
+                );
+            }
+        };
+        if knots.len() < 2 {
             return wrong("at least two knots are needed");
         }
-        if table.knots.iter().any(|&(s, fmr)| !(-1.0 < s && s < 1.0 && 0.0 < fmr && fmr < 1.0)) {
+        if knots.iter().any(|&(s, fmr)| !(-1.0 < s && s < 1.0 && 0.0 < fmr && fmr < 1.0)) {
             return wrong("similarities lie in (-1, 1) and rates in (0, 1)");
         }
-        if table.knots.windows(2).any(|w| w[0].0 >= w[1].0 || w[0].1 <= w[1].1) {
+        if knots.windows(2).any(|w| w[0].0 >= w[1].0 || w[0].1 <= w[1].1) {
             return wrong("similarities must rise and rates must fall from knot to knot");
         }
-        let points: Vec<_> = table.knots.iter().map(|&(s, fmr)| (s, -fmr.log10())).collect();
+        let points: Vec<_> = knots.iter().map(|&(s, fmr)| (s, -fmr.log10())).collect();
         let slopes = pchip_slopes(&points);
         let knots = points.iter().zip(slopes).map(|(&(s, d), slope)| (s, d, slope)).collect();
-        Ok(Self { id: table.id.clone(), knots })
+        let id = match population {
+            Population::Mixed => table.id.clone(),
+            Population::WithinGroup => format!("{}-within-group", table.id),
+        };
+        Ok(Self { id, knots })
     }
 
     /// The table's name.
@@ -84,7 +133,11 @@ impl Calibration {
     /// −log₁₀ of the rate at which strangers are at least this similar; beyond the knots the table is
     /// continued in a straight line.
     pub fn decades(&self, similarity: Similarity) -> f64 {
-        let x = f64::from(similarity.value());
+        self.decades_at(f64::from(similarity.value()))
+    }
+
+    /// The same of a similarity in double precision.
+    pub fn decades_at(&self, x: f64) -> f64 {
         let after = self.knots.partition_point(|knot| knot.0 <= x);
         let (first, last) = (self.knots[0], self.knots[self.knots.len() - 1]);
         match after {
@@ -207,5 +260,21 @@ mod tests {
         assert!(Calibration::new(&table(vec![(0.3, 1e-2), (0.2, 1e-3)])).is_err());
         assert!(Calibration::new(&table(vec![(0.2, 1e-3), (0.3, 1e-2)])).is_err());
         assert!(Calibration::new(&table(vec![(0.2, 1e-3)])).is_err());
+    }
+
+    #[test]
+    fn among_people_of_one_group_the_same_similarity_has_a_lower_score() {
+        let mixed = vec![(0.25, 1e-2), (0.5, 1e-5)];
+        let within = GroupTable { knots: vec![(0.35, 1e-2), (0.65, 1e-5)], ..Default::default() };
+        let mut table = CalibrationTable { id: "t".into(), knots: mixed, ..Default::default() };
+        let refused = Calibration::of(&table, Population::WithinGroup).unwrap_err();
+        assert!(refused.contains("compare.population"), "{refused}");
+        table.within_group = Some(within);
+        let of = |population| Calibration::of(&table, population).unwrap();
+        let (all, group) = (of(Population::Mixed), of(Population::WithinGroup));
+        assert_eq!((all.id(), group.id()), ("t", "t-within-group"));
+        let similarity = Similarity::clamped(0.5);
+        assert!((all.score(similarity) - 80.0).abs() < 1e-3);
+        assert!(group.score(similarity) < 70.0);
     }
 }
