@@ -42,15 +42,23 @@ const WORKER_CONNECTIONS: u32 = 4;
 /// # Errors
 /// When folder, key or a database cannot be made or used.
 pub async fn open_data(config: &Config) -> Result<Data> {
-    open(config, FRONT_END_CONNECTIONS).await
+    open(config, FRONT_END_CONNECTIONS, true).await
+}
+
+/// The same without deciding anything: databases that are new do not get their numbers by it.
+///
+/// # Errors
+/// As [`open_data`].
+pub async fn look_at_data(config: &Config) -> Result<Data> {
+    open(config, WORKER_CONNECTIONS, false).await
 }
 
 /// The same for a process that only works.
 pub(super) async fn open_data_of_worker(config: &Config) -> Result<Data> {
-    open(config, WORKER_CONNECTIONS).await
+    open(config, WORKER_CONNECTIONS, true).await
 }
 
-async fn open(config: &Config, usual: u32) -> Result<Data> {
+async fn open(config: &Config, usual: u32, to_stay: bool) -> Result<Data> {
     let dir = &config.data.dir;
     std::fs::create_dir_all(dir)
         .with_context(|| format!("the data folder {} cannot be made", dir.display()))?;
@@ -63,7 +71,11 @@ async fn open(config: &Config, usual: u32) -> Result<Data> {
     for (number, url) in config.database.served()? {
         let db: Db = if config.database.is_shared() {
             let db = PostgresDb::open(url, connections).await?;
-            db.claim_number(number).await?;
+            if to_stay {
+                db.claim_number(number).await?;
+            } else {
+                db.check_number(number).await?;
+            }
             db.into()
         } else {
             SqliteDb::open(&config.data.database_path(&config.database)).await?.into()
@@ -73,7 +85,7 @@ async fn open(config: &Config, usual: u32) -> Result<Data> {
         tables.push(ClientTable { shard: number, store: clients });
         databases.push(Database { number, store, db });
     }
-    Ok(Data { databases, clients: Clients::new(tables) })
+    Ok(Data { databases, clients: Clients::new(tables, config.database.count()) })
 }
 
 impl Data {

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use tokio::task::JoinHandle;
 
-pub use data::{Data, Database, database_name, open_data};
+pub use data::{Data, Database, database_name, look_at_data, open_data};
 pub use model::{Model, OpenedPack, load_model, model_dir, newest_library, open_pack};
 pub use settings::tls_files;
 

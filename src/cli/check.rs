@@ -86,7 +86,7 @@ fn models(config: &Config) -> Result<String> {
 }
 
 async fn data(config: &Config) -> Result<String> {
-    let data = app::open_data(config).await?;
+    let data = app::look_at_data(config).await?;
     data.clients.gateway_key().await?;
     let clients = data.clients.list().await?.len();
     let mut jobs = 0;

@@ -127,7 +127,10 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
     };
     data.apply(&mut config);
     block_on(async {
-        let data = app::open_data(&config).await?;
+        let data = match command {
+            ClientCommand::List(_) => app::look_at_data(&config).await?,
+            _ => app::open_data(&config).await?,
+        };
         let clients = &data.clients;
         match command {
             ClientCommand::Add(args) => add(clients, args).await?,

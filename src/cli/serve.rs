@@ -103,7 +103,12 @@ fn until_stopped(config: &Config, roles: Roles) -> Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (trigger, shutdown) = Shutdown::new();
-        let mut service = app::start(config, roles, &shutdown).await?;
+        let mut service = tokio::select! {
+            started = app::start(config, roles, &shutdown) => started?,
+            // Nothing has been accepted yet.
+            _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+            _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+        };
         if let Some(admin) = &service.admin {
             tracing::info!(address = %admin.address, "metrics and health for operators");
         }

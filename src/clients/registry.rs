@@ -82,7 +82,9 @@ impl ClientRegistry {
             Some(table) => table.store.revision(client_id).await?.map(|revision| (table, revision)),
             None => self.clients.locate(client_id).await?,
         };
-        let Some((table, revision)) = located else { return Ok(None) };
+        let Some((table, revision)) = located else {
+            return if self.clients.are_all() { Ok(None) } else { Err(ClientError::NotServed) };
+        };
         if let Some(known) = known.filter(|known| known.client.revision == revision) {
             return Ok(Some(known));
         }
@@ -95,6 +97,11 @@ impl ClientRegistry {
         }
         cache.insert(client_id, Arc::clone(&caller));
         Ok(Some(caller))
+    }
+
+    /// What was last known of a client, current or not.
+    pub fn remembered(&self, client_id: &str) -> Option<Arc<Caller>> {
+        self.cached(client_id)
     }
 
     /// Whether the database with this number has no other client that may call. Known for some seconds.

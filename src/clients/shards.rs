@@ -10,7 +10,10 @@ use crate::signing::ServerKey;
 
 /// The client tables that this process can reach; clones share the connections.
 #[derive(Debug, Clone)]
-pub struct Clients(Arc<[ClientTable]>);
+pub struct Clients {
+    tables: Arc<[ClientTable]>,
+    configured: u32,
+}
 
 /// One of them.
 #[derive(Debug, Clone)]
@@ -22,9 +25,14 @@ pub struct ClientTable {
 }
 
 impl Clients {
-    /// At least one table.
-    pub fn new(tables: Vec<ClientTable>) -> Self {
-        Self(tables.into())
+    /// Those of `configured` tables that this process can reach; at least one.
+    pub fn new(tables: Vec<ClientTable>, configured: u32) -> Self {
+        Self { tables: tables.into(), configured }
+    }
+
+    /// Whether there are no others.
+    pub(super) fn are_all(&self) -> bool {
+        self.tables.len() >= self.configured as usize
     }
 
     /// Registers a client in the database with this number; without one, where the fewest clients are.
@@ -33,7 +41,7 @@ impl Clients {
     /// [`ClientError::NoShard`], [`ClientError::NameTaken`], or as [`ClientStore::add`].
     pub async fn add(&self, new: &NewClient<'_>, shard: Option<u32>) -> Result<u32, ClientError> {
         let mut best: Option<(usize, &ClientTable)> = None;
-        for table in self.0.iter() {
+        for table in self.tables.iter() {
             let clients = table.store.list().await?;
             if clients.iter().any(|client| client.name == new.name) {
                 return Err(ClientError::NameTaken(new.name.to_owned()));
@@ -54,7 +62,7 @@ impl Clients {
     /// [`ClientError::Database`].
     pub async fn list(&self) -> Result<Vec<(u32, ClientInfo)>, ClientError> {
         let mut all = Vec::new();
-        for ClientTable { shard, store } in self.0.iter() {
+        for ClientTable { shard, store } in self.tables.iter() {
             all.extend(store.list().await?.into_iter().map(|client| (*shard, client)));
         }
         all.sort_by_key(|(_, client)| client.created_at);
@@ -66,7 +74,7 @@ impl Clients {
     /// # Errors
     /// [`ClientError::Unknown`] when no client has that id or name.
     pub async fn resolve(&self, id_or_name: &str) -> Result<(&ClientStore, String), ClientError> {
-        for table in self.0.iter() {
+        for table in self.tables.iter() {
             match table.store.resolve(id_or_name).await {
                 Ok(client_id) => return Ok((&table.store, client_id)),
                 Err(ClientError::Unknown(_)) => {}
@@ -85,18 +93,20 @@ impl Clients {
         &self,
         client_id: &str,
     ) -> Result<Option<(&ClientTable, i64)>, ClientError> {
-        if let [only] = &*self.0 {
+        if let [only] = &*self.tables {
             return Ok(only.store.revision(client_id).await?.map(|revision| (only, revision)));
         }
         let mut asked = JoinSet::new();
-        for (place, table) in self.0.iter().enumerate() {
+        for (place, table) in self.tables.iter().enumerate() {
             let (store, client_id) = (table.store.clone(), client_id.to_owned());
             asked.spawn(async move { (place, store.revision(&client_id).await) });
         }
         let mut failure = None;
         while let Some(answer) = asked.join_next().await {
             match answer {
-                Ok((place, Ok(Some(revision)))) => return Ok(Some((&self.0[place], revision))),
+                Ok((place, Ok(Some(revision)))) => {
+                    return Ok(Some((&self.tables[place], revision)));
+                }
                 Ok((_, Ok(None))) => {}
                 Ok((_, Err(error))) => failure = Some(error),
                 Err(_) => failure = Some(ClientError::Database(sqlx::Error::WorkerCrashed)),
@@ -107,7 +117,7 @@ impl Clients {
 
     /// The table of the database with this number.
     pub(super) fn table(&self, shard: u32) -> Option<&ClientTable> {
-        self.0.iter().find(|table| table.shard == shard)
+        self.tables.iter().find(|table| table.shard == shard)
     }
 
     /// The server's own key for answers to callers that are not known; each database has one, and a
@@ -117,7 +127,7 @@ impl Clients {
     /// A failure of database, sealing or keys.
     pub async fn gateway_key(&self) -> Result<ServerKey, ClientError> {
         let mut first = None;
-        for table in self.0.iter() {
+        for table in self.tables.iter() {
             let key = table.store.gateway_key().await?;
             first.get_or_insert(key);
         }
@@ -128,6 +138,6 @@ impl Clients {
 impl From<ClientStore> for Clients {
     /// An installation with one database.
     fn from(store: ClientStore) -> Self {
-        Self::new(vec![ClientTable { shard: 0, store }])
+        Self::new(vec![ClientTable { shard: 0, store }], 1)
     }
 }

@@ -27,6 +27,9 @@ pub enum ClientError {
         "there is no database number {0} here; the first one of database.urls has the number 0"
     )]
     NoShard(u32),
+    /// Nobody has the client, and some databases were not asked.
+    #[error("the client may live in a database that this process does not serve")]
+    NotServed,
     /// The public key is that of keys that would stay good.
     #[error(
         "the public key is one that the client has already, so during the overlap nobody could tell which of \
@@ -121,6 +124,16 @@ macro_rules! on {
     };
 }
 
+/// The same for what must not be done twice: whether it was done the first time would not be known.
+macro_rules! once {
+    ($store:expr, $function:ident ( $($argument:expr),* )) => {
+        match &$store.db {
+            Db::Sqlite(db) => sqlite::$function(&db.writer, $($argument),*).await,
+            Db::Postgres(db) => db.once(postgres::$function(&db.pool, $($argument),*)).await,
+        }
+    };
+}
+
 impl ClientStore {
     /// The client table of a database.
     pub fn new(db: impl Into<Db>, key: MasterKey, clock: Clock) -> Self {
@@ -134,7 +147,7 @@ impl ClientStore {
     pub async fn add(&self, new: &NewClient<'_>) -> Result<(), ClientError> {
         let row = NewRow { client_id: new.client_id, name: new.name, extras: new.extras };
         let keys = self.seal(new.client_id, 1, &new.keys)?;
-        if on!(self, writer, add(&row, &keys, self.clock.now()))? {
+        if once!(self, add(&row, &keys, self.clock.now()))? {
             Ok(())
         } else {
             Err(ClientError::NameTaken(new.name.to_owned()))
@@ -165,7 +178,7 @@ impl ClientStore {
         let version = client.keys.first().map_or(1, |newest| newest.version + 1);
         let sealed = self.seal(client_id, version, keys)?;
         // Only if nobody has changed the client since it was read.
-        if on!(self, writer, rotate(client_id, client.revision, &sealed, now, end))? {
+        if once!(self, rotate(client_id, client.revision, &sealed, now, end))? {
             Ok(version)
         } else {
             Err(ClientError::Rotating(client_id.to_owned()))

@@ -120,17 +120,40 @@ impl PostgresDb {
     pub async fn claim_number(&self, number: u32) -> Result<(), DbError> {
         let name = || format!("{}:{}", self.options.get_host(), self.options.get_port());
         let failed = |source| DbError::Open { path: name(), source };
-        let asked = i64::from(number);
         sqlx::query("INSERT INTO shard (number) VALUES ($1::integer) ON CONFLICT DO NOTHING")
-            .bind(asked)
+            .bind(i64::from(number))
             .execute(&self.pool)
             .await
             .map_err(failed)?;
-        let is: i64 = sqlx::query_scalar("SELECT number::bigint FROM shard")
-            .fetch_one(&self.pool)
+        self.check_number(number).await
+    }
+
+    /// Whether it is the database with that number, or has none yet; changes nothing.
+    ///
+    /// # Errors
+    /// [`DbError::OtherShard`] when it is the one with another number.
+    pub async fn check_number(&self, number: u32) -> Result<(), DbError> {
+        let name = || format!("{}:{}", self.options.get_host(), self.options.get_port());
+        let asked = i64::from(number);
+        let is: Option<i64> = sqlx::query_scalar("SELECT number::bigint FROM shard")
+            .fetch_optional(&self.pool)
             .await
-            .map_err(failed)?;
-        if is == asked { Ok(()) } else { Err(DbError::OtherShard { path: name(), is, asked }) }
+            .map_err(|source| DbError::Open { path: name(), source })?;
+        match is {
+            Some(is) if is != asked => Err(DbError::OtherShard { path: name(), is, asked }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a call that must not be made twice.
+    ///
+    /// # Errors
+    /// Its own, or that it took too long; then it may have happened or not.
+    pub async fn once<T>(
+        &self,
+        call: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        in_time(CALL, call).await
     }
 
     /// Waits for the statements under way and closes all connections.
@@ -152,6 +175,10 @@ impl PostgresDb {
         loop {
             let error = match in_time(CALL, call()).await {
                 Ok(value) => return Ok(value),
+                // The pool says the same when nobody gives a connection back and when no new one can be made.
+                Err(sqlx::Error::PoolTimedOut) if !self.is_crowded() => {
+                    sqlx::Error::Io(std::io::ErrorKind::NotConnected.into())
+                }
                 Err(error) => error,
             };
             if !is_passing(&error) || begun.elapsed() + wait > RETRY_FOR {
@@ -161,6 +188,13 @@ impl PostgresDb {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+}
+
+impl PostgresDb {
+    /// Whether all connections that there may be are there, and in use.
+    fn is_crowded(&self) -> bool {
+        self.pool.size() >= self.pool.options().get_max_connections()
     }
 }
 
@@ -207,7 +241,8 @@ async fn in_time<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(limit, call).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    let silent = || Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| silent())
 }
 
 /// Two connections to Postgres are two sessions; through a pooler in transaction mode one session serves
@@ -215,15 +250,26 @@ async fn in_time<T>(
 async fn is_transaction_pooler(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
     let mut one = PgConnection::connect_with(options).await?;
     let mut other = PgConnection::connect_with(options).await?;
-    let before = session(&mut one).await?;
-    other.execute("BEGIN").await?;
-    let meanwhile = session(&mut other).await?;
-    let after = session(&mut one).await?;
-    other.execute("COMMIT").await?;
+    let mut pooled = false;
+    // A pooler may happen to give the same session twice.
+    for _ in 0..LOOKS {
+        let before = session(&mut one).await?;
+        other.execute("BEGIN").await?;
+        let meanwhile = session(&mut other).await?;
+        // Not asked when it is settled: a pooler with one session would have to wait for the other.
+        pooled = before == meanwhile || before != session(&mut one).await?;
+        other.execute("COMMIT").await?;
+        if pooled {
+            break;
+        }
+    }
     one.close().await?;
     other.close().await?;
-    Ok(before == meanwhile || before != after)
+    Ok(pooled)
 }
+
+/// How often to look for a pooler.
+const LOOKS: usize = 3;
 
 /// By the simple protocol, which poolers pass on in every mode.
 async fn session(connection: &mut PgConnection) -> Result<String, sqlx::Error> {

@@ -25,7 +25,13 @@ pub(super) async fn check_result(
     let id = parsed.value.ok_or(ApiError::UnknownTransaction)?;
     let shard = match app.shards.find(id.shard()) {
         Found::Here(shard) => shard,
-        Found::Elsewhere => return Err(ApiError::Internal),
+        Found::Elsewhere => {
+            tracing::error!(
+                shard = id.shard(),
+                "asked for a transaction in a database that is not served here"
+            );
+            return Err(ApiError::Internal);
+        }
         Found::Nowhere => return Err(ApiError::UnknownTransaction),
     };
     let client_id = &parsed.caller.client_id;

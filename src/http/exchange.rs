@@ -78,7 +78,8 @@ pub(super) async fn exchange(
         client_id.filter(|id| id.len() <= LONGEST_CLIENT_ID).unwrap_or_default().to_owned();
     let (caller, failure) = match app.clients.find(&client_id).await {
         Ok(caller) => (caller, None),
-        Err(error) => (None, Some(ApiError::from(error))),
+        // The answer is signed with the keys that are remembered; nothing else is done with them.
+        Err(error) => (app.clients.remembered(&client_id), Some(ApiError::from(error))),
     };
     let path = request.uri().path().to_owned();
     let exchange = Arc::new(Exchange::new(caller, client_id, path, request.headers()));

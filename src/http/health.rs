@@ -12,8 +12,8 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// How long a store may take to say how full it is.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a store may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The engines are warm, a store can be read, and the process is not stopping. With several stores one is
 /// enough: taking the process away would not bring the others back.
@@ -24,8 +24,10 @@ pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, &'static 
     let mut asked = JoinSet::new();
     for shard in app.shards.iter().cloned() {
         asked.spawn(async move {
-            match tokio::time::timeout(PATIENCE, shard.store.depth()).await {
-                Ok(Ok(_)) => return true,
+            match tokio::time::timeout(PATIENCE, shard.store.ping()).await {
+                Ok(Ok(())) => return true,
+                // Too much to do is answered by refusing requests, not by going away.
+                Ok(Err(error)) if error.is_crowded() => return true,
                 Ok(Err(error)) => {
                     tracing::error!(shard = shard.number, %error, "the store cannot be read");
                 }

@@ -105,7 +105,13 @@ impl AppState {
     pub(super) fn home(&self, caller: &Caller) -> Result<&Shard, ApiError> {
         match self.shards.find(caller.shard) {
             Found::Here(shard) => Ok(shard),
-            Found::Elsewhere | Found::Nowhere => Err(ApiError::Internal),
+            Found::Elsewhere | Found::Nowhere => {
+                tracing::error!(
+                    shard = caller.shard,
+                    "a client lives in a database that is not served here"
+                );
+                Err(ApiError::Internal)
+            }
         }
     }
 

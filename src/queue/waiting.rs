@@ -50,7 +50,10 @@ impl WaitingRoom {
             tokio::time::sleep(pause).await;
             match store.ended(&ids).await {
                 Ok(ended) => self.call(ended),
-                Err(error) => tracing::warn!(%error, "outcomes could not be looked for"),
+                Err(error) => {
+                    tracing::warn!(%error, "outcomes could not be looked for");
+                    tokio::time::sleep(SELDOM).await;
+                }
             }
         }
     }

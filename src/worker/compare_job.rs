@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{
     pool::{ComputePool, PoolFailure, Slot},
     runner::RunnerConfig,
@@ -20,9 +22,12 @@ pub(super) enum JobError {
     /// The comparison took longer than a job may.
     #[error("the job took longer than {0:?}")]
     Deadline(Duration),
-    /// It had to be alone in the process, and somebody else did not come to an end.
-    #[error("the other comparisons of this process do not end, and this one must be alone")]
+    /// It must be alone in the process, and another one is that must be too, or somebody does not end.
+    #[error("it was tried before and must be alone, which it cannot be now")]
     Crowded,
+    /// Its earlier attempts ended without a word: they ended with their processes.
+    #[error("every attempt at it ended with its process")]
+    Deadly,
     /// The engine failed.
     #[error(transparent)]
     Pool(#[from] PoolFailure),
@@ -50,7 +55,8 @@ pub(super) async fn run(
 ) {
     let job = &lease.job;
     let transaction = job.transaction_id.as_str();
-    let error = match work(store, pool, config, lease, slot).await {
+    let mut rights = Rights { slot: Some(slot), alone: None };
+    let error = match work(store, pool, config, lease, &mut rights).await {
         Ok(outcome) => match store.complete(job.id, lease.token, &outcome).await {
             Ok(()) => {
                 tracing::info!(transaction, attempt = job.attempt, "job completed");
@@ -65,9 +71,11 @@ pub(super) async fn run(
         return;
     }
     let ended = if matches!(error, JobError::Crowded) {
-        tracing::warn!(transaction, %error, "job handed back");
-        store.hand_back(job.id, lease.token).await
-    } else if let Some(delay) = config.retry.delay(job.attempt, jitter()) {
+        tracing::info!(transaction, %error, "job put back");
+        store.postpone(job.id, lease.token, config.retry.first_delay).await
+    } else if let Some(delay) =
+        config.retry.delay(job.attempt, jitter()).filter(|_| !matches!(error, JobError::Deadly))
+    {
         tracing::warn!(transaction, attempt = job.attempt, ?delay, %error, "job failed, will be retried");
         store.retry(job.id, lease.token, delay).await
     } else {
@@ -78,6 +86,15 @@ pub(super) async fn run(
         // The lease runs out by itself, and the job becomes claimable again.
         tracing::warn!(transaction, %error, "the failed job could not be put back");
     }
+    // Only now: whoever waits for all threads may take the process down, and this job is safe from that.
+    drop(rights);
+}
+
+/// What a job may use; given back when its end is written down.
+struct Rights {
+    slot: Option<Slot>,
+    /// To be the one suspect of the process.
+    alone: Option<OwnedSemaphorePermit>,
 }
 
 async fn work(
@@ -85,26 +102,34 @@ async fn work(
     pool: &ComputePool,
     config: &RunnerConfig,
     lease: &Lease,
-    slot: Slot,
+    rights: &mut Rights,
 ) -> Result<Outcome, JobError> {
     if lease.job.attempt > config.retry.max_attempts {
-        // Earlier attempts ended without a word: their processes died on this job.
-        store.bury(lease.job.id, lease.token).await?;
-        return Err(JobError::LeaseLost);
+        return Err(JobError::Deadly);
     }
-    let slot = if lease.job.attempt > 1 { alone(pool, config, slot).await? } else { slot };
+    if lease.job.attempt > 1 {
+        alone(pool, config, rights).await?;
+    }
     let request = store.payload(lease).await?.ok_or(JobError::LeaseLost)?;
+    let slot = rights.slot.take().ok_or(JobError::Crowded)?;
     let outcome = tokio::time::timeout(config.job_deadline, pool.run(slot, request)).await;
     outcome.map_err(|_| JobError::Deadline(config.job_deadline))?.map_err(JobError::from)
 }
 
 /// All threads instead of one: an earlier attempt at this job may have ended with its process, and nothing
-/// else must be lost if this one does.
-async fn alone(pool: &ComputePool, config: &RunnerConfig, one: Slot) -> Result<Slot, JobError> {
-    // Given back first: two such jobs, each holding on to its own, would wait for each other for ever.
-    drop(one);
+/// else must be lost if this one does. Others like it are put back meanwhile, or they would go down with it
+/// while they wait, again and again, until they are given up for nothing.
+async fn alone(
+    pool: &ComputePool,
+    config: &RunnerConfig,
+    rights: &mut Rights,
+) -> Result<(), JobError> {
+    rights.alone = Some(pool.try_be_suspect().ok_or(JobError::Crowded)?);
+    // Given back first: all of them includes this one.
+    drop(rights.slot.take());
     let all = tokio::time::timeout(config.job_deadline, pool.all_slots()).await;
-    Ok(all.map_err(|_| JobError::Crowded)??)
+    rights.slot = Some(all.map_err(|_| JobError::Crowded)??);
+    Ok(())
 }
 
 /// A number from 0 to 1 that differs from call to call; only spreads retries and polls.

@@ -1,6 +1,6 @@
 //! Housekeeping: old transactions go, and the depth of the queue is known to admission.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     queue::{Gauge, Store},
@@ -38,35 +38,57 @@ impl Maintenance {
     }
 
     /// Keeps house until the process is to stop.
-    pub async fn run(self, mut shutdown: Shutdown) {
-        let mut since_purge = self.config.every;
-        let mut since_tidy = Duration::ZERO;
+    pub async fn run(self, shutdown: Shutdown) {
+        // Apart: admission goes by the depth, and cleaning may take its time.
+        tokio::join!(self.read_depth(shutdown.clone()), self.clean(shutdown));
+    }
+
+    async fn read_depth(&self, mut shutdown: Shutdown) {
         while !shutdown.is_wished() {
             match self.store.depth_by_client().await {
                 Ok(depth) => self.gauge.set(depth),
                 Err(error) => tracing::warn!(%error, "the queue's depth could not be read"),
             }
-            if since_purge >= self.config.every {
-                self.purge().await;
-                since_purge = Duration::ZERO;
-            }
-            if since_tidy >= TIDY_EVERY {
-                match self.store.tidy().await {
-                    Ok(true) => tracing::debug!("the room of deleted pictures was given back"),
-                    Ok(false) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "deleted pictures could not be cleared away");
-                    }
-                }
-                since_tidy = Duration::ZERO;
-            }
             tokio::select! {
-                () = tokio::time::sleep(GAUGE_EVERY) => {
-                    since_purge += GAUGE_EVERY;
-                    since_tidy += GAUGE_EVERY;
-                }
+                () = tokio::time::sleep(GAUGE_EVERY) => {}
                 () = shutdown.wished() => {}
             }
+        }
+    }
+
+    async fn clean(&self, mut shutdown: Shutdown) {
+        let mut next_purge = Instant::now();
+        loop {
+            let begun = Instant::now();
+            let cleaning = async {
+                if begun >= next_purge {
+                    self.purge().await;
+                }
+                self.tidy().await;
+            };
+            tokio::select! {
+                () = cleaning => {}
+                // What is cut off here is whole or undone in the database.
+                () = shutdown.wished() => return,
+            }
+            if begun >= next_purge {
+                next_purge = begun + self.config.every;
+            }
+            // Where cleaning takes long it is not done all the time: something keeps the dead from being
+            // cleared away, a backup for example.
+            let pause = TIDY_EVERY.max(begun.elapsed() * 10);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.wished() => return,
+            }
+        }
+    }
+
+    async fn tidy(&self) {
+        match self.store.tidy().await {
+            Ok(true) => tracing::debug!("the room of deleted pictures was given back"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "deleted pictures could not be cleared away"),
         }
     }
 

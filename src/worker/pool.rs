@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
     compare::{Outcome, Policy, Request},
-    face::{Comparison, Engine, FaceError},
+    face::{Engine, FaceError},
 };
 
 /// Makes an engine; called once per thread, and again after a panic.
@@ -52,6 +52,7 @@ struct Task {
 pub struct ComputePool {
     tasks: mpsc::Sender<Task>,
     slots: Arc<Semaphore>,
+    suspect: Arc<Semaphore>,
     busy: Arc<[Busy]>,
 }
 
@@ -102,7 +103,8 @@ impl ComputePool {
         for opened in readiness.iter().take(threads) {
             opened?;
         }
-        Ok(Self { tasks, slots: Arc::new(Semaphore::new(threads)), busy })
+        let (slots, suspect) = (Semaphore::new(threads).into(), Semaphore::new(1).into());
+        Ok(Self { tasks, slots, suspect, busy })
     }
 
     /// How many threads there are.
@@ -140,6 +142,11 @@ impl ComputePool {
             .await
             .map(Slot::from)
             .map_err(|_| PoolFailure::Stopped)
+    }
+
+    /// The right to be the one comparison of this process that may take it down; `None` while another has it.
+    pub fn try_be_suspect(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.suspect).try_acquire_owned().ok()
     }
 
     /// A free thread if there is one right now.
@@ -190,7 +197,7 @@ impl Worker {
             self.busy[self.number].set(None);
             drop(request);
             drop(slot);
-            let _ = reply.send(compared.map(|c| self.policy.decide(c)).map_err(PoolFailure::from));
+            let _ = reply.send(compared.map_err(PoolFailure::from));
         }
     }
 
@@ -199,13 +206,14 @@ impl Worker {
         &self,
         engine: &mut Option<Box<dyn Engine>>,
         request: &Request,
-    ) -> Result<Comparison, FaceError> {
+    ) -> Result<Outcome, FaceError> {
         let mut current = match engine.take() {
             Some(engine) => engine,
             None => (self.factory)()?,
         };
         let (probe, reference) = request.pictures();
-        let compared = catch_unwind(AssertUnwindSafe(|| current.compare(&probe, &reference)));
+        let compare = || Ok(self.policy.decide(current.compare(&probe, &reference)?));
+        let compared = catch_unwind(AssertUnwindSafe(compare));
         let Ok(compared) = compared else { return Err(FaceError::Panicked) };
         *engine = Some(current);
         compared

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -68,11 +68,24 @@ impl Runner {
     pub async fn run(self, mut shutdown: Shutdown) {
         let heart = tokio::spawn(self.clone().beat());
         let mut running = JoinSet::new();
+        // What the last look at the table came to.
+        let mut looked = Ok(0);
         while !shutdown.is_wished() {
             // Interest is registered before the table is looked at, so no wake-up is lost.
             let woken = self.wake.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
+            // A database that does not answer gets no thread to wait with: others may need it.
+            if looked.is_err() {
+                let answers = tokio::select! {
+                    answer = self.store.ping() => answer.is_ok(),
+                    () = shutdown.wished() => break,
+                };
+                if !answers {
+                    self.pause(&mut shutdown).await;
+                    continue;
+                }
+            }
             let slot = tokio::select! {
                 biased;
                 () = shutdown.wished() => break,
@@ -81,19 +94,29 @@ impl Runner {
             let Ok(slot) = slot else { break };
             // Not under the select: a claim that is cut off takes effect all the same, and its jobs
             // would be nobody's until their leases are over.
-            let claimed = self.claim_and_start(slot, &mut running).await;
+            let greedy = looked.is_ok_and(|claimed| claimed > 0);
+            looked = self.claim_and_start(slot, greedy, &mut running).await;
             while running.try_join_next().is_some() {}
-            if claimed == 0 {
-                let pause = self.config.poll.mul_f64(0.9 + 0.2 * jitter());
+            if looked.is_err() {
+                self.pause(&mut shutdown).await;
+            } else if looked == Ok(0) {
                 tokio::select! {
                     () = woken => {}
-                    () = tokio::time::sleep(pause) => {}
-                    () = shutdown.wished() => {}
+                    () = self.pause(&mut shutdown) => {}
                 }
             }
         }
         self.drain(running).await;
         heart.abort();
+    }
+
+    /// Until the next poll, or until the process is to stop.
+    async fn pause(&self, shutdown: &mut Shutdown) {
+        let pause = self.config.poll.mul_f64(0.9 + 0.2 * jitter());
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.wished() => {}
+        }
     }
 
     /// Works until nothing is due, and returns how many jobs were run. For tests and one-off runs.
@@ -102,7 +125,7 @@ impl Runner {
         loop {
             let mut running = JoinSet::new();
             let Ok(slot) = self.pool.slot().await else { return total };
-            let claimed = self.claim_and_start(slot, &mut running).await;
+            let claimed = self.claim_and_start(slot, true, &mut running).await.unwrap_or(0);
             while running.join_next().await.is_some() {}
             if claimed == 0 {
                 return total;
@@ -111,37 +134,37 @@ impl Runner {
         }
     }
 
-    /// Claims a job for this free thread and for each further one, starts them; returns how many.
-    async fn claim_and_start(&self, free: Slot, running: &mut JoinSet<()>) -> usize {
+    /// Claims a job for this free thread and, if `greedy`, for each further one; starts them and returns how
+    /// many. Threads are not taken away from other databases on the mere chance of a job.
+    async fn claim_and_start(
+        &self,
+        free: Slot,
+        greedy: bool,
+        running: &mut JoinSet<()>,
+    ) -> Result<usize, NotClaimed> {
         let mut slots = vec![free];
-        slots.extend(std::iter::from_fn(|| self.pool.try_slot()));
+        if greedy {
+            slots.extend(std::iter::from_fn(|| self.pool.try_slot()));
+        }
         let limit = u32::try_from(slots.len()).unwrap_or(u32::MAX);
         let leases = match self.store.claim(limit, &self.owner, self.config.lease).await {
             Ok(leases) => leases,
             Err(error) => {
                 tracing::error!(%error, "no jobs could be claimed");
-                return 0;
+                return Err(NotClaimed);
             }
         };
         let claimed = leases.len();
         for (lease, slot) in leases.into_iter().zip(slots) {
-            self.hold(lease.job.id, Some(lease.token));
-            running.spawn(self.clone().work(lease, slot));
+            let held = Held::new(&self.held, &lease);
+            running.spawn(self.clone().work(lease, slot, held));
         }
-        claimed
+        Ok(claimed)
     }
 
-    async fn work(self, lease: Lease, slot: Slot) {
+    async fn work(self, lease: Lease, slot: Slot, held: Held) {
         compare_job::run(&self.store, &self.pool, &self.config, &lease, slot).await;
-        self.hold(lease.job.id, None);
-    }
-
-    fn hold(&self, id: JobId, token: Option<i64>) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        match token {
-            Some(token) => held.insert(id, token),
-            None => held.remove(&id),
-        };
+        drop(held);
     }
 
     fn holding(&self) -> Vec<(JobId, i64)> {
@@ -172,11 +195,54 @@ impl Runner {
         if tokio::time::timeout(self.config.drain, finished).await.is_ok() {
             return;
         }
+        let mut given_back = JoinSet::new();
         for (id, token) in self.holding() {
-            match self.store.hand_back(id, token).await {
-                Ok(()) => tracing::info!(job = id, "job handed back"),
-                Err(error) => tracing::warn!(job = id, %error, "job could not be handed back"),
-            }
+            let store = self.store.clone();
+            given_back.spawn(async move {
+                match store.hand_back(id, token).await {
+                    Ok(()) => tracing::info!(job = id, "job handed back"),
+                    Err(error) => tracing::warn!(job = id, %error, "job could not be handed back"),
+                }
+            });
+        }
+        // One that is not handed back comes again when its lease is over.
+        let all = async { while given_back.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(HAND_BACK, all).await;
+    }
+}
+
+/// How long it may take to hand jobs back.
+const HAND_BACK: Duration = Duration::from_secs(3);
+
+/// The table could not be looked at; the log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct NotClaimed;
+
+/// Has the lease of a job renewed until it is dropped.
+struct Held {
+    all: Arc<Mutex<HashMap<JobId, i64>>>,
+    id: JobId,
+    token: i64,
+}
+
+impl Held {
+    fn new(all: &Arc<Mutex<HashMap<JobId, i64>>>, lease: &Lease) -> Self {
+        let held = Self { all: Arc::clone(all), id: lease.job.id, token: lease.token };
+        held.lock().insert(held.id, held.token);
+        held
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, i64>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The same process may have claimed the job again since.
+        let mut all = self.lock();
+        if all.get(&self.id) == Some(&self.token) {
+            all.remove(&self.id);
         }
     }
 }

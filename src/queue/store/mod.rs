@@ -5,15 +5,20 @@
 //! generic.
 
 mod postgres;
+mod rows;
 mod sqlite;
 
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+use self::rows::{
+    Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
+    transaction_state,
+};
 use super::{
     error::QueueError,
-    job::{Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},
+    job::{Accepted, ClientDepth, Depth, JobId, Lease, NewJob, Transaction, TransactionState},
 };
 use crate::{
     clock::Clock,
@@ -28,28 +33,7 @@ pub struct Store {
     db: Db,
     key: MasterKey,
     clock: Clock,
-}
-
-/// A row to be inserted, ready for SQL.
-struct Row<'a> {
-    transaction_id: &'a str,
-    client_id: &'a str,
-    biz_id: &'a str,
-    dedupe: Option<&'a [u8]>,
-    bytes: i64,
-    options: String,
-    clock: &'a Clock,
-}
-
-/// The job row of a claim as the database returns it.
-struct Claimed {
-    id: JobId,
-    transaction_id: String,
-    options: String,
-    token: i64,
-    attempt: i64,
-    turn: i64,
-    created_at: crate::clock::UnixMillis,
+    storing: Storing,
 }
 
 /// Runs the statement of that name in the module of the backend at hand.
@@ -68,7 +52,7 @@ macro_rules! on {
 impl Store {
     /// The job table of a database.
     pub fn new(db: Db, key: MasterKey, clock: Clock) -> Self {
-        Self { db, key, clock }
+        Self { db, key, clock, storing: Storing::default() }
     }
 
     /// The job table of an embedded database.
@@ -90,7 +74,8 @@ impl Store {
         let label = |side| payload_label(new.transaction_id.as_str(), side);
         let probe = self.key.seal(&label("probe"), new.request.probe.as_bytes())?;
         let reference = self.key.seal(&label("reference"), new.request.reference.as_bytes())?;
-        let row = self.row(new)?;
+        let place = self.storing.begin(new.client_id);
+        let row = self.row(new, place.before)?;
         accepted(new, on!(self, enqueue(&row, &probe, &reference))?)
     }
 
@@ -105,7 +90,7 @@ impl Store {
         outcome: &Outcome,
     ) -> Result<Accepted, QueueError> {
         let outcome = to_json(outcome)?;
-        let row = self.row(new)?;
+        let row = self.row(new, 0)?;
         accepted(new, on!(self, record(&row, &outcome))?)
     }
 
@@ -140,7 +125,9 @@ impl Store {
                 // A row that nobody can read would otherwise take its neighbours along for ever.
                 Err(error) => {
                     tracing::error!(job = row.id, %error, "job given up");
-                    self.bury(row.id, row.token).await?;
+                    if let Err(error) = self.bury(row.id, row.token).await {
+                        tracing::warn!(job = row.id, %error, "it comes again when its lease is over");
+                    }
                 }
             }
         }
@@ -206,7 +193,15 @@ impl Store {
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
     pub async fn hand_back(&self, id: JobId, token: i64) -> Result<(), QueueError> {
-        exactly_one(on!(self, put_back(id, token, &self.clock, 0, 1))?)
+        self.postpone(id, token, Duration::ZERO).await
+    }
+
+    /// The same, to be claimed again after `delay`.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`] when the token is not the latest.
+    pub async fn postpone(&self, id: JobId, token: i64, delay: Duration) -> Result<(), QueueError> {
+        exactly_one(on!(self, put_back(id, token, &self.clock, millis(delay), 1))?)
     }
 
     /// Gives a job up and deletes its pictures.
@@ -237,7 +232,7 @@ impl Store {
     /// are.
     ///
     /// # Errors
-    /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
+    /// [`QueueError::Database`].
     pub async fn ended(
         &self,
         ids: &[TransactionId],
@@ -245,9 +240,23 @@ impl Store {
         let ids: Vec<_> = ids.iter().map(TransactionId::as_str).collect();
         let ended = on!(self, ended(&ids))?;
         let read = |(id, state, outcome): (String, i64, Option<String>)| {
-            Ok((own_id(&id)?, transaction_state(state, outcome)?))
+            Ok::<_, QueueError>((own_id(&id)?, transaction_state(state, outcome)?))
         };
-        ended.into_iter().map(read).collect()
+        let read = ended.into_iter().map(read);
+        // One that cannot be read must not keep the others waiting.
+        Ok(read
+            .filter_map(|row| {
+                row.inspect_err(|e| tracing::error!(%e, "an outcome is unreadable")).ok()
+            })
+            .collect())
+    }
+
+    /// Whether the database answers. Cheap.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn ping(&self) -> Result<(), QueueError> {
+        on!(self, ping())
     }
 
     /// Makes jobs that were running claimable at once. Only for a database that belongs to this process
@@ -276,7 +285,8 @@ impl Store {
         match &self.db {
             // Done with every purge, a few pages at a time.
             Db::Sqlite(_) => Ok(false),
-            Db::Postgres(db) => Ok(db.retrying(|| postgres::tidy(&db.pool)).await?),
+            // Not cut off like the others: it may take long.
+            Db::Postgres(db) => Ok(postgres::tidy(&db.pool).await?),
         }
     }
 
@@ -304,7 +314,7 @@ impl Store {
         on!(self, payload_rows())
     }
 
-    fn row<'a>(&'a self, new: &'a NewJob<'_>) -> Result<Row<'a>, QueueError> {
+    fn row<'a>(&'a self, new: &'a NewJob<'_>, before: i64) -> Result<Row<'a>, QueueError> {
         Ok(Row {
             transaction_id: new.transaction_id.as_str(),
             client_id: new.client_id,
@@ -312,66 +322,8 @@ impl Store {
             dedupe: new.dedupe.as_ref().map(<[u8; 32]>::as_slice),
             bytes: i64::try_from(new.request.bytes()).unwrap_or(i64::MAX),
             options: to_json(&new.request.options)?,
+            before,
             clock: &self.clock,
         })
     }
-}
-
-/// Binds a sealed picture to its transaction and its side.
-fn payload_label(transaction_id: &str, side: &str) -> String {
-    format!("job-payload/{transaction_id}/{side}")
-}
-
-fn to_json(value: &impl serde::Serialize) -> Result<String, QueueError> {
-    serde_json::to_string(value).map_err(|e| QueueError::Inconsistent(e.to_string()))
-}
-
-fn own_id(text: &str) -> Result<TransactionId, QueueError> {
-    TransactionId::parse(text).ok_or_else(|| QueueError::Inconsistent("transaction_id".to_owned()))
-}
-
-fn transaction_state(state: i64, outcome: Option<String>) -> Result<TransactionState, QueueError> {
-    match (state, outcome) {
-        (0 | 1, _) => Ok(TransactionState::Processing),
-        (2, Some(text)) => {
-            let outcome = serde_json::from_str(&text);
-            outcome.map(TransactionState::Done).map_err(|e| QueueError::Inconsistent(e.to_string()))
-        }
-        (3, _) => Ok(TransactionState::Dead),
-        other => Err(QueueError::Inconsistent(format!("state {}", other.0))),
-    }
-}
-
-/// `existing` is the id under which the same signed request was stored before.
-fn accepted(new: &NewJob<'_>, existing: Option<String>) -> Result<Accepted, QueueError> {
-    Ok(match existing {
-        None => Accepted::New(new.transaction_id.clone()),
-        Some(id) => Accepted::Duplicate(own_id(&id)?),
-    })
-}
-
-fn lease(row: &Claimed, asked: Instant, length: Duration) -> Result<Lease, QueueError> {
-    let wrong = |e: serde_json::Error| QueueError::Inconsistent(format!("options: {e}"));
-    let job = Job {
-        id: row.id,
-        transaction_id: own_id(&row.transaction_id)?,
-        options: serde_json::from_str(&row.options).map_err(wrong)?,
-        attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
-        created_at: row.created_at,
-    };
-    Ok(Lease::new(job, row.token, asked, length))
-}
-
-/// From a row of client, jobs, bytes and age.
-fn client_depth((client_id, jobs, bytes, oldest): (String, i64, i64, Option<i64>)) -> ClientDepth {
-    let depth = Depth { jobs: jobs.unsigned_abs(), bytes: bytes.unsigned_abs(), oldest };
-    ClientDepth { client_id, depth }
-}
-
-fn exactly_one(rows: u64) -> Result<(), QueueError> {
-    if rows == 1 { Ok(()) } else { Err(QueueError::LeaseLost) }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -6,7 +6,7 @@
 
 use sqlx::{Connection as _, Error, PgPool, Row as _, postgres::PgRow};
 
-use super::{Claimed, Row, client_depth};
+use super::rows::{Claimed, Row, client_depth};
 use crate::{
     clock::Clock,
     queue::{ClientDepth, JobId},
@@ -25,7 +25,7 @@ pub(super) async fn enqueue(
          WITH new AS (
              INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, created_at,
                               turn)
-             SELECT $1, $2, $3, $4, 0, now, $6, $7, now, greatest(
+             SELECT $1, $2, $3, $4, 0, now, $6, $7, now, $10 + greatest(
                  -- Behind the client's own jobs,
                  (SELECT max(turn) + 1 FROM job WHERE client_id = $2 AND state IN (0, 1)),
                  -- and not before what is next, or was last.
@@ -35,7 +35,7 @@ pub(super) async fn enqueue(
                      (SELECT max(turn) FROM job WHERE state IN (0, 1)),
                      0))
              FROM visavis_now($5) AS now
-             ON CONFLICT (dedupe) DO NOTHING
+             ON CONFLICT DO NOTHING
              RETURNING id
          ), pictures AS (
              INSERT INTO job_payload (job_id, probe, reference) SELECT id, $8, $9 FROM new
@@ -51,6 +51,8 @@ pub(super) async fn enqueue(
     .bind(&row.options)
     .bind(probe)
     .bind(reference)
+    // Others of the client that are being stored by this process, whose turns cannot be seen yet.
+    .bind(row.before)
     .fetch_optional(pool)
     .await?;
     if inserted.is_some() { Ok(None) } else { in_the_way(pool, row).await }
@@ -67,7 +69,7 @@ pub(super) async fn record(
          INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, outcome,
                           attempt, created_at, started_at, finished_at)
          SELECT $1, $2, $3, $4, 2, now, $6, $7, $8, 1, now, now, now FROM visavis_now($5) AS now
-         ON CONFLICT (dedupe) DO NOTHING",
+         ON CONFLICT DO NOTHING",
     )
     .bind(row.transaction_id)
     .bind(row.client_id)
@@ -85,12 +87,18 @@ pub(super) async fn record(
 /// The row that an insert met: an earlier one of the same signed request, or the very same one, whose
 /// first commit was answered into a broken connection.
 async fn in_the_way(pool: &PgPool, row: &Row<'_>) -> Result<Option<String>, Error> {
-    let found: String =
-        sqlx::query_scalar("/* in_the_way */ SELECT transaction_id FROM job WHERE dedupe = $1")
-            .bind(row.dedupe)
-            .fetch_one(pool)
-            .await?;
+    let found: String = sqlx::query_scalar(
+        "/* in_the_way */ SELECT transaction_id FROM job WHERE dedupe = $1 OR transaction_id = $2",
+    )
+    .bind(row.dedupe)
+    .bind(row.transaction_id)
+    .fetch_one(pool)
+    .await?;
     Ok(Some(found).filter(|id| id != row.transaction_id))
+}
+
+pub(super) async fn ping(pool: &PgPool) -> Result<(), Error> {
+    sqlx::query("/* ping */ SELECT 1").execute(pool).await.map(drop)
 }
 
 pub(super) async fn find_duplicate(
@@ -320,15 +328,25 @@ pub(super) async fn purge(
 /// Clears dead pictures at once if they take much more room than the live ones: the server's own
 /// clearing cannot be told to look more often for one table. One process does it at a time.
 pub(super) async fn tidy(pool: &PgPool) -> Result<bool, Error> {
-    let crowded: bool = sqlx::query_scalar(
+    let (crowded, own): (bool, bool) = sqlx::query_as(
         "/* tidy */
-         SELECT pg_total_relation_size('job_payload') > $1 + 4 * coalesce(sum(bytes), 0)
+         SELECT pg_total_relation_size('job_payload') > $1 + 4 * coalesce(sum(bytes), 0),
+             (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'job_payload'::regclass)
          FROM job WHERE state IN (0, 1)",
     )
     .bind(SPARE_BYTES)
     .fetch_one(pool)
     .await?;
     if !crowded {
+        return Ok(false);
+    }
+    if !own {
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        TOLD.call_once(|| {
+            tracing::warn!(
+                "this role does not own job_payload and cannot clear dead pictures away; autovacuum has to do it alone"
+            );
+        });
         return Ok(false);
     }
     // A session of its own: it may take longer than any other statement, and the lock goes with it.

@@ -3,7 +3,7 @@
 
 use sqlx::{Row as _, sqlite::SqliteRow};
 
-use super::{Claimed, Row, client_depth};
+use super::rows::{Claimed, Row, client_depth};
 use crate::{
     clock::Clock,
     db::SqliteDb,
@@ -95,6 +95,11 @@ async fn find_by_dedupe(
             .fetch_optional(&db.writer)
             .await?;
     found.map(Some).ok_or_else(|| QueueError::Inconsistent("a conflict without a row".to_owned()))
+}
+
+pub(super) async fn ping(db: &SqliteDb) -> Result<(), QueueError> {
+    sqlx::query("/* ping */ SELECT 1").execute(&db.readers).await?;
+    Ok(())
 }
 
 pub(super) async fn find_duplicate(

@@ -34,7 +34,7 @@ async fn a_standby_is_refused_at_a_start_and_waited_out_by_those_who_run() {
 
     // Sent while nobody takes writes; answered once somebody does.
     let (waiting, ()) = tokio::join!(stored(2), async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         tokio::task::block_in_place(|| cluster.promote());
     });
     assert!(matches!(waiting.unwrap(), Accepted::New(_)));

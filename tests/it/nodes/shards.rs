@@ -3,7 +3,7 @@
 use sqlx::Connection as _;
 
 use super::{Site, call, enqueue, expect_verdict};
-use crate::support::{cluster, second_cluster};
+use crate::support::{cluster, second_cluster, visavis};
 
 async fn two_clusters() -> Vec<String> {
     let first = cluster().url(&cluster().new_database().await);
@@ -59,10 +59,28 @@ async fn a_cluster_that_is_down_takes_nobody_along_whose_client_lives_elsewhere(
         let a = site.add_client("a", &["--shard", "0"]);
         let b = site.add_client("b", &["--shard", "1"]);
         let (front, workers) = (site.front_end(), site.workers());
+        let both = site.node(&[("VISAVIS_HTTP_PATIENCE_MS", "9000")]);
         let before = enqueue(&b, &front, 1);
         expect_verdict(&b, &front, &before);
         lost.stop_at_once();
         expect_verdict(&a, &front, &enqueue(&a, &front, 2));
+        let photo = crate::support::in_repository("samples/collins.jpg");
+        for n in 0..5 {
+            let biz_id = format!("while-down-{n}");
+            let told = call(&a, &both, &["compare", &photo, &photo, "--biz-id", &biz_id]);
+            assert_eq!(told["samePerson"], true, "its threads are not taken away: {told}");
+        }
+        // Verified by the caller: signed with the keys that are remembered.
+        let told = call(&b, &front, &["asynccheckresult", &before, "--timeout", "30"]);
+        assert_eq!(told["result"]["resultCode"], "SYSTEM_ERROR", "{told}");
+        assert_eq!(told["result"]["resultStatus"], "U", "worth another try");
+
+        let without = site.node(&[("VISAVIS_DATABASE_SHARDS", "0")]);
+        let url = without.url();
+        let told = visavis(&["call", "test", "--json", "--client", &b, "--url", &url]);
+        assert!(told.out.contains("SYSTEM_ERROR") || told.err.contains("SYSTEM_ERROR"), "{told:?}");
+        assert!(!told.out.contains("MERCHANT_NOT_FOUND"), "nobody knows that it is not there");
+        assert_eq!((both.terminate(), without.terminate()), (Some(0), Some(0)));
         lost.start_again();
         expect_verdict(&b, &front, &before);
         expect_verdict(&b, &front, &enqueue(&b, &front, 3));

@@ -12,6 +12,7 @@ use visavis::app::newest_library;
 use super::models::root;
 
 /// A run that has ended.
+#[derive(Debug)]
 pub struct Ran {
     pub code: i32,
     pub out: String,

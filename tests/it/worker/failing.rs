@@ -192,7 +192,11 @@ async fn a_job_that_is_tried_again_runs_while_nothing_else_does() {
     rig.bench.claim(2).await;
     rig.bench.advance(LEASE);
     ids.extend(rig.enqueue_good(8).await);
+    rig.config.poll = Duration::from_millis(5);
     let running = rig.start();
+    // One of the suspects is put back for a while.
+    rig.until("SELECT count(*) FROM job WHERE state = 2", 9).await;
+    rig.wait_out_the_delay();
     rig.until("SELECT count(*) FROM job WHERE state = 2", 10).await;
     running.stopped().await;
     for id in &ids {
@@ -202,8 +206,32 @@ async fn a_job_that_is_tried_again_runs_while_nothing_else_does() {
     assert!(company.most.load(Ordering::SeqCst) > 1, "the others run side by side");
 }
 
+/// Four jobs were in a process that died, and one of them killed it. While that one is tried again the others
+/// are not claimed: they would lose an attempt with every process that it takes.
 #[tokio::test]
-async fn a_job_that_cannot_be_alone_is_handed_back_and_does_not_use_up_its_attempts() {
+async fn of_several_suspects_one_is_tried_and_the_others_are_put_back_without_losing_an_attempt() {
+    let rig = Rig::new(4, Gate::closed()).await;
+    let ids = rig.enqueue_good(4).await;
+    rig.bench.claim(4).await;
+    rig.bench.advance(LEASE);
+    let running = rig.start();
+    rig.gate.wait_for(1).await;
+    let put_back = "SELECT count(*) FROM job WHERE state = 0 AND attempt = 1";
+    assert_eq!(rig.bench.database.number(put_back).await, 3, "before the suspect begins");
+    assert_eq!(rig.bench.database.number("SELECT count(*) FROM job WHERE state = 1").await, 1);
+    rig.gate.unlock();
+    running.stopped().await;
+    for _ in 0..4 {
+        rig.wait_out_the_delay();
+        rig.run_due().await;
+    }
+    for id in &ids {
+        assert!(rig.is_done(id).await);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_alone_is_put_back_and_does_not_use_up_its_attempts() {
     let mut rig = Rig::new(2, Gate::closed()).await;
     rig.config.job_deadline = Duration::from_millis(50);
     let wedged = rig.pool.slot().await.unwrap();
@@ -211,12 +239,12 @@ async fn a_job_that_cannot_be_alone_is_handed_back_and_does_not_use_up_its_attem
     rig.bench.claim(1).await;
     rig.bench.advance(LEASE);
     let running = rig.start();
-    rig.until("SELECT count(*) FROM job WHERE state = 1 AND attempt = 2", 1).await;
-    rig.until("SELECT count(*) FROM job WHERE state = 0 AND attempt = 1", 1).await;
+    rig.until("SELECT count(*) FROM job WHERE state = 0 AND attempt = 1 AND token = 2", 1).await;
     running.stopped().await;
     drop(wedged);
     rig.gate.unlock();
     rig.config.job_deadline = Duration::from_secs(20);
+    rig.wait_out_the_delay();
     rig.run_due().await;
     assert!(rig.is_done(&id).await);
 }

@@ -1,0 +1,159 @@
+//! Rows as they go in and come out, and what they mean: the same for every database.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::{Clock, UnixMillis},
+    compare::TransactionId,
+    queue::{
+        error::QueueError,
+        job::{Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, TransactionState},
+    },
+};
+
+/// A row to be inserted, ready for SQL.
+pub(super) struct Row<'a> {
+    pub(super) transaction_id: &'a str,
+    pub(super) client_id: &'a str,
+    pub(super) biz_id: &'a str,
+    pub(super) dedupe: Option<&'a [u8]>,
+    pub(super) bytes: i64,
+    pub(super) options: String,
+    /// Jobs of the client that are being stored by this process already.
+    pub(super) before: i64,
+    pub(super) clock: &'a Clock,
+}
+
+/// The job row of a claim as the database returns it.
+pub(super) struct Claimed {
+    pub(super) id: JobId,
+    pub(super) transaction_id: String,
+    pub(super) options: String,
+    pub(super) token: i64,
+    pub(super) attempt: i64,
+    pub(super) turn: i64,
+    pub(super) created_at: UnixMillis,
+}
+
+/// How many jobs of each client are being stored at this moment. They cannot see one another in the database,
+/// and without this they would all get the same turn.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Storing(Arc<Mutex<HashMap<String, i64>>>);
+
+/// One of them; ended by being dropped.
+pub(super) struct Place {
+    storing: Storing,
+    client_id: String,
+    /// How many were before it.
+    pub(super) before: i64,
+}
+
+impl Storing {
+    pub(super) fn begin(&self, client_id: &str) -> Place {
+        let mut clients = self.clients();
+        let under_way = clients.entry(client_id.to_owned()).or_insert(0);
+        let before = *under_way;
+        *under_way += 1;
+        Place { storing: self.clone(), client_id: client_id.to_owned(), before }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<String, i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut clients = self.storing.clients();
+        if let Some(under_way) = clients.get_mut(&self.client_id) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                clients.remove(&self.client_id);
+            }
+        }
+    }
+}
+
+/// Binds a sealed picture to its transaction and its side.
+pub(super) fn payload_label(transaction_id: &str, side: &str) -> String {
+    format!("job-payload/{transaction_id}/{side}")
+}
+
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, QueueError> {
+    serde_json::to_string(value).map_err(|e| QueueError::Inconsistent(e.to_string()))
+}
+
+pub(super) fn own_id(text: &str) -> Result<TransactionId, QueueError> {
+    TransactionId::parse(text).ok_or_else(|| QueueError::Inconsistent("transaction_id".to_owned()))
+}
+
+pub(super) fn transaction_state(
+    state: i64,
+    outcome: Option<String>,
+) -> Result<TransactionState, QueueError> {
+    match (state, outcome) {
+        (0 | 1, _) => Ok(TransactionState::Processing),
+        (2, Some(text)) => {
+            let outcome = serde_json::from_str(&text);
+            outcome.map(TransactionState::Done).map_err(|e| QueueError::Inconsistent(e.to_string()))
+        }
+        (3, _) => Ok(TransactionState::Dead),
+        other => Err(QueueError::Inconsistent(format!("state {}", other.0))),
+    }
+}
+
+/// `existing` is the id under which the same signed request was stored before.
+pub(super) fn accepted(new: &NewJob<'_>, existing: Option<String>) -> Result<Accepted, QueueError> {
+    Ok(match existing {
+        None => Accepted::New(new.transaction_id.clone()),
+        Some(id) => Accepted::Duplicate(own_id(&id)?),
+    })
+}
+
+pub(super) fn lease(row: &Claimed, asked: Instant, length: Duration) -> Result<Lease, QueueError> {
+    let wrong = |e: serde_json::Error| QueueError::Inconsistent(format!("options: {e}"));
+    let job = Job {
+        id: row.id,
+        transaction_id: own_id(&row.transaction_id)?,
+        options: serde_json::from_str(&row.options).map_err(wrong)?,
+        attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
+        created_at: row.created_at,
+    };
+    Ok(Lease::new(job, row.token, asked, length))
+}
+
+/// From a row of client, jobs, bytes and age.
+pub(super) fn client_depth(
+    (client_id, jobs, bytes, oldest): (String, i64, i64, Option<i64>),
+) -> ClientDepth {
+    let depth = Depth { jobs: jobs.unsigned_abs(), bytes: bytes.unsigned_abs(), oldest };
+    ClientDepth { client_id, depth }
+}
+
+pub(super) fn exactly_one(rows: u64) -> Result<(), QueueError> {
+    if rows == 1 { Ok(()) } else { Err(QueueError::LeaseLost) }
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_are_stored_at_once_stand_one_behind_the_other() {
+        let storing = Storing::default();
+        let (one, other, stranger) = (storing.begin("a"), storing.begin("a"), storing.begin("b"));
+        assert_eq!((one.before, other.before, stranger.before), (0, 1, 0));
+        drop(one);
+        assert_eq!(storing.begin("a").before, 1);
+        drop((other, stranger));
+        assert!(storing.clients().is_empty());
+    }
+}
