@@ -240,7 +240,9 @@ fn print_summary(evaluation: &Evaluation) {
         if let Some(rate) = all.equal_error_rate {
             println!("equal error rate {}", percent(rate));
         }
-        println!("\n{:<8} {:>10} {:>9} {:>20}", "FMR", "SIMILARITY", "FNMR", "95 %");
+        if !all.operating_points.is_empty() {
+            println!("\n{:<8} {:>10} {:>9} {:>20}", "FMR", "SIMILARITY", "FNMR", "95 %");
+        }
         for point in &all.operating_points {
             let interval =
                 point.fnmr_interval.map(|i| format!("{} - {}", percent(i.low), percent(i.high)));

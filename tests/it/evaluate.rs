@@ -107,6 +107,32 @@ fn the_table_of_the_default_pack_was_measured_with_its_nets() {
     assert_eq!(pack.calibration.as_ref().unwrap().model, pack.digest());
 }
 
+#[test]
+fn the_score_can_speak_of_strangers_of_one_group_and_both_rates_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let told = run(&["check", "--data", &data]);
+    assert!(told.out.contains("1.0e-5 among all"), "{}", told.out);
+    assert!(told.out.contains("e-3 among people of one sex and region of origin"), "{}", told.out);
+    assert!(run(&["models", "list"]).out.contains("12943492 pairs of 2311 people"));
+
+    let [one, other] = ["obama-2009.jpg", "obama-2012.jpg"];
+    let [one, other] = [one, other].map(|name| in_repository(&format!("samples/{name}")));
+    let compare = |population: &str| {
+        let mut command = with_models();
+        command.env("VISAVIS_COMPARE_POPULATION", population);
+        let ran: Ran = command.args(["compare", &one, &other, "--json"]).output().unwrap().into();
+        ran.json()
+    };
+    let (mixed, within) = (compare("mixed"), compare("within-group"));
+    assert_eq!(
+        (&mixed["calibration"], &within["calibration"]),
+        (&"omz-1".into(), &"omz-1-within-group".into())
+    );
+    assert!(within["score"].as_f64() < mixed["score"].as_f64(), "{within} {mixed}");
+    assert_eq!(within["similarity"], mixed["similarity"]);
+}
+
 /// The nets of omz under another name, with a table that says it is of others.
 #[test]
 fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
