@@ -86,6 +86,22 @@ impl Detector {
         Ok(Vec::new())
     }
 
+    /// The confidence from which on a face is taken to be upright, if the pack has one.
+    pub fn sure(&self) -> Option<f32> {
+        self.net.sure
+    }
+
+    /// All faces at the first of the configured sizes.
+    ///
+    /// # Errors
+    /// [`FaceError::Inference`] or [`FaceError::Contract`].
+    pub fn detect_once(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
+        let long = picture.width().max(picture.height());
+        let natural = if long < TINY { long * 2 } else { long };
+        let first = self.net.long_sides.first().copied().unwrap_or(natural);
+        self.detect_at(picture, first.min(natural))
+    }
+
     /// All faces found with the longer side of the picture brought to `long_side` pixels.
     ///
     /// # Errors

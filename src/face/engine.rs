@@ -18,6 +18,7 @@ use super::{
     refusal::Refusal,
     session::Runtime,
     similarity::{Embedding, Similarity},
+    turn::{TURNS, Turn},
 };
 
 /// What kind of picture a face is on; documents are held to other quality limits.
@@ -123,6 +124,33 @@ pub struct AnalysedFace {
     pub report: FaceReport,
 }
 
+/// Where a face was looked for, and which was chosen.
+struct Found {
+    turn: Option<Turn>,
+    image: RgbImage,
+    faces: Vec<Detection>,
+    chosen: Option<usize>,
+}
+
+impl Found {
+    fn new(
+        turn: Option<Turn>,
+        image: RgbImage,
+        faces: Vec<Detection>,
+        hint: Option<&BoundingBox>,
+    ) -> Self {
+        let chosen = choose(&faces, hint, image.dimensions());
+        let chosen =
+            chosen.and_then(|chosen| faces.iter().position(|face| std::ptr::eq(face, chosen)));
+        Self { turn, image, faces, chosen }
+    }
+
+    /// That of the chosen face; 0 without one.
+    fn confidence(&self) -> f32 {
+        self.chosen.map_or(0.0, |chosen| self.faces[chosen].confidence)
+    }
+}
+
 /// The pipeline on ONNX Runtime, with sessions of its own.
 #[derive(Debug)]
 pub struct OnnxEngine {
@@ -191,8 +219,9 @@ impl OnnxEngine {
             Ok(image) => image,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let faces = self.detector.detect(&image)?;
-        let Some(face) = choose(&faces, picture.hint.as_ref(), image.dimensions()) else {
+        let size = image.dimensions();
+        let Found { turn, image, faces, chosen } = self.find(image, picture.hint.as_ref())?;
+        let Some(face) = chosen.map(|chosen| &faces[chosen]) else {
             return Ok(Err(Refusal::NoFace));
         };
         let landmarks = match &mut self.refiner {
@@ -214,15 +243,41 @@ impl OnnxEngine {
             aligned: &aligned,
         });
         let embedding = self.embedder.embed(&aligned)?;
+        // Told as they lie on the picture that was sent.
+        let area = turn.map_or(face.area, |turn| turn.area_back(&face.area, size));
+        let landmarks = turn.map_or(landmarks, |turn| turn.landmarks_back(&landmarks, size));
         let report = FaceReport {
-            width: image.width(),
-            height: image.height(),
+            width: size.0,
+            height: size.1,
             faces: faces.len(),
-            area: face.area,
+            area,
             landmarks,
             quality: judge(measures, self.limits(picture.kind)),
         };
         Ok(Ok(AnalysedFace { embedding, report }))
+    }
+
+    /// The faces of a picture, and the picture as it must be held for the chosen one to be upright. Pictures are
+    /// turned only when the detector found nothing or is not sure of it.
+    fn find(&mut self, image: RgbImage, hint: Option<&BoundingBox>) -> Result<Found, FaceError> {
+        let size = image.dimensions();
+        let faces = self.detector.detect(&image)?;
+        let upright = Found::new(None, image, faces, hint);
+        let Some(sure) = self.detector.sure().filter(|sure| upright.confidence() < *sure) else {
+            return Ok(upright);
+        };
+        let mut surest: Option<Found> = None;
+        for turn in TURNS {
+            let turned = turn.of(&upright.image);
+            let faces = self.detector.detect_once(&turned)?;
+            let hint = hint.map(|hint| turn.area(hint, size));
+            let found = Found::new(Some(turn), turned, faces, hint.as_ref());
+            let so_far = surest.as_ref().map_or(sure, Found::confidence);
+            if found.confidence() >= so_far {
+                surest = Some(found);
+            }
+        }
+        Ok(surest.unwrap_or(upright))
     }
 
     fn limits(&self, kind: PictureKind) -> &QualityLimits {

@@ -134,6 +134,10 @@ pub struct DetectorNet {
     pub confidence: f32,
     /// Intersection over union above which the less confident of two detections is dropped.
     pub nms_iou: f32,
+    /// Confidence that an upright face nearly always has: below it the picture is tried on its sides and on its
+    /// head too, and one that gives a face at least that sure is taken. Absent: pictures are never turned.
+    #[serde(default)]
+    pub sure: Option<f32>,
 }
 
 /// A classifier of one eye.
@@ -186,7 +190,7 @@ pub struct ResolvedPack {
 }
 
 /// Changes whenever the code between nets does so that similarities change with the same nets.
-const PIPELINE: u32 = 1;
+const PIPELINE: u32 = 2;
 
 impl ResolvedPack {
     /// Names everything that a similarity depends on: the nets that take part in it, how they are fed, and the
@@ -198,7 +202,10 @@ impl ResolvedPack {
         let parts = [
             PIPELINE.to_string(),
             detector.weights.sha256.clone(),
-            format!("{:?} {} {}", detector.long_sides, detector.confidence, detector.nms_iou),
+            format!(
+                "{:?} {} {} {:?}",
+                detector.long_sides, detector.confidence, detector.nms_iou, detector.sure
+            ),
             self.landmarks.as_ref().map_or_else(String::new, |located| net(&located.net)),
             embedder.weights.sha256.clone(),
             format!("{:?} {:?} {:?}", embedder.input, embedder.template, embedder.template_size),

@@ -27,6 +27,7 @@ pub mod quality;
 mod refusal;
 pub mod session;
 mod similarity;
+pub mod turn;
 
 pub use engine::{
     Comparison, Engine, EngineOptions, FaceReport, OnnxEngine, Picture, PictureKind, Side,

@@ -49,6 +49,29 @@ macro_rules! on {
     };
 }
 
+/// The same for inserts, which can meet their own first try when they are made again.
+macro_rules! insert {
+    ($store:expr, $function:ident ( $($argument:expr),* )) => {
+        match &$store.db {
+            Db::Sqlite(db) => sqlite::$function(db, $($argument),*).await,
+            Db::Postgres(db) => {
+                let mut tried = false;
+                let call = || {
+                    let again = std::mem::replace(&mut tried, true);
+                    let inserting = postgres::$function(&db.pool, $($argument),*);
+                    async move {
+                        match inserting.await {
+                            Err(error) if again && postgres::is_there_already(&error) => Ok(None),
+                            result => result,
+                        }
+                    }
+                };
+                db.retrying(call).await.map_err(QueueError::from)
+            }
+        }
+    };
+}
+
 impl Store {
     /// The job table of a database.
     pub fn new(db: Db, key: MasterKey, clock: Clock) -> Self {
@@ -76,7 +99,7 @@ impl Store {
         let reference = self.key.seal(&label("reference"), new.request.reference.as_bytes())?;
         let place = self.storing.begin(new.client_id);
         let row = self.row(new, place.before)?;
-        accepted(new, on!(self, enqueue(&row, &probe, &reference))?)
+        accepted(new, insert!(self, enqueue(&row, &probe, &reference))?)
     }
 
     /// Stores a transaction that is finished already, so that it can be asked for later. No picture
@@ -91,7 +114,7 @@ impl Store {
     ) -> Result<Accepted, QueueError> {
         let outcome = to_json(outcome)?;
         let row = self.row(new, 0)?;
-        accepted(new, on!(self, record(&row, &outcome))?)
+        accepted(new, insert!(self, record(&row, &outcome))?)
     }
 
     /// The transaction that the same signed request was stored as.

@@ -35,7 +35,7 @@ pub(super) async fn enqueue(
                      (SELECT max(turn) FROM job WHERE state IN (0, 1)),
                      0))
              FROM visavis_now($5) AS now
-             ON CONFLICT DO NOTHING
+             ON CONFLICT (dedupe) DO NOTHING
              RETURNING id
          ), pictures AS (
              INSERT INTO job_payload (job_id, probe, reference) SELECT id, $8, $9 FROM new
@@ -69,7 +69,7 @@ pub(super) async fn record(
          INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, outcome,
                           attempt, created_at, started_at, finished_at)
          SELECT $1, $2, $3, $4, 2, now, $6, $7, $8, 1, now, now, now FROM visavis_now($5) AS now
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT (dedupe) DO NOTHING",
     )
     .bind(row.transaction_id)
     .bind(row.client_id)
@@ -87,14 +87,19 @@ pub(super) async fn record(
 /// The row that an insert met: an earlier one of the same signed request, or the very same one, whose
 /// first commit was answered into a broken connection.
 async fn in_the_way(pool: &PgPool, row: &Row<'_>) -> Result<Option<String>, Error> {
-    let found: String = sqlx::query_scalar(
-        "/* in_the_way */ SELECT transaction_id FROM job WHERE dedupe = $1 OR transaction_id = $2",
-    )
-    .bind(row.dedupe)
-    .bind(row.transaction_id)
-    .fetch_one(pool)
-    .await?;
+    let found: String =
+        sqlx::query_scalar("/* in_the_way */ SELECT transaction_id FROM job WHERE dedupe = $1")
+            .bind(row.dedupe)
+            .fetch_one(pool)
+            .await?;
     Ok(Some(found).filter(|id| id != row.transaction_id))
+}
+
+/// Whether an insert failed because its transaction id is there already: when it is made again, that is its
+/// own first commit, which was answered into a broken connection.
+pub(super) fn is_there_already(error: &Error) -> bool {
+    let error = error.as_database_error();
+    error.and_then(|error| error.constraint()) == Some("job_transaction_id_key")
 }
 
 pub(super) async fn ping(pool: &PgPool) -> Result<(), Error> {

@@ -12,3 +12,4 @@ mod odd;
 mod operator_pack;
 mod pairs;
 mod stages;
+mod turned;

@@ -1,0 +1,107 @@
+//! Photos that lie on their side or stand on their head and do not say so.
+//!
+//! The detector knows upright faces. On others it finds nothing, or something with landmarks in the wrong
+//! places, and is not sure of it: of 160 people's photos it is surer than 0.896 of 98 % when they are upright,
+//! and less sure than 0.90 of 98 % when they are not, 0.82 or less in the median.
+
+use image::{RgbImage, imageops};
+
+use super::geometry::{BoundingBox, Landmarks, Point};
+
+/// How a picture was turned, clockwise, to set its face upright.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// By a quarter.
+    Quarter,
+    /// By half.
+    Half,
+    /// By three quarters.
+    ThreeQuarters,
+}
+
+/// All of them, the usual ones first: phones are held upright or on a side.
+pub const TURNS: [Turn; 3] = [Turn::Quarter, Turn::ThreeQuarters, Turn::Half];
+
+impl Turn {
+    /// The turned picture.
+    pub fn of(self, picture: &RgbImage) -> RgbImage {
+        match self {
+            Self::Quarter => imageops::rotate90(picture),
+            Self::Half => imageops::rotate180(picture),
+            Self::ThreeQuarters => imageops::rotate270(picture),
+        }
+    }
+
+    /// Where a point of a picture of this size, in pixels, lies on the turned picture.
+    pub fn point(self, at: Point, (width, height): (u32, u32)) -> Point {
+        // Whole numbers are the middles of pixels: the last one of a row is at its width less one.
+        let (width, height) = (width as f32 - 1.0, height as f32 - 1.0);
+        match self {
+            Self::Quarter => Point::new(height - at.y, at.x),
+            Self::Half => Point::new(width - at.x, height - at.y),
+            Self::ThreeQuarters => Point::new(at.y, width - at.x),
+        }
+    }
+
+    /// Where a point of the turned picture lies on the picture, whose size this is.
+    pub fn point_back(self, at: Point, (width, height): (u32, u32)) -> Point {
+        // Whole numbers are the middles of pixels: the last one of a row is at its width less one.
+        let (width, height) = (width as f32 - 1.0, height as f32 - 1.0);
+        match self {
+            Self::Quarter => Point::new(at.y, height - at.x),
+            Self::Half => Point::new(width - at.x, height - at.y),
+            Self::ThreeQuarters => Point::new(width - at.y, at.x),
+        }
+    }
+
+    /// As [`point`](Self::point).
+    pub fn area(self, area: &BoundingBox, size: (u32, u32)) -> BoundingBox {
+        between(area, |at| self.point(at, size))
+    }
+
+    /// As [`point_back`](Self::point_back).
+    pub fn area_back(self, area: &BoundingBox, size: (u32, u32)) -> BoundingBox {
+        between(area, |at| self.point_back(at, size))
+    }
+
+    /// As [`point_back`](Self::point_back).
+    pub fn landmarks_back(self, landmarks: &Landmarks, size: (u32, u32)) -> Landmarks {
+        Landmarks(landmarks.0.map(|at| self.point_back(at, size)))
+    }
+}
+
+/// The box between two opposite corners, wherever they come to lie.
+fn between(area: &BoundingBox, place: impl Fn(Point) -> Point) -> BoundingBox {
+    let one = place(Point::new(area.x, area.y));
+    let other = place(Point::new(area.x + area.width, area.y + area.height));
+    let (x, y) = (one.x.min(other.x), one.y.min(other.y));
+    BoundingBox::new(x, y, (one.x - other.x).abs(), (one.y - other.y).abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    #[test]
+    fn a_point_goes_where_its_pixel_goes_and_comes_back() {
+        let mut picture = RgbImage::new(7, 4);
+        picture.put_pixel(2, 1, Rgb([255; 3]));
+        let size = picture.dimensions();
+        let middle = Point::new(2.0, 1.0);
+        for turn in TURNS {
+            let turned = turn.of(&picture);
+            let at = turn.point(middle, size);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "inside")]
+            let pixel = turned.get_pixel(at.x as u32, at.y as u32);
+            assert_eq!(pixel.0, [255; 3], "{turn:?}");
+            assert_eq!(turn.point_back(at, size), middle);
+            let area = BoundingBox::new(1.0, 0.5, 3.0, 2.0);
+            let there = turn.area(&area, size);
+            assert_eq!(turn.area_back(&there, size), area, "{turn:?}");
+            let sides = if turn == Turn::Half { (3.0, 2.0) } else { (2.0, 3.0) };
+            assert_eq!((there.width, there.height), sides);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Photos on their side or on their head, without a word about it.
+
+use std::io::Cursor;
+
+use image::{ImageFormat, imageops};
+use visavis::face::{Picture, PictureKind, engine::AnalysedFace};
+
+use crate::support::models::{engine, root};
+
+const SAMPLES: [&str; 4] = ["obama-2009", "obama-2012", "collins", "hopper"];
+
+fn analysed(engine: &mut visavis::face::OnnxEngine, picture: &image::RgbImage) -> AnalysedFace {
+    let mut bytes = Vec::new();
+    picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+    let picture = Picture { bytes: &bytes, hint: None, kind: PictureKind::Selfie };
+    engine.analyse(&picture).unwrap().expect("a face")
+}
+
+#[test]
+fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
+    let mut engine = engine();
+    for sample in SAMPLES {
+        let path = root().join(format!("samples/{sample}.jpg"));
+        let upright = image::open(path).unwrap().to_rgb8();
+        let (width, height) = (upright.width() as f32, upright.height() as f32);
+        let original = analysed(&mut engine, &upright);
+        let nose = original.report.landmarks.0[2];
+        // Where the nose goes when the photo is turned clockwise by a quarter, by half, by three.
+        let turned = [
+            (imageops::rotate90(&upright), (height - 1.0 - nose.y, nose.x)),
+            (imageops::rotate180(&upright), (width - 1.0 - nose.x, height - 1.0 - nose.y)),
+            (imageops::rotate270(&upright), (nose.y, width - 1.0 - nose.x)),
+        ];
+        for (picture, (x, y)) in turned {
+            let face = analysed(&mut engine, &picture);
+            let similarity = face.embedding.similarity(&original.embedding).value();
+            assert!(similarity > 0.95, "{sample}: {similarity}");
+            let report = face.report;
+            assert_eq!((report.width, report.height), picture.dimensions());
+            let found = report.landmarks.0[2];
+            let close = original.report.quality.measures.inter_eye_distance_px / 10.0;
+            assert!((found.x - x).hypot(found.y - y) < close, "{sample}: {found:?} for {x}, {y}");
+            let area = report.area;
+            assert!((area.x..area.x + area.width).contains(&x), "{sample}: {area:?}");
+            assert!((area.y..area.y + area.height).contains(&y), "{sample}: {area:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hint_is_turned_with_the_photo() {
+    let mut engine = engine();
+    let photos = ["collins", "hopper"].map(|sample| {
+        let photo = image::open(root().join(format!("samples/{sample}.jpg"))).unwrap();
+        photo.resize_exact(400, 400, imageops::FilterType::Triangle).to_rgb8()
+    });
+    let mut both = image::RgbImage::new(800, 400);
+    imageops::replace(&mut both, &photos[0], 0, 0);
+    imageops::replace(&mut both, &photos[1], 400, 0);
+    let on_its_side = imageops::rotate270(&both);
+    let mut bytes = Vec::new();
+    on_its_side.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+    let mut with_hint = |y: f32| {
+        let hint = visavis::face::geometry::BoundingBox::new(50.0, y, 300.0, 300.0);
+        let picture = Picture { bytes: &bytes, hint: Some(hint), kind: PictureKind::Selfie };
+        engine.analyse(&picture).unwrap().expect("a face").report.area
+    };
+    // Turned to the left, the right half is above.
+    assert!(with_hint(50.0).centre().y < 400.0);
+    assert!(with_hint(450.0).centre().y > 400.0);
+}
