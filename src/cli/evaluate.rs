@@ -11,7 +11,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     app::{self, OpenedPack},
-    compare::Policy,
     config::Config,
     evaluate::{
         curve::{Knot, knots},
@@ -98,6 +97,11 @@ impl PhotoArgs {
         Ok(set)
     }
 
+    fn gallery_of(&self, pack: &OpenedPack, set: &PhotoSet) -> Result<Gallery> {
+        let paths: Vec<_> = set.photos.iter().map(|photo| photo.path.clone()).collect();
+        self.gallery(pack, &paths)
+    }
+
     fn gallery(&self, pack: &OpenedPack, paths: &[PathBuf]) -> Result<Gallery> {
         let threads = match self.threads {
             Some(threads) => threads.max(1),
@@ -136,8 +140,6 @@ fn threshold(config: &Config, pack: &OpenedPack) -> Result<Option<(Calibration, 
     let Some(table) = &pack.pack.calibration else { return Ok(None) };
     let calibration =
         Calibration::of(table, config.compare.population).map_err(anyhow::Error::msg)?;
-    let policy = Policy::new(calibration.clone(), &pack.pack.name, config.compare.fmr);
-    policy.map_err(anyhow::Error::msg)?;
     let similarity = calibration.similarity_at(-config.compare.fmr.log10());
     #[expect(clippy::cast_possible_truncation, reason = "similarities are single precision")]
     let similarity = similarity as f32;
@@ -160,8 +162,7 @@ fn evaluate_pairs(
 
 fn evaluate_set(config: &Config, args: &EvaluateArgs, pack: &OpenedPack) -> Result<Evaluation> {
     let set = args.photos.set()?;
-    let paths: Vec<_> = set.photos.iter().map(|photo| photo.path.clone()).collect();
-    let gallery = args.photos.gallery(pack, &paths)?;
+    let gallery = args.photos.gallery_of(pack, &set)?;
     let scores = scores(&set, &gallery)?;
     let table = threshold(config, pack)?;
     let promises = table.as_ref().map(|(calibration, _)| promises(&scores, calibration));
@@ -299,14 +300,12 @@ fn print_summary(evaluation: &Evaluation) {
 pub(super) fn calibrate(config: &Config, args: &CalibrateArgs) -> Result<ExitCode> {
     let pack = app::open_pack(config)?;
     let set = args.photos.set()?;
-    let paths: Vec<_> = set.photos.iter().map(|photo| photo.path.clone()).collect();
-    let gallery = args.photos.gallery(&pack, &paths)?;
+    let gallery = args.photos.gallery_of(&pack, &set)?;
     let scores = scores(&set, &gallery)?;
     let mut text = table(&args.id, &pack, &scores, &knots(&scores)?);
     if let Some(file) = &args.groups {
         let set = PhotoSet::from_table(file)?;
-        let paths: Vec<_> = set.photos.iter().map(|photo| photo.path.clone()).collect();
-        let scores = within(&set, &args.photos.gallery(&pack, &paths)?)?;
+        let scores = within(&set, &args.photos.gallery_of(&pack, &set)?)?;
         text.push_str(&group_table(&args.groups_are, &scores, &knots(&scores)?));
     }
     match &args.out {

@@ -75,7 +75,7 @@ impl ClientRegistry {
     /// # Errors
     /// [`ClientError`].
     pub async fn find(&self, client_id: &str) -> Result<Option<Arc<Caller>>, ClientError> {
-        let known = self.cached(client_id);
+        let known = self.remembered(client_id);
         // A client does not move, so for a known one only its own database is asked.
         let home = known.as_ref().and_then(|known| self.clients.table(known.shard));
         let located = match home {
@@ -101,7 +101,7 @@ impl ClientRegistry {
 
     /// What was last known of a client, current or not.
     pub fn remembered(&self, client_id: &str) -> Option<Arc<Caller>> {
-        self.cached(client_id)
+        lock(&self.cache).get(client_id).cloned()
     }
 
     /// Whether the database with this number has no other client that may call. Known for some seconds.
@@ -119,10 +119,6 @@ impl ClientRegistry {
             count
         };
         Ok(count < 2)
-    }
-
-    fn cached(&self, client_id: &str) -> Option<Arc<Caller>> {
-        lock(&self.cache).get(client_id).cloned()
     }
 }
 

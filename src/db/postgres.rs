@@ -49,7 +49,7 @@ impl PostgresDb {
         let unnamed = |source| DbError::Open { path: "at database.url".to_owned(), source };
         let options = PgConnectOptions::from_str(url).map_err(unnamed)?;
         let options = options.application_name("visavis");
-        let name = format!("{}:{}", options.get_host(), options.get_port());
+        let name = name_of(&options);
         let failed = |source| DbError::Open { path: name.clone(), source };
         if in_time(CALL, is_transaction_pooler(&options)).await.map_err(failed)? {
             return Err(DbError::TransactionPooler(name));
@@ -118,13 +118,11 @@ impl PostgresDb {
     /// # Errors
     /// [`DbError::OtherShard`] when it is the one with another number already.
     pub async fn claim_number(&self, number: u32) -> Result<(), DbError> {
-        let name = || format!("{}:{}", self.options.get_host(), self.options.get_port());
-        let failed = |source| DbError::Open { path: name(), source };
         sqlx::query("INSERT INTO shard (number) VALUES ($1::integer) ON CONFLICT DO NOTHING")
             .bind(i64::from(number))
             .execute(&self.pool)
             .await
-            .map_err(failed)?;
+            .map_err(|source| DbError::Open { path: self.name(), source })?;
         self.check_number(number).await
     }
 
@@ -133,14 +131,13 @@ impl PostgresDb {
     /// # Errors
     /// [`DbError::OtherShard`] when it is the one with another number.
     pub async fn check_number(&self, number: u32) -> Result<(), DbError> {
-        let name = || format!("{}:{}", self.options.get_host(), self.options.get_port());
         let asked = i64::from(number);
         let is: Option<i64> = sqlx::query_scalar("SELECT number::bigint FROM shard")
             .fetch_optional(&self.pool)
             .await
-            .map_err(|source| DbError::Open { path: name(), source })?;
+            .map_err(|source| DbError::Open { path: self.name(), source })?;
         match is {
-            Some(is) if is != asked => Err(DbError::OtherShard { path: name(), is, asked }),
+            Some(is) if is != asked => Err(DbError::OtherShard { path: self.name(), is, asked }),
             _ => Ok(()),
         }
     }
@@ -189,13 +186,20 @@ impl PostgresDb {
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
-}
 
-impl PostgresDb {
     /// Whether all connections that there may be are there, and in use.
     fn is_crowded(&self) -> bool {
         self.pool.size() >= self.pool.options().get_max_connections()
     }
+
+    fn name(&self) -> String {
+        name_of(&self.options)
+    }
+}
+
+/// What people may see of an address.
+fn name_of(options: &PgConnectOptions) -> String {
+    format!("{}:{}", options.get_host(), options.get_port())
 }
 
 /// Whether an error says that the same statement may well succeed in a moment.

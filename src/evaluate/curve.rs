@@ -3,7 +3,7 @@
 use super::{
     EvaluateError,
     bootstrap::{Draw, interval},
-    rates::threshold,
+    rates::{fmr_in_tail, threshold},
     scores::Scores,
     tail::ParetoTail,
 };
@@ -61,13 +61,8 @@ pub fn knots(scores: &Scores) -> Result<Vec<Knot>, EvaluateError> {
 }
 
 fn measured(scores: &Scores, similarity: f32, fmr: f64) -> Knot {
-    let rate = |draw: &Draw| {
-        let above = scores.tail.iter().take_while(|pair| pair.similarity >= similarity);
-        let above: u64 =
-            above.map(|pair| draw.weight(pair.persons.0) * draw.weight(pair.persons.1)).sum();
-        Some(above as f64 / draw.non_mated(scores).max(1) as f64)
-    };
-    let interval = interval(scores, rate).map(|interval| (interval.low, interval.high));
+    let interval = interval(scores, |draw| fmr_in_tail(scores, draw, similarity));
+    let interval = interval.map(|interval| (interval.low, interval.high));
     Knot { similarity: f64::from(similarity), fmr, interval }
 }
 

@@ -66,7 +66,7 @@ pub fn fnmr(scores: &Scores, draw: &Draw, similarity: f32) -> Option<f64> {
 }
 
 /// Share of the non-mated pairs of a draw at or above a similarity that lies in the tail.
-fn fmr(scores: &Scores, draw: &Draw, similarity: f32) -> Option<f64> {
+pub(super) fn fmr_in_tail(scores: &Scores, draw: &Draw, similarity: f32) -> Option<f64> {
     let above = scores.tail.iter().take_while(|pair| pair.similarity >= similarity);
     let above = above.map(|pair| draw.weight(pair.persons.0) * draw.weight(pair.persons.1));
     let all = draw.non_mated(scores);
@@ -96,9 +96,13 @@ pub fn at_threshold(scores: &Scores, similarity: f32) -> AtThreshold {
     let coarse = scores.histogram.at_least(similarity) as f64 / scores.non_mated() as f64;
     AtThreshold {
         similarity: f64::from(similarity),
-        fmr: if in_tail { fmr(scores, &measured, similarity).unwrap_or(coarse) } else { coarse },
+        fmr: if in_tail {
+            fmr_in_tail(scores, &measured, similarity).unwrap_or(coarse)
+        } else {
+            coarse
+        },
         fmr_interval: if in_tail {
-            interval(scores, |draw| fmr(scores, draw, similarity))
+            interval(scores, |draw| fmr_in_tail(scores, draw, similarity))
         } else {
             None
         },

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{
+    bootstrap::Interval,
     groups::GroupRates,
     pairs::PairRates,
     rates::{AtThreshold, OperatingPoint},
@@ -146,7 +147,6 @@ impl Evaluation {
         page.push_str("<table><tr><th>group<th>people<th>pairs<th>FMR<th>95 %<th>FNMR");
         for group in &self.groups {
             let fnmr = if group.has_mated { percent(group.rates.fnmr) } else { "–".to_owned() };
-            let interval = group.rates.fmr_interval;
             let _ = write!(
                 page,
                 "<tr><td>{}: {}<td>{}<td>{}<td>{}<td>{}<td>{fnmr}",
@@ -155,11 +155,7 @@ impl Evaluation {
                 group.persons,
                 group.pairs,
                 rate(group.rates.fmr),
-                interval.map_or("–".to_owned(), |i| format!(
-                    "{} – {}",
-                    rate(i.low),
-                    rate(i.high)
-                )),
+                between(group.rates.fmr_interval, rate),
             );
         }
         page.push_str("</table>");
@@ -177,18 +173,13 @@ impl AllPairs {
             self.equal_error_rate.map_or("–".to_owned(), percent)
         );
         for point in &self.operating_points {
-            let interval = point.fnmr_interval;
             let _ = write!(
                 page,
                 "<tr><td>{}<td>{:.4}<td>{}<td>{}",
                 rate(point.fmr),
                 point.similarity,
                 percent(point.fnmr),
-                interval.map_or("–".to_owned(), |i| format!(
-                    "{} – {}",
-                    percent(i.low),
-                    percent(i.high)
-                )),
+                between(point.fnmr_interval, percent),
             );
         }
         page.push_str(
@@ -196,8 +187,7 @@ impl AllPairs {
              times",
         );
         for promise in &self.promises {
-            let (times, interval) =
-                (promise.measured.fmr / promise.promised_fmr, promise.measured.fmr_interval);
+            let times = promise.measured.fmr / promise.promised_fmr;
             let class = if (0.5..=2.0).contains(&times) { "" } else { " class=\"off\"" };
             let _ = write!(
                 page,
@@ -205,11 +195,7 @@ impl AllPairs {
                 rate(promise.promised_fmr),
                 promise.measured.similarity,
                 rate(promise.measured.fmr),
-                interval.map_or("–".to_owned(), |i| format!(
-                    "{} – {}",
-                    rate(i.low),
-                    rate(i.high)
-                )),
+                between(promise.measured.fmr_interval, rate),
             );
         }
         page.push_str("</table><h2>FNMR over FMR</h2>");
@@ -303,6 +289,11 @@ fn histogram_svg(mated: &[u64], non_mated: &[u64]) -> String {
     }
     svg.push_str("</svg><p>Blue: one person. Brown: two people. Heights are logarithmic, each kind by itself.");
     svg
+}
+
+/// Both ends of an interval, or a dash.
+fn between(interval: Option<Interval>, show: fn(f64) -> String) -> String {
+    interval.map_or("–".to_owned(), |i| format!("{} – {}", show(i.low), show(i.high)))
 }
 
 fn count(n: usize, what: &str) -> String {

@@ -69,8 +69,7 @@ impl Detector {
     /// # Errors
     /// [`FaceError::Inference`] or [`FaceError::Contract`].
     pub fn detect(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
-        let long = picture.width().max(picture.height());
-        let natural = if long < TINY { long * 2 } else { long };
+        let natural = natural_side(picture);
         let mut tried = Vec::new();
         for side in self.net.long_sides.clone() {
             let side = side.min(natural);
@@ -96,8 +95,7 @@ impl Detector {
     /// # Errors
     /// [`FaceError::Inference`] or [`FaceError::Contract`].
     pub fn detect_once(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
-        let long = picture.width().max(picture.height());
-        let natural = if long < TINY { long * 2 } else { long };
+        let natural = natural_side(picture);
         let first = self.net.long_sides.first().copied().unwrap_or(natural);
         self.detect_at(picture, first.min(natural))
     }
@@ -182,6 +180,12 @@ impl Detector {
         }
         Ok(suppress(found, self.net.nms_iou))
     }
+}
+
+/// The longer side at which a picture is looked at unless it is too large for that.
+fn natural_side(picture: &RgbImage) -> u32 {
+    let long = picture.width().max(picture.height());
+    if long < TINY { long * 2 } else { long }
 }
 
 /// BGR planes, 0 to 255, the picture in the top left corner and zeros elsewhere.

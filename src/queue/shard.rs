@@ -66,10 +66,3 @@ impl Shards {
         self.served.iter()
     }
 }
-
-impl From<Store> for Shards {
-    /// An installation with one database.
-    fn from(store: Store) -> Self {
-        Self::new(vec![Shard::new(0, store)], 1)
-    }
-}

@@ -81,9 +81,3 @@ impl Wake {
         }
     }
 }
-
-impl From<Arc<Notify>> for Wake {
-    fn from(here: Arc<Notify>) -> Self {
-        Self { here, elsewhere: Arc::default() }
-    }
-}
