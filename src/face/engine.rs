@@ -5,7 +5,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    align::align,
+    align::{AlignedFace, align},
     attributes::{EyeClassifier, PoseEstimator},
     decode::{DecodeLimits, decode},
     detect::{Detection, Detector, choose},
@@ -14,7 +14,8 @@ use super::{
     geometry::{BoundingBox, Landmarks, Point},
     landmarks::LandmarkRefiner,
     manifest::ResolvedPack,
-    quality::{Observed, Quality, QualityLimits, judge, measure},
+    plausible::FaceCheck,
+    quality::{Observed, Quality, QualityLimits, UnifiedQuality, judge, measure},
     refusal::Refusal,
     session::Runtime,
     similarity::{Embedding, Similarity},
@@ -75,7 +76,7 @@ pub struct FaceReport {
 pub enum Comparison {
     /// Both pictures showed a face.
     Compared {
-        /// Cosine of the two embeddings.
+        /// How much alike the two faces are.
         similarity: Similarity,
         /// What was found on the probe.
         probe: Box<FaceReport>,
@@ -124,32 +125,32 @@ pub struct AnalysedFace {
     pub report: FaceReport,
 }
 
-/// Where a face was looked for, and which was chosen.
+/// Where faces were looked for, and what was found.
 struct Found {
     turn: Option<Turn>,
     image: RgbImage,
     faces: Vec<Detection>,
-    chosen: Option<usize>,
+    hint: Option<BoundingBox>,
 }
 
 impl Found {
-    fn new(
-        turn: Option<Turn>,
-        image: RgbImage,
-        faces: Vec<Detection>,
-        hint: Option<&BoundingBox>,
-    ) -> Self {
-        let chosen = choose(&faces, hint, image.dimensions());
-        let chosen =
-            chosen.and_then(|chosen| faces.iter().position(|face| std::ptr::eq(face, chosen)));
-        Self { turn, image, faces, chosen }
-    }
-
-    /// That of the chosen face; 0 without one.
+    /// Of the face that would be chosen; 0 without one.
     fn confidence(&self) -> f32 {
-        self.chosen.map_or(0.0, |chosen| self.faces[chosen].confidence)
+        let chosen = choose(&self.faces, self.hint.as_ref(), self.image.dimensions());
+        chosen.map_or(0.0, |face| face.confidence)
     }
 }
+
+/// A face that was looked at closely.
+struct Seen {
+    face: Detection,
+    landmarks: Landmarks,
+    aligned: AlignedFace,
+    embedding: Embedding,
+}
+
+/// Of the detections in one picture this many are looked at before there is no face.
+const MOST_TRIED: usize = 4;
 
 /// The pipeline on ONNX Runtime, with sessions of its own.
 #[derive(Debug)]
@@ -160,6 +161,8 @@ pub struct OnnxEngine {
     pose: Option<PoseEstimator>,
     eyes: Option<EyeClassifier>,
     embedder: Embedder,
+    face_check: Option<FaceCheck>,
+    unified: Option<UnifiedQuality>,
 }
 
 impl OnnxEngine {
@@ -183,6 +186,8 @@ impl OnnxEngine {
             pose: pack.pose.as_ref().map(|n| PoseEstimator::open(runtime, n)).transpose()?,
             eyes: pack.eyes.as_ref().map(|n| EyeClassifier::open(runtime, n)).transpose()?,
             embedder: Embedder::open(runtime, &pack.embedder)?,
+            face_check: pack.face_check,
+            unified: pack.quality,
         })
     }
 
@@ -220,29 +225,25 @@ impl OnnxEngine {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let size = image.dimensions();
-        let Found { turn, image, faces, chosen } = self.find(image, picture.hint.as_ref())?;
-        let Some(face) = chosen.map(|chosen| &faces[chosen]) else {
+        let Some((found, seen)) = self.find(image, picture.hint)? else {
             return Ok(Err(Refusal::NoFace));
         };
-        let landmarks = match &mut self.refiner {
-            Some(refiner) => refiner.refine(&image, face)?,
-            None => face.landmarks,
-        };
-        let Some(aligned) = align(&image, &landmarks, self.embedder.net()) else {
-            return Ok(Err(Refusal::NoFace));
-        };
+        let Found { turn, image, faces, .. } = found;
+        let Seen { face, landmarks, aligned, embedding } = seen;
         let pose = self.pose.as_mut().map(|net| net.estimate(&image, &face.area)).transpose()?;
         let eyes =
             self.eyes.as_mut().map(|net| net.open_probability(&image, &landmarks)).transpose()?;
         let measures = measure(&Observed {
-            face,
+            size: image.dimensions(),
+            face: &face,
             landmarks: &landmarks,
             faces: &faces,
             pose,
             eyes,
             aligned: &aligned,
+            length: embedding.length(),
+            unified: self.unified.as_ref(),
         });
-        let embedding = self.embedder.embed(&aligned)?;
         // Told as they lie on the picture that was sent.
         let area = turn.map_or(face.area, |turn| turn.area_back(&face.area, size));
         let landmarks = turn.map_or(landmarks, |turn| turn.landmarks_back(&landmarks, size));
@@ -257,27 +258,74 @@ impl OnnxEngine {
         Ok(Ok(AnalysedFace { embedding, report }))
     }
 
-    /// The faces of a picture, and the picture as it must be held for the chosen one to be upright. Pictures are
-    /// turned only when the detector found nothing or is not sure of it.
-    fn find(&mut self, image: RgbImage, hint: Option<&BoundingBox>) -> Result<Found, FaceError> {
-        let size = image.dimensions();
+    /// The face of a picture, and the picture as it must be held for it to be upright. Pictures are turned only when
+    /// the detector found nothing, is not sure of it, or found what turned out to be no face.
+    fn find(
+        &mut self,
+        image: RgbImage,
+        hint: Option<BoundingBox>,
+    ) -> Result<Option<(Found, Seen)>, FaceError> {
         let faces = self.detector.detect(&image)?;
-        let upright = Found::new(None, image, faces, hint);
-        let Some(sure) = self.detector.sure().filter(|sure| upright.confidence() < *sure) else {
-            return Ok(upright);
-        };
+        let upright = Found { turn: None, image, faces, hint };
+        let sure = self.detector.sure().filter(|sure| upright.confidence() < *sure);
+        if sure.is_none()
+            && let Some(seen) = self.look(&upright)?
+        {
+            return Ok(Some((upright, seen)));
+        }
+        let Some(sure) = self.detector.sure() else { return Ok(None) };
+        let found = self.surest_turn(&upright.image, hint, sure)?.unwrap_or(upright);
+        Ok(self.look(&found)?.map(|seen| (found, seen)))
+    }
+
+    /// The turned picture with the surest face, if one is at least `sure`.
+    fn surest_turn(
+        &mut self,
+        upright: &RgbImage,
+        hint: Option<BoundingBox>,
+        sure: f32,
+    ) -> Result<Option<Found>, FaceError> {
         let mut surest: Option<Found> = None;
         for turn in TURNS {
-            let turned = turn.of(&upright.image);
-            let faces = self.detector.detect_once(&turned)?;
-            let hint = hint.map(|hint| turn.area(hint, size));
-            let found = Found::new(Some(turn), turned, faces, hint.as_ref());
+            let image = turn.of(upright);
+            let faces = self.detector.detect_once(&image)?;
+            let hint = hint.map(|hint| turn.area(&hint, upright.dimensions()));
+            let found = Found { turn: Some(turn), image, faces, hint };
             let so_far = surest.as_ref().map_or(sure, Found::confidence);
             if found.confidence() >= so_far {
                 surest = Some(found);
             }
         }
-        Ok(surest.unwrap_or(upright))
+        Ok(surest)
+    }
+
+    /// The first choice among the detections that holds up when it is looked at closely.
+    fn look(&mut self, found: &Found) -> Result<Option<Seen>, FaceError> {
+        let mut left = found.faces.clone();
+        for _ in 0..MOST_TRIED {
+            let chosen = choose(&left, found.hint.as_ref(), found.image.dimensions());
+            let Some(face) = chosen.copied() else { break };
+            if let Some(seen) = self.look_at(&found.image, face)? {
+                return Ok(Some(seen));
+            }
+            left.retain(|other| *other != face);
+        }
+        Ok(None)
+    }
+
+    /// Refines, aligns and embeds a detection; `None` if it is no face.
+    fn look_at(&mut self, image: &RgbImage, face: Detection) -> Result<Option<Seen>, FaceError> {
+        let landmarks = match &mut self.refiner {
+            Some(refiner) => refiner.refine(image, &face)?,
+            None => face.landmarks,
+        };
+        let Some(aligned) = align(image, &landmarks, self.embedder.net()) else {
+            return Ok(None);
+        };
+        let embedding = self.embedder.embed(&aligned)?;
+        let passes =
+            self.face_check.is_none_or(|check| check.passes(face.confidence, embedding.length()));
+        Ok(passes.then_some(Seen { face, landmarks, aligned, embedding }))
     }
 
     fn limits(&self, kind: PictureKind) -> &QualityLimits {
@@ -303,7 +351,7 @@ impl Engine for OnnxEngine {
             Err(refusal) => return Ok(Comparison::Refused { side: Side::Reference, refusal }),
         };
         Ok(Comparison::Compared {
-            similarity: probe.embedding.similarity(&reference.embedding),
+            similarity: self.embedder.net().similarity(&probe.embedding, &reference.embedding),
             probe: Box::new(probe.report),
             reference: Box::new(reference.report),
         })

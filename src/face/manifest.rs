@@ -11,7 +11,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{calibration::CalibrationTable, error::FaceError};
+use super::{
+    calibration::CalibrationTable,
+    error::FaceError,
+    plausible::FaceCheck,
+    quality::UnifiedQuality,
+    similarity::{Embedding, LengthCorrection, Similarity},
+};
 
 /// The packs that come with the program.
 pub const BUILT_IN: &str = include_str!("../../models/manifest.toml");
@@ -34,6 +40,10 @@ pub struct Pack {
     pub eyes: Option<Role<EyesNet>>,
     /// Turns an aligned face into an embedding.
     pub embedder: EmbedderNet,
+    /// What tells a face from what the detector takes for one.
+    pub face_check: Option<FaceCheck>,
+    /// One number for the quality of a picture, fitted to the errors of this embedder.
+    pub quality: Option<UnifiedQuality>,
     /// Similarity to false match rate, measured with this embedder through this pipeline.
     pub calibration: Option<CalibrationTable>,
 }
@@ -168,6 +178,26 @@ pub struct EmbedderNet {
     pub template: [[f32; 2]; 5],
     /// Width and height of the template frame, which is then stretched to the input's size.
     pub template_size: [f32; 2],
+    /// What the lengths of two embeddings say about their cosine; absent: nothing.
+    #[serde(default)]
+    pub length: Option<LengthCorrection>,
+}
+
+impl EmbedderNet {
+    /// What [`LengthCorrection::factor`] says of an embedding of this length; 1 without a correction.
+    pub fn factor(&self, length: f32) -> f32 {
+        self.length.map_or(1.0, |correction| correction.factor(length))
+    }
+
+    /// How much alike two faces are.
+    pub fn similarity(&self, one: &Embedding, other: &Embedding) -> Similarity {
+        let cosine = one.cosine(other);
+        if self.length.is_none() {
+            return cosine;
+        }
+        let gain = self.factor(one.length()) * self.factor(other.length());
+        Similarity::clamped(LengthCorrection::stretch(cosine.value(), gain))
+    }
 }
 
 /// A pack with every role filled and every file located.
@@ -185,6 +215,10 @@ pub struct ResolvedPack {
     pub eyes: Option<Located<EyesNet>>,
     /// Embeds.
     pub embedder: Located<EmbedderNet>,
+    /// Tells faces from what only looks like one.
+    pub face_check: Option<FaceCheck>,
+    /// One number for the quality.
+    pub quality: Option<UnifiedQuality>,
     /// Similarity to false match rate.
     pub calibration: Option<CalibrationTable>,
 }
@@ -209,6 +243,7 @@ impl ResolvedPack {
             self.landmarks.as_ref().map_or_else(String::new, |located| net(&located.net)),
             embedder.weights.sha256.clone(),
             format!("{:?} {:?} {:?}", embedder.input, embedder.template, embedder.template_size),
+            format!("{:?}", embedder.length),
         ];
         let digest =
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());
@@ -279,6 +314,8 @@ impl Manifest {
             pose: self.optional(name, pack.pose.as_ref(), |p| p.pose.as_ref(), |n| &n.weights)?,
             eyes: self.optional(name, pack.eyes.as_ref(), |p| p.eyes.as_ref(), |n| &n.weights)?,
             embedder: self.locate(name, &pack.embedder, &pack.embedder.weights),
+            face_check: pack.face_check,
+            quality: pack.quality,
             calibration: pack.calibration.clone(),
         })
     }

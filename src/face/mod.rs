@@ -23,6 +23,7 @@ pub mod landmarks;
 pub mod manifest;
 pub mod nms;
 pub mod patch;
+pub mod plausible;
 pub mod quality;
 mod refusal;
 pub mod session;
@@ -35,4 +36,4 @@ pub use engine::{
 pub use error::FaceError;
 pub use refusal::Refusal;
 pub use session::Runtime;
-pub use similarity::{Embedding, Similarity};
+pub use similarity::{Embedding, LengthCorrection, Similarity};

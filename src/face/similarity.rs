@@ -1,4 +1,4 @@
-//! Embeddings and the cosine between two of them.
+//! Embeddings, the cosine between two of them, and what their lengths say about it.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -9,12 +9,15 @@ use serde::{Deserialize, Serialize};
 
 /// A face as a vector of unit length; it lives in memory for one comparison and is stored nowhere.
 #[derive(Clone, PartialEq)]
-pub struct Embedding(Vec<f32>);
+pub struct Embedding {
+    values: Vec<f32>,
+    length: f32,
+}
 
 impl std::fmt::Debug for Embedding {
     /// Biometric data stays out of logs: only the length is shown.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Embedding({} values)", self.0.len())
+        write!(f, "Embedding({} values)", self.values.len())
     }
 }
 
@@ -28,27 +31,67 @@ impl Embedding {
         for value in &mut raw {
             *value = (f64::from(*value) / norm) as f32;
         }
-        Some(Self(raw))
+        Some(Self { values: raw, length: norm as f32 })
     }
 
     /// The values, Euclidean norm 1.
     pub fn values(&self) -> &[f32] {
-        &self.0
+        &self.values
+    }
+
+    /// The Euclidean norm that the net gave it. A net trained on angles leaves it free, and it grows with how much
+    /// of a face there was to see.
+    pub fn length(&self) -> f32 {
+        self.length
     }
 
     /// Cosine of the angle to `other`.
     ///
     /// # Panics
     /// If the two have different lengths, which means two different nets.
-    pub fn similarity(&self, other: &Self) -> Similarity {
-        assert_eq!(self.0.len(), other.0.len(), "embeddings of two different nets");
+    pub fn cosine(&self, other: &Self) -> Similarity {
+        assert_eq!(self.values.len(), other.values.len(), "embeddings of two different nets");
         let dot: f64 =
-            self.0.iter().zip(&other.0).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            self.values.iter().zip(&other.values).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
         Similarity::clamped(dot as f32)
     }
 }
 
-/// Cosine of two embeddings, −1 to 1, higher means more alike.
+/// How much a cosine is worth, by the lengths of the two embeddings before they were normalised.
+///
+/// A turned, blurred or covered face gives a shorter embedding, and its cosines lie nearer to zero: with another
+/// photo of the person and with strangers. One threshold on the cosine is therefore too strict for such a photo and
+/// too lax for two clear ones. The cosine of each pair is stretched so that strangers reach a threshold as often
+/// whatever the lengths: `tanh(g · artanh(cosine))`, g = factor of one × factor of the other,
+/// factor = (length between `least` and `most` ÷ `usual`) to the power of −`power`. It keeps −1, 0 and 1, and the
+/// order of pairs of equal lengths. docs/ACCURACY.md says what it brings and what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LengthCorrection {
+    /// The length whose factor is 1.
+    pub usual: f32,
+    /// Shorter embeddings count as this long, so that next to nothing is not stretched into something.
+    pub least: f32,
+    /// Longer embeddings count as this long.
+    pub most: f32,
+    /// How strongly the lengths count; 0 leaves the cosine as it is.
+    pub power: f32,
+}
+
+impl LengthCorrection {
+    /// What an embedding of this length brings to the stretching of its pairs.
+    pub fn factor(&self, length: f32) -> f32 {
+        (length.clamp(self.least, self.most) / self.usual).powf(-self.power)
+    }
+
+    /// A cosine, stretched by `gain`, the product of the factors of both embeddings.
+    pub fn stretch(cosine: f32, gain: f32) -> f32 {
+        (gain * cosine.clamp(-1.0, 1.0).atanh()).tanh()
+    }
+}
+
+/// How much alike two faces are, −1 to 1, higher means more: the cosine of their embeddings, stretched where the
+/// pack has a [`LengthCorrection`].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Similarity(f32);
@@ -59,7 +102,7 @@ impl Similarity {
         Self(if value.is_nan() { -1.0 } else { value.clamp(-1.0, 1.0) })
     }
 
-    /// The cosine.
+    /// The number.
     pub fn value(self) -> f32 {
         self.0
     }
@@ -70,12 +113,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn similarity_does_not_depend_on_order_or_length() {
+    fn the_cosine_does_not_depend_on_order_or_length() {
         let a = Embedding::normalised(vec![3.0, 4.0]).unwrap();
         let b = Embedding::normalised(vec![30.0, 41.0]).unwrap();
         assert!((a.values().iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-6);
-        assert!((a.similarity(&b).value() - b.similarity(&a).value()).abs() < f32::EPSILON);
-        assert!((a.similarity(&a).value() - 1.0).abs() < 1e-6);
+        assert!((a.cosine(&b).value() - b.cosine(&a).value()).abs() < f32::EPSILON);
+        assert!((a.cosine(&a).value() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn stretching_keeps_the_ends_the_middle_and_the_order_and_favours_the_shorter() {
+        let correction = LengthCorrection { usual: 10.0, least: 8.0, most: 12.0, power: 0.5 };
+        assert!((correction.factor(10.0) - 1.0).abs() < 1e-6);
+        assert!((correction.factor(1.0) - correction.factor(8.0)).abs() < 1e-6);
+        assert!((correction.factor(99.0) - correction.factor(12.0)).abs() < 1e-6);
+        let (short, long) = (correction.factor(8.0), correction.factor(12.0));
+        for end in [-1.0, 0.0, 1.0] {
+            assert!((LengthCorrection::stretch(end, short * short) - end).abs() < 1e-6);
+        }
+        let stretched = |cosine| LengthCorrection::stretch(cosine, short * short);
+        assert!(stretched(0.41) > stretched(0.4) && stretched(0.4) > 0.45);
+        assert!(LengthCorrection::stretch(0.4, long * long) < 0.37);
+        assert!(LengthCorrection::stretch(1.000_000_1, short).is_finite());
     }
 
     #[test]

@@ -226,12 +226,15 @@ fn quality_measures_agree_with_the_reference() {
         );
         let aligned = align(&picture, &points, &pack.embedder.net).unwrap();
         let measures = measure(&Observed {
+            size: picture.dimensions(),
             face: &face,
             landmarks: &points,
             faces: &[face],
             pose: Some(head),
             eyes: Some(open),
             aligned: &aligned,
+            length: 15.0,
+            unified: None,
         });
         let sharpness = theirs["sharpness"].as_f64().unwrap();
         let ratio = f64::from(measures.sharpness) / sharpness;

@@ -41,7 +41,7 @@ fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
         ];
         for (picture, (x, y)) in turned {
             let face = analysed(&mut engine, &picture);
-            let similarity = face.embedding.similarity(&original.embedding).value();
+            let similarity = face.embedding.cosine(&original.embedding).value();
             assert!(similarity > 0.95, "{sample}: {similarity}");
             let report = face.report;
             assert_eq!((report.width, report.height), picture.dimensions());

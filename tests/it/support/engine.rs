@@ -113,9 +113,7 @@ fn report(sharpness: f32) -> FaceReport {
         eyes_open: Some(0.9),
         sharpness,
         brightness: 0.5,
-        over_exposed: 0.0,
-        under_exposed: 0.0,
-        other_face: 0.0,
+        ..Measures::default()
     };
     let mut limits = QualityLimits::default();
     limits.sharpness.fail_below = Some(1.5);

@@ -1,0 +1,297 @@
+//! The pixels of an aligned face, and what can be said of them without a net.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "computed in double precision, kept in single"
+)]
+
+use crate::face::{align::AlignedFace, patch::Patch};
+
+/// The aligned face.
+pub(super) struct View<'a> {
+    patch: &'a Patch,
+    luma: Vec<f32>,
+    inside: &'a [bool],
+    width: usize,
+    height: usize,
+}
+
+/// Luma inside the face, 0 to 255.
+pub(super) struct Light {
+    pub(super) mean: f32,
+    pub(super) variance: f32,
+    /// Bits.
+    pub(super) entropy: f32,
+    /// Shares.
+    pub(super) white: f32,
+    pub(super) black: f32,
+}
+
+/// Gaussian, sigma 1, nine taps.
+const SMOOTHING: [f32; 9] = [
+    0.000_133_83,
+    0.004_431_86,
+    0.053_991_1,
+    0.241_971_4,
+    0.398_943_5,
+    0.241_971_4,
+    0.053_991_1,
+    0.004_431_86,
+    0.000_133_83,
+];
+/// Pixels that the smoothed Laplacian of one pixel reaches.
+const REACH: usize = 5;
+
+impl<'a> View<'a> {
+    pub(super) fn of(face: &'a AlignedFace) -> Self {
+        let patch = &face.patch;
+        let (width, height) = (patch.width, patch.height);
+        Self { patch, luma: patch.luma(), inside: &face.inside, width, height }
+    }
+
+    /// 1000 · variance of the Laplacian of the smoothed luma ÷ variance of the luma, over the middle
+    /// three quarters, where the whole neighbourhood lies inside the picture.
+    ///
+    /// The smoothing keeps noise and JPEG blocks from passing for detail, and the division makes a dark
+    /// copy of a picture as sharp as the original; the plain variance of the Laplacian does neither.
+    pub(super) fn sharpness(&self) -> f32 {
+        let smooth = self.smoothed();
+        let (mut detail, mut contrast) = (Spread::default(), Spread::default());
+        let (left, top) = ((self.width / 8).max(REACH), (self.height / 8).max(REACH));
+        for y in top..self.height.saturating_sub(top) {
+            for x in left..self.width.saturating_sub(left) {
+                if !self.surrounded(x, y) {
+                    continue;
+                }
+                let at = y * self.width + x;
+                let around = smooth[at - 1]
+                    + smooth[at + 1]
+                    + smooth[at - self.width]
+                    + smooth[at + self.width];
+                detail.add(around - 4.0 * smooth[at]);
+                contrast.add(self.luma[at]);
+            }
+        }
+        (1_000.0 * detail.variance() / contrast.variance().max(1.0)) as f32
+    }
+
+    /// The picture's border is straight here, so the corners of the neighbourhood speak for all of it.
+    fn surrounded(&self, x: usize, y: usize) -> bool {
+        [
+            (x - REACH, y - REACH),
+            (x + REACH, y - REACH),
+            (x - REACH, y + REACH),
+            (x + REACH, y + REACH),
+        ]
+        .into_iter()
+        .all(|(x, y)| self.inside[y * self.width + x])
+    }
+
+    /// Borders are left as they are: the measure does not reach them.
+    fn smoothed(&self) -> Vec<f32> {
+        let pass = |from: &[f32], step: usize| {
+            let mut to = from.to_vec();
+            let reach = 4 * step;
+            for i in reach..from.len().saturating_sub(reach) {
+                to[i] =
+                    SMOOTHING.iter().enumerate().map(|(k, w)| w * from[i + k * step - reach]).sum();
+            }
+            to
+        };
+        pass(&pass(&self.luma, 1), self.width)
+    }
+
+    /// Luma statistics inside the ellipse that a face fills in the aligned frame.
+    pub(super) fn light(&self) -> Light {
+        let (rx, ry) = (0.36 * self.width as f32, 0.46 * self.height as f32);
+        let (cx, cy) = (self.width as f32 / 2.0, self.height as f32 / 2.0);
+        let mut histogram = [0_u32; LEVELS];
+        let mut spread = Spread::default();
+        let (mut white, mut black) = (0.0_f32, 0.0_f32);
+        for (i, (value, inside)) in self.luma.iter().zip(self.inside).enumerate() {
+            let (dx, dy) =
+                (((i % self.width) as f32 - cx) / rx, ((i / self.width) as f32 - cy) / ry);
+            if *inside && dx * dx + dy * dy <= 1.0 {
+                spread.add(*value);
+                histogram[level(*value)] += 1;
+                white += f32::from(u8::from(*value > 247.0));
+                black += f32::from(u8::from(*value < 25.0));
+            }
+        }
+        let n = spread.n.max(1.0) as f32;
+        Light {
+            mean: (spread.sum / spread.n.max(1.0)) as f32,
+            variance: spread.variance() as f32,
+            entropy: entropy(&histogram),
+            white: white / n,
+            black: black / n,
+        }
+    }
+
+    /// How much the luma histograms of the two cheeks have in common, 0 to 1 (OFIQ, illumination uniformity).
+    pub(super) fn cheeks_overlap(&self) -> f32 {
+        let histograms = CHEEKS.map(|cheek| {
+            let mut histogram = [0_u32; LEVELS];
+            self.square(cheek).for_each(|at| histogram[level(self.luma[at])] += 1);
+            histogram
+        });
+        let pixels = histograms.map(|histogram| histogram.iter().sum::<u32>().max(1) as f32);
+        let [left, right] = &histograms;
+        let common = left.iter().zip(right);
+        common.map(|(l, r)| (*l as f32 / pixels[0]).min(*r as f32 / pixels[1])).sum()
+    }
+
+    /// How far the mean colour of the cheeks lies from where skin lies in CIELAB, 5 to 25 for a* and 5 to 35 for b*
+    /// (OFIQ, natural colour); `None` if the picture is grey.
+    pub(super) fn unnatural_colour(&self) -> Option<f32> {
+        let (mut rgb, mut n, mut coloured) = ([0.0_f32; 3], 0.0_f32, false);
+        for at in CHEEKS.into_iter().flat_map(|cheek| self.square(cheek)) {
+            let pixel = &self.patch.pixels[at * 3..at * 3 + 3];
+            coloured |= (pixel[0] - pixel[1]).abs() > 2.0 || (pixel[1] - pixel[2]).abs() > 2.0;
+            n += 1.0;
+            for (sum, value) in rgb.iter_mut().zip(pixel) {
+                *sum += value;
+            }
+        }
+        if !coloured {
+            return None;
+        }
+        let (a, b) = lab_ab(rgb.map(|sum| sum / n));
+        let outside = |value: f32, low: f32, high: f32| (low - value).max(value - high).max(0.0);
+        Some(outside(a, 5.0, 25.0).hypot(outside(b, 5.0, 35.0)))
+    }
+
+    /// The pixels of a square about a point of the frame that lie inside the picture; the frame counts from 0 to 1.
+    fn square(&self, (x, y): (f32, f32)) -> impl Iterator<Item = usize> {
+        let (width, height) = (self.width as f32, self.height as f32);
+        let rows = range(y * height, CHEEK * height, self.height);
+        let columns = range(x * width, CHEEK * width, self.width);
+        let pixels =
+            rows.flat_map(move |row| columns.clone().map(move |column| row * self.width + column));
+        pixels.filter(|at| self.inside[*at])
+    }
+}
+
+/// Middles of the two cheeks in the aligned frame, as shares of its sides: below the eyes, between nose and mouth.
+const CHEEKS: [(f32, f32); 2] = [(0.315, 0.73), (0.685, 0.73)];
+/// Side of a cheek's square, as a share of the frame: 0.3 inter-eye distances.
+const CHEEK: f32 = 0.11;
+const LEVELS: usize = 256;
+
+#[expect(clippy::cast_sign_loss, reason = "clamped to the levels")]
+fn level(luma: f32) -> usize {
+    luma.clamp(0.0, 255.0) as usize
+}
+
+#[expect(clippy::cast_sign_loss, reason = "clamped to the frame")]
+fn range(middle: f32, side: f32, end: usize) -> std::ops::Range<usize> {
+    let start = (middle - side / 2.0).round().max(0.0) as usize;
+    let stop = (middle + side / 2.0).round().max(0.0) as usize;
+    start.min(end)..stop.min(end)
+}
+
+fn entropy(histogram: &[u32]) -> f32 {
+    let all = histogram.iter().sum::<u32>().max(1) as f32;
+    let shares = histogram.iter().filter(|count| **count > 0).map(|count| *count as f32 / all);
+    -shares.map(|share| share * share.log2()).sum::<f32>()
+}
+
+/// The colour axes of CIELAB (D65) for an sRGB colour, channels 0 to 255.
+fn lab_ab(rgb: [f32; 3]) -> (f32, f32) {
+    let linear = |value: f32| {
+        let value = value / 255.0;
+        if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    };
+    let [r, g, b] = rgb.map(linear);
+    let x = (0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.950_47;
+    let y = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    let z = (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.088_83;
+    let root = |t: f32| if t > 0.008_856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 };
+    (500.0 * (root(x) - root(y)), 200.0 * (root(y) - root(z)))
+}
+
+#[derive(Default)]
+struct Spread {
+    n: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Spread {
+    fn add(&mut self, value: f32) {
+        let value = f64::from(value);
+        self.n += 1.0;
+        self.sum += value;
+        self.squares += value * value;
+    }
+
+    fn variance(&self) -> f64 {
+        if self.n < 1.0 { 0.0 } else { self.squares / self.n - (self.sum / self.n).powi(2) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn face(inside: &[bool], pixel: impl Fn(f32, f32) -> [f32; 3]) -> AlignedFace {
+        let pixels = (0..64 * 64).flat_map(|i| pixel((i % 64) as f32, (i / 64) as f32)).collect();
+        AlignedFace { patch: Patch { width: 64, height: 64, pixels }, inside: inside.to_vec() }
+    }
+
+    fn grey(inside: &[bool], pixel: impl Fn(f32, f32) -> f32) -> AlignedFace {
+        face(inside, |x, y| [pixel(x, y); 3])
+    }
+
+    #[test]
+    fn light_from_one_side_makes_the_cheeks_differ() {
+        let inside = vec![true; 64 * 64];
+        let even = grey(&inside, |_, y| 100.0 + (y * 7.0) % 13.0);
+        let lit = grey(&inside, |x, _| if x < 32.0 { 220.0 } else { 60.0 });
+        assert!(View::of(&even).cheeks_overlap() > 0.99);
+        assert!(View::of(&lit).cheeks_overlap() < 0.01);
+    }
+
+    #[test]
+    fn skin_of_any_tone_is_natural_and_a_blue_face_is_not() {
+        let inside = vec![true; 64 * 64];
+        let colour = |rgb| View::of(&face(&inside, |_, _| rgb)).unnatural_colour();
+        for skin in [[224.0, 180.0, 155.0], [90.0, 58.0, 40.0], [198.0, 134.0, 96.0]] {
+            assert!(colour(skin).unwrap() < 3.0, "{skin:?}: {:?}", colour(skin));
+        }
+        assert!(colour([90.0, 120.0, 220.0]).unwrap() > 25.0);
+        assert_eq!(colour([128.0; 3]), None, "grey has no colour to judge");
+    }
+
+    #[test]
+    fn one_grey_has_no_dynamic_range_and_a_ramp_has_much() {
+        let inside = vec![true; 64 * 64];
+        let (flat, ramp) = (grey(&inside, |_, _| 90.0), grey(&inside, |x, _| x * 4.0));
+        assert!(View::of(&flat).light().entropy < 1e-6);
+        let light = View::of(&ramp).light();
+        assert!(light.entropy > 5.0 && light.variance > 1_000.0, "{}", light.entropy);
+    }
+
+    #[test]
+    fn finer_detail_is_sharper_whatever_the_brightness() {
+        let inside = vec![true; 64 * 64];
+        let sharpness = |mean: f32, contrast: f32, fineness: f32| {
+            let wave = |x: f32, y: f32| (x * fineness).sin() * (y * fineness).cos();
+            View::of(&grey(&inside, |x, y| mean + contrast * wave(x, y))).sharpness()
+        };
+        let (fine, dark) = (sharpness(100.0, 50.0, 1.2), sharpness(20.0, 10.0, 1.2));
+        let coarse = sharpness(100.0, 50.0, 0.2);
+        assert!(fine > 10.0 * coarse && (fine / dark - 1.0).abs() < 0.05, "{fine} {dark} {coarse}");
+        assert!(sharpness(100.0, 0.0, 1.0) < 1e-3);
+    }
+
+    #[test]
+    fn what_lies_outside_the_picture_is_neither_detail_nor_darkness() {
+        let inside: Vec<bool> = (0..64 * 64).map(|i| i % 64 < 32).collect();
+        let half = grey(&inside, |x, _| if x < 32.0 { 200.0 } else { 0.0 });
+        let half = View::of(&half);
+        assert!(half.sharpness() < 1e-3);
+        let light = half.light();
+        assert!((light.mean - 200.0).abs() < 1e-3 && light.black < 1e-6 && light.white < 1e-6);
+    }
+}
