@@ -18,6 +18,7 @@ use super::{
     refusal::Refusal,
     session::Runtime,
     similarity::{Embedding, Similarity},
+    stages::{Stage, StageTimes, Stopwatch},
     turn::{TURNS, Turn},
 };
 
@@ -122,6 +123,8 @@ pub struct AnalysedFace {
     pub embedding: Embedding,
     /// For the answer.
     pub report: FaceReport,
+    /// For whoever measures.
+    pub times: StageTimes,
 }
 
 /// Where a face was looked for, and which was chosen.
@@ -215,12 +218,15 @@ impl OnnxEngine {
         &mut self,
         picture: &Picture<'_>,
     ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
+        let mut watch = Stopwatch::start();
         let image = match decode(picture.bytes, &self.options.limits) {
             Ok(image) => image,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        watch.end_of(Stage::Decode);
         let size = image.dimensions();
         let Found { turn, image, faces, chosen } = self.find(image, picture.hint.as_ref())?;
+        watch.end_of(Stage::Detect);
         let Some(face) = chosen.map(|chosen| &faces[chosen]) else {
             return Ok(Err(Refusal::NoFace));
         };
@@ -228,9 +234,11 @@ impl OnnxEngine {
             Some(refiner) => refiner.refine(&image, face)?,
             None => face.landmarks,
         };
+        watch.end_of(Stage::Landmarks);
         let Some(aligned) = align(&image, &landmarks, self.embedder.net()) else {
             return Ok(Err(Refusal::NoFace));
         };
+        watch.end_of(Stage::Align);
         let pose = self.pose.as_mut().map(|net| net.estimate(&image, &face.area)).transpose()?;
         let eyes =
             self.eyes.as_mut().map(|net| net.open_probability(&image, &landmarks)).transpose()?;
@@ -242,7 +250,9 @@ impl OnnxEngine {
             eyes,
             aligned: &aligned,
         });
+        watch.end_of(Stage::Quality);
         let embedding = self.embedder.embed(&aligned)?;
+        watch.end_of(Stage::Embed);
         // Told as they lie on the picture that was sent.
         let area = turn.map_or(face.area, |turn| turn.area_back(&face.area, size));
         let landmarks = turn.map_or(landmarks, |turn| turn.landmarks_back(&landmarks, size));
@@ -254,7 +264,7 @@ impl OnnxEngine {
             landmarks,
             quality: judge(measures, self.limits(picture.kind)),
         };
-        Ok(Ok(AnalysedFace { embedding, report }))
+        Ok(Ok(AnalysedFace { embedding, report, times: watch.times() }))
     }
 
     /// The faces of a picture, and the picture as it must be held for the chosen one to be upright. Pictures are
