@@ -16,6 +16,8 @@ pub mod bootstrap;
 pub mod curve;
 pub mod gallery;
 pub mod groups;
+pub mod known_errors;
+pub mod pairing;
 pub mod pairs;
 pub mod photos;
 pub mod rates;
