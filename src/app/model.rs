@@ -95,7 +95,7 @@ pub fn load_model(config: &Config) -> Result<Model> {
 
 /// The pack's own table, if it was measured with this very pack.
 fn table(pack: &ResolvedPack, allow_uncalibrated: bool) -> Result<CalibrationTable> {
-    let cure = "measure one with `visavis calibrate` and put it into the pack's pack.toml, or set \
+    let cure = "measure one with `visavis calibrate --folder DIR --id NAME` and put it into the pack's pack.toml, or set \
                 model.allow_uncalibrated = true to use it all the same";
     match &pack.calibration {
         Some(table) if table.model == pack.digest() || allow_uncalibrated => Ok(table.clone()),

@@ -3,12 +3,14 @@
 
 mod annotate;
 mod bitmap_font;
+mod calibrate;
 mod call;
 mod check;
 mod client;
 mod compare;
 mod credentials;
 mod evaluate;
+mod labelled;
 mod models;
 mod serve;
 mod wire_client;
@@ -54,7 +56,7 @@ enum Command {
     /// Measure how often a pack is wrong on photos whose people are known
     Evaluate(evaluate::EvaluateArgs),
     /// Measure a pack's table from similarity to false match rate
-    Calibrate(evaluate::CalibrateArgs),
+    Calibrate(calibrate::CalibrateArgs),
     /// Bring the database schema up to date
     Migrate(DataArgs),
     #[command(about = "Print the description of the API for machines: OpenAPI 3.1, JSON")]
@@ -112,7 +114,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         Command::Check(args) => check::run(config, args),
         Command::Evaluate(args) => evaluate::run(&config, args),
-        Command::Calibrate(args) => evaluate::calibrate(&config, args),
+        Command::Calibrate(args) => calibrate::run(&config, args),
     }
 }
 

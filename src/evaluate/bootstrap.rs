@@ -1,7 +1,7 @@
 //! Intervals by drawing people anew. Pairs that share a person are not independent, so it is people that are
 //! drawn, with replacement, and every pair counts as often as both of its people were drawn.
 
-use super::scores::Scores;
+use super::scores::{NonMated, Scores};
 
 /// How often each person was drawn, by their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,16 +41,17 @@ impl Draw {
         u64::from(self.0[person])
     }
 
+    /// How often a pair of two people counts.
+    pub fn pairs_of(&self, pair: &NonMated) -> u64 {
+        self.weight(pair.persons.0) * self.weight(pair.persons.1)
+    }
+
     /// How many non-mated pairs the draw has.
     pub fn non_mated(&self, scores: &Scores) -> u64 {
-        let in_group = |persons: &Vec<usize>| {
-            let sizes = persons
-                .iter()
-                .map(|person| self.weight(*person) * u64::from(scores.photos_of[*person]));
-            let (sum, squares) = sizes.fold((0, 0), |(sum, squares), n| (sum + n, squares + n * n));
-            (sum * sum - squares) / 2
-        };
-        scores.groups.iter().map(in_group).sum()
+        if scores.counts.listed {
+            return scores.tail.iter().map(|pair| self.pairs_of(pair)).sum();
+        }
+        scores.counts.non_mated(|person| self.weight(person))
     }
 }
 
@@ -65,16 +66,18 @@ fn below(state: &mut u64, limit: usize) -> usize {
     ((u128::from(mixed) * limit as u128) >> 64) as usize
 }
 
-/// The interval of a statistic over the draws; `None` if a tenth of them have no value for it.
+/// The interval of a statistic over the draws; `None` if a tenth of them have no value for it, or if they all have
+/// the same one, as where nothing was ever wrong: that does not say how rarely it is.
 pub fn interval(scores: &Scores, statistic: impl Fn(&Draw) -> Option<f64>) -> Option<Interval> {
-    let draws = (1..=DRAWS).map(|seed| Draw::number(seed, &scores.photos_of));
+    let draws = (1..=DRAWS).map(|seed| Draw::number(seed, &scores.counts.photos_of));
     let mut values: Vec<f64> = draws.filter_map(|draw| statistic(&draw)).collect();
     if (values.len() as u64) < DRAWS - DRAWS / 10 {
         return None;
     }
     values.sort_by(f64::total_cmp);
     let cut = values.len() / 40;
-    Some(Interval { low: values[cut], high: values[values.len() - 1 - cut] })
+    let (low, high) = (values[cut], values[values.len() - 1 - cut]);
+    (low < high).then_some(Interval { low, high })
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ const FITTED_AT_LEAST: usize = 200;
 /// # Errors
 /// [`EvaluateError::TooFew`] when not even FMR 1e-3 can be measured.
 pub fn knots(scores: &Scores) -> Result<Vec<Knot>, EvaluateError> {
-    let everybody = Draw::everybody(scores.photos_of.len());
+    let everybody = Draw::everybody(scores.counts.photos_of.len());
     let pairs = scores.non_mated() as f64;
     if pairs * 1e-3 < ENOUGH {
         return Err(EvaluateError::TooFew(format!(
@@ -82,6 +82,7 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
+    use crate::evaluate::{pairing::Pairing, vectors::Vectors};
 
     /// Strangers in many dimensions: the cosine of two of them is nearly normal with deviation 1/√width.
     fn strangers(count: usize) -> Scores {
@@ -100,7 +101,8 @@ mod tests {
             let length = row.dot(&row).sqrt();
             row /= length;
         }
-        Scores::of(&photos, &(0..count).collect::<Vec<_>>()).unwrap()
+        Scores::of(&Vectors::plain(photos), &Pairing::of_all((0..count).collect::<Vec<_>>()))
+            .unwrap()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Photos become embeddings, on as many threads as there are engines. Embeddings stay in memory.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -12,22 +12,34 @@ use std::{
 
 use ndarray::Array2;
 
-use super::EvaluateError;
+use super::{EvaluateError, vectors::Vectors};
 use crate::face::{
     FaceError, FaceReport, OnnxEngine, Picture, PictureKind, Refusal, engine::AnalysedFace,
+    stages::StageTimes,
 };
+
+/// A photo to be taken through the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhotoFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What the pipeline is told that it is.
+    pub kind: PictureKind,
+}
 
 /// What became of the photos of a set.
 #[derive(Debug, Clone)]
 pub struct Gallery {
-    /// A row of length 1 for each photo that showed a face.
-    pub embeddings: Array2<f32>,
+    /// A row for each photo that showed a face.
+    pub vectors: Vectors,
     /// Which photo each row is of.
     pub photos: Vec<usize>,
     /// What was found on it.
     pub reports: Vec<FaceReport>,
     /// The other photos, and why there is nothing of them.
     pub refused: Vec<(usize, Refusal)>,
+    /// How long each stage took on photos with a face.
+    pub times: Vec<StageTimes>,
     /// How long one photo took from file to embedding, in the median.
     pub median: Duration,
 }
@@ -43,12 +55,12 @@ impl Gallery {
     /// # Errors
     /// [`EvaluateError`] when a file cannot be read, the pipeline breaks, or no photo shows a face.
     pub fn of(
-        paths: &[PathBuf],
+        files: &[PhotoFile],
         engines: &mut [OnnxEngine],
         progress: Progress<'_>,
     ) -> Result<Self, EvaluateError> {
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let found = Mutex::new(Vec::with_capacity(paths.len()));
+        let found = Mutex::new(Vec::with_capacity(files.len()));
         let outcomes: Vec<Result<(), EvaluateError>> = thread::scope(|scope| {
             let workers: Vec<_> = engines
                 .iter_mut()
@@ -56,8 +68,8 @@ impl Gallery {
                     scope.spawn(|| {
                         loop {
                             let number = next.fetch_add(1, Ordering::Relaxed);
-                            let Some(path) = paths.get(number) else { return Ok(()) };
-                            let (face, took) = analyse(engine, path)?;
+                            let Some(file) = files.get(number) else { return Ok(()) };
+                            let (face, took) = analyse(engine, file)?;
                             found
                                 .lock()
                                 .unwrap_or_else(PoisonError::into_inner)
@@ -80,14 +92,16 @@ impl Gallery {
         let mut times: Vec<_> = found.iter().map(|(_, _, took)| *took).collect();
         times.sort_unstable();
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
-        let (mut values, mut photos, mut reports, mut refused) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut values, mut photos, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut refused, mut stages, mut factors) = (Vec::new(), Vec::new(), Vec::new());
         for (photo, face, _) in found {
             match face {
                 Ok(face) => {
                     values.extend_from_slice(face.embedding.values());
+                    factors.push(face.factor);
                     photos.push(photo);
                     reports.push(face.report);
+                    stages.push(face.times);
                 }
                 Err(refusal) => refused.push((photo, refusal)),
             }
@@ -96,7 +110,8 @@ impl Gallery {
         let embeddings = Array2::from_shape_vec((photos.len(), width), values);
         match embeddings {
             Ok(embeddings) if width > 0 => {
-                Ok(Self { embeddings, photos, reports, refused, median })
+                let vectors = Vectors::stretched(embeddings, factors);
+                Ok(Self { vectors, photos, reports, refused, times: stages, median })
             }
             _ => Err(EvaluateError::TooFew("no photo shows a face".to_owned())),
         }
@@ -120,12 +135,12 @@ impl Gallery {
 
 fn analyse(
     engine: &mut OnnxEngine,
-    path: &Path,
+    file: &PhotoFile,
 ) -> Result<(Result<AnalysedFace, Refusal>, Duration), EvaluateError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| EvaluateError::Read { path: path.display().to_string(), source })?;
+    let bytes = std::fs::read(&file.path)
+        .map_err(|source| EvaluateError::Read { path: file.path.display().to_string(), source })?;
     let begun = Instant::now();
-    let picture = Picture { bytes: &bytes, hint: None, kind: PictureKind::Selfie };
+    let picture = Picture { bytes: &bytes, hint: None, kind: file.kind };
     let face = engine.analyse(&picture)?;
     Ok((face, begun.elapsed()))
 }

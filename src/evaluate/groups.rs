@@ -2,47 +2,48 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, Axis};
 use serde::Serialize;
 
 use super::{
     EvaluateError,
     gallery::Gallery,
+    pairing::Pairing,
     photos::PhotoSet,
     rates::{AtThreshold, at_threshold},
     scores::Scores,
+    vectors::Vectors,
 };
 
 /// What one group of people comes to at a threshold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GroupRates {
     /// The column.
     pub column: String,
     /// The value of the column.
     pub group: String,
     /// People in it with a face.
-    pub persons: usize,
+    pub people: usize,
     /// Non-mated pairs within it.
-    pub pairs: u64,
+    pub non_mated: u64,
     /// Its rates.
+    #[serde(flatten)]
     pub rates: AtThreshold,
-    /// Whether there were mated pairs, without which FNMR says nothing.
-    pub has_mated: bool,
 }
 
-/// The embeddings of a gallery by value of one column: each with the persons of its rows.
+/// The embeddings of a gallery by value of one column: each with the pairs of its rows.
 pub fn split(
     set: &PhotoSet,
     gallery: &Gallery,
     column: usize,
-) -> BTreeMap<String, (Array2<f32>, Vec<usize>)> {
+) -> BTreeMap<String, (Vectors, Pairing)> {
     let mut rows: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (row, photo) in gallery.photos.iter().enumerate() {
         rows.entry(set.photos[*photo].groups[column].clone()).or_default().push(row);
     }
     let part = |rows: &Vec<usize>| {
-        let persons = rows.iter().map(|row| set.photos[gallery.photos[*row]].person).collect();
-        (gallery.embeddings.select(Axis(0), rows), persons)
+        let photos: Vec<_> = rows.iter().map(|row| gallery.photos[*row]).collect();
+        (gallery.vectors.select(rows), Pairing::of_set(set, &photos))
     };
     rows.iter().map(|(group, rows)| (group.clone(), part(rows))).collect()
 }
@@ -59,8 +60,8 @@ pub fn within(set: &PhotoSet, gallery: &Gallery) -> Result<Scores, EvaluateError
         return Err(EvaluateError::TooFew(what));
     }
     let mut groups = Vec::new();
-    for (embeddings, persons) in split(set, gallery, 0).into_values() {
-        match Scores::of(&embeddings, &persons) {
+    for (vectors, pairing) in split(set, gallery, 0).into_values() {
+        match Scores::of(&vectors, &pairing) {
             Ok(scores) => groups.push(scores),
             Err(EvaluateError::TooFew(_)) => {}
             Err(error) => return Err(error),
@@ -86,8 +87,8 @@ pub fn by_group(
 ) -> Result<Vec<GroupRates>, EvaluateError> {
     let mut all = Vec::new();
     for (number, column) in set.columns.iter().enumerate() {
-        for (group, (embeddings, persons)) in split(set, gallery, number) {
-            let scores = match Scores::of(&embeddings, &persons) {
+        for (group, (vectors, pairing)) in split(set, gallery, number) {
+            let scores = match Scores::of(&vectors, &pairing) {
                 Ok(scores) => scores,
                 Err(EvaluateError::TooFew(_)) => continue,
                 Err(error) => return Err(error),
@@ -95,10 +96,9 @@ pub fn by_group(
             all.push(GroupRates {
                 column: column.clone(),
                 group,
-                persons: scores.persons(),
-                pairs: scores.non_mated(),
+                people: scores.persons(),
+                non_mated: scores.non_mated(),
                 rates: at_threshold(&scores, similarity),
-                has_mated: !scores.mated.is_empty(),
             });
         }
     }

@@ -16,12 +16,15 @@ pub mod bootstrap;
 pub mod curve;
 pub mod gallery;
 pub mod groups;
+pub mod known_errors;
+pub mod pairing;
 pub mod pairs;
 pub mod photos;
 pub mod rates;
 pub mod report;
 pub mod scores;
 pub mod tail;
+pub mod vectors;
 
 /// What is wrong with the photos or files that an evaluation was given.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{EvaluateError, read};
+use super::{
+    EvaluateError,
+    known_errors::KnownErrors,
+    pairing::{PairType, ordered},
+    read,
+};
+use crate::face::PictureKind;
 
 /// One photo of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +23,8 @@ pub struct Photo {
     pub name: String,
     /// Number of the person, from 0; the same for all photos of one person.
     pub person: usize,
+    /// Selfie or document.
+    pub kind: PictureKind,
     /// Values of the set's group columns, in their order.
     pub groups: Vec<String>,
 }
@@ -30,7 +38,25 @@ pub struct PhotoSet {
     pub persons: usize,
     /// Names of the group columns.
     pub columns: Vec<String>,
+    /// What is compared with what.
+    pub pair_type: PairType,
+    /// People between whom no pair is made, the lower number first.
+    pub people_left_out: BTreeSet<(usize, usize)>,
+    /// Photos of one person that are not compared, as their numbers, the lower one first.
+    pub photos_left_out: BTreeSet<(usize, usize)>,
 }
+
+/// A photo that has no number yet.
+struct Row {
+    path: PathBuf,
+    name: String,
+    person: String,
+    kind: PictureKind,
+    groups: Vec<String>,
+}
+
+/// The column of a table that says which photos are documents.
+const KIND: &str = "kind";
 
 /// Endings of picture files, lower case.
 const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
@@ -48,7 +74,8 @@ impl PhotoSet {
                 let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
                 if ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) {
                     let name = format!("{person}/{}", file_name(&path));
-                    named.push((path, name, person.clone(), Vec::new()));
+                    let (person, kind) = (person.clone(), PictureKind::Selfie);
+                    named.push(Row { path, name, person, kind, groups: Vec::new() });
                 }
             }
         }
@@ -61,8 +88,8 @@ impl PhotoSet {
         Self::from_rows(named, Vec::new(), empty)
     }
 
-    /// A CSV with a heading: `photo,person` and any further columns, which are groups. Photos are looked for
-    /// below the folder of the file.
+    /// A CSV with a heading: `photo,person` and any further columns, which are groups, but for `kind`: that says
+    /// `selfie` or `document`. Photos are looked for below the folder of the file.
     ///
     /// # Errors
     /// [`EvaluateError`] naming file and line.
@@ -81,79 +108,121 @@ impl PhotoSet {
                 .to_owned();
             return Err(wrong(1, what));
         }
-        let columns: Vec<String> = heading[2..].iter().map(|c| (*c).to_owned()).collect();
+        let kind_at = heading.iter().position(|column| *column == KIND);
+        let groups_of = |cells: &[&str]| -> Vec<String> {
+            let groups = cells.iter().enumerate().skip(2).filter(|(n, _)| Some(*n) != kind_at);
+            groups.map(|(_, cell)| (*cell).to_owned()).collect()
+        };
         let mut named = Vec::new();
         for (line, cells) in lines {
             if cells.len() != heading.len() {
                 let what = format!("{} cells where the heading has {}", cells.len(), heading.len());
                 return Err(wrong(line, what));
             }
-            let groups = cells[2..].iter().map(|c| (*c).to_owned()).collect();
-            named.push((root.join(cells[0]), cells[0].to_owned(), cells[1].to_owned(), groups));
+            let kind = match kind_at.map(|n| cells[n]) {
+                None | Some("selfie") => PictureKind::Selfie,
+                Some("document") => PictureKind::Document,
+                Some(other) => {
+                    let what = format!("the kind of a photo is selfie or document, not `{other}`");
+                    return Err(wrong(line, what));
+                }
+            };
+            named.push(Row {
+                path: root.join(cells[0]),
+                name: cells[0].to_owned(),
+                person: cells[1].to_owned(),
+                kind,
+                groups: groups_of(&cells),
+            });
         }
-        Self::from_rows(named, columns, || format!("{} names no two people", table.display()))
+        Self::from_rows(named, groups_of(&heading), || {
+            format!("{} names no two people", table.display())
+        })
     }
 
     fn from_rows(
-        rows: Vec<(PathBuf, String, String, Vec<String>)>,
+        rows: Vec<Row>,
         columns: Vec<String>,
         too_few: impl Fn() -> String,
     ) -> Result<Self, EvaluateError> {
         let mut numbers = BTreeMap::new();
         let mut photos = Vec::with_capacity(rows.len());
-        for (path, name, person, groups) in rows {
+        for Row { path, name, person, kind, groups } in rows {
             let next = numbers.len();
             let person = *numbers.entry(person).or_insert(next);
-            photos.push(Photo { path, name, person, groups });
+            photos.push(Photo { path, name, person, kind, groups });
         }
         if numbers.len() < 2 {
             return Err(EvaluateError::TooFew(too_few()));
         }
         photos.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { photos, persons: numbers.len(), columns })
+        Ok(Self { photos, persons: numbers.len(), columns, ..Self::default() })
     }
 
-    /// Leaves out photos whose label is known to be wrong, and makes one person of two who are. The file has a
-    /// photo on a line (leave it out), or two with a comma between (they show the same person); `#` begins a
-    /// remark.
+    /// Leaves out what is known to be labelled wrongly: photos that show somebody else, pairs of one person's
+    /// photos, and all pairs between two people of whom two photos are named, because if one of those pairs is
+    /// wrong, one person has two names and every such pair is.
     ///
     /// # Errors
-    /// [`EvaluateError`] when the file cannot be read or names a photo that the set does not have.
-    pub fn correct(&mut self, errors: &Path) -> Result<(), EvaluateError> {
-        let text = read(errors)?;
-        let numbers: HashMap<String, usize> =
-            self.photos.iter().enumerate().map(|(n, photo)| (photo.name.clone(), n)).collect();
+    /// [`EvaluateError`] when the labels name a photo that the set does not have.
+    pub fn correct(&mut self, errors: &KnownErrors) -> Result<(), EvaluateError> {
+        let numbers: HashMap<&str, usize> =
+            self.photos.iter().enumerate().map(|(n, photo)| (photo.name.as_str(), n)).collect();
+        let labels = errors.numbered(|name| numbers.get(name).copied())?;
         let mut gone = BTreeSet::new();
-        for (line, cells) in rows(&text) {
-            let wrong = |what: String| EvaluateError::Line {
-                path: errors.display().to_string(),
-                line,
-                what,
-            };
-            let number = |name: &str| {
-                numbers
-                    .get(name)
-                    .copied()
-                    .ok_or_else(|| wrong(format!("the set has no photo {name}")))
-            };
-            match cells.as_slice() {
-                [photo] => drop(gone.insert(number(photo)?)),
-                [one, other] => {
-                    let kept = self.photos[number(one)?].person;
-                    let other = self.photos[number(other)?].person;
-                    for photo in self.photos.iter_mut().filter(|photo| photo.person == other) {
-                        photo.person = kept;
+        for label in labels {
+            match label {
+                (photo, None) => drop(gone.insert(photo)),
+                (one, Some(other)) => {
+                    let (a, b) = (self.photos[one].person, self.photos[other].person);
+                    if a == b {
+                        self.photos_left_out.insert(ordered(one, other));
+                    } else {
+                        self.people_left_out.insert(ordered(a, b));
                     }
-                }
-                _ => {
-                    let what = "one photo, or two with a comma between, are expected";
-                    return Err(wrong(what.to_owned()));
                 }
             }
         }
-        let mut number = 0..;
-        self.photos.retain(|_| number.next().is_some_and(|number| !gone.contains(&number)));
+        self.keep(|number, _| !gone.contains(&number));
         Ok(())
+    }
+
+    /// Keeps what pairs of this type are made of.
+    ///
+    /// # Errors
+    /// [`EvaluateError::TooFew`] for documents in a set that does not say which photos are documents.
+    pub fn for_pairs(mut self, pair_type: PairType) -> Result<Self, EvaluateError> {
+        self.pair_type = pair_type;
+        let has = |kind| self.photos.iter().any(|photo| photo.kind == kind);
+        match pair_type {
+            PairType::SelfieSelfie => self.keep(|_, photo| photo.kind == PictureKind::Selfie),
+            PairType::SelfieDocument => {
+                if !(has(PictureKind::Selfie) && has(PictureKind::Document)) {
+                    let what = "there are no selfies and documents to compare: give --photos FILE, a table with the \
+                                heading photo,person,kind, in which kind is selfie or document";
+                    return Err(EvaluateError::TooFew(what.to_owned()));
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// Keeps the photos that `stays` says, and the pairs that are left out among them.
+    fn keep(&mut self, stays: impl Fn(usize, &Photo) -> bool) {
+        let mut number_of = HashMap::new();
+        let mut number = 0..;
+        self.photos.retain(|photo| {
+            let old = number.next().unwrap_or_default();
+            let stays = stays(old, photo);
+            if stays {
+                number_of.insert(old, number_of.len());
+            }
+            stays
+        });
+        let renumbered = |(one, other): &(usize, usize)| {
+            Some(ordered(*number_of.get(one)?, *number_of.get(other)?))
+        };
+        self.photos_left_out = self.photos_left_out.iter().filter_map(renumbered).collect();
     }
 }
 
@@ -183,6 +252,7 @@ fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::pairing::Pairing;
 
     fn written(folder: &Path, name: &str, text: &str) -> PathBuf {
         let path = folder.join(name);
@@ -223,16 +293,68 @@ mod tests {
         }
     }
 
-    #[test]
-    fn known_errors_leave_photos_out_and_make_one_person_of_two() {
+    fn corrected(table: &str, errors: &str) -> Result<PhotoSet, EvaluateError> {
         let folder = tempfile::tempdir().unwrap();
-        let table = "photo,person\na.jpg,ann\nb.jpg,anna\nc.jpg,anne\nd.jpg,bob\ne.jpg,bob\n";
         let mut set = PhotoSet::from_table(&written(folder.path(), "t.csv", table)).unwrap();
-        let errors = "# found by hand\na.jpg,b.jpg\nb.jpg,c.jpg\ne.jpg\n";
-        set.correct(&written(folder.path(), "e.csv", errors)).unwrap();
+        let errors = KnownErrors::read(&written(folder.path(), "e.csv", errors))?;
+        set.correct(&errors).map(|()| set)
+    }
+
+    #[test]
+    fn known_errors_leave_out_photos_pairs_of_photos_and_all_pairs_of_two_people() {
+        let table =
+            "photo,person\na.jpg,ann\nb.jpg,anna\nc.jpg,anna\nd.jpg,bob\ne.jpg,bob\nf.jpg,bob\n";
+        let errors = "# found by hand\na.jpg,b.jpg\nf.jpg,e.jpg\nd.jpg\n";
+        let set = corrected(table, errors).unwrap();
         let persons: Vec<_> = set.photos.iter().map(|p| (p.name.as_str(), p.person)).collect();
-        assert_eq!(persons, [("a.jpg", 0), ("b.jpg", 0), ("c.jpg", 0), ("d.jpg", 3)]);
-        let unknown = set.correct(&written(folder.path(), "e.csv", "x.jpg\n")).unwrap_err();
-        assert!(unknown.to_string().contains("no photo x.jpg"), "{unknown}");
+        assert_eq!(
+            persons,
+            [("a.jpg", 0), ("b.jpg", 1), ("c.jpg", 1), ("e.jpg", 2), ("f.jpg", 2)],
+            "nobody becomes somebody else"
+        );
+        let pairing = Pairing::of_set(&set, &[0, 1, 2, 3, 4]);
+        for row in [1, 2] {
+            assert!(!pairing.is_non_mated(0, row) && !pairing.is_mated(0, row), "ann and anna");
+            assert!(pairing.is_non_mated(row, 3), "others are not touched");
+        }
+        assert!(pairing.is_mated(1, 2) && !pairing.is_mated(3, 4) && pairing.is_non_mated(0, 4));
+    }
+
+    #[test]
+    fn known_errors_that_name_nothing_are_told_with_their_line() {
+        let table = "photo,person\na.jpg,ann\nb.jpg,bob\n";
+        for (errors, told) in [
+            ("a.jpg\nx.jpg\n", "line 2: the set has no photo x.jpg"),
+            ("a.jpg,b.jpg,1\n", "line 1"),
+        ] {
+            let error = corrected(table, errors).unwrap_err();
+            assert!(error.to_string().contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_column_of_kinds_makes_pairs_of_selfies_and_documents_and_is_no_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let table =
+            "photo,person,kind,sex\na.jpg,ann,selfie,f\nb.jpg,ann,document,f\nc.jpg,bob,selfie,m\n";
+        let set = PhotoSet::from_table(&written(folder.path(), "t.csv", table)).unwrap();
+        assert_eq!((set.columns.len(), set.photos[1].kind), (1, PictureKind::Document));
+        assert_eq!(set.photos[2].groups, ["m"]);
+        let names = |set: PhotoSet| set.photos.into_iter().map(|p| p.name).collect::<Vec<_>>();
+        let selfies = set.clone().for_pairs(PairType::SelfieSelfie).unwrap();
+        assert_eq!(names(selfies), ["a.jpg", "c.jpg"]);
+        let cross = set.for_pairs(PairType::SelfieDocument).unwrap();
+        let pairing = Pairing::of_set(&cross, &[0, 1, 2]);
+        assert!(
+            pairing.is_mated(0, 1) && pairing.is_non_mated(1, 2) && !pairing.is_non_mated(0, 2)
+        );
+
+        let neither = "photo,person,kind\na.jpg,ann,passport\n";
+        let error = PhotoSet::from_table(&written(folder.path(), "t.csv", neither)).unwrap_err();
+        assert!(error.to_string().contains("line 2: the kind of a photo is selfie or document"));
+        let none = "photo,person\na.jpg,ann\nb.jpg,bob\n";
+        let set = PhotoSet::from_table(&written(folder.path(), "t.csv", none)).unwrap();
+        let error = set.for_pairs(PairType::SelfieDocument).unwrap_err();
+        assert!(error.to_string().contains("photo,person,kind"), "{error}");
     }
 }

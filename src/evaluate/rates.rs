@@ -9,19 +9,19 @@ use super::{
 
 /// False non-matches where the false match rate has a given value.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OperatingPoint {
-    /// The false match rate that was asked for.
-    pub fmr: f64,
     /// The least similarity at which no more than that many non-mated pairs match.
     pub similarity: f64,
-    /// Share of the mated pairs below it.
-    pub fnmr: f64,
-    /// Where the share lies if the people had been others.
-    pub fnmr_interval: Option<Interval>,
+    /// Share of the mated pairs below it; `None` without any.
+    pub fnmr: Option<f64>,
+    /// Where that share lies if the people had been others.
+    pub interval: Option<Interval>,
 }
 
 /// What pairs came to at a fixed threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AtThreshold {
     /// The threshold.
     pub similarity: f64,
@@ -29,8 +29,10 @@ pub struct AtThreshold {
     pub fmr: f64,
     /// Where the share lies if the people had been others.
     pub fmr_interval: Option<Interval>,
-    /// Share of the mated pairs below it.
-    pub fnmr: f64,
+    /// Share of the mated pairs below it; `None` without any.
+    pub fnmr: Option<f64>,
+    /// Where that share lies if the people had been others.
+    pub fnmr_interval: Option<Interval>,
 }
 
 /// Non-mated pairs that must be left above a threshold for it to mean anything.
@@ -45,7 +47,7 @@ pub fn threshold(scores: &Scores, draw: &Draw, fmr: f64) -> Option<f32> {
     }
     let mut above = 0;
     for pair in &scores.tail {
-        above += draw.weight(pair.persons.0) * draw.weight(pair.persons.1);
+        above += draw.pairs_of(pair);
         if above as f64 > allowed {
             // This one must not match any more.
             return Some(pair.similarity.next_up());
@@ -68,24 +70,23 @@ pub fn fnmr(scores: &Scores, draw: &Draw, similarity: f32) -> Option<f64> {
 /// Share of the non-mated pairs of a draw at or above a similarity that lies in the tail.
 pub(super) fn fmr_in_tail(scores: &Scores, draw: &Draw, similarity: f32) -> Option<f64> {
     let above = scores.tail.iter().take_while(|pair| pair.similarity >= similarity);
-    let above = above.map(|pair| draw.weight(pair.persons.0) * draw.weight(pair.persons.1));
+    let above = above.map(|pair| draw.pairs_of(pair));
     let all = draw.non_mated(scores);
     (all > 0).then(|| above.sum::<u64>() as f64 / all as f64)
 }
 
 fn everybody(scores: &Scores) -> Draw {
-    Draw::everybody(scores.photos_of.len())
+    Draw::everybody(scores.counts.photos_of.len())
 }
 
-/// False non-matches at a false match rate, with an interval; `None` where there are too few pairs.
+/// False non-matches at a false match rate, with an interval; `None` where there are too few non-mated pairs.
 pub fn operating_point(scores: &Scores, fmr: f64) -> Option<OperatingPoint> {
     let measured = everybody(scores);
     let similarity = threshold(scores, &measured, fmr)?;
     Some(OperatingPoint {
-        fmr,
         similarity: f64::from(similarity),
-        fnmr: fnmr(scores, &measured, similarity)?,
-        fnmr_interval: interval(scores, |draw| fnmr(scores, draw, threshold(scores, draw, fmr)?)),
+        fnmr: fnmr(scores, &measured, similarity),
+        interval: interval(scores, |draw| fnmr(scores, draw, threshold(scores, draw, fmr)?)),
     })
 }
 
@@ -106,7 +107,8 @@ pub fn at_threshold(scores: &Scores, similarity: f32) -> AtThreshold {
         } else {
             None
         },
-        fnmr: fnmr(scores, &measured, similarity).unwrap_or_default(),
+        fnmr: fnmr(scores, &measured, similarity),
+        fnmr_interval: interval(scores, |draw| fnmr(scores, draw, similarity)),
     }
 }
 
@@ -163,6 +165,7 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
+    use crate::evaluate::{pairing::Pairing, vectors::Vectors};
 
     /// People on a circle; each has two photos, the second a little further on.
     fn people(count: usize, apart: f32) -> Scores {
@@ -171,7 +174,7 @@ mod tests {
             if axis == 0 { angle.cos() } else { angle.sin() }
         });
         let persons: Vec<_> = (0..2 * count).map(|n| n / 2).collect();
-        Scores::of(&photos, &persons).unwrap()
+        Scores::of(&Vectors::plain(photos), &Pairing::of_all(persons)).unwrap()
     }
 
     #[test]
@@ -195,10 +198,11 @@ mod tests {
         let scores = people(200, 0.2);
         let strict = at_threshold(&scores, 0.999);
         assert!(strict.fmr < TAIL_RATE && strict.fmr_interval.is_some());
-        assert!((strict.fnmr - 1.0).abs() < 1e-9, "0.2 apart is a cosine of 0.98");
+        assert!(strict.fnmr_interval.is_none(), "always wrong: no draw differs");
+        assert!((strict.fnmr.unwrap() - 1.0).abs() < 1e-9, "0.2 apart is a cosine of 0.98");
         let loose = at_threshold(&scores, 0.0);
         assert!((loose.fmr - 0.5).abs() < 0.02, "half of a circle: {}", loose.fmr);
-        assert!(loose.fmr_interval.is_none() && loose.fnmr.abs() < 1e-9);
+        assert!(loose.fmr_interval.is_none() && loose.fnmr.unwrap().abs() < 1e-9);
     }
 
     const TAIL_RATE: f64 = 0.05;

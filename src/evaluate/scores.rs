@@ -6,14 +6,16 @@
 
 use std::thread;
 
-use ndarray::{Array2, ArrayView2, Axis};
-
-use super::EvaluateError;
+use super::{
+    EvaluateError,
+    pairing::{Counts, Pairing},
+    vectors::{Block, Vectors},
+};
 
 /// Two photos of one person.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mated {
-    /// Cosine.
+    /// How alike they are.
     pub similarity: f32,
     /// The person.
     pub person: usize,
@@ -24,7 +26,7 @@ pub struct Mated {
 /// Photos of two people.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NonMated {
-    /// Cosine.
+    /// How alike they are.
     pub similarity: f32,
     /// The two people.
     pub persons: (usize, usize),
@@ -39,10 +41,8 @@ pub struct Scores {
     pub tail: Vec<NonMated>,
     /// Non-mated pairs by similarity.
     pub histogram: Histogram,
-    /// Photos of each person that were compared.
-    pub photos_of: Vec<u32>,
-    /// The people of each group within which pairs were made; one group of all unless said otherwise.
-    pub groups: Vec<Vec<usize>>,
+    /// How many photos stand on either side of the pairs.
+    pub counts: Counts,
 }
 
 /// Counts in bins of equal width over −1 to 1.
@@ -118,15 +118,14 @@ fn edge(bin: usize) -> f32 {
 }
 
 impl Scores {
-    /// Compares every photo with every other on all cores. Row `i` of `embeddings` is a photo of
-    /// `persons[i]`; rows have length 1.
+    /// Makes every pair of photos that `pairing` has, on all cores.
     ///
     /// # Errors
-    /// [`EvaluateError::TooFew`] without any mated or any non-mated pair.
-    pub fn of(embeddings: &Array2<f32>, persons: &[usize]) -> Result<Self, EvaluateError> {
-        let mated = mated(embeddings, persons);
+    /// [`EvaluateError::TooFew`] without any non-mated pair.
+    pub fn of(vectors: &Vectors, pairing: &Pairing) -> Result<Self, EvaluateError> {
+        let mated = mated(vectors, pairing);
         let histogram =
-            merged(embeddings, persons, Histogram::new, |all, similarity, _| all.add(similarity))
+            merged(vectors, pairing, Histogram::new, |all, similarity, _| all.add(similarity))
                 .into_iter()
                 .fold(Histogram::new(), |mut all, part| {
                     all.merge(&part);
@@ -134,23 +133,30 @@ impl Scores {
                 });
         if histogram.total == 0 {
             return Err(EvaluateError::TooFew(
-                "there are no photos of two people with a face".to_owned(),
+                "there are no photos of two people with a face to compare".to_owned(),
             ));
         }
         let floor = histogram.floor_of_top(TAIL);
-        let tails = merged(embeddings, persons, Vec::new, |tail, similarity, persons| {
+        let tails = merged(vectors, pairing, Vec::new, |tail, similarity, persons| {
             if similarity >= floor {
                 tail.push(NonMated { similarity, persons });
             }
         });
         let mut tail = tails.concat();
         tail.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.persons.cmp(&b.persons)));
-        let mut photos_of = vec![0; persons.iter().max().map_or(0, |most| most + 1)];
-        for person in persons {
-            photos_of[*person] += 1;
+        Ok(Self { mated, tail, histogram, counts: pairing.counts() })
+    }
+
+    /// Pairs that a list names, all of which are kept. `persons` has the person of each photo with a face.
+    pub fn of_list(mut mated: Vec<Mated>, mut tail: Vec<NonMated>, persons: Vec<usize>) -> Self {
+        mated.sort_by(|a, b| a.similarity.total_cmp(&b.similarity));
+        tail.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.persons.cmp(&b.persons)));
+        let mut histogram = Histogram::new();
+        for pair in &tail {
+            histogram.add(pair.similarity);
         }
-        let present = (0..photos_of.len()).filter(|person| photos_of[*person] > 0).collect();
-        Ok(Self { mated, tail, histogram, photos_of, groups: vec![present] })
+        let counts = Counts { listed: true, ..Pairing::of_all(persons).counts() };
+        Self { mated, tail, histogram, counts }
     }
 
     /// Puts the pairs of several groups together, as one set without pairs between groups. Nobody is in two.
@@ -162,19 +168,13 @@ impl Scores {
             mated: Vec::new(),
             tail: Vec::new(),
             histogram: Histogram::new(),
-            photos_of: Vec::new(),
-            groups: Vec::new(),
+            counts: Counts::default(),
         };
         for group in groups {
             all.mated.extend(group.mated);
             all.tail.extend(group.tail.into_iter().filter(|pair| pair.similarity >= floor));
             all.histogram.merge(&group.histogram);
-            let persons = all.photos_of.len().max(group.photos_of.len());
-            all.photos_of.resize(persons, 0);
-            for (person, photos) in group.photos_of.into_iter().enumerate() {
-                all.photos_of[person] += photos;
-            }
-            all.groups.extend(group.groups);
+            all.counts.add(group.counts);
         }
         all.mated.sort_by(|a, b| a.similarity.total_cmp(&b.similarity));
         all.tail
@@ -189,11 +189,12 @@ impl Scores {
 
     /// How many people have a photo that was compared.
     pub fn persons(&self) -> usize {
-        self.photos_of.iter().filter(|photos| **photos > 0).count()
+        self.counts.photos_of.iter().filter(|photos| **photos > 0).count()
     }
 }
 
-fn mated(embeddings: &Array2<f32>, persons: &[usize]) -> Vec<Mated> {
+fn mated(vectors: &Vectors, pairing: &Pairing) -> Vec<Mated> {
+    let persons = &pairing.persons;
     let mut of_person = vec![Vec::new(); persons.iter().max().map_or(0, |most| most + 1)];
     for (photo, person) in persons.iter().enumerate() {
         of_person[*person].push(photo);
@@ -201,8 +202,8 @@ fn mated(embeddings: &Array2<f32>, persons: &[usize]) -> Vec<Mated> {
     let mut found = Vec::new();
     for (person, photos) in of_person.iter().enumerate() {
         for (n, one) in photos.iter().enumerate() {
-            for other in &photos[n + 1..] {
-                let similarity = embeddings.row(*one).dot(&embeddings.row(*other));
+            for other in photos[n + 1..].iter().filter(|other| pairing.is_mated(*one, **other)) {
+                let similarity = vectors.similarity(*one, *other);
                 found.push(Mated { similarity, person, photos: (*one, *other) });
             }
         }
@@ -213,12 +214,12 @@ fn mated(embeddings: &Array2<f32>, persons: &[usize]) -> Vec<Mated> {
 
 /// Runs `visit` on every non-mated pair, each thread with what `start` makes; returns what they made of it.
 fn merged<T: Send>(
-    embeddings: &Array2<f32>,
-    persons: &[usize],
+    vectors: &Vectors,
+    pairing: &Pairing,
     start: impl Fn() -> T + Sync,
     visit: impl Fn(&mut T, f32, (usize, usize)) + Sync,
 ) -> Vec<T> {
-    let blocks: Vec<_> = embeddings.axis_chunks_iter(Axis(0), BLOCK).collect();
+    let blocks = vectors.blocks(BLOCK);
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     thread::scope(|scope| {
         let (blocks, start, visit) = (&blocks, &start, &visit);
@@ -229,8 +230,7 @@ fn merged<T: Send>(
                     // Rows of blocks in turn: later ones are shorter, so this spreads them evenly.
                     for row in (worker..blocks.len()).step_by(threads) {
                         for column in row..blocks.len() {
-                            let at = (row * BLOCK, column * BLOCK);
-                            block(&blocks[row], &blocks[column], at, persons, &mut made, visit);
+                            block(&blocks[row], &blocks[column], pairing, &mut made, visit);
                         }
                     }
                     made
@@ -243,22 +243,21 @@ fn merged<T: Send>(
 }
 
 fn block<T>(
-    rows: &ArrayView2<'_, f32>,
-    columns: &ArrayView2<'_, f32>,
-    (first_row, first_column): (usize, usize),
-    persons: &[usize],
+    rows: &Block<'_>,
+    columns: &Block<'_>,
+    pairing: &Pairing,
     made: &mut T,
     visit: &impl Fn(&mut T, f32, (usize, usize)),
 ) {
-    let product = rows.dot(&columns.t());
-    for (i, line) in product.outer_iter().enumerate() {
-        let (row, one) = (first_row + i, persons[first_row + i]);
+    let similarities = rows.similarities(columns);
+    for (i, line) in similarities.outer_iter().enumerate() {
+        let row = rows.first + i;
         // On the diagonal each pair would be met twice.
-        let skip = (row + 1).saturating_sub(first_column);
+        let skip = (row + 1).saturating_sub(columns.first);
         for (j, similarity) in line.iter().skip(skip).enumerate() {
-            let other = persons[first_column + skip + j];
-            if one != other {
-                visit(made, *similarity, (one, other));
+            let column = columns.first + skip + j;
+            if pairing.is_non_mated(row, column) {
+                visit(made, *similarity, (pairing.persons[row], pairing.persons[column]));
             }
         }
     }
@@ -266,21 +265,23 @@ fn block<T>(
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
 
     /// Photos scattered over a circle.
-    fn circle(count: usize) -> Array2<f32> {
-        Array2::from_shape_fn((count, 2), |(n, axis)| {
+    fn circle(count: usize) -> Vectors {
+        Vectors::plain(Array2::from_shape_fn((count, 2), |(n, axis)| {
             let angle = n as f32 * 2.399_963;
             if axis == 0 { angle.cos() } else { angle.sin() }
-        })
+        }))
     }
 
     #[test]
     fn every_pair_is_met_once_as_if_one_had_taken_them_one_by_one() {
         let count = 2 * BLOCK + 77;
         let (photos, persons) = (circle(count), (0..count).map(|n| n / 3).collect::<Vec<_>>());
-        let scores = Scores::of(&photos, &persons).unwrap();
+        let scores = Scores::of(&photos, &Pairing::of_all(persons.clone())).unwrap();
         let (mut mated, mut non_mated, mut above) = (0, 0_u64, 0_u64);
         for one in 0..count {
             for other in one + 1..count {
@@ -288,7 +289,7 @@ mod tests {
                     mated += 1;
                 } else {
                     non_mated += 1;
-                    let similarity = photos.row(one).dot(&photos.row(other));
+                    let similarity = photos.similarity(one, other);
                     above += u64::from(similarity >= scores.tail.last().unwrap().similarity);
                 }
             }
@@ -309,8 +310,8 @@ mod tests {
     fn pooled_groups_have_the_pairs_of_each_and_none_between_them() {
         let photos = circle(300);
         let part = |persons: std::ops::Range<usize>| {
-            let rows: Vec<_> = persons.clone().collect();
-            Scores::of(&photos.select(Axis(0), &rows), &persons.collect::<Vec<_>>()).unwrap()
+            let rows: Vec<_> = persons.collect();
+            Scores::of(&photos.select(&rows), &Pairing::of_all(rows)).unwrap()
         };
         let pooled = Scores::pooled(vec![part(0..100), part(100..300)]);
         assert_eq!(pooled.non_mated(), 100 * 99 / 2 + 200 * 199 / 2);

@@ -19,6 +19,7 @@ use super::{
     refusal::Refusal,
     session::Runtime,
     similarity::{Embedding, Similarity},
+    stages::{Stage, StageTimes, Stopwatch},
     turn::{TURNS, Turn},
 };
 
@@ -121,8 +122,12 @@ pub struct EngineOptions {
 pub struct AnalysedFace {
     /// For comparison, then to be dropped.
     pub embedding: Embedding,
+    /// What its length brings to the stretching of its pairs; 1 if the pack does not use lengths.
+    pub factor: f32,
     /// For the answer.
     pub report: FaceReport,
+    /// For whoever measures.
+    pub times: StageTimes,
 }
 
 /// Where faces were looked for, and what was found.
@@ -220,12 +225,14 @@ impl OnnxEngine {
         &mut self,
         picture: &Picture<'_>,
     ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
+        let mut watch = Stopwatch::start();
         let image = match decode(picture.bytes, &self.options.limits) {
             Ok(image) => image,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        watch.end_of(Stage::Decode);
         let size = image.dimensions();
-        let Some((found, seen)) = self.find(image, picture.hint)? else {
+        let Some((found, seen)) = self.find(image, picture.hint, &mut watch)? else {
             return Ok(Err(Refusal::NoFace));
         };
         let Found { turn, image, faces, .. } = found;
@@ -244,6 +251,7 @@ impl OnnxEngine {
             length: embedding.length(),
             unified: self.unified.as_ref(),
         });
+        watch.end_of(Stage::Quality);
         // Told as they lie on the picture that was sent.
         let area = turn.map_or(face.area, |turn| turn.area_back(&face.area, size));
         let landmarks = turn.map_or(landmarks, |turn| turn.landmarks_back(&landmarks, size));
@@ -255,7 +263,8 @@ impl OnnxEngine {
             landmarks,
             quality: judge(measures, self.limits(picture.kind)),
         };
-        Ok(Ok(AnalysedFace { embedding, report }))
+        let factor = self.embedder.net().factor(embedding.length());
+        Ok(Ok(AnalysedFace { embedding, factor, report, times: watch.times() }))
     }
 
     /// The face of a picture, and the picture as it must be held for it to be upright. Pictures are turned only when
@@ -264,18 +273,21 @@ impl OnnxEngine {
         &mut self,
         image: RgbImage,
         hint: Option<BoundingBox>,
+        watch: &mut Stopwatch,
     ) -> Result<Option<(Found, Seen)>, FaceError> {
         let faces = self.detector.detect(&image)?;
+        watch.end_of(Stage::Detect);
         let upright = Found { turn: None, image, faces, hint };
         let sure = self.detector.sure().filter(|sure| upright.confidence() < *sure);
         if sure.is_none()
-            && let Some(seen) = self.look(&upright)?
+            && let Some(seen) = self.look(&upright, watch)?
         {
             return Ok(Some((upright, seen)));
         }
         let Some(sure) = self.detector.sure() else { return Ok(None) };
         let found = self.surest_turn(&upright.image, hint, sure)?.unwrap_or(upright);
-        Ok(self.look(&found)?.map(|seen| (found, seen)))
+        watch.end_of(Stage::Detect);
+        Ok(self.look(&found, watch)?.map(|seen| (found, seen)))
     }
 
     /// The turned picture with the surest face, if one is at least `sure`.
@@ -300,12 +312,12 @@ impl OnnxEngine {
     }
 
     /// The first choice among the detections that holds up when it is looked at closely.
-    fn look(&mut self, found: &Found) -> Result<Option<Seen>, FaceError> {
+    fn look(&mut self, found: &Found, watch: &mut Stopwatch) -> Result<Option<Seen>, FaceError> {
         let mut left = found.faces.clone();
         for _ in 0..MOST_TRIED {
             let chosen = choose(&left, found.hint.as_ref(), found.image.dimensions());
             let Some(face) = chosen.copied() else { break };
-            if let Some(seen) = self.look_at(&found.image, face)? {
+            if let Some(seen) = self.look_at(&found.image, face, watch)? {
                 return Ok(Some(seen));
             }
             left.retain(|other| *other != face);
@@ -314,15 +326,23 @@ impl OnnxEngine {
     }
 
     /// Refines, aligns and embeds a detection; `None` if it is no face.
-    fn look_at(&mut self, image: &RgbImage, face: Detection) -> Result<Option<Seen>, FaceError> {
+    fn look_at(
+        &mut self,
+        image: &RgbImage,
+        face: Detection,
+        watch: &mut Stopwatch,
+    ) -> Result<Option<Seen>, FaceError> {
         let landmarks = match &mut self.refiner {
             Some(refiner) => refiner.refine(image, &face)?,
             None => face.landmarks,
         };
+        watch.end_of(Stage::Landmarks);
         let Some(aligned) = align(image, &landmarks, self.embedder.net()) else {
             return Ok(None);
         };
+        watch.end_of(Stage::Align);
         let embedding = self.embedder.embed(&aligned)?;
+        watch.end_of(Stage::Embed);
         let passes =
             self.face_check.is_none_or(|check| check.passes(face.confidence, embedding.length()));
         Ok(passes.then_some(Seen { face, landmarks, aligned, embedding }))

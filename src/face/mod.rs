@@ -28,6 +28,7 @@ pub mod quality;
 mod refusal;
 pub mod session;
 mod similarity;
+pub mod stages;
 pub mod turn;
 
 pub use engine::{

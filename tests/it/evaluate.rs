@@ -1,8 +1,14 @@
 //! `visavis evaluate` and `visavis calibrate` on real photos, and tables that belong to other nets.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
+use visavis::face::stages::Stage;
 
 use crate::support::{
     Ran, in_repository,
@@ -27,18 +33,67 @@ fn some_people(calibration: &Path, count: usize) -> tempfile::TempDir {
     folder
 }
 
+/// The names of the two photos of each of these people.
+fn photos_of(people: &Path) -> Vec<[String; 2]> {
+    let mut folders: Vec<_> =
+        fs::read_dir(people).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    folders.sort();
+    let of_person = |folder: &PathBuf| {
+        let person = folder.file_name().unwrap().to_str().unwrap();
+        let mut files: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|file| format!("{person}/{}", file.unwrap().file_name().to_str().unwrap()))
+            .collect();
+        files.sort();
+        files.try_into().unwrap()
+    };
+    folders.iter().map(of_person).collect()
+}
+
+fn evaluated(arguments: &[&str]) -> Value {
+    let ran = run(&[&["evaluate", "--json"], arguments].concat());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "nothing but the object is printed");
+    ran.json()
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
 #[test]
-fn labelled_pairs_are_decided_and_counted() {
+fn a_list_of_pairs_has_the_rates_of_its_pairs_and_accuracies() {
     let Some(folder) = shared("faces/pairs") else { return };
     let pairs = folder.join("pairs.csv").display().to_string();
-    let ran = run(&["evaluate", "--pairs", &pairs, "--json"]);
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    let found = ran.json();
-    let rates = &found["pairs"];
-    assert_eq!(found["photos"], 25);
-    assert_eq!(rates["mated"].as_u64().unwrap() + rates["non_mated"].as_u64().unwrap(), 300);
-    assert!(rates["ten_fold_accuracy"].as_f64().unwrap() > 0.98, "{rates}");
-    assert!(rates["accuracy"].as_f64().unwrap() > 0.99, "{rates}");
+    let found = evaluated(&["--pairs", &pairs]);
+    assert_eq!((&found["photos"], &found["people"]), (&Value::from(25), &Value::Null));
+    assert_eq!(found["mated"].as_u64().unwrap() + found["nonMated"].as_u64().unwrap(), 300);
+    assert_eq!((&found["leftOut"], &found["failureToDetect"]), (&0.into(), &0.0.into()));
+    assert!(found["eer"].as_f64().unwrap() < 0.1, "{found}");
+    assert_eq!(keys(&found["claimed"]), ["1e-3", "1e-4", "1e-5"]);
+    assert_eq!(keys(&found["at"]), ["1e-2"], "so few pairs show no rarer rate");
+    assert!(found["tenFoldAccuracy"].as_f64().unwrap() > 0.98, "{found}");
+    assert!(found["accuracy"].as_f64().unwrap() > 0.99, "{found}");
+}
+
+#[test]
+fn the_paths_of_a_list_start_where_one_says_or_beside_it() {
+    let Some(folder) = shared("faces/pairs") else { return };
+    let own = tempfile::tempdir().unwrap();
+    let list = own.path().join("list.csv");
+    fs::write(&list, "img20.jpg,img21.jpg,1\nimg20.jpg,img16.jpg,0\nimg3.jpg,img16.jpg,0\n")
+        .unwrap();
+    let list = list.display().to_string();
+    let root = folder.display().to_string();
+    let found = evaluated(&["--pairs", &list, "--root", &root]);
+    assert_eq!((&found["mated"], &found["nonMated"]), (&1.into(), &2.into()));
+    let errors = own.path().join("errors.csv");
+    fs::write(&errors, "img16.jpg,img3.jpg\n").unwrap();
+    let errors = errors.display().to_string();
+    let found = evaluated(&["--pairs", &list, "--root", &root, "--known-errors", &errors]);
+    assert_eq!((&found["photos"], &found["nonMated"]), (&3.into(), &1.into()));
+    let beside = run(&["evaluate", "--pairs", &list]);
+    assert_eq!(beside.code, 2);
+    assert!(beside.err.contains(own.path().to_str().unwrap()), "{}", beside.err);
 }
 
 #[test]
@@ -47,41 +102,173 @@ fn every_pair_of_a_folder_is_compared_and_the_report_is_one_page() {
     let people = some_people(&calibration, 40);
     let page = people.path().join("report.html");
     let folder = people.path().display().to_string();
-    let ran = run(&["evaluate", &folder, "--json", "--html", page.to_str().unwrap()]);
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    let found = ran.json();
-    let all = &found["all_pairs"];
-    assert_eq!((&found["photos"], &found["persons"]), (&Value::from(80), &Value::from(40)));
-    assert_eq!((&all["mated"], &all["non_mated"]), (&Value::from(40), &Value::from(80 * 78 / 2)));
-    let point = &all["operating_points"][1];
-    assert!((point["fmr"].as_f64().unwrap() - 1e-3).abs() < 1e-9, "{point}");
-    assert!(point["fnmr"].as_f64().unwrap() < 0.1, "{point}");
-    assert!(all["promises"][0]["measured"]["fmr"].as_f64().unwrap() < 0.02, "{all}");
+    let found = evaluated(&["--folder", &folder, "--report", page.to_str().unwrap()]);
+    assert_eq!((&found["photos"], &found["people"]), (&Value::from(80), &Value::from(40)));
+    assert_eq!(
+        (&found["mated"], &found["nonMated"]),
+        (&Value::from(40), &Value::from(80 * 78 / 2))
+    );
+    let at = &found["at"];
+    assert_eq!(keys(at), ["1e-2", "1e-3"], "3120 pairs do not show one in ten thousand");
+    assert!(at["1e-3"]["fnmr"].as_f64().unwrap() < 0.1, "{at}");
+    let interval = &at["1e-3"]["interval"];
+    assert!(interval["low"].as_f64().unwrap() < interval["high"].as_f64().unwrap(), "{at}");
+    let claimed = &found["claimed"];
+    for (rate, score) in [("1e-3", 60), ("1e-4", 70), ("1e-5", 80)] {
+        let claim = &claimed[rate];
+        assert_eq!(claim["score"], score);
+        assert!(claim["fmr"].as_f64().unwrap() < 0.01, "{claim}");
+        assert!(claim["fnmr"].as_f64().unwrap() < 0.5, "{claim}");
+    }
+    assert!(claimed["1e-3"]["similarity"].as_f64() < claimed["1e-5"]["similarity"].as_f64());
+    let claim = &claimed["1e-5"];
+    assert_eq!((&claim["fmr"], &claim["fmrInterval"]), (&0.0.into(), &Value::Null), "{claim}");
+    let interval = &claim["fnmrInterval"];
+    assert!(interval["low"].as_f64() <= claim["fnmr"].as_f64(), "{claim}");
+    assert!(claim["fnmr"].as_f64() < interval["high"].as_f64(), "{claim}");
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("<svg") && !page.contains("http://") && !page.contains("https://"));
     assert!(!page.contains("src="), "nothing from elsewhere");
+    assert!(page.contains("Time by stage") && page.contains("What the table claims"), "{page}");
+}
+
+#[test]
+fn the_time_of_each_stage_is_told() {
+    let Some(calibration) = shared("faces/calibration") else { return };
+    let people = some_people(&calibration, 5);
+    let folder = people.path().display().to_string();
+    let found = evaluated(&["--folder", &folder, "--threads", "1"]);
+    let names: Vec<_> = Stage::ALL.into_iter().map(Stage::name).collect();
+    assert_eq!((keys(&found["stageMs"]), keys(&found["stageShare"])), (names.clone(), names));
+    let sum = |what: &str| -> f64 {
+        found[what].as_object().unwrap().values().map(|number| number.as_f64().unwrap()).sum()
+    };
+    assert!((sum("stageShare") - 1.0).abs() < 1e-6, "{found}");
+    let whole = found["medianMs"].as_f64().unwrap();
+    assert!((0.5..1.5).contains(&(sum("stageMs") / whole)), "stages make up the whole: {found}");
+    let table = run(&["evaluate", "--folder", &folder]);
+    assert!(table.out.contains("STAGE") && table.out.contains("landmarks"), "{}", table.out);
+}
+
+#[test]
+fn pairs_whose_labels_are_wrong_are_neither_mated_nor_non_mated() {
+    let Some(calibration) = shared("faces/calibration") else { return };
+    let people = some_people(&calibration, 6);
+    let folder = people.path().display().to_string();
+    let all = evaluated(&["--folder", &folder]);
+    assert_eq!((&all["mated"], &all["nonMated"]), (&6.into(), &(12 * 10 / 2).into()));
+    let photos = photos_of(people.path());
+    let errors = people.path().join("errors.csv");
+    let [[a1, a2], [b1, _], [_, c2], [d1, _]] = &photos[..4] else { unreachable!() };
+    fs::write(&errors, format!("# found by hand\n{a1},{a2}\n{b1},{c2}\n{d1}\n")).unwrap();
+    let found = evaluated(&["--folder", &folder, "--known-errors", errors.to_str().unwrap()]);
+    assert_eq!((&found["photos"], &found["people"]), (&11.into(), &6.into()));
+    assert_eq!(found["mated"], 6 - 2, "without that of the first person and of a photo left out");
+    assert_eq!(found["nonMated"], 11 * 10 / 2 - 5 - 4, "nothing between the second and the third");
+    fs::write(&errors, "nobody/1.jpg\n").unwrap();
+    let wrong = run(&["evaluate", "--folder", &folder, "--known-errors", errors.to_str().unwrap()]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.err.contains("errors.csv, line 1") && wrong.err.contains("nobody/1.jpg"));
+}
+
+#[test]
+fn selfies_are_held_against_documents_when_that_is_asked() {
+    let Some(calibration) = shared("faces/calibration") else { return };
+    let people = some_people(&calibration, 20);
+    let table = people.path().join("photos.csv");
+    let rows = photos_of(people.path()).into_iter().enumerate().map(|(person, [one, other])| {
+        format!("{one},{person},selfie\n{other},{person},document\n")
+    });
+    fs::write(&table, format!("photo,person,kind\n{}", rows.collect::<String>())).unwrap();
+    let table = table.to_str().unwrap();
+    let cross = evaluated(&["--photos", table, "--pair-type", "selfie-document"]);
+    assert_eq!((&cross["pairType"], &cross["photos"]), (&"selfie-document".into(), &40.into()));
+    assert_eq!((&cross["mated"], &cross["nonMated"]), (&20.into(), &(20 * 19).into()));
+    let interval = &cross["claimed"]["1e-5"]["fnmrInterval"];
+    assert!(interval["low"].is_f64() && interval["high"].is_f64(), "{cross}");
+    let selfies = evaluated(&["--photos", table]);
+    assert_eq!((&selfies["pairType"], &selfies["photos"]), (&"selfie-selfie".into(), &20.into()));
+    assert_eq!((&selfies["mated"], &selfies["nonMated"]), (&0.into(), &(20 * 19 / 2).into()));
+    assert_eq!(selfies["claimed"]["1e-3"]["fnmr"], Value::Null, "no mated pair says anything");
+
+    let folder = people.path().display().to_string();
+    let unknown = run(&["evaluate", "--folder", &folder, "--pair-type", "selfie-document"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.err.contains("photo,person,kind"), "{}", unknown.err);
 }
 
 #[test]
 fn groups_of_a_table_are_told_worst_first() {
     let Some(folder) = shared("faces/groups") else { return };
+    let own = two_groups(&folder, 60);
+    let file = own.path().join("photos.csv");
+    let groups = evaluated(&["--photos", file.to_str().unwrap()])["groups"].clone();
+    let names: Vec<_> = groups.as_array().unwrap().iter().map(|g| &g["group"]).collect();
+    assert_eq!(names, ["asian-f", "white-m"], "{groups}");
+    assert_eq!((&groups[0]["people"], &groups[0]["nonMated"]), (&60.into(), &(60 * 59 / 2).into()));
+    assert_eq!(groups[0]["fnmr"], Value::Null);
+}
+
+/// A table of some people of two groups, and beside them a picture that shows nobody.
+fn two_groups(folder: &Path, of_each: usize) -> tempfile::TempDir {
     let table = fs::read_to_string(folder.join("photos.csv")).unwrap();
     let own = tempfile::tempdir().unwrap();
-    let mut lines = vec!["photo,person,group".to_owned()];
+    let mut lines = vec!["photo,person,group".to_owned(), "grey.png,nobody,white-m".to_owned()];
     for group in ["asian-f", "white-m"] {
         symlink(folder.join(group), own.path().join(group)).unwrap();
         let of_group = table.lines().filter(|line| line.starts_with(group));
-        lines.extend(of_group.take(60).map(str::to_owned));
+        lines.extend(of_group.take(of_each).map(str::to_owned));
     }
-    let file = own.path().join("photos.csv");
-    fs::write(&file, lines.join("\n")).unwrap();
-    let ran = run(&["evaluate", "--photos", file.to_str().unwrap(), "--json"]);
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    let groups = ran.json()["groups"].clone();
-    let names: Vec<_> = groups.as_array().unwrap().iter().map(|g| &g["group"]).collect();
-    assert_eq!(names, ["asian-f", "white-m"], "{groups}");
-    assert_eq!(groups[0]["pairs"], 60 * 59 / 2);
-    assert_eq!(groups[0]["has_mated"], false);
+    image::RgbImage::from_pixel(200, 200, image::Rgb([128; 3]))
+        .save(own.path().join("grey.png"))
+        .unwrap();
+    fs::write(own.path().join("photos.csv"), lines.join("\n")).unwrap();
+    own
+}
+
+/// Every path to a member of an object, with RATE for the name of a rate and STAGE for that of a stage. Intervals
+/// are a thing of their own.
+fn paths(found: &Value, at: &str, all: &mut BTreeSet<String>) {
+    let is_interval = |object: &serde_json::Map<String, Value>| object.contains_key("low");
+    match found {
+        Value::Object(object) if !object.is_empty() && !is_interval(object) => {
+            for (name, member) in object {
+                let name = match name.as_str() {
+                    name if name.starts_with("1e-") => "RATE",
+                    name if Stage::ALL.iter().any(|stage| stage.name() == name) => "STAGE",
+                    name => name,
+                };
+                let dot = if at.is_empty() { "" } else { "." };
+                paths(member, &format!("{at}{dot}{name}"), all);
+            }
+        }
+        Value::Array(array) if array.iter().any(Value::is_object) => {
+            for item in array {
+                paths(item, &format!("{at}[]"), all);
+            }
+        }
+        _ => drop(all.insert(at.to_owned())),
+    }
+}
+
+#[test]
+fn the_documentation_lists_the_members_of_the_object_and_no_others() {
+    let Some(folder) = shared("faces/groups") else { return };
+    let own = two_groups(&folder, 10);
+    let mut found = BTreeSet::new();
+    paths(
+        &evaluated(&["--photos", own.path().join("photos.csv").to_str().unwrap()]),
+        "",
+        &mut found,
+    );
+    let text = fs::read_to_string(in_repository("docs/ACCURACY.md")).unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with("The JSON of")).unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.split(" | ").next().unwrap());
+    let documented: BTreeSet<String> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(found, documented);
 }
 
 #[test]
@@ -90,14 +277,17 @@ fn a_table_needs_enough_people_and_a_question_needs_photos() {
     let people = some_people(&calibration, 5);
     let folder = people.path().display().to_string();
     for (arguments, told) in [
-        (vec!["calibrate", &folder, "--id", "x"], "at least 30000"),
-        (vec!["calibrate", "--id", "x"], "--photos FILE"),
-        (vec!["evaluate", "/nowhere"], "/nowhere"),
+        (vec!["calibrate", "--folder", &folder, "--id", "x"], "at least 30000"),
+        (vec!["calibrate", "--id", "x"], "--folder <DIR>|--photos <FILE>"),
+        (vec!["evaluate", "--json"], "--folder <DIR>|--photos <FILE>|--pairs <FILE>"),
+        (vec!["evaluate", "--folder", &folder, "--pairs", "x.csv"], "cannot be used with"),
+        (vec!["evaluate", "--folder", &folder, "--root", "x"], "cannot be used with"),
+        (vec!["evaluate", "--folder", "/nowhere"], "/nowhere"),
         (vec!["evaluate", "--pairs", "/nowhere.csv"], "/nowhere.csv"),
     ] {
         let ran = run(&arguments);
         assert_eq!(ran.code, 2, "{arguments:?}");
-        assert!(ran.err.contains(told), "{}", ran.err);
+        assert!(ran.err.contains(told), "{arguments:?}: {}", ran.err);
     }
 }
 

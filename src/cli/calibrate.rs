@@ -1,0 +1,106 @@
+//! `visavis calibrate`: from labelled photos to the table by which a pack's similarities become rates and scores.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::ArgGroup;
+
+use super::labelled::{LabelledArgs, PipelineArgs, SOURCE, scores};
+use crate::{
+    app::{self, OpenedPack},
+    config::Config,
+    evaluate::{
+        curve::{Knot, knots},
+        groups::within,
+        photos::PhotoSet,
+        scores::Scores,
+    },
+};
+
+/// Arguments of `calibrate`.
+#[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new(SOURCE).required(true)))]
+pub(super) struct CalibrateArgs {
+    #[command(flatten)]
+    labelled: LabelledArgs,
+    /// Photos of people in groups, whose strangers look more alike (CSV with the heading photo,person,group):
+    /// adds the part of the table that speaks of them
+    #[arg(long, value_name = "FILE")]
+    groups: Option<PathBuf>,
+    /// What the groups are, in words
+    #[arg(long, value_name = "WORDS", default_value = "sex and region of origin")]
+    groups_are: String,
+    /// What to call the table in answers and logs
+    #[arg(long, value_name = "NAME")]
+    id: String,
+    /// Write the table to this file, to be put into the pack's pack.toml, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+}
+
+/// Prints or writes a table.
+pub(super) fn run(config: &Config, args: &CalibrateArgs) -> Result<ExitCode> {
+    let pack = app::open_pack(config)?;
+    let set = args.labelled.set()?;
+    let gallery = args.pipeline.gallery_of(&pack, &set)?;
+    let scores = scores(&set, &gallery)?;
+    let mut text = table(args, &pack, &scores, &knots(&scores)?);
+    if let Some(file) = &args.groups {
+        let set = PhotoSet::from_table(file)?.for_pairs(args.labelled.pair_type)?;
+        let scores = within(&set, &args.pipeline.gallery_of(&pack, &set)?)?;
+        text.push_str(&group_table(&args.groups_are, &scores, &knots(&scores)?));
+    }
+    match &args.out {
+        Some(path) => fs::write(path, text)
+            .with_context(|| format!("{} cannot be written", path.display()))?,
+        None => print!("{text}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As it stands in a manifest.
+fn table(args: &CalibrateArgs, pack: &OpenedPack, scores: &Scores, knots: &[Knot]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from("[calibration]\n");
+    let id = toml::Value::String(args.id.clone());
+    let _ = writeln!(text, "id = {id}");
+    let _ = writeln!(text, "model = \"{}\"", pack.pack.digest());
+    let _ = writeln!(
+        text,
+        "pair_type = \"{}\"\npairs = {}\npersons = {}",
+        args.labelled.pair_type.name(),
+        scores.non_mated(),
+        scores.persons()
+    );
+    text.push_str(&knot_rows(knots));
+    text
+}
+
+fn group_table(groups: &str, scores: &Scores, knots: &[Knot]) -> String {
+    let groups = toml::Value::String(groups.to_owned());
+    format!(
+        "\n[calibration.within_group]\ngroups = {groups}\npairs = {}\npersons = {}\n{}",
+        scores.non_mated(),
+        scores.persons(),
+        knot_rows(knots)
+    )
+}
+
+fn knot_rows(knots: &[Knot]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from(
+        "# Similarity, false match rate; then the interval of the rate if the people had been others. Without one it\n\
+         # is continued beyond the data.\nknots = [\n",
+    );
+    for knot in knots {
+        let remark = match knot.interval {
+            Some((low, high)) => format!("{low:.2e} to {high:.2e}"),
+            None => "continued".to_owned(),
+        };
+        let _ = writeln!(text, "    [{:.5}, {:.4e}], # {remark}", knot.similarity, knot.fmr);
+    }
+    text.push_str("]\n");
+    text
+}

@@ -1,0 +1,139 @@
+//! `visavis evaluate`: what a pack is worth, on labelled photos.
+
+mod summary;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use clap::ArgGroup;
+
+use super::labelled::{LabelledArgs, PipelineArgs, SOURCE, scores};
+use crate::{
+    app::{self, OpenedPack},
+    config::Config,
+    evaluate::{
+        gallery::PhotoFile,
+        groups::{by_group, within},
+        pairs::PairList,
+        rates::at_threshold,
+        report::{Evaluation, PairMeasures},
+    },
+    face::{PictureKind, calibration::Calibration},
+};
+
+/// Arguments of `evaluate`.
+#[derive(Debug, clap::Args)]
+#[command(
+    group(ArgGroup::new(SOURCE).required(true)),
+    after_help = "Every photo of a folder or table is compared with every other one. Embeddings stay in memory. \
+                  docs/ACCURACY.md says what the members of the JSON object mean."
+)]
+pub(super) struct EvaluateArgs {
+    #[command(flatten)]
+    labelled: LabelledArgs,
+    /// A list of pairs: CSV with photo,photo,same, where same is 1 or 0
+    #[arg(long, value_name = "FILE", group = SOURCE, conflicts_with = "pair_type")]
+    pairs: Option<PathBuf>,
+    /// Where the paths of the list of pairs start [default: the folder of the list]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["folder", "photos"])]
+    root: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write a report with curve and histograms to this HTML file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+}
+
+/// The pack's table as configured.
+struct Configured {
+    calibration: Calibration,
+    /// Where the decision turns.
+    similarity: f32,
+}
+
+impl Configured {
+    fn of(config: &Config, pack: &OpenedPack) -> Result<Option<Self>> {
+        let Some(table) = &pack.pack.calibration else { return Ok(None) };
+        let calibration =
+            Calibration::of(table, config.compare.population).map_err(anyhow::Error::msg)?;
+        let similarity = calibration.similarity_at(-config.compare.fmr.log10());
+        #[expect(clippy::cast_possible_truncation, reason = "similarities are single precision")]
+        let similarity = similarity as f32;
+        Ok(Some(Self { calibration, similarity }))
+    }
+}
+
+/// Prints or writes what was found.
+pub(super) fn run(config: &Config, args: &EvaluateArgs) -> Result<ExitCode> {
+    let pack = app::open_pack(config)?;
+    let table = Configured::of(config, &pack)?;
+    let found = match &args.pairs {
+        Some(file) => evaluate_pairs(args, &pack, table.as_ref(), file)?,
+        None => evaluate_set(args, &pack, table.as_ref())?,
+    };
+    let calibration = table.map(|table| table.calibration.id().to_owned());
+    let evaluation = Evaluation { calibration, pair_type: args.labelled.pair_type, ..found };
+    if let Some(path) = &args.report {
+        fs::write(path, evaluation.html())
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&evaluation)?);
+    } else {
+        summary::print(&evaluation);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn evaluate_pairs(
+    args: &EvaluateArgs,
+    pack: &OpenedPack,
+    table: Option<&Configured>,
+    file: &Path,
+) -> Result<Evaluation> {
+    let mut list = PairList::read(file)?;
+    if let Some(errors) = args.labelled.known_errors()? {
+        list.correct(&errors)?;
+    }
+    let root = args.root.as_deref().or(file.parent()).unwrap_or(Path::new("."));
+    let file = |name: &String| PhotoFile { path: root.join(name), kind: PictureKind::Selfie };
+    let gallery = args.pipeline.gallery(pack, &list.names.iter().map(file).collect::<Vec<_>>())?;
+    let pairs = list.compared(&gallery)?;
+    Ok(Evaluation {
+        pairs: PairMeasures::of(&pairs.scores, table.map(|table| &table.calibration)),
+        ten_fold_accuracy: Some(pairs.ten_fold_accuracy()),
+        accuracy: table.map(|table| pairs.accuracy(table.similarity)),
+        left_out: Some(pairs.left_out),
+        ..Evaluation::of_gallery(&pack.pack.name, &gallery, |photo| list.names[photo].clone())
+    })
+}
+
+fn evaluate_set(
+    args: &EvaluateArgs,
+    pack: &OpenedPack,
+    table: Option<&Configured>,
+) -> Result<Evaluation> {
+    let set = args.labelled.set()?;
+    let gallery = args.pipeline.gallery_of(pack, &set)?;
+    let scores = scores(&set, &gallery)?;
+    let (mut groups, mut within_groups) = (Vec::new(), None);
+    if let Some(table) = table.filter(|_| !set.columns.is_empty()) {
+        groups = by_group(&set, &gallery, table.similarity)?;
+        within_groups = Some(at_threshold(&within(&set, &gallery)?, table.similarity));
+    }
+    let name = |photo: usize| set.photos[photo].name.clone();
+    Ok(Evaluation {
+        people: Some(scores.persons()),
+        pairs: PairMeasures::of(&scores, table.map(|table| &table.calibration)),
+        groups,
+        within_groups,
+        ..Evaluation::of_gallery(&pack.pack.name, &gallery, name)
+    })
+}
