@@ -14,7 +14,9 @@ use crate::{
         groups::within,
         photos::PhotoSet,
         scores::Scores,
+        unified,
     },
+    face::quality::UnifiedQuality,
 };
 
 /// Arguments of `calibrate`.
@@ -47,6 +49,10 @@ pub(super) fn run(config: &Config, args: &CalibrateArgs) -> Result<ExitCode> {
     let gallery = args.pipeline.gallery_of(&pack, &set)?;
     let scores = scores(&set, &gallery)?;
     let mut text = table(args, &pack, &scores, &knots(&scores)?);
+    match unified::fit(&scores, &gallery.reports) {
+        Ok(unified) => text.push_str(&quality_table(&unified)),
+        Err(why) => eprintln!("no [quality]: {why}"),
+    }
     if let Some(file) = &args.groups {
         let set = PhotoSet::from_table(file)?.for_pairs(args.labelled.pair_type)?;
         let scores = within(&set, &args.pipeline.gallery_of(&pack, &set)?)?;
@@ -85,6 +91,13 @@ fn group_table(groups: &str, scores: &Scores, knots: &[Knot]) -> String {
         scores.non_mated(),
         scores.persons(),
         knot_rows(knots)
+    )
+}
+
+fn quality_table(unified: &UnifiedQuality) -> String {
+    format!(
+        "\n[quality]\nconstant = {:.3}\nlength = {:.4}\nconfidence = {:.3}\nyaw = {:.3}\npitch = {:.3}\n",
+        unified.constant, unified.length, unified.confidence, unified.yaw, unified.pitch
     )
 }
 

@@ -14,6 +14,7 @@
 
 pub mod bootstrap;
 pub mod curve;
+pub mod discard;
 pub mod gallery;
 pub mod groups;
 pub mod known_errors;
@@ -24,6 +25,7 @@ pub mod rates;
 pub mod report;
 pub mod scores;
 pub mod tail;
+pub mod unified;
 pub mod vectors;
 
 /// What is wrong with the photos or files that an evaluation was given.

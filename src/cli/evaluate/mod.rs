@@ -16,6 +16,7 @@ use crate::{
     app::{self, OpenedPack},
     config::Config,
     evaluate::{
+        discard::QualityMeasures,
         gallery::PhotoFile,
         groups::{by_group, within},
         pairs::PairList,
@@ -41,6 +42,9 @@ pub(super) struct EvaluateArgs {
     /// Where the paths of the list of pairs start [default: the folder of the list]
     #[arg(long, value_name = "DIR", conflicts_with_all = ["folder", "photos"])]
     root: Option<PathBuf>,
+    /// Tell too how well each measure of quality predicts errors: false non-matches when the worst photos are left out
+    #[arg(long, conflicts_with = "pairs")]
+    quality: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -132,6 +136,7 @@ fn evaluate_set(
     Ok(Evaluation {
         people: Some(scores.persons()),
         pairs: PairMeasures::of(&scores, table.map(|table| &table.calibration)),
+        quality: args.quality.then(|| QualityMeasures::of(&scores, &gallery)).flatten(),
         groups,
         within_groups,
         ..Evaluation::of_gallery(&pack.pack.name, &gallery, name)

@@ -3,6 +3,7 @@
 use crate::{
     evaluate::{
         bootstrap::Interval,
+        discard::QualityMeasures,
         report::{Evaluation, PairMeasures, percent, rate},
     },
     face::stages::Stage,
@@ -36,6 +37,9 @@ pub(super) fn print(evaluation: &Evaluation) {
         );
     }
     print_groups(evaluation);
+    if let Some(quality) = &evaluation.quality {
+        print_quality(quality);
+    }
     println!("\n{:<10} {:>10} {:>7}", "STAGE", "MS, MEDIAN", "SHARE");
     for stage in Stage::ALL {
         let (median, share) = (evaluation.stage_ms.of(stage), evaluation.stage_share.of(stage));
@@ -95,6 +99,28 @@ fn print_groups(evaluation: &Evaluation) {
             rate(group.rates.fmr),
             or_dash(group.rates.fnmr)
         );
+    }
+}
+
+fn print_quality(quality: &QualityMeasures) {
+    println!(
+        "\n{} of the photos fail the configured limits; FNMR at FMR {} without the worst photos by each measure:",
+        percent(quality.failed),
+        rate(quality.fmr)
+    );
+    print!("{:<24}", "MEASURE");
+    for (share, _) in quality.measures.first().map_or(&[][..], |first| &first.curve) {
+        print!(" {:>7}", format!("{:.0} %", share * 100.0));
+    }
+    println!();
+    for measure in &quality.measures {
+        print!("{:<24}", measure.measure);
+        measure.curve.iter().for_each(|(_, fnmr)| print!(" {:>7}", percent(*fnmr)));
+        println!();
+    }
+    println!("\n{:<24} {:>7}", "REASON", "PHOTOS");
+    for (reason, share) in &quality.reasons {
+        println!("{:<24} {:>7}", format!("{reason:?}"), percent(*share));
     }
 }
 

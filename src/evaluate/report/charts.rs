@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::BARS;
+use super::{BARS, page::percent};
+use crate::evaluate::discard::Discard;
 
 /// Both axes logarithmic: FMR from 1 to 1e-7 to the right, FNMR from 1e-4 to 1 upwards.
 pub(super) fn trade_off_svg(points: &[(f64, f64)]) -> String {
@@ -45,6 +46,65 @@ pub(super) fn trade_off_svg(points: &[(f64, f64)]) -> String {
         HEIGHT - 4.0,
         HEIGHT / 2.0,
         HEIGHT / 2.0
+    );
+    svg
+}
+
+/// FNMR over the share of photos left out, a line for each measure: the best one stands out.
+pub(super) fn discard_svg(measures: &[Discard]) -> String {
+    const WIDTH: f64 = 640.0;
+    const HEIGHT: f64 = 280.0;
+    const LEFT: f64 = 60.0;
+    const BOTTOM: f64 = 40.0;
+    let points = || measures.iter().flat_map(|measure| &measure.curve);
+    let (most_out, most) =
+        points().fold((0.01, 1e-6), |(x, y): (f64, f64), point| (x.max(point.0), y.max(point.1)));
+    let x = |share: f64| LEFT + share / most_out * (WIDTH - LEFT - 10.0);
+    let y = |fnmr: f64| 10.0 + (1.0 - fnmr / most) * (HEIGHT - BOTTOM - 10.0);
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"FNMR over share left out\">"
+    );
+    for part in [0.0, 0.25, 0.5, 0.75, 1.0] {
+        let _ = write!(
+            svg,
+            "<path d=\"M{LEFT} {at:.1}H{:.1}\" stroke=\"#8884\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            WIDTH - 10.0,
+            LEFT - 6.0,
+            y(part * most) + 4.0,
+            percent(part * most),
+            at = y(part * most)
+        );
+    }
+    for (share, _) in measures.first().map_or(&[][..], |first| &first.curve) {
+        let _ = write!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{:.0}</text>",
+            x(*share),
+            HEIGHT - BOTTOM + 18.0,
+            share * 100.0
+        );
+    }
+    for (n, measure) in measures.iter().enumerate().rev() {
+        let line: Vec<_> = measure
+            .curve
+            .iter()
+            .map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1)))
+            .collect();
+        let (colour, width) = if n == 0 { ("#1769aa", 3) } else { ("#8889", 1) };
+        let _ = write!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"><title>{}</title></polyline>",
+            line.join(" "),
+            measure.measure
+        );
+    }
+    let best = measures.first().map_or("", |first| &first.measure);
+    let _ = write!(
+        svg,
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">per cent of the photos left out</text></svg>\
+         <p>Blue: {best}. Grey: the others.",
+        f64::midpoint(LEFT, WIDTH),
+        HEIGHT - 4.0
     );
     svg
 }

@@ -3,6 +3,7 @@
 
 mod charts;
 mod page;
+mod quality;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 pub use self::page::{percent, rate};
 use super::{
+    discard::QualityMeasures,
     gallery::Gallery,
     groups::GroupRates,
     pairing::PairType,
@@ -48,6 +50,9 @@ pub struct Evaluation {
     pub accuracy: Option<f64>,
     /// Pairs of the list of which a photo showed no usable face.
     pub left_out: Option<usize>,
+    /// How well quality predicts errors, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualityMeasures>,
     /// The worst groups first, at the configured threshold.
     pub groups: Vec<GroupRates>,
     /// All pairs within groups of the first column together, at the same threshold.

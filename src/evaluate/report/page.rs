@@ -35,6 +35,9 @@ impl Evaluation {
         self.pairs.write(&mut page);
         self.write_accuracy(&mut page);
         self.write_groups(&mut page);
+        if let Some(quality) = &self.quality {
+            quality.write(&mut page);
+        }
         self.write_stages(&mut page);
         if !self.refused.is_empty() {
             page.push_str("<h2>Photos without a usable face</h2><table><tr><th>photo<th>why");

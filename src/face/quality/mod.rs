@@ -62,7 +62,7 @@ pub struct QualityLimits {
 }
 
 /// What is wrong, in one word that a program can test for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ReasonCode {
     /// The eyes are too few pixels apart.
