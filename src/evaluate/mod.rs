@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! PhotoSet: photo → person ──▶ Gallery: photo → embedding, in memory only
-//!                                  │ every pair of photos
+//!                                  │ every pair of photos that Pairing has, or a PairList
 //!                                  ▼
 //!              Scores: mated similarities, non-mated histogram and tail
 //!                                  │
