@@ -10,8 +10,12 @@ use image::imageops::{FilterType, resize};
 use serde_json::{Value, json};
 use visavis::{
     clients::{ClientChange, FmrChange},
-    compare::{DecodeLimits, Fmr, FmrSettings},
-    face::decode::decode,
+    compare::{Decision, DecodeLimits, Fmr, FmrSettings, Outcome, Policy},
+    face::{
+        Engine as _, Picture as Input, PictureKind,
+        calibration::{Calibration, CalibrationTable, GroupTable, Population},
+        decode::decode,
+    },
     http::{Comparison, gateway},
     queue::QueuedComparer,
 };
@@ -20,8 +24,8 @@ use crate::{
     crash::server::{Data, Server},
     nodes::{PATIENCE, Site, call},
     support::{
-        Answer, CLIENT, Picture, Ran, TestApp, add_client, cluster, in_repository, pair, signed_as,
-        with_models,
+        Answer, CLIENT, FakeEngine, Picture, Ran, TestApp, add_client, cluster, in_repository,
+        pair, signed_as, with_models,
     },
 };
 
@@ -208,6 +212,32 @@ async fn a_threshold_between_two_hundredths_is_printed_as_the_least_score_of_a_m
     assert!(same && (threshold - 75.16).abs() < 1e-9, "{threshold}");
     let exact = fmr(3.049_9e-5).threshold();
     assert!(exact < threshold && threshold - exact < 0.01, "{exact}");
+}
+
+#[test]
+fn a_rate_that_the_table_does_not_reach_is_continued_for_a_request_as_it_is_for_everybody() {
+    let within = GroupTable { knots: vec![(0.3, 1e-2), (0.45, 1e-3)], ..Default::default() };
+    let knots = vec![(0.25, 1e-2), (0.5, 1e-5)];
+    let table = CalibrationTable { knots, within_group: Some(within), ..Default::default() };
+    let calibration = Calibration::of(&table, Population::WithinGroup).unwrap();
+    let policy = |rate| Policy::new(calibration.clone(), "fake", fmr(rate));
+    let compared = || {
+        let bytes = [Picture::Borderline, Picture::Person(1)].map(Picture::bytes);
+        let [one, other] =
+            bytes.each_ref().map(|bytes| Input { bytes, hint: None, kind: PictureKind::Selfie });
+        FakeEngine.compare(&one, &other).unwrap()
+    };
+    for (rate, decision) in [
+        (1e-2, Decision::Match),
+        (1e-3, Decision::Match),
+        (1e-4, Decision::NonMatch),
+        (1e-6, Decision::NonMatch),
+    ] {
+        let of_request = policy(1e-5).decide(compared(), Some(fmr(rate)));
+        assert_eq!(of_request, policy(rate).decide(compared(), None), "{rate}");
+        let Outcome::Compared(verdict) = of_request else { panic!("{rate}") };
+        assert_eq!(verdict.decision, decision, "{rate}");
+    }
 }
 
 /// Two photos of one person of which the second has lost so much that their score lies between 70 and 80.
