@@ -19,6 +19,7 @@ use visavis::{
     app::{self, Roles, Service, open_data},
     clients::{NewClient, NewKeys},
     clock::Clock,
+    compare::ClientFmr,
     shutdown::Shutdown,
     signing::{
         ClientKey, Content, ServerKey, SymmetricKey, encrypt_header, format_time, signature_header,
@@ -73,7 +74,13 @@ async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey, Serve
         access_key: "AK",
         secret_key: &[0; 32],
     };
-    let new = NewClient { client_id: "bench", name: "bench", keys, extras: true };
+    let new = NewClient {
+        client_id: "bench",
+        name: "bench",
+        keys,
+        extras: true,
+        fmr: ClientFmr::default(),
+    };
     open_data(&config).await.unwrap().clients.add(&new, None).await.unwrap();
     (app::start(&config, ROLES, shutdown).await.unwrap(), merchant, server)
 }

@@ -18,12 +18,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("models", &["face"]),
     ("signing", &["clock"]),
     ("compare", &["face"]),
-    ("clients", &["clock", "db", "sealing", "signing"]),
+    ("clients", &["clock", "compare", "db", "sealing", "signing"]),
     ("queue", &["clock", "compare", "db", "sealing", "shutdown"]),
     ("worker", &["compare", "face", "queue", "shutdown"]),
     // Never `face`, never `worker`: a front end runs without models.
     ("http", &["clients", "clock", "compare", "queue", "signing"]),
-    ("config", &["db", "face"]),
+    ("config", &["compare", "db", "face"]),
 ];
 
 /// The wiring may name everything.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use visavis::{
     clock::Clock,
-    compare::{BizId, PictureData, Policy, Request, RequestOptions, TransactionId},
+    compare::{BizId, Fmr, PictureData, Policy, Request, RequestOptions, TransactionId},
     db::{PostgresDb, SqliteDb},
     face::{
         Comparison, Engine, FaceError, Picture, Refusal, Side,
@@ -44,7 +44,7 @@ impl Engine for Idle {
 pub(crate) fn pool(threads: usize, begun: Arc<dyn Fn(u64) + Send + Sync>) -> ComputePool {
     let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
     let table = CalibrationTable { id: "bench".to_owned(), knots, ..Default::default() };
-    let policy = Policy::new(Calibration::new(&table).unwrap(), "none", 1e-5).unwrap();
+    let policy = Policy::new(Calibration::new(&table).unwrap(), "none", Fmr::new(1e-5).unwrap());
     let factory: EngineFactory = Arc::new(move || Ok(Box::new(Idle(Arc::clone(&begun)))));
     ComputePool::start(threads, &factory, &Arc::new(policy)).unwrap()
 }

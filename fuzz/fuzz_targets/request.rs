@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use visavis::{
     clients::{Caller, KeySet, StoredClient},
+    compare::ClientFmr,
     signing::{ClientKey, SecretKey, ServerKey},
 };
 
@@ -19,8 +20,13 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         secret_key: SecretKey::new(&[7; 32]),
         expires_at: None,
     };
-    let client =
-        StoredClient { revision: 1, keys: vec![Arc::new(keys)], extras: true, disabled: false };
+    let client = StoredClient {
+        revision: 1,
+        keys: vec![Arc::new(keys)],
+        extras: true,
+        fmr: ClientFmr::default(),
+        disabled: false,
+    };
     Arc::new(Caller { client_id: "2188".to_owned(), shard: 0, client })
 });
 

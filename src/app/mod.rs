@@ -90,7 +90,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         Shards::new(shards, config.database.count()),
         comparison,
         Clock::System,
-        gateway_config(config),
+        gateway_config(config)?,
     );
     let serving = if roles.front_end {
         Some(serve(gateway(app.clone()), &server_config(config))?)

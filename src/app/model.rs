@@ -86,8 +86,7 @@ pub fn load_model(config: &Config) -> Result<Model> {
     let table = table(&pack, config.model.allow_uncalibrated)?;
     let calibration =
         Calibration::of(&table, config.compare.population).map_err(|why| anyhow!(why))?;
-    let policy =
-        Policy::new(calibration, &pack.name, config.compare.fmr).map_err(|why| anyhow!(why))?;
+    let policy = Policy::new(calibration, &pack.name, config.compare.fmr_settings()?.fmr());
     let factory: EngineFactory =
         Arc::new(move || Ok(Box::new(opened.engine()?) as Box<dyn Engine>));
     Ok(Model { factory, policy: Arc::new(policy), pack })

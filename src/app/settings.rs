@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
+use anyhow::Result;
+
 use crate::{
     config::{Config, QueueSection},
     http::{ClientRate, GatewayConfig, ServerConfig, TlsFiles},
@@ -10,9 +12,9 @@ use crate::{
     worker::{MaintenanceConfig, RunnerConfig},
 };
 
-pub(super) fn gateway_config(config: &Config) -> GatewayConfig {
+pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
     let http = &config.http;
-    GatewayConfig {
+    Ok(GatewayConfig {
         body_limit: http.body_limit_bytes,
         body_budget: http.body_budget_bytes,
         body_deadline: Duration::from_millis(http.body_deadline_ms),
@@ -30,7 +32,8 @@ pub(super) fn gateway_config(config: &Config) -> GatewayConfig {
             bytes: config.queue.max_bytes,
             client_share: config.queue.client_share,
         },
-    }
+        fmr: config.compare.fmr_settings()?,
+    })
 }
 
 /// Certificate and key as configured; `None` for plain HTTP.

@@ -13,7 +13,7 @@ use image::{Rgb, RgbImage, imageops};
 
 use super::{bitmap_font, compare::headline};
 use crate::{
-    compare::Verdict,
+    compare::{Score, Verdict},
     face::{
         FaceReport,
         decode::{DecodeLimits, decode},
@@ -57,7 +57,7 @@ pub(super) fn write(
     let numbers = format!(
         "SCORE {}  THRESHOLD {}  SIMILARITY {:.3}",
         verdict.score.value(),
-        verdict.threshold,
+        Score::least_match(verdict.threshold).value(),
         verdict.similarity.value()
     );
     bitmap_font::draw(&mut sheet, GAP, below + 30, 2, INK, &numbers);

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::{DataArgs, block_on, models::rates_at_threshold};
-use crate::{app, config::Config};
+use crate::{
+    app, clients::ClientInfo, compare::Fmr, config::Config, face::calibration::CalibrationTable,
+};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -27,16 +29,22 @@ struct Finding {
 pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     // The configuration was validated when it was loaded.
-    let findings = [
-        Finding {
-            what: "configuration",
-            ok: true,
-            detail: format!("valid; listens on {}", config.http.listen),
-        },
-        finding("tls", tls(&config)),
-        finding("models", models(&config)),
-        finding("data", block_on(data(&config))),
-    ];
+    let configuration = Finding {
+        what: "configuration",
+        ok: true,
+        detail: format!("valid; listens on {}", config.http.listen),
+    };
+    let (models, data) = (models(&config), block_on(data(&config)));
+    let clients = data.as_ref().map_or(&[][..], |data| &data.clients);
+    let thresholds = match &models {
+        Ok(models) => thresholds(&config, models.table.as_ref(), clients),
+        // What is wrong is told already.
+        Err(_) => Vec::new(),
+    };
+    let mut findings = vec![configuration, finding("tls", tls(&config))];
+    findings.push(finding("models", models.map(|models| models.detail)));
+    findings.extend(thresholds.into_iter().map(|detail| finding("threshold", detail)));
+    findings.push(finding("data", data.map(|data| data.detail)));
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
@@ -63,39 +71,81 @@ fn tls(config: &Config) -> Result<String> {
     Ok(format!("{} and its key can be used", files.certificate.display()))
 }
 
+/// The configured pack, found to be good.
+struct Models {
+    detail: String,
+    table: Option<CalibrationTable>,
+}
+
 /// Loads the library, checks every digest, and runs every net once.
-fn models(config: &Config) -> Result<String> {
+fn models(config: &Config) -> Result<Models> {
     let model = app::load_model(config)?;
     (model.factory)()?;
-    let table = model.pack.calibration.as_ref();
-    let note = match table {
+    let table = model.pack.calibration.clone();
+    let note = match &table {
         Some(table) if table.model != model.pack.digest() => ", MEASURED WITH OTHER NETS",
         Some(_) => "",
         None => ", UNCALIBRATED",
     };
-    let rates = match table {
-        Some(table) => rates_at_threshold(table, config.compare.population, config.compare.fmr)?,
-        None => String::new(),
-    };
-    Ok(format!(
-        "pack {} loads and runs; threshold {}{note} (calibration {}{rates})",
+    let fmr = config.compare.fmr_settings()?.fmr();
+    let detail = format!(
+        "pack {} loads and runs; threshold {}{note} (calibration {}{})",
         model.pack.name,
-        model.policy.threshold(),
-        table.map_or("none", |t| t.id.as_str())
-    ))
+        fmr.least_match().value(),
+        table.as_ref().map_or("none", |t| t.id.as_str()),
+        rates(config, table.as_ref(), fmr)?
+    );
+    Ok(Models { detail, table })
 }
 
-async fn data(config: &Config) -> Result<String> {
+/// What a threshold means among all and within groups, as far as that was measured.
+fn rates(config: &Config, table: Option<&CalibrationTable>, fmr: Fmr) -> Result<String> {
+    let told = |table| rates_at_threshold(table, config.compare.population, fmr.value());
+    Ok(table.map(told).transpose()?.unwrap_or_default())
+}
+
+/// Every threshold that is in force somewhere instead of the default.
+fn thresholds(
+    config: &Config,
+    table: Option<&CalibrationTable>,
+    clients: &[(u32, ClientInfo)],
+) -> Vec<Result<String>> {
+    let configured = config.compare.fmr_settings().into_iter().flat_map(|settings| {
+        let documents = settings.document_fmr().map(|fmr| ("documents".to_owned(), fmr));
+        let by_source = settings.by_source().map(|(code, fmr)| (format!("documents {code}"), fmr));
+        documents.into_iter().chain(by_source).collect::<Vec<_>>()
+    });
+    let own = clients.iter().flat_map(|(_, ClientInfo { name, fmr, .. })| {
+        let all = fmr.fmr.map(|fmr| (format!("client {name}"), fmr));
+        let documents = fmr.document_fmr.map(|fmr| (format!("documents of client {name}"), fmr));
+        all.into_iter().chain(documents)
+    });
+    let told = |(whose, fmr)| {
+        let rates = rates(config, table, fmr)?;
+        Ok(format!("{whose}: {} for a rate of {fmr}{rates}", fmr.least_match().value()))
+    };
+    configured.chain(own).map(told).collect()
+}
+
+/// The databases, found to open, and the clients in them.
+struct Looked {
+    detail: String,
+    clients: Vec<(u32, ClientInfo)>,
+}
+
+async fn data(config: &Config) -> Result<Looked> {
     let data = app::look_at_data(config).await?;
     data.clients.gateway_key().await?;
-    let clients = data.clients.list().await?.len();
+    let clients = data.clients.list().await?;
     let mut jobs = 0;
     for database in &data.databases {
         jobs += database.store.depth().await?.jobs;
     }
     data.close().await;
-    Ok(format!(
-        "{} opens with this master key; {clients} clients, {jobs} jobs waiting",
-        app::database_name(config)
-    ))
+    let detail = format!(
+        "{} opens with this master key; {} clients, {jobs} jobs waiting",
+        app::database_name(config),
+        clients.len()
+    );
+    Ok(Looked { detail, clients })
 }

@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     app,
-    clients::{ClientInfo, Clients, NewClient},
+    clients::{ClientChange, ClientInfo, Clients, FmrChange, NewClient},
     clock::Clock,
+    compare::{ClientFmr, Fmr, NoFmr},
     config::Config,
     signing::{ClientKey, format_time},
 };
@@ -51,6 +52,13 @@ pub(super) struct AddArgs {
     /// Answer with the documented fields alone, for a client that refuses any other
     #[arg(long)]
     no_extras: bool,
+    /// The false match rate at which its decisions turn, 1e-6 to 1e-1 [default: compare.fmr and those beside
+    /// it in the configuration]
+    #[arg(long, value_name = "RATE")]
+    fmr: Option<Fmr>,
+    /// The same for requests whose sourceOfFace2 is a document [default: the client's --fmr, if it has one]
+    #[arg(long, value_name = "RATE")]
+    document_fmr: Option<Fmr>,
     /// Which of several databases it and its jobs live in, by number from 0 [default: the one with the
     /// fewest clients]
     #[arg(long, value_name = "N")]
@@ -88,14 +96,22 @@ pub(super) struct RotateArgs {
 
 /// Arguments of `client set`.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub(super) struct SetArgs {
     /// Its name or its Client-Id
     name: String,
     #[command(flatten)]
     data: DataArgs,
     /// Whether answers carry fields beyond the documented ones: quality reasons, threshold, model
-    #[arg(long, value_name = "on|off", value_parser = switch, action = clap::ArgAction::Set)]
-    extras: bool,
+    #[arg(long, value_name = "on|off", value_parser = switch, group = "what")]
+    extras: Option<bool>,
+    /// The false match rate at which its decisions turn, 1e-6 to 1e-1; `default`: as configured. Counts for
+    /// requests that come later
+    #[arg(long, value_name = "RATE|default", value_parser = fmr_change, group = "what")]
+    fmr: Option<FmrChange>,
+    /// The same for requests whose sourceOfFace2 is a document; `default`: the client's --fmr, if it has one
+    #[arg(long, value_name = "RATE|default", value_parser = fmr_change, group = "what")]
+    document_fmr: Option<FmrChange>,
 }
 
 /// Arguments of `client list`.
@@ -135,12 +151,7 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
         match command {
             ClientCommand::Add(args) => add(clients, args).await?,
             ClientCommand::Rotate(args) => rotate(clients, args).await?,
-            ClientCommand::Set(args) => {
-                let (store, client_id) = clients.resolve(&args.name).await?;
-                store.set_extras(&client_id, args.extras).await?;
-                let what = if args.extras { "all fields" } else { "the documented fields alone" };
-                println!("{} gets {what}", args.name);
-            }
+            ClientCommand::Set(args) => set(clients, args).await?,
             ClientCommand::List(args) => {
                 list(&clients.list().await?, config.database.count() > 1, args.json)?;
             }
@@ -171,10 +182,38 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
         name: &args.name,
         keys: keys.to_store(),
         extras: !args.no_extras,
+        fmr: ClientFmr { fmr: args.fmr, document_fmr: args.document_fmr },
     };
     let file = args.keys.new_file()?;
     clients.add(&new, args.shard).await?;
     args.keys.hand_out(&format!("{} is registered", args.name), &credentials, file)
+}
+
+async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
+    let (store, client_id) = clients.resolve(&args.name).await?;
+    let SetArgs { name, extras, fmr, document_fmr, .. } = args;
+    let change = ClientChange { extras: *extras, fmr: *fmr, document_fmr: *document_fmr };
+    store.change(&client_id, &change).await?;
+    if let Some(extras) = extras {
+        let what = if *extras { "all fields" } else { "the documented fields alone" };
+        println!("{name} gets {what}");
+    }
+    for (change, of, otherwise) in [
+        (fmr, "", "the configured rate"),
+        (document_fmr, " about documents", "its --fmr, or else at the configured rate"),
+    ] {
+        match change {
+            Some(FmrChange::Own(fmr)) => println!(
+                "{name}'s further requests{of} are decided at a false match rate of {fmr}, score {}",
+                fmr.least_match().value()
+            ),
+            Some(FmrChange::Default) => {
+                println!("{name}'s further requests{of} are decided at {otherwise}");
+            }
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
@@ -245,6 +284,13 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+fn fmr_change(text: &str) -> Result<FmrChange, String> {
+    if text == "default" {
+        return Ok(FmrChange::Default);
+    }
+    text.parse().map(FmrChange::Own).map_err(|why: NoFmr| format!("{why}; or say default"))
+}
+
 fn given_key(path: &Path) -> Result<ClientKey> {
     let mut text = String::new();
     if path.as_os_str() == "-" {
@@ -283,8 +329,8 @@ fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> 
     }
     let shard = if sharded { "SHARD " } else { "" };
     println!(
-        "{:<18} {:<24} {:<20} {:<5} {:<8} {shard}STATE",
-        "CLIENT-ID", "NAME", "CREATED", "KEYS", "FIELDS"
+        "{:<18} {:<24} {:<20} {:<5} {:<8} {:<8} {:<8} {shard}STATE",
+        "CLIENT-ID", "NAME", "CREATED", "KEYS", "FIELDS", "FMR", "DOC-FMR"
     );
     for (shard, client) in clients {
         let created = time::OffsetDateTime::from_unix_timestamp(client.created_at / 1_000)?;
@@ -293,7 +339,11 @@ fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> 
         let fields = if client.extras { "all" } else { "strict" };
         let shard = if sharded { format!("{shard:<5} ") } else { String::new() };
         let (id, name, version) = (&client.client_id, &client.name, client.key_version);
-        println!("{id:<18} {name:<24} {created:<20} v{version:<4} {fields:<8} {shard}{state}");
+        let [all, documents] = [client.fmr.fmr, client.fmr.document_fmr]
+            .map(|own| own.map_or_else(|| "-".to_owned(), |fmr| fmr.to_string()));
+        println!(
+            "{id:<18} {name:<24} {created:<20} v{version:<4} {fields:<8} {all:<8} {documents:<8} {shard}{state}"
+        );
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::annotate;
 use crate::{
     app,
-    compare::{Decision, Outcome, Score, Side, Verdict},
+    compare::{ClientFmr, Decision, Outcome, Score, Side, Verdict},
     config::Config,
     face::{
         FaceReport, Picture, PictureKind,
@@ -34,7 +34,7 @@ pub(super) struct CompareArgs {
     /// The picture it is held against
     #[arg(value_name = "B")]
     reference: PathBuf,
-    /// B is the portrait of an identity document: other quality limits apply
+    /// B is the portrait of an identity document: other quality limits apply, and `compare.document_fmr`
     #[arg(long)]
     document: bool,
     /// Print one JSON object
@@ -105,7 +105,10 @@ pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
         &Picture { bytes: &probe, hint: None, kind: PictureKind::Selfie },
         &Picture { bytes: &reference, hint: None, kind },
     )?;
-    match model.policy.decide(compared) {
+    // Whoever has the two files does not know the code of the document.
+    let document = args.document.then_some("");
+    let fmr = config.compare.fmr_settings()?.in_force(ClientFmr::default(), document);
+    match model.policy.decide(compared, Some(fmr)) {
         Outcome::Compared(verdict) => {
             if let Some(path) = &args.annotate {
                 annotate::write(path, &probe, &reference, &verdict, &config.image)?;
@@ -136,7 +139,7 @@ fn print_json(verdict: &Verdict) -> Result<()> {
     let compared = Compared {
         same_person: verdict.same_person(),
         score: verdict.score,
-        threshold: verdict.threshold,
+        threshold: Score::least_match(verdict.threshold).value(),
         similarity: verdict.similarity.value(),
         model: &verdict.model,
         calibration: &verdict.calibration,
@@ -160,8 +163,9 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
     let Verdict { score, threshold, similarity, .. } = verdict;
     println!("{}", headline(verdict));
     println!(
-        "score {} of 100, threshold {threshold} (similarity {:.4}; {}, {})",
+        "score {} of 100, threshold {} (similarity {:.4}; {}, {})",
         score.value(),
+        Score::least_match(*threshold).value(),
         similarity.value(),
         verdict.model,
         verdict.calibration

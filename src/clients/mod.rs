@@ -9,4 +9,6 @@ mod store;
 pub use keys::{KeySet, NewKeys};
 pub use registry::{Caller, ClientRegistry};
 pub use shards::{ClientTable, Clients};
-pub use store::{ClientError, ClientInfo, ClientStore, NewClient, StoredClient};
+pub use store::{
+    ClientChange, ClientError, ClientInfo, ClientStore, FmrChange, NewClient, StoredClient,
+};

@@ -2,19 +2,39 @@
 //! and made for each.
 
 use super::keys::SealedKeys;
-use crate::clock::UnixMillis;
+use crate::{
+    clock::UnixMillis,
+    compare::{ClientFmr, Fmr},
+};
 
 /// A client to be inserted.
 pub(super) struct NewRow<'a> {
     pub(super) client_id: &'a str,
     pub(super) name: &'a str,
     pub(super) extras: bool,
+    pub(super) fmr: ClientFmr,
+}
+
+/// What is to become of some columns of a client; the others stay as they are.
+pub(super) struct ChangedRow {
+    pub(super) extras: Option<bool>,
+    pub(super) fmr: Changed,
+    pub(super) document_fmr: Changed,
+}
+
+/// A column that may be null.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Changed {
+    /// Otherwise it stays as it is.
+    pub(super) is: bool,
+    pub(super) to: Option<f64>,
 }
 
 /// A client, and one of its key sets.
 pub(super) struct ClientRow {
     pub(super) revision: i64,
     pub(super) extras: bool,
+    pub(super) fmr: ClientFmr,
     pub(super) disabled_at: Option<UnixMillis>,
     pub(super) keys: SealedKeys,
 }
@@ -24,7 +44,7 @@ macro_rules! statements {
         pub(super) mod $module {
             use sqlx::{Error, Pool, Row as _, Transaction};
 
-            use super::{ClientRow, NewRow, SealedKeys, UnixMillis};
+            use super::{ChangedRow, ClientFmr, ClientRow, Fmr, NewRow, SealedKeys, UnixMillis};
             use crate::clients::ClientInfo;
 
             /// Inserts a client with its first keys; false when the name is taken.
@@ -37,13 +57,16 @@ macro_rules! statements {
                 let mut transaction = pool.begin().await?;
                 let inserted = sqlx::query(
                     "/* client add */
-                     INSERT INTO client (client_id, name, extras, created_at) VALUES ($1, $2, $3, $4)
+                     INSERT INTO client (client_id, name, extras, created_at, fmr, document_fmr)
+                     VALUES ($1, $2, $3, $4, $5, $6)
                      ON CONFLICT (name) DO NOTHING",
                 )
                 .bind(new.client_id)
                 .bind(new.name)
                 .bind(new.extras)
                 .bind(now)
+                .bind(new.fmr.fmr.map(f64::from))
+                .bind(new.fmr.document_fmr.map(f64::from))
                 .execute(&mut *transaction)
                 .await?;
                 if inserted.rows_affected() == 0 {
@@ -116,7 +139,8 @@ macro_rules! statements {
             ) -> Result<Vec<ClientInfo>, Error> {
                 let rows = sqlx::query(
                     "/* client list */
-                     SELECT client_id, name, access_key, client_key.version, extras, client.created_at, disabled_at
+                     SELECT client_id, name, access_key, client_key.version, extras, fmr, document_fmr,
+                         client.created_at, disabled_at
                      FROM client JOIN client_key USING (client_id)
                      WHERE client_key.version =
                          (SELECT max(version) FROM client_key AS newest WHERE newest.client_id = client.client_id)
@@ -134,9 +158,18 @@ macro_rules! statements {
                     access_key: row.try_get("access_key")?,
                     key_version: version(row)?,
                     extras: row.try_get("extras")?,
+                    fmr: client_fmr(row)?,
                     created_at: row.try_get("created_at")?,
                     disabled_at: row.try_get("disabled_at")?,
                 })
+            }
+
+            fn client_fmr(row: &$row) -> Result<ClientFmr, Error> {
+                let fmr = |column: &str| {
+                    let rate: Option<f64> = row.try_get(column)?;
+                    rate.map(Fmr::new).transpose().map_err(|e| Error::Decode(e.into()))
+                };
+                Ok(ClientFmr { fmr: fmr("fmr")?, document_fmr: fmr("document_fmr")? })
             }
 
             fn version(row: &$row) -> Result<u32, Error> {
@@ -172,17 +205,26 @@ macro_rules! statements {
                 Ok(changed.rows_affected())
             }
 
-            pub(in crate::clients) async fn set_extras(
+            pub(in crate::clients) async fn change(
                 pool: &Pool<$database>,
                 client_id: &str,
-                extras: bool,
+                change: &ChangedRow,
             ) -> Result<u64, Error> {
                 let changed = sqlx::query(
-                    "/* client set_extras */
-                     UPDATE client SET extras = $2, revision = revision + 1 WHERE client_id = $1",
+                    "/* client change */
+                     UPDATE client SET
+                         extras = coalesce($2, extras),
+                         fmr = CASE WHEN $3 THEN $4 ELSE fmr END,
+                         document_fmr = CASE WHEN $5 THEN $6 ELSE document_fmr END,
+                         revision = revision + 1
+                     WHERE client_id = $1",
                 )
                 .bind(client_id)
-                .bind(extras)
+                .bind(change.extras)
+                .bind(change.fmr.is)
+                .bind(change.fmr.to)
+                .bind(change.document_fmr.is)
+                .bind(change.document_fmr.to)
                 .execute(pool)
                 .await?;
                 Ok(changed.rows_affected())
@@ -211,8 +253,8 @@ macro_rules! statements {
             ) -> Result<Vec<ClientRow>, Error> {
                 let rows = sqlx::query(
                     "/* client get */
-                     SELECT revision, extras, disabled_at, client_key.version, merchant_key, server_key, access_key,
-                         secret_key, expires_at
+                     SELECT revision, extras, fmr, document_fmr, disabled_at, client_key.version, merchant_key,
+                         server_key, access_key, secret_key, expires_at
                      FROM client JOIN client_key USING (client_id)
                      WHERE client_id = $1 ORDER BY client_key.version DESC",
                 )
@@ -234,6 +276,7 @@ macro_rules! statements {
                 Ok(ClientRow {
                     revision: row.try_get("revision")?,
                     extras: row.try_get("extras")?,
+                    fmr: client_fmr(row)?,
                     disabled_at: row.try_get("disabled_at")?,
                     keys,
                 })

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{
     keys::{KeySet, NewKeys, SealedKeys, secret_label, server_key_label},
-    sql::{ClientRow, NewRow, postgres, sqlite},
+    sql::{Changed, ChangedRow, ClientRow, NewRow, postgres, sqlite},
 };
 use crate::{
     clock::{Clock, UnixMillis},
+    compare::{ClientFmr, Fmr},
     db::Db,
     sealing::{MasterKey, SealError},
     signing::{ServerKey, SigningError},
@@ -68,6 +69,38 @@ pub struct NewClient<'a> {
     pub keys: NewKeys<'a>,
     /// Whether answers carry fields beyond the documented ones.
     pub extras: bool,
+    /// The false match rates at which its decisions turn.
+    pub fmr: ClientFmr,
+}
+
+/// What is to change about a client; the rest stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClientChange {
+    /// Whether answers carry fields beyond the documented ones.
+    pub extras: Option<bool>,
+    /// The false match rate at which its decisions turn.
+    pub fmr: Option<FmrChange>,
+    /// The one for portraits on documents.
+    pub document_fmr: Option<FmrChange>,
+}
+
+/// What becomes of a client's rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FmrChange {
+    /// It has none of its own any more: the settings of the installation count.
+    Default,
+    /// It has this one.
+    Own(Fmr),
+}
+
+impl From<Option<FmrChange>> for Changed {
+    fn from(change: Option<FmrChange>) -> Self {
+        let to = match change {
+            Some(FmrChange::Own(fmr)) => Some(fmr.value()),
+            Some(FmrChange::Default) | None => None,
+        };
+        Self { is: change.is_some(), to }
+    }
 }
 
 /// A client without its keys, for people.
@@ -84,6 +117,9 @@ pub struct ClientInfo {
     pub key_version: u32,
     /// Whether answers carry fields beyond the documented ones.
     pub extras: bool,
+    /// The false match rates of its own.
+    #[serde(flatten)]
+    pub fmr: ClientFmr,
     /// Milliseconds since the epoch.
     pub created_at: UnixMillis,
     /// Since when it may not call any more.
@@ -99,6 +135,8 @@ pub struct StoredClient {
     pub keys: Vec<Arc<KeySet>>,
     /// Whether answers carry fields beyond the documented ones.
     pub extras: bool,
+    /// The false match rates at which its decisions turn.
+    pub fmr: ClientFmr,
     /// Whether it may not call any more.
     pub disabled: bool,
 }
@@ -145,7 +183,8 @@ impl ClientStore {
     /// # Errors
     /// [`ClientError::NameTaken`], or a failure of database or sealing.
     pub async fn add(&self, new: &NewClient<'_>) -> Result<(), ClientError> {
-        let row = NewRow { client_id: new.client_id, name: new.name, extras: new.extras };
+        let NewClient { client_id, name, extras, fmr, .. } = *new;
+        let row = NewRow { client_id, name, extras, fmr };
         let keys = self.seal(new.client_id, 1, &new.keys)?;
         if once!(self, add(&row, &keys, self.clock.now()))? {
             Ok(())
@@ -229,12 +268,14 @@ impl ClientStore {
         changed_one(client_id, on!(self, writer, set_disabled(client_id, at))?)
     }
 
-    /// Whether a client's answers carry fields beyond the documented ones.
+    /// Changes what a client gets, all of it at once and from its next request on.
     ///
     /// # Errors
     /// [`ClientError::Unknown`].
-    pub async fn set_extras(&self, client_id: &str, extras: bool) -> Result<(), ClientError> {
-        changed_one(client_id, on!(self, writer, set_extras(client_id, extras))?)
+    pub async fn change(&self, client_id: &str, change: &ClientChange) -> Result<(), ClientError> {
+        let ClientChange { extras, fmr, document_fmr } = *change;
+        let row = ChangedRow { extras, fmr: fmr.into(), document_fmr: document_fmr.into() };
+        changed_one(client_id, on!(self, writer, change(client_id, &row))?)
     }
 
     /// How many clients may call.
@@ -262,14 +303,14 @@ impl ClientStore {
     pub async fn get(&self, client_id: &str) -> Result<Option<StoredClient>, ClientError> {
         let rows = on!(self, readers, get(client_id))?;
         let Some(newest) = rows.first() else { return Ok(None) };
-        let (revision, extras) = (newest.revision, newest.extras);
+        let (revision, extras, fmr) = (newest.revision, newest.extras, newest.fmr);
         let disabled = newest.disabled_at.is_some();
         let open =
             |label: &str, sealed: &[u8]| self.key.open(label, sealed).map_err(ClientError::from);
         let keys =
             rows.into_iter().map(|ClientRow { keys, .. }| keys.open(client_id, open).map(Arc::new));
         let keys = keys.collect::<Result<_, ClientError>>()?;
-        Ok(Some(StoredClient { revision, keys, extras, disabled }))
+        Ok(Some(StoredClient { revision, keys, extras, fmr, disabled }))
     }
 
     /// The server's own key for answers to callers that are not known, made on first use.

@@ -5,6 +5,7 @@
 //! nets, and whatever compares for it.
 
 mod comparer;
+mod fmr;
 mod ids;
 mod outcome;
 mod policy;
@@ -12,6 +13,7 @@ mod request;
 mod score;
 
 pub use comparer::{CompareFailure, Comparer, ComparerFuture};
+pub use fmr::{ClientFmr, Fmr, FmrSettings, NoFmr, WrongCode, is_selfie};
 pub use ids::{BizId, TransactionId};
 pub use outcome::{Decision, Outcome, Verdict};
 pub use policy::Policy;

@@ -1,47 +1,40 @@
 //! From similarity to decision: the pack's calibration and the rate of false matches that is accepted.
 
 use super::{
+    fmr::Fmr,
     outcome::{Decision, Outcome, Verdict},
     score::Score,
 };
-use crate::face::{
-    Comparison,
-    calibration::{Calibration, score_at_decades},
-};
+use crate::face::{Comparison, calibration::Calibration};
 
 /// Decides for one model pack.
 #[derive(Debug, Clone)]
 pub struct Policy {
     calibration: Calibration,
     model: String,
-    decades: f64,
+    fmr: Fmr,
 }
 
 impl Policy {
-    /// `fmr` is the false match rate at which the decision turns, such as 1e-5.
-    ///
-    /// # Errors
-    /// A sentence when the rate is outside 1e-6 … 1e-1, where the scale is straight.
-    pub fn new(calibration: Calibration, model: &str, fmr: f64) -> Result<Self, String> {
-        if !(1e-6..=1e-1).contains(&fmr) {
-            return Err(format!("compare.fmr is {fmr:e}; it must lie between 1e-6 and 1e-1"));
-        }
-        Ok(Self { calibration, model: model.to_owned(), decades: -fmr.log10() })
+    /// `fmr` is the false match rate at which the decision turns where a request has none of its own.
+    pub fn new(calibration: Calibration, model: &str, fmr: Fmr) -> Self {
+        Self { calibration, model: model.to_owned(), fmr }
     }
 
-    /// The score at which the decision turns.
+    /// The score at which the decision turns where a request has none of its own.
     pub fn threshold(&self) -> f64 {
-        score_at_decades(self.decades)
+        self.fmr.threshold()
     }
 
-    /// Turns what the engine found into what is answered.
-    pub fn decide(&self, comparison: Comparison) -> Outcome {
+    /// Turns what the engine found into what is answered. `fmr` is that of the request.
+    pub fn decide(&self, comparison: Comparison, fmr: Option<Fmr>) -> Outcome {
+        let fmr = fmr.unwrap_or(self.fmr);
         match comparison {
             Comparison::Refused { side, refusal } => Outcome::Refused { side, refusal },
             Comparison::Compared { similarity, probe, reference } => {
-                let matches = self.calibration.decades(similarity) >= self.decades;
+                let matches = self.calibration.decades(similarity) >= fmr.decades();
                 let decision = if matches { Decision::Match } else { Decision::NonMatch };
-                let threshold = self.threshold();
+                let threshold = fmr.threshold();
                 let exact = self.calibration.score(similarity);
                 Outcome::Compared(Verdict {
                     similarity,

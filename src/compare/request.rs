@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::ids::BizId;
+use super::{fmr::Fmr, ids::BizId};
 use crate::face::{
     Picture, PictureKind, Refusal,
     decode::{DecodeLimits, check_envelope},
@@ -57,6 +57,10 @@ pub struct RequestOptions {
     /// What the reference is a picture of; the probe is always a selfie.
     #[serde(default)]
     pub reference_kind: PictureKind,
+    /// The false match rate at which the decision turns, as it was when the request was accepted. Requests
+    /// that were stored before there was such a thing have none and are decided at the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fmr: Option<Fmr>,
 }
 
 /// One comparison to be made.
@@ -80,7 +84,7 @@ impl Request {
 
     /// The pair as the engine takes it.
     pub fn pictures(&self) -> (Picture<'_>, Picture<'_>) {
-        let RequestOptions { probe_hint, reference_hint, reference_kind } = self.options;
+        let RequestOptions { probe_hint, reference_hint, reference_kind, .. } = self.options;
         (
             Picture { bytes: self.probe.as_bytes(), hint: probe_hint, kind: PictureKind::Selfie },
             Picture {

@@ -22,19 +22,27 @@ impl Score {
     /// Rounds an exact score so that it never contradicts the decision: a non-match is printed below
     /// the threshold and a match at or above it.
     pub fn printed(exact: f64, threshold: f64, decision: Decision) -> Self {
-        let hundredths = |value: f64| value.clamp(1.0, 9_999.0) as u16;
         let rounded = hundredths((exact * 100.0).round());
-        let first_match = hundredths((threshold * 100.0 - 1e-6).ceil());
+        let Self(first_match) = Self::least_match(threshold);
         Self(match decision {
             Decision::Match => rounded.max(first_match),
             Decision::NonMatch => rounded.min(first_match.saturating_sub(1).max(1)),
         })
     }
 
+    /// The threshold as it is printed: the least score that a match can have.
+    pub fn least_match(threshold: f64) -> Self {
+        Self(hundredths((threshold * 100.0 - 1e-6).ceil()))
+    }
+
     /// The score, 0.01 to 99.99.
     pub fn value(self) -> f64 {
         f64::from(self.0) / 100.0
     }
+}
+
+fn hundredths(value: f64) -> u16 {
+    value.clamp(1.0, 9_999.0) as u16
 }
 
 impl Serialize for Score {
@@ -86,6 +94,7 @@ mod tests {
             let score = Score::printed(exact, threshold, decision);
             prop_assert!(score.value() > 0.0 && score.value() < 100.0);
             prop_assert_eq!(score.value() >= threshold - 1e-9, decision == Decision::Match);
+            prop_assert_eq!(score >= Score::least_match(threshold), decision == Decision::Match);
             let json = serde_json::to_string(&score).unwrap();
             let mut buffer = ryu_js::Buffer::new();
             prop_assert_eq!(json.as_str(), buffer.format(score.value()));

@@ -24,6 +24,9 @@ pub(super) type Variables = BTreeMap<String, Vec<String>>;
 /// Variables that are not settings.
 const NOT_SETTINGS: [&str; 2] = ["VISAVIS_CONFIG", "VISAVIS_SHARED"];
 
+/// A table whose keys are the operator's own, each with a number.
+const OWN_KEYS: &str = "compare.fmr_by_source";
+
 pub(super) fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
     text.parse().map_err(|e: toml::de::Error| ConfigError::new(name, e.to_string()))
 }
@@ -36,7 +39,7 @@ pub(super) fn variables(tree: &Table) -> Variables {
         for (key, value) in table {
             let path = [path.as_slice(), std::slice::from_ref(key)].concat();
             match value {
-                Value::Table(inner) => open.push((path, inner)),
+                Value::Table(inner) if path.join(".") != OWN_KEYS => open.push((path, inner)),
                 _ => drop(found.insert(format!("VISAVIS_{}", path.join("_").to_uppercase()), path)),
             }
         }
@@ -60,6 +63,12 @@ fn merge_at(base: &mut Table, over: Table, path: &str, name: &str) -> Result<(),
                 let known: Vec<_> = base.keys().map(String::as_str).collect();
                 return wrong(format!("unknown key `{path}`; known here are {}", known.join(", ")));
             }
+            (Some(Value::Table(inner)), Value::Table(outer)) if path == OWN_KEYS => {
+                if let Some((key, _)) = outer.iter().find(|(_, value)| !is_number(value)) {
+                    return wrong(format!("`{path}.{key}` must be a number"));
+                }
+                *inner = outer;
+            }
             (Some(Value::Table(inner)), Value::Table(outer)) if !is_limit => {
                 merge_at(inner, outer, &path, name)?;
             }
@@ -77,6 +86,10 @@ fn merge_at(base: &mut Table, over: Table, path: &str, name: &str) -> Result<(),
     Ok(())
 }
 
+fn is_number(value: &Value) -> bool {
+    matches!(value, Value::Float(_) | Value::Integer(_))
+}
+
 /// Sets keys from variables; the text is read as the type of the default.
 pub(super) fn apply_environment(
     tree: &mut Table,
@@ -92,9 +105,16 @@ pub(super) fn apply_environment(
         };
         let Some(slot) = slot(tree, path) else { continue };
         *slot = typed(slot, &text)
-            .ok_or_else(|| ConfigError::new(&name, format!("must be a {}", slot.type_str())))?;
+            .ok_or_else(|| ConfigError::new(&name, format!("must be {}", expected(slot))))?;
     }
     Ok(())
+}
+
+fn expected(like: &Value) -> String {
+    match like {
+        Value::Table(_) => "pairs CODE=RATE with spaces between".to_owned(),
+        other => format!("a {}", other.type_str()),
+    }
 }
 
 fn slot<'a>(tree: &'a mut Table, path: &[String]) -> Option<&'a mut Value> {
@@ -115,7 +135,14 @@ fn typed(like: &Value, text: &str) -> Option<Value> {
         Value::Array(_) => {
             Value::Array(text.split_whitespace().map(|s| Value::String(s.to_owned())).collect())
         }
-        _ => return None,
+        Value::Table(_) => {
+            let pair = |pair: &str| {
+                let (key, number) = pair.split_once('=')?;
+                Some((key.to_owned(), Value::Float(number.parse().ok()?)))
+            };
+            Value::Table(text.split_whitespace().map(pair).collect::<Option<_>>()?)
+        }
+        Value::Datetime(_) => return None,
     })
 }
 

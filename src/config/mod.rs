@@ -3,6 +3,7 @@
 //! No function takes more than one section, and nothing but [`Config::load`] reads a file or the
 //! environment for settings.
 
+mod decision;
 mod layers;
 mod sections;
 
@@ -67,9 +68,6 @@ impl Config {
         if self.http.max_connections == 0 || self.http.max_streams == 0 {
             return wrong("http.max_connections", "and http.max_streams must be at least 1");
         }
-        if !(1e-6..=1e-1).contains(&self.compare.fmr) {
-            return wrong("compare.fmr", "must lie between 1e-6 and 1e-1");
-        }
         if self.image.min_side == 0 || self.image.min_side > self.image.max_side {
             return wrong("image.min_side", "must be at least 1 and at most image.max_side");
         }
@@ -93,6 +91,7 @@ impl Config {
         if self.worker.stuck_ms <= self.queue.job_deadline_ms {
             return wrong("worker.stuck_ms", "must be more than queue.job_deadline_ms");
         }
+        self.compare.fmr_settings()?;
         self.database.validate()
     }
 }
@@ -212,6 +211,20 @@ mod tests {
     }
 
     #[test]
+    fn rates_by_code_are_a_table_in_a_file_and_pairs_in_the_environment() {
+        let file = "[compare]\ndocument_fmr = 1e-4\n[compare.fmr_by_source]\n00000001007 = 1e-3\nX = 0.1\n";
+        let pairs = [("00000001007".to_owned(), 1e-3), ("X".to_owned(), 0.1)];
+        let config = load(Some(file), &[]).unwrap();
+        assert_eq!(config.compare.fmr_by_source, pairs.clone().into());
+        assert!((config.compare.document_fmr - 1e-4).abs() < 1e-12);
+        let variable = ("VISAVIS_COMPARE_FMR_BY_SOURCE", " 00000001007=1e-3  X=0.1");
+        assert_eq!(load(None, &[variable]).unwrap().compare.fmr_by_source, pairs.into());
+        let replaced = load(Some(file), &[(variable.0, "Y=1e-2")]).unwrap().compare.fmr_by_source;
+        assert_eq!(replaced, [("Y".to_owned(), 1e-2)].into());
+        assert_eq!(load(Some(file), &[(variable.0, "")]).unwrap().compare.fmr_by_source, [].into());
+    }
+
+    #[test]
     fn several_databases_are_numbered_and_a_process_may_serve_some_of_them() {
         let urls = ("VISAVIS_DATABASE_URLS", "postgres://a/x  postgres://b/x\npostgres://c/x");
         let config = load(None, &[urls, ("VISAVIS_DATABASE_SHARDS", "2, 0")]).unwrap();
@@ -226,7 +239,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 14] = [
+        let cases: [Case; 20] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (Some("[http]\nfreshness_s = \"soon\"\n"), &[], "http.freshness_s"),
@@ -241,6 +254,12 @@ mod tests {
             (None, &[("VISAVIS_DATABASE_SHARDS", "1")], "database.shards"),
             (None, &[("VISAVIS_QUEUE_CLIENT_SHARE", "0")], "queue.client_share"),
             (None, &[("VISAVIS_WORKER_STUCK_MS", "20000")], "worker.stuck_ms"),
+            (None, &[("VISAVIS_COMPARE_FMR", "80")], "compare.fmr"),
+            (None, &[("VISAVIS_COMPARE_DOCUMENT_FMR", "0.5")], "compare.document_fmr"),
+            (Some("[compare]\nfmr_by_source = { X = 1 }\n"), &[], "compare.fmr_by_source.X"),
+            (Some("[compare]\nfmr_by_source = { X = \"1e-4\" }\n"), &[], "compare.fmr_by_source.X"),
+            (Some("[compare]\nfmr_by_source = 1e-4\n"), &[], "compare.fmr_by_source"),
+            (None, &[("VISAVIS_COMPARE_FMR_BY_SOURCE", "X:1e-4")], "CODE=RATE"),
         ];
         for (file, environment, named) in cases {
             let error = load(file, environment).unwrap_err();

@@ -1,6 +1,6 @@
 //! The sections of the configuration as types; `config/default.toml` explains every key.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -191,6 +191,10 @@ pub struct RuntimeSection {
 pub struct CompareSection {
     /// False match rate at which the decision turns.
     pub fmr: f64,
+    /// The one for portraits on documents; 0 for the same.
+    pub document_fmr: f64,
+    /// The one for documents of a code.
+    pub fmr_by_source: BTreeMap<String, f64>,
     /// Among whom that rate is.
     pub population: Population,
 }

@@ -63,8 +63,8 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
             // A photo is in its own mean over pairs and in those of the others.
             let effect = (mean_of(photo) - mean) * (k - 1.0) / (k - 2.0);
             let own: [f64; TERMS] = std::array::from_fn(|i| terms[*photo][i] - middle[i]);
-            // People with many photos do not count for more than their number of photos' root.
-            let weight = 1.0 / k.sqrt();
+            // Everybody counts the same, however many photos there are of them.
+            let weight = 1.0 / k;
             for i in 0..TERMS {
                 right[i] += weight * own[i] * effect;
                 for j in 0..TERMS {
@@ -73,7 +73,8 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
             }
         }
     }
-    solve(left, right)
+    // A term may tell nothing, but none is a merit: what looks like one is chance.
+    solve(left, right).map(|weights| weights.map(|weight| weight.max(0.0)))
 }
 
 /// Gaussian elimination with pivots; a term without any spread gets no weight. `None` if none has any.

@@ -36,6 +36,7 @@ impl Vectors {
     }
 
     /// Some of the rows, in this order.
+    #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         let embeddings = self.embeddings.select(Axis(0), rows);
         let factors = if self.factors.is_empty() {

@@ -1,5 +1,7 @@
 //! `compare` and `asynccompare`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 
 use super::{
@@ -123,9 +125,15 @@ async fn earlier(
     }
 }
 
+/// From here on it is settled at which rate the decision turns: what is changed later counts for later
+/// requests.
 async fn parse(app: &AppState, signed: Signed) -> Result<Parsed<Request>, ApiError> {
-    let limits = app.config.pictures;
-    signed.parse(move |body| read_request(body, &limits)).await
+    let (config, own) = (Arc::clone(&app.config), signed.caller().client.fmr);
+    let read = move |body: &[u8]| {
+        let fmr = |document: Option<&str>| Some(config.fmr.in_force(own, document));
+        read_request(body, &config.pictures, fmr)
+    };
+    signed.parse(read).await
 }
 
 impl AppState {

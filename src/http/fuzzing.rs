@@ -46,7 +46,7 @@ pub fn request(caller: &Arc<Caller>, data: &[u8]) -> bool {
 /// When what is echoed is not JSON.
 pub fn json(data: &[u8]) -> bool {
     let limits = DecodeLimits::default();
-    let _ = read_request(data, &limits);
+    let _ = read_request(data, &limits, |_| None);
     let _ = read_id(data);
     let echoed = echo(data);
     if let Ok(text) = &echoed {

@@ -6,18 +6,24 @@ use super::{
     wire::{CompareBody, face},
 };
 use crate::compare::{
-    BizId, BoundingBox, DecodeLimits, PictureData, PictureKind, Request, RequestOptions,
+    BizId, BoundingBox, DecodeLimits, Fmr, FmrSettings, PictureData, PictureKind, Request,
+    RequestOptions, is_selfie,
 };
 
 /// Longest `userId` and `sourceOfFace2`, bytes.
 const LONGEST_USER_ID: usize = 64;
-const LONGEST_SOURCE: usize = 32;
+const LONGEST_SOURCE: usize = FmrSettings::LONGEST_CODE;
 
-/// Turns the body of `compare` or `asynccompare` into a request.
+/// Turns the body of `compare` or `asynccompare` into a request. `fmr` is asked for the rate that is in force
+/// now, for the code of a document or for a selfie.
 ///
 /// # Errors
 /// [`ApiError::Invalid`] or [`ApiError::Picture`] naming the first member that is wrong.
-pub(super) fn read_request(body: &[u8], limits: &DecodeLimits) -> Result<Request, ApiError> {
+pub(super) fn read_request(
+    body: &[u8],
+    limits: &DecodeLimits,
+    fmr: impl FnOnce(Option<&str>) -> Option<Fmr>,
+) -> Result<Request, ApiError> {
     let body = CompareBody::parse(body)?;
     let biz_id = body.biz_id.required("bizId")?;
     let biz_id = BizId::new(biz_id).ok_or_else(|| {
@@ -25,7 +31,7 @@ pub(super) fn read_request(body: &[u8], limits: &DecodeLimits) -> Result<Request
         ApiError::Invalid("bizId", why)
     })?;
     body.user_id.at_most("userId", LONGEST_USER_ID)?;
-    let source = body.source_of_face2.at_most("sourceOfFace2", LONGEST_SOURCE)?;
+    let document = document(body.source_of_face2.at_most("sourceOfFace2", LONGEST_SOURCE)?);
     let face1 = face(body.face1, "face1")?;
     let face2 = face(body.face2, "face2")?;
     Ok(Request {
@@ -35,7 +41,8 @@ pub(super) fn read_request(body: &[u8], limits: &DecodeLimits) -> Result<Request
         options: RequestOptions {
             probe_hint: hint(&face1.rect),
             reference_hint: hint(&face2.rect),
-            reference_kind: kind(source),
+            reference_kind: kind(document),
+            fmr: fmr(document),
         },
     })
 }
@@ -61,13 +68,13 @@ fn hint(rect: &Text<'_>) -> Option<BoundingBox> {
     sound.then(|| BoundingBox::new(x, y, width, height))
 }
 
-/// Everything but `SELFIE` is some document; unknown codes are too.
-fn kind(source: Option<&str>) -> PictureKind {
-    match source.map(str::trim) {
-        None | Some("") => PictureKind::Selfie,
-        Some(text) if text.eq_ignore_ascii_case("SELFIE") => PictureKind::Selfie,
-        Some(_) => PictureKind::Document,
-    }
+/// The code of a document. Everything but `SELFIE` is some document; unknown codes are too.
+fn document(source: Option<&str>) -> Option<&str> {
+    source.map(str::trim).filter(|source| !(source.is_empty() || is_selfie(source)))
+}
+
+fn kind(document: Option<&str>) -> PictureKind {
+    if document.is_some() { PictureKind::Document } else { PictureKind::Selfie }
 }
 
 #[cfg(test)]
@@ -77,7 +84,7 @@ mod tests {
     const JPEG: &str = "/9j/4AAQ";
 
     fn read(json: &str) -> Result<Request, ApiError> {
-        read_request(json.as_bytes(), &DecodeLimits::default())
+        read_request(json.as_bytes(), &DecodeLimits::default(), |_| None)
     }
 
     fn body(extra: &str) -> String {
@@ -123,6 +130,25 @@ mod tests {
         ] {
             let json = body("").replacen('{', &format!("{{\"sourceOfFace2\":{source},"), 1);
             assert_eq!(read(&json).unwrap().options.reference_kind, expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn the_rate_is_asked_for_by_the_code_of_the_document() {
+        for (source, expected) in [
+            ("null", None),
+            ("\" selfie \"", None),
+            ("\" 00000001007\"", Some("00000001007")),
+            ("\"x\"", Some("x")),
+        ] {
+            let json = body("").replacen('{', &format!("{{\"sourceOfFace2\":{source},"), 1);
+            let mut asked = None;
+            let request = read_request(json.as_bytes(), &DecodeLimits::default(), |document| {
+                asked = Some(document.map(str::to_owned));
+                Some(Fmr::MOST)
+            });
+            assert_eq!(asked, Some(expected.map(str::to_owned)), "{source}");
+            assert_eq!(request.unwrap().options.fmr, Some(Fmr::MOST));
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clients::{Caller, ClientRegistry},
     clock::Clock,
-    compare::{Comparer, DecodeLimits},
+    compare::{Comparer, DecodeLimits, FmrSettings},
     queue::{Found, QueueLimits, QueuedComparer, Shard, Shards},
     signing::Freshness,
 };
@@ -44,6 +44,8 @@ pub struct GatewayConfig {
     pub dedupe: bool,
     /// Limits on the pictures.
     pub pictures: DecodeLimits,
+    /// The false match rates at which decisions turn, where a client has none of its own.
+    pub fmr: FmrSettings,
     /// Limits on the queue of each database.
     pub queue: QueueLimits,
 }

@@ -1,6 +1,6 @@
 //! The API's JSON, member for member, and nothing else that decides anything.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
@@ -131,22 +131,9 @@ struct QualityPart {
 struct Extras<'a> {
     face1_image_quality_reasons: Vec<ReasonCode>,
     face2_image_quality_reasons: Vec<ReasonCode>,
-    #[serde(serialize_with = "js_number")]
-    threshold: f64,
+    threshold: Score,
     model: &'a str,
     calibration: &'a str,
-}
-
-/// A number as JavaScript prints it: no `.0`.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn js_number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    let hundredths = (value * 100.0).round();
-    if hundredths % 100.0 == 0.0 {
-        #[expect(clippy::cast_possible_truncation, reason = "a threshold lies between 0 and 100")]
-        serializer.serialize_i64((hundredths / 100.0) as i64)
-    } else {
-        serializer.serialize_f64(hundredths / 100.0)
-    }
 }
 
 /// Tells an outcome.
@@ -212,7 +199,7 @@ impl<'a> Extras<'a> {
         Self {
             face1_image_quality_reasons: reasons(&verdict.probe),
             face2_image_quality_reasons: reasons(&verdict.reference),
-            threshold: verdict.threshold,
+            threshold: Score::least_match(verdict.threshold),
             model: &verdict.model,
             calibration: &verdict.calibration,
         }

@@ -212,7 +212,8 @@ impl Worker {
             None => (self.factory)()?,
         };
         let (probe, reference) = request.pictures();
-        let compare = || Ok(self.policy.decide(current.compare(&probe, &reference)?));
+        let fmr = request.options.fmr;
+        let compare = || Ok(self.policy.decide(current.compare(&probe, &reference)?, fmr));
         let compared = catch_unwind(AssertUnwindSafe(compare));
         let Ok(compared) = compared else { return Err(FaceError::Panicked) };
         *engine = Some(current);

@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::mpsc;
 use visavis::{
     clock::Clock,
-    compare::{BizId, PictureData, Policy, Request, RequestOptions, TransactionId},
+    compare::{BizId, Fmr, PictureData, Policy, Request, RequestOptions, TransactionId},
     db::{PostgresDb, SqliteDb, is_postgres},
     face::calibration::{Calibration, CalibrationTable},
     queue::{NewJob, QueueError, RetryPolicy, Store, TransactionState},
@@ -143,7 +143,7 @@ pub fn pool(threads: usize) -> ComputePool {
 pub fn pool_of(threads: usize, factory: &EngineFactory) -> ComputePool {
     let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
     let table = CalibrationTable { id: "chaos".to_owned(), knots, ..Default::default() };
-    let policy = Policy::new(Calibration::new(&table).unwrap(), "fake", 1e-5).unwrap();
+    let policy = Policy::new(Calibration::new(&table).unwrap(), "fake", Fmr::new(1e-5).unwrap());
     ComputePool::start(threads, factory, &Arc::new(policy)).unwrap()
 }
 

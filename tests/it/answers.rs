@@ -3,9 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::support::{
-    CLIENT, Picture, TestApp, add_client, pair, policy, server_key, signed_as, stored,
-};
+use crate::support::{Picture, TestApp, add_client, pair, policy, server_key, signed_as, stored};
 
 const COMPARE: &str = "facecompare/compare";
 const ASYNC: &str = "facecompare/asynccompare";
@@ -64,7 +62,7 @@ async fn asynccheckresult_has_quality_before_score_and_answers_as_often_as_asked
 async fn a_client_without_extras_gets_the_documented_members_only() {
     let app = TestApp::new().await;
     let with = app.post(COMPARE, &pair(Picture::Person(1), Picture::Person(1))).await;
-    app.clients.set_extras(CLIENT, false).await.unwrap();
+    app.set_extras(false).await;
     let without = app.post(COMPARE, &pair(Picture::Person(2), Picture::Person(2))).await;
     assert_snapshot!(without.masked(), @r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"},"transactionId":"TXN","score":98.45,"samePerson":true}"#);
     let checked = app.check(&with.transaction_id()).await;
@@ -80,7 +78,7 @@ async fn a_picture_of_poor_quality_forces_same_person_to_false_and_the_code_stay
     assert_eq!(reference.code(), "SUCCESS");
     assert_eq!(reference.json["samePerson"], false);
     assert_eq!(reference.json["face2ImageQualityResult"], "FAIL");
-    app.clients.set_extras(CLIENT, false).await.unwrap();
+    app.set_extras(false).await;
     let bare = app.check(&reference.transaction_id()).await;
     assert_eq!(bare.json["samePerson"], false, "the switch changes what is shown and nothing else");
 }

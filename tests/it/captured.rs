@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use visavis::{
     clients::{NewClient, NewKeys},
+    compare::ClientFmr,
     signing::{ClientKey, Content, Freshness, SignatureHeader},
 };
 
@@ -124,7 +125,13 @@ async fn every_captured_request_goes_through_the_whole_gateway_in_its_mode() {
         access_key: "AK0123456789",
         secret_key: SECRET,
     };
-    let new = NewClient { client_id: CLIENT, name: "captured", keys, extras: true };
+    let new = NewClient {
+        client_id: CLIENT,
+        name: "captured",
+        keys,
+        extras: true,
+        fmr: ClientFmr::default(),
+    };
     app.clients.add(&new).await.unwrap();
     let server = Listening::start(app);
     let mut told = Vec::new();

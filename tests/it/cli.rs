@@ -191,6 +191,48 @@ fn clients_are_disabled_and_enabled_by_name_or_id() {
 }
 
 #[test]
+fn a_client_is_given_rates_of_its_own_and_loses_them_again() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().display().to_string();
+    let set =
+        |more: &[&str]| visavis(&[&["client", "set", "app", "--data", &folder], more].concat());
+    let rates = || {
+        let client = list(data.path()).remove(0);
+        (client["fmr"].as_f64(), client["documentFmr"].as_f64())
+    };
+    let added = add(data.path(), "app", &["--json", "--fmr", "1e-6", "--document-fmr", "0.0001"]);
+    assert_eq!(added.code, 0, "{}", added.err);
+    assert_eq!(rates(), (Some(1e-6), Some(1e-4)));
+    let listed = visavis(&["client", "list", "--data", &folder]).out;
+    assert!(listed.contains(" 1e-6 ") && listed.contains(" 1e-4 "), "{listed}");
+
+    let told = set(&["--fmr", "1e-3"]);
+    assert_eq!((told.code, told.err.as_str()), (0, ""));
+    assert!(told.out.contains("1e-3") && told.out.contains("score 60"), "{}", told.out);
+    assert_eq!(rates(), (Some(1e-3), Some(1e-4)));
+    assert_eq!(set(&["--document-fmr", "default", "--extras", "off"]).code, 0);
+    assert_eq!((rates(), &list(data.path())[0]["extras"]), ((Some(1e-3), None), &false.into()));
+    assert_eq!(set(&["--fmr", "default"]).code, 0);
+    assert_eq!(rates(), (None, None));
+
+    for wrong in ["0.5", "80", "0", "1e-7", "often", "-1e-5", "NaN"] {
+        for refused in [
+            set(&[&format!("--fmr={wrong}")]),
+            set(&[&format!("--document-fmr={wrong}")]),
+            add(data.path(), "other", &[&format!("--fmr={wrong}")]),
+        ] {
+            assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{wrong}");
+            assert!(refused.err.contains("between 1e-6 and 1e-1"), "{}", refused.err);
+            assert!(refused.err.contains("fmr"), "names the argument: {}", refused.err);
+        }
+    }
+    let nothing = set(&[]);
+    assert_eq!(nothing.code, 2);
+    assert!(nothing.err.contains("--fmr") && nothing.err.contains("--extras"), "{}", nothing.err);
+    assert_eq!((list(data.path()).len(), rates()), (1, (None, None)), "nothing has changed");
+}
+
+#[test]
 fn an_unknown_variable_or_key_is_refused_by_its_name() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().display().to_string();
@@ -246,7 +288,7 @@ fn a_certificate_that_cannot_be_used_is_found_before_any_traffic() {
 
 #[test]
 fn every_command_explains_itself_and_its_arguments() {
-    let commands: [(&[&str], &[&str]); 19] = [
+    let commands: [(&[&str], &[&str]); 20] = [
         (&[], &["serve", "compare", "call", "client", "models", "migrate", "check", "--config"]),
         (&["serve"], &["--listen", "--data", "--workers", "--shards", "VISAVIS_CONFIG"]),
         (&["work"], &["--data", "--workers", "--shards"]),
@@ -275,7 +317,11 @@ fn every_command_explains_itself_and_its_arguments() {
         (&["compare"], &["<A>", "<B>", "--document", "--json", "--annotate", "Exit code"]),
         (&["call"], &["<ENDPOINT>", "--client", "--url", "--wait", "--timeout", "Exit code"]),
         (&["client"], &["add", "list", "disable", "enable"]),
-        (&["client", "add"], &["<NAME>", "--data", "--public-key", "--json", "--out", "--shard"]),
+        (
+            &["client", "add"],
+            &["<NAME>", "--data", "--public-key", "--json", "--out", "--shard", "--fmr"],
+        ),
+        (&["client", "set"], &["<NAME>", "--extras", "--fmr", "--document-fmr", "default"]),
         (&["client", "list"], &["--data", "--json"]),
         (&["client", "disable"], &["<NAME>", "--data"]),
         (&["client", "enable"], &["<NAME>", "--data"]),

@@ -78,6 +78,18 @@ fn two_photos_of_one_person_are_the_same_person() {
 }
 
 #[test]
+fn a_portrait_on_a_document_is_decided_at_the_rate_for_documents() {
+    let sample = |name: &str| in_repository(&format!("samples/{name}"));
+    let threshold = |more: &[&str]| {
+        let mut command = with_models();
+        command.args(["compare", &sample("obama-2012.jpg"), &sample("obama-2009.jpg"), "--json"]);
+        ran(command.args(more).env("VISAVIS_COMPARE_DOCUMENT_FMR", "1e-4")).json()["threshold"]
+            .clone()
+    };
+    assert_eq!((threshold(&[]), threshold(&["--document"])), (json!(80.0), json!(70.0)));
+}
+
+#[test]
 fn photos_of_two_people_are_not_the_same_person() {
     let compared = compare("obama-2012.jpg", "collins.jpg", &["--json"]);
     assert_eq!((compared.code, compared.err.as_str()), (1, ""), "{}", compared.out);

@@ -1,8 +1,9 @@
 //! The client table, on both databases.
 
 use visavis::{
-    clients::{ClientError, ClientStore, NewClient, NewKeys},
+    clients::{ClientChange, ClientError, ClientStore, FmrChange, NewClient, NewKeys},
     clock::{Clock, MockClock},
+    compare::{ClientFmr, Fmr},
     db::{Db, PostgresDb, SqliteDb},
     sealing::MasterKey,
     signing::{ClientKey, ServerKey},
@@ -43,7 +44,9 @@ impl Table {
         let merchant_key = ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap();
         let access_key = format!("AK{client_id}");
         let keys = keys(&merchant_key, &access_key);
-        self.clients.add(&NewClient { client_id, name, keys, extras: true }).await
+        self.clients
+            .add(&NewClient { client_id, name, keys, extras: true, fmr: ClientFmr::default() })
+            .await
     }
 }
 
@@ -67,6 +70,8 @@ on_both! {
     a_name_is_taken_once_and_leaves_nothing_behind,
     a_client_is_found_by_id_and_by_name,
     every_change_raises_the_revision,
+    rates_of_its_own_are_kept_changed_one_by_one_and_taken_away,
+    the_table_takes_no_rate_that_nothing_can_be_decided_at,
     keys_follow_each_other_and_the_old_ones_end,
     the_key_for_strangers_is_made_once,
     another_master_key_opens_nothing,
@@ -106,7 +111,8 @@ async fn a_client_is_found_by_id_and_by_name(table: Table) {
 async fn every_change_raises_the_revision(table: Table) {
     table.add("1", "app").await.unwrap();
     let mut seen = vec![table.clients.revision("1").await.unwrap()];
-    table.clients.set_extras("1", false).await.unwrap();
+    let strict = ClientChange { extras: Some(false), ..Default::default() };
+    table.clients.change("1", &strict).await.unwrap();
     seen.push(table.clients.revision("1").await.unwrap());
     table.clients.set_disabled("1", true).await.unwrap();
     seen.push(table.clients.revision("1").await.unwrap());
@@ -116,8 +122,67 @@ async fn every_change_raises_the_revision(table: Table) {
     table.clients.set_disabled("1", false).await.unwrap();
     seen.push(table.clients.revision("1").await.unwrap());
     assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
-    assert!(table.clients.set_extras("2", true).await.is_err());
+    assert!(table.clients.change("2", &strict).await.is_err());
     assert!(table.clients.set_disabled("2", true).await.is_err());
+}
+
+async fn rates_of_its_own_are_kept_changed_one_by_one_and_taken_away(table: Table) {
+    let fmr = |rate| Fmr::new(rate).unwrap();
+    let own = |rate| Some(FmrChange::Own(fmr(rate)));
+    table.add("1", "plain").await.unwrap();
+    let merchant_key = ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap();
+    let keys = keys(&merchant_key, "AK2");
+    let given = ClientFmr { fmr: Some(Fmr::LEAST), document_fmr: Some(Fmr::MOST) };
+    let new = NewClient { client_id: "2", name: "careful", keys, extras: true, fmr: given };
+    table.clients.add(&new).await.unwrap();
+    assert_eq!(table.clients.get("2").await.unwrap().unwrap().fmr, given);
+
+    let changes = [
+        (ClientChange { fmr: own(1e-4), ..Default::default() }, (Some(1e-4), Some(1e-1)), true),
+        (
+            ClientChange { extras: Some(false), ..Default::default() },
+            (Some(1e-4), Some(1e-1)),
+            false,
+        ),
+        (
+            ClientChange { document_fmr: Some(FmrChange::Default), ..Default::default() },
+            (Some(1e-4), None),
+            false,
+        ),
+        (
+            ClientChange {
+                extras: Some(true),
+                fmr: Some(FmrChange::Default),
+                document_fmr: own(2.5e-3),
+            },
+            (None, Some(2.5e-3)),
+            true,
+        ),
+    ];
+    for (change, (all, documents), extras) in changes {
+        table.clients.change("2", &change).await.unwrap();
+        let expected = ClientFmr { fmr: all.map(fmr), document_fmr: documents.map(fmr) };
+        let client = table.clients.get("2").await.unwrap().unwrap();
+        assert_eq!((client.fmr, client.extras), (expected, extras), "{change:?}");
+        let listed = table.clients.list().await.unwrap();
+        assert_eq!((listed[0].fmr, listed[1].fmr), (ClientFmr::default(), expected));
+    }
+}
+
+async fn the_table_takes_no_rate_that_nothing_can_be_decided_at(table: Table) {
+    table.add("1", "app").await.unwrap();
+    for column in ["fmr", "document_fmr"] {
+        for (rate, taken) in [("1e-6", true), ("0.1", true), ("9e-7", false), ("0.2", false)] {
+            let update = sqlx::AssertSqlSafe(format!("UPDATE client SET {column} = {rate}"));
+            let ran = match &table.db {
+                Db::Sqlite(db) => sqlx::query(update).execute(&db.writer).await.map(|_| ()),
+                Db::Postgres(db) => sqlx::query(update).execute(&db.pool).await.map(|_| ()),
+            };
+            assert_eq!(ran.is_ok(), taken, "{column} {rate}: {ran:?}");
+        }
+    }
+    let client = table.clients.get("1").await.unwrap().unwrap();
+    assert_eq!(client.fmr, ClientFmr { fmr: Some(Fmr::MOST), document_fmr: Some(Fmr::MOST) });
 }
 
 async fn keys_follow_each_other_and_the_old_ones_end(table: Table) {

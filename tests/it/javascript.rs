@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{CLIENT, Picture, TestApp, assert_javascript_form, left_out, pair};
+use crate::support::{Picture, TestApp, assert_javascript_form, left_out, pair};
 
 /// Reads a JSON array of texts, prints each of them parsed and written again.
 const PROGRAM: &str = "const texts = JSON.parse(require('fs').readFileSync(0, 'utf8'));\
@@ -41,7 +41,7 @@ async fn answers() -> Vec<String> {
         Picture::Broken,
     ];
     for extras in [true, false] {
-        app.clients.set_extras(CLIENT, extras).await.unwrap();
+        app.set_extras(extras).await;
         for picture in pictures {
             app.clock.advance(1_000);
             let body = pair(picture, Picture::Person(1));

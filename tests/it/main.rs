@@ -32,5 +32,6 @@ mod socket;
 mod store;
 mod strict_clients;
 mod support;
+mod thresholds;
 mod transport;
 mod worker;

@@ -6,8 +6,9 @@ use std::{fmt::Write as _, path::Path};
 use rsa::sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, PgPool, SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
 use visavis::{
+    clients::{ClientChange, ClientStore, FmrChange},
     clock::Clock,
-    compare::Outcome,
+    compare::{ClientFmr, Fmr, Outcome},
     db::{Db, DbError, PostgresDb, SqliteDb},
     queue::{Store, TransactionState},
     sealing::MasterKey,
@@ -15,7 +16,7 @@ use visavis::{
 
 use crate::{
     store::bench::{LEASE, ids, refused},
-    support::{cluster, in_repository},
+    support::{SECRET, cluster, in_repository, merchant, server_key},
 };
 
 async fn steps(folder: &str) -> Migrator {
@@ -54,6 +55,82 @@ fn jobs(time: &str) -> String {
     )
 }
 
+/// A client of an earlier step has no rates of its own, keeps everything else, and can be given some.
+async fn goes_on_with_the_client(db: Db, key: MasterKey, step: &str) {
+    let clients = ClientStore::new(db, key, Clock::System);
+    let before = clients.get("2188").await.unwrap().unwrap();
+    assert_eq!((before.revision, before.extras, before.disabled), (5, false, false), "{step}");
+    assert_eq!(before.fmr, ClientFmr::default(), "{step}");
+    assert_eq!(before.keys[0].secret_key.as_bytes(), SECRET, "{step}");
+    let own = Some(FmrChange::Own(Fmr::LEAST));
+    clients.change("2188", &ClientChange { fmr: own, ..Default::default() }).await.unwrap();
+    let after = clients.get("2188").await.unwrap().unwrap();
+    assert_eq!(after.fmr, ClientFmr { fmr: Some(Fmr::LEAST), document_fmr: None }, "{step}");
+    assert_eq!((after.revision, after.extras, after.keys.len()), (6, false, 1), "{step}");
+}
+
+const CLIENT_ROW: &str = "INSERT INTO client (client_id, name, extras, revision, created_at)
+     VALUES ('2188', 'old', EXTRAS, 5, 17);
+     INSERT INTO client_key (client_id, version, merchant_key, server_key, access_key, secret_key, created_at)
+     VALUES ('2188', 1, KEYS, 17)";
+
+/// How the first clients were stored on `SQLite`.
+const FIRST_CLIENT_ROW: &str = "INSERT INTO client
+         (client_id, name, merchant_key, server_key, access_key, secret_key, extras, version, created_at)
+     VALUES ('2188', 'old', KEYS, EXTRAS, 5, 17)";
+
+fn client_row(row: &str, extras: &str, blob: impl Fn(&[u8]) -> String, key: &MasterKey) -> String {
+    let merchant_key = blob(&merchant().spki_der().unwrap());
+    let server_key = blob(&key.seal("server-key/2188", server_key().pkcs8_der()).unwrap());
+    let secret_key = blob(&key.seal("client-secret/2188", &SECRET).unwrap());
+    let keys = format!("{merchant_key}, {server_key}, 'AK1', {secret_key}");
+    row.replace("KEYS", &keys).replace("EXTRAS", extras)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_comes_up_from_every_earlier_step_with_its_clients() {
+    let steps = steps("postgres").await;
+    for step in steps.iter().filter(|step| (2..4).contains(&step.version)) {
+        let url = cluster().url(&cluster().new_database().await);
+        let old = PgPool::connect(&url).await.unwrap();
+        steps.run_to(step.version, &old).await.unwrap();
+        let key = MasterKey::random().unwrap();
+        let blob = |bytes: &[u8]| format!("'\\x{}'", hex(bytes));
+        let insert = client_row(CLIENT_ROW, "false", blob, &key);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&old).await.unwrap();
+        old.close().await;
+        let db = PostgresDb::open(&url, 2).await.unwrap();
+        goes_on_with_the_client(db.into(), key, &step.description).await;
+    }
+}
+
+#[tokio::test]
+async fn sqlite_comes_up_from_every_earlier_step_with_its_clients() {
+    let steps = steps("sqlite").await;
+    for step in steps.iter().filter(|step| (2..5).contains(&step.version)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("visavis.db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let old = SqlitePool::connect_with(options).await.unwrap();
+        steps.run_to(step.version, &old).await.unwrap();
+        let key = MasterKey::random().unwrap();
+        let row = if step.version == 2 { FIRST_CLIENT_ROW } else { CLIENT_ROW };
+        let blob = |bytes: &[u8]| format!("x'{}'", hex(bytes));
+        let insert = client_row(row, "0", blob, &key);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(insert)).execute(&old).await.unwrap();
+        old.close().await;
+        let db = SqliteDb::open(&path).await.unwrap();
+        goes_on_with_the_client(db.into(), key, &step.description).await;
+    }
+}
+
 /// The program of today goes on with what was there.
 async fn goes_on(db: Db) {
     let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
@@ -65,6 +142,7 @@ async fn goes_on(db: Db) {
         "all that had not ended, in their order"
     );
     for lease in &leases {
+        assert_eq!(lease.job.options.fmr, None, "decided at the default");
         store.complete(lease.job.id, lease.token, &refused()).await.unwrap();
     }
     assert_eq!(store.payload_rows().await.unwrap(), 0);
@@ -120,10 +198,12 @@ async fn no_step_was_edited() {
     postgres 1 71ec1f0d8eaf7a02
     postgres 2 e5ae151a9a9875e2
     postgres 3 a08f4a0794160f39
+    postgres 4 e1f888a103be9fb7
     sqlite 1 ef846ebf3f34fa39
     sqlite 2 ebd6f409636b33fe
     sqlite 3 10cab357fd4ddc12
     sqlite 4 c02e3de3a22ea3df
+    sqlite 5 56cc5681646eca68
     ");
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use visavis::{
     clients::{Caller, KeySet, StoredClient},
+    compare::ClientFmr,
     face::decode::{DecodeLimits, decode},
     http::fuzzing,
     signing::{
@@ -92,8 +93,13 @@ fn no_request_head_stops_the_gateway() {
         secret_key: SecretKey::new(&[7; 32]),
         expires_at: None,
     };
-    let client =
-        StoredClient { revision: 1, keys: vec![keys.into()], extras: true, disabled: false };
+    let client = StoredClient {
+        revision: 1,
+        keys: vec![keys.into()],
+        extras: true,
+        fmr: ClientFmr::default(),
+        disabled: false,
+    };
     let caller = Caller { client_id: "2188".to_owned(), shard: 0, client }.into();
     let (good, all) = throw("request", |bytes| fuzzing::request(&caller, bytes));
     assert_eq!((good, all > 1_000), (0, true), "noise is never signed");

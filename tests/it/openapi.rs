@@ -10,7 +10,7 @@ use visavis::{
     queue::QueuedComparer,
 };
 
-use crate::support::{Answer, CLIENT, Picture, TestApp, in_repository, left_out, pair, visavis};
+use crate::support::{Answer, Picture, TestApp, in_repository, left_out, pair, visavis};
 
 fn document() -> Value {
     serde_json::from_str(visavis::http::OPENAPI).unwrap()
@@ -44,7 +44,7 @@ async fn every_answer_fits_the_schema_of_its_endpoint() {
     let app = TestApp::with(|config| config.dedupe = false).await;
     let good = || pair(Picture::Person(1), Picture::Person(1));
     for extras in [true, false] {
-        app.clients.set_extras(CLIENT, extras).await.unwrap();
+        app.set_extras(extras).await;
         for body in [
             good(),
             pair(Picture::Person(1), Picture::Person(2)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use visavis::{
-    compare::{Outcome, Policy},
+    compare::{Fmr, Outcome, Policy},
     face::{Comparison, Engine as _, Picture, PictureKind, Side, calibration::Calibration},
 };
 
@@ -50,18 +50,19 @@ fn all_labelled_pairs_are_decided_right_and_agree_with_the_reference() {
         }
     }
     let calibration = Calibration::new(&pack().calibration.unwrap()).unwrap();
-    let policy = Policy::new(calibration, "omz", 1e-5).unwrap();
+    let policy = Policy::new(calibration, "omz", Fmr::new(1e-5).unwrap());
     let net = pack().embedder.net;
     let (mut wrong, mut far) = (Vec::new(), Vec::new());
     for Row { a, b, same, similarity } in rows() {
         let (one, other) = (&faces[&a], &faces[&b]);
         let ours = net.similarity(&one.embedding, &other.embedding);
         let cosine = one.embedding.cosine(&other.embedding).value();
-        let outcome = policy.decide(Comparison::Compared {
+        let compared = Comparison::Compared {
             similarity: ours,
             probe: Box::new(one.report.clone()),
             reference: Box::new(other.report.clone()),
-        });
+        };
+        let outcome = policy.decide(compared, None);
         let Outcome::Compared(verdict) = outcome else { panic!("{a} {b}") };
         if verdict.same_person() != same {
             wrong.push(format!("{a} {b}: {:.4}, score {:?}", ours.value(), verdict.score));

@@ -1,7 +1,7 @@
 //! What `enqueue` promises: once it returned, the job is stored, whole and for good.
 
 use visavis::{
-    compare::{BizId, BoundingBox, PictureData, PictureKind, RequestOptions},
+    compare::{BizId, BoundingBox, Fmr, PictureData, PictureKind, RequestOptions},
     queue::{Accepted, Lease},
 };
 
@@ -168,6 +168,7 @@ async fn the_options_come_back(bench: &mut Bench) {
         probe_hint: Some(BoundingBox::new(0.1, -3.5, 1e-7, 12_345.678)),
         reference_hint: Some(BoundingBox::new(1.0, 2.0, 3.0, 4.0)),
         reference_kind: PictureKind::Document,
+        fmr: Some(Fmr::new(3.162_3e-5).unwrap()),
     };
     bench.enqueue_this(&request).await;
     bench.restart().await;
@@ -185,4 +186,5 @@ async fn options_left_out_come_back_left_out(bench: &mut Bench) {
     assert_eq!(options.probe_hint, None);
     assert_eq!(options.reference_hint, Some(BoundingBox::default()));
     assert_eq!(options.reference_kind, PictureKind::Selfie);
+    assert_eq!(options.fmr, None);
 }

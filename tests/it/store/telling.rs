@@ -109,7 +109,7 @@ async fn every_refusal_comes_back_as_it_was(bench: &mut Bench) {
 fn compared(probe: Picture, reference: Picture) -> Outcome {
     let (probe, reference) = (probe.bytes(), reference.bytes());
     let input = |bytes| Input { bytes, hint: None, kind: PictureKind::Selfie };
-    policy().decide(FakeEngine.compare(&input(&probe), &input(&reference)).unwrap())
+    policy().decide(FakeEngine.compare(&input(&probe), &input(&reference)).unwrap(), None)
 }
 
 async fn every_verdict_comes_back_as_it_was(bench: &mut Bench) {

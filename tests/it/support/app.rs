@@ -21,9 +21,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 use visavis::{
-    clients::{ClientRegistry, ClientStore, NewClient, NewKeys},
+    clients::{ClientChange, ClientRegistry, ClientStore, NewClient, NewKeys},
     clock::{Clock, MockClock},
-    compare::{DecodeLimits, Policy},
+    compare::{ClientFmr, DecodeLimits, Fmr, FmrSettings, Policy},
     db::SqliteDb,
     face::{
         Engine,
@@ -161,6 +161,7 @@ impl TestApp {
             pictures: DecodeLimits::default(),
             client_rate: None,
             queue: QueueLimits { jobs: 100, bytes: 1 << 20, client_share: 0.25 },
+            fmr: FmrSettings::new(Fmr::new(1e-5).unwrap(), None),
         };
         change(&mut gateway_config);
         add_client(&clients, CLIENT, "app").await;
@@ -252,6 +253,16 @@ impl TestApp {
         self.check(&accepted.transaction_id()).await
     }
 
+    /// Changes what [`CLIENT`] gets.
+    pub async fn change(&self, change: ClientChange) {
+        self.clients.change(CLIENT, &change).await.unwrap();
+    }
+
+    /// Whether [`CLIENT`] gets fields beyond the documented ones.
+    pub async fn set_extras(&self, extras: bool) {
+        self.change(ClientChange { extras: Some(extras), ..Default::default() }).await;
+    }
+
     /// `asynccheckresult`.
     pub async fn check(&self, transaction_id: &str) -> Answer {
         self.post("facecompare/asynccheckresult", &json!({ "transactionId": transaction_id })).await
@@ -268,7 +279,7 @@ pub async fn add_client(clients: &ClientStore, client_id: &str, name: &str) {
         access_key: &access_key,
         secret_key: &SECRET,
     };
-    let new = NewClient { client_id, name, keys, extras: true };
+    let new = NewClient { client_id, name, keys, extras: true, fmr: ClientFmr::default() };
     clients.add(&new).await.unwrap();
 }
 
@@ -282,7 +293,7 @@ pub fn pair(probe: Picture, reference: Picture) -> Value {
 pub fn policy() -> Arc<Policy> {
     let knots = vec![(0.247, 1e-2), (0.348, 1e-3), (0.432, 1e-4), (0.508, 1e-5), (0.575, 1e-6)];
     let table = CalibrationTable { id: "test".to_owned(), knots, ..Default::default() };
-    Arc::new(Policy::new(Calibration::new(&table).unwrap(), "fake", 1e-5).unwrap())
+    Arc::new(Policy::new(Calibration::new(&table).unwrap(), "fake", Fmr::new(1e-5).unwrap()))
 }
 
 /// A request that `client_id` signs with the merchant's key.
