@@ -29,7 +29,8 @@ pub struct QualityMeasures {
     pub failed: f64,
     /// Share of the photos by reason, those that only warn included.
     pub reasons: BTreeMap<ReasonCode, f64>,
-    /// False non-matches by measure when its worst photos are left out, the most useful measure first.
+    /// False non-matches by measure when its worst photos are left out, the most useful measure first; empty without
+    /// mated pairs.
     pub measures: Vec<Discard>,
 }
 
@@ -66,6 +67,7 @@ impl QualityMeasures {
                 measure: measure.to_owned(),
                 curve: curve(scores, photos, point.similarity, gallery.reports.len()),
             })
+            .filter(|discard: &Discard| !discard.curve.is_empty())
             .collect();
         measures.sort_by(|a, b| a.at(SHARE).total_cmp(&b.at(SHARE)));
         Some(Self { fmr: FMR, similarity: point.similarity, failed, reasons, measures })
