@@ -17,7 +17,7 @@ use crate::{
     face::{
         FaceReport, Picture, PictureKind,
         geometry::BoundingBox,
-        quality::{Measures, QualityVerdict, ReasonCode},
+        quality::{Component, Measures, QualityVerdict, ReasonCode, components},
     },
 };
 
@@ -71,6 +71,8 @@ struct Face<'a> {
     height: u32,
     faces: usize,
     measures: &'a Measures,
+    /// Each measure from 0 to 100.
+    components: Vec<Component>,
 }
 
 impl<'a> From<&'a FaceReport> for Face<'a> {
@@ -84,6 +86,7 @@ impl<'a> From<&'a FaceReport> for Face<'a> {
             height: report.height,
             faces: report.faces,
             measures: &report.quality.measures,
+            components: components(&report.quality.measures),
         }
     }
 }
@@ -177,8 +180,9 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
         };
         let m = &face.quality.measures;
         println!(
-            "{}: quality {quality}, {} x {} pixels, {} face{}, eyes {:.0} pixels apart, sharpness {:.1}",
+            "{}: quality {quality}{}, {} x {} pixels, {} face{}, eyes {:.0} pixels apart, sharpness {:.1}",
             path.display(),
+            m.unified.map_or_else(String::new, |unified| format!(" ({unified:.0} of 100)")),
             face.width,
             face.height,
             face.faces,

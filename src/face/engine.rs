@@ -278,24 +278,34 @@ impl OnnxEngine {
         let faces = self.detector.detect(&image)?;
         watch.end_of(Stage::Detect);
         let upright = Found { turn: None, image, faces, hint };
-        let sure = self.detector.sure().filter(|sure| upright.confidence() < *sure);
-        if sure.is_none()
-            && let Some(seen) = self.look(&upright, watch)?
-        {
+        let Some(sure) = self.detector.sure() else {
+            return Ok(self.look(&upright, watch)?.map(|seen| (upright, seen)));
+        };
+        let is_sure = upright.confidence() >= sure;
+        if is_sure && let Some(seen) = self.look(&upright, watch)? {
             return Ok(Some((upright, seen)));
         }
-        let Some(sure) = self.detector.sure() else { return Ok(None) };
-        let found = self.surest_turn(&upright.image, hint, sure)?.unwrap_or(upright);
+        let turned = self.surest_turn(&upright.image, hint)?;
         watch.end_of(Stage::Detect);
-        Ok(self.look(&found, watch)?.map(|seen| (found, seen)))
+        // Upright is what photos usually are: a turn goes before it only where it leaves no doubt.
+        let upright = Some(upright).filter(|_| !is_sure);
+        let in_order = match turned {
+            Some(turned) if turned.confidence() >= sure => [Some(turned), upright],
+            turned => [upright, turned],
+        };
+        for found in in_order.into_iter().flatten() {
+            if let Some(seen) = self.look(&found, watch)? {
+                return Ok(Some((found, seen)));
+            }
+        }
+        Ok(None)
     }
 
-    /// The turned picture with the surest face, if one is at least `sure`.
+    /// The turned picture with the surest face.
     fn surest_turn(
         &mut self,
         upright: &RgbImage,
         hint: Option<BoundingBox>,
-        sure: f32,
     ) -> Result<Option<Found>, FaceError> {
         let mut surest: Option<Found> = None;
         for turn in TURNS {
@@ -303,8 +313,7 @@ impl OnnxEngine {
             let faces = self.detector.detect_once(&image)?;
             let hint = hint.map(|hint| turn.area(&hint, upright.dimensions()));
             let found = Found { turn: Some(turn), image, faces, hint };
-            let so_far = surest.as_ref().map_or(sure, Found::confidence);
-            if found.confidence() >= so_far {
+            if surest.as_ref().is_none_or(|so_far| found.confidence() > so_far.confidence()) {
                 surest = Some(found);
             }
         }

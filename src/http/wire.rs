@@ -131,6 +131,11 @@ struct QualityPart {
 struct Extras<'a> {
     face1_image_quality_reasons: Vec<ReasonCode>,
     face2_image_quality_reasons: Vec<ReasonCode>,
+    /// 0 to 100; absent if the pack has no number for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    face1_image_quality_score: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    face2_image_quality_score: Option<u8>,
     threshold: Score,
     model: &'a str,
     calibration: &'a str,
@@ -196,9 +201,13 @@ pub(super) fn tell(
 impl<'a> Extras<'a> {
     fn of(verdict: &'a Verdict) -> Self {
         let reasons = |face: &FaceReport| face.quality.reasons.iter().map(|r| r.code).collect();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
+        let quality = |face: &FaceReport| face.quality.measures.unified.map(|q| q.round() as u8);
         Self {
             face1_image_quality_reasons: reasons(&verdict.probe),
             face2_image_quality_reasons: reasons(&verdict.reference),
+            face1_image_quality_score: quality(&verdict.probe),
+            face2_image_quality_score: quality(&verdict.reference),
             threshold: Score::least_match(verdict.threshold),
             model: &verdict.model,
             calibration: &verdict.calibration,

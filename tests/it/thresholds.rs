@@ -25,6 +25,7 @@ use crate::{
     nodes::{PATIENCE, Site, call},
     support::{
         Answer, CLIENT, FakeEngine, Picture, Ran, TestApp, add_client, cluster, in_repository,
+        models::{engine, pack},
         pair, signed_as, with_models,
     },
 };
@@ -246,9 +247,23 @@ fn doubtful(folder: &Path) -> (String, String) {
     let bytes = std::fs::read(in_repository("samples/obama-2009.jpg")).unwrap();
     let photo = decode(&bytes, &DecodeLimits::default()).unwrap();
     let (width, height) = photo.dimensions();
-    let small = resize(&photo, 35, 35 * height / width, FilterType::Triangle);
+    let mut engine = engine();
+    let policy =
+        Policy::new(Calibration::new(&pack().calibration.unwrap()).unwrap(), "omz", fmr(1e-4));
     let path = folder.join("doubtful.png");
-    resize(&small, width, height, FilterType::Triangle).save(&path).unwrap();
+    let is_doubtful = |columns: &u32| {
+        let small = resize(&photo, *columns, *columns * height / width, FilterType::Triangle);
+        resize(&small, width, height, FilterType::Triangle).save(&path).unwrap();
+        let [one, other] =
+            [reference.as_str().as_ref(), path.as_path()].map(|p| std::fs::read(p).unwrap());
+        let [one, other] =
+            [&one, &other].map(|bytes| Input { bytes, hint: None, kind: PictureKind::Selfie });
+        match policy.decide(engine.compare(&one, &other).unwrap(), None) {
+            Outcome::Compared(verdict) => verdict.same_person() && verdict.score.value() < 79.0,
+            Outcome::Refused { .. } => false,
+        }
+    };
+    (28..60).find(is_doubtful).expect("one of the sizes is doubtful");
     (reference, path.display().to_string())
 }
 

@@ -51,7 +51,6 @@ pub struct Evaluation {
     /// Pairs of the list of which a photo showed no usable face.
     pub left_out: Option<usize>,
     /// How well quality predicts errors, if that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<QualityMeasures>,
     /// The worst groups first, at the configured threshold.
     pub groups: Vec<GroupRates>,

@@ -8,8 +8,10 @@
 )]
 
 mod convert;
+mod golden;
 mod odd;
 mod operator_pack;
 mod pairs;
+mod robust;
 mod stages;
 mod turned;

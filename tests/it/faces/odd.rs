@@ -49,11 +49,8 @@ fn every_odd_file_is_analysed_or_refused_and_what_is_refused_is_described() {
     let get = |group: &str, answer: &str| {
         counted.get(&(group.to_owned(), answer.to_owned())).copied().unwrap_or(0)
     };
-    assert!(get("masks", "Pass") + get("masks", "Fail") >= 30, "most masked faces are found");
-    assert!(
-        get("no-face", "NoFace") + get("no-face", "Fail") >= 30,
-        "hardly an animal passes for a person"
-    );
+    assert!(get("masks", "Pass") + get("masks", "Fail") >= 28, "most masked faces are found");
+    assert!(get("no-face", "NoFace") >= 36, "hardly an animal shows a face");
 }
 
 #[test]

@@ -105,6 +105,7 @@ impl Engine for FakeEngine {
 
 fn report(sharpness: f32) -> FaceReport {
     let measures = Measures {
+        unified: Some(84.6),
         inter_eye_distance_px: 60.0,
         face_size_px: 150.0,
         confidence: 0.9,
