@@ -69,20 +69,32 @@ impl Detector {
     /// # Errors
     /// [`FaceError::Inference`] or [`FaceError::Contract`].
     pub fn detect(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
+        Ok(self.detect_beyond(picture, 0)?.0)
+    }
+
+    /// The same at those of the sizes that are larger than `beyond`, and the size at which faces were found.
+    ///
+    /// # Errors
+    /// [`FaceError::Inference`] or [`FaceError::Contract`].
+    pub fn detect_beyond(
+        &mut self,
+        picture: &RgbImage,
+        beyond: u32,
+    ) -> Result<(Vec<Detection>, u32), FaceError> {
         let natural = natural_side(picture);
         let mut tried = Vec::new();
         for side in self.net.long_sides.clone() {
             let side = side.min(natural);
-            if tried.contains(&side) {
+            if side <= beyond || tried.contains(&side) {
                 continue;
             }
             tried.push(side);
             let found = self.detect_at(picture, side)?;
             if !found.is_empty() {
-                return Ok(found);
+                return Ok((found, side));
             }
         }
-        Ok(Vec::new())
+        Ok((Vec::new(), natural))
     }
 
     /// The confidence from which on a face is taken to be upright, if the pack has one.

@@ -275,9 +275,9 @@ impl OnnxEngine {
         hint: Option<BoundingBox>,
         watch: &mut Stopwatch,
     ) -> Result<Option<(Found, Seen)>, FaceError> {
-        let faces = self.detector.detect(&image)?;
+        let (faces, mut size) = self.detector.detect_beyond(&image, 0)?;
         watch.end_of(Stage::Detect);
-        let upright = Found { turn: None, image, faces, hint };
+        let mut upright = Found { turn: None, image, faces, hint };
         let Some(sure) = self.detector.sure() else {
             return Ok(self.look(&upright, watch)?.map(|seen| (upright, seen)));
         };
@@ -288,17 +288,23 @@ impl OnnxEngine {
         let turned = self.surest_turn(&upright.image, hint)?;
         watch.end_of(Stage::Detect);
         // Upright is what photos usually are: a turn goes before it only where it leaves no doubt.
-        let upright = Some(upright).filter(|_| !is_sure);
-        let in_order = match turned {
-            Some(turned) if turned.confidence() >= sure => [Some(turned), upright],
-            turned => [upright, turned],
-        };
-        for found in in_order.into_iter().flatten() {
-            if let Some(seen) = self.look(&found, watch)? {
-                return Ok(Some((found, seen)));
+        let turn_first = turned.confidence() >= sure;
+        if turn_first && let Some(seen) = self.look(&turned, watch)? {
+            return Ok(Some((turned, seen)));
+        }
+        if !is_sure && let Some(seen) = self.look(&upright, watch)? {
+            return Ok(Some((upright, seen)));
+        }
+        // What was taken for a face may have kept the detector from looking closer, where a small one shows.
+        while !upright.faces.is_empty() {
+            (upright.faces, size) = self.detector.detect_beyond(&upright.image, size)?;
+            watch.end_of(Stage::Detect);
+            if let Some(seen) = self.look(&upright, watch)? {
+                return Ok(Some((upright, seen)));
             }
         }
-        Ok(None)
+        let seen = if turn_first { None } else { self.look(&turned, watch)? };
+        Ok(seen.map(|seen| (turned, seen)))
     }
 
     /// The turned picture with the surest face.
@@ -306,15 +312,19 @@ impl OnnxEngine {
         &mut self,
         upright: &RgbImage,
         hint: Option<BoundingBox>,
-    ) -> Result<Option<Found>, FaceError> {
-        let mut surest: Option<Found> = None;
-        for turn in TURNS {
+    ) -> Result<Found, FaceError> {
+        let mut turned = |turn: Turn| -> Result<Found, FaceError> {
             let image = turn.of(upright);
             let faces = self.detector.detect_once(&image)?;
             let hint = hint.map(|hint| turn.area(&hint, upright.dimensions()));
-            let found = Found { turn: Some(turn), image, faces, hint };
-            if surest.as_ref().is_none_or(|so_far| found.confidence() > so_far.confidence()) {
-                surest = Some(found);
+            Ok(Found { turn: Some(turn), image, faces, hint })
+        };
+        let [first, others @ ..] = TURNS;
+        let mut surest = turned(first)?;
+        for turn in others {
+            let found = turned(turn)?;
+            if found.confidence() > surest.confidence() {
+                surest = found;
             }
         }
         Ok(surest)

@@ -224,7 +224,7 @@ pub struct ResolvedPack {
 }
 
 /// Changes whenever the code between nets does so that similarities change with the same nets.
-const PIPELINE: u32 = 2;
+const PIPELINE: u32 = 3;
 
 impl ResolvedPack {
     /// Names everything that a similarity depends on: the nets that take part in it, how they are fed, and the

@@ -51,6 +51,7 @@ fn every_odd_file_is_analysed_or_refused_and_what_is_refused_is_described() {
     };
     assert!(get("masks", "Pass") + get("masks", "Fail") >= 28, "most masked faces are found");
     assert!(get("no-face", "NoFace") >= 36, "hardly an animal shows a face");
+    assert!(get("no-face", "Pass") <= 2, "and hardly one passes for a person");
 }
 
 #[test]
