@@ -10,8 +10,10 @@ use crate::{
     app::{self, OpenedPack},
     config::Config,
     evaluate::{
+        EvaluateError,
         curve::{Knot, knots},
         groups::within,
+        pairing::PairType,
         photos::PhotoSet,
         scores::Scores,
         unified,
@@ -26,7 +28,7 @@ pub(super) struct CalibrateArgs {
     #[command(flatten)]
     labelled: LabelledArgs,
     /// Photos of people in groups, whose strangers look more alike (CSV with the heading photo,person,group):
-    /// adds the part of the table that speaks of them
+    /// adds the part of the table that speaks of them. Known errors are not looked for among them
     #[arg(long, value_name = "FILE")]
     groups: Option<PathBuf>,
     /// What the groups are, in words
@@ -49,7 +51,13 @@ pub(super) fn run(config: &Config, args: &CalibrateArgs) -> Result<ExitCode> {
     let gallery = args.pipeline.gallery_of(&pack, &set)?;
     let scores = scores(&set, &gallery)?;
     let mut text = table(args, &pack, &scores, &knots(&scores)?);
-    match unified::fit(&scores, &gallery.reports) {
+    let unified = match args.labelled.pair_type {
+        PairType::SelfieSelfie => unified::fit(&scores, &gallery.reports),
+        PairType::SelfieDocument => Err(EvaluateError::TooFew(
+            "it is fitted to photos of one kind; take the one of selfies".to_owned(),
+        )),
+    };
+    match unified {
         Ok(unified) => text.push_str(&quality_table(&unified)),
         Err(why) => eprintln!("no [quality]: {why}"),
     }

@@ -18,7 +18,7 @@ pub enum Decision {
 /// Two faces were compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Cosine of the two embeddings.
+    /// How much alike the two faces are.
     pub similarity: Similarity,
     /// What is printed.
     pub score: Score,

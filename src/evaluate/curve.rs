@@ -11,7 +11,7 @@ use super::{
 /// One row of a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Knot {
-    /// Cosine.
+    /// How alike the pair is.
     pub similarity: f64,
     /// Share of the non-mated pairs that are at least that similar.
     pub fmr: f64,

@@ -32,7 +32,10 @@ pub fn fit(scores: &Scores, reports: &[FaceReport]) -> Result<UnifiedQuality, Ev
     sums.sort_by(f64::total_cmp);
     let (middle, worst) = (sums[sums.len() / 2], sums[sums.len() / 100]);
     let logit = |share: f64| (share / (1.0 - share)).ln();
-    let steepness = (logit(MIDDLE) - logit(WORST_HUNDREDTH)) / (middle - worst).max(1e-9);
+    if middle - worst < 1e-6 {
+        return Err(EvaluateError::TooFew("the photos are all of one quality".to_owned()));
+    }
+    let steepness = (logit(MIDDLE) - logit(WORST_HUNDREDTH)) / (middle - worst);
     let [length, confidence, yaw, pitch] = weights.map(|weight| weight * steepness);
     let constant = logit(MIDDLE) - steepness * middle;
     Ok(UnifiedQuality { constant, length, confidence, yaw, pitch })
@@ -53,7 +56,11 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
         }
     }
     let (mut left, mut right) = ([[0.0; TERMS]; TERMS], [0.0; TERMS]);
-    for photos in of_person.iter().filter(|photos| photos.len() >= PHOTOS) {
+    // Everybody whose photos are all compared with each other: the algebra below holds for nobody else.
+    let is_whole = |photos: &&Vec<usize>| {
+        photos.len() >= PHOTOS && photos.iter().all(|photo| of_photo[*photo].1 + 1 == photos.len())
+    };
+    for photos in of_person.iter().filter(is_whole) {
         let k = photos.len() as f64;
         let mean_of = |photo: &usize| of_photo[*photo].0 / of_photo[*photo].1 as f64;
         let mean = photos.iter().map(mean_of).sum::<f64>() / k;
@@ -73,8 +80,18 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
             }
         }
     }
-    // A term may tell nothing, but none is a merit: what looks like one is chance.
-    solve(left, right).map(|weights| weights.map(|weight| weight.max(0.0)))
+    loop {
+        let weights = solve(left, right)?;
+        // A term may tell nothing, but none is a demerit: what looks like one is chance, and is left out.
+        let Some(chance) = (0..TERMS).find(|term| weights[*term] < 0.0) else {
+            return weights.iter().any(|weight| *weight > 0.0).then_some(weights);
+        };
+        right[chance] = 0.0;
+        left[chance] = [0.0; TERMS];
+        for row in &mut left {
+            row[chance] = 0.0;
+        }
+    }
 }
 
 /// Gaussian elimination with pivots; a term without any spread gets no weight. `None` if none has any.
@@ -114,8 +131,39 @@ fn solve(mut left: [[f64; TERMS]; TERMS], mut right: [f64; TERMS]) -> Option<[f6
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "similarities are single precision")]
 mod tests {
     use super::*;
+    use crate::evaluate::scores::{Mated, NonMated};
+
+    /// People with four photos each, whose qualities follow from known weights; every pair is person + photo + photo.
+    #[test]
+    fn weights_that_made_the_similarities_are_found_again() {
+        let weights = [0.02, 0.5, 0.0, 0.03];
+        let terms: Vec<[f64; TERMS]> = (0..400)
+            .map(|n| {
+                let wave = |period: f64| (f64::from(n) * period).sin();
+                [15.0 + wave(0.7), 0.9 + 0.03 * wave(1.3), -wave(2.1).abs(), -wave(0.37).powi(2)]
+            })
+            .collect();
+        let quality = |n: usize| terms[n].iter().zip(weights).map(|(t, w)| t * w).sum::<f64>();
+        let mut mated = Vec::new();
+        for (one, other) in (0..400).flat_map(|one| (one + 1..400).map(move |other| (one, other))) {
+            if one / 4 == other / 4 {
+                let person = one / 4;
+                let merit = if person % 2 == 0 { 0.1 } else { -0.1 };
+                let similarity = (quality(one) + quality(other) - 1.0 + merit) as f32;
+                mated.push(Mated { similarity, person, photos: (one, other) });
+            }
+        }
+        let persons: Vec<_> = (0..400).map(|n| n / 4).collect();
+        let stranger = NonMated { similarity: 0.0, persons: (0, 1) };
+        let scores = Scores::of_list(mated, vec![stranger], persons);
+        let found = regress(&scores, &terms).unwrap();
+        for (is, ought) in found.iter().zip(weights) {
+            assert!((is - ought).abs() < 2e-3, "{found:?}");
+        }
+    }
 
     #[test]
     fn equations_are_solved_and_terms_without_spread_get_no_weight() {

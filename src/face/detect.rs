@@ -69,32 +69,32 @@ impl Detector {
     /// # Errors
     /// [`FaceError::Inference`] or [`FaceError::Contract`].
     pub fn detect(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
-        Ok(self.detect_beyond(picture, 0)?.0)
+        Ok(self.detect_closer(picture, 0)?.0)
     }
 
-    /// The same at those of the sizes that are larger than `beyond`, and the size at which faces were found.
+    /// The same, going on after the first `tried` of the sizes with those that are larger than the last one tried;
+    /// and how many have been tried when faces were found, 0 when none were.
     ///
     /// # Errors
     /// [`FaceError::Inference`] or [`FaceError::Contract`].
-    pub fn detect_beyond(
+    pub fn detect_closer(
         &mut self,
         picture: &RgbImage,
-        beyond: u32,
-    ) -> Result<(Vec<Detection>, u32), FaceError> {
+        tried: usize,
+    ) -> Result<(Vec<Detection>, usize), FaceError> {
         let natural = natural_side(picture);
-        let mut tried = Vec::new();
-        for side in self.net.long_sides.clone() {
-            let side = side.min(natural);
-            if side <= beyond || tried.contains(&side) {
+        let sides: Vec<u32> = self.net.long_sides.iter().map(|side| *side.min(&natural)).collect();
+        let last = tried.checked_sub(1).map_or(0, |last| sides[last]);
+        for (number, side) in sides.iter().enumerate().skip(tried) {
+            if *side <= last || sides[..number].contains(side) {
                 continue;
             }
-            tried.push(side);
-            let found = self.detect_at(picture, side)?;
+            let found = self.detect_at(picture, *side)?;
             if !found.is_empty() {
-                return Ok((found, side));
+                return Ok((found, number + 1));
             }
         }
-        Ok((Vec::new(), natural))
+        Ok((Vec::new(), 0))
     }
 
     /// The confidence from which on a face is taken to be upright, if the pack has one.

@@ -1,14 +1,14 @@
-//! The straight line through the pipeline: decode, detect, choose, refine, align, measure, embed,
+//! The straight line through the pipeline: decode, detect, choose, refine, align, embed, measure,
 //! compare.
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    align::{AlignedFace, align},
+    align::align,
     attributes::{EyeClassifier, PoseEstimator},
     decode::{DecodeLimits, decode},
-    detect::{Detection, Detector, choose},
+    detect::{Detection, Detector},
     embed::Embedder,
     error::FaceError,
     geometry::{BoundingBox, Landmarks, Point},
@@ -17,10 +17,10 @@ use super::{
     plausible::FaceCheck,
     quality::{Observed, Quality, QualityLimits, UnifiedQuality, judge, measure},
     refusal::Refusal,
+    search::{Found, Seen},
     session::Runtime,
     similarity::{Embedding, Similarity},
     stages::{Stage, StageTimes, Stopwatch},
-    turn::{TURNS, Turn},
 };
 
 /// What kind of picture a face is on; documents are held to other quality limits.
@@ -130,43 +130,16 @@ pub struct AnalysedFace {
     pub times: StageTimes,
 }
 
-/// Where faces were looked for, and what was found.
-struct Found {
-    turn: Option<Turn>,
-    image: RgbImage,
-    faces: Vec<Detection>,
-    hint: Option<BoundingBox>,
-}
-
-impl Found {
-    /// Of the face that would be chosen; 0 without one.
-    fn confidence(&self) -> f32 {
-        let chosen = choose(&self.faces, self.hint.as_ref(), self.image.dimensions());
-        chosen.map_or(0.0, |face| face.confidence)
-    }
-}
-
-/// A face that was looked at closely.
-struct Seen {
-    face: Detection,
-    landmarks: Landmarks,
-    aligned: AlignedFace,
-    embedding: Embedding,
-}
-
-/// Of the detections in one picture this many are looked at before there is no face.
-const MOST_TRIED: usize = 4;
-
 /// The pipeline on ONNX Runtime, with sessions of its own.
 #[derive(Debug)]
 pub struct OnnxEngine {
     options: EngineOptions,
-    detector: Detector,
-    refiner: Option<LandmarkRefiner>,
+    pub(super) detector: Detector,
+    pub(super) refiner: Option<LandmarkRefiner>,
     pose: Option<PoseEstimator>,
     eyes: Option<EyeClassifier>,
-    embedder: Embedder,
-    face_check: Option<FaceCheck>,
+    pub(super) embedder: Embedder,
+    pub(super) face_check: Option<FaceCheck>,
     unified: Option<UnifiedQuality>,
 }
 
@@ -265,106 +238,6 @@ impl OnnxEngine {
         };
         let factor = self.embedder.net().factor(embedding.length());
         Ok(Ok(AnalysedFace { embedding, factor, report, times: watch.times() }))
-    }
-
-    /// The face of a picture, and the picture as it must be held for it to be upright. Pictures are turned only when
-    /// the detector found nothing, is not sure of it, or found what turned out to be no face.
-    fn find(
-        &mut self,
-        image: RgbImage,
-        hint: Option<BoundingBox>,
-        watch: &mut Stopwatch,
-    ) -> Result<Option<(Found, Seen)>, FaceError> {
-        let (faces, mut size) = self.detector.detect_beyond(&image, 0)?;
-        watch.end_of(Stage::Detect);
-        let mut upright = Found { turn: None, image, faces, hint };
-        let Some(sure) = self.detector.sure() else {
-            return Ok(self.look(&upright, watch)?.map(|seen| (upright, seen)));
-        };
-        let is_sure = upright.confidence() >= sure;
-        if is_sure && let Some(seen) = self.look(&upright, watch)? {
-            return Ok(Some((upright, seen)));
-        }
-        let turned = self.surest_turn(&upright.image, hint)?;
-        watch.end_of(Stage::Detect);
-        // Upright is what photos usually are: a turn goes before it only where it leaves no doubt.
-        let turn_first = turned.confidence() >= sure;
-        if turn_first && let Some(seen) = self.look(&turned, watch)? {
-            return Ok(Some((turned, seen)));
-        }
-        if !is_sure && let Some(seen) = self.look(&upright, watch)? {
-            return Ok(Some((upright, seen)));
-        }
-        // What was taken for a face may have kept the detector from looking closer, where a small one shows.
-        while !upright.faces.is_empty() {
-            (upright.faces, size) = self.detector.detect_beyond(&upright.image, size)?;
-            watch.end_of(Stage::Detect);
-            if let Some(seen) = self.look(&upright, watch)? {
-                return Ok(Some((upright, seen)));
-            }
-        }
-        let seen = if turn_first { None } else { self.look(&turned, watch)? };
-        Ok(seen.map(|seen| (turned, seen)))
-    }
-
-    /// The turned picture with the surest face.
-    fn surest_turn(
-        &mut self,
-        upright: &RgbImage,
-        hint: Option<BoundingBox>,
-    ) -> Result<Found, FaceError> {
-        let mut turned = |turn: Turn| -> Result<Found, FaceError> {
-            let image = turn.of(upright);
-            let faces = self.detector.detect_once(&image)?;
-            let hint = hint.map(|hint| turn.area(&hint, upright.dimensions()));
-            Ok(Found { turn: Some(turn), image, faces, hint })
-        };
-        let [first, others @ ..] = TURNS;
-        let mut surest = turned(first)?;
-        for turn in others {
-            let found = turned(turn)?;
-            if found.confidence() > surest.confidence() {
-                surest = found;
-            }
-        }
-        Ok(surest)
-    }
-
-    /// The first choice among the detections that holds up when it is looked at closely.
-    fn look(&mut self, found: &Found, watch: &mut Stopwatch) -> Result<Option<Seen>, FaceError> {
-        let mut left = found.faces.clone();
-        for _ in 0..MOST_TRIED {
-            let chosen = choose(&left, found.hint.as_ref(), found.image.dimensions());
-            let Some(face) = chosen.copied() else { break };
-            if let Some(seen) = self.look_at(&found.image, face, watch)? {
-                return Ok(Some(seen));
-            }
-            left.retain(|other| *other != face);
-        }
-        Ok(None)
-    }
-
-    /// Refines, aligns and embeds a detection; `None` if it is no face.
-    fn look_at(
-        &mut self,
-        image: &RgbImage,
-        face: Detection,
-        watch: &mut Stopwatch,
-    ) -> Result<Option<Seen>, FaceError> {
-        let landmarks = match &mut self.refiner {
-            Some(refiner) => refiner.refine(image, &face)?,
-            None => face.landmarks,
-        };
-        watch.end_of(Stage::Landmarks);
-        let Some(aligned) = align(image, &landmarks, self.embedder.net()) else {
-            return Ok(None);
-        };
-        watch.end_of(Stage::Align);
-        let embedding = self.embedder.embed(&aligned)?;
-        watch.end_of(Stage::Embed);
-        let passes =
-            self.face_check.is_none_or(|check| check.passes(face.confidence, embedding.length()));
-        Ok(passes.then_some(Seen { face, landmarks, aligned, embedding }))
     }
 
     fn limits(&self, kind: PictureKind) -> &QualityLimits {

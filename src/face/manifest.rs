@@ -145,7 +145,8 @@ pub struct DetectorNet {
     /// Intersection over union above which the less confident of two detections is dropped.
     pub nms_iou: f32,
     /// Confidence that an upright face nearly always has: below it the picture is tried on its sides and on its
-    /// head too, and one that gives a face at least that sure is taken. Absent: pictures are never turned.
+    /// head too, and one that gives a face at least that sure is taken; a less sure one only if the pack has a
+    /// `face_check` that it passes and nothing upright does. Absent: pictures are never turned.
     #[serde(default)]
     pub sure: Option<f32>,
 }
@@ -243,7 +244,7 @@ impl ResolvedPack {
             self.landmarks.as_ref().map_or_else(String::new, |located| net(&located.net)),
             embedder.weights.sha256.clone(),
             format!("{:?} {:?} {:?}", embedder.input, embedder.template, embedder.template_size),
-            format!("{:?}", embedder.length),
+            format!("{:?} {:?}", embedder.length, self.face_check),
         ];
         let digest =
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());
@@ -302,6 +303,9 @@ impl Manifest {
     /// [`FaceError::Manifest`] when there is no such pack, or a borrowed role leads nowhere.
     pub fn resolve(&self, name: &str) -> Result<ResolvedPack, FaceError> {
         let pack = self.pack(name)?;
+        if let Some(length) = &pack.embedder.length {
+            length.check().map_err(|why| FaceError::Manifest(format!("pack `{name}`: {why}")))?;
+        }
         Ok(ResolvedPack {
             name: name.to_owned(),
             detector: self.role(name, &pack.detector, |p| Some(&p.detector), |n| &n.weights)?,

@@ -26,6 +26,7 @@ pub mod patch;
 pub mod plausible;
 pub mod quality;
 mod refusal;
+mod search;
 pub mod session;
 mod similarity;
 pub mod stages;

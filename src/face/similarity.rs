@@ -79,6 +79,17 @@ pub struct LengthCorrection {
 }
 
 impl LengthCorrection {
+    /// # Errors
+    /// A sentence when the numbers make no sense together.
+    pub fn check(&self) -> Result<(), String> {
+        let ordered = 0.0 < self.least && self.least <= self.usual && self.usual <= self.most;
+        if ordered && self.most.is_finite() && (0.0..=4.0).contains(&self.power) {
+            return Ok(());
+        }
+        Err("`length` of the embedder needs 0 < least <= usual <= most and a power from 0 to 4"
+            .to_owned())
+    }
+
     /// What an embedding of this length brings to the stretching of its pairs.
     pub fn factor(&self, length: f32) -> f32 {
         (length.clamp(self.least, self.most) / self.usual).powf(-self.power)
@@ -119,6 +130,20 @@ mod tests {
         assert!((a.values().iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-6);
         assert!((a.cosine(&b).value() - b.cosine(&a).value()).abs() < f32::EPSILON);
         assert!((a.cosine(&a).value() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn lengths_out_of_order_are_refused() {
+        let right = LengthCorrection { usual: 10.0, least: 8.0, most: 12.0, power: 0.5 };
+        assert_eq!(right.check(), Ok(()));
+        for wrong in [
+            LengthCorrection { least: 13.0, ..right },
+            LengthCorrection { least: 0.0, ..right },
+            LengthCorrection { most: f32::NAN, ..right },
+            LengthCorrection { power: -1.0, ..right },
+        ] {
+            assert!(wrong.check().unwrap_err().contains("least <= usual <= most"), "{wrong:?}");
+        }
     }
 
     #[test]

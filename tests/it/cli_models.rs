@@ -3,6 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
+use visavis::face::manifest::Manifest;
 
 use crate::support::{
     Ran, in_repository, pack_folder, program, runtime_library, visavis, with_models,
@@ -228,4 +229,38 @@ fn a_missing_library_or_pack_is_one_sentence_with_the_cure() {
         assert!(run.err.contains(named) && run.err.contains(cure), "{}", run.err);
     }
     assert_eq!(visavis(&["models", "verify", "nonsense"]).code, 2);
+}
+
+#[test]
+fn every_built_in_pack_has_a_card_with_its_files_licences_and_table() {
+    let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+    for (name, pack) in &manifest.packs {
+        let card = fs::read_to_string(in_repository(&format!("models/{name}.md"))).unwrap();
+        for (role, weights) in pack.own_weights() {
+            let row = card.lines().find(|line| line.contains(&format!("`{}`", weights.file)));
+            let row = row.unwrap_or_else(|| panic!("{name}: no row for the {role}"));
+            assert!(row.contains(&weights.licence), "{row}");
+        }
+        match &pack.calibration {
+            Some(table) => assert!(card.contains(&format!("`{}`", table.id)), "{name}"),
+            None => assert!(card.contains("no calibration table"), "{name}"),
+        }
+        assert!(card.contains("Where it fails"), "{name}");
+    }
+}
+
+#[test]
+fn every_component_is_told_in_its_unit_and_from_0_to_100() {
+    let compared = compare("obama-2009.jpg", "obama-2012.jpg", &["--json"]);
+    let compared: Value = serde_json::from_str(&compared.out).unwrap();
+    let components = compared["face1"]["components"].as_array().unwrap();
+    assert_eq!(components.len(), 22, "as many as the configuration has limits for");
+    for component in components {
+        let score = component["score"].as_f64().unwrap();
+        assert!((0.0..=100.0).contains(&score), "{component}");
+        let measure = component["measure"].as_str().unwrap();
+        assert_eq!(component["native"], compared["face1"]["measures"][measure], "{measure}");
+    }
+    let unified = compared["face1"]["measures"]["unified"].as_f64().unwrap();
+    assert!(unified > 50.0, "an ordinary photo: {unified}");
 }

@@ -14,16 +14,22 @@ use clap::ArgGroup;
 use super::labelled::{LabelledArgs, PipelineArgs, SOURCE, scores};
 use crate::{
     app::{self, OpenedPack},
+    compare::ClientFmr,
     config::Config,
     evaluate::{
         discard::QualityMeasures,
         gallery::PhotoFile,
         groups::{by_group, within},
+        pairing::PairType,
         pairs::PairList,
         rates::at_threshold,
         report::{Evaluation, PairMeasures},
+        scores::Scores,
     },
-    face::{PictureKind, calibration::Calibration},
+    face::{
+        PictureKind,
+        calibration::{Calibration, Population},
+    },
 };
 
 /// Arguments of `evaluate`.
@@ -58,26 +64,32 @@ pub(super) struct EvaluateArgs {
 /// The pack's table as configured.
 struct Configured {
     calibration: Calibration,
+    /// Its part on strangers of one group.
+    within_group: Option<Calibration>,
     /// Where the decision turns.
     similarity: f32,
 }
 
 impl Configured {
-    fn of(config: &Config, pack: &OpenedPack) -> Result<Option<Self>> {
+    fn of(config: &Config, pack: &OpenedPack, pair_type: PairType) -> Result<Option<Self>> {
         let Some(table) = &pack.pack.calibration else { return Ok(None) };
         let calibration =
             Calibration::of(table, config.compare.population).map_err(anyhow::Error::msg)?;
-        let similarity = calibration.similarity_at(-config.compare.fmr.log10());
+        // A document of no code in particular.
+        let document = (pair_type == PairType::SelfieDocument).then_some("");
+        let fmr = config.compare.fmr_settings()?.in_force(ClientFmr::default(), document);
+        let similarity = calibration.similarity_at(fmr.decades());
         #[expect(clippy::cast_possible_truncation, reason = "similarities are single precision")]
         let similarity = similarity as f32;
-        Ok(Some(Self { calibration, similarity }))
+        let within_group = Calibration::of(table, Population::WithinGroup).ok();
+        Ok(Some(Self { calibration, within_group, similarity }))
     }
 }
 
 /// Prints or writes what was found.
 pub(super) fn run(config: &Config, args: &EvaluateArgs) -> Result<ExitCode> {
     let pack = app::open_pack(config)?;
-    let table = Configured::of(config, &pack)?;
+    let table = Configured::of(config, &pack, args.labelled.pair_type)?;
     let found = match &args.pairs {
         Some(file) => evaluate_pairs(args, &pack, table.as_ref(), file)?,
         None => evaluate_set(args, &pack, table.as_ref())?,
@@ -111,7 +123,7 @@ fn evaluate_pairs(
     let gallery = args.pipeline.gallery(pack, &list.names.iter().map(file).collect::<Vec<_>>())?;
     let pairs = list.compared(&gallery)?;
     Ok(Evaluation {
-        pairs: PairMeasures::of(&pairs.scores, table.map(|table| &table.calibration)),
+        pairs: measures(&pairs.scores, table),
         ten_fold_accuracy: Some(pairs.ten_fold_accuracy()),
         accuracy: table.map(|table| pairs.accuracy(table.similarity)),
         left_out: Some(pairs.left_out),
@@ -135,10 +147,15 @@ fn evaluate_set(
     let name = |photo: usize| set.photos[photo].name.clone();
     Ok(Evaluation {
         people: Some(scores.persons()),
-        pairs: PairMeasures::of(&scores, table.map(|table| &table.calibration)),
+        pairs: measures(&scores, table),
         quality: args.quality.then(|| QualityMeasures::of(&scores, &gallery)).flatten(),
         groups,
         within_groups,
         ..Evaluation::of_gallery(&pack.pack.name, &gallery, name)
     })
+}
+
+fn measures(scores: &Scores, table: Option<&Configured>) -> PairMeasures {
+    let within_group = table.and_then(|table| table.within_group.as_ref());
+    PairMeasures::of(scores, table.map(|table| &table.calibration), within_group)
 }

@@ -97,12 +97,15 @@ pub struct PairMeasures {
 
 /// A score, the false match rate that it stands for, and what was measured there.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Claim {
     /// The score.
     pub score: u32,
     /// The rate.
     #[serde(skip)]
     pub fmr: f64,
+    /// What the table says of strangers of one group at this score, where it has a part for that.
+    pub table_within_group: Option<f64>,
     /// At the similarity that has this score.
     #[serde(flatten)]
     pub measured: AtThreshold,
@@ -150,11 +153,17 @@ impl Evaluation {
 }
 
 impl PairMeasures {
-    /// Measures pairs, and the claims of a table against them.
-    pub fn of(scores: &Scores, calibration: Option<&Calibration>) -> Self {
+    /// Measures pairs, and the claims of a table against them; `within_group` is the table's part on strangers of one
+    /// group.
+    pub fn of(
+        scores: &Scores,
+        calibration: Option<&Calibration>,
+        within_group: Option<&Calibration>,
+    ) -> Self {
         let claims = calibration.into_iter().flat_map(|calibration| {
-            CLAIMED
-                .map(move |decades| (rate_name(decades), Claim::of(scores, calibration, decades)))
+            CLAIMED.map(move |decades| {
+                (rate_name(decades), Claim::of(scores, calibration, within_group, decades))
+            })
         });
         let points = MEASURED.filter_map(|decades| {
             Some((rate_name(decades), operating_point(scores, rate_at(decades))?))
@@ -180,11 +189,18 @@ impl Claim {
         clippy::cast_sign_loss,
         reason = "scores of whole decades are small whole numbers; similarities are single precision"
     )]
-    fn of(scores: &Scores, calibration: &Calibration, decades: u8) -> Self {
-        let similarity = calibration.similarity_at(f64::from(decades)) as f32;
+    fn of(
+        scores: &Scores,
+        calibration: &Calibration,
+        within_group: Option<&Calibration>,
+        decades: u8,
+    ) -> Self {
+        let exact = calibration.similarity_at(f64::from(decades));
+        let similarity = exact as f32;
         Self {
             score: score_at_decades(f64::from(decades)).round() as u32,
             fmr: rate_at(decades),
+            table_within_group: within_group.map(|table| 10_f64.powf(-table.decades_at(exact))),
             measured: at_threshold(scores, similarity),
         }
     }

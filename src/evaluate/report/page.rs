@@ -141,18 +141,19 @@ impl PairMeasures {
         }
         page.push_str(
             "<h2>What the table claims</h2><table><tr><th>claimed FMR<th>score<th>similarity<th>measured FMR<th>95 %<th>\
-             times<th>FNMR<th>95 %",
+             times<th>within groups, by the table<th>FNMR<th>95 %",
         );
         for (fmr, claim) in &self.claimed {
             let (measured, times) = (&claim.measured, claim.times());
             let class = if (0.5..=2.0).contains(&times) { "" } else { " class=\"off\"" };
             let _ = write!(
                 page,
-                "<tr><td>{fmr}<td>{}<td>{:.4}<td>{}<td>{}<td{class}>{times:.2}<td>{}<td>{}",
+                "<tr><td>{fmr}<td>{}<td>{:.4}<td>{}<td>{}<td{class}>{times:.2}<td>{}<td>{}<td>{}",
                 claim.score,
                 measured.similarity,
                 rate(measured.fmr),
                 between(measured.fmr_interval, rate),
+                claim.table_within_group.map_or("–".to_owned(), rate),
                 or_dash(measured.fnmr),
                 between(measured.fnmr_interval, percent),
             );
@@ -209,7 +210,7 @@ mod tests {
                 photo: "<script>.jpg".to_owned(),
                 why: "no \"face\"".to_owned(),
             }],
-            pairs: PairMeasures::of(&scores, None),
+            pairs: PairMeasures::of(&scores, None, None),
             ..Evaluation::default()
         };
         let page = evaluation.html();

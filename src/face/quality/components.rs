@@ -29,8 +29,10 @@ pub struct Component {
     pub native: f32,
     /// 0, useless, to 100, as good as can be.
     pub score: f32,
-    /// The code of its reason when it lies beyond a limit.
-    pub code: ReasonCode,
+    /// The code of its reason when it lies below a limit.
+    pub below: ReasonCode,
+    /// The code of its reason when it lies above one.
+    pub above: ReasonCode,
 }
 
 /// The components of a face; measures that the pack cannot take are left out.
@@ -38,7 +40,7 @@ pub fn components(measures: &Measures) -> Vec<Component> {
     let component = |row: &Row| {
         let native = (row.native)(measures)?;
         let score = (row.score)(native).clamp(0.0, 100.0);
-        Some(Component { measure: row.name, native, score, code: row.below })
+        Some(Component { measure: row.name, native, score, below: row.below, above: row.above })
     };
     TABLE.iter().filter_map(component).collect()
 }
@@ -93,7 +95,7 @@ pub(super) const TABLE: [Row; 22] = [
     row!(dynamic_range_bits, |x| 12.5 * x, LowContrast, LowContrast),
     row!(over_exposed, |x| 1.0 / (x + 0.01), OverExposed, OverExposed),
     row!(under_exposed, |x| 100.0 * (1.0 - sigmoid(x, 0.92, 0.05)), UnderExposed, UnderExposed),
-    row!(illumination_uniformity, |x| 100.0 * x.max(0.0).powf(0.3), UnevenLight, UnevenLight),
+    row!(? illumination_uniformity, |x| 100.0 * x.max(0.0).powf(0.3), UnevenLight, UnevenLight),
     row!(? unnatural_colour, |x| 200.0 * (1.0 - sigmoid(x, 0.0, 10.0)), UnnaturalColour, UnnaturalColour),
     row!(head_size, |x| 200.0 * (1.0 - sigmoid((x - 0.45).abs(), 0.0, 0.05)), HeadTooSmall, HeadTooLarge),
     row!(left_margin, |x| 100.0 * sigmoid(x, 0.9, 0.1), FaceCut, FaceCut),
@@ -142,7 +144,7 @@ mod tests {
                 luminance_variance: value.abs(),
                 dynamic_range_bits: value,
                 over_exposed: value.abs(),
-                illumination_uniformity: value,
+                illumination_uniformity: Some(value),
                 head_size: value,
                 left_margin: value,
                 other_face: value,

@@ -46,8 +46,8 @@ pub struct Measures {
     pub over_exposed: f32,
     /// Share of the face's pixels at the black end (luma below 25), 0 to 1.
     pub under_exposed: f32,
-    /// How much the histograms of the two cheeks overlap, 0 to 1: 1 is even light.
-    pub illumination_uniformity: f32,
+    /// How much the histograms of the two cheeks overlap, 0 to 1: 1 is even light; absent if the picture has not both.
+    pub illumination_uniformity: Option<f32>,
     /// Distance of the cheeks' colour from that of skin of any tone, in CIELAB units; absent on grey pictures.
     pub unnatural_colour: Option<f32>,
     /// Eyes to chin over the height of the picture.

@@ -107,6 +107,9 @@ pub enum ReasonCode {
     UnderExposed,
     /// Another face of similar size is in the picture.
     SeveralFaces,
+    /// A reason that only a later version knows: the row was written by one.
+    #[serde(other)]
+    Other,
 }
 
 /// One measure beyond one of its limits.

@@ -128,17 +128,22 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How much the luma histograms of the two cheeks have in common, 0 to 1 (OFIQ, illumination uniformity).
-    pub(super) fn cheeks_overlap(&self) -> f32 {
+    /// How much the luma histograms of the two cheeks have in common, 0 to 1 (OFIQ, illumination uniformity); `None` if
+    /// one of them lies outside the picture.
+    pub(super) fn cheeks_overlap(&self) -> Option<f32> {
         let histograms = CHEEKS.map(|cheek| {
             let mut histogram = [0_u32; LEVELS];
             self.square(cheek).for_each(|at| histogram[level(self.luma[at])] += 1);
             histogram
         });
-        let pixels = histograms.map(|histogram| histogram.iter().sum::<u32>().max(1) as f32);
+        let pixels = histograms.map(|histogram| histogram.iter().sum::<u32>());
+        if pixels.contains(&0) {
+            return None;
+        }
+        let pixels = pixels.map(|count| count as f32);
         let [left, right] = &histograms;
         let common = left.iter().zip(right);
-        common.map(|(l, r)| (*l as f32 / pixels[0]).min(*r as f32 / pixels[1])).sum()
+        Some(common.map(|(l, r)| (*l as f32 / pixels[0]).min(*r as f32 / pixels[1])).sum())
     }
 
     /// How far the mean colour of the cheeks lies from where skin lies in CIELAB, 5 to 25 for a* and 5 to 35 for b*
@@ -248,8 +253,10 @@ mod tests {
         let inside = vec![true; 64 * 64];
         let even = grey(&inside, |_, y| 100.0 + (y * 7.0) % 13.0);
         let lit = grey(&inside, |x, _| if x < 32.0 { 220.0 } else { 60.0 });
-        assert!(View::of(&even).cheeks_overlap() > 0.99);
-        assert!(View::of(&lit).cheeks_overlap() < 0.01);
+        assert!(View::of(&even).cheeks_overlap().unwrap() > 0.99);
+        assert!(View::of(&lit).cheeks_overlap().unwrap() < 0.01);
+        let half: Vec<bool> = (0..64 * 64).map(|i| i % 64 < 32).collect();
+        assert_eq!(View::of(&grey(&half, |_, _| 100.0)).cheeks_overlap(), None);
     }
 
     #[test]

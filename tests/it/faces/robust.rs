@@ -15,7 +15,7 @@ use visavis::face::{
     quality::QualityVerdict,
 };
 
-use crate::support::models::{engine, pack, shared};
+use crate::support::models::{engine, pack, root, shared};
 
 /// What became of one way to spoil a photo.
 struct Row {
@@ -253,4 +253,25 @@ fn dark_and_covered_faces_are_found() {
         let least = if row.name.contains("covered") { 0.4 } else { 0.75 };
         assert!(row.quantile(0.5) > least, "{}: {}", row.name, row.quantile(0.5));
     }
+}
+
+/// The muzzle is found first, because it is larger; it is no face, and not counted as one either.
+#[test]
+fn beside_an_animal_the_person_is_compared() {
+    let Some(folder) = shared("faces/odd/no-face") else { return };
+    let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let terrier = files.find(|p| p.to_string_lossy().contains("wire-haired_fox_terrier")).unwrap();
+    let open = |path: PathBuf| decode(&fs::read(path).unwrap(), &DecodeLimits::default()).unwrap();
+    let animal = open(terrier);
+    let person = open(root().join("samples/hopper.jpg"));
+    let mut engine = engine();
+    let alone = analysed(&mut engine, &person).unwrap();
+    let small = scaled(&person, 110.0 / alone.report.area.height);
+    let mut both = RgbImage::new(animal.width() + small.width(), animal.height());
+    imageops::replace(&mut both, &animal, 0, 0);
+    imageops::replace(&mut both, &small, i64::from(animal.width()), 0);
+    let found = analysed(&mut engine, &both).unwrap();
+    assert!(found.report.area.x > animal.width() as f32 / 2.0, "{:?}", found.report.area);
+    assert_eq!(found.report.faces, 1);
+    assert!(found.embedding.cosine(&alone.embedding).value() > 0.8);
 }
