@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    exchange::{Outcome, Target},
+    super::wire_client::Prepared,
+    exchange::Outcome,
     photos::Photos,
     stock::{Signed, Stock},
     stop::Stop,
@@ -74,7 +75,8 @@ pub(super) struct Slice {
 
 /// The senders' common ground.
 pub(super) struct Load<'a> {
-    pub(super) target: &'a Target,
+    /// Sends a request and waits for the outcome.
+    pub(super) send: &'a (dyn Fn(&Prepared) -> Outcome + Sync),
     pub(super) stock: &'a Stock,
     pub(super) photos: &'a Photos,
     pub(super) stop: &'a Stop,
@@ -124,7 +126,7 @@ impl Load<'_> {
     }
 
     fn exchange(&self, signed: &Signed, due: Instant, tally: &mut Tally) {
-        match self.target.send(&signed.request) {
+        match (self.send)(&signed.request) {
             Outcome::Compared => tally.latencies.push(due.elapsed()),
             Outcome::Refused => tally.refused += 1,
             Outcome::Other(code, answer) => {
@@ -197,7 +199,75 @@ impl SplitMix {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
+    use crate::cli::bench::stock::{Closing, testing::signed};
+
+    /// What a load measures whose requests are answered by `send`.
+    fn load(
+        send: impl Fn() -> Outcome + Sync,
+        stop: &Stop,
+        measure: impl Fn(&Load<'_>) -> Slice,
+    ) -> Slice {
+        let (stock, photos) = (Stock::of(1_000), Photos::default());
+        thread::scope(|scope| {
+            let _closing = Closing(&stock);
+            scope.spawn(|| stock.sign(|| Ok(signed("{}"))));
+            stock.fill(1, 1, &Stop::default()).unwrap();
+            measure(&Load { send: &|_| send(), stock: &stock, photos: &photos, stop })
+        })
+    }
+
+    #[test]
+    fn a_request_that_had_to_wait_for_its_turn_has_waited_since_it_was_due() {
+        const TIME: Duration = Duration::from_millis(20);
+        let slow = || {
+            thread::sleep(TIME);
+            Outcome::Compared
+        };
+        let length = Duration::from_millis(1);
+        let slice =
+            load(slow, &Stop::default(), |load| load.follow(&[Duration::ZERO; 5], 1, length));
+        for (before, latency) in (1..).zip(&slice.tally.latencies) {
+            assert!(*latency >= before * TIME, "{:?}", slice.tally.latencies);
+        }
+        assert_eq!(slice.tally.pairs(), 5);
+    }
+
+    #[test]
+    fn what_becomes_of_each_request_is_counted_under_its_name() {
+        let next = AtomicUsize::new(0);
+        let send = || match next.fetch_add(1, Ordering::Relaxed) {
+            0 => Outcome::Compared,
+            1 => Outcome::Refused,
+            2 => Outcome::Failed("nobody answers".to_owned()),
+            _ => Outcome::Failed("still nobody".to_owned()),
+        };
+        let plan = [Duration::ZERO; 4];
+        let Slice { tally, elapsed } =
+            load(send, &Stop::default(), |load| load.follow(&plan, 1, Duration::from_millis(1)));
+        assert_eq!((tally.pairs(), tally.refused, tally.errors()), (1, 1, 2));
+        assert_eq!(tally.errors, [(NO_ANSWER.to_owned(), 2)].into());
+        assert_eq!(tally.first_error.as_deref(), Some("nobody answers"));
+        assert!(elapsed >= Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_saturating_load_has_as_many_requests_under_way_as_it_may_until_it_is_stopped() {
+        let (now, stop) = (AtomicUsize::new(0), Stop::default());
+        let send = || {
+            now.fetch_add(1, Ordering::SeqCst);
+            // None is answered before there are three.
+            while now.load(Ordering::SeqCst) < 3 {
+                thread::yield_now();
+            }
+            stop.wish();
+            Outcome::Compared
+        };
+        let slice = load(send, &stop, |load| load.saturate(3, Duration::from_hours(1)));
+        assert!(slice.tally.pairs() >= 3);
+    }
 
     #[test]
     fn arrivals_come_at_their_rate_and_the_same_in_every_run() {

@@ -23,6 +23,7 @@ struct Photo {
 }
 
 /// Photos in the order of their names, each compared with the next one and the last with the first.
+#[derive(Default)]
 pub(super) struct Photos(Vec<Photo>);
 
 impl Photos {

@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{
     super::{
         credentials::Credentials,
-        wire_client::{self, MOST_CONNECTIONS, WireClient},
+        wire_client::{self, MOST_CONNECTIONS, Prepared, WireClient},
     },
     exchange::{Mode, Target},
     floor::Floor,
@@ -25,7 +25,7 @@ use super::{
     photos::Photos,
     report::{Asked, Report, Sums, rate, sum},
     service::{OwnService, register},
-    stock::{Closing, Signed, Stock},
+    stock::{Closing, MOST_BYTES, Signed, Stock},
     stop::Stop,
     usage::Process,
 };
@@ -128,7 +128,7 @@ impl<'a> Run<'a> {
     }
 
     fn measure(mut self) -> Result<Report> {
-        let stock = Stock::default();
+        let stock = Stock::of(MOST_BYTES);
         let run = uuid::Uuid::new_v4().simple().to_string();
         let (target, photos) = (self.target, self.photos);
         let mut number = 0;
@@ -141,7 +141,8 @@ impl<'a> Run<'a> {
         thread::scope(|scope| {
             let closing = Closing(&stock);
             scope.spawn(|| stock.sign(make));
-            let load = Load { target, stock: &stock, photos, stop: self.stop };
+            let send = |request: &Prepared| target.send(request);
+            let load = Load { send: &send, stock: &stock, photos, stop: self.stop };
             let measured = self.slices(&load);
             drop(closing);
             measured

@@ -10,8 +10,8 @@ use anyhow::{Result, anyhow};
 
 use super::{super::wire_client::Prepared, stop::Stop};
 
-/// Bytes of bodies that are held.
-const MOST_BYTES: usize = 256 << 20;
+/// Bytes of bodies that are held ahead.
+pub(super) const MOST_BYTES: usize = 256 << 20;
 /// An older request is thrown away: servers refuse those whose Request-Time is past.
 const FRESH: Duration = Duration::from_mins(1);
 /// How often whoever waits looks whether to stop.
@@ -25,7 +25,6 @@ pub(super) struct Signed {
 }
 
 /// Signed requests, made by one thread and taken by the senders.
-#[derive(Default)]
 pub(super) struct Stock {
     state: Mutex<State>,
     changed: Condvar,
@@ -35,6 +34,7 @@ pub(super) struct Stock {
 struct State {
     ready: VecDeque<(Signed, Instant)>,
     bytes: usize,
+    most_bytes: usize,
     wanted: usize,
     closed: bool,
     failure: Option<anyhow::Error>,
@@ -42,7 +42,7 @@ struct State {
 
 impl State {
     fn is_full(&self) -> bool {
-        self.ready.len() >= self.wanted || (self.bytes >= MOST_BYTES && !self.ready.is_empty())
+        self.ready.len() >= self.wanted || (self.bytes >= self.most_bytes && !self.ready.is_empty())
     }
 
     fn is_over(&self) -> bool {
@@ -67,6 +67,12 @@ impl Drop for Closing<'_> {
 }
 
 impl Stock {
+    /// An empty one, for about so many bytes of bodies.
+    pub(super) fn of(most_bytes: usize) -> Self {
+        let state = Mutex::new(State { most_bytes, ..State::default() });
+        Self { state, changed: Condvar::new() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,5 +151,87 @@ impl Stock {
     pub(super) fn check(&self) -> Result<()> {
         let failure = self.state().failure.take();
         failure.map_or(Ok(()), |failure| Err(anyhow!("a request could not be signed: {failure:#}")))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use std::{sync::LazyLock, time::Duration};
+
+    use super::*;
+    use crate::cli::{
+        credentials::MadeKeys,
+        wire_client::{Mode, WireClient},
+    };
+
+    static CLIENT: LazyLock<WireClient> = LazyLock::new(|| {
+        let credentials = MadeKeys::make(None).unwrap().credentials("1".to_owned(), 1).unwrap();
+        let nowhere = "http://127.0.0.1:1";
+        WireClient::new(nowhere, &credentials, Mode::Secret, Duration::from_secs(1), None).unwrap()
+    });
+
+    /// A request with this body.
+    pub(in super::super) fn signed(body: &str) -> Signed {
+        Signed { request: CLIENT.prepare("/", body).unwrap(), pair: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
+
+    use super::{testing::signed, *};
+
+    /// A stock that is filled by a thread of its own, and how many it has signed.
+    fn with_stock(body: &str, test: impl FnOnce(&Stock, &AtomicUsize)) {
+        let (stock, made) = (Stock::of(1_000), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            let _closing = Closing(&stock);
+            scope.spawn(|| {
+                stock.sign(|| {
+                    made.fetch_add(1, Ordering::SeqCst);
+                    Ok(signed(body))
+                });
+            });
+            test(&stock, &made);
+        });
+    }
+
+    #[test]
+    fn as_many_as_are_wanted_are_signed_ahead_and_no_more() {
+        with_stock("{}", |stock, made| {
+            stock.fill(7, 2, &Stop::default()).unwrap();
+            assert_eq!(made.load(Ordering::SeqCst), 7);
+            for _ in 0..5 {
+                stock.take().unwrap();
+            }
+            assert_eq!(made.load(Ordering::SeqCst), 7, "two are kept and there are two");
+            for _ in 0..5 {
+                stock.take().unwrap();
+            }
+            assert!(made.load(Ordering::SeqCst) >= 10);
+        });
+    }
+
+    #[test]
+    fn memory_bounds_how_many_are_signed_ahead() {
+        with_stock(&"x".repeat(300), |stock, made| {
+            stock.fill(100, 1, &Stop::default()).unwrap();
+            assert_eq!(made.load(Ordering::SeqCst), 4);
+        });
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_signed_ends_the_wait_with_its_reason() {
+        let stock = Stock::of(1_000);
+        thread::scope(|scope| {
+            scope.spawn(|| stock.sign(|| Err(anyhow!("no key"))));
+            let failed = stock.fill(1, 1, &Stop::default()).unwrap_err();
+            assert_eq!(failed.to_string(), "no key");
+            assert!(stock.take().is_none());
+        });
     }
 }

@@ -19,6 +19,11 @@ use tokio::{
 pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
+    /// Expresses it; whether it was expressed before.
+    pub(super) fn wish(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+
     /// Whether it was expressed.
     pub(super) fn is_wished(&self) -> bool {
         self.0.load(Ordering::Relaxed)
@@ -47,7 +52,7 @@ pub(super) fn until_told<T: Send + 'static>(
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if stop.0.swap(true, Ordering::Relaxed) {
+            if stop.wish() {
                 bail!("stopped before the requests under way were answered");
             }
         }
