@@ -52,7 +52,7 @@ venv: .venv/done
 unit: models venv ## Unit and integration tests, on real nets
 	$(CARGO) test --locked
 
-bench: models ## Time per stage, whole comparisons, and what protocol and queue cost
+bench: models ## The service under load against the bare pipeline, time per stage, and what the queue costs
 	@scripts/bench
 
 timing: models ## Does the time of an answer tell whether a wrapped key was well-formed?

@@ -66,7 +66,7 @@ pub(super) struct CallArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Endpoint {
+pub(super) enum Endpoint {
     /// Connectivity and keys
     Test,
     /// Compare two pictures and wait
@@ -88,7 +88,8 @@ enum ModeName {
 }
 
 impl Endpoint {
-    fn path(self) -> &'static str {
+    /// Where it is.
+    pub(super) fn path(self) -> &'static str {
         match self {
             Self::Test => "/api/v1/zoloz/authentication/test",
             Self::Compare => "/api/v1/zoloz/facecompare/compare",

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod annotate;
+mod bench;
 mod bitmap_font;
 mod calibrate;
 mod call;
@@ -47,6 +48,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Sign and send a request to a running server, verify and print the answer
     Call(call::CallArgs),
+    /// Measure how many pairs a second a service compares, how long they take, and what they cost
+    Bench(bench::BenchArgs),
     /// Register and manage the apps that may call
     #[command(subcommand)]
     Client(client::ClientCommand),
@@ -98,6 +101,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Work(args) => serve::work(config, args),
         Command::Compare(args) => compare::run(&config, args),
         Command::Call(args) => call::run(args),
+        Command::Bench(args) => Ok(bench::run(&config, cli.config.as_deref(), args)),
         Command::Client(command) => client::run(config, command),
         Command::Models(command) => models::run(&config, command),
         Command::Migrate(args) => {

@@ -1,6 +1,6 @@
 //! `visavis serve` and `visavis work`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +32,9 @@ pub(super) struct ServeArgs {
     /// Which of several databases to serve, by number from 0, with commas [default: all]
     #[arg(long, value_name = "N,N")]
     shards: Option<String>,
+    /// Stop in order when standard input ends: whoever holds its other end has closed it or is gone
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
 }
 
 /// Arguments of `work`.
@@ -61,7 +64,8 @@ pub(super) fn run(mut config: Config, args: &ServeArgs) -> Result<ExitCode> {
         config.worker.threads = usize::from(workers);
     }
     choose_shards(&mut config, args.shards.as_ref())?;
-    until_stopped(&config, Roles { front_end: true, workers: args.workers != Some(0) })
+    let roles = Roles { front_end: true, workers: args.workers != Some(0) };
+    until_stopped(&config, roles, args.until_input_ends)
 }
 
 /// Works until it is told to stop.
@@ -71,7 +75,7 @@ pub(super) fn work(mut config: Config, args: &WorkArgs) -> Result<ExitCode> {
         config.worker.threads = usize::from(workers);
     }
     choose_shards(&mut config, args.shards.as_ref())?;
-    until_stopped(&config, Roles { front_end: false, workers: true })
+    until_stopped(&config, Roles { front_end: false, workers: true }, false)
 }
 
 fn choose_shards(config: &mut Config, shards: Option<&String>) -> Result<()> {
@@ -91,9 +95,22 @@ enum End {
     Stuck,
 }
 
-/// Runs until SIGTERM or SIGINT, or until it cannot go on; then ends in order. A second signal ends it at
-/// once.
-fn until_stopped(config: &Config, roles: Roles) -> Result<ExitCode> {
+/// Returns when standard input ends.
+async fn input_ends() {
+    let (told, end) = tokio::sync::oneshot::channel::<()>();
+    // A thread of its own: the runtime would wait for a read that may never return.
+    std::thread::spawn(move || {
+        // An error is an end too.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        drop(told);
+    });
+    // Nothing is ever sent: the end of the thread is the message.
+    let _ = end.await;
+}
+
+/// Runs until SIGTERM or SIGINT, until standard input ends if that is asked for, or until it cannot go on; then
+/// ends in order. A second signal ends it at once.
+fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Result<ExitCode> {
     start_log(config)?;
     // Every connection is an open file, and the usual soft limit is a thousand. As far as it goes.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
@@ -103,11 +120,20 @@ fn until_stopped(config: &Config, roles: Roles) -> Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (trigger, shutdown) = Shutdown::new();
+        let ended = async {
+            if until_input_ends {
+                input_ends().await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::pin!(ended);
         let mut service = tokio::select! {
             started = app::start(config, roles, &shutdown) => started?,
             // Nothing has been accepted yet.
             _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
             _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+            () = &mut ended => return Ok(ExitCode::SUCCESS),
         };
         if let Some(admin) = &service.admin {
             tracing::info!(address = %admin.address, "metrics and health for operators");
@@ -121,6 +147,7 @@ fn until_stopped(config: &Config, roles: Roles) -> Result<ExitCode> {
         let end = tokio::select! {
             _ = terminate.recv() => End::Told,
             _ = interrupt.recv() => End::Told,
+            () = &mut ended => End::Told,
             () = service.stuck() => End::Stuck,
         };
         let stopping = async {

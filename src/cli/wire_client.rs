@@ -1,4 +1,4 @@
-//! The client's side of the protocol, for `call`: requests encrypted and signed, answers verified and
+//! The client's side of the protocol, for `call` and `bench`: requests encrypted and signed, answers verified and
 //! decrypted, in every mode that SDKs have.
 //!
 //! It shares the cryptography with the server and none of its decisions: what is sent and what is
@@ -20,6 +20,9 @@ use crate::{
         format_time, mac_header, parse_mac, signature_header,
     },
 };
+
+/// Connections that are kept open for the next request.
+pub(super) const MOST_CONNECTIONS: usize = 256;
 
 /// How a request is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,9 @@ impl WireClient {
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
+            // As many as `bench` has requests in flight: a connection made anew for each would be measured too.
+            .max_idle_connections(MOST_CONNECTIONS)
+            .max_idle_connections_per_host(MOST_CONNECTIONS)
             .tls_config(tls.build())
             .build()
             .new_agent();

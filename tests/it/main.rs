@@ -8,6 +8,7 @@ mod admission;
 mod answers;
 mod bad_body;
 mod bad_head;
+mod bench;
 mod captured;
 mod cli;
 mod cli_models;

@@ -1,0 +1,237 @@
+//! Requests that are signed before they are due.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow};
+
+use super::{super::wire_client::Prepared, stop::Stop};
+
+/// Bytes of bodies that are held ahead.
+pub(super) const MOST_BYTES: usize = 256 << 20;
+/// An older request is thrown away: servers refuse those whose Request-Time is past.
+const FRESH: Duration = Duration::from_mins(1);
+/// How often whoever waits looks whether to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A request that is ready to go.
+pub(super) struct Signed {
+    pub(super) request: Prepared,
+    /// The pair that it is about.
+    pub(super) pair: usize,
+}
+
+/// Signed requests, made by one thread and taken by the senders.
+pub(super) struct Stock {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<(Signed, Instant)>,
+    bytes: usize,
+    most_bytes: usize,
+    wanted: usize,
+    closed: bool,
+    failure: Option<anyhow::Error>,
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.ready.len() >= self.wanted || (self.bytes >= self.most_bytes && !self.ready.is_empty())
+    }
+
+    fn is_over(&self) -> bool {
+        self.closed || self.failure.is_some()
+    }
+
+    fn pop(&mut self) -> Option<(Signed, Instant)> {
+        let (signed, at) = self.ready.pop_front()?;
+        self.bytes -= signed.request.body.len();
+        Some((signed, at))
+    }
+}
+
+/// Ends the signing thread when it goes out of scope, however that happens.
+pub(super) struct Closing<'a>(pub(super) &'a Stock);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.state().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Stock {
+    /// An empty one, for about so many bytes of bodies.
+    pub(super) fn of(most_bytes: usize) -> Self {
+        let state = Mutex::new(State { most_bytes, ..State::default() });
+        Self { state, changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Signs as many as are wanted until the stock is closed: the work of a thread of its own.
+    pub(super) fn sign(&self, mut make: impl FnMut() -> Result<Signed>) {
+        loop {
+            let mut state = self.state();
+            while state.is_full() && !state.is_over() {
+                state = self.wait(state);
+            }
+            if state.is_over() {
+                return;
+            }
+            drop(state);
+            let made = make();
+            let mut state = self.state();
+            match made {
+                Ok(signed) => {
+                    state.bytes += signed.request.body.len();
+                    state.ready.push_back((signed, Instant::now()));
+                }
+                Err(failure) => state.failure = Some(failure),
+            }
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until `count` fresh ones are there or memory is used up, so that less is signed while others are
+    /// measured. From then on `keep` are kept.
+    pub(super) fn fill(&self, count: usize, keep: usize, stop: &Stop) -> Result<()> {
+        let mut state = self.state();
+        // What would be too old before it is taken.
+        while state.ready.front().is_some_and(|(_, at)| at.elapsed() > FRESH / 2) {
+            state.pop();
+        }
+        state.wanted = count.max(keep);
+        self.changed.notify_all();
+        while !state.is_full() && !state.is_over() && !stop.is_wished() {
+            state = self.wait(state);
+        }
+        state.wanted = keep;
+        state.failure.take().map_or(Ok(()), |failure| {
+            state.closed = true;
+            Err(failure)
+        })
+    }
+
+    /// The next one, waited for if need be; `None` when there will be none.
+    pub(super) fn take(&self) -> Option<Signed> {
+        let mut state = self.state();
+        loop {
+            match state.pop() {
+                Some((signed, at)) if at.elapsed() < FRESH => {
+                    self.changed.notify_all();
+                    return Some(signed);
+                }
+                Some(_) => {}
+                None if state.is_over() => return None,
+                None => {
+                    // The signing thread may sleep because enough were there that were too old.
+                    state.wanted = state.wanted.max(1);
+                    self.changed.notify_all();
+                    state = self.wait(state);
+                }
+            }
+        }
+    }
+
+    /// Why there were none.
+    pub(super) fn check(&self) -> Result<()> {
+        let failure = self.state().failure.take();
+        failure.map_or(Ok(()), |failure| Err(anyhow!("a request could not be signed: {failure:#}")))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use std::{sync::LazyLock, time::Duration};
+
+    use super::*;
+    use crate::cli::{
+        credentials::MadeKeys,
+        wire_client::{Mode, WireClient},
+    };
+
+    static CLIENT: LazyLock<WireClient> = LazyLock::new(|| {
+        let credentials = MadeKeys::make(None).unwrap().credentials("1".to_owned(), 1).unwrap();
+        let nowhere = "http://127.0.0.1:1";
+        WireClient::new(nowhere, &credentials, Mode::Secret, Duration::from_secs(1), None).unwrap()
+    });
+
+    /// A request with this body.
+    pub(in super::super) fn signed(body: &str) -> Signed {
+        Signed { request: CLIENT.prepare("/", body).unwrap(), pair: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
+
+    use super::{testing::signed, *};
+
+    /// A stock that is filled by a thread of its own, and how many it has signed.
+    fn with_stock(body: &str, test: impl FnOnce(&Stock, &AtomicUsize)) {
+        let (stock, made) = (Stock::of(1_000), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            let _closing = Closing(&stock);
+            scope.spawn(|| {
+                stock.sign(|| {
+                    made.fetch_add(1, Ordering::SeqCst);
+                    Ok(signed(body))
+                });
+            });
+            test(&stock, &made);
+        });
+    }
+
+    #[test]
+    fn as_many_as_are_wanted_are_signed_ahead_and_no_more() {
+        with_stock("{}", |stock, made| {
+            stock.fill(7, 2, &Stop::default()).unwrap();
+            assert_eq!(made.load(Ordering::SeqCst), 7);
+            for _ in 0..5 {
+                stock.take().unwrap();
+            }
+            assert_eq!(made.load(Ordering::SeqCst), 7, "two are kept and there are two");
+            for _ in 0..5 {
+                stock.take().unwrap();
+            }
+            assert!(made.load(Ordering::SeqCst) >= 10);
+        });
+    }
+
+    #[test]
+    fn memory_bounds_how_many_are_signed_ahead() {
+        with_stock(&"x".repeat(300), |stock, made| {
+            stock.fill(100, 1, &Stop::default()).unwrap();
+            assert_eq!(made.load(Ordering::SeqCst), 4);
+        });
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_signed_ends_the_wait_with_its_reason() {
+        let stock = Stock::of(1_000);
+        thread::scope(|scope| {
+            scope.spawn(|| stock.sign(|| Err(anyhow!("no key"))));
+            let failed = stock.fill(1, 1, &Stop::default()).unwrap_err();
+            assert_eq!(failed.to_string(), "no key");
+            assert!(stock.take().is_none());
+        });
+    }
+}
