@@ -9,24 +9,14 @@ use visavis::face::{
 
 use crate::support::models::{root, runtime, shared};
 
-const PACK: &str = r#"
-about = "MobileFace V2 with the detector of omz"
-accuracy = "LFW 99.07 %"
-detector = { from = "omz" }
-landmarks = { from = "omz" }
-[embedder]
-file = "mobileface_v2.onnx"
-sha256 = "9e70702462cfc6d31172c4ab2b64db3b09c653b4eae41493ebfd21bb3856e635"
-licence = "MIT"
-origin = "becauseofAI"
-input = { width = 112, height = 112, order = "rgb" }
-dimension = 256
-template = [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-template_size = [112.0, 112.0]
-[calibration]
-id = "mobileface-lfw"
-knots = [[0.262, 1e-2], [0.370, 1e-3], [0.456, 1e-4], [0.524, 1e-5], [0.579, 1e-6]]
-"#;
+/// The example of the documentation, with a table of its own.
+fn described() -> String {
+    let text = fs::read_to_string(root().join("docs/PACKS.md")).unwrap();
+    let example = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let table = "[calibration]\nid = \"mobileface-lfw\"\n\
+                 knots = [[0.262, 1e-2], [0.370, 1e-3], [0.456, 1e-4], [0.524, 1e-5], [0.579, 1e-6]]\n";
+    format!("{example}\n{table}")
+}
 
 #[test]
 fn an_embedder_of_the_operator_s_own_compares_faces() {
@@ -34,7 +24,7 @@ fn an_embedder_of_the_operator_s_own_compares_faces() {
     let folder = tempfile::tempdir().unwrap();
     let own = folder.path().join("mine");
     fs::create_dir(&own).unwrap();
-    fs::write(own.join("pack.toml"), PACK).unwrap();
+    fs::write(own.join("pack.toml"), described()).unwrap();
     fs::copy(weights, own.join("mobileface_v2.onnx")).unwrap();
     std::os::unix::fs::symlink(root().join("models/omz"), folder.path().join("omz")).unwrap();
 
@@ -76,4 +66,15 @@ fn a_changed_weights_file_is_refused_by_name_with_the_cure() {
     fs::remove_file(&eyes).unwrap();
     let error = OnnxEngine::open(&runtime(), &pack, EngineOptions::default()).unwrap_err();
     assert!(matches!(error, FaceError::MissingWeights { .. }), "{error}");
+}
+
+#[test]
+fn settings_of_a_pack_that_make_no_sense_together_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("mine");
+    fs::create_dir(&own).unwrap();
+    let length = "length = { usual = 10.0, least = 12.0, most = 14.0, power = 0.5 }\n[calibration]";
+    fs::write(own.join("pack.toml"), described().replace("[calibration]", length)).unwrap();
+    let error = Manifest::load(folder.path()).unwrap().resolve("mine").unwrap_err().to_string();
+    assert!(error.contains("`mine`") && error.contains("least <= usual <= most"), "{error}");
 }
