@@ -7,8 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use image::imageops::{FilterType, resize};
 use serde_json::Value;
-use visavis::face::stages::Stage;
+use visavis::face::{
+    decode::{DecodeLimits, decode},
+    stages::Stage,
+};
 
 use crate::support::{
     Ran, in_repository,
@@ -130,16 +134,39 @@ fn every_pair_of_a_folder_is_compared_and_the_report_is_one_page() {
     assert!(page.contains("Time by stage") && page.contains("What the table claims"), "{page}");
 }
 
+/// Puts a folder of its own in the place of a link to one, with the same photos and one that has lost its detail.
+fn spoil(person: &Path) {
+    let linked = fs::read_link(person).unwrap();
+    fs::remove_file(person).unwrap();
+    fs::create_dir(person).unwrap();
+    for (n, entry) in fs::read_dir(linked).unwrap().enumerate() {
+        let photo = entry.unwrap().path();
+        fs::copy(&photo, person.join(photo.file_name().unwrap())).unwrap();
+        if n == 0 {
+            let bytes = fs::read(&photo).unwrap();
+            let picture = decode(&bytes, &DecodeLimits::default()).unwrap();
+            let (width, height) = picture.dimensions();
+            let small = resize(&picture, 36, 36 * height / width, FilterType::Triangle);
+            let spoiled = resize(&small, width, height, FilterType::Triangle);
+            spoiled.save(person.join("spoiled.png")).unwrap();
+        }
+    }
+}
+
 #[test]
 fn leaving_out_the_worst_photos_is_told_for_every_measure_and_pays_for_the_unified_one() {
     let Some(calibration) = shared("faces/calibration") else { return };
     let people = some_people(&calibration, 40);
     let page = people.path().join("report.html");
+    for [photo, _] in photos_of(people.path()).into_iter().take(12) {
+        let (person, _) = photo.split_once('/').unwrap();
+        spoil(&people.path().join(person));
+    }
     let folder = people.path().display().to_string();
     let found = evaluated(&["--folder", &folder, "--quality", "--report", page.to_str().unwrap()]);
     let quality = &found["quality"];
-    assert_eq!(quality["fmr"], 1e-3, "3120 pairs do not show one in ten thousand");
-    assert!(quality["failed"].as_f64().unwrap() < 0.01, "{quality}");
+    assert_eq!(quality["fmr"], 1e-3, "so few pairs do not show one in ten thousand");
+    assert!(quality["failed"].as_f64().unwrap() < 0.15, "{quality}");
     let measures = quality["measures"].as_array().unwrap();
     let curve = |name: &str| -> Vec<f64> {
         let measure = measures.iter().find(|m| m["measure"] == name).expect(name);
@@ -149,7 +176,8 @@ fn leaving_out_the_worst_photos_is_told_for_every_measure_and_pays_for_the_unifi
     assert_eq!(measures.len(), 22, "as many as the configuration has limits for");
     let unified = curve("unified");
     assert_eq!(unified[0].to_bits(), curve("roll_deg")[0].to_bits(), "nothing is left out yet");
-    assert!(unified.last() <= unified.first(), "{unified:?}");
+    assert!(unified[0] > 0.02, "spoiled photos are not recognised: {unified:?}");
+    assert!(*unified.last().unwrap() < unified[0] / 2.0, "without them all are: {unified:?}");
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("error versus discard") && page.contains("<td>unified"), "{page}");
     let table = run(&["evaluate", "--folder", &folder, "--quality"]);
