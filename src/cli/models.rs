@@ -125,8 +125,7 @@ pub(super) fn rates_at_threshold(
 ) -> Result<String> {
     let of = |population| Calibration::of(table, population).map_err(anyhow::Error::msg);
     let similarity = of(chosen_for)?.similarity_at(-fmr.log10());
-    let rate =
-        |population| Ok::<_, anyhow::Error>(10_f64.powf(-of(population)?.decades_at(similarity)));
+    let rate = |population| Ok::<_, anyhow::Error>(of(population)?.fmr_at(similarity));
     let mut told = format!("; false match rate {:.1e} among all", rate(Population::Mixed)?);
     if let Some(within) = &table.within_group {
         let within_group = rate(Population::WithinGroup)?;

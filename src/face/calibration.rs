@@ -167,6 +167,11 @@ impl Calibration {
         }
     }
 
+    /// The rate at which strangers are at least this similar.
+    pub fn fmr_at(&self, similarity: f64) -> f64 {
+        10_f64.powf(-self.decades_at(similarity))
+    }
+
     /// The least similarity with at least that many decades, by bisection.
     pub fn similarity_at(&self, decades: f64) -> f64 {
         let (mut low, mut high) = (-1.0_f64, 1.0_f64);

@@ -10,13 +10,8 @@ use super::{exchange::Mode, load::Tally};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    pub(super) mode: Mode,
-    pub(super) encrypted: bool,
-    pub(super) photos: usize,
-    pub(super) workers: usize,
-    /// Requests in flight, or with a rate how many there may be.
-    pub(super) in_flight: usize,
-    pub(super) rate: Option<f64>,
+    #[serde(flatten)]
+    pub(super) asked: Asked,
     pub(super) slices: usize,
     /// Seconds for which the service was measured.
     pub(super) seconds: f64,
@@ -39,8 +34,6 @@ pub(super) struct Report {
     pub(super) generator_cpu_seconds_per_pair: Option<f64>,
     /// Questions for an outcome, in mode async.
     pub(super) polls_per_pair: Option<f64>,
-    /// Ctrl-C came before the time was up.
-    pub(super) interrupted: bool,
 }
 
 /// Milliseconds from when a request was due until its outcome was there.
@@ -101,19 +94,22 @@ pub(super) fn rate(pairs: usize, time: Duration) -> f64 {
 }
 
 /// What was asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Asked {
     pub(super) mode: Mode,
     pub(super) encrypted: bool,
     pub(super) photos: usize,
     pub(super) workers: usize,
+    /// Requests in flight, or with a rate how many there may be.
     pub(super) in_flight: usize,
     pub(super) rate: Option<f64>,
+    /// Ctrl-C came before the time was up.
     pub(super) interrupted: bool,
 }
 
 impl Report {
-    pub(super) fn of(asked: &Asked, sums: Sums) -> Self {
+    pub(super) fn of(asked: Asked, sums: Sums) -> Self {
         let Sums { tally, floor, .. } = sums;
         let pairs = tally.pairs();
         let per_pair = |cpu: Option<f64>, pairs: usize| {
@@ -123,12 +119,6 @@ impl Report {
         let inverse = |cpu: Option<f64>| cpu.map(|cpu| rounded(1.0 / cpu));
         let floor_rate = (floor.pairs > 0).then(|| rate(floor.pairs, floor.time));
         Self {
-            mode: asked.mode,
-            encrypted: asked.encrypted,
-            photos: asked.photos,
-            workers: asked.workers,
-            in_flight: asked.in_flight,
-            rate: asked.rate,
             slices: sums.slices,
             seconds: rounded(sums.time.as_secs_f64()),
             pairs,
@@ -149,7 +139,7 @@ impl Report {
             generator_cpu_seconds_per_pair: per_pair(sums.generator_cpu, pairs).map(fine),
             polls_per_pair: (asked.mode == Mode::Async && pairs > 0)
                 .then(|| rounded(sums.questions as f64 / pairs as f64)),
-            interrupted: asked.interrupted,
+            asked,
         }
     }
 
@@ -160,23 +150,23 @@ impl Report {
 
     /// For people.
     pub(super) fn table(&self) -> String {
-        let mode = match self.mode {
+        let mode = match self.asked.mode {
             Mode::Compare => "compare",
             Mode::Async => "asynccompare",
         };
-        let load = match self.rate {
+        let load = match self.asked.rate {
             Some(rate) => format!("{rate} requests due a second"),
-            None => format!("{} in flight", self.in_flight),
+            None => format!("{} in flight", self.asked.in_flight),
         };
         let mut lines = vec![
             format!(
                 "{mode}, {}: {} photos, {} workers, {load}, {} pairs in {:.1} s{}",
-                if self.encrypted { "encrypted" } else { "plain" },
-                self.photos,
-                self.workers,
+                if self.asked.encrypted { "encrypted" } else { "plain" },
+                self.asked.photos,
+                self.asked.workers,
                 self.pairs,
                 self.seconds,
-                if self.interrupted { " (interrupted)" } else { "" }
+                if self.asked.interrupted { " (interrupted)" } else { "" }
             ),
             String::new(),
             row("", &["service", "floor", "ratio"].map(str::to_owned)),

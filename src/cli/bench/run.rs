@@ -158,7 +158,7 @@ impl<'a> Run<'a> {
             rate: self.plan.rate,
             interrupted: self.stop.is_wished(),
         };
-        Ok(Report::of(&asked, self.sums))
+        Ok(Report::of(asked, self.sums))
     }
 
     fn slices(&mut self, load: &Load<'_>) -> Result<()> {

@@ -200,7 +200,7 @@ impl Claim {
         Self {
             score: score_at_decades(f64::from(decades)).round() as u32,
             fmr: rate_at(decades),
-            table_within_group: within_group.map(|table| 10_f64.powf(-table.decades_at(exact))),
+            table_within_group: within_group.map(|table| table.fmr_at(exact)),
             measured: at_threshold(scores, similarity),
         }
     }

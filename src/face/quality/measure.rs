@@ -94,14 +94,8 @@ pub fn measure(seen: &Observed<'_>) -> Measures {
     let own = seen.face.area.area();
     let others = seen.faces.iter().filter(|f| *f != seen.face).map(|f| f.area.area());
     let place = Place::of(seen.landmarks, seen.size);
-    let terms = UnifiedTerms {
-        length: seen.length,
-        confidence: seen.face.confidence,
-        yaw_deg: seen.pose.map_or(0.0, |pose| pose.yaw),
-        pitch_deg: seen.pose.map_or(0.0, |pose| pose.pitch),
-    };
-    Measures {
-        unified: seen.unified.map(|unified| unified.score(&terms)),
+    let measures = Measures {
+        unified: None,
         inter_eye_distance_px: seen.landmarks.inter_eye_distance(),
         face_size_px: seen.face.area.width.min(seen.face.area.height),
         confidence: seen.face.confidence,
@@ -124,7 +118,9 @@ pub fn measure(seen: &Observed<'_>) -> Measures {
         margin_above: place.above,
         margin_below: place.below,
         other_face: others.fold(0.0, f32::max) / own.max(1.0),
-    }
+    };
+    let unified = seen.unified.map(|unified| unified.score(&measures.unified_terms()));
+    Measures { unified, ..measures }
 }
 
 impl Measures {
