@@ -6,7 +6,7 @@
 
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3 python3-pip \
+    && apt-get install -y --no-install-recommends cmake nasm python3 python3-pip \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 # Runtime and dependencies first: they change less often than the code.
@@ -16,7 +16,7 @@ RUN scripts/fetch-runtime
 COPY . .
 # A mirror inside the build context, or the public sources.
 ARG VISAVIS_MODEL_MIRROR=""
-RUN cargo build --release --locked \
+RUN cargo build --release --locked --features turbojpeg \
     && VISAVIS_MODEL_DIR=/src/models target/release/visavis models pull omz
 
 FROM debian:bookworm-slim

@@ -7,6 +7,17 @@ RELEASE := $(CARGO_TARGET_DIR)/release
 PACK ?= omz
 export CARGO_TARGET_DIR
 
+# libjpeg-turbo takes a third of the time for large photos and is built where its tools are; FEATURES= leaves it out.
+ifndef FEATURES
+ifeq ($(shell command -v cmake > /dev/null && command -v nasm > /dev/null && echo both),both)
+FEATURES := --features turbojpeg
+else
+$(info cmake and nasm are not both here, so large JPEGs will be decoded at full size, which takes three times as long: apt-get install cmake nasm)
+FEATURES :=
+endif
+endif
+export FEATURES
+
 # A copy of the public model sources beside the checkout is used as mirror when it is there.
 ifndef VISAVIS_MODEL_MIRROR
 ifneq ($(wildcard ../shared/models/upstream),)
@@ -20,7 +31,7 @@ help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
 build: runtime ## The release program, with runtime and models in place
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked $(FEATURES)
 	scripts/place $(RELEASE)
 	$(RELEASE)/visavis models pull $(PACK)
 
@@ -40,7 +51,7 @@ test: lint unit ## Everything that must hold before a change lands
 
 lint: ## Format and lints
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets $(FEATURES) -- -D warnings
 
 venv: .venv/done
 
@@ -50,19 +61,19 @@ venv: .venv/done
 	touch $@
 
 unit: models venv ## Unit and integration tests, on real nets
-	$(CARGO) test --locked
+	$(CARGO) test --locked $(FEATURES)
 
 bench: models ## The service under load against the bare pipeline, time per stage, and what the queue costs
 	@scripts/bench
 
 timing: models ## Does the time of an answer tell whether a wrapped key was well-formed?
-	$(CARGO) bench --locked --bench oracle
+	$(CARGO) bench --locked $(FEATURES) --bench oracle
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS (60); needs a C++ compiler
 	@scripts/fuzz
 
 chaos: ## Kills, stops, restarts and a bad network for CHAOS_MINUTES (30) and CHAOS_KILLS (10000)
-	CHAOS_MINUTES=$${CHAOS_MINUTES:-30} CHAOS_KILLS=$${CHAOS_KILLS:-10000} $(CARGO) test --locked --test chaos
+	CHAOS_MINUTES=$${CHAOS_MINUTES:-30} CHAOS_KILLS=$${CHAOS_KILLS:-10000} $(CARGO) test --locked $(FEATURES) --test chaos
 
 accuracy: build ## The tables of docs/ACCURACY.md, on the photos in FACES (../shared/faces)
 	@scripts/accuracy $(RELEASE)/visavis

@@ -20,7 +20,8 @@ fn stages(c: &mut Criterion) {
     let limits = DecodeLimits::default();
     let image = decode(&bytes, &limits).unwrap();
     let mut detector = Detector::open(&runtime, &pack.detector).unwrap();
-    let face = detector.detect(&image).unwrap()[0];
+    let side = detector.long_sides(image.dimensions())[0];
+    let face = detector.detect_at(&image, side).unwrap()[0];
     let mut refiner = LandmarkRefiner::open(&runtime, pack.landmarks.as_ref().unwrap()).unwrap();
     let landmarks = refiner.refine(&image, &face).unwrap();
     let mut pose = PoseEstimator::open(&runtime, pack.pose.as_ref().unwrap()).unwrap();
@@ -32,7 +33,7 @@ fn stages(c: &mut Criterion) {
     let mut group = c.benchmark_group("face");
     group.sample_size(30).throughput(Throughput::Elements(1));
     group.bench_function("decode", |b| b.iter(|| decode(&bytes, &limits).unwrap()));
-    group.bench_function("detect", |b| b.iter(|| detector.detect(&image).unwrap()));
+    group.bench_function("detect", |b| b.iter(|| detector.detect_at(&image, side).unwrap()));
     group.bench_function("landmarks", |b| b.iter(|| refiner.refine(&image, &face).unwrap()));
     group.bench_function("pose", |b| b.iter(|| pose.estimate(&image, &face.area).unwrap()));
     group.bench_function("eyes", |b| b.iter(|| eyes.open_probability(&image, &landmarks).unwrap()));

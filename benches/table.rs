@@ -142,7 +142,8 @@ fn main() {
         }
         for bytes in &photos {
             let image = times.take("decode", || decode(bytes, &DecodeLimits::default())).unwrap();
-            let faces = times.take("detect", || detector.detect(&image)).unwrap();
+            let side = detector.long_sides(image.dimensions())[0];
+            let faces = times.take("detect", || detector.detect_at(&image, side)).unwrap();
             let landmarks = times.take("landmarks", || refiner.refine(&image, &faces[0])).unwrap();
             times.take("pose", || pose.estimate(&image, &faces[0].area)).unwrap();
             times.take("eyes", || eyes.open_probability(&image, &landmarks)).unwrap();

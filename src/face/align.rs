@@ -93,6 +93,20 @@ pub struct AlignedFace {
     pub inside: Vec<bool>,
 }
 
+/// How many pixels of the embedder's input a pixel of the picture is spread over, in one direction, when the face with
+/// these landmarks is aligned: above 1 the picture has fewer than the input could show. 0 when they allow no fit.
+pub fn magnification(landmarks: &Landmarks, net: &EmbedderNet) -> f64 {
+    let fit = AlignmentTransform::fit(landmarks, &net.template);
+    let stretch = stretch(net);
+    fit.map_or(0.0, |fit| fit.scale() * (stretch.0 * stretch.1).sqrt())
+}
+
+/// Pixels of the embedder's input per pixel of the template's frame, on each axis.
+fn stretch(net: &EmbedderNet) -> (f64, f64) {
+    let [width, height] = net.template_size.map(f64::from);
+    (net.input.width as f64 / width, net.input.height as f64 / height)
+}
+
 /// Warps the face with these landmarks into the embedder's frame: bilinear, black beyond the picture.
 ///
 /// When the face shrinks by a factor k ≥ 2 the picture is first averaged over k × k blocks, because
@@ -101,11 +115,7 @@ pub struct AlignedFace {
 pub fn align(picture: &RgbImage, landmarks: &Landmarks, net: &EmbedderNet) -> Option<AlignedFace> {
     let (width, height) = (net.input.width, net.input.height);
     let fit = AlignmentTransform::fit(landmarks, &net.template)?;
-    let stretch = (
-        width as f64 / f64::from(net.template_size[0]),
-        height as f64 / f64::from(net.template_size[1]),
-    );
-    let inverse = fit.inverse(stretch);
+    let inverse = fit.inverse(stretch(net));
     let determinant = inverse[0][0] * inverse[1][1] - inverse[0][1] * inverse[1][0];
     let k = (determinant.abs().sqrt().floor() as u32).max(1);
     let (source, left, top) = reduce(picture, &inverse, (width, height), k);

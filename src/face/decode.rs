@@ -3,6 +3,9 @@
 //!
 //! Nothing is believed but the bytes: no file name, no content type. The size limits are checked on
 //! the header, so a picture that promises a billion pixels costs microseconds.
+//!
+//! A JPEG can be decoded at a half, a quarter or an eighth of its size, which costs a third of the time on a photo of
+//! 12 megapixels, and less memory: see [`Reduced`].
 
 use std::io::Cursor;
 
@@ -11,7 +14,7 @@ use image::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::refusal::Refusal;
+use super::{jpeg, refusal::Refusal};
 
 /// What a picture may be at most, and at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +62,17 @@ pub fn check_envelope(bytes: &[u8], limits: &DecodeLimits) -> Result<ImageFormat
     sniff(bytes).ok_or(Refusal::UnknownFormat)
 }
 
+/// A decoded picture, upright, of which several pixels may have become one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reduced {
+    /// `⌈height ÷ reduction⌉` rows of `⌈width ÷ reduction⌉` pixels.
+    pub image: RgbImage,
+    /// So many pixels of the file, to the right as well as downwards, are one of `image`: 1, 2, 4 or 8.
+    pub reduction: u32,
+    /// Width and height of the upright picture in the file, pixels.
+    pub size: (u32, u32),
+}
+
 /// Decodes a JPEG, PNG, BMP or WebP file to 8-bit RGB, upright by its EXIF orientation.
 ///
 /// Grey, palette, 16-bit, CMYK and YCCK pictures become RGB; transparent pixels are laid over white,
@@ -67,6 +81,21 @@ pub fn check_envelope(bytes: &[u8], limits: &DecodeLimits) -> Result<ImageFormat
 /// # Errors
 /// Any [`Refusal`] but [`Refusal::NoFace`].
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Refusal> {
+    decode_reduced(bytes, limits, u32::MAX).map(|decoded| decoded.image)
+}
+
+/// As [`decode`], but with as few pixels as can be had at no cost while the longer side keeps `long_side` of them.
+///
+/// Only JPEG can be had with fewer, and only an undamaged one in a build with the feature `turbojpeg`; everything
+/// else comes at its own size.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_reduced(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+    long_side: u32,
+) -> Result<Reduced, Refusal> {
     let format = check_envelope(bytes, limits)?;
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut alloc = Limits::default();
@@ -83,10 +112,30 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Refusal> 
     }
     // A picture whose EXIF block is damaged is still a picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let decoded = DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Undecodable)?;
-    let mut upright = DynamicImage::ImageRgb8(flatten(decoded));
+    let reduction = reduction(width.max(height), long_side);
+    let reduced = (format == ImageFormat::Jpeg && reduction > 1)
+        .then(|| jpeg::decode(bytes, (width, height), reduction))
+        .flatten();
+    let (picture, reduction) = match reduced {
+        Some(picture) => (picture, reduction),
+        None => {
+            (flatten(DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Undecodable)?), 1)
+        }
+    };
+    let mut upright = DynamicImage::ImageRgb8(picture);
     upright.apply_orientation(orientation);
-    Ok(upright.into_rgb8())
+    let size = if lies_on_a_side(orientation) { (height, width) } else { (width, height) };
+    Ok(Reduced { image: upright.into_rgb8(), reduction, size })
+}
+
+fn lies_on_a_side(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate90FlipH | Rotate270 | Rotate270FlipH)
+}
+
+/// The largest reduction that leaves `wanted` pixels of `long`.
+fn reduction(long: u32, wanted: u32) -> u32 {
+    [8, 4, 2].into_iter().find(|reduction| long / reduction >= wanted).unwrap_or(1)
 }
 
 /// Drops the alpha channel by laying the picture over white.
@@ -139,6 +188,46 @@ mod tests {
         assert_eq!(refused, Err(Refusal::Dimensions { width: 20, height: 20 }));
         let limits = DecodeLimits { max_bytes: 10, ..DecodeLimits::default() };
         assert!(matches!(decode(&png(20, 20), &limits), Err(Refusal::TooManyBytes { .. })));
+    }
+
+    #[cfg(feature = "turbojpeg")]
+    fn photo(width: u32, height: u32) -> Vec<u8> {
+        let grain = |x: u32, y: u32| u8::try_from((x * 7 + y * 13) % 50).unwrap();
+        let picture = RgbImage::from_fn(width, height, |x, y| {
+            image::Rgb([100 + grain(x, y), 90, 200 - grain(y, x)])
+        });
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+        bytes.into_inner()
+    }
+
+    #[cfg(feature = "turbojpeg")]
+    #[test]
+    fn a_jpeg_comes_with_as_few_pixels_as_are_wanted_each_the_mean_of_its_block() {
+        let (file, limits) = (photo(1_601, 900), DecodeLimits::default());
+        let all = decode(&file, &limits).unwrap();
+        for (wanted, reduction) in [(2_000, 1), (801, 1), (800, 2), (401, 2), (400, 4), (10, 8)] {
+            let Reduced { image, reduction: got, size } =
+                decode_reduced(&file, &limits, wanted).unwrap();
+            assert_eq!((got, size), (reduction, (1_601, 900)), "{wanted}");
+            let expected = (1_601_u32.div_ceil(reduction), 900_u32.div_ceil(reduction));
+            assert_eq!(image.dimensions(), expected);
+            let mean = |picture: &RgbImage| {
+                picture.iter().map(|value| f64::from(*value)).sum::<f64>() / picture.len() as f64
+            };
+            assert!((mean(&image) - mean(&all)).abs() < 0.5, "{reduction}");
+        }
+    }
+
+    #[cfg(feature = "turbojpeg")]
+    #[test]
+    fn a_damaged_jpeg_is_left_to_the_decoder_at_full_size() {
+        let (file, limits) = (photo(1_600, 900), DecodeLimits::default());
+        let cut = &file[..file.len() * 2 / 3];
+        let full = decode(cut, &limits);
+        let reduced = decode_reduced(cut, &limits, 400);
+        assert_eq!(reduced.as_ref().map(|r| r.reduction), full.as_ref().map(|_| 1));
+        assert_eq!(reduced.map(|r| r.image), full);
     }
 
     #[test]

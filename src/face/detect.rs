@@ -1,8 +1,8 @@
 //! Face detection with `YuNet`: letterbox, run, decode the three strides, suppress doubles.
 //!
-//! The net was trained on faces of about 10 to 300 pixels, so the picture is *shrunk* to the first of
-//! the configured sizes and a smaller or larger one is tried only when no face was found. Boxes and
-//! landmarks come back in pixels of the original picture.
+//! The net was trained on faces of about 10 to 300 pixels and finds one of 40 as well as one of 200, so the picture is
+//! shrunk, and looked at closer only for what is small on it: see the pack's `long_sides` and `near`. Boxes and
+//! landmarks come back in pixels of the picture.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -38,6 +38,20 @@ pub struct Detection {
     pub confidence: f32,
 }
 
+impl Detection {
+    /// The same face in a picture whose axes are scaled by (`sx`, `sy`).
+    #[must_use]
+    pub fn scaled(&self, sx: f32, sy: f32) -> Self {
+        let (area, landmarks) = (self.area.scaled(sx, sy), self.landmarks.scaled(sx, sy));
+        Self { area, landmarks, ..*self }
+    }
+
+    /// Pixels of the box's shorter side.
+    pub fn short_side(&self) -> f32 {
+        self.area.width.min(self.area.height)
+    }
+}
+
 /// Cell sizes of the three output maps, in pixels of the net's input.
 const STRIDES: [usize; 3] = [8, 16, 32];
 /// Both sides of the input are multiples of this.
@@ -63,53 +77,22 @@ impl Detector {
         Ok(Self { net: located.net.clone(), session, resizer: Resizer::new() })
     }
 
-    /// All faces of the picture, most confident first; empty if there is none at any of the
-    /// configured sizes.
-    ///
-    /// # Errors
-    /// [`FaceError::Inference`] or [`FaceError::Contract`].
-    pub fn detect(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
-        Ok(self.detect_closer(picture, 0)?.0)
+    /// The longer sides at which a picture of this size is looked at, in the order in which they are tried: as the pack
+    /// has them, none larger than the picture. The same one may come twice.
+    pub fn long_sides(&self, (width, height): (u32, u32)) -> Vec<u32> {
+        let long = width.max(height);
+        let natural = if long < TINY { long * 2 } else { long };
+        self.net.long_sides.iter().map(|side| *side.min(&natural)).collect()
     }
 
-    /// The same, going on after the first `tried` of the sizes with those that are larger than the last one tried;
-    /// and how many have been tried when faces were found, 0 when none were.
-    ///
-    /// # Errors
-    /// [`FaceError::Inference`] or [`FaceError::Contract`].
-    pub fn detect_closer(
-        &mut self,
-        picture: &RgbImage,
-        tried: usize,
-    ) -> Result<(Vec<Detection>, usize), FaceError> {
-        let natural = natural_side(picture);
-        let sides: Vec<u32> = self.net.long_sides.iter().map(|side| *side.min(&natural)).collect();
-        let last = tried.checked_sub(1).map_or(0, |last| sides[last]);
-        for (number, side) in sides.iter().enumerate().skip(tried) {
-            if *side <= last || sides[..number].contains(side) {
-                continue;
-            }
-            let found = self.detect_at(picture, *side)?;
-            if !found.is_empty() {
-                return Ok((found, number + 1));
-            }
-        }
-        Ok((Vec::new(), 0))
+    /// A face with fewer pixels in the net's input on its shorter side deserves a closer look.
+    pub fn near(&self) -> f32 {
+        self.net.near
     }
 
     /// The confidence from which on a face is taken to be upright, if the pack has one.
     pub fn sure(&self) -> Option<f32> {
         self.net.sure
-    }
-
-    /// All faces at the first of the configured sizes.
-    ///
-    /// # Errors
-    /// [`FaceError::Inference`] or [`FaceError::Contract`].
-    pub fn detect_once(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
-        let natural = natural_side(picture);
-        let first = self.net.long_sides.first().copied().unwrap_or(natural);
-        self.detect_at(picture, first.min(natural))
     }
 
     /// All faces found with the longer side of the picture brought to `long_side` pixels.
@@ -128,8 +111,7 @@ impl Detector {
         );
         let mut found = self.run(&small)?;
         for detection in &mut found {
-            detection.area = detection.area.scaled(sx, sy);
-            detection.landmarks = detection.landmarks.scaled(sx, sy);
+            *detection = detection.scaled(sx, sy);
         }
         Ok(found)
     }
@@ -192,12 +174,6 @@ impl Detector {
         }
         Ok(suppress(found, self.net.nms_iou))
     }
-}
-
-/// The longer side at which a picture is looked at unless it is too large for that.
-fn natural_side(picture: &RgbImage) -> u32 {
-    let long = picture.width().max(picture.height());
-    if long < TINY { long * 2 } else { long }
 }
 
 /// BGR planes, 0 to 255, the picture in the top left corner and zeros elsewhere.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     align::align,
     attributes::{EyeClassifier, PoseEstimator},
-    decode::{DecodeLimits, decode},
+    decode::DecodeLimits,
     detect::{Detection, Detector},
     embed::Embedder,
     error::FaceError,
@@ -19,6 +19,7 @@ use super::{
     refusal::Refusal,
     search::{Found, Seen},
     session::Runtime,
+    sight::Sight,
     similarity::{Embedding, Similarity},
     stages::{Stage, StageTimes, Stopwatch},
 };
@@ -175,7 +176,9 @@ impl OnnxEngine {
     /// As [`analyse`](Self::analyse).
     pub fn warm_up(&mut self) -> Result<(), FaceError> {
         let grey = RgbImage::from_pixel(640, 640, image::Rgb([128; 3]));
-        self.detector.detect(&grey)?;
+        if let Some(side) = self.detector.long_sides(grey.dimensions()).first() {
+            self.detector.detect_at(&grey, *side)?;
+        }
         let area = BoundingBox::new(200.0, 200.0, 200.0, 240.0);
         let points =
             [(260.0, 300.0), (340.0, 300.0), (300.0, 340.0), (270.0, 390.0), (330.0, 390.0)];
@@ -199,22 +202,25 @@ impl OnnxEngine {
         picture: &Picture<'_>,
     ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
         let mut watch = Stopwatch::start();
-        let image = match decode(picture.bytes, &self.options.limits) {
-            Ok(image) => image,
+        let limits = self.options.limits;
+        let sight = match Sight::open(picture.bytes, &limits) {
+            Ok(sight) => sight,
             Err(refusal) => return Ok(Err(refusal)),
         };
         watch.end_of(Stage::Decode);
-        let size = image.dimensions();
-        let Some((found, seen)) = self.find(image, picture.hint, &mut watch)? else {
+        let size = sight.size();
+        let found = self.find(Found::nothing(sight, picture.hint), &mut watch)?;
+        let Some((Found { sight, faces, .. }, seen)) = found else {
             return Ok(Err(Refusal::NoFace));
         };
-        let Found { turn, image, faces, .. } = found;
         let Seen { face, landmarks, aligned, embedding } = seen;
-        let pose = self.pose.as_mut().map(|net| net.estimate(&image, &face.area)).transpose()?;
+        let (image, area) = (sight.image(), sight.at_hand(&face).area);
+        let pose = self.pose.as_mut().map(|net| net.estimate(image, &area)).transpose()?;
         let eyes =
-            self.eyes.as_mut().map(|net| net.open_probability(&image, &landmarks)).transpose()?;
+            self.eyes.as_mut().map(|net| net.open_probability(image, &landmarks)).transpose()?;
+        let landmarks = landmarks.scaled(sight.reduction(), sight.reduction());
         let measures = measure(&Observed {
-            size: image.dimensions(),
+            size: sight.size(),
             face: &face,
             landmarks: &landmarks,
             faces: &faces,
@@ -226,6 +232,7 @@ impl OnnxEngine {
         });
         watch.end_of(Stage::Quality);
         // Told as they lie on the picture that was sent.
+        let turn = sight.turn();
         let area = turn.map_or(face.area, |turn| turn.area_back(&face.area, size));
         let landmarks = turn.map_or(landmarks, |turn| turn.landmarks_back(&landmarks, size));
         let report = FaceReport {

@@ -140,6 +140,10 @@ pub struct DetectorNet {
     pub weights: Weights,
     /// Longer sides, in pixels, that are tried in this order until a face is found.
     pub long_sides: Vec<u32>,
+    /// When the face that was found is smaller than this in the net's input, pixels of its shorter side, the first
+    /// larger one of `long_sides` that would make it so large is tried too.
+    #[serde(default)]
+    pub near: f32,
     /// Least confidence of a detection, 0 to 1.
     pub confidence: f32,
     /// Intersection over union above which the less confident of two detections is dropped.
@@ -222,34 +226,6 @@ pub struct ResolvedPack {
     pub quality: Option<UnifiedQuality>,
     /// Similarity to false match rate.
     pub calibration: Option<CalibrationTable>,
-}
-
-/// Changes whenever the code between nets does so that similarities change with the same nets.
-const PIPELINE: u32 = 3;
-
-impl ResolvedPack {
-    /// Names everything that a similarity depends on: the nets that take part in it, how they are fed, and the
-    /// code between them. A calibration table is good for the pack that it was measured with and no other.
-    /// 16 hexadecimal digits.
-    pub fn digest(&self) -> String {
-        let net = |net: &Net| format!("{} {:?}", net.weights.sha256, net.input);
-        let (detector, embedder) = (&self.detector.net, &self.embedder.net);
-        let parts = [
-            PIPELINE.to_string(),
-            detector.weights.sha256.clone(),
-            format!(
-                "{:?} {} {} {:?}",
-                detector.long_sides, detector.confidence, detector.nms_iou, detector.sure
-            ),
-            self.landmarks.as_ref().map_or_else(String::new, |located| net(&located.net)),
-            embedder.weights.sha256.clone(),
-            format!("{:?} {:?} {:?}", embedder.input, embedder.template, embedder.template_size),
-            format!("{:?} {:?}", embedder.length, self.face_check),
-        ];
-        let digest =
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());
-        digest.as_ref()[..8].iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
-    }
 }
 
 /// A net and the file that holds it.

@@ -35,28 +35,26 @@ impl Patch {
     pub fn from_box(picture: &RgbImage, area: &BoundingBox, width: usize, height: usize) -> Self {
         let columns = Taps::new(area.x, area.width, picture.width() as usize, width);
         let rows = Taps::new(area.y, area.height, picture.height() as usize, height);
-        let (top, bottom) = rows.range();
+        let (left, right) = columns.range();
         let stride = picture.width() as usize * 3;
         let raw = picture.as_raw();
-        // Horizontally first, only the rows that the second pass reads.
-        let mut narrow = vec![0.0_f32; (bottom - top) * width * 3];
-        for (y, line) in (top..bottom).zip(narrow.chunks_exact_mut(width * 3)) {
-            let source = &raw[y * stride..(y + 1) * stride];
-            for (pixel, taps) in line.chunks_exact_mut(3).zip(&columns.0) {
-                for (at, weight) in taps {
-                    let from = &source[at * 3..at * 3 + 3];
-                    for (sum, value) in pixel.iter_mut().zip(from) {
-                        *sum += weight * f32::from(*value);
-                    }
+        let mut pixels = vec![0.0_f32; width * height * 3];
+        // Vertically first: whole rows are added up, which the compiler does many values at a time.
+        let mut line = vec![0.0_f32; (right - left) * 3];
+        for (target, taps) in pixels.chunks_exact_mut(width * 3).zip(rows.each()) {
+            line.fill(0.0);
+            for (at, weight) in taps {
+                let source = &raw[at * stride + left * 3..at * stride + right * 3];
+                for (sum, value) in line.iter_mut().zip(source) {
+                    *sum += weight * f32::from(*value);
                 }
             }
-        }
-        let mut pixels = vec![0.0_f32; width * height * 3];
-        for (line, taps) in pixels.chunks_exact_mut(width * 3).zip(&rows.0) {
-            for (at, weight) in taps {
-                let from = &narrow[(at - top) * width * 3..(at - top + 1) * width * 3];
-                for (sum, value) in line.iter_mut().zip(from) {
-                    *sum += weight * value;
+            for (pixel, taps) in target.chunks_exact_mut(3).zip(columns.each()) {
+                for (at, weight) in taps {
+                    let from = &line[(at - left) * 3..(at - left) * 3 + 3];
+                    for (sum, value) in pixel.iter_mut().zip(from) {
+                        *sum += weight * value;
+                    }
                 }
             }
         }
@@ -84,7 +82,11 @@ impl Patch {
 }
 
 /// For each output position the source positions and weights that make it up.
-struct Taps(Vec<Vec<(usize, f32)>>);
+struct Taps {
+    all: Vec<(usize, f32)>,
+    /// Where in `all` the ones of each output position end.
+    ends: Vec<usize>,
+}
 
 impl Taps {
     /// `start` and `length` are the cut in source pixels, edges included; `source` and `target` count
@@ -93,10 +95,11 @@ impl Taps {
         let last = source.saturating_sub(1) as f32;
         let scale = length / target as f32;
         let reach = scale.max(1.0);
-        let taps = (0..target).map(|i| {
+        let mut taps = Self { all: Vec::new(), ends: Vec::with_capacity(target) };
+        for i in 0..target {
+            let begin = taps.all.len();
             let centre = start + (i as f32 + 0.5) * scale;
             let (from, to) = ((centre - reach).floor() as i64, (centre + reach).ceil() as i64);
-            let mut taps: Vec<(usize, f32)> = Vec::new();
             let mut total = 0.0;
             for at in from..to {
                 let weight = 1.0 - ((at as f32 + 0.5 - centre) / reach).abs();
@@ -105,22 +108,28 @@ impl Taps {
                 }
                 total += weight;
                 let inside = (at as f32).clamp(0.0, last) as usize;
-                match taps.last_mut() {
+                match taps.all[begin..].last_mut() {
                     Some((same, sum)) if *same == inside => *sum += weight,
-                    _ => taps.push((inside, weight)),
+                    _ => taps.all.push((inside, weight)),
                 }
             }
-            for (_, weight) in &mut taps {
+            for (_, weight) in &mut taps.all[begin..] {
                 *weight /= total;
             }
-            taps
-        });
-        Self(taps.collect())
+            taps.ends.push(taps.all.len());
+        }
+        taps
+    }
+
+    /// Those of each output position, in order.
+    fn each(&self) -> impl Iterator<Item = &[(usize, f32)]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.all[start..*end])
     }
 
     /// First source position that is read, and one past the last.
     fn range(&self) -> (usize, usize) {
-        let ends = self.0.iter().flatten().map(|(at, _)| *at);
+        let ends = self.all.iter().map(|(at, _)| *at);
         (ends.clone().min().unwrap_or(0), ends.max().map_or(0, |at| at + 1))
     }
 }
@@ -128,6 +137,27 @@ impl Taps {
 fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
     let (left, top) = (x.floor(), y.floor());
     let (fx, fy) = (x - left, y - top);
+    let (width, height) = (picture.width() as f32, picture.height() as f32);
+    if left < 0.0 || top < 0.0 || left + 1.0 >= width || top + 1.0 >= height {
+        return bilinear_at_the_border(picture, (left, top), (fx, fy));
+    }
+    let stride = picture.width() as usize * 3;
+    let at = top as usize * stride + left as usize * 3;
+    let (upper, lower) = (&picture.as_raw()[at..at + 6], &picture.as_raw()[at + stride..]);
+    let lower = &lower[..6];
+    let weights = [(1.0 - fy) * (1.0 - fx), (1.0 - fy) * fx, fy * (1.0 - fx), fy * fx];
+    std::array::from_fn(|c| {
+        let four = [upper[c], upper[c + 3], lower[c], lower[c + 3]];
+        four.into_iter().zip(weights).map(|(value, weight)| weight * f32::from(value)).sum()
+    })
+}
+
+/// What lies beyond the border counts as black.
+fn bilinear_at_the_border(
+    picture: &RgbImage,
+    (left, top): (f32, f32),
+    (fx, fy): (f32, f32),
+) -> [f32; 3] {
     let mut sum = [0.0_f32; 3];
     for (dy, wy) in [(0.0, 1.0 - fy), (1.0, fy)] {
         for (dx, wx) in [(0.0, 1.0 - fx), (1.0, fx)] {
@@ -181,6 +211,15 @@ mod tests {
         // The outermost columns see the repeated border.
         let inner = patch.pixels.chunks_exact(24).flat_map(|line| &line[3..21]);
         assert!(inner.clone().count() > 0 && inner.clone().all(|v| (v - 100.0).abs() < 1.0));
+    }
+
+    #[test]
+    fn between_pixels_a_warp_is_their_weighted_mean_and_fades_to_black_at_the_border() {
+        let shifted = [[1.0, 0.0, 10.25], [0.0, 1.0, 4.5]];
+        let patch = Patch::warp(&gradient(), &shifted, 1, 1);
+        assert_eq!(patch.pixels, [61.5, 36.0, 7.0]);
+        let leaving = [[1.0, 0.0, 10.0], [0.0, 1.0, -0.5]];
+        assert_eq!(Patch::warp(&gradient(), &leaving, 1, 1).pixels, [30.0, 0.0, 3.5]);
     }
 
     #[test]

@@ -1,38 +1,77 @@
 //! Looking for the face of a picture: at several sizes, on its side and on its head, and closely enough to tell a face
-//! from what only looks like one. Cheapest first; a photo of an upright face takes one pass.
+//! from what only looks like one. Cheapest first; a photo of an upright face takes one pass over few pixels.
 
-use image::RgbImage;
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sizes of pictures: positive and far from the ends of the range"
+)]
 
 use super::{
-    align::{AlignedFace, align},
+    align::{AlignedFace, align, magnification},
     detect::{Detection, choose},
     engine::OnnxEngine,
     error::FaceError,
     geometry::{BoundingBox, Landmarks},
+    manifest::EmbedderNet,
+    sight::Sight,
     similarity::Embedding,
     stages::{Stage, Stopwatch},
     turn::{TURNS, Turn},
 };
 
-/// Where faces were looked for, and what was found.
-pub(super) struct Found {
-    pub(super) turn: Option<Turn>,
-    pub(super) image: RgbImage,
+/// Where faces were looked for, and what was found, in pixels of the picture in the file held this way.
+pub(super) struct Found<'a> {
+    pub(super) sight: Sight<'a>,
     pub(super) faces: Vec<Detection>,
     hint: Option<BoundingBox>,
 }
 
-impl Found {
+impl<'a> Found<'a> {
+    /// Nothing as yet.
+    pub(super) fn nothing(sight: Sight<'a>, hint: Option<BoundingBox>) -> Self {
+        Self { sight, faces: Vec::new(), hint }
+    }
+
+    /// Nothing as yet, on the upright picture held another way.
+    fn turned(&self, turn: Turn) -> Self {
+        let hint = self.hint.map(|hint| turn.area(&hint, self.sight.size()));
+        Self::nothing(self.sight.turned(turn), hint)
+    }
+
+    fn chosen(&self) -> Option<Detection> {
+        choose(&self.faces, self.hint.as_ref(), self.sight.size()).copied()
+    }
+
     /// Of the face that would be chosen; 0 without one.
     fn confidence(&self) -> f32 {
-        let chosen = choose(&self.faces, self.hint.as_ref(), self.image.dimensions());
-        chosen.map_or(0.0, |face| face.confidence)
+        self.chosen().map_or(0.0, |face| face.confidence)
+    }
+
+    fn long_side(&self) -> f32 {
+        let (width, height) = self.sight.size();
+        width.max(height) as f32
+    }
+
+    /// The longer side that the picture must be brought to for something to have `near` pixels on its shorter side.
+    fn side_for(&self, near: f32, short_side: f32) -> u32 {
+        (near * self.long_side() / short_side.max(1.0)).ceil() as u32
+    }
+
+    /// Has as many pixels at hand as the embedder's input can show of a face, as far as the file has them.
+    fn sharpen(&mut self, face: &Detection, net: &EmbedderNet) {
+        let blurred = magnification(&self.sight.at_hand(face).landmarks, net);
+        if blurred > 1.0 {
+            let at_hand = f64::from(self.long_side() / self.sight.reduction());
+            self.sight.with_long_side((at_hand * blurred).floor() as u32);
+        }
     }
 }
 
 /// A face that was looked at closely.
 pub(super) struct Seen {
     pub(super) face: Detection,
+    /// In pixels at hand.
     pub(super) landmarks: Landmarks,
     pub(super) aligned: AlignedFace,
     pub(super) embedding: Embedding,
@@ -40,19 +79,19 @@ pub(super) struct Seen {
 
 /// Of the detections in one picture this many are looked at before there is no face.
 const MOST_TRIED: usize = 4;
+/// Larger than this a picture is looked at on its side only if that is how the upright one showed something.
+const TURNED_SIDE: u32 = 640;
 
 impl OnnxEngine {
     /// The face of a picture, and the picture as it must be held for it to be upright. Pictures are turned only when
     /// the detector found nothing, is not sure of it, or found what turned out to be no face.
-    pub(super) fn find(
+    pub(super) fn find<'a>(
         &mut self,
-        image: RgbImage,
-        hint: Option<BoundingBox>,
+        mut upright: Found<'a>,
         watch: &mut Stopwatch,
-    ) -> Result<Option<(Found, Seen)>, FaceError> {
-        let (faces, mut tried) = self.detector.detect_closer(&image, 0)?;
+    ) -> Result<Option<(Found<'a>, Seen)>, FaceError> {
+        let mut tried = self.detect_hinted(&mut upright)?;
         watch.end_of(Stage::Detect);
-        let mut upright = Found { turn: None, image, faces, hint };
         let Some(sure) = self.detector.sure() else {
             return Ok(self.look(&mut upright, watch)?.map(|seen| (upright, seen)));
         };
@@ -60,7 +99,7 @@ impl OnnxEngine {
         if is_sure && let Some(seen) = self.look(&mut upright, watch)? {
             return Ok(Some((upright, seen)));
         }
-        let mut turned = self.surest_turn(&upright.image, hint)?;
+        let mut turned = self.surest_turn(&upright, tried)?;
         watch.end_of(Stage::Detect);
         // Upright is what photos usually are: a turn goes before it only where it leaves no doubt.
         let turn_first = turned.confidence() >= sure;
@@ -73,7 +112,7 @@ impl OnnxEngine {
         // What was taken for a face may have kept the detector from looking closer, where a small one shows. Coarser
         // views than that one are left out: they show animals more often than faces.
         while tried > 0 {
-            (upright.faces, tried) = self.detector.detect_closer(&upright.image, tried)?;
+            tried = self.detect(&mut upright, tried, 0, u32::MAX)?;
             watch.end_of(Stage::Detect);
             if let Some(seen) = self.look(&mut upright, watch)? {
                 return Ok(Some((upright, seen)));
@@ -86,20 +125,79 @@ impl OnnxEngine {
         Ok(self.look(&mut turned, watch)?.map(|seen| (turned, seen)))
     }
 
-    /// The turned picture with the surest face.
-    fn surest_turn(
+    /// As [`detect`](Self::detect), beginning with the size at which the face that the sender means shows.
+    fn detect_hinted(&mut self, found: &mut Found<'_>) -> Result<usize, FaceError> {
+        if let Some(hint) = found.hint {
+            let least = found.side_for(self.detector.near(), hint.width.min(hint.height));
+            let tried = self.detect(found, 0, least, u32::MAX)?;
+            if tried > 0 {
+                return Ok(tried);
+            }
+        }
+        self.detect(found, 0, 0, u32::MAX)
+    }
+
+    /// Looks at the picture at one size after the other, from number `first` on, until there is a face, and once more
+    /// at a larger one if that face is small. Sizes below `least` and above `most` are left out, and so are those that
+    /// are not larger than the last one before `first`. Returns the number from which on to go on, 0 without a face.
+    fn detect(
         &mut self,
-        upright: &RgbImage,
-        hint: Option<BoundingBox>,
-    ) -> Result<Found, FaceError> {
-        let mut turned = |turn: Turn| -> Result<Found, FaceError> {
-            let image = turn.of(upright);
-            let faces = self.detector.detect_once(&image)?;
-            let hint = hint.map(|hint| turn.area(&hint, upright.dimensions()));
-            Ok(Found { turn: Some(turn), image, faces, hint })
+        found: &mut Found<'_>,
+        first: usize,
+        least: u32,
+        most: u32,
+    ) -> Result<usize, FaceError> {
+        found.faces.clear();
+        let sides = self.detector.long_sides(found.sight.size());
+        let mut least = first.checked_sub(1).map_or(least, |last| sides[last] + 1);
+        let mut next = 0;
+        for (number, side) in sides.iter().enumerate().skip(first) {
+            if *side < least || *side > most || sides[..number].contains(side) {
+                continue;
+            }
+            let faces = self.detect_at(&mut found.sight, *side)?;
+            if !faces.is_empty() {
+                found.faces = faces;
+            }
+            let Some(face) = found.chosen() else { continue };
+            let once_more =
+                next == 0 && found.side_for(self.detector.near(), face.short_side()) > *side;
+            next = number + 1;
+            if !once_more {
+                break;
+            }
+            let largest = sides.iter().max().copied().unwrap_or(*side);
+            least =
+                found.side_for(self.detector.near(), face.short_side()).min(largest).max(side + 1);
+        }
+        Ok(next)
+    }
+
+    fn detect_at(&mut self, sight: &mut Sight<'_>, side: u32) -> Result<Vec<Detection>, FaceError> {
+        sight.with_long_side(side);
+        let mut faces = self.detector.detect_at(sight.image(), side)?;
+        for face in &mut faces {
+            *face = face.scaled(sight.reduction(), sight.reduction());
+        }
+        Ok(faces)
+    }
+
+    /// The turned picture with the surest face, looked at from the size on at which the upright one showed something.
+    fn surest_turn<'a>(
+        &mut self,
+        upright: &Found<'a>,
+        tried: usize,
+    ) -> Result<Found<'a>, FaceError> {
+        let first = tried.saturating_sub(1);
+        let sides = self.detector.long_sides(upright.sight.size());
+        let most = sides.get(first).copied().unwrap_or_default().max(TURNED_SIDE);
+        let mut turned = |turn: Turn| -> Result<Found<'a>, FaceError> {
+            let mut found = upright.turned(turn);
+            self.detect(&mut found, first, 0, most)?;
+            Ok(found)
         };
-        let [first, others @ ..] = TURNS;
-        let mut surest = turned(first)?;
+        let [one, others @ ..] = TURNS;
+        let mut surest = turned(one)?;
         for turn in others {
             let found = turned(turn)?;
             if found.confidence() > surest.confidence() {
@@ -113,13 +211,14 @@ impl OnnxEngine {
     /// detections no more.
     fn look(
         &mut self,
-        found: &mut Found,
+        found: &mut Found<'_>,
         watch: &mut Stopwatch,
     ) -> Result<Option<Seen>, FaceError> {
         for _ in 0..MOST_TRIED {
-            let chosen = choose(&found.faces, found.hint.as_ref(), found.image.dimensions());
-            let Some(face) = chosen.copied() else { break };
-            if let Some(seen) = self.look_at(&found.image, face, watch)? {
+            let Some(face) = found.chosen() else { break };
+            found.sharpen(&face, self.embedder.net());
+            watch.end_of(Stage::Decode);
+            if let Some(seen) = self.look_at(&found.sight, face, watch)? {
                 return Ok(Some(seen));
             }
             found.faces.retain(|other| *other != face);
@@ -130,16 +229,17 @@ impl OnnxEngine {
     /// Refines, aligns and embeds a detection; `None` if it is no face.
     fn look_at(
         &mut self,
-        image: &RgbImage,
+        sight: &Sight<'_>,
         face: Detection,
         watch: &mut Stopwatch,
     ) -> Result<Option<Seen>, FaceError> {
+        let at_hand = sight.at_hand(&face);
         let landmarks = match &mut self.refiner {
-            Some(refiner) => refiner.refine(image, &face)?,
-            None => face.landmarks,
+            Some(refiner) => refiner.refine(sight.image(), &at_hand)?,
+            None => at_hand.landmarks,
         };
         watch.end_of(Stage::Landmarks);
-        let Some(aligned) = align(image, &landmarks, self.embedder.net()) else {
+        let Some(aligned) = align(sight.image(), &landmarks, self.embedder.net()) else {
             return Ok(None);
         };
         watch.end_of(Stage::Align);

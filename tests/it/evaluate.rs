@@ -371,7 +371,7 @@ fn the_score_can_speak_of_strangers_of_one_group_and_both_rates_are_told() {
     let (mixed, within) = (compare("mixed"), compare("within-group"));
     assert_eq!(
         (&mixed["calibration"], &within["calibration"]),
-        (&"omz-3".into(), &"omz-3-within-group".into())
+        (&"omz-4".into(), &"omz-4-within-group".into())
     );
     assert!(within["score"].as_f64() < mixed["score"].as_f64(), "{within} {mixed}");
     assert_eq!(within["similarity"], mixed["similarity"]);

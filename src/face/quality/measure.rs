@@ -131,6 +131,7 @@ impl Measures {
             confidence: self.confidence,
             yaw_deg: self.yaw_deg.unwrap_or_default(),
             pitch_deg: self.pitch_deg.unwrap_or_default(),
+            sharpness: self.sharpness,
         }
     }
 }

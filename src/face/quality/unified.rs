@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 /// A logistic fit to how much less alike the mated pairs of a photo are than the person's others; made by
 /// `visavis calibrate` for one pack, because the length of an embedding is one net's own.
 ///
-/// score = 100 / (1 + exp(−(constant + length · l + confidence · c − yaw · (y/30)² − pitch · (p/30)²))).
+/// score = 100 / (1 + exp(−(constant + length · l + confidence · c − yaw · (y/30)² − pitch · (p/30)²))), and at most
+/// 25 for each unit of sharpness: on photos that are fit to be compared sharpness tells nothing, so no fit to them
+/// would say that a face without any detail is none to be sure of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnifiedQuality {
@@ -32,10 +34,15 @@ pub struct UnifiedTerms {
     pub yaw_deg: f32,
     /// Degrees; 0 if no net estimated it.
     pub pitch_deg: f32,
+    /// Fine detail relative to contrast: 14 is usual, below 2 the face is blurred.
+    pub sharpness: f32,
 }
 
+/// The score that a unit of sharpness allows.
+const SHARPNESS_ALLOWS: f32 = 25.0;
+
 impl UnifiedTerms {
-    /// In the order of the coefficients: length, confidence, and what yaw and pitch take off.
+    /// What is fitted, in the order of the coefficients: length, confidence, and what yaw and pitch take off.
     pub fn values(&self) -> [f64; 4] {
         let square = |degrees: f32| -(f64::from(degrees) / 30.0).powi(2);
         [
@@ -48,13 +55,13 @@ impl UnifiedTerms {
 }
 
 impl UnifiedQuality {
-    /// 0 to 100, never quite either.
+    /// 0 to 100.
     pub fn score(&self, terms: &UnifiedTerms) -> f32 {
         let weights = [self.length, self.confidence, self.yaw, self.pitch];
         let sum: f64 = weights.iter().zip(terms.values()).map(|(w, term)| w * term).sum();
         #[expect(clippy::cast_possible_truncation, reason = "0 to 100")]
         let score = (100.0 / (1.0 + (-(self.constant + sum)).exp())) as f32;
-        score
+        score.min(SHARPNESS_ALLOWS * terms.sharpness)
     }
 }
 
@@ -63,10 +70,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn longer_embeddings_surer_detections_and_straight_heads_score_higher() {
+    fn longer_embeddings_surer_detections_straight_heads_and_detail_score_higher() {
         let model =
             UnifiedQuality { constant: -22.0, length: 0.5, confidence: 18.0, yaw: 2.0, pitch: 0.6 };
-        let usual = UnifiedTerms { length: 15.0, confidence: 0.92, yaw_deg: 3.0, pitch_deg: 5.0 };
+        let usual = UnifiedTerms {
+            length: 15.0,
+            confidence: 0.92,
+            yaw_deg: 3.0,
+            pitch_deg: 5.0,
+            sharpness: 14.0,
+        };
         let score = |terms: UnifiedTerms| model.score(&terms);
         let best = score(usual);
         assert!((80.0..100.0).contains(&best), "{best}");
@@ -75,6 +88,7 @@ mod tests {
             UnifiedTerms { confidence: 0.8, ..usual },
             UnifiedTerms { yaw_deg: -30.0, ..usual },
             UnifiedTerms { pitch_deg: 45.0, ..usual },
+            UnifiedTerms { sharpness: 1.5, ..usual },
         ] {
             assert!(score(worse) < best - 1.0, "{worse:?}: {}", score(worse));
         }

@@ -6,6 +6,7 @@ use visavis::{
     config::Config,
     face::{
         EngineOptions, OnnxEngine, Runtime,
+        decode::DecodeLimits,
         manifest::{Manifest, ResolvedPack},
     },
 };
@@ -35,14 +36,15 @@ pub fn pack() -> ResolvedPack {
 
 /// The pipeline as the service runs it.
 pub fn engine() -> OnnxEngine {
+    engine_of(&pack(), config().image)
+}
+
+/// The pipeline with a pack and limits of the test's own.
+pub fn engine_of(pack: &ResolvedPack, limits: DecodeLimits) -> OnnxEngine {
     let config = config();
-    let options = EngineOptions {
-        limits: config.image,
-        selfie: config.quality.selfie,
-        document: config.quality.document,
-    };
-    OnnxEngine::open(&runtime(), &pack(), options)
-        .expect("the pack is in models/: run `make models`")
+    let options =
+        EngineOptions { limits, selfie: config.quality.selfie, document: config.quality.document };
+    OnnxEngine::open(&runtime(), pack, options).expect("the pack is in models/: run `make models`")
 }
 
 /// A folder of photos and weights that are not part of the repository, or a loud word that the test

@@ -1,0 +1,35 @@
+//! What a calibration table is bound to.
+
+use super::manifest::{Net, ResolvedPack};
+
+/// Changes whenever the code between nets does so that similarities change with the same nets.
+const PIPELINE: u32 = 4;
+
+impl ResolvedPack {
+    /// Names everything that a similarity depends on: the nets that take part in it, how they are fed, and the
+    /// code between them. A calibration table is good for the pack that it was measured with and no other.
+    /// 16 hexadecimal digits.
+    pub fn digest(&self) -> String {
+        let net = |net: &Net| format!("{} {:?}", net.weights.sha256, net.input);
+        let (detector, embedder) = (&self.detector.net, &self.embedder.net);
+        let parts = [
+            PIPELINE.to_string(),
+            detector.weights.sha256.clone(),
+            format!(
+                "{:?} {} {} {} {:?}",
+                detector.long_sides,
+                detector.near,
+                detector.confidence,
+                detector.nms_iou,
+                detector.sure
+            ),
+            self.landmarks.as_ref().map_or_else(String::new, |located| net(&located.net)),
+            embedder.weights.sha256.clone(),
+            format!("{:?} {:?} {:?}", embedder.input, embedder.template, embedder.template_size),
+            format!("{:?} {:?}", embedder.length, self.face_check),
+        ];
+        let digest =
+            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());
+        digest.as_ref()[..8].iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    }
+}

@@ -1,0 +1,75 @@
+//! Small faces on large photos: found although the first look is a coarse one, and compared with all their pixels.
+
+use std::io::Cursor;
+
+use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops};
+use visavis::face::{
+    OnnxEngine, Picture, PictureKind,
+    decode::{DecodeLimits, decode},
+    engine::AnalysedFace,
+    geometry::BoundingBox,
+};
+
+use crate::support::models::{engine, root};
+
+fn photo(name: &str) -> RgbImage {
+    let bytes = std::fs::read(root().join(format!("samples/{name}.jpg"))).unwrap();
+    decode(&bytes, &DecodeLimits::default()).unwrap()
+}
+
+/// A photo as a camera writes it: 12 megapixels of a wall with these pictures at these places, so wide.
+fn wall(pictures: &[(&RgbImage, u32, (i64, i64))]) -> Vec<u8> {
+    let mut wall = RgbImage::from_pixel(4000, 3000, Rgb([150, 146, 138]));
+    for (picture, width, (x, y)) in pictures {
+        let height = picture.height() * width / picture.width();
+        let small = imageops::resize(*picture, *width, height, imageops::FilterType::Triangle);
+        imageops::replace(&mut wall, &small, *x, *y);
+    }
+    let mut bytes = Cursor::new(Vec::new());
+    wall.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, 95)).unwrap();
+    bytes.into_inner()
+}
+
+fn analysed(engine: &mut OnnxEngine, bytes: &[u8], hint: Option<BoundingBox>) -> AnalysedFace {
+    let picture = Picture { bytes, hint, kind: PictureKind::Selfie };
+    engine.analyse(&picture).unwrap().expect("a face")
+}
+
+#[test]
+fn a_small_face_is_compared_with_all_its_pixels() {
+    let mut engine = engine();
+    let portrait = photo("obama-2012");
+    let original = std::fs::read(root().join("samples/obama-2012.jpg")).unwrap();
+    let original = analysed(&mut engine, &original, None);
+    // 110 pixels of face in 4,000: 14 in the picture as it is decoded first.
+    let face = analysed(&mut engine, &wall(&[(&portrait, 220, (2_900, 1_700))]), None);
+    let area = face.report.area;
+    assert_eq!((face.report.width, face.report.height), (4_000, 3_000));
+    assert!(area.x > 2_900.0 && area.x + area.width < 3_120.0, "{area:?}");
+    assert!(area.y > 1_700.0 && area.y + area.height < 1_980.0, "{area:?}");
+    let similarity = face.embedding.cosine(&original.embedding).value();
+    assert!(similarity > 0.93, "{similarity}");
+    let apart = face.report.quality.measures.inter_eye_distance_px;
+    assert!((20.0..70.0).contains(&apart), "{apart} pixels of the photo between the eyes");
+}
+
+#[test]
+fn a_hint_finds_the_small_face_beside_a_large_one() {
+    let mut engine = engine();
+    let (large, small) = (photo("collins"), photo("obama-2012"));
+    let both = wall(&[(&large, 1_800, (200, 200)), (&small, 200, (3_200, 2_300))]);
+    let expected = {
+        let bytes = std::fs::read(root().join("samples/obama-2012.jpg")).unwrap();
+        analysed(&mut engine, &bytes, None)
+    };
+    let hint = BoundingBox::new(3_270.0, 2_310.0, 75.0, 90.0);
+    let hinted = analysed(&mut engine, &both, Some(hint));
+    assert!(hinted.report.area.iou(&hint) > 0.4, "{:?}", hinted.report.area);
+    let similarity = hinted.embedding.cosine(&expected.embedding).value();
+    assert!(similarity > 0.8, "{similarity}");
+    let without = analysed(&mut engine, &both, None);
+    assert!(without.report.area.x < 2_000.0, "{:?}", without.report.area);
+    // A hint of another picture leads nowhere, and the face is found all the same.
+    let astray = analysed(&mut engine, &both, Some(BoundingBox::new(2_500.0, 100.0, 30.0, 30.0)));
+    assert!(astray.report.area.x < 2_000.0, "{:?}", astray.report.area);
+}
