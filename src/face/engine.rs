@@ -130,9 +130,10 @@ pub struct AnalysedFace {
     pub times: StageTimes,
 }
 
-/// The pipeline on ONNX Runtime, with sessions of its own.
+/// The pipeline on ONNX Runtime, with sessions of its own or with those of the runtime's device.
 #[derive(Debug)]
 pub struct OnnxEngine {
+    runtime: Runtime,
     options: EngineOptions,
     pub(super) detector: Detector,
     pub(super) refiner: Option<LandmarkRefiner>,
@@ -154,6 +155,7 @@ impl OnnxEngine {
         options: EngineOptions,
     ) -> Result<Self, FaceError> {
         Ok(Self {
+            runtime: runtime.clone(),
             options,
             detector: Detector::open(runtime, &pack.detector)?,
             refiner: pack
@@ -199,6 +201,7 @@ impl OnnxEngine {
         picture: &Picture<'_>,
     ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
         let mut watch = Stopwatch::start();
+        let _at_work = self.runtime.at_work();
         let image = match decode(picture.bytes, &self.options.limits) {
             Ok(image) => image,
             Err(refusal) => return Ok(Err(refusal)),

@@ -12,9 +12,11 @@
 
 pub mod align;
 pub mod attributes;
+mod batch;
 pub mod calibration;
 pub mod decode;
 pub mod detect;
+mod device;
 pub mod embed;
 pub mod engine;
 mod error;
@@ -32,6 +34,8 @@ mod similarity;
 pub mod stages;
 pub mod turn;
 
+pub use batch::BatchOptions;
+pub use device::Device;
 pub use engine::{
     Comparison, Engine, EngineOptions, FaceReport, OnnxEngine, Picture, PictureKind, Side,
 };

@@ -254,14 +254,15 @@ async fn a_comparison_that_does_not_end_is_noticed_and_a_slow_one_is_not() {
     let rig = Rig::new(2, Gate::closed()).await;
     let (trigger, shutdown) = Shutdown::new();
     let limit = Duration::from_millis(200);
-    let dog = tokio::spawn(watch(rig.pool.clone(), limit, shutdown.clone()));
+    let dog = tokio::spawn(watch(rig.pool.clone(), limit, || false, shutdown.clone()));
     assert_eq!(rig.pool.slowest(), Duration::ZERO);
     rig.enqueue_good(1).await;
     let running = rig.start();
     rig.gate.wait_for(1).await;
     assert!(tokio::time::timeout(super::gate::PATIENCE, dog).await.unwrap().unwrap(), "noticed");
     assert!(rig.pool.slowest() > limit);
-    let patient = tokio::spawn(watch(rig.pool.clone(), Duration::from_hours(1), shutdown));
+    let patient =
+        tokio::spawn(watch(rig.pool.clone(), Duration::from_hours(1), || false, shutdown));
     rig.gate.unlock();
     running.stopped().await;
     assert_eq!(rig.pool.slowest(), Duration::ZERO, "nobody is at work any more");
