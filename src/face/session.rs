@@ -29,7 +29,7 @@ use super::{
 /// The loaded ONNX Runtime, and where it runs nets; clones share both.
 #[derive(Clone)]
 pub struct Runtime {
-    environment: Environment,
+    pub(super) environment: Environment,
     device: Device,
     batches: Option<(Owner, BatchOptions)>,
 }

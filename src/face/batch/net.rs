@@ -148,7 +148,11 @@ impl BatchNet for OrtNet {
 fn blame(device: Device, error: FaceError) -> FaceError {
     match device {
         Device::Cpu | Device::CpuBatched => error,
-        Device::Cuda(_) => FaceError::Device { device, reason: error.to_string() },
+        Device::Cuda(_) => {
+            // ONNX Runtime ends some of its messages with an end of line.
+            let words: Vec<_> = error.to_string().split_whitespace().map(str::to_owned).collect();
+            FaceError::Device { device, reason: words.join(" ") }
+        }
     }
 }
 
@@ -177,4 +181,86 @@ fn dimensions(input: &Outlet) -> Option<Dimensions> {
     let [rows, _, height, width] = shape[..] else { return None };
     let known = |dimension: i64| usize::try_from(dimension).ok();
     Some(Dimensions { rows: known(rows), height: known(height), width: known(width) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, time::Duration};
+
+    use super::*;
+    use crate::face::Runtime;
+
+    const OPTIONS: BatchOptions = BatchOptions { wait: Duration::ZERO, most: 6, memory: 0 };
+
+    fn number(field: u8, value: u8) -> Vec<u8> {
+        vec![field << 3, value]
+    }
+
+    fn part(field: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(bytes.len()).unwrap();
+        let (low, high) = (u8::try_from(length & 127).unwrap(), u8::try_from(length >> 7).unwrap());
+        [&[field << 3 | 2, low | 128, high], bytes].concat()
+    }
+
+    /// An input or output of shape [rows, 3, 2, 2]; no rows stand for any number of them.
+    fn port(name: &str, rows: Option<u8>) -> Vec<u8> {
+        let first = rows.map_or_else(|| part(2, b"batch"), |rows| number(1, rows));
+        let others = [3, 2, 2].map(|side| part(1, &number(1, side)));
+        let shape = part(2, &[part(1, &first), others.concat()].concat());
+        let tensor = part(2, &part(1, &[number(1, 1), shape].concat()));
+        [part(1, name.as_bytes()), tensor].concat()
+    }
+
+    fn node(operation: &str, inputs: &[&str], output: &str, attributes: &[u8]) -> Vec<u8> {
+        let inputs: Vec<_> = inputs.iter().flat_map(|name| part(1, name.as_bytes())).collect();
+        let names = [part(2, output.as_bytes()), part(4, operation.as_bytes())].concat();
+        part(1, &[&inputs, &names, attributes].concat())
+    }
+
+    /// A model with input `x` and output `y`.
+    fn model(nodes: &[Vec<u8>], rows: Option<u8>) -> Vec<u8> {
+        let (x, y) = (part(11, &port("x", rows)), part(12, &port("y", rows)));
+        let graph = [nodes.concat(), part(2, b"graph"), x, y].concat();
+        [number(1, 8), part(7, &graph), part(8, &number(2, 13))].concat()
+    }
+
+    fn open(model: &[u8]) -> OrtNet {
+        let path = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
+            || crate::app::newest_library(&Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime")),
+            Into::into,
+        );
+        let runtime = Runtime::load(&path).expect("run `make runtime`");
+        OrtNet::open(&runtime.environment, model, "y.onnx", Device::CpuBatched, OPTIONS).unwrap()
+    }
+
+    #[test]
+    fn the_model_s_own_input_says_whether_it_takes_batches() {
+        let doubles = node("Add", &["x", "x"], "y", &[]);
+        let mut any = open(&model(std::slice::from_ref(&doubles), None));
+        assert_eq!((any.most(), any.outputs()), (6, &["y".to_owned()][..]));
+        let three: Vec<_> = (0..36).map(|n| n as f32).collect();
+        let twice: Vec<_> = three.iter().map(|n| 2.0 * n).collect();
+        assert_eq!(any.run(&three, [3, 3, 2, 2]).unwrap(), [twice]);
+        assert_eq!(open(&model(&[doubles], Some(1))).most(), 1);
+    }
+
+    #[test]
+    fn a_net_that_mixes_the_rows_of_a_batch_is_run_one_by_one_whatever_its_input_says() {
+        let axis = part(5, &[part(1, b"axes"), number(8, 0), vec![0xa0, 1, 7]].concat());
+        let mean = node("ReduceMean", &["x"], "mean", &axis);
+        let mixing = [mean, node("Sub", &["x", "mean"], "y", &[])];
+        assert_eq!(open(&model(&mixing, None)).most(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_run_on_a_gpu_is_blamed_on_it_and_elsewhere_on_the_net() {
+        let error = || FaceError::Panicked;
+        assert!(matches!(blame(Device::CpuBatched, error()), FaceError::Panicked));
+        let blamed = blame(Device::Cuda(3), error()).to_string();
+        assert!(
+            blamed.starts_with("cuda:3 cannot be used: the face pipeline panicked"),
+            "{blamed}"
+        );
+        assert!(blamed.contains("make runtime-gpu") && blamed.contains("docs/GPU.md"), "{blamed}");
+    }
 }
