@@ -169,9 +169,7 @@ async fn start_pool(config: &Config) -> Result<(ComputePool, Runtime)> {
     let Model { factory, policy, pack, runtime } = load_model(config)?;
     let device = runtime.device();
     let threads = match config.worker.threads {
-        // One of two waits for the device.
-        0 if device.is_shared() => 2 * std::thread::available_parallelism()?.get(),
-        0 => std::thread::available_parallelism()?.get(),
+        0 => device.threads()?,
         n => n,
     };
     let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &policy));

@@ -46,6 +46,11 @@ pub struct OpenedPack {
 }
 
 impl OpenedPack {
+    /// Where its nets are run.
+    pub fn device(&self) -> Device {
+        self.runtime.device()
+    }
+
     /// A warm engine, for one thread.
     ///
     /// # Errors

@@ -151,7 +151,7 @@ pub struct QueueSection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSection {
-    /// How many; 0 for one per core.
+    /// How many; 0 for one per core, with a GPU two.
     pub threads: usize,
     /// `compare` requests that may wait for one.
     pub waiting: usize,

@@ -1,6 +1,6 @@
 //! Where nets are run: on which device, and by which of ONNX Runtime's providers.
 
-use std::{fmt, fs, path::Path, str::FromStr};
+use std::{fmt, fs, io, path::Path, str::FromStr, thread};
 
 /// Where nets are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +55,16 @@ impl Device {
         self != Self::Cpu
     }
 
+    /// How many compute threads keep it and the processor busy: one per core, two where one of two waits for the
+    /// device.
+    ///
+    /// # Errors
+    /// When the system does not tell how many cores there are.
+    pub fn threads(self) -> io::Result<usize> {
+        let cores = thread::available_parallelism()?.get();
+        Ok(if self.is_shared() { 2 * cores } else { cores })
+    }
+
     /// What the maker calls it, as far as the system tells; empty otherwise, and for a GPU beside others of
     /// another model, because CUDA may number them otherwise than the driver.
     pub fn model_name(self) -> String {
@@ -99,6 +109,7 @@ mod tests {
         }
         assert_eq!(Device::Cuda(1).provider(), "cuda");
         assert!(!Device::Cpu.is_shared() && Device::Cuda(0).is_shared());
+        assert_eq!(Device::Cuda(0).threads().unwrap(), 2 * Device::Cpu.threads().unwrap());
     }
 
     #[test]

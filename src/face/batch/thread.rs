@@ -198,7 +198,10 @@ fn count(net: &str, batch: &[Waiting]) {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{Mutex, mpsc},
+        sync::{
+            Mutex,
+            mpsc::{self, RecvTimeoutError},
+        },
         thread,
         time::Duration,
     };
@@ -209,6 +212,8 @@ mod tests {
         batch::owner::{Owner, SharedNet},
     };
 
+    /// Longer than anything here takes, on a busy machine too.
+    const PATIENCE: Duration = Duration::from_secs(30);
     /// Longer than any test may take.
     const FOR_EVER: Duration = Duration::from_hours(1);
     /// A tensor with this in it cannot be run.
@@ -278,17 +283,22 @@ mod tests {
             self.batches.lock().unwrap().clone()
         }
 
+        /// Has a thread bring a tensor; what it gets.
+        fn bring(&self, value: f32, width: usize) -> mpsc::Receiver<Answer> {
+            let (net, (told, answer)) = (self.net(), mpsc::channel());
+            thread::spawn(move || told.send(net.run(&vec![value; 6 * width], (width, 2))));
+            answer
+        }
+
+        fn run(&self, value: f32) -> Answer {
+            heard(&self.bring(value, 2))
+        }
+
         /// What so many threads get that are all at work and each bring a tensor.
-        fn together(&self, values: &[f32]) -> Vec<Result<Rows, FaceError>> {
-            let at_work: Vec<_> = values.iter().map(|_| self.owner.at_work()).collect();
-            let all = thread::scope(|scope| {
-                let nets = values.iter().map(|value| (self.net(), *value));
-                let running: Vec<_> =
-                    nets.map(|(net, value)| scope.spawn(move || run(&net, value))).collect();
-                running.into_iter().map(|running| running.join().unwrap()).collect()
-            });
-            drop(at_work);
-            all
+        fn together(&self, values: &[f32]) -> Vec<Answer> {
+            let _at_work: Vec<_> = values.iter().map(|_| self.owner.at_work()).collect();
+            let brought: Vec<_> = values.iter().map(|value| self.bring(*value, 2)).collect();
+            brought.iter().map(heard).collect()
         }
 
         fn ends(&self) -> bool {
@@ -296,13 +306,15 @@ mod tests {
         }
     }
 
-    fn run(net: &SharedNet, value: f32) -> Result<Rows, FaceError> {
-        net.run(&[value; 12], (2, 2))
+    type Answer = Result<Rows, FaceError>;
+
+    fn heard(answer: &mpsc::Receiver<Answer>) -> Answer {
+        answer.recv_timeout(PATIENCE).expect("nobody hangs")
     }
 
     fn soon(mut true_at_last: impl FnMut() -> bool) -> bool {
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(30) {
+        while begun.elapsed() < PATIENCE {
             if true_at_last() {
                 return true;
             }
@@ -334,10 +346,9 @@ mod tests {
     #[test]
     fn whoever_is_alone_does_not_wait() {
         let bench = Bench::new(FOR_EVER);
-        let net = bench.net();
-        assert!(run(&net, 1.0).is_ok(), "where nobody is at work");
+        assert!(bench.run(1.0).is_ok(), "where nobody is at work");
         let _at_work = bench.owner.at_work();
-        assert!(run(&net, 1.0).is_ok(), "where nobody else is");
+        assert!(bench.run(1.0).is_ok(), "where nobody else is");
         assert_eq!(bench.batches(), [1, 1]);
     }
 
@@ -345,26 +356,22 @@ mod tests {
     fn a_tensor_waits_for_others_as_long_as_it_may_and_no_longer() {
         let wait = Duration::from_millis(50);
         let bench = Bench::new(wait);
-        let net = bench.net();
         let _others = [bench.owner.at_work(), bench.owner.at_work()];
         let begun = Instant::now();
-        run(&net, 1.0).unwrap();
+        bench.run(1.0).unwrap();
         let waited = begun.elapsed();
-        assert!(waited >= wait && waited < Duration::from_secs(20), "{waited:?}");
+        assert!(waited >= wait && waited < PATIENCE / 2, "{waited:?}");
     }
 
     #[test]
     fn nobody_waits_for_a_thread_that_has_finished_its_picture() {
         let bench = Bench::new(FOR_EVER);
-        let net = bench.net();
         let others = [bench.owner.at_work(), bench.owner.at_work()];
-        thread::scope(|scope| {
-            let running = scope.spawn(|| run(&net, 1.0));
-            thread::sleep(Duration::from_millis(20));
-            assert!(!running.is_finished(), "two may still bring something");
-            drop(others);
-            assert!(running.join().unwrap().is_ok());
-        });
+        let answer = bench.bring(1.0, 2);
+        let early = answer.recv_timeout(Duration::from_millis(20));
+        assert!(early.is_err(), "two may still bring something");
+        drop(others);
+        assert!(heard(&answer).is_ok());
     }
 
     #[test]
@@ -379,8 +386,8 @@ mod tests {
             }
         }
         assert_eq!(bench.batches(), [4, 1, 1, 1, 1]);
-        assert!(run(&bench.net(), BAD).is_err());
-        assert!(run(&bench.net(), 1.0).is_ok() && !bench.owner.is_gone(), "and nothing is broken");
+        assert!(bench.run(BAD).is_err());
+        assert!(bench.run(1.0).is_ok() && !bench.owner.is_gone(), "and nothing is broken");
     }
 
     #[test]
@@ -397,25 +404,38 @@ mod tests {
     fn a_panic_on_the_thread_is_an_error_for_everybody_and_nobody_hangs() {
         let bench = Bench::new(FOR_EVER);
         let net = bench.net();
-        for answer in bench.together(&[1.0, DEADLY, 3.0]) {
-            assert!(matches!(answer, Err(FaceError::DeviceGone { .. })), "{answer:?}");
+        let _at_work: Vec<_> = (0..4).map(|_| bench.owner.at_work()).collect();
+        let (deadly, deaths) = mpsc::channel();
+        bench.owner.leave(Waiting {
+            kind: Kind { net: 0, height: 2, width: 2 },
+            tensor: vec![DEADLY; 12],
+            since: Instant::now(),
+            reply: deadly,
+        });
+        // One in the same batch, and two that stand in the line meanwhile.
+        let others = [2, 4, 4].map(|width| bench.bring(1.0, width));
+        for answer in [&deaths].into_iter().chain(&others) {
+            // The one that was left there hears nothing but the end.
+            match answer.recv_timeout(PATIENCE) {
+                Ok(Err(FaceError::DeviceGone { .. })) | Err(RecvTimeoutError::Disconnected) => {}
+                other => panic!("{other:?}"),
+            }
         }
         assert!(bench.ends());
-        let late = run(&net, 1.0);
+        let late = net.run(&[1.0; 12], (2, 2));
         assert!(matches!(late, Err(FaceError::DeviceGone { .. })), "{late:?}");
     }
 
     #[test]
     fn whoever_has_gone_away_is_not_missed() {
         let bench = Bench::new(FOR_EVER);
-        let net = bench.net();
-        let kind = Kind { net: 0, height: 2, width: 2 };
+        let (_net, kind) = (bench.net(), Kind { net: 0, height: 2, width: 2 });
         let _at_work = [bench.owner.at_work(), bench.owner.at_work()];
         let (reply, gone) = mpsc::channel();
         drop(gone);
         let since = Instant::now();
         bench.owner.leave(Waiting { kind, tensor: vec![1.0; 12], since, reply });
-        assert_eq!(run(&net, 2.0).unwrap()[0], [2.0]);
+        assert_eq!(bench.run(2.0).unwrap()[0], [2.0]);
         assert_eq!(bench.batches(), [2]);
     }
 
@@ -442,7 +462,7 @@ mod tests {
         let bench = Bench::new(FOR_EVER);
         let (net, shared) = (bench.net(), bench.owner.shared());
         drop(bench);
-        assert!(run(&net, 1.0).is_ok());
+        assert!(net.run(&[1.0; 12], (2, 2)).is_ok());
         drop(net);
         assert!(soon(|| shared.strong_count() == 0));
     }
