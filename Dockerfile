@@ -1,4 +1,5 @@
-# Visavis on CPU: program, ONNX Runtime and the default model pack in one image; SQLite on a volume.
+# Visavis on CPU: program, ONNX Runtime and the default model pack in one image; SQLite on a volume. What another
+# image needs for a GPU is in docs/GPU.md.
 #
 #   docker build -t visavis .
 #   docker run -p 8080:8080 -v visavis:/var/lib/visavis visavis
@@ -10,7 +11,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 # Runtime and dependencies first: they change less often than the code.
-COPY runtime.lock ./
+COPY runtime.lock runtime-gpu.lock ./
 COPY scripts scripts
 RUN scripts/fetch-runtime
 COPY . .

@@ -25,7 +25,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime models demo run test lint unit venv bench timing fuzz chaos accuracy mutations clean
+.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench timing fuzz chaos accuracy mutations clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -37,6 +37,9 @@ build: runtime ## The release program, with runtime and models in place
 
 runtime: ## ONNX Runtime into runtime/
 	@scripts/fetch-runtime
+
+runtime-gpu: ## ONNX Runtime with CUDA into runtime-gpu/, for a GPU (x86-64; docs/GPU.md)
+	@scripts/fetch-runtime gpu
 
 models: runtime ## The default model pack into models/
 	@scripts/fetch-models $(PACK)

@@ -3,7 +3,7 @@
 
 use std::{io::IsTerminal as _, sync::OnceLock};
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// Sends the log of this process to standard error; a second call changes nothing.
@@ -19,6 +19,24 @@ pub fn start(level: &str, json: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// Sizes of batches, up to the largest that can be configured.
+const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+/// Waits around the default of two milliseconds, and those of a device that has too much to do.
+const WAITS: [f64; 10] = [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.256, 1.0];
+
+fn recorder() -> Result<PrometheusHandle, BuildError> {
+    let full = |name: &str| Matcher::Full(name.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(full("visavis_batch_rows"), &ROWS)?
+        .set_buckets_for_metric(full("visavis_batch_wait_seconds"), &WAITS)?
+        .install_recorder()
+}
+
+/// Says once what this process is.
+pub fn tell_info(labels: &[(&'static str, String); 4]) {
+    metrics::gauge!("visavis_info", labels).set(1.0);
+}
+
 /// The metrics of this process, collected from the first call on.
 ///
 /// # Errors
@@ -26,7 +44,7 @@ pub fn start(level: &str, json: bool) -> Result<(), String> {
 pub fn metrics() -> Result<PrometheusHandle, String> {
     static HANDLE: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
     let install = || {
-        let handle = PrometheusBuilder::new().install_recorder().map_err(|e| e.to_string())?;
+        let handle = recorder().map_err(|e| e.to_string())?;
         metrics::describe_counter!(
             "visavis_decrypt_failures_total",
             "Encrypted bodies that did not decrypt into JSON: a wrong key, or somebody who probes the server's"
@@ -38,6 +56,19 @@ pub fn metrics() -> Result<PrometheusHandle, String> {
         metrics::describe_counter!(
             "visavis_connections_refused_total",
             "Connections closed unread because there were too many"
+        );
+        metrics::describe_gauge!(
+            "visavis_info",
+            "Always 1; the labels tell what this process is and computes on"
+        );
+        metrics::describe_histogram!("visavis_batch_rows", "Pictures in a batch on the device");
+        metrics::describe_histogram!(
+            "visavis_batch_wait_seconds",
+            "How long a picture waited until its batch began"
+        );
+        metrics::describe_counter!(
+            "visavis_batch_failures_total",
+            "Batches that failed and were run again one by one"
         );
         Ok(handle)
     };

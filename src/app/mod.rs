@@ -19,7 +19,8 @@ use crate::{
     clock::Clock,
     config::Config,
     db::Db,
-    http::{AppState, Comparison, ServerConfig, Serving, admin, gateway, serve},
+    face::{Device, Runtime},
+    http::{About, AppState, Comparison, ServerConfig, Serving, admin, gateway, serve},
     queue::{QueuedComparer, Shard, Shards},
     shutdown::Shutdown,
     telemetry,
@@ -75,7 +76,12 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     if alone {
         recover(&data).await?;
     }
-    let pool = if roles.workers { Some(start_pool(config).await?) } else { None };
+    let (pool, runtime) = if roles.workers {
+        let (pool, runtime) = start_pool(config).await?;
+        (Some(pool), Some(runtime))
+    } else {
+        (None, None)
+    };
     let clients = Arc::new(ClientRegistry::open(data.clients.clone()).await?);
     let comparison = match &pool {
         Some(pool) => {
@@ -97,7 +103,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     } else {
         None
     };
-    let admin = admin_server(config, &app)?;
+    let admin = admin_server(config, &app, runtime.as_ref())?;
 
     let (mut tasks, mut servants) = (Vec::new(), Vec::new());
     for (shard, database) in app.shards.iter().zip(&data.databases) {
@@ -108,7 +114,8 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     }
     servants.push(tokio::spawn(forget_quiet_clients(app.clone())));
     let limit = Duration::from_millis(config.worker.stuck_ms);
-    let watchdog = pool.map(|pool| tokio::spawn(watch(pool, limit, shutdown.clone())));
+    let broken = move || runtime.as_ref().is_some_and(Runtime::is_gone);
+    let watchdog = pool.map(|pool| tokio::spawn(watch(pool, limit, broken, shutdown.clone())));
     app.set_ready(true);
     Ok(Service { serving, admin, app, data, tasks, servants, watchdog, _lock: lock })
 }
@@ -157,18 +164,19 @@ async fn forget_quiet_clients(app: AppState) {
     }
 }
 
-/// Compute threads, each with the configured pack loaded and warm.
-async fn start_pool(config: &Config) -> Result<ComputePool> {
+/// Compute threads, each with the configured pack loaded and warm, and where they run its nets.
+async fn start_pool(config: &Config) -> Result<(ComputePool, Runtime)> {
+    let Model { factory, policy, pack, runtime } = load_model(config)?;
+    let device = runtime.device();
     let threads = match config.worker.threads {
-        0 => std::thread::available_parallelism()?.get(),
+        0 => device.threads()?,
         n => n,
     };
-    let model = load_model(config)?;
-    let (factory, policy) = (Arc::clone(&model.factory), Arc::clone(&model.policy));
     let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &policy));
     let pool = pool.await??;
-    tracing::info!(pack = model.pack.name, threads, "engines are warm");
-    Ok(pool)
+    let model = device.model_name();
+    tracing::info!(pack = pack.name, threads, %device, model, "engines are warm");
+    Ok((pool, runtime))
 }
 
 impl Service {
@@ -208,16 +216,33 @@ impl Service {
 }
 
 /// Starts the server for operators, if one is configured.
-fn admin_server(config: &Config, app: &AppState) -> Result<Option<Serving>> {
+fn admin_server(
+    config: &Config,
+    app: &AppState,
+    runtime: Option<&Runtime>,
+) -> Result<Option<Serving>> {
     if config.admin.listen.is_empty() {
         return Ok(None);
     }
     let listen = config.admin.listen.parse().context("admin.listen")?;
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
+    let about = about(runtime.map(Runtime::device));
+    telemetry::tell_info(&about.labels());
     let server = ServerConfig { listen, tls: None, drain: ADMIN_DRAIN, ..server_config(config) };
-    let serving = serve(admin(app.clone(), metrics), &server)
+    let serving = serve(admin(app.clone(), about, metrics), &server)
         .context("admin.listen: choose another address, or an empty one for no metrics")?;
     Ok(Some(serving))
+}
+
+/// What operators are told of this process; without workers it has no device.
+fn about(device: Option<Device>) -> About {
+    let text = |text: Option<String>| text.unwrap_or_default();
+    About {
+        version: env!("CARGO_PKG_VERSION"),
+        provider: device.map_or("", Device::provider),
+        device: text(device.map(|device| device.to_string())),
+        device_name: text(device.map(Device::model_name)),
+    }
 }
 
 /// Nobody waits long for metrics.

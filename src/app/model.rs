@@ -11,7 +11,7 @@ use crate::{
     compare::Policy,
     config::Config,
     face::{
-        Engine, EngineOptions, FaceError, OnnxEngine, Runtime,
+        Device, Engine, EngineOptions, FaceError, OnnxEngine, Runtime,
         calibration::{Calibration, CalibrationTable},
         manifest::{Manifest, ResolvedPack},
     },
@@ -26,6 +26,8 @@ pub struct Model {
     pub policy: Arc<Policy>,
     /// The pack.
     pub pack: ResolvedPack,
+    /// Where its nets are run.
+    pub runtime: Runtime,
 }
 
 impl std::fmt::Debug for Model {
@@ -44,6 +46,11 @@ pub struct OpenedPack {
 }
 
 impl OpenedPack {
+    /// Where its nets are run.
+    pub fn device(&self) -> Device {
+        self.runtime.device()
+    }
+
     /// A warm engine, for one thread.
     ///
     /// # Errors
@@ -55,12 +62,13 @@ impl OpenedPack {
     }
 }
 
-/// Loads ONNX Runtime and finds the configured pack, calibrated or not.
+/// Loads ONNX Runtime for the configured device and finds the configured pack, calibrated or not.
 ///
 /// # Errors
 /// When library or pack cannot be used.
 pub fn open_pack(config: &Config) -> Result<OpenedPack> {
-    let runtime = Runtime::load(&library(config)?)?;
+    let device = config.runtime.device()?;
+    let runtime = Runtime::load(&library(config, device)?)?.on(device, config.runtime.batches())?;
     let pack = Manifest::load(&model_dir(config))?.resolve(&config.model.pack)?;
     let options = EngineOptions {
         limits: config.image,
@@ -87,9 +95,10 @@ pub fn load_model(config: &Config) -> Result<Model> {
     let calibration =
         Calibration::of(&table, config.compare.population).map_err(|why| anyhow!(why))?;
     let policy = Policy::new(calibration, &pack.name, config.compare.fmr_settings()?.fmr());
+    let runtime = opened.runtime.clone();
     let factory: EngineFactory =
         Arc::new(move || Ok(Box::new(opened.engine()?) as Box<dyn Engine>));
-    Ok(Model { factory, policy: Arc::new(policy), pack })
+    Ok(Model { factory, policy: Arc::new(policy), pack, runtime })
 }
 
 /// The pack's own table, if it was measured with this very pack.
@@ -130,15 +139,16 @@ fn beside_program(name: &str) -> PathBuf {
     beside.unwrap_or_else(|| PathBuf::from(name))
 }
 
-/// ONNX Runtime's shared library: as configured, else `ORT_DYLIB_PATH`, else in `runtime`. Always an
-/// absolute path: the system's search path would load whatever lies there.
-fn library(config: &Config) -> Result<PathBuf> {
+/// ONNX Runtime's shared library: as configured, else `ORT_DYLIB_PATH`, else in `runtime`, for a GPU in
+/// `runtime-gpu`. Always an absolute path: the system's search path would load whatever lies there.
+fn library(config: &Config, device: Device) -> Result<PathBuf> {
+    let folder = if matches!(device, Device::Cuda(_)) { "runtime-gpu" } else { "runtime" };
     let configured = Some(config.runtime.library.clone()).filter(|path| !path.is_empty());
     let path = match configured
         .or_else(|| std::env::var("ORT_DYLIB_PATH").ok().filter(|p| !p.is_empty()))
     {
         Some(path) => PathBuf::from(path),
-        None => newest_library(&beside_program("runtime")),
+        None => newest_library(&beside_program(folder)),
     };
     std::path::absolute(&path).with_context(|| format!("{} is no path", path.display()))
 }

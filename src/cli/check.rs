@@ -42,6 +42,9 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
         Err(_) => Vec::new(),
     };
     let mut findings = vec![configuration, finding("tls", tls(&config))];
+    if let Ok(models) = &models {
+        findings.push(finding("device", Ok(models.device.clone())));
+    }
     findings.push(finding("models", models.map(|models| models.detail)));
     findings.extend(thresholds.into_iter().map(|detail| finding("threshold", detail)));
     findings.push(finding("data", data.map(|data| data.detail)));
@@ -74,6 +77,7 @@ fn tls(config: &Config) -> Result<String> {
 /// The configured pack, found to be good.
 struct Models {
     detail: String,
+    device: String,
     table: Option<CalibrationTable>,
 }
 
@@ -95,7 +99,12 @@ fn models(config: &Config) -> Result<Models> {
         table.as_ref().map_or("none", |t| t.id.as_str()),
         rates(config, table.as_ref(), fmr)?
     );
-    Ok(Models { detail, table })
+    let device = model.runtime.device();
+    let (provider, name) = (device.provider(), device.model_name());
+    let named = if name.is_empty() { name } else { format!(", {name}") };
+    let device =
+        format!("{device}{named}; ONNX Runtime's {provider} provider runs every net on it");
+    Ok(Models { detail, device, table })
 }
 
 /// What a threshold means among all and within groups, as far as that was measured.

@@ -45,7 +45,7 @@ pub(super) struct LabelledArgs {
 /// How the photos are taken through the pipeline.
 #[derive(Debug, clap::Args)]
 pub(super) struct PipelineArgs {
-    /// Threads, each with its own copy of the nets [default: one per core]
+    /// Threads, each with its own copy of the nets [default: one per core, two with a GPU]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
@@ -80,7 +80,7 @@ impl PipelineArgs {
     pub(super) fn gallery(&self, pack: &OpenedPack, files: &[PhotoFile]) -> Result<Gallery> {
         let threads = match self.threads {
             Some(threads) => threads.max(1),
-            None => std::thread::available_parallelism()?.get(),
+            None => pack.device().threads()?,
         };
         let mut engines =
             (0..threads).map(|_| pack.engine()).collect::<Result<Vec<OnnxEngine>, _>>()?;

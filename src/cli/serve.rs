@@ -26,7 +26,7 @@ pub(super) struct ServeArgs {
     tls_key: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Threads that compare; 0 for a front end alone, on Postgres [default: one per core]
+    /// Threads that compare; 0 for a front end alone, on Postgres [default: one per core, two with a GPU]
     #[arg(long, value_name = "N")]
     workers: Option<u16>,
     /// Which of several databases to serve, by number from 0, with commas [default: all]
@@ -42,7 +42,7 @@ pub(super) struct ServeArgs {
 pub(super) struct WorkArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// Threads that compare [default: one per core]
+    /// Threads that compare [default: one per core, two with a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
     /// Which of several databases to work for, by number from 0, with commas [default: all]

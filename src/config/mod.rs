@@ -4,6 +4,7 @@
 //! environment for settings.
 
 mod decision;
+mod device;
 mod layers;
 mod sections;
 
@@ -91,6 +92,7 @@ impl Config {
         if self.worker.stuck_ms <= self.queue.job_deadline_ms {
             return wrong("worker.stuck_ms", "must be more than queue.job_deadline_ms");
         }
+        self.runtime.validate()?;
         self.compare.fmr_settings()?;
         self.database.validate()
     }
@@ -170,7 +172,10 @@ impl DataSection {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::face::Device;
 
     fn load(file: Option<&str>, environment: &[(&str, &str)]) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -187,6 +192,8 @@ mod tests {
         let config = load(None, &[]).unwrap();
         assert_eq!(config.http.listen, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.quality.selfie.yaw_deg.fail_above, Some(50.0));
+        assert_eq!(config.runtime.device().unwrap(), Device::Cpu);
+        assert_eq!(config.runtime.batches().wait, Duration::from_millis(2));
     }
 
     #[test]
@@ -239,7 +246,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 20] = [
+        let cases: [Case; 24] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (Some("[http]\nfreshness_s = \"soon\"\n"), &[], "http.freshness_s"),
@@ -260,6 +267,10 @@ mod tests {
             (Some("[compare]\nfmr_by_source = { X = \"1e-4\" }\n"), &[], "compare.fmr_by_source.X"),
             (Some("[compare]\nfmr_by_source = 1e-4\n"), &[], "compare.fmr_by_source"),
             (None, &[("VISAVIS_COMPARE_FMR_BY_SOURCE", "X:1e-4")], "CODE=RATE"),
+            (None, &[("VISAVIS_RUNTIME_DEVICE", "gpu")], "runtime.device: `gpu` is no device"),
+            (None, &[("VISAVIS_RUNTIME_BATCH_WAIT_MS", "1001")], "runtime.batch_wait_ms"),
+            (None, &[("VISAVIS_RUNTIME_BATCH_MAX", "0")], "runtime.batch_max"),
+            (None, &[("VISAVIS_RUNTIME_GPU_MEMORY_BYTES", "1")], "runtime.gpu_memory_bytes"),
         ];
         for (file, environment, named) in cases {
             let error = load(file, environment).unwrap_err();

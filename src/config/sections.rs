@@ -151,7 +151,7 @@ pub struct QueueSection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSection {
-    /// How many; 0 for one per core.
+    /// How many; 0 for one per core, with a GPU two.
     pub threads: usize,
     /// `compare` requests that may wait for one.
     pub waiting: usize,
@@ -183,6 +183,14 @@ pub struct ModelSection {
 pub struct RuntimeSection {
     /// The shared library; empty to look in the usual places.
     pub library: String,
+    /// Where nets are run.
+    pub device: String,
+    /// How long the first picture of a batch waits for others.
+    pub batch_wait_ms: u64,
+    /// How many a batch may have.
+    pub batch_max: usize,
+    /// The most that each net may take of a GPU's memory; 0 for no limit.
+    pub gpu_memory_bytes: usize,
 }
 
 /// The decision.

@@ -131,9 +131,10 @@ pub struct AnalysedFace {
     pub times: StageTimes,
 }
 
-/// The pipeline on ONNX Runtime, with sessions of its own.
+/// The pipeline on ONNX Runtime, with sessions of its own or with those of the runtime's device.
 #[derive(Debug)]
 pub struct OnnxEngine {
+    runtime: Runtime,
     options: EngineOptions,
     pub(super) detector: Detector,
     pub(super) refiner: Option<LandmarkRefiner>,
@@ -155,6 +156,7 @@ impl OnnxEngine {
         options: EngineOptions,
     ) -> Result<Self, FaceError> {
         Ok(Self {
+            runtime: runtime.clone(),
             options,
             detector: Detector::open(runtime, &pack.detector)?,
             refiner: pack
@@ -202,6 +204,7 @@ impl OnnxEngine {
         picture: &Picture<'_>,
     ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
         let mut watch = Stopwatch::start();
+        let _at_work = self.runtime.at_work();
         let limits = self.options.limits;
         let sight = match Sight::open(picture.bytes, &limits) {
             Ok(sight) => sight,

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use super::device::Device;
+
 /// A failure of the face pipeline that is not the sender's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum FaceError {
@@ -18,6 +20,24 @@ pub enum FaceError {
         path: PathBuf,
         /// What the loader said.
         reason: String,
+    },
+    /// The device cannot be used, or not for this net.
+    #[error(
+        "{device} cannot be used: {reason}. It takes an NVIDIA driver of version 580 or newer, CUDA 13 and cuDNN 9 where \
+         the system looks for libraries (LD_LIBRARY_PATH), and ONNX Runtime with CUDA: run `make runtime-gpu`; \
+         docs/GPU.md has the steps. To compare on the processor set runtime.device to \"cpu\""
+    )]
+    Device {
+        /// Which one.
+        device: Device,
+        /// What was found.
+        reason: String,
+    },
+    /// The thread that owns the device has ended: it panicked, or nothing could be run any more.
+    #[error("the thread that runs nets on {device} has ended; the process has to be started again")]
+    DeviceGone {
+        /// Which one.
+        device: Device,
     },
     /// A weights file is not there.
     #[error("the weights {path} are missing: run `visavis models pull {pack}`")]

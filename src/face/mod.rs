@@ -6,15 +6,19 @@
 //! bytes ─ … the same for the other picture …                          ─┘
 //! ```
 //!
+//! Nets run on the calling thread, or in batches on the thread that owns a GPU; [`Runtime::on`] chooses.
+//!
 //! Each step is a file and a public function or type, so each can be tested against an independent
 //! reference and timed alone. A bad picture is a [`Refusal`], an answer; what breaks on our side is a
 //! [`FaceError`]. Nothing here keeps a picture or an [`Embedding`] beyond the call.
 
 pub mod align;
 pub mod attributes;
+mod batch;
 pub mod calibration;
 pub mod decode;
 pub mod detect;
+mod device;
 mod digest;
 pub mod embed;
 pub mod engine;
@@ -35,6 +39,8 @@ mod similarity;
 pub mod stages;
 pub mod turn;
 
+pub use batch::BatchOptions;
+pub use device::Device;
 pub use engine::{
     Comparison, Engine, EngineOptions, FaceReport, OnnxEngine, Picture, PictureKind, Side,
 };

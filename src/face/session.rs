@@ -1,7 +1,8 @@
 //! ONNX Runtime: loading the shared library, checking a weights file, running one net.
 //!
-//! Every session runs on one thread: N workers with a one-thread session each beat one session with
-//! N threads, and nothing is gained by batching on a CPU (both measured).
+//! On the CPU every session runs on one thread: N workers with a one-thread session each beat one session with
+//! N threads, and nothing is gained by batching there (both measured). On a GPU all engines share the sessions of one
+//! thread, which runs batches; nobody but this file notices.
 
 use std::{
     fmt::Write as _,
@@ -12,29 +13,36 @@ use std::{
 use aws_lc_rs::digest;
 use ort::{
     environment::Environment,
+    ep::{self, ExecutionProvider as _, ExecutionProviderDispatch},
     session::{Session, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
 
 use super::{
+    batch::{AtWork, BatchOptions, OrtNet, Owner, SharedNet},
+    device::Device,
     error::FaceError,
     manifest::{ChannelOrder, Input, Located, Weights},
     patch::Patch,
 };
 
-/// The loaded ONNX Runtime; clones share it.
+/// The loaded ONNX Runtime, and where it runs nets; clones share both.
 #[derive(Clone)]
-pub struct Runtime(Environment);
+pub struct Runtime {
+    pub(super) environment: Environment,
+    device: Device,
+    batches: Option<(Owner, BatchOptions)>,
+}
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Runtime")
+        write!(f, "Runtime({})", self.device)
     }
 }
 
 impl Runtime {
-    /// Loads the shared library at `path`. ONNX Runtime exists once in a process: after the first
-    /// success every call returns that one, whatever the path.
+    /// Loads the shared library at `path`, to run nets on the CPU. ONNX Runtime exists once in a process: after the
+    /// first success every call returns that one, whatever the path.
     ///
     /// # Errors
     /// [`FaceError::Runtime`] when it is missing, is no ONNX Runtime, or is too old.
@@ -55,8 +63,41 @@ impl Runtime {
             .with_name("visavis")
             .with_telemetry(false)
             .build()
-            .map(Self)
+            .map(|environment| Self { environment, device: Device::Cpu, batches: None })
             .map_err(|e| wrong(e.to_string()))
+    }
+
+    /// The same library, with nets run on `device`; a GPU gets a thread that runs them in batches as `options` say.
+    ///
+    /// # Errors
+    /// [`FaceError::Device`] when the library has no provider for it. What else a GPU lacks is found when a net is
+    /// opened.
+    pub fn on(&self, device: Device, options: BatchOptions) -> Result<Self, FaceError> {
+        let unusable = |reason: &str| FaceError::Device { device, reason: reason.to_owned() };
+        if matches!(device, Device::Cuda(_)) && !ep::CUDA::is_available().unwrap_or(false) {
+            return Err(unusable("the ONNX Runtime that was loaded is one without CUDA"));
+        }
+        let batches = if device.is_shared() {
+            Some((Owner::start(device, options.wait)?, options))
+        } else {
+            None
+        };
+        Ok(Self { environment: self.environment.clone(), device, batches })
+    }
+
+    /// Where nets are run.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Whether nothing can be run any more, which only a new process cures.
+    pub fn is_gone(&self) -> bool {
+        self.batches.as_ref().is_some_and(|(owner, _)| owner.is_gone())
+    }
+
+    /// Says that the calling thread is at a picture until what is returned is dropped: batches may wait for it.
+    pub(super) fn at_work(&self) -> Option<AtWork> {
+        self.batches.as_ref().map(|(owner, _)| owner.at_work())
     }
 }
 
@@ -91,11 +132,18 @@ pub fn read_weights(path: &Path, weights: &Weights, pack: &str) -> Result<Vec<u8
     }
 }
 
-/// One net, ready to run on the calling thread.
+/// One net, ready to run.
 pub struct NetSession {
-    session: Session,
-    input: String,
+    place: Place,
     name: String,
+}
+
+/// Where a net is run.
+enum Place {
+    /// On the calling thread.
+    Here { session: Session, input: String },
+    /// On the thread that owns the device, with the tensors of other engines.
+    Device(SharedNet),
 }
 
 impl std::fmt::Debug for NetSession {
@@ -108,7 +156,8 @@ impl std::fmt::Debug for NetSession {
 pub type Outputs<const N: usize> = [Vec<f32>; N];
 
 impl NetSession {
-    /// Checks the digest of a located net and makes a one-thread session of it.
+    /// Checks the digest of a located net and makes a one-thread session of it, or has the runtime's device make one
+    /// for all engines.
     ///
     /// # Errors
     /// As [`read_weights`], or [`FaceError::Inference`] when ONNX Runtime refuses the graph.
@@ -121,16 +170,20 @@ impl NetSession {
         Self::from_bytes(runtime, &bytes, &located.path)
     }
 
-    /// Makes a one-thread session of an ONNX model whose digest has been checked.
+    /// The same of an ONNX model whose digest has been checked.
     ///
     /// # Errors
-    /// [`FaceError::Inference`] when ONNX Runtime refuses the graph.
+    /// [`FaceError::Inference`] when ONNX Runtime refuses the graph, [`FaceError::Device`] when the device cannot be
+    /// used.
     pub fn from_bytes(runtime: &Runtime, bytes: &[u8], path: &Path) -> Result<Self, FaceError> {
         let name = PathBuf::from(path.file_name().unwrap_or_default()).display().to_string();
-        let session = one_thread_session(runtime, bytes)
-            .map_err(|source| FaceError::Inference { net: name.clone(), source })?;
-        let input = session.inputs().first().map(|i| i.name().to_owned()).unwrap_or_default();
-        Ok(Self { session, input, name })
+        let place = match &runtime.batches {
+            Some((owner, options)) => {
+                Place::Device(shared(runtime, owner, *options, bytes, &name)?)
+            }
+            None => here(runtime, bytes, &name)?,
+        };
+        Ok(Self { place, name })
     }
 
     /// The model's file name.
@@ -140,36 +193,53 @@ impl NetSession {
 
     /// Names of the outputs, in the model's order.
     pub fn output_names(&self) -> Vec<String> {
-        self.session.outputs().iter().map(|o| o.name().to_owned()).collect()
+        match &self.place {
+            Place::Here { session, .. } => {
+                session.outputs().iter().map(|o| o.name().to_owned()).collect()
+            }
+            Place::Device(net) => net.outputs().to_vec(),
+        }
     }
 
     /// Runs the net on one tensor of shape [1, 3, `height`, `width`] and returns the named outputs.
     ///
     /// # Errors
     /// [`FaceError::Inference`] when the run fails, [`FaceError::Contract`] when an output is missing
-    /// or not single precision.
+    /// or not single precision, [`FaceError::DeviceGone`] when nothing can be run any more.
     pub fn run<const N: usize>(
         &mut self,
         tensor: &[f32],
         (width, height): (usize, usize),
         outputs: [&str; N],
     ) -> Result<Outputs<N>, FaceError> {
+        let missing = |net: &str, output: &str| FaceError::Contract {
+            net: net.to_owned(),
+            expected: format!("an output `{output}` of single-precision numbers"),
+            found: "none".to_owned(),
+        };
         let failed = |net: &str, source| FaceError::Inference { net: net.to_owned(), source };
-        let input = TensorRef::from_array_view(([1, 3, height, width], tensor))
-            .map_err(|e| failed(&self.name, e))?;
-        let ran = self
-            .session
-            .run(ort::inputs![self.input.as_str() => input])
-            .map_err(|e| failed(&self.name, e))?;
         let mut found: Outputs<N> = std::array::from_fn(|_| Vec::new());
-        for (values, name) in found.iter_mut().zip(outputs) {
-            let output = ran.get(name).and_then(|o| o.try_extract_tensor::<f32>().ok());
-            let (_, data) = output.ok_or_else(|| FaceError::Contract {
-                net: self.name.clone(),
-                expected: format!("an output `{name}` of single-precision numbers"),
-                found: "none".to_owned(),
-            })?;
-            values.extend_from_slice(data);
+        match &mut self.place {
+            Place::Here { session, input } => {
+                let tensor = TensorRef::from_array_view(([1, 3, height, width], tensor))
+                    .map_err(|e| failed(&self.name, e))?;
+                let ran = session
+                    .run(ort::inputs![input.as_str() => tensor])
+                    .map_err(|e| failed(&self.name, e))?;
+                for (values, name) in found.iter_mut().zip(outputs) {
+                    let output = ran.get(name).and_then(|o| o.try_extract_tensor::<f32>().ok());
+                    let (_, data) = output.ok_or_else(|| missing(&self.name, name))?;
+                    values.extend_from_slice(data);
+                }
+            }
+            Place::Device(net) => {
+                let mut rows = net.run(tensor, (width, height))?;
+                for (values, name) in found.iter_mut().zip(outputs) {
+                    let place = net.outputs().iter().position(|output| output == name);
+                    let row = place.and_then(|place| rows.get_mut(place));
+                    *values = std::mem::take(row.ok_or_else(|| missing(&self.name, name))?);
+                }
+            }
         }
         Ok(found)
     }
@@ -206,8 +276,37 @@ impl NetSession {
     }
 }
 
-fn one_thread_session(runtime: &Runtime, bytes: &[u8]) -> ort::Result<Session> {
-    let mut builder = Session::builder(&runtime.0)?
+/// A net for the calling thread.
+fn here(runtime: &Runtime, bytes: &[u8], name: &str) -> Result<Place, FaceError> {
+    let session = one_thread_session(&runtime.environment, bytes, &[])
+        .map_err(|source| FaceError::Inference { net: name.to_owned(), source })?;
+    let input = session.inputs().first().map(|i| i.name().to_owned()).unwrap_or_default();
+    Ok(Place::Here { session, input })
+}
+
+/// A net on the device of the runtime, opened there if no other engine has had it opened.
+fn shared(
+    runtime: &Runtime,
+    owner: &Owner,
+    options: BatchOptions,
+    bytes: &[u8],
+    name: &str,
+) -> Result<SharedNet, FaceError> {
+    let (environment, device) = (runtime.environment.clone(), runtime.device);
+    let (bytes, name) = (bytes.to_vec(), name.to_owned());
+    owner.open(sha256_hex(&bytes), move || {
+        Ok(Box::new(OrtNet::open(&environment, &bytes, &name, device, options)?))
+    })
+}
+
+/// A session that computes on the thread that runs it, or with the first of the providers.
+pub(super) fn one_thread_session(
+    environment: &Environment,
+    bytes: &[u8],
+    providers: &[ExecutionProviderDispatch],
+) -> ort::Result<Session> {
+    let mut builder = Session::builder(environment)?
+        .with_execution_providers(providers)?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
         .with_optimization_level(GraphOptimizationLevel::All)?;

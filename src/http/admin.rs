@@ -2,25 +2,69 @@
 
 use axum::{
     Router,
+    extract::State,
     http::{HeaderName, header::CONTENT_TYPE},
     routing::get,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
 
 use super::{health, state::AppState};
 
-/// `/metrics`, `/health/live` and `/health/ready`.
-pub fn admin(app: AppState, metrics: PrometheusHandle) -> Router {
+/// What this process is and computes on; empty where it does not compare.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// Of the program.
+    pub version: &'static str,
+    /// The provider of ONNX Runtime that runs the nets.
+    pub provider: &'static str,
+    /// The device as it is configured.
+    pub device: String,
+    /// What its maker calls it, where the system tells.
+    pub device_name: String,
+}
+
+impl About {
+    /// The same as labels of a metric.
+    pub fn labels(&self) -> [(&'static str, String); 4] {
+        [
+            ("version", self.version.to_owned()),
+            ("provider", self.provider.to_owned()),
+            ("device", self.device.clone()),
+            ("device_name", self.device_name.clone()),
+        ]
+    }
+}
+
+/// What `/health` answers.
+#[derive(Debug, Serialize)]
+struct Health {
+    ready: bool,
+    #[serde(flatten)]
+    about: About,
+}
+
+/// `/metrics`, `/health`, `/health/live` and `/health/ready`.
+pub fn admin(app: AppState, about: About, metrics: PrometheusHandle) -> Router {
     let render = move || {
         let text = metrics.render();
         async move { ([PROMETHEUS], text) }
     };
+    let health = move |State(app): State<AppState>| async move {
+        let (status, _) = health::ready(State(app)).await;
+        let health = Health { ready: status.is_success(), about };
+        (status, [JSON], serde_json::to_string(&health).unwrap_or_default())
+    };
     Router::new()
         .route("/metrics", get(render))
+        .route("/health", get(health))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .with_state(app)
 }
+
+const JSON: (HeaderName, &str) = (CONTENT_TYPE, "application/json");
 
 /// The text format, version 0.0.4.
 const PROMETHEUS: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");

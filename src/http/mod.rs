@@ -35,7 +35,7 @@ mod state;
 mod tls;
 mod wire;
 
-pub use admin::admin;
+pub use admin::{About, admin};
 pub use error::RESULT_CODES;
 pub use rates::ClientRate;
 pub use router::gateway;

@@ -18,6 +18,7 @@ mod encrypted;
 mod evaluate;
 mod examples;
 mod faces;
+mod gpu;
 mod javascript;
 mod log;
 mod main_path;

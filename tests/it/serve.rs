@@ -57,7 +57,7 @@ fn a_server_is_started_called_and_stopped_from_the_command_line() {
 }
 
 /// A client's keys in a file of its own.
-fn add(data: &Data, name: &str, command: &[&str]) -> String {
+pub fn add(data: &Data, name: &str, command: &[&str]) -> String {
     let keys = data.folder().join(format!("{name}.json")).display().to_string();
     let folder = data.folder().display().to_string();
     let added = visavis(&[command, &["--data", &folder, "--out", &keys]].concat());
@@ -65,7 +65,7 @@ fn add(data: &Data, name: &str, command: &[&str]) -> String {
     keys
 }
 
-fn call(url: &str, keys: &str, arguments: &[&str]) -> Ran {
+pub fn call(url: &str, keys: &str, arguments: &[&str]) -> Ran {
     visavis(&[&["call"], arguments, &["--client", keys, "--url", url]].concat())
 }
 
@@ -136,11 +136,11 @@ fn certificate(folder: &Path) -> (String, String) {
 }
 
 /// An address that nothing listens on; somebody else may take it before it is used, but hardly does.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+pub fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

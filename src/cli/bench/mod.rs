@@ -81,7 +81,7 @@ pub(super) struct BenchArgs {
     /// Encrypt the requests (mode encrypted of `visavis call`); the answers come encrypted too
     #[arg(long)]
     encrypted: bool,
-    /// Workers of the service, and threads of the floor; with --url say how many it has [default: one per core]
+    /// Workers of the service, and threads of the floor; with --url say how many it has [default: one per core, two with a GPU]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroU16>,
     /// Scheme, host and port of a running service, to measure that one instead of one of our own
@@ -135,7 +135,7 @@ fn measured(config: &Config, config_file: Option<&Path>, args: &BenchArgs) -> Re
     let workers = match args.workers {
         Some(workers) => usize::from(workers.get()),
         None if args.url.is_none() && config.worker.threads > 0 => config.worker.threads,
-        None => std::thread::available_parallelism()?.get(),
+        None => config.runtime.device()?.threads()?,
     };
     let per_worker = match args.mode {
         Mode::Compare => 2,

@@ -74,7 +74,12 @@ impl Data {
 
     /// Starts a server that is to give up by itself: exit code and complaint.
     pub fn serve_and_fail(&self) -> (Option<i32>, String) {
-        let mut child = Killed(self.serve().spawn().unwrap());
+        self.serve_and_fail_with(&[])
+    }
+
+    /// The same with further variables.
+    pub fn serve_and_fail_with(&self, variables: &[(&str, &str)]) -> (Option<i32>, String) {
+        let mut child = Killed(self.serve().envs(variables.iter().copied()).spawn().unwrap());
         let code = child.wait();
         let mut complaint = String::new();
         child.0.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();

@@ -7,6 +7,7 @@
     reason = "numbers of a reference file; what was counted is shown"
 )]
 
+mod batching;
 mod closer;
 mod convert;
 mod golden;

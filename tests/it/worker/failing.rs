@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -254,19 +254,37 @@ async fn a_comparison_that_does_not_end_is_noticed_and_a_slow_one_is_not() {
     let rig = Rig::new(2, Gate::closed()).await;
     let (trigger, shutdown) = Shutdown::new();
     let limit = Duration::from_millis(200);
-    let dog = tokio::spawn(watch(rig.pool.clone(), limit, shutdown.clone()));
+    let dog = tokio::spawn(watch(rig.pool.clone(), limit, || false, shutdown.clone()));
     assert_eq!(rig.pool.slowest(), Duration::ZERO);
     rig.enqueue_good(1).await;
     let running = rig.start();
     rig.gate.wait_for(1).await;
     assert!(tokio::time::timeout(super::gate::PATIENCE, dog).await.unwrap().unwrap(), "noticed");
     assert!(rig.pool.slowest() > limit);
-    let patient = tokio::spawn(watch(rig.pool.clone(), Duration::from_hours(1), shutdown));
+    let patient =
+        tokio::spawn(watch(rig.pool.clone(), Duration::from_hours(1), || false, shutdown));
     rig.gate.unlock();
     running.stopped().await;
     assert_eq!(rig.pool.slowest(), Duration::ZERO, "nobody is at work any more");
     trigger.stop();
     assert!(!patient.await.unwrap(), "it only stopped");
+}
+
+#[tokio::test]
+async fn a_device_that_runs_nothing_any_more_is_noticed_while_nothing_is_compared() {
+    let rig = Rig::new(1, Gate::open()).await;
+    let (_trigger, shutdown) = Shutdown::new();
+    let broken = Arc::new(AtomicBool::new(false));
+    let is_broken = {
+        let broken = Arc::clone(&broken);
+        move || broken.load(Ordering::SeqCst)
+    };
+    let limit = Duration::from_millis(200);
+    let dog = tokio::spawn(watch(rig.pool.clone(), limit, is_broken, shutdown));
+    tokio::time::sleep(limit).await;
+    assert!(!dog.is_finished(), "nothing is wrong yet");
+    broken.store(true, Ordering::SeqCst);
+    assert!(tokio::time::timeout(super::gate::PATIENCE, dog).await.unwrap().unwrap());
 }
 
 #[tokio::test]

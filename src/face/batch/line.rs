@@ -1,0 +1,166 @@
+//! Tensors that wait for a batch, and whose turn it is.
+
+use std::{
+    collections::VecDeque,
+    sync::mpsc::Sender,
+    time::{Duration, Instant},
+};
+
+use crate::face::FaceError;
+
+/// The outputs of one tensor, in the order of the net.
+pub(super) type Rows = Vec<Vec<f32>>;
+
+/// What may be run together: the number of the net, and height and width of its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) net: usize,
+    pub(super) height: usize,
+    pub(super) width: usize,
+}
+
+/// A tensor that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) kind: Kind,
+    pub(super) tensor: Vec<f32>,
+    pub(super) since: Instant,
+    /// Whoever has gone away meanwhile is not missed.
+    pub(super) reply: Sender<Result<Rows, FaceError>>,
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A batch of this kind.
+    Run(Kind),
+    /// To look again at this time, if nothing changes earlier.
+    Wait(Instant),
+    /// Nothing.
+    Rest,
+}
+
+/// The tensors that wait, as they came.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    waiting: VecDeque<Waiting>,
+    /// How many tensors each net takes at once, by its number.
+    most: Vec<usize>,
+    /// How many threads are at a picture: each of them may bring a tensor, and waits once it has.
+    pub(super) at_work: usize,
+}
+
+impl Line {
+    /// The next net takes so many tensors at once.
+    pub(super) fn add_net(&mut self, most: usize) {
+        self.most.push(most);
+    }
+
+    /// At the end of the line.
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.waiting.push_back(waiting);
+    }
+
+    /// Whoever waits is sent away: the ends of their channels are dropped.
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// The oldest first once it has waited for `wait`, or when nobody is left to wait for; before that whatever is full.
+    pub(super) fn next(&self, now: Instant, wait: Duration) -> Next {
+        let Some(oldest) = self.waiting.front() else { return Next::Rest };
+        let due = oldest.since + wait;
+        if now >= due || self.waiting.len() >= self.at_work {
+            return Next::Run(oldest.kind);
+        }
+        let full = self.waiting.iter().map(|waiting| waiting.kind).find(|kind| {
+            self.waiting.iter().filter(|w| w.kind == *kind).count() >= self.most[kind.net]
+        });
+        full.map_or(Next::Wait(due), Next::Run)
+    }
+
+    /// Takes the oldest tensors of a kind, as many as its net takes at once.
+    pub(super) fn take(&mut self, kind: Kind) -> Vec<Waiting> {
+        let most = self.most[kind.net];
+        let (mut batch, mut others) = (Vec::new(), VecDeque::new());
+        for waiting in self.waiting.drain(..) {
+            if waiting.kind == kind && batch.len() < most {
+                batch.push(waiting);
+            } else {
+                others.push_back(waiting);
+            }
+        }
+        self.waiting = others;
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(2);
+
+    fn kind(net: usize, width: usize) -> Kind {
+        Kind { net, height: 32, width }
+    }
+
+    /// Two nets that take four and one at once, ten threads at work, and tensors that came one millisecond apart.
+    fn line(kinds: &[Kind]) -> (Line, Instant) {
+        let begin = Instant::now();
+        let mut line = Line { at_work: 10, ..Line::default() };
+        line.add_net(4);
+        line.add_net(1);
+        for (kind, n) in kinds.iter().zip(0..) {
+            let since = begin + Duration::from_millis(n);
+            let (reply, _) = mpsc::channel();
+            line.push(Waiting { kind: *kind, tensor: vec![n as f32], since, reply });
+        }
+        (line, begin)
+    }
+
+    #[test]
+    fn the_first_tensor_waits_for_others_and_never_longer_than_the_wait() {
+        let (line, begin) = line(&[kind(0, 32), kind(0, 64)]);
+        assert_eq!(line.next(begin, WAIT), Next::Wait(begin + WAIT));
+        assert_eq!(line.next(begin + WAIT / 2, WAIT), Next::Wait(begin + WAIT));
+        assert_eq!(line.next(begin + WAIT, WAIT), Next::Run(kind(0, 32)));
+        assert_eq!(Line::default().next(begin, WAIT), Next::Rest);
+    }
+
+    #[test]
+    fn nobody_waits_when_everybody_does() {
+        let (mut line, begin) = line(&[kind(0, 32), kind(0, 64)]);
+        line.at_work = 3;
+        assert_eq!(line.next(begin, WAIT), Next::Wait(begin + WAIT), "a third may bring one");
+        line.at_work = 2;
+        assert_eq!(line.next(begin, WAIT), Next::Run(kind(0, 32)));
+    }
+
+    #[test]
+    fn what_is_full_need_not_wait_and_what_is_due_goes_first() {
+        let full = kind(0, 64);
+        let (line, begin) = line(&[kind(0, 32), full, full, full, full]);
+        assert_eq!(line.next(begin, WAIT), Next::Run(full));
+        assert_eq!(line.next(begin + WAIT, WAIT), Next::Run(kind(0, 32)));
+    }
+
+    #[test]
+    fn a_net_that_takes_one_at_a_time_waits_for_nobody() {
+        let (line, begin) = line(&[kind(0, 32), kind(1, 32)]);
+        assert_eq!(line.next(begin, WAIT), Next::Run(kind(1, 32)));
+    }
+
+    #[test]
+    fn a_batch_has_the_oldest_of_its_kind_and_leaves_the_others_in_order() {
+        let (a, b) = (kind(0, 32), kind(0, 64));
+        let (mut line, _) = line(&[a, b, a, a, b, a, a]);
+        let mut taken =
+            |kind| -> Vec<f32> { line.take(kind).iter().map(|w| w.tensor[0]).collect() };
+        assert_eq!(taken(a), [0.0, 2.0, 3.0, 5.0]);
+        assert_eq!(taken(a), [6.0]);
+        assert_eq!(taken(b), [1.0, 4.0]);
+    }
+}

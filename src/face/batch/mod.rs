@@ -1,0 +1,75 @@
+//! One thread that owns a device, and the batches that it runs there for all compute threads.
+//!
+//! ```text
+//! compute thread: decode, detect … ─ tensor ─▶ Line ─ batch ─▶ owner: the sessions of the device
+//!                                ◀── its rows ─────────────────────┘
+//! ```
+//!
+//! A GPU takes about as long for sixteen small tensors as for one, so tensors for the same net and of the same size
+//! wait for each other: until there are as many as a batch may have, until everybody who could still bring one waits,
+//! or until the first has waited long enough ([`BatchOptions::wait`]). Batches are filled up with zeros to a power of
+//! two, so that a device sees few sizes. The oldest tensor is never passed over once its time is up.
+//!
+//! When a batch fails its tensors are run one by one, so that only the bad one fails. When nothing works any more the
+//! thread ends: its callers get [`FaceError::DeviceGone`], at once and from then on, and the process has to be started
+//! again.
+
+mod line;
+mod net;
+mod owner;
+mod thread;
+
+use std::time::Duration;
+
+pub(super) use self::{
+    net::OrtNet,
+    owner::{AtWork, Owner, SharedNet},
+};
+use super::error::FaceError;
+
+/// How batches are made, and how much memory of a GPU they may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchOptions {
+    /// How long the first tensor of a batch may wait for others.
+    pub wait: Duration,
+    /// How many tensors a batch may have.
+    pub most: usize,
+    /// The most that each net's arena may take on a GPU, in bytes; 0 for no limit.
+    pub memory: usize,
+}
+
+/// A net that runs whole batches.
+pub(super) trait BatchNet {
+    /// The model's file name.
+    fn name(&self) -> &str;
+
+    /// Names of the outputs, in the order in which [`run`](Self::run) returns them.
+    fn outputs(&self) -> &[String];
+
+    /// How many tensors it takes at once.
+    fn most(&self) -> usize;
+
+    /// Runs tensors of shape [`rows`, 3, `height`, `width`] that lie one behind the other, and returns each output for
+    /// all of them, row by row.
+    ///
+    /// # Errors
+    /// [`FaceError::Inference`] or [`FaceError::Contract`].
+    fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError>;
+}
+
+/// To how many rows a batch of `rows` is filled up.
+fn bucket(rows: usize, most: usize) -> usize {
+    rows.next_power_of_two().min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bucket;
+
+    #[test]
+    fn a_batch_is_filled_up_to_a_power_of_two_or_to_the_most_there_may_be() {
+        let buckets = [1, 2, 3, 5, 9, 17, 20].map(|rows| bucket(rows, 20));
+        assert_eq!(buckets, [1, 2, 4, 8, 16, 20, 20]);
+        assert_eq!(bucket(1, 1), 1);
+    }
+}

@@ -1,0 +1,266 @@
+//! A net of ONNX Runtime on a device, found out what it takes and made warm.
+
+use ort::{
+    environment::Environment,
+    ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch, cuda::ConvAlgorithmSearch},
+    session::Session,
+    value::{Outlet, TensorElementType, TensorRef, ValueType},
+};
+
+use super::{BatchNet, BatchOptions, bucket};
+use crate::face::{Device, FaceError, session::one_thread_session};
+
+/// A session on a device.
+pub(in crate::face) struct OrtNet {
+    session: Session,
+    input: String,
+    name: String,
+    outputs: Vec<String>,
+    most: usize,
+}
+
+/// What the model's own input says: `None` for what may have any size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dimensions {
+    rows: Option<usize>,
+    height: Option<usize>,
+    width: Option<usize>,
+}
+
+/// Sides of the input with which a net is tried that takes any: `YuNet` wants multiples of 32.
+const ANY_SIDE: usize = 64;
+
+/// How far the outputs of one picture may differ by what else is in its batch, of the largest of them.
+const TOLERANCE: f32 = 1e-3;
+
+impl OrtNet {
+    /// Opens a net whose digest has been checked, finds out how many tensors it takes at once, and runs each size of
+    /// batch once where the net has a size of its own: what does not fit is found before the first customer finds it.
+    ///
+    /// # Errors
+    /// [`FaceError::Device`] when a GPU cannot be used or has too little memory, [`FaceError::Inference`] when ONNX
+    /// Runtime refuses the graph.
+    pub(in crate::face) fn open(
+        environment: &Environment,
+        bytes: &[u8],
+        name: &str,
+        device: Device,
+        options: BatchOptions,
+    ) -> Result<Self, FaceError> {
+        let providers: Vec<_> = provider(device, options.memory).into_iter().collect();
+        let session = one_thread_session(environment, bytes, &providers)
+            .map_err(|source| FaceError::Inference { net: name.to_owned(), source })
+            .map_err(|error| blame(device, error))?;
+        let input = session.inputs().first();
+        let dimensions = input.and_then(dimensions);
+        let outputs = session.outputs().iter().filter(|output| is_single_precision(output));
+        let mut net = Self {
+            input: input.map(|input| input.name().to_owned()).unwrap_or_default(),
+            name: name.to_owned(),
+            outputs: outputs.map(|output| output.name().to_owned()).collect(),
+            most: 1,
+            session,
+        };
+        if let Some(dimensions) = dimensions {
+            net.prepare(dimensions, options.most).map_err(|error| blame(device, error))?;
+        }
+        Ok(net)
+    }
+
+    fn prepare(&mut self, dimensions: Dimensions, most: usize) -> Result<(), FaceError> {
+        let Dimensions { rows, height, width } = dimensions;
+        let fixed = height.is_some() && width.is_some();
+        let (height, width) = (height.unwrap_or(ANY_SIDE), width.unwrap_or(ANY_SIDE));
+        if rows.is_none() && most > 1 {
+            if self.keeps_rows_apart(height, width)? {
+                self.most = most;
+            } else {
+                tracing::warn!(
+                    net = self.name,
+                    "the net mixes the rows of a batch: it is run one by one"
+                );
+            }
+        }
+        let larger = |rows: &usize| (*rows < self.most).then(|| bucket(rows + 1, self.most));
+        let buckets: Vec<_> = std::iter::successors(fixed.then_some(1), larger).collect();
+        for rows in buckets {
+            self.run(&vec![0.0; rows * 3 * height * width], [rows, 3, height, width])?;
+        }
+        Ok(())
+    }
+
+    /// Whether two different pictures together have the outputs that they have alone. A model may say that it takes
+    /// any number of rows and still have a one built in somewhere.
+    fn keeps_rows_apart(&mut self, height: usize, width: usize) -> Result<bool, FaceError> {
+        let length = 3 * height * width;
+        let rising: Vec<f32> = (0..length).map(|i| (i % 251) as f32).collect();
+        let falling: Vec<f32> = rising.iter().map(|value| 250.0 - value).collect();
+        let apart =
+            [self.run(&rising, [1, 3, height, width])?, self.run(&falling, [1, 3, height, width])?];
+        let both = [rising, falling].concat();
+        let Ok(together) = self.run(&both, [2, 3, height, width]) else { return Ok(false) };
+        let [one, other] = apart;
+        let same = together.iter().zip(one).zip(other).all(|((both, one), other)| {
+            let expected = [one, other].concat();
+            let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * largest;
+            both.len() == expected.len() && both.iter().zip(&expected).all(close)
+        });
+        Ok(same)
+    }
+}
+
+impl BatchNet for OrtNet {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn outputs(&self) -> &[String] {
+        &self.outputs
+    }
+
+    fn most(&self) -> usize {
+        self.most
+    }
+
+    fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError> {
+        let failed = |source| FaceError::Inference { net: self.name.clone(), source };
+        let input = TensorRef::from_array_view((shape, tensors)).map_err(failed)?;
+        let ran = self.session.run(ort::inputs![self.input.as_str() => input]).map_err(failed)?;
+        let values = |name: &String| {
+            let output = ran.get(name).and_then(|o| o.try_extract_tensor::<f32>().ok());
+            let rows = output.filter(|(is, _)| {
+                shape[0] == 1
+                    || is.first().is_some_and(|rows| usize::try_from(*rows) == Ok(shape[0]))
+            });
+            let (_, values) = rows.ok_or_else(|| FaceError::Contract {
+                net: self.name.clone(),
+                expected: format!("an output `{name}` of {} rows", shape[0]),
+                found: "none".to_owned(),
+            })?;
+            Ok(values.to_vec())
+        };
+        self.outputs.iter().map(values).collect()
+    }
+}
+
+/// A net that runs on the CPU and not on a GPU has nothing wrong with it.
+fn blame(device: Device, error: FaceError) -> FaceError {
+    match device {
+        Device::Cpu | Device::CpuBatched => error,
+        Device::Cuda(_) => {
+            // ONNX Runtime ends some of its messages with an end of line.
+            let words: Vec<_> = error.to_string().split_whitespace().map(str::to_owned).collect();
+            FaceError::Device { device, reason: words.join(" ") }
+        }
+    }
+}
+
+/// The provider for a device; the CPU needs none. Missing hardware or libraries are an error, never a silent fall-back.
+fn provider(device: Device, memory: usize) -> Option<ExecutionProviderDispatch> {
+    let Device::Cuda(number) = device else { return None };
+    let cuda = ep::CUDA::default()
+        .with_device_id(i32::from(number))
+        // Powers of two would reach the limit with half of it unused.
+        .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
+        // The exhaustive search takes seconds for each new size of input, and the detector sees many.
+        .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
+        // Scores are calibrated with single precision.
+        .with_tf32(false);
+    let limited = if memory == 0 { cuda } else { cuda.with_memory_limit(memory) };
+    Some(limited.build().error_on_failure())
+}
+
+fn is_single_precision(output: &Outlet) -> bool {
+    matches!(output.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, .. })
+}
+
+/// Of an input of shape [rows, 3, height, width]; `None` for any other.
+fn dimensions(input: &Outlet) -> Option<Dimensions> {
+    let ValueType::Tensor { shape, .. } = input.dtype() else { return None };
+    let [rows, _, height, width] = shape[..] else { return None };
+    let known = |dimension: i64| usize::try_from(dimension).ok();
+    Some(Dimensions { rows: known(rows), height: known(height), width: known(width) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, time::Duration};
+
+    use super::*;
+    use crate::face::Runtime;
+
+    const OPTIONS: BatchOptions = BatchOptions { wait: Duration::ZERO, most: 6, memory: 0 };
+
+    fn number(field: u8, value: u8) -> Vec<u8> {
+        vec![field << 3, value]
+    }
+
+    fn part(field: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(bytes.len()).unwrap();
+        let (low, high) = (u8::try_from(length & 127).unwrap(), u8::try_from(length >> 7).unwrap());
+        [&[field << 3 | 2, low | 128, high], bytes].concat()
+    }
+
+    /// An input or output of shape [rows, 3, 2, 2]; no rows stand for any number of them.
+    fn port(name: &str, rows: Option<u8>) -> Vec<u8> {
+        let first = rows.map_or_else(|| part(2, b"batch"), |rows| number(1, rows));
+        let others = [3, 2, 2].map(|side| part(1, &number(1, side)));
+        let shape = part(2, &[part(1, &first), others.concat()].concat());
+        let tensor = part(2, &part(1, &[number(1, 1), shape].concat()));
+        [part(1, name.as_bytes()), tensor].concat()
+    }
+
+    fn node(operation: &str, inputs: &[&str], output: &str, attributes: &[u8]) -> Vec<u8> {
+        let inputs: Vec<_> = inputs.iter().flat_map(|name| part(1, name.as_bytes())).collect();
+        let names = [part(2, output.as_bytes()), part(4, operation.as_bytes())].concat();
+        part(1, &[&inputs, &names, attributes].concat())
+    }
+
+    /// A model with input `x` and output `y`.
+    fn model(nodes: &[Vec<u8>], rows: Option<u8>) -> Vec<u8> {
+        let (x, y) = (part(11, &port("x", rows)), part(12, &port("y", rows)));
+        let graph = [nodes.concat(), part(2, b"graph"), x, y].concat();
+        [number(1, 8), part(7, &graph), part(8, &number(2, 13))].concat()
+    }
+
+    fn open(model: &[u8]) -> OrtNet {
+        let path = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
+            || crate::app::newest_library(&Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime")),
+            Into::into,
+        );
+        let runtime = Runtime::load(&path).expect("run `make runtime`");
+        OrtNet::open(&runtime.environment, model, "y.onnx", Device::CpuBatched, OPTIONS).unwrap()
+    }
+
+    #[test]
+    fn the_model_s_own_input_says_whether_it_takes_batches() {
+        let doubles = node("Add", &["x", "x"], "y", &[]);
+        let mut any = open(&model(std::slice::from_ref(&doubles), None));
+        assert_eq!((any.most(), any.outputs()), (6, &["y".to_owned()][..]));
+        let three: Vec<_> = (0..36).map(|n| n as f32).collect();
+        let twice: Vec<_> = three.iter().map(|n| 2.0 * n).collect();
+        assert_eq!(any.run(&three, [3, 3, 2, 2]).unwrap(), [twice]);
+        assert_eq!(open(&model(&[doubles], Some(1))).most(), 1);
+    }
+
+    #[test]
+    fn a_net_that_mixes_the_rows_of_a_batch_is_run_one_by_one_whatever_its_input_says() {
+        let axis = part(5, &[part(1, b"axes"), number(8, 0), vec![0xa0, 1, 7]].concat());
+        let mean = node("ReduceMean", &["x"], "mean", &axis);
+        let mixing = [mean, node("Sub", &["x", "mean"], "y", &[])];
+        assert_eq!(open(&model(&mixing, None)).most(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_run_on_a_gpu_is_blamed_on_it_and_elsewhere_on_the_net() {
+        let error = || FaceError::Panicked;
+        assert!(matches!(blame(Device::CpuBatched, error()), FaceError::Panicked));
+        let blamed = blame(Device::Cuda(3), error()).to_string();
+        assert!(
+            blamed.starts_with("cuda:3 cannot be used: the face pipeline panicked"),
+            "{blamed}"
+        );
+        assert!(blamed.contains("make runtime-gpu") && blamed.contains("docs/GPU.md"), "{blamed}");
+    }
+}

@@ -1,0 +1,205 @@
+//! What callers hold of the thread that owns a device, and what they share with it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    BatchNet,
+    line::{Kind, Line, Rows, Waiting},
+    thread::{Ending, Thread},
+};
+use crate::face::{Device, FaceError};
+
+/// Makes a net, on the thread that is to own it.
+pub(super) type Open = Box<dyn FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send>;
+
+/// A net that is to be opened.
+pub(super) struct Opening {
+    pub(super) digest: String,
+    pub(super) open: Open,
+    pub(super) reply: Sender<Result<Arc<About>, FaceError>>,
+}
+
+/// What callers know of a net.
+#[derive(Debug)]
+pub(super) struct About {
+    pub(super) number: usize,
+    pub(super) name: String,
+    pub(super) outputs: Vec<String>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) line: Line,
+    pub(super) openings: VecDeque<Opening>,
+    /// The last caller is gone.
+    pub(super) unwanted: bool,
+    /// The thread is gone.
+    pub(super) ended: bool,
+}
+
+pub(super) struct Shared {
+    pub(super) device: Device,
+    pub(super) wait: Duration,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Condvar,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gone(&self) -> FaceError {
+        FaceError::DeviceGone { device: self.device }
+    }
+
+    /// Changes the state if there is still a thread that will see it.
+    fn tell(&self, change: impl FnOnce(&mut State)) -> Result<(), FaceError> {
+        let mut state = self.lock();
+        if state.ended {
+            return Err(self.gone());
+        }
+        change(&mut state);
+        self.changed.notify_one();
+        Ok(())
+    }
+}
+
+/// The thread that owns a device; it ends with the last clone.
+#[derive(Clone)]
+pub(in crate::face) struct Owner(Arc<Caller>);
+
+/// Ends the thread when dropped.
+struct Caller(Arc<Shared>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.tell(|state| state.unwanted = true);
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owner({})", self.0.0.device)
+    }
+}
+
+impl Owner {
+    /// Starts the thread for `device`; batches wait for `wait` at most.
+    ///
+    /// # Errors
+    /// [`FaceError::Device`] when the thread cannot be started.
+    pub(in crate::face) fn start(device: Device, wait: Duration) -> Result<Self, FaceError> {
+        let shared =
+            Arc::new(Shared { device, wait, state: Mutex::default(), changed: Condvar::new() });
+        let ending = Ending(Arc::clone(&shared));
+        thread::Builder::new()
+            .name(format!("owner-{device}"))
+            // Made there: nets stay on the thread that opens them.
+            .spawn(move || Thread::run(ending))
+            .map_err(|e| FaceError::Device { device, reason: e.to_string() })?;
+        Ok(Self(Arc::new(Caller(shared))))
+    }
+
+    /// The net of this digest; `open` makes it where it has not been opened before.
+    ///
+    /// # Errors
+    /// That of `open`, or [`FaceError::DeviceGone`].
+    pub(in crate::face) fn open(
+        &self,
+        digest: String,
+        open: impl FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send + 'static,
+    ) -> Result<SharedNet, FaceError> {
+        let shared = &self.0.0;
+        let (reply, answer) = mpsc::channel();
+        let opening = Opening { digest, open: Box::new(open), reply };
+        shared.tell(|state| state.openings.push_back(opening))?;
+        let about = answer.recv().map_err(|_| shared.gone())??;
+        Ok(SharedNet { owner: self.clone(), about })
+    }
+
+    /// Says that a thread is at a picture until what is returned is dropped: batches may wait for it.
+    pub(in crate::face) fn at_work(&self) -> AtWork {
+        // An error means that nothing waits for anybody any more.
+        let _ = self.0.0.tell(|state| state.line.at_work += 1);
+        AtWork(self.clone())
+    }
+
+    /// Whether the thread has ended, which it does when nothing works any more.
+    pub(in crate::face) fn is_gone(&self) -> bool {
+        self.0.0.lock().ended
+    }
+}
+
+/// A thread is at a picture.
+#[derive(Debug)]
+pub(in crate::face) struct AtWork(Owner);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        // Told, because those that wait may have waited for this one alone.
+        let _ = self.0.0.0.tell(|state| state.line.at_work -= 1);
+    }
+}
+
+/// A net of the owner's, for one of its callers.
+#[derive(Debug)]
+pub(in crate::face) struct SharedNet {
+    owner: Owner,
+    about: Arc<About>,
+}
+
+impl SharedNet {
+    /// Names of the outputs, in the order in which [`run`](Self::run) returns them.
+    pub(in crate::face) fn outputs(&self) -> &[String] {
+        &self.about.outputs
+    }
+
+    /// Runs the net on one tensor of shape [1, 3, `height`, `width`], with others in a batch; all outputs.
+    ///
+    /// # Errors
+    /// [`FaceError::Contract`] when the tensor has another length, [`FaceError::DeviceGone`], or what the net says.
+    pub(in crate::face) fn run(
+        &self,
+        tensor: &[f32],
+        (width, height): (usize, usize),
+    ) -> Result<Rows, FaceError> {
+        let expected = 3 * width * height;
+        if tensor.len() != expected {
+            return Err(FaceError::Contract {
+                net: self.about.name.clone(),
+                expected: format!("a tensor of {expected} numbers"),
+                found: format!("{} numbers", tensor.len()),
+            });
+        }
+        let shared = &self.owner.0.0;
+        let kind = Kind { net: self.about.number, height, width };
+        let (reply, answer) = mpsc::channel();
+        let waiting = Waiting { kind, tensor: tensor.to_vec(), since: Instant::now(), reply };
+        shared.tell(|state| state.line.push(waiting))?;
+        answer.recv().map_err(|_| shared.gone())?
+    }
+}
+
+#[cfg(test)]
+impl Owner {
+    /// Leaves a tensor for a caller who may not be there.
+    pub(super) fn leave(&self, waiting: Waiting) {
+        self.0.0.tell(|state| state.line.push(waiting)).unwrap();
+    }
+
+    /// What lives as long as the thread.
+    pub(super) fn shared(&self) -> std::sync::Weak<Shared> {
+        Arc::downgrade(&self.0.0)
+    }
+}

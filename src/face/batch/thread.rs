@@ -1,0 +1,469 @@
+//! The thread that owns a device.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
+
+use super::{
+    BatchNet, bucket,
+    line::{Kind, Next, Rows, Waiting},
+    owner::{About, Opening, Shared},
+};
+use crate::face::FaceError;
+
+/// Tells everybody that the thread has ended, however it did.
+pub(super) struct Ending(pub(super) Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.ended = true;
+        state.line.clear();
+        state.openings.clear();
+        if !state.unwanted {
+            tracing::error!(device = %self.0.device, "the thread that runs nets has ended");
+        }
+    }
+}
+
+enum Work {
+    Open(Opening),
+    Run(Kind, Vec<Waiting>),
+}
+
+/// Nothing works any more on the device.
+struct Broken;
+
+struct OpenNet {
+    digest: String,
+    about: Arc<About>,
+    net: Box<dyn BatchNet>,
+}
+
+/// The thread, while it runs.
+pub(super) struct Thread {
+    shared: Ending,
+    nets: Vec<OpenNet>,
+}
+
+impl Thread {
+    /// Works for the callers of `shared` until there are none any more, or nothing works.
+    pub(super) fn run(shared: Ending) {
+        let mut thread = Self { shared, nets: Vec::new() };
+        while let Some(work) = thread.next() {
+            match work {
+                Work::Open(opening) => thread.open(opening),
+                Work::Run(kind, batch) => {
+                    if let Err(Broken) = thread.run_batch(kind, &batch) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for something to do; `None` when there are no callers any more.
+    fn next(&self) -> Option<Work> {
+        let Shared { wait, changed, .. } = &*self.shared.0;
+        let mut state = self.shared.0.lock();
+        loop {
+            if state.unwanted {
+                return None;
+            }
+            if let Some(opening) = state.openings.pop_front() {
+                return Some(Work::Open(opening));
+            }
+            let now = Instant::now();
+            state = match state.line.next(now, *wait) {
+                Next::Run(kind) => return Some(Work::Run(kind, state.line.take(kind))),
+                Next::Wait(until) => {
+                    let woken = changed.wait_timeout(state, until - now);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Next::Rest => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn open(&mut self, opening: Opening) {
+        let Opening { digest, open, reply } = opening;
+        let known = self.nets.iter().find(|net| net.digest == digest);
+        let about = match known {
+            Some(net) => Ok(Arc::clone(&net.about)),
+            None => open().map(|net| self.add(digest, net)),
+        };
+        let _ = reply.send(about);
+    }
+
+    fn add(&mut self, digest: String, net: Box<dyn BatchNet>) -> Arc<About> {
+        let about = Arc::new(About {
+            number: self.nets.len(),
+            name: net.name().to_owned(),
+            outputs: net.outputs().to_vec(),
+        });
+        self.shared.0.lock().line.add_net(net.most());
+        self.nets.push(OpenNet { digest, about: Arc::clone(&about), net });
+        about
+    }
+
+    /// Runs a batch and, where it fails, its tensors one by one.
+    fn run_batch(&mut self, kind: Kind, batch: &[Waiting]) -> Result<(), Broken> {
+        let OpenNet { net, about, .. } = &mut self.nets[kind.net];
+        count(&about.name, batch);
+        let mut works = true;
+        match attempt(&mut **net, kind, batch) {
+            Ok(rows) => {
+                for (waiting, rows) in batch.iter().zip(rows) {
+                    let _ = waiting.reply.send(Ok(rows));
+                }
+            }
+            Err(error) if batch.len() > 1 => {
+                let (net, rows) = (&mut **net, batch.len());
+                tracing::warn!(net = about.name, rows, %error, "a batch failed; its rows are run one by one");
+                metrics::counter!("visavis_batch_failures_total", "net" => about.name.clone())
+                    .increment(1);
+                works = false;
+                for waiting in batch {
+                    let row = attempt(net, kind, std::slice::from_ref(waiting));
+                    works |= row.is_ok();
+                    let _ = waiting.reply.send(row.map(|mut rows| rows.pop().unwrap_or_default()));
+                }
+            }
+            Err(error) => {
+                works = false;
+                let _ = batch[0].reply.send(Err(error));
+            }
+        }
+        if works { Ok(()) } else { self.look_whether_anything_works(kind) }
+    }
+
+    /// A black picture is nobody's fault.
+    fn look_whether_anything_works(&mut self, kind: Kind) -> Result<(), Broken> {
+        let OpenNet { net, about, .. } = &mut self.nets[kind.net];
+        let black = vec![0.0; 3 * kind.height * kind.width];
+        match net.run(&black, [1, 3, kind.height, kind.width]) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let device = self.shared.0.device;
+                tracing::error!(%device, net = about.name, %error, "nothing can be run on the device");
+                Err(Broken)
+            }
+        }
+    }
+}
+
+/// Runs tensors of one kind at once, filled up with zeros, and returns the outputs of each.
+fn attempt(net: &mut dyn BatchNet, kind: Kind, batch: &[Waiting]) -> Result<Vec<Rows>, FaceError> {
+    let Kind { height, width, .. } = kind;
+    let rows = bucket(batch.len(), net.most());
+    let tensors = if let [one] = batch {
+        Cow::Borrowed(&one.tensor)
+    } else {
+        let mut all = Vec::with_capacity(rows * 3 * height * width);
+        for waiting in batch {
+            all.extend_from_slice(&waiting.tensor);
+        }
+        all.resize(rows * 3 * height * width, 0.0);
+        Cow::Owned(all)
+    };
+    let outputs = net.run(&tensors, [rows, 3, height, width])?;
+    if let Some(output) = outputs.iter().find(|output| output.len() % rows != 0) {
+        return Err(FaceError::Contract {
+            net: net.name().to_owned(),
+            expected: format!("{rows} rows"),
+            found: format!("{} numbers", output.len()),
+        });
+    }
+    let row = |n: usize| {
+        let part = |output: &Vec<f32>| {
+            let length = output.len() / rows;
+            output[n * length..(n + 1) * length].to_vec()
+        };
+        outputs.iter().map(part).collect()
+    };
+    Ok((0..batch.len()).map(row).collect())
+}
+
+fn count(net: &str, batch: &[Waiting]) {
+    let rows = metrics::histogram!("visavis_batch_rows", "net" => net.to_owned());
+    rows.record(batch.len() as f64);
+    let waits = metrics::histogram!("visavis_batch_wait_seconds", "net" => net.to_owned());
+    for waiting in batch {
+        waits.record(waiting.since.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Mutex,
+            mpsc::{self, RecvTimeoutError},
+        },
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::face::{
+        Device,
+        batch::owner::{Owner, SharedNet},
+    };
+
+    /// Longer than anything here takes, on a busy machine too.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    /// Longer than any test may take.
+    const FOR_EVER: Duration = Duration::from_hours(1);
+    /// A tensor with this in it cannot be run.
+    const BAD: f32 = 13.0;
+    /// A tensor with this in it takes the thread down.
+    const DEADLY: f32 = 666.0;
+    /// After a tensor with this in it nothing can be run.
+    const DESTRUCTIVE: f32 = 999.0;
+
+    /// Says what it was given; writes down the sizes of its batches.
+    struct Fake {
+        most: usize,
+        broken: bool,
+        outputs: Vec<String>,
+        batches: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl BatchNet for Fake {
+        fn name(&self) -> &'static str {
+            "fake.onnx"
+        }
+
+        fn outputs(&self) -> &[String] {
+            &self.outputs
+        }
+
+        fn most(&self) -> usize {
+            self.most
+        }
+
+        fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError> {
+            let [rows, channels, height, width] = shape;
+            assert_eq!(tensors.len(), rows * channels * height * width);
+            self.batches.lock().unwrap().push(rows);
+            assert!(!tensors.contains(&DEADLY), "this panic is part of a test");
+            self.broken |= tensors.contains(&DESTRUCTIVE);
+            if self.broken || tensors.contains(&BAD) {
+                return Err(FaceError::Manifest("cannot be run".to_owned()));
+            }
+            let first: Vec<_> = tensors.chunks(channels * height * width).map(|t| t[0]).collect();
+            let twice = first.iter().flat_map(|value| [*value, 2.0 * value]).collect();
+            Ok(vec![first, twice])
+        }
+    }
+
+    struct Bench {
+        owner: Owner,
+        batches: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Bench {
+        fn new(wait: Duration) -> Self {
+            let owner = Owner::start(Device::CpuBatched, wait).unwrap();
+            Self { owner, batches: Arc::default() }
+        }
+
+        /// A net that takes eight tensors at once.
+        fn net(&self) -> SharedNet {
+            let batches = Arc::clone(&self.batches);
+            let outputs = ["one", "two"].map(str::to_owned).to_vec();
+            let fake = || Fake { most: 8, broken: false, outputs, batches };
+            self.owner.open("digest".to_owned(), || Ok(Box::new(fake()))).unwrap()
+        }
+
+        /// The sizes of the batches so far.
+        fn batches(&self) -> Vec<usize> {
+            self.batches.lock().unwrap().clone()
+        }
+
+        /// Has a thread bring a tensor; what it gets.
+        fn bring(&self, value: f32, width: usize) -> mpsc::Receiver<Answer> {
+            let (net, (told, answer)) = (self.net(), mpsc::channel());
+            thread::spawn(move || told.send(net.run(&vec![value; 6 * width], (width, 2))));
+            answer
+        }
+
+        fn run(&self, value: f32) -> Answer {
+            heard(&self.bring(value, 2))
+        }
+
+        /// What so many threads get that are all at work and each bring a tensor.
+        fn together(&self, values: &[f32]) -> Vec<Answer> {
+            let _at_work: Vec<_> = values.iter().map(|_| self.owner.at_work()).collect();
+            let brought: Vec<_> = values.iter().map(|value| self.bring(*value, 2)).collect();
+            brought.iter().map(heard).collect()
+        }
+
+        fn ends(&self) -> bool {
+            soon(|| self.owner.is_gone())
+        }
+    }
+
+    type Answer = Result<Rows, FaceError>;
+
+    fn heard(answer: &mpsc::Receiver<Answer>) -> Answer {
+        answer.recv_timeout(PATIENCE).expect("nobody hangs")
+    }
+
+    fn soon(mut true_at_last: impl FnMut() -> bool) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if true_at_last() {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        false
+    }
+
+    #[test]
+    fn everybody_gets_the_rows_of_his_own_tensor_out_of_one_batch() {
+        let bench = Bench::new(FOR_EVER);
+        let values = [1.0, 2.0, 3.0, 4.0, 5.0];
+        for (rows, value) in bench.together(&values).into_iter().zip(values) {
+            assert_eq!(rows.unwrap(), [vec![value], vec![value, 2.0 * value]]);
+        }
+        assert_eq!(bench.batches(), [8], "five tensors, filled up");
+    }
+
+    #[test]
+    fn more_tensors_than_a_batch_may_have_are_several_batches() {
+        let bench = Bench::new(Duration::from_millis(1));
+        let values: Vec<_> = (20..60).map(|n| n as f32).collect();
+        for (rows, value) in bench.together(&values).into_iter().zip(&values) {
+            assert_eq!(rows.unwrap()[0], [*value]);
+        }
+        assert!(bench.batches().iter().all(|rows| *rows <= 8), "{:?}", bench.batches());
+    }
+
+    #[test]
+    fn whoever_is_alone_does_not_wait() {
+        let bench = Bench::new(FOR_EVER);
+        assert!(bench.run(1.0).is_ok(), "where nobody is at work");
+        let _at_work = bench.owner.at_work();
+        assert!(bench.run(1.0).is_ok(), "where nobody else is");
+        assert_eq!(bench.batches(), [1, 1]);
+    }
+
+    #[test]
+    fn a_tensor_waits_for_others_as_long_as_it_may_and_no_longer() {
+        let wait = Duration::from_millis(50);
+        let bench = Bench::new(wait);
+        let _others = [bench.owner.at_work(), bench.owner.at_work()];
+        let begun = Instant::now();
+        bench.run(1.0).unwrap();
+        let waited = begun.elapsed();
+        assert!(waited >= wait && waited < PATIENCE / 2, "{waited:?}");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_has_finished_its_picture() {
+        let bench = Bench::new(FOR_EVER);
+        let others = [bench.owner.at_work(), bench.owner.at_work()];
+        let answer = bench.bring(1.0, 2);
+        let early = answer.recv_timeout(Duration::from_millis(20));
+        assert!(early.is_err(), "two may still bring something");
+        drop(others);
+        assert!(heard(&answer).is_ok());
+    }
+
+    #[test]
+    fn a_tensor_that_cannot_be_run_fails_alone() {
+        let bench = Bench::new(FOR_EVER);
+        let values = [1.0, 2.0, BAD, 4.0];
+        for (rows, value) in bench.together(&values).into_iter().zip(values) {
+            if value.to_bits() == BAD.to_bits() {
+                assert!(matches!(rows, Err(FaceError::Manifest(_))), "{rows:?}");
+            } else {
+                assert_eq!(rows.unwrap()[0], [value]);
+            }
+        }
+        assert_eq!(bench.batches(), [4, 1, 1, 1, 1]);
+        assert!(bench.run(BAD).is_err());
+        assert!(bench.run(1.0).is_ok() && !bench.owner.is_gone(), "and nothing is broken");
+    }
+
+    #[test]
+    fn when_nothing_works_any_more_the_thread_ends_and_says_so() {
+        let bench = Bench::new(FOR_EVER);
+        let answers = bench.together(&[1.0, DESTRUCTIVE, 3.0]);
+        assert!(answers.iter().all(Result::is_err), "{answers:?}");
+        assert!(bench.ends());
+        let late = bench.owner.open("other".to_owned(), || Err(FaceError::Panicked));
+        assert!(matches!(late, Err(FaceError::DeviceGone { .. })), "{late:?}");
+    }
+
+    #[test]
+    fn a_panic_on_the_thread_is_an_error_for_everybody_and_nobody_hangs() {
+        let bench = Bench::new(FOR_EVER);
+        let net = bench.net();
+        let _at_work: Vec<_> = (0..4).map(|_| bench.owner.at_work()).collect();
+        let (deadly, deaths) = mpsc::channel();
+        bench.owner.leave(Waiting {
+            kind: Kind { net: 0, height: 2, width: 2 },
+            tensor: vec![DEADLY; 12],
+            since: Instant::now(),
+            reply: deadly,
+        });
+        // One in the same batch, and two that stand in the line meanwhile.
+        let others = [2, 4, 4].map(|width| bench.bring(1.0, width));
+        for answer in [&deaths].into_iter().chain(&others) {
+            // The one that was left there hears nothing but the end.
+            match answer.recv_timeout(PATIENCE) {
+                Ok(Err(FaceError::DeviceGone { .. })) | Err(RecvTimeoutError::Disconnected) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(bench.ends());
+        let late = net.run(&[1.0; 12], (2, 2));
+        assert!(matches!(late, Err(FaceError::DeviceGone { .. })), "{late:?}");
+    }
+
+    #[test]
+    fn whoever_has_gone_away_is_not_missed() {
+        let bench = Bench::new(FOR_EVER);
+        let (_net, kind) = (bench.net(), Kind { net: 0, height: 2, width: 2 });
+        let _at_work = [bench.owner.at_work(), bench.owner.at_work()];
+        let (reply, gone) = mpsc::channel();
+        drop(gone);
+        let since = Instant::now();
+        bench.owner.leave(Waiting { kind, tensor: vec![1.0; 12], since, reply });
+        assert_eq!(bench.run(2.0).unwrap()[0], [2.0]);
+        assert_eq!(bench.batches(), [2]);
+    }
+
+    #[test]
+    fn a_tensor_of_another_length_never_joins_a_batch() {
+        let bench = Bench::new(FOR_EVER);
+        let answer = bench.net().run(&[1.0; 11], (2, 2));
+        assert!(matches!(answer, Err(FaceError::Contract { .. })), "{answer:?}");
+        assert!(bench.batches().is_empty());
+    }
+
+    #[test]
+    fn a_net_is_opened_once_for_all_and_one_that_failed_is_tried_again() {
+        let bench = Bench::new(FOR_EVER);
+        let failed = bench.owner.open("digest".to_owned(), || Err(FaceError::Panicked));
+        assert!(matches!(failed, Err(FaceError::Panicked)));
+        bench.net();
+        let again = bench.owner.open("digest".to_owned(), || panic!("it is open already"));
+        assert_eq!(again.unwrap().outputs(), ["one", "two"]);
+    }
+
+    #[test]
+    fn the_thread_ends_with_its_last_caller() {
+        let bench = Bench::new(FOR_EVER);
+        let (net, shared) = (bench.net(), bench.owner.shared());
+        drop(bench);
+        assert!(net.run(&[1.0; 12], (2, 2)).is_ok());
+        drop(net);
+        assert!(soon(|| shared.strong_count() == 0));
+    }
+}
