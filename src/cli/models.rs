@@ -1,6 +1,11 @@
 //! `visavis models`: packs on this machine.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,8 +17,13 @@ use crate::{
     face::{
         calibration::{Calibration, CalibrationTable, Population},
         manifest::{Manifest, Pack, Weights},
+        session::sha256_hex,
     },
-    models::{Fetcher, FileState, Mirror, pull, state},
+    models::{
+        Fetcher, FileState, Mirror,
+        convert::{convert, convert_to_eight_bits},
+        pull, state,
+    },
 };
 
 /// Subcommands of `models`.
@@ -35,6 +45,18 @@ pub(super) enum ModelsCommand {
         /// Which pack [default: model.pack of the configuration]
         pack: Option<String>,
     },
+    /// Convert an `OpenVINO` IR to ONNX, as `pull` does with those of the built-in packs
+    Convert {
+        /// The graph
+        xml: PathBuf,
+        /// Its weights
+        bin: PathBuf,
+        /// The file to write
+        out: PathBuf,
+        /// A table of ranges, for arithmetic in eight bits
+        #[arg(long)]
+        ranges: Option<PathBuf>,
+    },
 }
 
 #[derive(Serialize)]
@@ -52,6 +74,9 @@ pub(super) fn run(config: &Config, command: &ModelsCommand) -> Result<ExitCode> 
         ModelsCommand::List { json } => list(&manifest, *json),
         ModelsCommand::Pull { pack } => pull_pack(config, &manifest, &chosen(pack)),
         ModelsCommand::Verify { pack } => verify(&manifest, &chosen(pack)),
+        ModelsCommand::Convert { xml, bin, out, ranges } => {
+            convert_files(xml, bin, out, ranges.as_deref())
+        }
     }
 }
 
@@ -199,4 +224,18 @@ fn verify(manifest: &Manifest, name: &str) -> Result<ExitCode> {
         println!("{:<42} {}", weights.file, shown(state));
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn convert_files(xml: &Path, bin: &Path, out: &Path, ranges: Option<&Path>) -> Result<ExitCode> {
+    let named = |path: &Path| path.display().to_string();
+    let text = |path: &Path| fs::read_to_string(path).with_context(|| named(path));
+    let (graph, weights) = (text(xml)?, fs::read(bin).with_context(|| named(bin))?);
+    let onnx = match ranges {
+        None => convert(&graph, &weights),
+        Some(ranges) => convert_to_eight_bits(&graph, &weights, &text(ranges)?),
+    };
+    let onnx = onnx.with_context(|| named(xml))?;
+    fs::write(out, &onnx).with_context(|| named(out))?;
+    println!("{} has SHA-256 {}", out.display(), sha256_hex(&onnx));
+    Ok(ExitCode::SUCCESS)
 }

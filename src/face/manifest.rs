@@ -75,6 +75,9 @@ pub struct Weights {
     /// Where the published bytes are; one file for ONNX, `.xml` and `.bin` for `OpenVINO` IR.
     #[serde(default)]
     pub sources: Vec<Source>,
+    /// Name of the table of ranges (`models/NAME.ranges.toml`) with which the conversion computes in eight bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranges: Option<String>,
 }
 
 /// One published file.

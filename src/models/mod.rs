@@ -9,4 +9,4 @@ mod fetch;
 mod pull;
 
 pub use fetch::{Fetcher, Mirror, Progress};
-pub use pull::{FileState, PullError, pull, state};
+pub use pull::{FileState, PullError, pull, ranges, state};

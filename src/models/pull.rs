@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    convert::{ConvertError, convert},
+    convert::{ConvertError, convert, convert_to_eight_bits},
     fetch::Fetcher,
 };
 use crate::face::{manifest::Weights, session::sha256_hex};
@@ -56,6 +56,9 @@ pub enum PullError {
     /// The manifest says where nothing or too much is.
     #[error("{0} has no source to pull from: put the file there yourself")]
     NoSource(String),
+    /// The manifest names a table of ranges that this program does not have.
+    #[error("{0} wants a table of ranges that does not come with this program")]
+    NoRanges(String),
     /// The conversion came out other than pinned, which is a bug of this program.
     #[error("{file} has SHA-256 {found} after conversion, the manifest says {expected}")]
     WrongConversion {
@@ -142,8 +145,23 @@ pub fn pull(
 
 fn to_onnx(weights: &Weights, xml: &[u8], bin: &[u8]) -> Result<Vec<u8>, PullError> {
     // A pinned XML is UTF-8; anything else fails in the parser with its own words.
-    convert(&String::from_utf8_lossy(xml), bin)
-        .map_err(|source| PullError::Convert { file: weights.file.clone(), source })
+    let xml = String::from_utf8_lossy(xml);
+    let converted = match weights.ranges.as_deref().map(ranges) {
+        None => convert(&xml, bin),
+        Some(Some(ranges)) => convert_to_eight_bits(&xml, bin, ranges),
+        Some(None) => return Err(PullError::NoRanges(weights.file.clone())),
+    };
+    converted.map_err(|source| PullError::Convert { file: weights.file.clone(), source })
+}
+
+/// The table of ranges of that name.
+pub fn ranges(name: &str) -> Option<&'static str> {
+    match name {
+        "face-reidentification-retail-0095" => {
+            Some(include_str!("../../models/face-reidentification-retail-0095.ranges.toml"))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +182,7 @@ mod tests {
                 sha256,
                 bytes: content.len() as u64,
             }],
+            ranges: None,
         }
     }
 

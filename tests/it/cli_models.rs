@@ -3,10 +3,10 @@
 use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
-use visavis::face::manifest::Manifest;
+use visavis::face::{manifest::Manifest, session::sha256_hex};
 
 use crate::support::{
-    Ran, in_repository, pack_folder, program, runtime_library, visavis, with_models,
+    Ran, in_repository, models::shared, pack_folder, program, runtime_library, visavis, with_models,
 };
 
 fn ran(command: &mut Command) -> Ran {
@@ -263,4 +263,25 @@ fn every_component_is_told_in_its_unit_and_from_0_to_100() {
     }
     let unified = compared["face1"]["measures"]["unified"].as_f64().unwrap();
     assert!(unified > 50.0, "an ordinary photo: {unified}");
+}
+
+#[test]
+fn a_graph_converted_by_hand_is_the_one_that_the_manifest_pins() {
+    let Some(models) = shared("models") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let net =
+        Manifest::load(folder.path()).unwrap().resolve("omz-int8").unwrap().embedder.net.weights;
+    let table = in_repository(&format!("models/{}.ranges.toml", net.ranges.unwrap()));
+    let out = folder.path().join("out.onnx");
+    let sources = net.sources.iter().map(|source| models.join("upstream").join(&source.mirror));
+    let mut command = program();
+    command.args(["models", "convert"]).args(sources).arg(&out).arg("--ranges").arg(&table);
+    let converted = ran(&mut command);
+    assert_eq!((converted.code, converted.err.as_str()), (0, ""));
+    assert!(converted.out.contains(&net.sha256), "{}", converted.out);
+    assert_eq!(sha256_hex(&fs::read(&out).unwrap()), net.sha256);
+    // A table in place of the weights: the message names the graph.
+    let sources = net.sources.iter().take(1).map(|s| models.join("upstream").join(&s.mirror));
+    let refused = ran(program().args(["models", "convert"]).args(sources).arg(&table).arg(&out));
+    assert!(refused.code != 0 && refused.err.contains(".xml"), "{}", refused.err);
 }

@@ -81,6 +81,10 @@ pub enum ConvertError {
         problem: String,
     },
 
+    /// A table of ranges is malformed, or is one of another network.
+    #[error("the table of ranges does not fit: {0}")]
+    Ranges(String),
+
     /// Two things in the ONNX graph would carry the same name.
     #[error("the name {0:?} would stand for two different tensors")]
     DuplicateName(String),

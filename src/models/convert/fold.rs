@@ -5,14 +5,19 @@
 //! (convolution, multiply, add) folds link by link.
 
 use super::ir::{Arithmetic, Constant, Graph, Node, Op};
-use super::tensor::MAX_FLOATS;
+use super::tensor::{MAX_FLOATS, Tensor};
+use super::window::Window;
 
 /// Most numbers to compute while folding. A real network needs each of its weights once; what a
 /// contrived one asks for beyond this stays unfolded, which is as right, and slower to run.
 const MAX_WORK: usize = 4 * MAX_FLOATS;
 
+/// Runtimes keep channels in blocks of at most so many, and take fewer for the picture itself.
+const BLOCK: usize = 16;
+
 /// Drops what no result needs, folds constant scales and shifts into the convolution or matrix
-/// product before them, and turns `PRelu` with one slope into the cheaper `LeakyRelu`.
+/// product before them, turns `PRelu` with one slope into the cheaper `LeakyRelu`, and a scale that
+/// no convolution takes into a convolution of its own, which takes the shift after it.
 pub(super) fn fold(graph: Graph) -> Graph {
     let uses = uses(&graph);
     // Where each old node's result is to be found among the kept ones, and how often it is used.
@@ -116,6 +121,15 @@ fn simplify(node: &mut Node) {
     {
         node.op = Op::LeakyRelu { slope: *slope };
     }
+    if let Op::Binary { arithmetic: Arithmetic::Multiply, constant: Some(constant) } = &node.op
+        && let [_, channels, _, _] = *node.shape
+        && channels >= BLOCK
+        && let Some(values) = constant.tensor.per_channel(&node.shape)
+    {
+        // Runtimes lay channels in blocks for convolutions, and out of them and in again for a sum.
+        let weights = Tensor { shape: vec![channels, 1, 1, 1], values };
+        node.op = Op::Conv { weights, bias: None, groups: channels, window: Window::one(2) };
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +230,27 @@ mod tests {
         let difference = ir.layer("Subtract", "", &[constant, plain], &YIELDS);
         ir.result(difference);
         assert_eq!(fold(testing::read(&ir).expect("reads")).nodes.len(), 3);
+    }
+
+    #[test]
+    fn a_scale_and_shift_of_many_channels_after_an_activation_are_one_convolution_by_channel() {
+        for (channels, nodes) in [(16, 3), (3, 4)] {
+            let shape = [1, channels, 4, 4];
+            let (mut ir, input) = Ir::with_input(&shape);
+            let active = ir.layer("ReLU", "", &[input], &shape);
+            let scale = ir.floats(&[1, channels, 1, 1], &vec![2.0; channels]);
+            let scaled = ir.layer("Multiply", "", &[active, scale], &shape);
+            let shift = ir.floats(&[1, channels, 1, 1], &vec![0.5; channels]);
+            let sum = ir.layer("Add", "", &[scaled, shift], &shape);
+            ir.result(sum);
+            let graph = fold(testing::read(&ir).expect("reads"));
+            assert_eq!(graph.nodes.len(), nodes, "{channels} channels");
+            if nodes == 3 {
+                let (weights, bias) = conv(&graph.nodes[2]);
+                assert_eq!((weights, bias), (&[2.0; 16][..], Some(&[0.5; 16][..])));
+                assert!(matches!(graph.nodes[2].op, Op::Conv { groups: 16, .. }));
+            }
+        }
     }
 
     #[test]

@@ -264,7 +264,7 @@ mod tests {
         let graph = onnx(&ir).expect("converts");
         match &graph.initializers[0].values {
             Values::Integers(values) => assert_eq!(values, &[0, 6]),
-            Values::Floats(_) => panic!("a shape is made of integers"),
+            other => panic!("a shape is made of integers, not {other:?}"),
         }
     }
 

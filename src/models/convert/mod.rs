@@ -13,7 +13,8 @@
 //! 3. `fold` folds biases and scales into convolutions and matrix products and picks the cheaper
 //!    of activations that mean the same, which makes the face embedder more than twice as fast.
 //! 4. `lower` names things and maps operations to those of ONNX.
-//! 5. `onnx` writes the bytes.
+//! 5. `quantise`, for a network with a table of ranges, marks what is to be computed in eight bits.
+//! 6. `onnx` writes the bytes.
 //!
 //! Everything read is untrusted: slices are checked, sizes multiply checked, and what the limits
 //! (4 MiB of XML, 64 Mi weights) let through is converted in a moment.
@@ -24,6 +25,7 @@ mod ir;
 mod lower;
 mod onnx;
 mod operations;
+mod quantise;
 mod tensor;
 #[cfg(test)]
 mod testing;
@@ -45,10 +47,27 @@ pub use error::ConvertError;
 /// Says which layer and attribute are at fault where the IR is malformed, contradicts itself, is
 /// larger than the limits, or uses something that this module does not convert.
 pub fn convert(xml: &str, weights: &[u8]) -> Result<Vec<u8>, ConvertError> {
+    Ok(read(xml, weights)?.encode())
+}
+
+/// The same with most of the arithmetic in eight bits: each tensor that `ranges` names is rounded to 256 steps between
+/// the two numbers there. It is the text of a TOML table; those of the built-in packs are `models/NAME.ranges.toml`.
+///
+/// # Errors
+/// As [`convert`], and [`ConvertError::Ranges`] for a table that is malformed or names what the network lacks.
+pub fn convert_to_eight_bits(
+    xml: &str,
+    weights: &[u8],
+    ranges: &str,
+) -> Result<Vec<u8>, ConvertError> {
+    let ranges = quantise::Ranges::parse(ranges)?;
+    Ok(quantise::quantise(read(xml, weights)?, &ranges)?.encode())
+}
+
+fn read(xml: &str, weights: &[u8]) -> Result<onnx::Graph, ConvertError> {
     let document = xml::parse(xml)?;
     let (name, layers) = xml::layers(&document)?;
-    let graph = fold::fold(ir::read(&layers, weights)?);
-    Ok(lower::lower(name, graph)?.encode())
+    lower::lower(name, fold::fold(ir::read(&layers, weights)?))
 }
 
 #[cfg(test)]

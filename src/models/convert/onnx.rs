@@ -36,6 +36,9 @@ const TENSOR_NAME: u32 = 8;
 const TENSOR_RAW_DATA: u32 = 9;
 /// `TensorProto.DataType`.
 const DATA_FLOAT: u64 = 1;
+const DATA_UINT8: u64 = 2;
+const DATA_INT8: u64 = 3;
+const DATA_INT32: u64 = 6;
 const DATA_INT64: u64 = 7;
 const VALUE_INFO_NAME: u32 = 1;
 const VALUE_INFO_TYPE: u32 = 2;
@@ -110,6 +113,9 @@ pub(super) struct Initializer {
 pub(super) enum Values {
     Floats(Vec<f32>),
     Integers(Vec<usize>),
+    Bytes(Vec<u8>),
+    Signed(Vec<i8>),
+    Words(Vec<i32>),
 }
 
 /// An input or output of the graph.
@@ -191,6 +197,13 @@ impl Initializer {
             Values::Integers(values) => {
                 let bytes = values.iter().flat_map(|value| (*value as u64).to_le_bytes());
                 (DATA_INT64, bytes.collect())
+            }
+            Values::Bytes(values) => (DATA_UINT8, values.clone()),
+            Values::Signed(values) => {
+                (DATA_INT8, values.iter().map(|value| value.to_le_bytes()[0]).collect())
+            }
+            Values::Words(values) => {
+                (DATA_INT32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
             }
         };
         let mut tensor = Message::default();

@@ -29,6 +29,19 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// A window of one cell over so many spatial axes.
+    pub(super) fn one(axes: usize) -> Self {
+        let [one, none] = [1, 0].map(|n| vec![n; axes]);
+        Self {
+            kernel: one.clone(),
+            strides: one.clone(),
+            dilations: one,
+            begin: none.clone(),
+            end: none,
+            ceil: false,
+        }
+    }
+
     /// Reads a layer's window over spatial axes of sizes `space`; returns it and the sizes of
     /// what it yields.
     pub(super) fn read(

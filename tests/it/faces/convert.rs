@@ -1,13 +1,23 @@
 //! The conversion of the published `OpenVINO` graphs computes what a right conversion computes.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use visavis::{
-    face::session::{NetSession, Runtime, sha256_hex},
-    models::convert::convert,
+    face::{
+        Embedding,
+        align::align,
+        decode::{DecodeLimits, decode},
+        geometry::{Landmarks, Point},
+        manifest::{EmbedderNet, Manifest, Weights},
+        session::{NetSession, Runtime, sha256_hex, to_tensor},
+    },
+    models::{
+        convert::{ConvertError, convert, convert_to_eight_bits},
+        ranges,
+    },
 };
 
-use crate::support::models::{pack, runtime, shared};
+use crate::support::models::{pack, reference, runtime, shared};
 
 /// Largest difference of any output, as a share of the largest output.
 const CLOSE: f32 = 1e-4;
@@ -24,27 +34,38 @@ fn run(runtime: &Runtime, model: &[u8], input: &[f32], side: usize) -> Vec<(Stri
     outputs
 }
 
+fn published(models: &Path, weights: &Weights) -> (String, Vec<u8>) {
+    let read = |i: usize| fs::read(models.join("upstream").join(&weights.sources[i].mirror));
+    (String::from_utf8(read(0).unwrap()).unwrap(), read(1).unwrap())
+}
+
+fn in_eight_bits() -> EmbedderNet {
+    let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+    manifest.resolve("omz-int8").unwrap().embedder.net
+}
+
 #[test]
 fn converted_nets_compute_the_reference_s_answers_and_have_the_pinned_digests() {
     let Some(models) = shared("models") else { return };
     let (runtime, pack) = (runtime(), pack());
     let (landmarks, pose) = (pack.landmarks.unwrap().net, pack.pose.unwrap().net);
-    let embedder = pack.embedder.net;
+    let (embedder, rounded) = (pack.embedder.net, in_eight_bits());
     for (weights, input) in [
         (landmarks.weights, landmarks.input),
         (pose.weights, pose.input),
         (embedder.weights, embedder.input),
+        (rounded.weights, rounded.input),
     ] {
-        let published: Vec<Vec<u8>> = weights
-            .sources
-            .iter()
-            .map(|source| fs::read(models.join("upstream").join(&source.mirror)).unwrap())
-            .collect();
-        let xml = std::str::from_utf8(&published[0]).unwrap();
-        let ours = convert(xml, &published[1]).unwrap();
-        assert_eq!(sha256_hex(&ours), weights.sha256, "{}", weights.file);
-        assert_eq!(ours, convert(xml, &published[1]).unwrap(), "the conversion is deterministic");
-        let theirs = fs::read(models.join("converted").join(&weights.file)).unwrap();
+        let (xml, bin) = published(&models, &weights);
+        let ours = convert(&xml, &bin).unwrap();
+        assert_eq!(ours, convert(&xml, &bin).unwrap(), "the conversion is deterministic");
+        let pinned = match &weights.ranges {
+            None => ours.clone(),
+            Some(name) => convert_to_eight_bits(&xml, &bin, ranges(name).unwrap()).unwrap(),
+        };
+        assert_eq!(sha256_hex(&pinned), weights.sha256, "{}", weights.file);
+        let file = weights.file.replace("-int8", "");
+        let theirs = fs::read(models.join("converted").join(file)).unwrap();
         for seed in 1..=3_u32 {
             let mut state = seed;
             let noise: Vec<f32> = (0..3 * input.width * input.height)
@@ -65,4 +86,39 @@ fn converted_nets_compute_the_reference_s_answers_and_have_the_pinned_digests() 
             }
         }
     }
+}
+
+#[test]
+fn embeddings_in_eight_bits_point_where_those_in_single_precision_do() {
+    let (Some(models), Some(photos)) = (shared("models"), shared("faces")) else { return };
+    let (runtime, net) = (runtime(), in_eight_bits());
+    let (xml, bin) = published(&models, &net.weights);
+    let table = ranges(net.weights.ranges.as_deref().unwrap()).unwrap();
+    let open = |model: Result<Vec<u8>, ConvertError>| {
+        NetSession::from_bytes(&runtime, &model.unwrap(), "net.onnx".as_ref()).unwrap()
+    };
+    let mut exact = open(convert(&xml, &bin));
+    let mut rounded = open(convert_to_eight_bits(&xml, &bin, table));
+    let (mut sum, mut count) = (0.0, 0.0);
+    for (name, points) in reference("landmarks.json").as_object().unwrap() {
+        let bytes = fs::read(photos.join(name)).unwrap();
+        let photo = decode(&bytes, &DecodeLimits::default()).unwrap();
+        let points: Vec<Vec<f32>> = serde_json::from_value(points.clone()).unwrap();
+        let points = Landmarks(std::array::from_fn(|i| Point::new(points[i][0], points[i][1])));
+        let face = align(&photo, &points, &net).unwrap().patch;
+        let embed = |session: &mut NetSession| {
+            let input = to_tensor(&face, &net.input);
+            let [values] = session.run(&input, (face.width, face.height), ["out"]).unwrap();
+            Embedding::normalised(values).unwrap()
+        };
+        let (one, other) = (embed(&mut exact), embed(&mut rounded));
+        let cosine = one.cosine(&other).value();
+        assert!(cosine > 0.98, "{name}: {cosine}");
+        let ratio = other.length() / one.length();
+        assert!((0.95..1.05).contains(&ratio), "{name}: {ratio} times as long");
+        sum += cosine;
+        count += 1.0;
+    }
+    assert!(count > 20.0, "{count} photos");
+    assert!(sum / count > 0.995, "{}", sum / count);
 }
