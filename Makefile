@@ -8,7 +8,7 @@ PACK ?= omz
 export CARGO_TARGET_DIR
 
 # libjpeg-turbo takes a third of the time for large photos and is built where its tools are; FEATURES= leaves it out.
-ifndef FEATURES
+ifeq ($(origin FEATURES),undefined)
 ifeq ($(shell command -v cmake > /dev/null && command -v nasm > /dev/null && echo both),both)
 FEATURES := --features turbojpeg
 else
@@ -55,6 +55,7 @@ test: lint unit ## Everything that must hold before a change lands
 lint: ## Format and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(FEATURES) -- -D warnings
+	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 venv: .venv/done
 

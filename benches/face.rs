@@ -8,7 +8,7 @@ use visavis::face::{
     Engine as _, Picture, PictureKind,
     align::align,
     attributes::{EyeClassifier, PoseEstimator},
-    decode::{DecodeLimits, decode},
+    decode::{DecodeLimits, decode_reduced},
     detect::Detector,
     embed::Embedder,
     landmarks::LandmarkRefiner,
@@ -18,7 +18,7 @@ fn stages(c: &mut Criterion) {
     let (runtime, pack) = (support::runtime(), support::pack());
     let bytes = support::sample("obama-2012.jpg");
     let limits = DecodeLimits::default();
-    let image = decode(&bytes, &limits).unwrap();
+    let image = decode_reduced(&bytes, &limits, 640).unwrap().image;
     let mut detector = Detector::open(&runtime, &pack.detector).unwrap();
     let side = detector.long_sides(image.dimensions())[0];
     let face = detector.detect_at(&image, side).unwrap()[0];
@@ -32,7 +32,7 @@ fn stages(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("face");
     group.sample_size(30).throughput(Throughput::Elements(1));
-    group.bench_function("decode", |b| b.iter(|| decode(&bytes, &limits).unwrap()));
+    group.bench_function("decode", |b| b.iter(|| decode_reduced(&bytes, &limits, 640).unwrap()));
     group.bench_function("detect", |b| b.iter(|| detector.detect_at(&image, side).unwrap()));
     group.bench_function("landmarks", |b| b.iter(|| refiner.refine(&image, &face).unwrap()));
     group.bench_function("pose", |b| b.iter(|| pose.estimate(&image, &face.area).unwrap()));

@@ -21,7 +21,7 @@ use visavis::{
         Engine as _, Picture, PictureKind,
         align::align,
         attributes::{EyeClassifier, PoseEstimator},
-        decode::{DecodeLimits, decode},
+        decode::{DecodeLimits, decode_reduced},
         detect::Detector,
         embed::Embedder,
         landmarks::LandmarkRefiner,
@@ -141,7 +141,9 @@ fn main() {
             times = Times::default();
         }
         for bytes in &photos {
-            let image = times.take("decode", || decode(bytes, &DecodeLimits::default())).unwrap();
+            let limits = DecodeLimits::default();
+            let decoded = times.take("decode", || decode_reduced(bytes, &limits, 640)).unwrap();
+            let image = decoded.image;
             let side = detector.long_sides(image.dimensions())[0];
             let faces = times.take("detect", || detector.detect_at(&image, side)).unwrap();
             let landmarks = times.take("landmarks", || refiner.refine(&image, &faces[0])).unwrap();

@@ -33,7 +33,7 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Says once what this process is.
-pub fn tell_info(labels: &[(&'static str, String); 4]) {
+pub fn tell_info(labels: &[(&'static str, String); 5]) {
     metrics::gauge!("visavis_info", labels).set(1.0);
 }
 

@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     config::Config,
     db::Db,
-    face::{Device, Runtime},
+    face::{Device, Runtime, jpeg::DECODER},
     http::{About, AppState, Comparison, ServerConfig, Serving, admin, gateway, serve},
     queue::{QueuedComparer, Shard, Shards},
     shutdown::Shutdown,
@@ -242,6 +242,7 @@ fn about(device: Option<Device>) -> About {
         provider: device.map_or("", Device::provider),
         device: text(device.map(|device| device.to_string())),
         device_name: text(device.map(Device::model_name)),
+        jpeg: DECODER,
     }
 }
 

@@ -6,7 +6,11 @@ use anyhow::Result;
 
 use super::{DataArgs, block_on, models::rates_at_threshold};
 use crate::{
-    app, clients::ClientInfo, compare::Fmr, config::Config, face::calibration::CalibrationTable,
+    app,
+    clients::ClientInfo,
+    compare::Fmr,
+    config::Config,
+    face::{calibration::CalibrationTable, jpeg::DECODER},
 };
 
 /// Arguments of `check`.
@@ -102,8 +106,9 @@ fn models(config: &Config) -> Result<Models> {
     let device = model.runtime.device();
     let (provider, name) = (device.provider(), device.model_name());
     let named = if name.is_empty() { name } else { format!(", {name}") };
-    let device =
-        format!("{device}{named}; ONNX Runtime's {provider} provider runs every net on it");
+    let device = format!(
+        "{device}{named}; every net ran with ONNX Runtime's {provider} provider; JPEG: {DECODER}"
+    );
     Ok(Models { detail, device, table })
 }
 

@@ -219,6 +219,42 @@ mod tests {
         }
     }
 
+    /// A JPEG whose EXIF block says how it is to be turned; dark to the left and upwards as it is stored.
+    #[cfg(feature = "turbojpeg")]
+    fn turned_photo(width: u32, height: u32, orientation: u8) -> Vec<u8> {
+        let shade = |at: u32, end: u32| u8::try_from(at * 255 / end).unwrap();
+        let picture = RgbImage::from_fn(width, height, |x, y| {
+            image::Rgb([shade(x, width), shade(y, height), 90])
+        });
+        let exif = [
+            b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0",
+            &[orientation, 0, 0, 0, 0, 0, 0, 0][..],
+        ];
+        let mut bytes = Cursor::new(Vec::new());
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
+        encoder.set_exif_metadata(exif.concat()).unwrap();
+        picture.write_with_encoder(encoder).unwrap();
+        bytes.into_inner()
+    }
+
+    #[cfg(feature = "turbojpeg")]
+    #[test]
+    fn fewer_pixels_lie_where_all_of_them_do_however_the_photo_is_to_be_turned() {
+        let limits = DecodeLimits::default();
+        for orientation in 1..=8 {
+            let file = turned_photo(1_301, 998, orientation);
+            let all = decode(&file, &limits).unwrap();
+            let few = decode_reduced(&file, &limits, 300).unwrap();
+            assert_eq!((few.reduction, few.size), (4, all.dimensions()), "{orientation}");
+            assert_eq!(all.width() < all.height(), orientation >= 5);
+            for (x, y) in [(20, 20), (200, 30), (100, 220), (230, 240)] {
+                let (one, other) = (few.image.get_pixel(x, y), all.get_pixel(4 * x + 2, 4 * y + 2));
+                let apart = one.0.iter().zip(other.0).map(|(a, b)| a.abs_diff(b)).max();
+                assert!(apart < Some(6), "{orientation}: {one:?} {other:?}");
+            }
+        }
+    }
+
     #[cfg(feature = "turbojpeg")]
     #[test]
     fn a_damaged_jpeg_is_left_to_the_decoder_at_full_size() {

@@ -6,8 +6,8 @@ use super::manifest::{Net, ResolvedPack};
 const PIPELINE: u32 = 4;
 
 impl ResolvedPack {
-    /// Names everything that a similarity depends on: the nets that take part in it, how they are fed, and the
-    /// code between them. A calibration table is good for the pack that it was measured with and no other.
+    /// Names what a similarity depends on: the nets that take part in it, how they are fed, and the code between them.
+    /// What decodes JPEG is not part of it: it moves similarities by less than two tables differ. A calibration table is good for the pack that it was measured with and no other.
     /// 16 hexadecimal digits.
     pub fn digest(&self) -> String {
         let net = |net: &Net| format!("{} {:?}", net.weights.sha256, net.input);

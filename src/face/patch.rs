@@ -138,7 +138,9 @@ fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
     let (left, top) = (x.floor(), y.floor());
     let (fx, fy) = (x - left, y - top);
     let (width, height) = (picture.width() as f32, picture.height() as f32);
-    if left < 0.0 || top < 0.0 || left + 1.0 >= width || top + 1.0 >= height {
+    // What is no number is not inside.
+    let inside = left >= 0.0 && top >= 0.0 && left + 1.0 < width && top + 1.0 < height;
+    if !inside {
         return bilinear_at_the_border(picture, (left, top), (fx, fy));
     }
     let stride = picture.width() as usize * 3;

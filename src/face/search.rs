@@ -128,7 +128,10 @@ impl OnnxEngine {
     /// As [`detect`](Self::detect), beginning with the size at which the face that the sender means shows.
     fn detect_hinted(&mut self, found: &mut Found<'_>) -> Result<usize, FaceError> {
         if let Some(hint) = found.hint {
-            let least = found.side_for(self.detector.near(), hint.width.min(hint.height));
+            let largest = self.detector.long_sides(found.sight.size()).into_iter().max();
+            let least = found
+                .side_for(self.detector.near(), hint.width.min(hint.height))
+                .min(largest.unwrap_or_default());
             let tried = self.detect(found, 0, least, u32::MAX)?;
             if tried > 0 {
                 return Ok(tried);
@@ -174,7 +177,11 @@ impl OnnxEngine {
     }
 
     fn detect_at(&mut self, sight: &mut Sight<'_>, side: u32) -> Result<Vec<Detection>, FaceError> {
-        sight.with_long_side(side);
+        if sight.lacks(side) {
+            // Whoever looks this close may have to look closer yet: decoded once, not at every step.
+            let closest = self.detector.long_sides(sight.size()).into_iter().max();
+            sight.with_long_side(closest.unwrap_or(side));
+        }
         let mut faces = self.detector.detect_at(sight.image(), side)?;
         for face in &mut faces {
             *face = face.scaled(sight.reduction(), sight.reduction());

@@ -69,10 +69,15 @@ impl<'a> Sight<'a> {
         face.scaled(1.0 / self.reduction(), 1.0 / self.reduction())
     }
 
+    /// Whether the file has more pixels than are at hand, and `wanted` on the longer side are more too.
+    pub(super) fn lacks(&self, wanted: u32) -> bool {
+        let long = self.size.0.max(self.size.1);
+        self.reduction > 1 && long / self.reduction < wanted.min(long)
+    }
+
     /// Has at least `wanted` pixels on the longer side at hand, as far as the file has them.
     pub(super) fn with_long_side(&mut self, wanted: u32) {
-        let long = self.size.0.max(self.size.1);
-        if self.reduction == 1 || long / self.reduction >= wanted.min(long) {
+        if !self.lacks(wanted) {
             return;
         }
         // A file that could be decoded with fewer pixels and cannot with all of them is damaged. It is looked at as it is.

@@ -23,16 +23,19 @@ pub struct About {
     pub device: String,
     /// What its maker calls it, where the system tells.
     pub device_name: String,
+    /// What decodes JPEG.
+    pub jpeg: &'static str,
 }
 
 impl About {
     /// The same as labels of a metric.
-    pub fn labels(&self) -> [(&'static str, String); 4] {
+    pub fn labels(&self) -> [(&'static str, String); 5] {
         [
             ("version", self.version.to_owned()),
             ("provider", self.provider.to_owned()),
             ("device", self.device.clone()),
             ("device_name", self.device_name.clone()),
+            ("jpeg", self.jpeg.to_owned()),
         ]
     }
 }

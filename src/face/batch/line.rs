@@ -8,6 +8,9 @@ use std::{
 
 use crate::face::FaceError;
 
+/// The tensors of one batch are no larger together, unless it is one alone: thirteen of 640 × 640 pixels.
+const BATCH_BYTES: usize = 64 << 20;
+
 /// The outputs of one tensor, in the order of the net.
 pub(super) type Rows = Vec<Vec<f32>>;
 
@@ -51,6 +54,13 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// How many tensors of a kind are run at once: as many as the net takes, and no more than fit into
+    /// [`BATCH_BYTES`].
+    fn most(&self, kind: Kind) -> usize {
+        let bytes = 3 * kind.height * kind.width * size_of::<f32>();
+        self.most[kind.net].min(BATCH_BYTES / bytes.max(1)).max(1)
+    }
+
     /// The next net takes so many tensors at once.
     pub(super) fn add_net(&mut self, most: usize) {
         self.most.push(most);
@@ -74,14 +84,14 @@ impl Line {
             return Next::Run(oldest.kind);
         }
         let full = self.waiting.iter().map(|waiting| waiting.kind).find(|kind| {
-            self.waiting.iter().filter(|w| w.kind == *kind).count() >= self.most[kind.net]
+            self.waiting.iter().filter(|w| w.kind == *kind).count() >= self.most(*kind)
         });
         full.map_or(Next::Wait(due), Next::Run)
     }
 
     /// Takes the oldest tensors of a kind, as many as its net takes at once.
     pub(super) fn take(&mut self, kind: Kind) -> Vec<Waiting> {
-        let most = self.most[kind.net];
+        let most = self.most(kind);
         let (mut batch, mut others) = (Vec::new(), VecDeque::new());
         for waiting in self.waiting.drain(..) {
             if waiting.kind == kind && batch.len() < most {

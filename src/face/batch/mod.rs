@@ -49,6 +49,9 @@ pub(super) trait BatchNet {
     /// How many tensors it takes at once.
     fn most(&self) -> usize;
 
+    /// Height and width of an input with which it ran when it was opened.
+    fn tried(&self) -> (usize, usize);
+
     /// Runs tensors of shape [`rows`, 3, `height`, `width`] that lie one behind the other, and returns each output for
     /// all of them, row by row.
     ///

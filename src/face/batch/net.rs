@@ -17,6 +17,7 @@ pub(in crate::face) struct OrtNet {
     name: String,
     outputs: Vec<String>,
     most: usize,
+    tried: (usize, usize),
 }
 
 /// What the model's own input says: `None` for what may have any size.
@@ -59,6 +60,7 @@ impl OrtNet {
             name: name.to_owned(),
             outputs: outputs.map(|output| output.name().to_owned()).collect(),
             most: 1,
+            tried: (ANY_SIDE, ANY_SIDE),
             session,
         };
         if let Some(dimensions) = dimensions {
@@ -71,6 +73,7 @@ impl OrtNet {
         let Dimensions { rows, height, width } = dimensions;
         let fixed = height.is_some() && width.is_some();
         let (height, width) = (height.unwrap_or(ANY_SIDE), width.unwrap_or(ANY_SIDE));
+        self.tried = (height, width);
         if rows.is_none() && most > 1 {
             if self.keeps_rows_apart(height, width)? {
                 self.most = most;
@@ -123,6 +126,10 @@ impl BatchNet for OrtNet {
         self.most
     }
 
+    fn tried(&self) -> (usize, usize) {
+        self.tried
+    }
+
     fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError> {
         let failed = |source| FaceError::Inference { net: self.name.clone(), source };
         let input = TensorRef::from_array_view((shape, tensors)).map_err(failed)?;
@@ -156,7 +163,8 @@ fn blame(device: Device, error: FaceError) -> FaceError {
     }
 }
 
-/// The provider for a device; the CPU needs none. Missing hardware or libraries are an error, never a silent fall-back.
+/// The provider for a device; the CPU needs none. Missing hardware or libraries are an error; single operations
+/// that the provider does not have are computed on the CPU, as ONNX Runtime does it.
 fn provider(device: Device, memory: usize) -> Option<ExecutionProviderDispatch> {
     let Device::Cuda(number) = device else { return None };
     let cuda = ep::CUDA::default()

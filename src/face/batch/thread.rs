@@ -139,11 +139,13 @@ impl Thread {
         if works { Ok(()) } else { self.look_whether_anything_works(kind) }
     }
 
-    /// A black picture is nobody's fault.
+    /// A black picture of a size that has worked is nobody's fault; one of the size that failed may be too large for the
+    /// device, which is the fault of whoever sent it.
     fn look_whether_anything_works(&mut self, kind: Kind) -> Result<(), Broken> {
         let OpenNet { net, about, .. } = &mut self.nets[kind.net];
-        let black = vec![0.0; 3 * kind.height * kind.width];
-        match net.run(&black, [1, 3, kind.height, kind.width]) {
+        let (height, width) = net.tried();
+        let black = vec![0.0; 3 * height * width];
+        match net.run(&black, [1, 3, height, width]) {
             Ok(_) => Ok(()),
             Err(error) => {
                 let device = self.shared.0.device;
@@ -242,6 +244,10 @@ mod tests {
 
         fn most(&self) -> usize {
             self.most
+        }
+
+        fn tried(&self) -> (usize, usize) {
+            (1, 1)
         }
 
         fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError> {

@@ -38,7 +38,9 @@ pub(super) fn fold(graph: Graph) -> Graph {
                 kept_uses[into] = uses[old];
             }
             _ => {
-                simplify(&mut node);
+                let input = node.inputs.first().map(|input| nodes[*input].shape.as_slice());
+                let one_to_one = input == Some(node.shape.as_slice());
+                simplify(&mut node, one_to_one);
                 moved[old] = nodes.len();
                 nodes.push(node);
                 kept_uses.push(uses[old]);
@@ -113,8 +115,9 @@ fn absorb(into: &mut Node, node: &Node, work: &mut usize) -> bool {
 }
 
 /// Turns a `PRelu` with one slope into a `LeakyRelu`, which means the same and which runtimes run
-/// as part of the convolution before it.
-fn simplify(node: &mut Node) {
+/// as part of the convolution before it. `one_to_one`: each number of the input becomes one of the result, none is
+/// repeated.
+fn simplify(node: &mut Node, one_to_one: bool) {
     if let Op::PRelu { slopes } = &node.op
         && let [slope, rest @ ..] = slopes.as_slice()
         && rest.iter().all(|other| other.to_bits() == slope.to_bits())
@@ -124,6 +127,7 @@ fn simplify(node: &mut Node) {
     if let Op::Binary { arithmetic: Arithmetic::Multiply, constant: Some(constant) } = &node.op
         && let [_, channels, _, _] = *node.shape
         && channels >= BLOCK
+        && one_to_one
         && let Some(values) = constant.tensor.per_channel(&node.shape)
     {
         // Runtimes lay channels in blocks for convolutions, and out of them and in again for a sum.

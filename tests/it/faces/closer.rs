@@ -69,6 +69,10 @@ fn a_hint_finds_the_small_face_beside_a_large_one() {
     assert!(similarity > 0.8, "{similarity}");
     let without = analysed(&mut engine, &both, None);
     assert!(without.report.area.x < 2_000.0, "{:?}", without.report.area);
+    // A smaller one than any look at the picture could show large.
+    let speck = BoundingBox::new(3_290.0, 2_335.0, 30.0, 30.0);
+    let hinted = analysed(&mut engine, &both, Some(speck));
+    assert!(hinted.report.area.x > 3_000.0, "{:?}", hinted.report.area);
     // A hint of another picture leads nowhere, and the face is found all the same.
     let astray = analysed(&mut engine, &both, Some(BoundingBox::new(2_500.0, 100.0, 30.0, 30.0)));
     assert!(astray.report.area.x < 2_000.0, "{:?}", astray.report.area);
