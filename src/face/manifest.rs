@@ -158,6 +158,26 @@ pub struct DetectorNet {
     pub sure: Option<f32>,
 }
 
+impl DetectorNet {
+    /// What is wrong with the settings, in a sentence.
+    fn check(&self) -> Result<(), String> {
+        let ascending = self.long_sides.windows(2).all(|pair| pair[0] < pair[1]);
+        if self.long_sides.is_empty() {
+            Err("detector: long_sides is empty, so no picture would be looked at".to_owned())
+        } else if !(self.near.is_finite() && self.near >= 0.0) {
+            Err(format!(
+                "detector: near is {}, and must be a number of pixels, 0 or more",
+                self.near
+            ))
+        } else if self.near > 0.0 && !ascending {
+            Err("detector: with near, long_sides must go from the smallest to the largest"
+                .to_owned())
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// A classifier of one eye.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct EyesNet {
@@ -282,12 +302,15 @@ impl Manifest {
     /// [`FaceError::Manifest`] when there is no such pack, or a borrowed role leads nowhere.
     pub fn resolve(&self, name: &str) -> Result<ResolvedPack, FaceError> {
         let pack = self.pack(name)?;
+        let wrong = |why: String| FaceError::Manifest(format!("pack `{name}`: {why}"));
         if let Some(length) = &pack.embedder.length {
-            length.check().map_err(|why| FaceError::Manifest(format!("pack `{name}`: {why}")))?;
+            length.check().map_err(wrong)?;
         }
+        let detector = self.role(name, &pack.detector, |p| Some(&p.detector), |n| &n.weights)?;
+        detector.net.check().map_err(wrong)?;
         Ok(ResolvedPack {
             name: name.to_owned(),
-            detector: self.role(name, &pack.detector, |p| Some(&p.detector), |n| &n.weights)?,
+            detector,
             landmarks: self.optional(
                 name,
                 pack.landmarks.as_ref(),
@@ -393,6 +416,22 @@ mod tests {
             assert!(!weights.licence.is_empty() && !weights.sources.is_empty(), "{}", weights.file);
             assert!(weights.sources.iter().all(|s| s.sha256.len() == 64 && s.bytes > 0));
         }
+    }
+
+    #[test]
+    fn a_closer_look_goes_from_small_to_large() {
+        let mut manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+        let mut set = |sides: &[u32], near: f32| {
+            let Role::Own(net) = &mut manifest.packs.get_mut("omz").unwrap().detector else {
+                panic!("its own")
+            };
+            (net.long_sides, net.near) = (sides.to_vec(), near);
+            manifest.resolve("omz").map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(set(&[640, 320], 0.0), Ok(()), "the first face is taken, in whatever order");
+        assert!(set(&[640, 320], 36.0).unwrap_err().contains("smallest to the largest"));
+        assert!(set(&[], 36.0).unwrap_err().contains("empty"));
+        assert!(set(&[320], f32::NAN).unwrap_err().contains("pixels"));
     }
 
     #[test]
