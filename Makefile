@@ -25,7 +25,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check timing fuzz chaos accuracy mutations clean
+.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz chaos accuracy mutations clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -72,6 +72,9 @@ bench: models ## The service under load against the bare pipeline, time per stag
 
 bench-check: build ## Instructions of one comparison against the committed figure; needs valgrind
 	@scripts/bench-check $(RELEASE)/visavis
+
+rival: build ## What a pair costs a plain service in Python on the same nets, and this one; PHOTOS as for bench
+	@scripts/rival $(RELEASE)/visavis
 
 timing: models ## Does the time of an answer tell whether a wrapped key was well-formed?
 	$(CARGO) bench --locked $(FEATURES) --bench oracle
