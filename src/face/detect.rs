@@ -45,11 +45,6 @@ impl Detection {
         let (area, landmarks) = (self.area.scaled(sx, sy), self.landmarks.scaled(sx, sy));
         Self { area, landmarks, ..*self }
     }
-
-    /// Pixels of the box's shorter side.
-    pub fn short_side(&self) -> f32 {
-        self.area.width.min(self.area.height)
-    }
 }
 
 /// Cell sizes of the three output maps, in pixels of the net's input.
@@ -83,6 +78,11 @@ impl Detector {
         let long = width.max(height);
         let natural = if long < TINY { long * 2 } else { long };
         self.net.long_sides.iter().map(|side| *side.min(&natural)).collect()
+    }
+
+    /// The largest of them.
+    pub fn closest_side(&self, size: (u32, u32)) -> u32 {
+        self.long_sides(size).into_iter().max().unwrap_or_default()
     }
 
     /// A face with fewer pixels in the net's input on its shorter side deserves a closer look.

@@ -62,6 +62,11 @@ impl BoundingBox {
         Point::new(self.x + self.width / 2.0, self.y + self.height / 2.0)
     }
 
+    /// Pixels of the shorter side.
+    pub fn short_side(&self) -> f32 {
+        self.width.min(self.height)
+    }
+
     /// Square pixels.
     pub fn area(&self) -> f32 {
         self.width * self.height

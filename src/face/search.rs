@@ -53,9 +53,9 @@ impl<'a> Found<'a> {
         width.max(height) as f32
     }
 
-    /// The longer side that the picture must be brought to for something to have `near` pixels on its shorter side.
-    fn side_for(&self, near: f32, short_side: f32) -> u32 {
-        (near * self.long_side() / short_side.max(1.0)).ceil() as u32
+    /// The longer side that the picture must be brought to for an area to have `near` pixels on its shorter side.
+    fn side_for(&self, near: f32, area: &BoundingBox) -> u32 {
+        (near * self.long_side() / area.short_side().max(1.0)).ceil() as u32
     }
 
     /// Has as many pixels at hand as the embedder's input can show of a face, as far as the file has them.
@@ -128,10 +128,8 @@ impl OnnxEngine {
     /// As [`detect`](Self::detect), beginning with the size at which the face that the sender means shows.
     fn detect_hinted(&mut self, found: &mut Found<'_>) -> Result<usize, FaceError> {
         if let Some(hint) = found.hint {
-            let largest = self.detector.long_sides(found.sight.size()).into_iter().max();
-            let least = found
-                .side_for(self.detector.near(), hint.width.min(hint.height))
-                .min(largest.unwrap_or_default());
+            let closest = self.detector.closest_side(found.sight.size());
+            let least = found.side_for(self.detector.near(), &hint).min(closest);
             let tried = self.detect(found, 0, least, u32::MAX)?;
             if tried > 0 {
                 return Ok(tried);
@@ -152,6 +150,7 @@ impl OnnxEngine {
     ) -> Result<usize, FaceError> {
         found.faces.clear();
         let sides = self.detector.long_sides(found.sight.size());
+        let closest = self.detector.closest_side(found.sight.size());
         let mut least = first.checked_sub(1).map_or(least, |last| sides[last] + 1);
         let mut next = 0;
         for (number, side) in sides.iter().enumerate().skip(first) {
@@ -163,15 +162,13 @@ impl OnnxEngine {
                 found.faces = faces;
             }
             let Some(face) = found.chosen() else { continue };
-            let once_more =
-                next == 0 && found.side_for(self.detector.near(), face.short_side()) > *side;
+            let wanted = found.side_for(self.detector.near(), &face.area);
+            let once_more = next == 0 && wanted > *side;
             next = number + 1;
             if !once_more {
                 break;
             }
-            let largest = sides.iter().max().copied().unwrap_or(*side);
-            least =
-                found.side_for(self.detector.near(), face.short_side()).min(largest).max(side + 1);
+            least = wanted.min(closest).max(side + 1);
         }
         Ok(next)
     }
@@ -179,8 +176,7 @@ impl OnnxEngine {
     fn detect_at(&mut self, sight: &mut Sight<'_>, side: u32) -> Result<Vec<Detection>, FaceError> {
         if sight.lacks(side) {
             // Whoever looks this close may have to look closer yet: decoded once, not at every step.
-            let closest = self.detector.long_sides(sight.size()).into_iter().max();
-            sight.with_long_side(closest.unwrap_or(side));
+            sight.with_long_side(self.detector.closest_side(sight.size()));
         }
         let mut faces = self.detector.detect_at(sight.image(), side)?;
         for face in &mut faces {

@@ -97,7 +97,7 @@ pub fn measure(seen: &Observed<'_>) -> Measures {
     let measures = Measures {
         unified: None,
         inter_eye_distance_px: seen.landmarks.inter_eye_distance(),
-        face_size_px: seen.face.area.width.min(seen.face.area.height),
+        face_size_px: seen.face.area.short_side(),
         confidence: seen.face.confidence,
         embedding_length: seen.length,
         yaw_deg: seen.pose.map(|p| p.yaw.abs()),

@@ -5,12 +5,10 @@ use std::{io::Cursor, sync::Barrier, thread, time::Duration};
 use image::{ImageFormat, RgbImage, imageops};
 use visavis::face::{
     BatchOptions, Comparison, Device, Engine as _, EngineOptions, FaceReport, OnnxEngine, Picture,
-    PictureKind, Refusal, Runtime, Side,
-    decode::{DecodeLimits, decode},
-    session::NetSession,
+    PictureKind, Refusal, Runtime, Side, session::NetSession,
 };
 
-use crate::support::models::{engine, pack, root, runtime};
+use crate::support::models::{engine, pack, runtime, sample_photo};
 
 const THREADS: usize = 8;
 
@@ -27,10 +25,7 @@ fn sharing(runtime: &Runtime) -> OnnxEngine {
 /// The sample photos at sizes that the detector sees at different ones, and one on its side.
 fn photos() -> Vec<Vec<u8>> {
     let names = ["obama-2009", "obama-2012", "collins", "hopper"];
-    let upright = names.map(|name| {
-        let bytes = std::fs::read(root().join(format!("samples/{name}.jpg"))).unwrap();
-        decode(&bytes, &DecodeLimits::default()).unwrap()
-    });
+    let upright = names.map(sample_photo);
     let file = |image: &RgbImage| {
         let mut bytes = Vec::new();
         image.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Bmp).unwrap();

@@ -4,18 +4,10 @@ use std::io::Cursor;
 
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops};
 use visavis::face::{
-    OnnxEngine, Picture, PictureKind,
-    decode::{DecodeLimits, decode},
-    engine::AnalysedFace,
-    geometry::BoundingBox,
+    OnnxEngine, Picture, PictureKind, engine::AnalysedFace, geometry::BoundingBox,
 };
 
-use crate::support::models::{engine, root};
-
-fn photo(name: &str) -> RgbImage {
-    let bytes = std::fs::read(root().join(format!("samples/{name}.jpg"))).unwrap();
-    decode(&bytes, &DecodeLimits::default()).unwrap()
-}
+use crate::support::models::{engine, sample, sample_photo};
 
 /// A photo as a camera writes it: 12 megapixels of a wall with these pictures at these places, so wide.
 fn wall(pictures: &[(&RgbImage, u32, (i64, i64))]) -> Vec<u8> {
@@ -38,9 +30,8 @@ fn analysed(engine: &mut OnnxEngine, bytes: &[u8], hint: Option<BoundingBox>) ->
 #[test]
 fn a_small_face_is_compared_with_all_its_pixels() {
     let mut engine = engine();
-    let portrait = photo("obama-2012");
-    let original = std::fs::read(root().join("samples/obama-2012.jpg")).unwrap();
-    let original = analysed(&mut engine, &original, None);
+    let portrait = sample_photo("obama-2012");
+    let original = analysed(&mut engine, &sample("obama-2012"), None);
     // 110 pixels of face in 4,000: 14 in the picture as it is decoded first.
     let face = analysed(&mut engine, &wall(&[(&portrait, 220, (2_900, 1_700))]), None);
     let area = face.report.area;
@@ -56,12 +47,9 @@ fn a_small_face_is_compared_with_all_its_pixels() {
 #[test]
 fn a_hint_finds_the_small_face_beside_a_large_one() {
     let mut engine = engine();
-    let (large, small) = (photo("collins"), photo("obama-2012"));
+    let (large, small) = (sample_photo("collins"), sample_photo("obama-2012"));
     let both = wall(&[(&large, 1_800, (200, 200)), (&small, 200, (3_200, 2_300))]);
-    let expected = {
-        let bytes = std::fs::read(root().join("samples/obama-2012.jpg")).unwrap();
-        analysed(&mut engine, &bytes, None)
-    };
+    let expected = analysed(&mut engine, &sample("obama-2012"), None);
     let hint = BoundingBox::new(3_270.0, 2_310.0, 75.0, 90.0);
     let hinted = analysed(&mut engine, &both, Some(hint));
     assert!(hinted.report.area.iou(&hint) > 0.4, "{:?}", hinted.report.area);

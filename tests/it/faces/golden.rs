@@ -6,7 +6,7 @@ use visavis::face::{
     Comparison, Engine as _, OnnxEngine, Picture, PictureKind, calibration::Calibration,
 };
 
-use crate::support::models::{engine, pack, root};
+use crate::support::models::{engine, pack, sample};
 
 /// Pairs of the samples with their scores. Kernels differ in their last bits between kinds of processors, which is
 /// worth some hundredths of a point.
@@ -18,8 +18,7 @@ const GOLDEN: [(&str, &str, f64); 4] = [
 ];
 
 fn score(engine: &mut OnnxEngine, one: &str, other: &str) -> f64 {
-    let read = |name| std::fs::read(root().join(format!("samples/{name}.jpg"))).unwrap();
-    let (one, other) = (read(one), read(other));
+    let (one, other) = (sample(one), sample(other));
     let picture = |bytes| Picture { bytes, hint: None, kind: PictureKind::Selfie };
     let compared = engine.compare(&picture(&one), &picture(&other)).unwrap();
     let Comparison::Compared { similarity, .. } = compared else { panic!("both show a face") };

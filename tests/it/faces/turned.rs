@@ -3,20 +3,11 @@
 use std::io::Cursor;
 
 use image::{ImageFormat, imageops};
-use visavis::face::{
-    Picture, PictureKind,
-    decode::{DecodeLimits, decode},
-    engine::AnalysedFace,
-};
+use visavis::face::{Picture, PictureKind, engine::AnalysedFace};
 
-use crate::support::models::{engine, root};
+use crate::support::models::{engine, sample_photo};
 
 const SAMPLES: [&str; 4] = ["obama-2009", "obama-2012", "collins", "hopper"];
-
-fn photo(name: &str) -> image::RgbImage {
-    let bytes = std::fs::read(root().join(format!("samples/{name}.jpg"))).unwrap();
-    decode(&bytes, &DecodeLimits::default()).unwrap()
-}
 
 fn analysed(engine: &mut visavis::face::OnnxEngine, picture: &image::RgbImage) -> AnalysedFace {
     let mut bytes = Vec::new();
@@ -29,7 +20,7 @@ fn analysed(engine: &mut visavis::face::OnnxEngine, picture: &image::RgbImage) -
 fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
     let mut engine = engine();
     for sample in SAMPLES {
-        let upright = photo(sample);
+        let upright = sample_photo(sample);
         let (width, height) = (upright.width() as f32, upright.height() as f32);
         let original = analysed(&mut engine, &upright);
         let nose = original.report.landmarks.0[2];
@@ -58,8 +49,9 @@ fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
 #[test]
 fn a_hint_is_turned_with_the_photo() {
     let mut engine = engine();
-    let photos = ["collins", "hopper"]
-        .map(|sample| imageops::resize(&photo(sample), 400, 400, imageops::FilterType::Triangle));
+    let photos = ["collins", "hopper"].map(|sample| {
+        imageops::resize(&sample_photo(sample), 400, 400, imageops::FilterType::Triangle)
+    });
     let mut both = image::RgbImage::new(800, 400);
     imageops::replace(&mut both, &photos[0], 0, 0);
     imageops::replace(&mut both, &photos[1], 400, 0);

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use image::RgbImage;
 use visavis::{
     config::Config,
     face::{
         EngineOptions, OnnxEngine, Runtime,
-        decode::DecodeLimits,
+        decode::{DecodeLimits, decode},
         manifest::{Manifest, ResolvedPack},
     },
 };
@@ -61,6 +62,16 @@ pub fn shared(part: &str) -> Option<PathBuf> {
         path.display()
     ));
     None
+}
+
+/// One of the sample photos, as it is in the repository.
+pub fn sample(name: &str) -> Vec<u8> {
+    std::fs::read(root().join(format!("samples/{name}.jpg"))).unwrap()
+}
+
+/// Its pixels.
+pub fn sample_photo(name: &str) -> RgbImage {
+    decode(&sample(name), &DecodeLimits::default()).unwrap()
 }
 
 /// A file of reference numbers.
