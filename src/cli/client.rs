@@ -10,13 +10,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    DataArgs, block_on,
-    credentials::{Credentials, MadeKeys, NewFile, new_client_id},
-};
+use super::{DataArgs, block_on, credentials::NewFile};
 use crate::{
     app,
-    clients::{ClientChange, ClientInfo, Clients, FmrChange, NewClient},
+    clients::{
+        ClientChange, ClientInfo, Clients, Credentials, FmrChange, MadeKeys, NewClient, is_name,
+        new_client_id,
+    },
     clock::Clock,
     compare::{ClientFmr, Fmr, NoFmr},
     config::Config,
@@ -172,7 +172,7 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
 }
 
 async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
-    if args.name.trim().is_empty() || args.name.len() > 64 {
+    if !is_name(&args.name) {
         bail!("a name has 1 to 64 bytes");
     }
     let keys = args.keys.make()?;
@@ -238,7 +238,7 @@ async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
 
 impl KeyArgs {
     fn make(&self) -> Result<MadeKeys> {
-        MadeKeys::make(self.public_key.as_deref().map(given_key).transpose()?)
+        Ok(MadeKeys::make(self.public_key.as_deref().map(given_key).transpose()?)?)
     }
 
     fn new_file(&self) -> Result<Option<NewFile>> {

@@ -13,15 +13,13 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    super::{
-        block_on,
-        credentials::{Credentials, MadeKeys, new_client_id},
-    },
-    stop::Stop,
-    usage::Process,
+use super::{super::block_on, stop::Stop, usage::Process};
+use crate::{
+    app,
+    clients::{Credentials, MadeKeys, NewClient, new_client_id},
+    compare::ClientFmr,
+    config::Config,
 };
-use crate::{app, clients::NewClient, compare::ClientFmr, config::Config};
 
 /// A folder that goes with its owner.
 pub(super) struct Scratch(PathBuf);
