@@ -12,7 +12,7 @@ mod policy;
 mod request;
 mod score;
 
-pub use comparer::{CompareFailure, Comparer, ComparerFuture};
+pub use comparer::{CompareFailure, Comparer, ComparerFuture, LookFuture, Viewer};
 pub use fmr::{ClientFmr, Fmr, FmrSettings, NoFmr, WrongCode, is_selfie};
 pub use ids::{BizId, TransactionId};
 pub use outcome::{Decision, Outcome, Verdict};
@@ -21,8 +21,8 @@ pub use request::{PictureData, Request, RequestOptions};
 pub use score::Score;
 
 pub use crate::face::{
-    FaceReport, PictureKind, Refusal, Side,
+    FaceReport, Look, PictureKind, Refusal, Side,
     decode::DecodeLimits,
     geometry::BoundingBox,
-    quality::{QualityVerdict, ReasonCode},
+    quality::{Bounds, Component, QualityLimits, QualityVerdict, Reason, ReasonCode, components},
 };

@@ -90,6 +90,7 @@ pub(super) async fn exchange(
         next.run(request).await
     };
     let code = response.extensions().get::<ResultCode>().map_or("", |code| code.0);
+    app.recent().note(&exchange.path, code, started.elapsed());
     tracing::info!(
         path = exchange.path,
         client = exchange.caller.as_ref().map_or("unknown", |c| c.client_id.as_str()),

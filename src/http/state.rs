@@ -14,6 +14,7 @@ use super::{
     decrypt_guard::DecryptGuard,
     error::ApiError,
     rates::{ClientRate, Rates},
+    recent::Recent,
 };
 use crate::{
     clients::{Caller, ClientRegistry},
@@ -75,6 +76,7 @@ pub struct AppState {
     budget: Arc<Semaphore>,
     decrypt_guard: Arc<DecryptGuard>,
     rates: Arc<Rates>,
+    recent: Arc<Recent>,
     ready: Arc<AtomicBool>,
 }
 
@@ -98,6 +100,7 @@ impl AppState {
             budget: Arc::new(Semaphore::new(config.body_budget / BUDGET_UNIT)),
             decrypt_guard: Arc::new(DecryptGuard::new(config.decrypt_failures)),
             rates: Arc::new(Rates::new(config.client_rate)),
+            recent: Arc::default(),
             config: Arc::new(config),
             ready: Arc::default(),
         }
@@ -127,7 +130,13 @@ impl AppState {
         self.ready.store(ready, Ordering::SeqCst);
     }
 
-    pub(super) fn is_ready(&self) -> bool {
+    /// The requests of late.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Whether load balancers are told to send requests here.
+    pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
     }
 

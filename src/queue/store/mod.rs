@@ -4,6 +4,7 @@
 //! An enum and not a trait: the set of databases is closed, and neither callers nor futures need to be
 //! generic.
 
+mod history;
 mod postgres;
 mod rows;
 mod sqlite;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+pub use self::history::History;
 use self::rows::{
     Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
     transaction_state,
