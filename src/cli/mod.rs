@@ -9,6 +9,7 @@ mod call;
 mod check;
 mod client;
 mod compare;
+mod console;
 mod credentials;
 mod evaluate;
 mod labelled;
@@ -53,6 +54,9 @@ enum Command {
     /// Register and manage the apps that may call
     #[command(subcommand)]
     Client(client::ClientCommand),
+    /// The way into the console for operators, on the admin address of a running server
+    #[command(subcommand)]
+    Console(console::ConsoleCommand),
     /// Fetch, list and verify the model packs
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -103,6 +107,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Call(args) => call::run(args),
         Command::Bench(args) => Ok(bench::run(&config, cli.config.as_deref(), args)),
         Command::Client(command) => client::run(config, command),
+        Command::Console(command) => console::run(config, command),
         Command::Models(command) => models::run(&config, command),
         Command::Migrate(args) => {
             args.apply(&mut config);

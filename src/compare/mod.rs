@@ -24,5 +24,7 @@ pub use crate::face::{
     FaceReport, Look, PictureKind, Refusal, Side,
     decode::DecodeLimits,
     geometry::BoundingBox,
-    quality::{Bounds, Component, QualityLimits, QualityVerdict, Reason, ReasonCode, components},
+    quality::{
+        Bounds, Component, QualityLimits, QualityVerdict, Reason, ReasonCode, bounds_of, components,
+    },
 };

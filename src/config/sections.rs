@@ -123,6 +123,8 @@ pub struct TlsSection {
 pub struct AdminSection {
     /// Address and port; empty for none.
     pub listen: String,
+    /// Whether the console is there too.
+    pub console: bool,
 }
 
 /// Jobs and leases.

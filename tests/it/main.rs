@@ -13,6 +13,7 @@ mod captured;
 mod cli;
 mod cli_models;
 mod client_store;
+mod console;
 mod crash;
 mod encrypted;
 mod evaluate;
