@@ -25,7 +25,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz chaos accuracy mutations clean
+.PHONY: help build runtime runtime-gpu models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz chaos accuracy mutations clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -50,7 +50,7 @@ demo: build ## Two photos in over the signed API, a verdict out
 run: build ## Serve on 127.0.0.1:8080 until Ctrl-C, with a client ready to call
 	@scripts/run $(RELEASE)/visavis
 
-test: lint unit ## Everything that must hold before a change lands
+test: lint unit console-test ## Everything that must hold before a change lands
 
 lint: ## Format and lints
 	$(CARGO) fmt --check
@@ -66,6 +66,14 @@ venv: .venv/done
 
 unit: models venv ## Unit and integration tests, on real nets
 	$(CARGO) test --locked $(FEATURES)
+
+console-test: models ## The operators' console in headless Chromium; needs Node and Chromium
+	$(CARGO) build --locked $(FEATURES)
+	scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis
+
+console-shots: models ## The pictures of docs/CONSOLE.md
+	$(CARGO) build --locked $(FEATURES)
+	scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis shots.mjs
 
 bench: models ## The service under load against the bare pipeline, time per stage, and what the queue costs
 	@scripts/bench

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It compares through the gateway's own router as a client of its own, so what is shown is what an app gets. No
-//! picture that passes here is logged or stored, and whatever is done goes through [`audit`](audit::audit).
+//! picture that passes here is logged or stored, and whatever is done goes through `audit`.
 
 mod api;
 mod assets;

@@ -89,6 +89,7 @@ function logIn(why) {
       try {
         await post("login", { token: token.value });
         await begin();
+        main.focus({ preventScroll: true });
       } catch (error) {
         put(trouble, note("bad", sentence(error)));
         token.select();
@@ -120,7 +121,6 @@ async function begin() {
   about = await get("about");
   frame();
   show();
-  main.focus({ preventScroll: true });
 }
 
 whenLoggedOut(() => {
