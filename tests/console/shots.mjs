@@ -18,13 +18,13 @@ try {
   const shoot = (name, options) => page.screenshot({ path: join(folder, name), animations: "disabled", ...options });
   const photo = { type: "jpeg", quality: 72 };
 
-  await page.setViewportSize({ width: 1100, height: 1180 });
+  await page.setViewportSize({ width: 1100, height: 1290 });
   await page.goto(server.url);
   await page.getByLabel("Token").fill(server.token);
   await page.keyboard.press("Enter");
   await page.locator(".slots").waitFor();
   await compare("obama-2012", "obama-2009");
-  await page.mouse.move(0, 0);
+  await page.evaluate(() => window.scrollTo(0, 0));
   await shoot("compare.jpg", photo);
 
   await page.setViewportSize({ width: 390, height: 1500 });
@@ -34,7 +34,7 @@ try {
   await shoot("phone.jpg", photo);
   await page.emulateMedia({ colorScheme: "light" });
 
-  await page.setViewportSize({ width: 1100, height: 640 });
+  await page.setViewportSize({ width: 1100, height: 600 });
   for (const [name, fmr] of [["branch-kiosk", ""], ["mobile-onboarding", "1e-6"], ["call-centre", "1e-4"]]) {
     await page.goto(`${server.url}#clients`);
     await page.getByRole("button", { name: "Add a client" }).click();

@@ -1,7 +1,7 @@
 // The apps that may call: list, add, new keys, change, disable, enable.
 
 import { get, post } from "./api.js";
-import { busy, dialog, field, h, moment, note, put, say, sentence } from "./dom.js";
+import { busy, day, dialog, field, h, moment, note, put, say, sentence } from "./dom.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.clients;
@@ -91,9 +91,7 @@ export function clients(main) {
 }
 
 function list(all, act) {
-  const fields = FIELDS.map(({ name }) => words.fields[name].column);
-  const { name, id, keys, created, state, actions } = words.table;
-  const heads = [name, id, keys, ...fields, created, state, actions];
+  const heads = Object.values(words.table);
   return h(
     "table",
     { class: "cards clients" },
@@ -116,11 +114,15 @@ function row(client, act, heads) {
       },
       words[what],
     );
+  const settings = FIELDS.map(({ name, kind }) => {
+    const text = words.fields[name];
+    return h("li", {}, h("span", {}, text.column), " ", KINDS[kind].show(client[name], text));
+  });
   const cells = [
     h("code", {}, client.clientId),
     filled(words.version, { n: client.keyVersion }),
-    ...FIELDS.map(({ name, kind }) => KINDS[kind].show(client[name], words.fields[name])),
-    moment(client.createdAt, "short"),
+    h("ul", { class: "settings" }, settings),
+    day(client.createdAt),
     h("span", { class: `badge ${disabled ? "bad" : "good"}` }, disabled ? words.disabled : words.active),
     h("div", { class: "actions" }, button("rotate"), button("change"), button(disabled ? "enable" : "disable")),
   ];

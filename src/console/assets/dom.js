@@ -94,12 +94,17 @@ export async function busy(button, work) {
   }
 }
 
-/** A date in the reader's own form, and to the millisecond for machines; `timeStyle` as `Intl` has it. */
-export function moment(millis, timeStyle = "medium") {
+/** A day in the reader's own form; hovering tells the moment. */
+export function day(millis) {
+  return moment(millis, { dateStyle: "medium" });
+}
+
+/** A date in the reader's own form, and to the millisecond for machines. */
+export function moment(millis, form = { dateStyle: "medium", timeStyle: "medium" }) {
   if (millis === null || millis === undefined) return texts.none;
   const date = new Date(millis);
-  const shown = date.toLocaleString(undefined, { dateStyle: "medium", timeStyle });
-  return h("time", { datetime: date.toISOString(), title: date.toISOString() }, shown);
+  const exact = date.toISOString();
+  return h("time", { datetime: exact, title: exact }, date.toLocaleString(undefined, form));
 }
 
 /** A number with so many significant digits at most. */

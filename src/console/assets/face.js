@@ -11,7 +11,7 @@ export function photo(url, alt, face) {
 }
 
 function overlay({ width, height, box, landmarks, quality }) {
-  const dot = Math.max(box.width / 45, Math.max(width, height) / 220);
+  const dot = Math.max(box.width / 32, Math.max(width, height) / 220);
   const state = quality === "PASS" ? "good" : "bad";
   return s(
     "svg",
