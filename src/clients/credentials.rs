@@ -109,6 +109,10 @@ impl MadeKeys {
     }
 }
 
+/// What the client is called that the operators' console compares as. Nobody is kept out by it, so it does not
+/// count as another client that waits.
+pub const CONSOLE: &str = "console";
+
 /// 16 digits, as the vendor's ids have.
 ///
 /// # Errors

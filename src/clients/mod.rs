@@ -7,7 +7,7 @@ mod shards;
 mod sql;
 mod store;
 
-pub use credentials::{Credentials, MadeKeys, is_name, new_client_id};
+pub use credentials::{CONSOLE, Credentials, MadeKeys, is_name, new_client_id};
 pub use keys::{KeySet, NewKeys};
 pub use registry::{Caller, ClientRegistry};
 pub use shards::{ClientTable, Clients};

@@ -1,7 +1,7 @@
 //! The statements of the client table. One text serves both databases, so the functions are written once
 //! and made for each.
 
-use super::keys::SealedKeys;
+use super::{credentials::CONSOLE, keys::SealedKeys};
 use crate::{
     clock::UnixMillis,
     compare::{ClientFmr, Fmr},
@@ -44,7 +44,7 @@ macro_rules! statements {
         pub(super) mod $module {
             use sqlx::{Error, Pool, Row as _, Transaction};
 
-            use super::{ChangedRow, ClientFmr, ClientRow, Fmr, NewRow, SealedKeys, UnixMillis};
+            use super::{CONSOLE, ChangedRow, ClientFmr, ClientRow, Fmr, NewRow, SealedKeys, UnixMillis};
             use crate::clients::ClientInfo;
 
             /// Inserts a client with its first keys; false when the name is taken.
@@ -231,9 +231,12 @@ macro_rules! statements {
             }
 
             pub(in crate::clients) async fn count(pool: &Pool<$database>) -> Result<i64, Error> {
-                sqlx::query_scalar("/* client count */ SELECT count(*) FROM client WHERE disabled_at IS NULL")
-                    .fetch_one(pool)
-                    .await
+                sqlx::query_scalar(
+                    "/* client count */ SELECT count(*) FROM client WHERE disabled_at IS NULL AND name <> $1",
+                )
+                .bind(CONSOLE)
+                .fetch_one(pool)
+                .await
             }
 
             pub(in crate::clients) async fn revision(

@@ -278,7 +278,7 @@ impl ClientStore {
         changed_one(client_id, on!(self, writer, change(client_id, &row))?)
     }
 
-    /// How many clients may call.
+    /// How many clients may call, the console's own aside.
     ///
     /// # Errors
     /// [`ClientError::Database`].

@@ -10,11 +10,12 @@ use super::{
     api::{Posted, Told},
     audit::{Act, audit},
     error::Refused,
-    own_client::{NAME, make_keys},
+    own_client::make_keys,
 };
 use crate::{
     clients::{
-        ClientChange, ClientInfo, Credentials, FmrChange, NewClient, is_name, new_client_id,
+        CONSOLE, ClientChange, ClientInfo, Credentials, FmrChange, NewClient, is_name,
+        new_client_id,
     },
     clock::UnixMillis,
     compare::{ClientFmr, Fmr},
@@ -76,7 +77,7 @@ struct ListedClient {
 pub(super) async fn list(State(console): State<Shared>) -> Result<Told<Listed>, Refused> {
     let clients = console.parts.clients.list().await?;
     let listed = clients.into_iter().map(|(shard, client)| {
-        let own = client.name == NAME;
+        let own = client.name == CONSOLE;
         ListedClient { client, shard, own }
     });
     Ok(Told(Listed { clients: listed.collect() }))

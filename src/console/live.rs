@@ -169,7 +169,7 @@ mod tests {
     fn a_request_lies_in_its_stretch_of_time_and_counts_as_what_it_came_to() {
         let then = Instant::now();
         let now = then + Duration::from_secs(200);
-        let ago = |seconds| now - Duration::from_secs(seconds);
+        let ago = |seconds: u64| then + Duration::from_secs(200 - seconds);
         let all = [
             answered(ago(200), "SUCCESS", 9),
             answered(ago(119), "SUCCESS", 9),

@@ -39,7 +39,7 @@ use tokio::sync::Mutex;
 
 use self::{api::Told, logins::Logins};
 use crate::{
-    clients::Clients,
+    clients::{CONSOLE, Clients},
     compare::{QualityLimits, Viewer},
     http::{About, AppState, gateway},
 };
@@ -149,7 +149,7 @@ async fn about(State(console): State<Shared>) -> Told<AboutConsole> {
         about: about.clone(),
         front_end: *front_end,
         workers: viewer.is_some(),
-        own_client: own_client::NAME,
+        own_client: CONSOLE,
         threshold: fmr.fmr().least_match().value(),
         document_threshold: fmr.document_fmr().unwrap_or(fmr.fmr()).least_match().value(),
     })

@@ -12,13 +12,10 @@ use tower::ServiceExt as _;
 
 use super::{Console, error::Refused};
 use crate::{
-    clients::{Caller, ClientError, KeySet, MadeKeys, NewClient, new_client_id},
+    clients::{CONSOLE, Caller, ClientError, KeySet, MadeKeys, NewClient, new_client_id},
     compare::ClientFmr,
     signing::{Content, format_time, mac_header, parse_mac},
 };
-
-/// What it is called.
-pub(super) const NAME: &str = "console";
 
 /// A request and its answer as they were on the wire.
 #[derive(Debug)]
@@ -47,7 +44,7 @@ pub(super) struct Line<'a> {
 impl Console {
     /// The console's client, made on first use.
     pub(super) async fn own_client(&self) -> Result<Arc<Caller>, Refused> {
-        let found = self.parts.clients.resolve(NAME).await;
+        let found = self.parts.clients.resolve(CONSOLE).await;
         let client_id = match found {
             Ok((_, client_id)) => client_id,
             Err(ClientError::Unknown(_)) => self.make_own_client().await?,
@@ -59,14 +56,14 @@ impl Console {
     async fn make_own_client(&self) -> Result<String, Refused> {
         let _one_at_a_time = self.making.lock().await;
         let clients = &self.parts.clients;
-        if let Ok((_, client_id)) = clients.resolve(NAME).await {
+        if let Ok((_, client_id)) = clients.resolve(CONSOLE).await {
             return Ok(client_id);
         }
         let keys = make_keys(None).await?;
         let client_id = new_client_id()?;
         let new = NewClient {
             client_id: &client_id,
-            name: NAME,
+            name: CONSOLE,
             keys: keys.to_store(),
             extras: true,
             fmr: ClientFmr::default(),
@@ -74,7 +71,7 @@ impl Console {
         match clients.add(&new, None).await {
             Ok(_) => Ok(client_id),
             // Another process was first.
-            Err(ClientError::NameTaken(_)) => Ok(clients.resolve(NAME).await?.1),
+            Err(ClientError::NameTaken(_)) => Ok(clients.resolve(CONSOLE).await?.1),
             Err(error) => Err(error.into()),
         }
     }
