@@ -11,7 +11,7 @@ pub(super) enum Act<'a> {
     LoggedOut,
     /// Two pictures were compared.
     Compared {
-        /// What it is recorded as.
+        /// What it is recorded as; empty for what was refused before.
         transaction: &'a str,
     },
     /// A transaction was looked at.

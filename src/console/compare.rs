@@ -92,15 +92,14 @@ pub(super) async fn compare(
     }
     let sent = body.to_string();
     let length = sent.len();
-    let called = console.call(&caller, PATH, sent).await?;
+    // Gone before the comparison begins: only what was sent has the pictures now.
     body["face1"]["content"] = json!(face1);
     body["face2"]["content"] = json!(face2);
+    let called = console.call(&caller, PATH, sent).await?;
 
     let answer: Value = serde_json::from_str(&called.body).unwrap_or_default();
     let id = answer["transactionId"].as_str().and_then(TransactionId::parse);
-    if let Some(id) = &id {
-        audit(&Act::Compared { transaction: id.as_str() });
-    }
+    audit(&Act::Compared { transaction: id.as_ref().map_or("", TransactionId::as_str) });
     let outcome = match &id {
         Some(id) => outcome_of(&console, &caller.client_id, id).await?,
         None => None,

@@ -96,7 +96,6 @@ export async function startBrowser() {
   const context = await chromium.launchPersistentContext(profile, {
     executablePath,
     args: QUIET,
-    ignoreDefaultArgs: ["--headless=old"],
     acceptDownloads: true,
     viewport: { width: 1180, height: 900 },
   });
