@@ -19,6 +19,7 @@ mod wire_client;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -136,9 +137,15 @@ fn load_config(file: Option<&Path>) -> Result<Config> {
     Ok(Config::load(file, environment)?)
 }
 
+/// How long what is still under way in the background may hold up the end of a command that is done.
+const TO_THE_END: Duration = Duration::from_secs(5);
+
 /// Runs asynchronous work to its end.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(TO_THE_END);
+    done
 }
 
 /// Starts the log for a long-running command.
