@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod annotate;
+mod audit;
 mod bench;
 mod bitmap_font;
 mod calibrate;
@@ -10,7 +11,9 @@ mod check;
 mod client;
 mod compare;
 mod credentials;
+mod erase;
 mod evaluate;
+mod key;
 mod labelled;
 mod models;
 mod serve;
@@ -61,6 +64,13 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Measure a pack's table from similarity to false match rate
     Calibrate(calibrate::CalibrateArgs),
+    /// Erase transactions before their time: pictures, outcomes and ids
+    Erase(erase::EraseArgs),
+    /// Change the master key for another, in three steps and without a stop
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// List what operators did to clients, keys and transactions, newest first
+    Audit(audit::AuditArgs),
     /// Bring the database schema up to date
     Migrate(DataArgs),
     #[command(about = "Print the description of the API for machines: OpenAPI 3.1, JSON")]
@@ -104,6 +114,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Call(args) => call::run(args),
         Command::Bench(args) => Ok(bench::run(&config, cli.config.as_deref(), args)),
         Command::Client(command) => client::run(config, command),
+        Command::Erase(args) => erase::run(config, args),
+        Command::Key(command) => key::run(config, command),
+        Command::Audit(args) => audit::run(config, args),
         Command::Models(command) => models::run(&config, command),
         Command::Migrate(args) => {
             args.apply(&mut config);

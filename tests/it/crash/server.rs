@@ -257,6 +257,13 @@ impl App {
         }
     }
 
+    /// What is answered when a transaction is asked for.
+    pub fn result_code(&self, server: &Server, transaction_id: &str) -> String {
+        let body = json!({ "transactionId": transaction_id });
+        let answer = self.call(server, "asynccheckresult", &body);
+        answer["result"]["resultCode"].as_str().unwrap().to_owned()
+    }
+
     /// One signed request on a connection of its own.
     fn call(&self, server: &Server, endpoint: &str, body: &Value) -> Value {
         let uri = format!("/api/v1/zoloz/facecompare/{endpoint}");
