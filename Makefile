@@ -25,7 +25,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz chaos accuracy mutations clean
+.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz torture chaos accuracy mutations clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -49,6 +49,9 @@ demo: build ## Two photos in over the signed API, a verdict out
 
 run: build ## Serve on 127.0.0.1:8080 until Ctrl-C, with a client ready to call
 	@scripts/run $(RELEASE)/visavis
+
+# Whatever can be built in is tested.
+test lint unit: FEATURES := $(FEATURES) --features otlp
 
 test: lint unit ## Everything that must hold before a change lands
 
@@ -81,6 +84,9 @@ timing: models ## Does the time of an answer tell whether a wrapped key was well
 
 fuzz: ## Every fuzz target for FUZZ_SECONDS (60); needs a C++ compiler
 	@scripts/fuzz
+
+torture: models ## Broken requests and pictures through the whole server, TORTURE (100000) of them
+	TORTURE=$${TORTURE:-100000} $(CARGO) test --locked $(FEATURES) --test it -- torture:: --nocapture
 
 chaos: ## Kills, stops, restarts and a bad network for CHAOS_MINUTES (30) and CHAOS_KILLS (10000)
 	CHAOS_MINUTES=$${CHAOS_MINUTES:-30} CHAOS_KILLS=$${CHAOS_KILLS:-10000} $(CARGO) test --locked $(FEATURES) --test chaos

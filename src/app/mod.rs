@@ -68,6 +68,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
              `visavis serve` with workers"
         );
     }
+    if !config.traces.endpoint.is_empty() {
+        telemetry::spans::start(&config.traces.endpoint).map_err(anyhow::Error::msg)?;
+    }
     // Before anything has something to tell.
     if !config.admin.listen.is_empty() {
         telemetry::metrics().map_err(anyhow::Error::msg)?;
@@ -226,6 +229,8 @@ impl Service {
             admin.stop().await?;
         }
         self.data.close().await;
+        // Blocks, but nothing else is left to be done.
+        telemetry::spans::finish();
         Ok(())
     }
 }

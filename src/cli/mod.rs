@@ -15,6 +15,7 @@ mod erase;
 mod evaluate;
 mod key;
 mod labelled;
+mod machine;
 mod models;
 mod serve;
 mod wire_client;

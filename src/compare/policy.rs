@@ -41,7 +41,7 @@ impl Policy {
         let fmr = fmr.unwrap_or(self.fmr);
         match comparison {
             Comparison::Refused { side, refusal } => Outcome::Refused { side, refusal },
-            Comparison::Compared { similarity, probe, reference } => {
+            Comparison::Compared { similarity, probe, reference, times: _ } => {
                 let matches = self.calibration.decades(similarity) >= fmr.decades();
                 let decision = if matches { Decision::Match } else { Decision::NonMatch };
                 let threshold = fmr.threshold();

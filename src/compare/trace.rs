@@ -23,7 +23,7 @@ impl TraceContext {
     /// A trace of its own, for a request that came with none.
     pub fn new() -> Self {
         let (trace_id, span_id) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
-        Self { trace_id: trace_id.as_u128(), span_id: span_id.as_u64_pair().0, sampled: false }
+        Self { trace_id: trace_id.as_u128(), span_id: span_id.as_u64_pair().0, sampled: true }
     }
 
     /// The same trace, with a new span of this process.

@@ -17,7 +17,7 @@ pub use layers::ConfigError;
 pub use sections::{
     AdminSection, CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat,
     LogSection, ModelSection, QualitySection, QueueSection, RuntimeSection, TlsSection,
-    WorkerSection,
+    TracesSection, WorkerSection,
 };
 
 /// The defaults, as text.

@@ -38,6 +38,8 @@ pub struct Config {
     pub image: DecodeLimits,
     /// The log.
     pub log: LogSection,
+    /// Where spans go.
+    pub traces: TracesSection,
     /// Quality limits.
     pub quality: QualitySection,
 }
@@ -131,6 +133,14 @@ pub struct TlsSection {
 pub struct AdminSection {
     /// Address and port; empty for none.
     pub listen: String,
+}
+
+/// Where spans go.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracesSection {
+    /// Address of OTLP over HTTP; empty for none.
+    pub endpoint: String,
 }
 
 /// Jobs and leases.

@@ -9,6 +9,7 @@ use sqlx::{
 };
 
 use super::DbError;
+use crate::clock::Clock;
 
 /// The schema of the shared store, step by step; a released step is never edited.
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -111,6 +112,16 @@ impl PostgresDb {
     /// When there is no answer.
     pub async fn check(&self, listener: &mut PgListener) -> Result<(), sqlx::Error> {
         in_time(ACQUIRE, listener.execute("SELECT 1")).await.map(drop)
+    }
+
+    /// How far the database's clock is ahead of `clock`, milliseconds, to within the time of a call.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn skew_ms(&self, clock: &Clock) -> Result<i64, sqlx::Error> {
+        let there = sqlx::query_scalar("SELECT visavis_millis(clock_timestamp())");
+        let there: i64 = in_time(CALL, there.fetch_one(&self.pool)).await?;
+        Ok(there - clock.now())
     }
 
     /// Makes this the database with that number of the installation, once and for all.

@@ -22,6 +22,7 @@ use crate::{
         Content, SigningError, SymmetricKey, encrypt_header, format_time, mac_header,
         signature_header,
     },
+    telemetry::spans,
 };
 
 /// How a client signs, and wants its answers signed.
@@ -74,7 +75,7 @@ pub(super) async fn exchange(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let trace = trace_of(request.headers());
+    let (trace, parent_id) = trace_of(request.headers());
     let client_id = single(request.headers(), "Client-Id").ok().flatten();
     let client_id =
         client_id.filter(|id| id.len() <= LONGEST_CLIENT_ID).unwrap_or_default().to_owned();
@@ -94,6 +95,7 @@ pub(super) async fn exchange(
     };
     let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
     exchange.log(&told, &trace, started.elapsed());
+    exchange.trace(&told, trace, parent_id, started.elapsed());
     exchange.seal(&app, response).await
 }
 
@@ -145,6 +147,26 @@ impl Exchange {
             elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             "request"
         );
+    }
+
+    /// The span of the request.
+    fn trace(&self, told: &Told, trace: TraceContext, parent_id: u64, took: Duration) {
+        if !(spans::are_wanted() && trace.is_sampled()) {
+            return;
+        }
+        let client = self.caller.as_ref().map_or("unknown", |c| c.client_id.as_str());
+        let transaction = told.transaction_id.as_ref().map(|id| ("transaction", id.to_string()));
+        let known = [("client", client.to_owned()), ("code", told.code.to_owned())];
+        spans::tell(spans::Span {
+            name: endpoint(&self.path),
+            role: spans::Role::Server,
+            trace_id: trace.trace_id(),
+            span_id: trace.span_id(),
+            parent_id,
+            took,
+            ago: Duration::ZERO,
+            attributes: known.into_iter().chain(transaction).collect(),
+        });
     }
 
     fn mode(&self) -> &'static str {
@@ -203,11 +225,12 @@ impl Exchange {
     }
 }
 
-/// The span of this request in the trace that the caller names, or in one of its own.
-fn trace_of(headers: &HeaderMap) -> TraceContext {
+/// The span of this request in the trace that the caller names, and what it is a part of there; or a trace of its
+/// own.
+fn trace_of(headers: &HeaderMap) -> (TraceContext, u64) {
     let named = single(headers, "traceparent").ok().flatten();
     let named = named.and_then(|text| text.trim().parse::<TraceContext>().ok());
-    named.map_or_else(TraceContext::new, TraceContext::child)
+    named.map_or_else(|| (TraceContext::new(), 0), |named| (named.child(), named.span_id()))
 }
 
 /// The last part of a path that is one of ours: labels are few, whatever is asked for.

@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     pool::{ComputePool, PoolFailure, Slot},
     runner::RunnerConfig,
+    telling,
 };
 use crate::{
     compare::Outcome,
@@ -57,6 +58,7 @@ pub(super) async fn run(
     let transaction = job.transaction_id.as_str();
     let trace = job.options.trace.map(|trace| trace.to_string());
     let trace = trace.as_deref();
+    telling::tell_wait(job.options.trace, store.age(job), job.attempt);
     let mut rights = Rights { slot: Some(slot), alone: None };
     let error = match work(store, pool, config, lease, &mut rights).await {
         Ok(outcome) => match store.complete(job.id, lease.token, &outcome).await {

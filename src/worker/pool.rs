@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::telling;
 use crate::{
     compare::{Outcome, Policy, Request},
-    face::{Engine, FaceError},
+    face::{Comparison, Engine, FaceError},
 };
 
 /// Makes an engine; called once per thread, and again after a panic.
@@ -196,7 +196,8 @@ impl Worker {
             }
             self.busy[self.number].set(Some(Instant::now()));
             metrics::gauge!("visavis_compute_busy").increment(1.0);
-            let compared = self.compare(&mut engine, &request);
+            let begun = Instant::now();
+            let compared = self.compare(&mut engine, &request, begun);
             metrics::gauge!("visavis_compute_busy").decrement(1.0);
             self.busy[self.number].set(None);
             if let Ok(outcome) = &compared {
@@ -213,6 +214,7 @@ impl Worker {
         &self,
         engine: &mut Option<Box<dyn Engine>>,
         request: &Request,
+        begun: Instant,
     ) -> Result<Outcome, FaceError> {
         let mut current = match engine.take() {
             Some(engine) => engine,
@@ -220,7 +222,13 @@ impl Worker {
         };
         let (probe, reference) = request.pictures();
         let fmr = request.options.fmr;
-        let compare = || Ok(self.policy.decide(current.compare(&probe, &reference)?, fmr));
+        let compare = || {
+            let comparison = current.compare(&probe, &reference)?;
+            if let Comparison::Compared { times, .. } = &comparison {
+                telling::tell_times(times, request.options.trace, begun);
+            }
+            Ok(self.policy.decide(comparison, fmr))
+        };
         let compared = catch_unwind(AssertUnwindSafe(compare));
         let Ok(compared) = compared else {
             metrics::counter!("visavis_engine_restarts_total").increment(1);

@@ -38,5 +38,8 @@ mod strict_clients;
 mod support;
 mod terms;
 mod thresholds;
+mod torture;
+mod traces;
 mod transport;
+mod upgrade;
 mod worker;
