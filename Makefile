@@ -25,7 +25,8 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz chaos accuracy mutations clean
+.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz chaos accuracy mutations \
+    deploy-check clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -90,6 +91,15 @@ accuracy: build ## The tables of docs/ACCURACY.md, on the photos in FACES (../sh
 
 mutations: models ## Break the program on purpose; every break must fail a test
 	@scripts/mutations
+
+deploy-check: build .tools/deploy/done ## deploy/ read by Compose, Helm, Prometheus, HAProxy and systemd, and run without containers; as root
+	.tools/deploy/bin/python tests/deploy/check.py
+	.tools/deploy/bin/python tests/deploy/together.py $(RELEASE)/visavis
+
+.tools/deploy/done: tests/deploy/requirements.txt
+	python3 -m venv .tools/deploy
+	.tools/deploy/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -r tests/deploy/requirements.txt
+	touch $@
 
 clean: ## Remove what was built; runtime and models stay
 	$(CARGO) clean

@@ -14,6 +14,7 @@ mod cli;
 mod cli_models;
 mod client_store;
 mod crash;
+mod deploy;
 mod encrypted;
 mod evaluate;
 mod examples;
