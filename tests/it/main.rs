@@ -23,6 +23,7 @@ mod gpu;
 mod javascript;
 mod log;
 mod main_path;
+mod manual;
 mod migrations;
 mod moving;
 mod nodes;
