@@ -26,7 +26,7 @@ endif
 endif
 
 .PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz chaos accuracy mutations \
-    deploy-check clean
+    deploy-check bundle bundle-check deny inventory-check release clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -100,6 +100,26 @@ deploy-check: build .tools/deploy/done ## deploy/ read by Compose, Helm, Prometh
 	python3 -m venv .tools/deploy
 	.tools/deploy/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -r tests/deploy/requirements.txt
 	touch $@
+
+bundle: build ## One archive for machines without a network, into dist/, with licences, bill of materials and checksums
+	@scripts/bundle $(RELEASE)/visavis
+
+bundle-check: build ## The archive is made again the same, and installed on a bare Debian; as root, with debootstrap
+	@scripts/bundle-check $(RELEASE)/visavis
+
+deny: ## Licences, advisories, bans and sources of all dependencies; needs cargo-deny and its database of advisories
+	$(CARGO) deny --locked check $(DENY)
+
+inventory-check: models .tools/inventory/done ## The bill of materials against CycloneDX's own schema
+	python3 scripts/inventory.py .tools/inventory/made
+	.tools/inventory/bin/python tests/deploy/inventory.py .tools/inventory/made
+
+.tools/inventory/done: tests/deploy/inventory.txt
+	python3 -m venv .tools/inventory
+	.tools/inventory/bin/python -m pip install --quiet --disable-pip-version-check -r tests/deploy/inventory.txt
+	touch $@
+
+release: deny inventory-check bundle-check ## Everything that is given away, checked; dist/ has it
 
 clean: ## Remove what was built; runtime and models stay
 	$(CARGO) clean
