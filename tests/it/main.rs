@@ -39,3 +39,4 @@ mod support;
 mod thresholds;
 mod transport;
 mod worker;
+mod workflows;
