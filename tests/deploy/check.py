@@ -48,6 +48,9 @@ def lint():
             "braces: {max-spaces-inside: 1}, comments: {min-spaces-from-content: 1}}}"
     runs(sys.executable, "-m", "yamllint", "--strict", "-d", rules, *files)
     runs("shellcheck", "--severity=warning", DEPLOY / "make-secrets", ROOT / ".ci/run", *(f for f in (ROOT / "scripts").iterdir() if is_shell(f)))
+    workflows = [f for f in files if "/workflows/" in f]
+    runs(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    runs(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
     print(f"{len(files)} YAML files and the shell scripts are clean")
 
 

@@ -30,6 +30,7 @@ mod nodes;
 mod noise;
 mod openapi;
 mod overload;
+mod pages;
 mod rotation;
 mod serve;
 mod socket;

@@ -22,8 +22,7 @@ fn every_action_is_pinned_by_its_commit_and_says_which_version_that_is() {
             let (_, action) = line.split_once("uses: ").unwrap();
             let (action, version) =
                 action.split_once(" # v").unwrap_or_else(|| panic!("{name}: {line}"));
-            let (_, commit) =
-                action.split_once('@').unwrap_or_else(|| panic!("{name}: {line}"));
+            let (_, commit) = action.split_once('@').unwrap_or_else(|| panic!("{name}: {line}"));
             let is_hash = commit.len() == 40
                 && commit.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
             assert!(is_hash, "{name}: {line}");
@@ -45,9 +44,16 @@ fn every_job_says_what_it_may_and_the_rest_is_forbidden() {
         };
         let started = count("runs-on:");
         assert!(started > 0, "{name}");
-        assert_eq!((started, started), (count("permissions:"), count("timeout-minutes:")), "{name}");
+        assert_eq!(
+            (started, started),
+            (count("permissions:"), count("timeout-minutes:")),
+            "{name}"
+        );
         for line in &lines {
-            assert!(!line.contains("write-all") && !line.contains("pull_request_target"), "{name}: {line}");
+            assert!(
+                !line.contains("write-all") && !line.contains("pull_request_target"),
+                "{name}: {line}"
+            );
             // A shell would run what somebody else has written into a title or a branch.
             let in_shell = line.contains("run:") || line.starts_with("          ");
             assert!(!in_shell || !line.contains("github.event"), "{name}: {line}");
