@@ -17,6 +17,7 @@ use self::settings::{gateway_config, maintenance_config, runner_config, server_c
 use crate::{
     clients::ClientRegistry,
     clock::Clock,
+    compare::Policy,
     config::Config,
     db::Db,
     face::{Device, Runtime, jpeg::DECODER},
@@ -67,6 +68,10 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
              `visavis serve` with workers"
         );
     }
+    // Before anything has something to tell.
+    if !config.admin.listen.is_empty() {
+        telemetry::metrics().map_err(anyhow::Error::msg)?;
+    }
     let lock = alone.then(|| data::lock(&config.data.dir)).transpose()?;
     let data = if roles.front_end {
         open_data(config).await?
@@ -76,9 +81,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     if alone {
         recover(&data).await?;
     }
-    let (pool, runtime) = if roles.workers {
-        let (pool, runtime) = start_pool(config).await?;
-        (Some(pool), Some(runtime))
+    let (pool, computing) = if roles.workers {
+        let (pool, computing) = start_pool(config).await?;
+        (Some(pool), Some(computing))
     } else {
         (None, None)
     };
@@ -103,7 +108,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     } else {
         None
     };
-    let admin = admin_server(config, &app, runtime.as_ref())?;
+    let admin = admin_server(config, &app, computing.as_ref())?;
 
     let (mut tasks, mut servants) = (Vec::new(), Vec::new());
     for (shard, database) in app.shards.iter().zip(&data.databases) {
@@ -114,7 +119,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     }
     servants.push(tokio::spawn(forget_quiet_clients(app.clone())));
     let limit = Duration::from_millis(config.worker.stuck_ms);
-    let broken = move || runtime.as_ref().is_some_and(Runtime::is_gone);
+    let broken = move || computing.as_ref().is_some_and(|computing| computing.runtime.is_gone());
     let watchdog = pool.map(|pool| tokio::spawn(watch(pool, limit, broken, shutdown.clone())));
     app.set_ready(true);
     Ok(Service { serving, admin, app, data, tasks, servants, watchdog, _lock: lock })
@@ -140,7 +145,8 @@ fn start_shard(
     shutdown: &Shutdown,
 ) -> Vec<JoinHandle<()>> {
     let housekeeping = maintenance_config(&config.queue);
-    let maintenance = Maintenance::new(shard.store.clone(), shard.gauge.clone(), housekeeping);
+    let maintenance =
+        Maintenance::new(shard.store.clone(), shard.gauge.clone(), housekeeping, shard.number);
     let mut tasks = vec![tokio::spawn(maintenance.run(shutdown.clone()))];
     if let Some(pool) = pool {
         let here = Arc::clone(shard.wake.here());
@@ -164,19 +170,28 @@ async fn forget_quiet_clients(app: AppState) {
     }
 }
 
-/// Compute threads, each with the configured pack loaded and warm, and where they run its nets.
-async fn start_pool(config: &Config) -> Result<(ComputePool, Runtime)> {
+/// What the compute threads work with.
+#[derive(Debug)]
+struct Computing {
+    /// Where they run the nets.
+    runtime: Runtime,
+    policy: Arc<Policy>,
+}
+
+/// Compute threads, each with the configured pack loaded and warm, and what they work with.
+async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
     let Model { factory, policy, pack, runtime } = load_model(config)?;
     let device = runtime.device();
     let threads = match config.worker.threads {
         0 => device.threads()?,
         n => n,
     };
-    let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &policy));
+    let decider = Arc::clone(&policy);
+    let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &decider));
     let pool = pool.await??;
     let model = device.model_name();
     tracing::info!(pack = pack.name, threads, %device, model, "engines are warm");
-    Ok((pool, runtime))
+    Ok((pool, Computing { runtime, policy }))
 }
 
 impl Service {
@@ -219,14 +234,14 @@ impl Service {
 fn admin_server(
     config: &Config,
     app: &AppState,
-    runtime: Option<&Runtime>,
+    computing: Option<&Computing>,
 ) -> Result<Option<Serving>> {
     if config.admin.listen.is_empty() {
         return Ok(None);
     }
     let listen = config.admin.listen.parse().context("admin.listen")?;
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
-    let about = about(runtime.map(Runtime::device));
+    let about = about(computing);
     telemetry::tell_info(&about.labels());
     let server = ServerConfig { listen, tls: None, drain: ADMIN_DRAIN, ..server_config(config) };
     let serving = serve(admin(app.clone(), about, metrics), &server)
@@ -235,14 +250,18 @@ fn admin_server(
 }
 
 /// What operators are told of this process; without workers it has no device.
-fn about(device: Option<Device>) -> About {
+fn about(computing: Option<&Computing>) -> About {
     let text = |text: Option<String>| text.unwrap_or_default();
+    let device = computing.map(|computing| computing.runtime.device());
+    let policy = computing.map(|computing| &computing.policy);
     About {
         version: env!("CARGO_PKG_VERSION"),
         provider: device.map_or("", Device::provider),
         device: text(device.map(|device| device.to_string())),
         device_name: text(device.map(Device::model_name)),
         jpeg: DECODER,
+        pack: text(policy.map(|policy| policy.model().to_owned())),
+        calibration: text(policy.map(|policy| policy.calibration().to_owned())),
     }
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod annotate;
+mod audit;
 mod bench;
 mod bitmap_font;
 mod calibrate;
@@ -10,7 +11,9 @@ mod check;
 mod client;
 mod compare;
 mod credentials;
+mod erase;
 mod evaluate;
+mod key;
 mod labelled;
 mod manual;
 mod models;
@@ -20,6 +23,7 @@ mod wire_client;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -61,6 +65,13 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Measure a pack's table from similarity to false match rate
     Calibrate(calibrate::CalibrateArgs),
+    /// Erase transactions before their time: pictures, outcomes and ids
+    Erase(erase::EraseArgs),
+    /// Change the master key for another, in three steps and without a stop
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// List what operators did to clients, keys and transactions, newest first
+    Audit(audit::AuditArgs),
     /// Bring the database schema up to date
     Migrate(DataArgs),
     #[command(about = "Print the description of the API for machines: OpenAPI 3.1, JSON")]
@@ -108,6 +119,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Call(args) => call::run(args),
         Command::Bench(args) => Ok(bench::run(&config, cli.config.as_deref(), args)),
         Command::Client(command) => client::run(config, command),
+        Command::Erase(args) => erase::run(config, args),
+        Command::Key(command) => key::run(config, command),
+        Command::Audit(args) => audit::run(config, args),
         Command::Models(command) => models::run(&config, command),
         Command::Migrate(args) => {
             args.apply(&mut config);
@@ -143,9 +157,15 @@ fn load_config(file: Option<&Path>) -> Result<Config> {
     Ok(Config::load(file, environment)?)
 }
 
+/// How long what is still under way in the background may hold up the end of a command that is done.
+const TO_THE_END: Duration = Duration::from_secs(5);
+
 /// Runs asynchronous work to its end.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(TO_THE_END);
+    done
 }
 
 /// Starts the log for a long-running command.

@@ -26,6 +26,16 @@ impl Policy {
         self.fmr.threshold()
     }
 
+    /// Name of the model pack.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Name of its calibration table.
+    pub fn calibration(&self) -> &str {
+        self.calibration.id()
+    }
+
     /// Turns what the engine found into what is answered. `fmr` is that of the request.
     pub fn decide(&self, comparison: Comparison, fmr: Option<Fmr>) -> Outcome {
         let fmr = fmr.unwrap_or(self.fmr);

@@ -272,6 +272,9 @@ impl Engine for OnnxEngine {
             Ok(face) => face,
             Err(refusal) => return Ok(Comparison::Refused { side: Side::Reference, refusal }),
         };
+        for face in [&probe, &reference] {
+            face.times.tell();
+        }
         Ok(Comparison::Compared {
             similarity: self.embedder.net().similarity(&probe.embedding, &reference.embedding),
             probe: Box::new(probe.report),

@@ -46,6 +46,14 @@ impl StageTimes {
     pub fn of(&self, stage: Stage) -> Duration {
         self.0[stage as usize]
     }
+
+    /// Adds them to the metrics.
+    pub fn tell(&self) {
+        for stage in Stage::ALL {
+            metrics::histogram!("visavis_stage_seconds", "stage" => stage.name())
+                .record(self.of(stage));
+        }
+    }
 }
 
 /// Attributes the time since it was last asked to a stage. Reading the clock costs tens of nanoseconds, so it

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -14,9 +14,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::{answer::ResultCode, error::ApiError, state::AppState};
+use super::{answer::Told, error::ApiError, state::AppState};
 use crate::{
     clients::{Caller, KeySet},
+    compare::{TraceContext, TransactionId},
     signing::{
         Content, SigningError, SymmetricKey, encrypt_header, format_time, mac_header,
         signature_header,
@@ -73,6 +74,7 @@ pub(super) async fn exchange(
     next: Next,
 ) -> Response {
     let started = Instant::now();
+    let trace = trace_of(request.headers());
     let client_id = single(request.headers(), "Client-Id").ok().flatten();
     let client_id =
         client_id.filter(|id| id.len() <= LONGEST_CLIENT_ID).unwrap_or_default().to_owned();
@@ -87,17 +89,11 @@ pub(super) async fn exchange(
         error.into_response()
     } else {
         request.extensions_mut().insert(Arc::clone(&exchange));
+        request.extensions_mut().insert(trace);
         next.run(request).await
     };
-    let code = response.extensions().get::<ResultCode>().map_or("", |code| code.0);
-    tracing::info!(
-        path = exchange.path,
-        client = exchange.caller.as_ref().map_or("unknown", |c| c.client_id.as_str()),
-        mode = exchange.mode(),
-        code,
-        elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "request"
-    );
+    let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
+    exchange.log(&told, &trace, started.elapsed());
     exchange.seal(&app, response).await
 }
 
@@ -129,6 +125,26 @@ impl Exchange {
     pub(super) fn answer_under(&self, key: SymmetricKey) {
         // Set once per request, as above.
         let _ = self.cipher.set(key);
+    }
+
+    /// One line a request, and the same for the metrics. Nothing that the client says but its id, once that is
+    /// known to be one, and the trace it wants to be found by.
+    fn log(&self, told: &Told, trace: &TraceContext, elapsed: Duration) {
+        let client = self.caller.as_ref().map_or("unknown", |c| c.client_id.as_str());
+        let (code, endpoint) = (told.code, endpoint(&self.path));
+        metrics::counter!("visavis_requests_total", "endpoint" => endpoint, "client" => client.to_owned(), "code" => code)
+            .increment(1);
+        metrics::histogram!("visavis_request_seconds", "endpoint" => endpoint).record(elapsed);
+        tracing::info!(
+            path = self.path,
+            client,
+            mode = self.mode(),
+            code,
+            transaction = told.transaction_id.as_ref().map(TransactionId::as_str),
+            trace = %trace,
+            elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
     }
 
     fn mode(&self) -> &'static str {
@@ -185,6 +201,20 @@ impl Exchange {
             (None, _) => signature_header(&app.clients.gateway_key().sign(&content)?),
         })
     }
+}
+
+/// The span of this request in the trace that the caller names, or in one of its own.
+fn trace_of(headers: &HeaderMap) -> TraceContext {
+    let named = single(headers, "traceparent").ok().flatten();
+    let named = named.and_then(|text| text.trim().parse::<TraceContext>().ok());
+    named.map_or_else(TraceContext::new, TraceContext::child)
+}
+
+/// The last part of a path that is one of ours: labels are few, whatever is asked for.
+fn endpoint(path: &str) -> &'static str {
+    const ENDPOINTS: [&str; 4] = ["compare", "asynccompare", "asynccheckresult", "test"];
+    let last = path.rsplit('/').next().unwrap_or_default();
+    ENDPOINTS.into_iter().find(|endpoint| *endpoint == last).unwrap_or("other")
 }
 
 fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {

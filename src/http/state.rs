@@ -1,6 +1,8 @@
 //! What handlers may reach.
 
 use std::{
+    net::IpAddr,
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,6 +16,7 @@ use super::{
     decrypt_guard::DecryptGuard,
     error::ApiError,
     rates::{ClientRate, Rates},
+    strangers::Strangers,
 };
 use crate::{
     clients::{Caller, ClientRegistry},
@@ -40,6 +43,12 @@ pub struct GatewayConfig {
     pub decrypt_failures: u32,
     /// How often one client may call; `None` for no limit.
     pub client_rate: Option<ClientRate>,
+    /// The burst of clients that have a rate of their own and no burst.
+    pub client_burst: NonZeroU32,
+    /// How many requests from one address may fail to prove who they are in a minute; 0 for no limit.
+    pub signature_failures: u32,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Whether a repeated signed request is the same transaction.
     pub dedupe: bool,
     /// Limits on the pictures.
@@ -75,6 +84,7 @@ pub struct AppState {
     budget: Arc<Semaphore>,
     decrypt_guard: Arc<DecryptGuard>,
     rates: Arc<Rates>,
+    strangers: Arc<Strangers>,
     ready: Arc<AtomicBool>,
 }
 
@@ -97,7 +107,11 @@ impl AppState {
             clock,
             budget: Arc::new(Semaphore::new(config.body_budget / BUDGET_UNIT)),
             decrypt_guard: Arc::new(DecryptGuard::new(config.decrypt_failures)),
-            rates: Arc::new(Rates::new(config.client_rate)),
+            rates: Arc::new(Rates::new(config.client_rate, config.client_burst)),
+            strangers: Arc::new(Strangers::new(
+                config.signature_failures,
+                config.trusted_proxies.clone(),
+            )),
             config: Arc::new(config),
             ready: Arc::default(),
         }
@@ -137,6 +151,10 @@ impl AppState {
 
     pub(super) fn rates(&self) -> &Rates {
         &self.rates
+    }
+
+    pub(super) fn strangers(&self) -> &Strangers {
+        &self.strangers
     }
 
     pub(super) fn budget(&self) -> &Arc<Semaphore> {

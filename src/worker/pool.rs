@@ -9,6 +9,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::telling;
 use crate::{
     compare::{Outcome, Policy, Request},
     face::{Engine, FaceError},
@@ -103,6 +104,7 @@ impl ComputePool {
         for opened in readiness.iter().take(threads) {
             opened?;
         }
+        metrics::gauge!("visavis_compute_threads").set(threads as f64);
         let (slots, suspect) = (Semaphore::new(threads).into(), Semaphore::new(1).into());
         Ok(Self { tasks, slots, suspect, busy })
     }
@@ -193,8 +195,13 @@ impl Worker {
                 continue;
             }
             self.busy[self.number].set(Some(Instant::now()));
+            metrics::gauge!("visavis_compute_busy").increment(1.0);
             let compared = self.compare(&mut engine, &request);
+            metrics::gauge!("visavis_compute_busy").decrement(1.0);
             self.busy[self.number].set(None);
+            if let Ok(outcome) = &compared {
+                telling::tell(outcome);
+            }
             drop(request);
             drop(slot);
             let _ = reply.send(compared.map_err(PoolFailure::from));
@@ -215,7 +222,10 @@ impl Worker {
         let fmr = request.options.fmr;
         let compare = || Ok(self.policy.decide(current.compare(&probe, &reference)?, fmr));
         let compared = catch_unwind(AssertUnwindSafe(compare));
-        let Ok(compared) = compared else { return Err(FaceError::Panicked) };
+        let Ok(compared) = compared else {
+            metrics::counter!("visavis_engine_restarts_total").increment(1);
+            return Err(FaceError::Panicked);
+        };
         *engine = Some(current);
         compared
     }

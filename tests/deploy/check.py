@@ -101,6 +101,7 @@ def chart():
         "ingress": {"enabled": True, "className": "nginx", "host": "faces.example", "tlsSecret": "tls"},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "settings": {"VISAVIS_LOG_LEVEL": "debug"},
+        "trustedProxies": ["10.0.0.1", "10.0.0.2"],
         "networkPolicy": {"databaseTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "apiFrom": [{"podSelector": {}}]},
     }
     with helm.Chart.load(CHART) as loaded:

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use visavis::face::{manifest::Manifest, session::sha256_hex};
 
 use crate::support::{
-    Ran, in_repository, models::shared, pack_folder, program, runtime_library, visavis, with_models,
+    Ran, Run as _, in_repository, models::shared, pack_folder, program, runtime_library, visavis,
+    with_models,
 };
 
 fn ran(command: &mut Command) -> Ran {
-    command.output().unwrap().into()
+    command.ran()
 }
 
 fn compare(probe: &str, reference: &str, more: &[&str]) -> Ran {

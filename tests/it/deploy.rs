@@ -2,7 +2,7 @@
 //! programs that they are for, and runs them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -135,6 +135,78 @@ fn the_units_are_shut_in_and_start_commands_that_exist() {
         assert!(lines.contains(&format!("ExecStart=/opt/visavis/visavis {command}").as_str()));
         assert_eq!(visavis(&[command, "--help"]).code, 0);
     }
+}
+
+/// The metrics of the program: of each whether it is a histogram, and its labels.
+fn metrics() -> BTreeMap<String, (bool, BTreeSet<String>)> {
+    let source = text("src/telemetry.rs");
+    let (_, table) = source.split_once("const METRICS").unwrap();
+    let (table, _) = table.split_once("];").unwrap();
+    let rows = table.split("(\"visavis_").skip(1);
+    let row = |row: &str| {
+        let quoted: Vec<_> = row.split('"').collect();
+        let labels = quoted[2].split(", ").filter(|label| !label.is_empty());
+        let is_histogram = quoted[1].contains("Histogram");
+        (format!("visavis_{}", quoted[0]), (is_histogram, labels.map(str::to_owned).collect()))
+    };
+    rows.map(row).collect()
+}
+
+/// Every query of the alerts, of their tests, and of the dashboard.
+fn queries() -> Vec<String> {
+    let folder = ["deploy/prometheus/alerts.yml", "deploy/prometheus/alerts_test.yml"];
+    let rules = folder.map(text).join("\n").replace("\n          ", " ");
+    let lines = rules.lines().filter(|line| line.contains("expr:") || line.contains("series:"));
+    let mut found: Vec<_> = lines.map(str::to_owned).collect();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&text("deploy/grafana/dashboards/visavis.json")).unwrap();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            found.push(target["expr"].as_str().unwrap().to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_metric_of_the_alerts_and_of_the_dashboard_exists_and_has_the_labels_that_are_asked_for() {
+    let (known, mut used) = (metrics(), BTreeSet::new());
+    assert!(known.len() > 20, "{known:?}");
+    for query in queries() {
+        let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut labels: BTreeSet<_> = ["le", "job", "instance"].map(str::to_owned).into();
+        for (at, _) in query.match_indices("visavis_") {
+            let name: String = query[at..].chars().take_while(|c| of_name(*c)).collect();
+            let parts = ["_bucket", "_sum", "_count"];
+            let base = parts.iter().find_map(|part| name.strip_suffix(part));
+            let base =
+                base.filter(|base| known.get(*base).is_some_and(|(histogram, _)| *histogram));
+            let base = base.unwrap_or(&name).to_owned();
+            let of_it = known.get(&base).unwrap_or_else(|| panic!("{name} is no metric: {query}"));
+            assert!(base != name || !of_it.0, "{name} is a histogram: {query}");
+            labels.extend(of_it.1.iter().cloned());
+            used.insert(base);
+        }
+        // Labels that are matched, and those that are kept or joined on.
+        let quoted = query.replace("\\\"", "\"");
+        let matched = quoted.split("=\"").chain(quoted.split("=~\"")).map(|before| {
+            let from = before.rfind(|c| !of_name(c)).map_or(0, |at| at + 1);
+            before[from..].to_owned()
+        });
+        let matched =
+            matched.filter(|label| quoted.contains(&format!("{label}=")) && !label.is_empty());
+        let kept = quoted.split("by (").chain(quoted.split("on (")).skip(1);
+        let kept =
+            kept.filter_map(|rest| rest.split_once(')')).map(|(labels, _)| labels.to_owned());
+        let kept: Vec<_> = kept
+            .filter(|labels| labels.chars().all(|c| of_name(c) || c == ',' || c == ' '))
+            .flat_map(|labels| labels.split(", ").map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        for label in matched.chain(kept).filter(|_| query.contains("visavis_")) {
+            assert!(labels.contains(&label), "no metric here has the label {label}: {query}");
+        }
+    }
+    assert!(used.len() > 20, "{used:?}");
 }
 
 /// Whoever raises the version raises it everywhere.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use visavis::{
-    clients::{Caller, KeySet, StoredClient},
+    clients::{Caller, ClientTerms, KeySet, StoredClient},
     compare::ClientFmr,
     face::decode::{DecodeLimits, decode},
     http::fuzzing,
@@ -98,6 +98,7 @@ fn no_request_head_stops_the_gateway() {
         keys: vec![keys.into()],
         extras: true,
         fmr: ClientFmr::default(),
+        terms: ClientTerms::default(),
         disabled: false,
     };
     let caller = Caller { client_id: "2188".to_owned(), shard: 0, client }.into();

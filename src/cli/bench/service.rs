@@ -21,7 +21,12 @@ use super::{
     stop::Stop,
     usage::Process,
 };
-use crate::{app, clients::NewClient, compare::ClientFmr, config::Config};
+use crate::{
+    app,
+    clients::{ClientTerms, NewClient},
+    compare::ClientFmr,
+    config::Config,
+};
 
 /// A folder that goes with its owner.
 pub(super) struct Scratch(PathBuf);
@@ -188,6 +193,7 @@ pub(super) fn register(config: &Config, scratch: &Path) -> Result<Credentials> {
             keys: keys.to_store(),
             extras: true,
             fmr: ClientFmr::default(),
+            terms: ClientTerms::default(),
         };
         data.clients.add(&new, None).await?;
         data.close().await;

@@ -19,7 +19,7 @@ use visavis::{
     signing::{Content, ServerKey, format_time, signature_header},
 };
 
-use crate::support::{in_repository, with_models};
+use crate::support::{Run as _, in_repository, with_models};
 
 /// Longer than anything here takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -219,9 +219,7 @@ pub struct App {
 
 impl App {
     pub fn register(data: &Data) -> Self {
-        let output = data.command(&["client", "add", "app", "--json"]).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let keys: Value = serde_json::from_str(&text).expect("`client add --json` prints JSON");
+        let keys = data.command(&["client", "add", "app", "--json"]).ran().json();
         let text = |name: &str| keys[name].as_str().unwrap();
         Self {
             client_id: text("clientId").to_owned(),
@@ -257,6 +255,13 @@ impl App {
             assert!(begun.elapsed() < PATIENCE, "{transaction_id} is not finished");
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What is answered when a transaction is asked for.
+    pub fn result_code(&self, server: &Server, transaction_id: &str) -> String {
+        let body = json!({ "transactionId": transaction_id });
+        let answer = self.call(server, "asynccheckresult", &body);
+        answer["result"]["resultCode"].as_str().unwrap().to_owned()
     }
 
     /// One signed request on a connection of its own.

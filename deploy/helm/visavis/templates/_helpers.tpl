@@ -87,6 +87,11 @@ spec:
         - { name: VISAVIS_DATA_KEY_FILE, value: /keys/master.key }
         - { name: VISAVIS_ADMIN_LISTEN, value: "0.0.0.0:9464" }
         - { name: VISAVIS_HTTP_LEAVE_MS, value: "10000" }
+        {{- if $root.Values.trustedProxies }}
+        - { name: VISAVIS_HTTP_TRUSTED_PROXIES, value: {{ join " " $root.Values.trustedProxies | quote }} }
+        {{- else }}
+        - { name: VISAVIS_HTTP_SIGNATURE_FAILURES_PER_MINUTE, value: "0" }
+        {{- end }}
         {{- range $name, $value := $root.Values.settings }}
         - { name: {{ $name }}, value: {{ $value | quote }} }
         {{- end }}
