@@ -242,6 +242,7 @@ fn every_block_of_these_pages_is_run_or_says_why_not() {
     START.md: make demo: builds everything; the blocks below do the same with what is built
     START.md: tar -xf visavis-0.1.0-linux-x86_64.tar.gz && cd visavis-0.1.0-linux-x86_64 && ./install: changes the system; make bundle-check runs it on a bare Debian
     START.md: deploy/make-secrets deploy/secrets; docker compose -f deploy/compose.yaml up --detach --build: needs a container engine; make deploy-check runs the same shape without one
+    START.md: kubectl create secret generic visavis-master --from-file=master.key; helm upgrade --install visavis deploy/helm/visavis --set image.repository=REGISTRY/visavis \; --set database.url=postgres://visavis@HOST/visavis --set masterKey.existingSecret=visavis-master: needs a cluster; make deploy-check renders the chart and validates what comes out
     OPERATIONS.md: systemctl stop visavis: needs systemd; make units-check runs it
     CONTRIBUTING.md: make test: it is what runs this test
     CONTRIBUTING.md: UPDATE_DOCS=1 cargo test --test it pages::; make docs: needs the source and its tools
