@@ -25,7 +25,8 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz torture chaos accuracy mutations clean
+.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
+    docs deploy-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -96,6 +97,44 @@ accuracy: build ## The tables of docs/ACCURACY.md, on the photos in FACES (../sh
 
 mutations: models ## Break the program on purpose; every break must fail a test
 	@scripts/mutations
+
+docs: .tools/mdbook/bin/mdbook ## The site of docs/ into dist/docs, every link of it followed
+	@scripts/docs .tools/mdbook/bin/mdbook
+
+.tools/mdbook/bin/mdbook:
+	$(CARGO) install mdbook --version 0.4.52 --locked --no-default-features --features search --root .tools/mdbook
+
+deploy-check: build .tools/deploy/done ## deploy/ read by Compose, Helm, Prometheus, HAProxy and systemd, and run without containers; as root
+	.tools/deploy/bin/python tests/deploy/check.py
+	.tools/deploy/bin/python tests/deploy/together.py $(RELEASE)/visavis
+
+.tools/deploy/done: tests/deploy/requirements.txt
+	python3 -m venv .tools/deploy
+	.tools/deploy/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -r tests/deploy/requirements.txt
+	touch $@
+
+bundle: build ## One archive for machines without a network, into dist/, with licences, bill of materials and checksums
+	@scripts/bundle $(RELEASE)/visavis
+
+bundle-check: build ## The archive is made again the same, and installed on a bare Debian; as root, with debootstrap
+	@scripts/bundle-check $(RELEASE)/visavis
+
+units-check: bundle ## The systemd units under systemd itself, in a container; as root, with debootstrap and systemd-container
+	@scripts/units-check
+
+deny: ## Licences, advisories, bans and sources of all dependencies; needs cargo-deny and its database of advisories
+	$(CARGO) deny --locked check $(DENY)
+
+inventory-check: models .tools/inventory/done ## The bill of materials against CycloneDX's own schema
+	python3 scripts/inventory.py .tools/inventory/made
+	.tools/inventory/bin/python tests/deploy/inventory.py .tools/inventory/made
+
+.tools/inventory/done: tests/deploy/inventory.txt
+	python3 -m venv .tools/inventory
+	.tools/inventory/bin/python -m pip install --quiet --disable-pip-version-check -r tests/deploy/inventory.txt
+	touch $@
+
+release: deny inventory-check bundle-check units-check ## Everything that is given away, checked; dist/ has it
 
 clean: ## Remove what was built; runtime and models stay
 	$(CARGO) clean

@@ -16,6 +16,7 @@ mod evaluate;
 mod key;
 mod labelled;
 mod machine;
+mod manual;
 mod models;
 mod serve;
 mod wire_client;
@@ -78,6 +79,10 @@ enum Command {
     Openapi,
     /// Check configuration, keys, models, runtime and database, and say what is in effect
     Check(check::CheckArgs),
+    /// Print what completes commands and options in a shell
+    Completions(manual::CompletionsArgs),
+    /// Write the manual, a page for each command
+    Man(manual::ManArgs),
 }
 
 /// Where the data folder is.
@@ -132,6 +137,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(args) => check::run(config, args),
+        Command::Completions(args) => Ok(manual::completions(args)),
+        Command::Man(args) => manual::man(args),
         Command::Evaluate(args) => evaluate::run(&config, args),
         Command::Calibrate(args) => calibrate::run(&config, args),
     }

@@ -288,7 +288,7 @@ fn a_certificate_that_cannot_be_used_is_found_before_any_traffic() {
 
 #[test]
 fn every_command_explains_itself_and_its_arguments() {
-    let commands: [(&[&str], &[&str]); 20] = [
+    let commands: [(&[&str], &[&str]); 22] = [
         (&[], &["serve", "compare", "call", "client", "models", "migrate", "check", "--config"]),
         (&["serve"], &["--listen", "--data", "--workers", "--shards", "VISAVIS_CONFIG"]),
         (&["work"], &["--data", "--workers", "--shards"]),
@@ -331,6 +331,8 @@ fn every_command_explains_itself_and_its_arguments() {
         (&["models", "verify"], &["[PACK]"]),
         (&["migrate"], &["--data"]),
         (&["check"], &["--data", "--json"]),
+        (&["completions"], &["<SHELL>", "bash", "zsh", "fish"]),
+        (&["man"], &["<DIR>"]),
         (&["help"], &["serve"]),
     ];
     for (command, mentioned) in commands {
