@@ -25,7 +25,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime runtime-gpu models demo run test lint unit venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
+.PHONY: help build runtime runtime-gpu models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
     docs deploy-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## This list
@@ -52,9 +52,9 @@ run: build ## Serve on 127.0.0.1:8080 until Ctrl-C, with a client ready to call
 	@scripts/run $(RELEASE)/visavis
 
 # Whatever can be built in is tested.
-test lint unit: FEATURES := $(FEATURES) --features otlp
+test lint unit console-test: FEATURES := $(FEATURES) --features otlp
 
-test: lint unit ## Everything that must hold before a change lands
+test: lint unit console-test ## Everything that must hold before a change lands
 
 lint: ## Format and lints
 	$(CARGO) fmt --check
@@ -70,6 +70,14 @@ venv: .venv/done
 
 unit: models venv ## Unit and integration tests, on real nets
 	$(CARGO) test --locked $(FEATURES)
+
+console-test: models ## The operators' console in headless Chromium; needs Node and Chromium
+	$(CARGO) build --locked $(FEATURES)
+	scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis
+
+console-shots: models ## The pictures of docs/CONSOLE.md
+	$(CARGO) build --locked $(FEATURES)
+	scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis shots.mjs
 
 bench: models ## The service under load against the bare pipeline, time per stage, and what the queue costs
 	@scripts/bench

@@ -14,6 +14,7 @@
 //! | [`evaluate`] | how often the pipeline is wrong, and tables of that |
 //! | [`worker`] | compute threads and the loop that feeds them |
 //! | [`http`] | routes, verification, answers |
+//! | [`console`] | the page for operators |
 //! | [`config`], [`db`], [`clock`], [`shutdown`], [`telemetry`] | what all of them stand on |
 //! | [`app`], [`cli`] | wiring |
 //!
@@ -30,6 +31,7 @@ pub mod clients;
 pub mod clock;
 pub mod compare;
 pub mod config;
+pub mod console;
 pub mod db;
 pub mod evaluate;
 pub mod face;

@@ -23,6 +23,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("worker", &["compare", "face", "queue", "shutdown", "telemetry"]),
     // Never `face`, never `worker`: a front end runs without models.
     ("http", &["clients", "clock", "compare", "queue", "signing", "telemetry"]),
+    // As `http`: a front end without models has one too.
+    ("console", &["clients", "clock", "compare", "http", "queue", "signing"]),
     ("config", &["compare", "db", "face"]),
 ];
 

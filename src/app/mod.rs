@@ -1,5 +1,6 @@
 //! Wiring: from the configuration to things that run.
 
+mod console;
 mod data;
 mod model;
 mod settings;
@@ -7,17 +8,23 @@ mod settings;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use axum::Router;
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
+pub use console::token_file;
 pub use data::{Data, Database, database_name, look_at_data, open_data};
 pub use model::{Model, OpenedPack, load_model, model_dir, newest_library, open_pack};
 pub use settings::tls_files;
 
-use self::settings::{gateway_config, maintenance_config, runner_config, server_config};
+use self::{
+    console::{first_token, open_console},
+    settings::{gateway_config, maintenance_config, runner_config, server_config},
+};
 use crate::{
     clients::ClientRegistry,
     clock::Clock,
-    compare::Policy,
+    compare::{Policy, Viewer},
     config::Config,
     db::Db,
     face::{Device, Runtime, jpeg::DECODER},
@@ -35,6 +42,8 @@ pub struct Service {
     pub serving: Option<Serving>,
     /// Where operators look, if anywhere.
     pub admin: Option<Serving>,
+    /// The console's token, if it was made just now.
+    pub console_token: Option<Zeroizing<String>>,
     /// Its state, for readiness.
     pub app: AppState,
     data: Data,
@@ -91,10 +100,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         (None, None)
     };
     let clients = Arc::new(ClientRegistry::open(data.clients.clone()).await?);
-    let comparison = match &pool {
-        Some(pool) => {
-            Comparison::Local(Arc::new(LocalComparer::new(pool.clone(), config.worker.waiting)))
-        }
+    let local = pool.clone().map(|pool| Arc::new(LocalComparer::new(pool, config.worker.waiting)));
+    let comparison = match &local {
+        Some(local) => Comparison::Local(local.clone()),
         None => Comparison::Queued(QueuedComparer),
     };
     let shards: Vec<_> =
@@ -111,7 +119,11 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     } else {
         None
     };
-    let admin = admin_server(config, &app, computing.as_ref())?;
+    let viewer = local.map(|local| local as Arc<dyn Viewer>);
+    let about = about(computing.as_ref());
+    let console = open_console(config, &app, &data, roles, viewer, &about);
+    let admin = admin_server(config, &app, about, console)?;
+    let console_token = if admin.is_some() { first_token(config)? } else { None };
 
     let (mut tasks, mut servants) = (Vec::new(), Vec::new());
     for (shard, database) in app.shards.iter().zip(&data.databases) {
@@ -125,7 +137,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     let broken = move || computing.as_ref().is_some_and(|computing| computing.runtime.is_gone());
     let watchdog = pool.map(|pool| tokio::spawn(watch(pool, limit, broken, shutdown.clone())));
     app.set_ready(true);
-    Ok(Service { serving, admin, app, data, tasks, servants, watchdog, _lock: lock })
+    Ok(Service { serving, admin, console_token, app, data, tasks, servants, watchdog, _lock: lock })
 }
 
 /// Jobs that a dead process of this data folder was at.
@@ -239,17 +251,17 @@ impl Service {
 fn admin_server(
     config: &Config,
     app: &AppState,
-    computing: Option<&Computing>,
+    about: About,
+    console: Router,
 ) -> Result<Option<Serving>> {
     if config.admin.listen.is_empty() {
         return Ok(None);
     }
     let listen = config.admin.listen.parse().context("admin.listen")?;
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
-    let about = about(computing);
     telemetry::tell_info(&about.labels());
     let server = ServerConfig { listen, tls: None, drain: ADMIN_DRAIN, ..server_config(config) };
-    let serving = serve(admin(app.clone(), about, metrics), &server)
+    let serving = serve(admin(app.clone(), about, metrics).merge(console), &server)
         .context("admin.listen: choose another address, or an empty one for no metrics")?;
     Ok(Some(serving))
 }

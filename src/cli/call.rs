@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::{
-    credentials::Credentials,
+    credentials,
     wire_client::{Mode, WireClient},
 };
 
@@ -104,7 +104,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: &CallArgs) -> Result<ExitCode> {
     let timeout = Duration::from_secs(args.timeout);
-    let credentials = Credentials::read(&args.client)?;
+    let credentials = credentials::read(&args.client)?;
     let ca = args.ca.as_deref();
     let client = WireClient::new(&args.url, &credentials, args.mode(), timeout, ca)?;
     let mut answer = exchange(args, &client, args.endpoint, &args.body()?)?;

@@ -10,6 +10,7 @@ mod call;
 mod check;
 mod client;
 mod compare;
+mod console;
 mod credentials;
 mod erase;
 mod evaluate;
@@ -59,6 +60,9 @@ enum Command {
     /// Register and manage the apps that may call
     #[command(subcommand)]
     Client(client::ClientCommand),
+    /// The way into the console for operators, on the admin address of a running server
+    #[command(subcommand)]
+    Console(console::ConsoleCommand),
     /// Fetch, list and verify the model packs
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -123,6 +127,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Erase(args) => erase::run(config, args),
         Command::Key(command) => key::run(config, command),
         Command::Audit(args) => audit::run(config, args),
+        Command::Console(command) => console::run(config, command),
         Command::Models(command) => models::run(&config, command),
         Command::Migrate(args) => {
             args.apply(&mut config);

@@ -1,13 +1,19 @@
 //! `visavis serve` and `visavis work`.
 
-use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{DataArgs, block_on, start_log};
 use crate::{
-    app::{self, Roles},
+    app::{self, Roles, Service},
     config::Config,
     shutdown::Shutdown,
 };
@@ -108,6 +114,23 @@ async fn input_ends() {
     let _ = end.await;
 }
 
+/// Prints the console's token when it is new: nobody can print it again.
+fn tell_token(service: &Service) {
+    let (Some(admin), Some(token)) = (&service.admin, &service.console_token) else { return };
+    let told = writeln!(
+        io::stdout(),
+        "The console for operators is at {}://{}/console/. Its token, shown this once:\n\n  {}\n\n\
+         Only its digest is kept; `visavis console token` makes another one.",
+        admin.scheme,
+        admin.address,
+        **token
+    );
+    // Whoever started the process may read the first line alone.
+    if told.is_err() {
+        tracing::warn!("nobody saw the console's token; visavis console token makes another one");
+    }
+}
+
 /// Runs until SIGTERM or SIGINT, until standard input ends if that is asked for, or until it cannot go on; then
 /// ends in order. A second signal ends it at once.
 fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Result<ExitCode> {
@@ -144,6 +167,7 @@ fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Resul
             }
             None => println!("Visavis works"),
         }
+        tell_token(&service);
         let end = tokio::select! {
             _ = terminate.recv() => End::Told,
             _ = interrupt.recv() => End::Told,

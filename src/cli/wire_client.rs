@@ -12,8 +12,8 @@ use ureq::{
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
 
-use super::credentials::Credentials;
 use crate::{
+    clients::Credentials,
     clock::Clock,
     signing::{
         ClientKey, Content, SecretKey, ServerKey, SignatureHeader, SymmetricKey, encrypt_header,

@@ -3,6 +3,7 @@
 mod acts;
 mod audit;
 mod client;
+mod credentials;
 mod error;
 mod keys;
 mod registry;
@@ -13,6 +14,7 @@ mod terms;
 
 pub use audit::{Actor, AuditEntry};
 pub use client::{ClientChange, ClientInfo, FmrChange, NewClient, StoredClient};
+pub use credentials::{CONSOLE, Credentials, MadeKeys, is_name, new_client_id};
 pub use error::ClientError;
 pub use keys::{KeySet, NewKeys};
 pub use registry::{Caller, ClientRegistry};

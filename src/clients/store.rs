@@ -177,7 +177,7 @@ impl ClientStore {
         changed_one(client_id, changed)
     }
 
-    /// How many clients may call.
+    /// How many clients may call, the console's own aside.
     ///
     /// # Errors
     /// [`ClientError::Database`].

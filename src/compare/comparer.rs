@@ -1,8 +1,13 @@
-//! The seam behind `compare`: something that takes a request and has an outcome soon.
+//! The seam behind `compare`: something that takes a request and has an outcome soon, and its smaller
+//! sibling that looks at one picture.
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
-use super::{outcome::Outcome, request::Request};
+use super::{
+    outcome::Outcome,
+    request::{PictureData, Request},
+};
+use crate::face::{Look, PictureKind};
 
 /// Why there is no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,4 +31,13 @@ pub type ComparerFuture<'a> =
 pub trait Comparer: Send + Sync + Debug {
     /// The outcome of `request`, or a failure after at most `patience`.
     fn compare(&self, request: Request, patience: Duration) -> ComparerFuture<'_>;
+}
+
+/// What [`Viewer::look`] returns.
+pub type LookFuture<'a> = Pin<Box<dyn Future<Output = Result<Look, CompareFailure>> + Send + 'a>>;
+
+/// Looks at one picture while the caller waits: for people who want to see what a comparison sees.
+pub trait Viewer: Send + Sync + Debug {
+    /// What is found on `picture`, or a failure after at most `patience`.
+    fn look(&self, picture: PictureData, kind: PictureKind, patience: Duration) -> LookFuture<'_>;
 }

@@ -13,7 +13,7 @@ mod request;
 mod score;
 mod trace;
 
-pub use comparer::{CompareFailure, Comparer, ComparerFuture};
+pub use comparer::{CompareFailure, Comparer, ComparerFuture, LookFuture, Viewer};
 pub use fmr::{ClientFmr, Fmr, FmrSettings, NoFmr, WrongCode, is_selfie};
 pub use ids::{BizId, TransactionId};
 pub use outcome::{Decision, Outcome, Verdict};
@@ -23,8 +23,10 @@ pub use score::Score;
 pub use trace::{NoTraceContext, TraceContext};
 
 pub use crate::face::{
-    FaceReport, PictureKind, Refusal, Side,
+    FaceReport, Look, PictureKind, Refusal, Side,
     decode::DecodeLimits,
     geometry::BoundingBox,
-    quality::{QualityVerdict, ReasonCode},
+    quality::{
+        Bounds, Component, QualityLimits, QualityVerdict, Reason, ReasonCode, bounds_of, components,
+    },
 };

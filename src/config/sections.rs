@@ -133,6 +133,8 @@ pub struct TlsSection {
 pub struct AdminSection {
     /// Address and port; empty for none.
     pub listen: String,
+    /// Whether the console is there too.
+    pub console: bool,
 }
 
 /// Where spans go.

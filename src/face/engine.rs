@@ -107,7 +107,22 @@ pub trait Engine: Send {
         probe: &Picture<'_>,
         reference: &Picture<'_>,
     ) -> Result<Comparison, FaceError>;
+
+    /// What is found on one picture by itself.
+    ///
+    /// # Errors
+    /// [`FaceError`] when something broke on our side; a bad picture is a [`Refusal`].
+    fn look(&mut self, picture: &Picture<'_>) -> Result<Look, FaceError> {
+        // Whoever can only compare finds on the first of two pictures what is on it.
+        Ok(match self.compare(picture, picture)? {
+            Comparison::Compared { probe, .. } => Ok(probe),
+            Comparison::Refused { refusal, .. } => Err(refusal),
+        })
+    }
 }
+
+/// What a look at one picture came to.
+pub type Look = Result<Box<FaceReport>, Refusal>;
 
 /// What the pipeline accepts and demands.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -280,5 +295,9 @@ impl Engine for OnnxEngine {
             reference: Box::new(reference.report),
             times: [probe.times, reference.times],
         })
+    }
+
+    fn look(&mut self, picture: &Picture<'_>) -> Result<Look, FaceError> {
+        Ok(self.analyse(picture)?.map(|face| Box::new(face.report)))
     }
 }

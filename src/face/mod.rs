@@ -42,7 +42,7 @@ pub mod turn;
 pub use batch::BatchOptions;
 pub use device::Device;
 pub use engine::{
-    Comparison, Engine, EngineOptions, FaceReport, OnnxEngine, Picture, PictureKind, Side,
+    Comparison, Engine, EngineOptions, FaceReport, Look, OnnxEngine, Picture, PictureKind, Side,
 };
 pub use error::FaceError;
 pub use refusal::Refusal;

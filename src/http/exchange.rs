@@ -94,6 +94,7 @@ pub(super) async fn exchange(
         next.run(request).await
     };
     let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
+    app.recent().note(&exchange.path, told.code, started.elapsed());
     exchange.log(&told, &trace, started.elapsed());
     exchange.trace(&told, trace, parent_id, started.elapsed());
     exchange.seal(&app, response).await

@@ -16,6 +16,7 @@ use super::{
     decrypt_guard::DecryptGuard,
     error::ApiError,
     rates::{ClientRate, Rates},
+    recent::Recent,
     strangers::Strangers,
 };
 use crate::{
@@ -84,6 +85,7 @@ pub struct AppState {
     budget: Arc<Semaphore>,
     decrypt_guard: Arc<DecryptGuard>,
     rates: Arc<Rates>,
+    recent: Arc<Recent>,
     strangers: Arc<Strangers>,
     ready: Arc<AtomicBool>,
 }
@@ -107,6 +109,7 @@ impl AppState {
             clock,
             budget: Arc::new(Semaphore::new(config.body_budget / BUDGET_UNIT)),
             decrypt_guard: Arc::new(DecryptGuard::new(config.decrypt_failures)),
+            recent: Arc::default(),
             rates: Arc::new(Rates::new(config.client_rate, config.client_burst)),
             strangers: Arc::new(Strangers::new(
                 config.signature_failures,
@@ -141,7 +144,13 @@ impl AppState {
         self.ready.store(ready, Ordering::SeqCst);
     }
 
-    pub(super) fn is_ready(&self) -> bool {
+    /// The requests of late.
+    pub fn recent(&self) -> &Recent {
+        &self.recent
+    }
+
+    /// Whether load balancers are told to send requests here.
+    pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
     }
 

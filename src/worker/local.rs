@@ -1,4 +1,5 @@
-//! `compare` in this process: the pair stays in memory and no picture touches the disk.
+//! `compare` in this process: the pair stays in memory and no picture touches the disk. A look at one picture
+//! waits in the same room.
 
 use std::{
     sync::{
@@ -8,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::pool::{ComputePool, PoolFailure};
-use crate::compare::{CompareFailure, Comparer, ComparerFuture, Outcome, Request};
+use super::pool::{ComputePool, PoolFailure, Slot};
+use crate::compare::{
+    CompareFailure, Comparer, ComparerFuture, Look, LookFuture, Outcome, PictureData, PictureKind,
+    Request, Viewer,
+};
 
 /// Compares on the threads of this process while the caller waits.
 #[derive(Debug, Clone)]
@@ -26,18 +30,25 @@ impl LocalComparer {
     }
 
     async fn compare_now(&self, request: Request) -> Result<Outcome, CompareFailure> {
-        let slot = if let Some(slot) = self.pool.try_slot() {
-            slot
-        } else {
-            let _place = Place::take(&self.waiting, self.limit).ok_or(CompareFailure::Busy)?;
-            self.pool.slot().await.map_err(|_| CompareFailure::Failed)?
-        };
-        self.pool.run(slot, request).await.map_err(|failure| {
-            if let PoolFailure::Face(error) = &failure {
-                tracing::error!(%error, "a comparison failed");
-            }
-            CompareFailure::Failed
-        })
+        let slot = self.slot().await?;
+        self.pool.run(slot, request).await.map_err(|failure| told(&failure))
+    }
+
+    async fn look_now(
+        &self,
+        picture: PictureData,
+        kind: PictureKind,
+    ) -> Result<Look, CompareFailure> {
+        let slot = self.slot().await?;
+        self.pool.look(slot, picture, kind).await.map_err(|failure| told(&failure))
+    }
+
+    async fn slot(&self) -> Result<Slot, CompareFailure> {
+        if let Some(slot) = self.pool.try_slot() {
+            return Ok(slot);
+        }
+        let _place = Place::take(&self.waiting, self.limit).ok_or(CompareFailure::Busy)?;
+        self.pool.slot().await.map_err(|_| CompareFailure::Failed)
     }
 }
 
@@ -49,6 +60,23 @@ impl Comparer for LocalComparer {
                 .unwrap_or(Err(CompareFailure::TimedOut))
         })
     }
+}
+
+impl Viewer for LocalComparer {
+    fn look(&self, picture: PictureData, kind: PictureKind, patience: Duration) -> LookFuture<'_> {
+        Box::pin(async move {
+            tokio::time::timeout(patience, self.look_now(picture, kind))
+                .await
+                .unwrap_or(Err(CompareFailure::TimedOut))
+        })
+    }
+}
+
+fn told(failure: &PoolFailure) -> CompareFailure {
+    if let PoolFailure::Face(error) = failure {
+        tracing::error!(%error, "a comparison failed");
+    }
+    CompareFailure::Failed
 }
 
 /// A place in the waiting room, left when dropped, however the wait ends.

@@ -11,8 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::telling;
 use crate::{
-    compare::{Outcome, Policy, Request},
-    face::{Comparison, Engine, FaceError},
+    compare::{Look, Outcome, PictureData, PictureKind, Policy, Request},
+    face::{Comparison, Engine, FaceError, Picture},
 };
 
 /// Makes an engine; called once per thread, and again after a panic.
@@ -42,10 +42,18 @@ pub enum PoolFailure {
     Stopped,
 }
 
+/// Where the result of a task goes.
+type Reply<T> = oneshot::Sender<Result<T, PoolFailure>>;
+
+/// What a thread is to do.
+enum Work {
+    Compare(Request, Reply<Outcome>),
+    Look(PictureData, PictureKind, Reply<Look>),
+}
+
 struct Task {
-    request: Request,
+    work: Work,
     slot: Slot,
-    reply: oneshot::Sender<Result<Outcome, PoolFailure>>,
 }
 
 /// The compute threads of this process; clones share them. They end with the last clone.
@@ -162,8 +170,30 @@ impl ComputePool {
     /// # Errors
     /// [`PoolFailure`].
     pub async fn run(&self, slot: Slot, request: Request) -> Result<Outcome, PoolFailure> {
+        self.attend(slot, |reply| Work::Compare(request, reply)).await
+    }
+
+    /// Looks at one picture, as [`run`](Self::run) compares two.
+    ///
+    /// # Errors
+    /// [`PoolFailure`].
+    pub async fn look(
+        &self,
+        slot: Slot,
+        picture: PictureData,
+        kind: PictureKind,
+    ) -> Result<Look, PoolFailure> {
+        self.attend(slot, |reply| Work::Look(picture, kind, reply)).await
+    }
+
+    async fn attend<T>(
+        &self,
+        slot: Slot,
+        work: impl FnOnce(Reply<T>) -> Work,
+    ) -> Result<T, PoolFailure> {
         let (reply, answer) = oneshot::channel();
-        self.tasks.send(Task { request, slot, reply }).map_err(|_| PoolFailure::Stopped)?;
+        let task = Task { work: work(reply), slot };
+        self.tasks.send(task).map_err(|_| PoolFailure::Stopped)?;
         answer.await.map_err(|_| PoolFailure::Stopped)?
     }
 }
@@ -188,53 +218,70 @@ impl Worker {
                 return;
             }
         };
+        let policy = &self.policy;
         loop {
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Task { request, slot, reply }) = next else { return };
-            if reply.is_closed() {
-                continue;
+            let Ok(Task { work, slot }) = next else { return };
+            match work {
+                Work::Compare(request, reply) => {
+                    self.attend(&mut engine, slot, reply, move |engine| {
+                        let begun = Instant::now();
+                        let (probe, reference) = request.pictures();
+                        let compared = engine.compare(&probe, &reference)?;
+                        if let Comparison::Compared { times, .. } = &compared {
+                            telling::tell_times(times, request.options.trace, begun);
+                        }
+                        let outcome = policy.decide(compared, request.options.fmr);
+                        telling::tell(&outcome);
+                        Ok(outcome)
+                    });
+                }
+                Work::Look(picture, kind, reply) => {
+                    self.attend(&mut engine, slot, reply, move |engine| {
+                        engine.look(&Picture { bytes: picture.as_bytes(), hint: None, kind })
+                    });
+                }
             }
-            self.busy[self.number].set(Some(Instant::now()));
-            metrics::gauge!("visavis_compute_busy").increment(1.0);
-            let begun = Instant::now();
-            let compared = self.compare(&mut engine, &request, begun);
-            metrics::gauge!("visavis_compute_busy").decrement(1.0);
-            self.busy[self.number].set(None);
-            if let Ok(outcome) = &compared {
-                telling::tell(outcome);
-            }
-            drop(request);
-            drop(slot);
-            let _ = reply.send(compared.map_err(PoolFailure::from));
         }
     }
 
-    /// A panic costs the engine, whose state nobody can vouch for, and not the thread.
-    fn compare(
+    /// Does a piece of work, unless nobody waits for it any more. The pictures go with `work`, and the slot is
+    /// free, before its result is told.
+    fn attend<T>(
         &self,
         engine: &mut Option<Box<dyn Engine>>,
-        request: &Request,
-        begun: Instant,
-    ) -> Result<Outcome, FaceError> {
+        slot: Slot,
+        reply: Reply<T>,
+        work: impl FnOnce(&mut dyn Engine) -> Result<T, FaceError>,
+    ) {
+        if reply.is_closed() {
+            return;
+        }
+        self.busy[self.number].set(Some(Instant::now()));
+        metrics::gauge!("visavis_compute_busy").increment(1.0);
+        let done = self.guarded(engine, work);
+        metrics::gauge!("visavis_compute_busy").decrement(1.0);
+        self.busy[self.number].set(None);
+        drop(slot);
+        let _ = reply.send(done.map_err(PoolFailure::from));
+    }
+
+    /// A panic costs the engine, whose state nobody can vouch for, and not the thread.
+    fn guarded<T>(
+        &self,
+        engine: &mut Option<Box<dyn Engine>>,
+        work: impl FnOnce(&mut dyn Engine) -> Result<T, FaceError>,
+    ) -> Result<T, FaceError> {
         let mut current = match engine.take() {
             Some(engine) => engine,
             None => (self.factory)()?,
         };
-        let (probe, reference) = request.pictures();
-        let fmr = request.options.fmr;
-        let compare = || {
-            let comparison = current.compare(&probe, &reference)?;
-            if let Comparison::Compared { times, .. } = &comparison {
-                telling::tell_times(times, request.options.trace, begun);
-            }
-            Ok(self.policy.decide(comparison, fmr))
-        };
-        let compared = catch_unwind(AssertUnwindSafe(compare));
-        let Ok(compared) = compared else {
+        let done = catch_unwind(AssertUnwindSafe(|| work(current.as_mut())));
+        let Ok(done) = done else {
             metrics::counter!("visavis_engine_restarts_total").increment(1);
             return Err(FaceError::Panicked);
         };
         *engine = Some(current);
-        compared
+        done
     }
 }

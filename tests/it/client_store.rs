@@ -1,7 +1,9 @@
 //! The client table, on both databases.
 
 use visavis::{
-    clients::{ClientChange, ClientError, ClientStore, ClientTerms, FmrChange, NewClient, NewKeys},
+    clients::{
+        CONSOLE, ClientChange, ClientError, ClientStore, ClientTerms, FmrChange, NewClient, NewKeys,
+    },
     clock::{Clock, MockClock},
     compare::{ClientFmr, Fmr},
     db::{Db, PostgresDb, SqliteDb},
@@ -82,6 +84,7 @@ on_both! {
     keys_follow_each_other_and_the_old_ones_end,
     the_key_for_strangers_is_made_once,
     another_master_key_opens_nothing,
+    the_consoles_own_client_is_nobody_else_who_waits,
 }
 
 async fn a_client_comes_back_with_its_keys(table: Table) {
@@ -229,4 +232,14 @@ async fn another_master_key_opens_nothing(table: Table) {
     table.add("1", "app").await.unwrap();
     let stranger = ClientStore::new(table.db.clone(), MasterKey::random().unwrap(), Clock::System);
     assert!(matches!(stranger.get("1").await, Err(ClientError::Seal(_))));
+}
+
+async fn the_consoles_own_client_is_nobody_else_who_waits(table: Table) {
+    table.add("1", "app").await.unwrap();
+    table.add("2", CONSOLE).await.unwrap();
+    assert_eq!(table.clients.count().await.unwrap(), 1);
+    table.add("3", "other").await.unwrap();
+    assert_eq!(table.clients.count().await.unwrap(), 2);
+    table.clients.set_disabled("3", true).await.unwrap();
+    assert_eq!(table.clients.count().await.unwrap(), 1);
 }

@@ -8,13 +8,14 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
+use tracing::{Dispatch, subscriber::DefaultGuard};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _};
 
 use crate::support::{CLIENT, Picture, TestApp, merchant, server_key, signature_over};
 
 /// A log that is kept in memory.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+pub struct Kept(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -28,7 +29,7 @@ impl Write for Kept {
 }
 
 impl Kept {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
@@ -40,20 +41,25 @@ fn face(picture: Picture) -> (String, String) {
     (STANDARD.encode(&bytes), String::from_utf8_lossy(&bytes[6..]).into_owned())
 }
 
-// On one thread, so that the thread's own log hears everything but the compute threads, which have
-// nothing to say.
-#[tokio::test]
-async fn nothing_that_is_personal_or_secret_is_in_the_log() {
+/// Keeps the log of this thread, all of it, until what comes with it is dropped.
+pub fn hear() -> (Kept, (DefaultGuard, Dispatch)) {
     let kept = Kept::default();
     let writer = kept.clone();
     let layer =
         tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
     let log = tracing_subscriber::registry().with(EnvFilter::new("trace")).with(layer);
-    let _log = tracing::subscriber::set_default(log);
+    let log = tracing::subscriber::set_default(log);
     // While there is one subscriber, a line that another test reaches first is judged by that test's
     // thread, which has none, and is then off for everybody; with two, all subscribers are asked.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let second = Dispatch::new(tracing_subscriber::registry());
+    (kept, (log, second))
+}
 
+// On one thread, so that the thread's own log hears everything but the compute threads, which have
+// nothing to say.
+#[tokio::test]
+async fn nothing_that_is_personal_or_secret_is_in_the_log() {
+    let (kept, _hearing) = hear();
     let app = TestApp::new().await;
     let mut secrets = vec!["biz-of-jane-doe".to_owned(), "user-jane-doe".to_owned()];
     let pictures = [

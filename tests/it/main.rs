@@ -14,6 +14,7 @@ mod care;
 mod cli;
 mod cli_models;
 mod client_store;
+mod console;
 mod crash;
 mod deploy;
 mod encrypted;

@@ -25,7 +25,7 @@ use self::{
     run::{Plan, Server},
     service::Scratch,
 };
-use super::{credentials::Credentials, wire_client::MOST_CONNECTIONS};
+use super::{credentials, wire_client::MOST_CONNECTIONS};
 use crate::config::Config;
 
 /// Arguments of `bench`.
@@ -163,7 +163,7 @@ fn measured(config: &Config, config_file: Option<&Path>, args: &BenchArgs) -> Re
     if let (Some(url), Some(client)) = (&args.url, &args.client) {
         plan.server = Server::Running {
             url: url.clone(),
-            credentials: Box::new(Credentials::read(client)?),
+            credentials: Box::new(credentials::read(client)?),
             ca: args.ca.clone(),
             pid: args.pid,
         };

@@ -15,10 +15,7 @@ use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    super::{
-        credentials::Credentials,
-        wire_client::{self, MOST_CONNECTIONS, Prepared, WireClient},
-    },
+    super::wire_client::{self, MOST_CONNECTIONS, Prepared, WireClient},
     exchange::{Mode, Target},
     floor::Floor,
     load::{Load, Slice, arrivals},
@@ -29,7 +26,7 @@ use super::{
     stop::Stop,
     usage::Process,
 };
-use crate::config::Config;
+use crate::{clients::Credentials, config::Config};
 
 /// What is to be measured, and how.
 pub(super) struct Plan {

@@ -13,17 +13,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    super::{
-        block_on,
-        credentials::{Credentials, MadeKeys, new_client_id},
-    },
-    stop::Stop,
-    usage::Process,
-};
+use super::{super::block_on, stop::Stop, usage::Process};
 use crate::{
     app,
-    clients::{ClientTerms, NewClient},
+    clients::{ClientTerms, Credentials, MadeKeys, NewClient, new_client_id},
     compare::ClientFmr,
     config::Config,
 };

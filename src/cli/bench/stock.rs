@@ -159,9 +159,9 @@ pub(super) mod testing {
     use std::{sync::LazyLock, time::Duration};
 
     use super::*;
-    use crate::cli::{
-        credentials::MadeKeys,
-        wire_client::{Mode, WireClient},
+    use crate::{
+        cli::wire_client::{Mode, WireClient},
+        clients::MadeKeys,
     };
 
     static CLIENT: LazyLock<WireClient> = LazyLock::new(|| {

@@ -13,14 +13,13 @@ use anyhow::{Context as _, Result, bail};
 
 pub(super) use self::args::ClientCommand;
 use self::args::{AddArgs, ExportArgs, KeyArgs, RotateArgs, SetArgs};
-use super::{
-    audit::operator,
-    block_on,
-    credentials::{Credentials, MadeKeys, NewFile, new_client_id},
-};
+use super::{audit::operator, block_on, credentials::NewFile};
 use crate::{
     app,
-    clients::{ClientChange, ClientError, ClientInfo, ClientTerms, Clients, FmrChange, NewClient},
+    clients::{
+        ClientChange, ClientError, ClientInfo, ClientTerms, Clients, Credentials, FmrChange,
+        MadeKeys, NewClient, is_name, new_client_id,
+    },
     clock::Clock,
     compare::ClientFmr,
     config::Config,
@@ -68,7 +67,7 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
 }
 
 async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
-    if args.name.trim().is_empty() || args.name.len() > 64 {
+    if !is_name(&args.name) {
         bail!("a name has 1 to 64 bytes");
     }
     let terms = args.terms.change().applied_to(ClientTerms::default());
@@ -189,7 +188,7 @@ async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
 
 impl KeyArgs {
     fn make(&self) -> Result<MadeKeys> {
-        MadeKeys::make(self.public_key.as_deref().map(given_key).transpose()?)
+        Ok(MadeKeys::make(self.public_key.as_deref().map(given_key).transpose()?)?)
     }
 
     fn new_file(&self) -> Result<Option<NewFile>> {

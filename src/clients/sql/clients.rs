@@ -7,7 +7,7 @@ macro_rules! statements {
 
             use crate::{
                 clients::{
-                    ClientInfo, ClientTerms,
+                    CONSOLE, ClientInfo, ClientTerms,
                     keys::SealedKeys,
                     sql::{Act, ChangedRow, ClientRow, NewRow, acts::$module::keep},
                 },
@@ -226,9 +226,12 @@ macro_rules! statements {
             }
 
             pub(in crate::clients) async fn count(pool: &Pool<$database>) -> Result<i64, Error> {
-                sqlx::query_scalar("/* client count */ SELECT count(*) FROM client WHERE disabled_at IS NULL")
-                    .fetch_one(pool)
-                    .await
+                sqlx::query_scalar(
+                    "/* client count */ SELECT count(*) FROM client WHERE disabled_at IS NULL AND name <> $1",
+                )
+                .bind(CONSOLE)
+                .fetch_one(pool)
+                .await
             }
 
             pub(in crate::clients) async fn revision(

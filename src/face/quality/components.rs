@@ -45,6 +45,11 @@ pub fn components(measures: &Measures) -> Vec<Component> {
     TABLE.iter().filter_map(component).collect()
 }
 
+/// The limits of a measure by its name; `None` for a name that none has.
+pub fn bounds_of<'a>(measure: &str, limits: &'a QualityLimits) -> Option<&'a Bounds> {
+    TABLE.iter().find(|row| row.name == measure).map(|row| (row.bounds)(limits))
+}
+
 /// 1 / (1 + exp((`middle` − x) / `width`)).
 fn sigmoid(x: f32, middle: f32, width: f32) -> f32 {
     1.0 / (1.0 + ((middle - x) / width).exp())

@@ -9,7 +9,7 @@ mod unified;
 mod view;
 
 use components::Row;
-pub use components::{Component, components};
+pub use components::{Component, bounds_of, components};
 pub use measure::{Measures, Observed, measure};
 use serde::{Deserialize, Serialize};
 pub use unified::{UnifiedQuality, UnifiedTerms};

@@ -5,6 +5,7 @@
 //! generic.
 
 mod care;
+mod history;
 mod postgres;
 mod rows;
 mod sqlite;
@@ -13,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-pub use self::care::Erasure;
 use self::rows::{
     Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
     transaction_state,
 };
+pub use self::{care::Erasure, history::History};
 use super::{
     error::QueueError,
     job::{Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},

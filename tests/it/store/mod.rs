@@ -35,6 +35,7 @@ mod claiming;
 mod ending;
 mod fairness;
 mod fencing;
+mod history;
 mod keeping;
 mod leasing;
 mod losing;

@@ -3,7 +3,10 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use visavis::{
-    compare::{CompareFailure, Comparer as _, ComparerFuture, Outcome, Refusal, Request, Side},
+    compare::{
+        CompareFailure, Comparer as _, ComparerFuture, DecodeLimits, Outcome, PictureData,
+        PictureKind, Refusal, Request, Side, Viewer as _,
+    },
     face::{Engine, FaceError},
     worker::{ComputePool, EngineFactory, LocalComparer},
 };
@@ -46,6 +49,35 @@ async fn a_bad_picture_is_an_outcome_here_too() {
     let (comparer, _pool) = comparer(&Gate::open(), 1, 1);
     let outcome = comparer.compare(request(Picture::Nothing), PATIENCE).await.unwrap();
     assert_eq!(outcome, Outcome::Refused { side: Side::Probe, refusal: Refusal::NoFace });
+}
+
+fn picture(picture: Picture) -> PictureData {
+    PictureData::new(picture.bytes(), &DecodeLimits::default()).unwrap()
+}
+
+#[tokio::test]
+async fn one_picture_is_looked_at_by_itself_and_what_breaks_breaks_nothing_else() {
+    let (comparer, _pool) = comparer(&Gate::open(), 1, 1);
+    let look = |one| comparer.look(picture(one), PictureKind::Selfie, PATIENCE);
+    assert_eq!(look(Picture::Person(1)).await.unwrap().unwrap().width, 640);
+    assert_eq!(look(Picture::Nothing).await.unwrap(), Err(Refusal::NoFace));
+    assert_eq!(look(Picture::Panics).await, Err(CompareFailure::Failed));
+    assert!(look(Picture::Person(1)).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_look_waits_where_comparisons_wait_and_is_refused_when_they_are() {
+    let gate = Gate::closed();
+    let (comparer, _pool) = comparer(&gate, 1, 1);
+    let mut running = comparer.compare(good(), PATIENCE);
+    assert!(waits(&mut running).await);
+    gate.wait_for(1).await;
+    let mut waiting = comparer.look(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE);
+    assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+    let refused = comparer.look(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE).await;
+    assert_eq!(refused, Err(CompareFailure::Busy));
+    gate.unlock();
+    assert!(running.await.is_ok() && waiting.await.unwrap().is_ok());
 }
 
 #[tokio::test]

@@ -1,0 +1,35 @@
+//! `visavis console`: the way into the operators' page.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::DataArgs;
+use crate::{app, config::Config};
+
+/// Subcommands of `console`.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum ConsoleCommand {
+    /// Make a new token and print it, this once. The old one is worth nothing any more, at once
+    Token(TokenArgs),
+}
+
+/// Arguments of `console token`.
+#[derive(Debug, clap::Args)]
+pub(super) struct TokenArgs {
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+pub(super) fn run(mut config: Config, command: &ConsoleCommand) -> Result<ExitCode> {
+    let ConsoleCommand::Token(args) = command;
+    args.data.apply(&mut config);
+    if !config.data.dir.is_dir() {
+        let folder = config.data.dir.display();
+        bail!("there is no data folder {folder}; name the one of the server with --data");
+    }
+    let file = app::token_file(&config);
+    let token = file.renew().with_context(|| format!("{}", file.path().display()))?;
+    println!("{}", *token);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,134 @@
+//! What an app needs to call, from the making of its keys to the file that it gets.
+
+use aws_lc_rs::rand;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::keys::NewKeys;
+use crate::signing::{ClientKey, ServerKey, SigningError, bare_base64};
+
+/// What an app needs to call, as `client add --json` prints it. All keys are bare base64 DER.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    /// The Client-Id header.
+    pub client_id: String,
+    /// Which generation of keys these are.
+    #[serde(default = "first")]
+    pub key_version: u32,
+    /// PKCS#8; absent when the app keeps its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant_private_key: Option<String>,
+    /// SPKI.
+    pub merchant_public_key: String,
+    /// SPKI.
+    pub server_public_key: String,
+    /// For AK/SK mode.
+    pub access_key: String,
+    /// For AK/SK mode, base64url.
+    pub secret_key: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    /// Most of it is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({}, version {})", self.client_id, self.key_version)
+    }
+}
+
+fn first() -> u32 {
+    1
+}
+
+/// Keys that were made for a client, before they are stored.
+#[expect(clippy::struct_field_names, reason = "the protocol's names")]
+pub struct MadeKeys {
+    merchant_private_key: Option<String>,
+    merchant_key: ClientKey,
+    server_key: ServerKey,
+    access_key: String,
+    secret_key: Zeroizing<[u8; 32]>,
+}
+
+impl std::fmt::Debug for MadeKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MadeKeys")
+    }
+}
+
+impl MadeKeys {
+    /// Makes every key; the client's own pair only if its public key was not `given`.
+    ///
+    /// # Errors
+    /// [`SigningError::Failed`] when there are no random numbers.
+    pub fn make(given: Option<ClientKey>) -> Result<Self, SigningError> {
+        let (merchant_private_key, merchant_key) = if let Some(key) = given {
+            (None, key)
+        } else {
+            let key = ServerKey::generate()?;
+            (Some(bare_base64(key.pkcs8_der())), ClientKey::from_der(&key.spki_der()?)?)
+        };
+        Ok(Self {
+            merchant_private_key,
+            merchant_key,
+            server_key: ServerKey::generate()?,
+            access_key: format!("AK{}", URL_SAFE_NO_PAD.encode(random::<12>()?)),
+            secret_key: Zeroizing::new(random::<32>()?),
+        })
+    }
+
+    /// The half that is stored.
+    pub fn to_store(&self) -> NewKeys<'_> {
+        NewKeys {
+            merchant_key: &self.merchant_key,
+            server_key: &self.server_key,
+            access_key: &self.access_key,
+            secret_key: self.secret_key.as_slice(),
+        }
+    }
+
+    /// The half that the app gets.
+    ///
+    /// # Errors
+    /// [`SigningError::Failed`] when the public half of a key cannot be written.
+    pub fn credentials(
+        &self,
+        client_id: String,
+        key_version: u32,
+    ) -> Result<Credentials, SigningError> {
+        Ok(Credentials {
+            client_id,
+            key_version,
+            merchant_private_key: self.merchant_private_key.clone(),
+            merchant_public_key: bare_base64(self.merchant_key.spki_der()),
+            server_public_key: bare_base64(&self.server_key.spki_der()?),
+            access_key: self.access_key.clone(),
+            secret_key: URL_SAFE_NO_PAD.encode(self.secret_key.as_slice()),
+        })
+    }
+}
+
+/// What the client is called that the operators' console compares as. Nobody is kept out by it, so it does not
+/// count as another client that waits.
+pub const CONSOLE: &str = "console";
+
+/// 16 digits, as the vendor's ids have.
+///
+/// # Errors
+/// [`SigningError::Failed`] when there are no random numbers.
+pub fn new_client_id() -> Result<String, SigningError> {
+    let number = u64::from_be_bytes(random::<8>()?) % 1_000_000_000_000;
+    Ok(format!("2188{number:012}"))
+}
+
+/// Whether a client may be called that: 1 to 64 bytes that are not all blank.
+pub fn is_name(name: &str) -> bool {
+    !name.trim().is_empty() && name.len() <= 64
+}
+
+fn random<const N: usize>() -> Result<[u8; N], SigningError> {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).map_err(|_| SigningError::Failed)?;
+    Ok(bytes)
+}

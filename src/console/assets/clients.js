@@ -1,0 +1,294 @@
+// The apps that may call: list, add, new keys, change, disable, enable.
+
+import { get, post } from "./api.js";
+import { busy, day, dialog, field, h, moment, note, put, say, sentence } from "./dom.js";
+import { filled, texts } from "./texts.js";
+
+const words = texts.clients;
+
+/**
+ * What a client gets. A further setting is one entry here, its texts in `texts.clients.fields`, and one member of
+ * `Settings` in `clients.rs`.
+ */
+const FIELDS = [
+  { name: "extras", kind: "switch", initial: true },
+  { name: "fmr", kind: "rate", initial: null },
+  { name: "documentFmr", kind: "rate", initial: null },
+  { name: "ratePerS", kind: "number", initial: null },
+  { name: "burst", kind: "number", initial: null },
+  { name: "dailyQuota", kind: "number", initial: null },
+  { name: "modes", kind: "choice", initial: "all" },
+  { name: "encryption", kind: "choice", initial: "optional" },
+];
+
+/** How each kind of field is shown, entered, and read from what was entered. */
+const KINDS = {
+  switch: {
+    show: (value, { on, off }) => (value ? on : off),
+    control: (value) => {
+      const box = h("input", { type: "checkbox", class: "switch" });
+      box.checked = value;
+      return box;
+    },
+    read: (control) => control.checked,
+  },
+  rate: {
+    show: (value, { fallback }) => (value === null ? fallback : exponential(value)),
+    control: (value) =>
+      h("input", {
+        type: "text",
+        inputmode: "text",
+        autocomplete: "off",
+        placeholder: "1e-5",
+        value: value === null ? "" : exponential(value),
+      }),
+    read: (control) => control.value.trim(),
+  },
+  number: {
+    show: (value, { fallback }) => (value === null ? fallback : String(value)),
+    control: (value) => h("input", { type: "number", min: 1, step: 1, inputmode: "numeric", value: value ?? "" }),
+    read: (control) => control.value.trim(),
+  },
+  choice: {
+    show: (value, { choices }) => choices[value],
+    control: (value, { choices }) => {
+      const select = h("select", {}, Object.entries(choices).map(([name, text]) => h("option", { value: name }, text)));
+      select.value = value;
+      return select;
+    },
+    read: (control) => control.value,
+  },
+};
+
+function exponential(rate) {
+  return Number(rate).toExponential().replace("e+", "e");
+}
+
+/** Shows the page. */
+export function clients(main) {
+  const table = h("div", {}, h("p", {}, words.loading));
+  const trouble = h("div");
+  const show = ({ clients: all }) => put(table, all.length ? list(all, act) : h("p", {}, words.empty));
+  const load = async () => {
+    put(trouble);
+    try {
+      show(await get("clients"));
+    } catch (error) {
+      put(table);
+      put(trouble, note("bad", sentence(error)));
+    }
+  };
+  const toggle = async (client, path, said) => {
+    try {
+      show(await post(`clients/${client.clientId}/${path}`));
+      say(filled(said, client));
+      // The button that was pressed is gone; its successor does the opposite.
+      document.getElementById(`toggle-${client.clientId}`)?.focus();
+    } catch (error) {
+      put(trouble, note("bad", sentence(error)));
+    }
+  };
+  const act = {
+    rotate: (client) => rotate(client, load),
+    change: (client) => change(client, show),
+    disable: (client) => sure(client, () => toggle(client, "disable", words.nowDisabled)),
+    enable: (client) => toggle(client, "enable", words.nowEnabled),
+  };
+  put(
+    main,
+    h(
+      "div",
+      { class: "heading" },
+      h("h1", {}, words.heading),
+      h("button", { type: "button", onclick: () => add(load) }, words.add),
+    ),
+    h("p", { class: "lead" }, words.lead),
+    trouble,
+    table,
+  );
+  load();
+}
+
+function list(all, act) {
+  const heads = Object.values(words.table);
+  return h(
+    "table",
+    { class: "cards clients" },
+    h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
+    h("tbody", {}, all.map((client) => row(client, act, heads))),
+  );
+}
+
+function row(client, act, heads) {
+  const disabled = client.disabledAt !== null;
+  const button = (what) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: what === "disable" ? "quiet small danger" : "quiet small",
+        id: what === "disable" || what === "enable" ? `toggle-${client.clientId}` : undefined,
+        "aria-label": filled(words.named[what], client),
+        onclick: () => act[what](client),
+      },
+      words[what],
+    );
+  const settings = FIELDS.map(({ name, kind }) => {
+    const text = words.fields[name];
+    return h("li", {}, h("span", {}, text.column), " ", KINDS[kind].show(client[name], text));
+  });
+  const cells = [
+    h("code", {}, client.clientId),
+    filled(words.version, { n: client.keyVersion }),
+    h("ul", { class: "settings" }, settings),
+    day(client.createdAt),
+    h("span", { class: `badge ${disabled ? "bad" : "good"}` }, disabled ? words.disabled : words.active),
+    h("div", { class: "actions" }, button("rotate"), button("change"), button(disabled ? "enable" : "disable")),
+  ];
+  return h(
+    "tr",
+    { class: disabled ? "off" : "" },
+    h("th", { scope: "row" }, client.name, client.own ? h("small", {}, ` ${words.own}`) : null),
+    cells.map((cell, i) => h("td", { "data-label": heads[i + 1] }, cell)),
+  );
+}
+
+/** A form in a window; `send` does what it is for, and what it throws is shown. */
+function form(title, rows, submit, send) {
+  dialog(title, (body, close) => {
+    const trouble = h("div");
+    const button = h("button", { type: "submit" }, submit);
+    const sent = (event) => {
+      event.preventDefault();
+      busy(button, async () => {
+        put(trouble);
+        try {
+          await send(close);
+        } catch (error) {
+          put(trouble, note("bad", sentence(error)));
+        }
+      });
+    };
+    const cancel = h("button", { type: "button", class: "quiet", onclick: close }, texts.cancel);
+    put(body, h("form", { onsubmit: sent }, rows, trouble, h("div", { class: "actions" }, button, cancel)));
+  });
+}
+
+/** Rows for the settings of a client, and how to read them. */
+function settings(of) {
+  const controls = FIELDS.map(({ name, kind, initial }) => [name, kind, KINDS[kind].control(of ? of[name] : initial, words.fields[name])]);
+  const rows = controls.map(([name, , control]) => {
+    const { label, hint } = words.fields[name];
+    return field(`field-${name}`, label, control, hint);
+  });
+  const read = () => Object.fromEntries(controls.map(([name, kind, control]) => [name, KINDS[kind].read(control)]));
+  return { rows, read };
+}
+
+function keyField() {
+  const control = h("textarea", { rows: 3, spellcheck: "false" });
+  return { control, row: field("public-key", words.publicKey, control, words.publicKeyHint) };
+}
+
+function add(load) {
+  const name = h("input", { type: "text", required: true, maxlength: 64, autocomplete: "off" });
+  const given = settings();
+  const key = keyField();
+  const rows = [field("client-name", words.name, name, words.nameHint), given.rows, key.row];
+  form(words.add, rows, words.add, async (close) => {
+    const body = { name: name.value.trim(), publicKey: key.control.value, settings: given.read() };
+    const made = await post("clients", body);
+    close();
+    keys(made, filled(words.keys.added, made), load);
+  });
+}
+
+function rotate(client, load) {
+  const overlap = h("select", {}, words.overlaps.map(([value, text]) => h("option", { value }, text)));
+  const key = keyField();
+  const rows = [field("overlap", words.overlap, overlap), key.row];
+  form(filled(words.named.rotate, client), rows, words.makeKeys, async (close) => {
+    const body = { overlapS: Number(overlap.value), publicKey: key.control.value };
+    const made = await post(`clients/${client.clientId}/rotate`, body);
+    close();
+    keys(made, filled(words.keys.rotated, made), load);
+  });
+}
+
+function change(client, show) {
+  const given = settings(client);
+  form(filled(words.named.change, client), given.rows, words.save, async (close) => {
+    show(await post(`clients/${client.clientId}/change`, given.read()));
+    close();
+    say(filled(words.saved, client));
+  });
+}
+
+function sure(client, go) {
+  dialog(filled(words.sure, client), (body, close) => {
+    const yes = () => {
+      close();
+      go();
+    };
+    put(
+      body,
+      h("p", {}, words.sureLead),
+      h(
+        "div",
+        { class: "actions" },
+        h("button", { type: "button", class: "danger", onclick: yes }, words.disable),
+        h("button", { type: "button", class: "quiet", autofocus: true, onclick: close }, texts.cancel),
+      ),
+    );
+  });
+}
+
+/** The keys, this once: in the page until the window is closed, and nowhere else. */
+function keys({ name, credentials, earlierUntil }, title, load) {
+  const file = filled(words.keys.file, { name: name.replace(/[^\w.-]+/g, "_") });
+  const text = JSON.stringify(credentials, null, 2);
+  const url = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  const window = dialog(title, (body, close) => {
+    const earlier =
+      earlierUntil !== undefined
+        ? h("p", {}, `${words.keys.earlier} `, moment(earlierUntil))
+        : credentials.keyVersion > 1
+          ? h("p", {}, words.keys.noEarlier)
+          : null;
+    const rows = Object.keys(words.keys.names).map((member) => keyRow(member, credentials[member]));
+    put(
+      body,
+      note("warn", words.keys.once),
+      earlier,
+      h("dl", { class: "keys" }, rows),
+      h(
+        "div",
+        { class: "actions" },
+        h("a", { class: "button", href: url, download: file }, filled(words.keys.download, { file })),
+        h("button", { type: "button", class: "quiet", onclick: close }, words.keys.done),
+      ),
+    );
+  });
+  window.addEventListener("close", () => {
+    URL.revokeObjectURL(url);
+    load();
+  });
+}
+
+function keyRow(member, value) {
+  const label = words.keys.names[member];
+  if (value === undefined) return h("div", {}, h("dt", {}, label), h("dd", {}, words.keys.own));
+  const copy = h("button", { type: "button", class: "quiet small", "aria-label": `${words.keys.copy}: ${label}` }, words.keys.copy);
+  copy.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(String(value));
+      copy.textContent = words.keys.copied;
+      say(words.keys.copied);
+    } catch {
+      // A page without TLS may not, except on the machine itself: the text can still be selected.
+      getSelection().selectAllChildren(shown);
+    }
+  });
+  const shown = h("code", {}, String(value));
+  return h("div", {}, h("dt", {}, label), h("dd", {}, shown, copy));
+}

@@ -1,0 +1,113 @@
+// Elements from data. Text goes in as text, so nothing that the server says becomes markup.
+
+import { texts } from "./texts.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null));
+  return element;
+}
+
+/** An HTML element; attributes that begin with `on` are listeners. */
+export function h(name, attributes, ...children) {
+  return fill(document.createElement(name), attributes, children);
+}
+
+/** An SVG element. */
+export function s(name, attributes, ...children) {
+  return fill(document.createElementNS(SVG, name), attributes, children);
+}
+
+/** Puts children in the place of whatever was there. */
+export function put(element, ...children) {
+  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== undefined && child !== null));
+}
+
+/** The sentence for something that was thrown. */
+export function sentence(error) {
+  return texts.errors[error?.code] ?? texts.errors.internal;
+}
+
+const live = h("p", { class: "hidden", role: "status", "aria-live": "polite" });
+
+/** Where `say` speaks; to be put into the page once. */
+export function announcer() {
+  return live;
+}
+
+/** Says something to whoever does not see the page. */
+export function say(text) {
+  live.textContent = "";
+  requestAnimationFrame(() => (live.textContent = text));
+}
+
+/** A note in the page: `kind` is `bad`, `good`, `warn` or `plain`. */
+export function note(kind, ...children) {
+  return h("p", { class: `note ${kind}`, role: kind === "bad" ? "alert" : undefined }, ...children);
+}
+
+/** A labelled row of a form. */
+export function field(id, label, control, hint) {
+  control.id = id;
+  if (hint) control.setAttribute("aria-describedby", `${id}-hint`);
+  return h(
+    "div",
+    { class: "field" },
+    h("label", { for: id }, label),
+    control,
+    hint ? h("small", { id: `${id}-hint` }, hint) : null,
+  );
+}
+
+/** Opens a modal window with this heading; `build` gets its body and a function that closes it. */
+export function dialog(title, build) {
+  const body = h("div", { class: "body" });
+  const window = h(
+    "dialog",
+    { "aria-labelledby": "dialog-title" },
+    h("h2", { id: "dialog-title" }, title),
+    body,
+  );
+  const close = () => window.close();
+  window.addEventListener("close", () => window.remove());
+  build(body, close);
+  document.body.append(window);
+  window.showModal();
+  return window;
+}
+
+/** Runs `work` while `button` cannot be pressed again. */
+export async function busy(button, work) {
+  button.disabled = true;
+  button.setAttribute("aria-busy", "true");
+  try {
+    return await work();
+  } finally {
+    button.disabled = false;
+    button.removeAttribute("aria-busy");
+  }
+}
+
+/** A day in the reader's own form; hovering tells the moment. */
+export function day(millis) {
+  return moment(millis, { dateStyle: "medium" });
+}
+
+/** A date in the reader's own form, and to the millisecond for machines. */
+export function moment(millis, form = { dateStyle: "medium", timeStyle: "medium" }) {
+  if (millis === null || millis === undefined) return texts.none;
+  const date = new Date(millis);
+  const exact = date.toISOString();
+  return h("time", { datetime: exact, title: exact }, date.toLocaleString(undefined, form));
+}
+
+/** A number with so many significant digits at most. */
+export function number(value, digits = 3) {
+  return Number(value).toLocaleString("en", { maximumSignificantDigits: digits, useGrouping: false });
+}

@@ -1,0 +1,99 @@
+// A photo with what was found on it: box, landmarks, and every measure beside its limits.
+
+import { h, note, number, s } from "./dom.js";
+import { filled, texts } from "./texts.js";
+
+const words = texts.compare;
+
+/** The photo with box and landmarks over it, in pixels of the upright picture, as the browser shows it too. */
+export function photo(url, alt, face) {
+  return h("div", { class: "photo" }, h("img", { src: url, alt }), face ? overlay(face) : null);
+}
+
+function overlay({ width, height, box, landmarks, quality }) {
+  const dot = Math.max(box.width / 32, Math.max(width, height) / 220);
+  const state = quality === "PASS" ? "good" : "bad";
+  return s(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, class: `overlay ${state}`, "aria-hidden": "true" },
+    s("rect", { class: "box", ...box, rx: dot }),
+    landmarks.map(([cx, cy]) => s("circle", { class: "landmark", cx, cy, r: dot })),
+  );
+}
+
+/** What there is to say about a face: a summary, its reasons, and all measures to unfold. */
+export function findings(face) {
+  const { quality, width, height, faces, measures } = face;
+  const state = quality === "PASS" ? "good" : "bad";
+  const count = faces === 1 ? words.faces.one : filled(words.faces.many, { n: faces });
+  const reasons = measures.filter((measure) => measure.reason);
+  reasons.sort((a, b) => Number(b.reason.fails) - Number(a.reason.fails));
+  return h(
+    "div",
+    { class: "findings" },
+    h(
+      "p",
+      { class: "summary" },
+      h("span", { class: `badge ${state}` }, words.quality[quality]),
+      ` ${filled(words.pixels, { width, height })}, ${count}`,
+    ),
+    reasons.length ? h("ul", { class: "reasons" }, reasons.map(reason)) : null,
+    h("details", {}, h("summary", {}, words.measures), table(measures)),
+  );
+}
+
+/** Why a photo cannot be used. */
+export function unusable(refusal) {
+  return note("bad", texts.refusals[refusal] ?? texts.errors.internal);
+}
+
+function reason({ name, value, reason: { code, limit, fails } }) {
+  const sentence = texts.reasons[code] ?? texts.reasons.OTHER;
+  const values = { sentence, value: withUnit(name, value), limit: withUnit(name, limit) };
+  return h(
+    "li",
+    { class: fails ? "bad" : "warn" },
+    h("strong", {}, fails ? words.fails : words.warns),
+    ` ${filled(words.beyond, values)}`,
+  );
+}
+
+function table(measures) {
+  const heads = words.table;
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": words.measures },
+    h(
+      "table",
+      { class: "measures" },
+      h("thead", {}, h("tr", {}, Object.values(heads).map((head) => h("th", { scope: "col" }, head)))),
+      h("tbody", {}, measures.map(row)),
+    ),
+  );
+}
+
+function row({ name, value, score, limits, reason }) {
+  const state = reason ? (reason.fails ? "bad" : "warn") : "";
+  const bar = h("meter", { min: 0, max: 100, value: score, "aria-label": heading(name) });
+  const told = Object.entries(limits).map(([kind, x]) => filled(words.limits[kind], { x: number(x) }));
+  const why = reason ? h("span", { title: texts.reasons[reason.code] }, reason.code) : texts.none;
+  return h(
+    "tr",
+    { class: state },
+    h("th", { scope: "row" }, heading(name)),
+    h("td", { class: "number" }, withUnit(name, value)),
+    h("td", {}, bar, ` ${Math.round(score)}`),
+    h("td", {}, told.length ? told.map((limit) => h("div", {}, limit)) : texts.none),
+    h("td", { class: "why" }, why),
+  );
+}
+
+function heading(name) {
+  return texts.measures[name]?.[0] ?? name;
+}
+
+function withUnit(name, value) {
+  const unit = texts.measures[name]?.[1];
+  const space = unit && unit !== "°" ? " " : "";
+  return `${number(value)}${space}${unit ?? ""}`;
+}

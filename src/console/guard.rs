@@ -1,0 +1,151 @@
+//! What stands before every page: headers that let nothing in from outside, a check that a request comes from the
+//! console's own page, and one that somebody is logged in.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{Console, Shared, error::Refused};
+
+/// The name of the cookie.
+pub(super) const COOKIE: &str = "visavis_console";
+
+/// A header that pages of other origins cannot send without being asked whether they may, which nobody here
+/// answers.
+const OWN_HEADER: &str = "x-visavis-console";
+
+/// Scripts, styles and connections of this origin alone, none of them inline; pictures of the page's own making
+/// too. `require-trusted-types-for` turns every way from text to markup into an error.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
+                              connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                              require-trusted-types-for 'script'";
+
+const HEADERS: [(HeaderName, &str); 7] = [
+    (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+    ),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Puts the headers on whatever comes out.
+pub(super) async fn protect(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Lets through what the console's own page sent.
+pub(super) async fn of_this_page(request: Request, next: Next) -> Response {
+    if is_own(request.headers()) {
+        next.run(request).await
+    } else {
+        Refused::Foreign.into_response()
+    }
+}
+
+fn is_own(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if text(OWN_HEADER) != Some("1") {
+        return false;
+    }
+    // Browsers send both; what is there must be right.
+    let of_this_site = !headers.contains_key("sec-fetch-site")
+        || matches!(text("sec-fetch-site"), Some("same-origin"));
+    let origin = text("origin")
+        .map(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
+    let of_this_origin = !headers.contains_key("origin")
+        || origin.flatten().is_some_and(|origin| text("host") == Some(origin));
+    of_this_site && of_this_origin
+}
+
+/// Lets through who is logged in.
+pub(super) async fn logged_in(
+    State(console): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // The one request that the page makes over and over.
+    let by_itself = request.uri().path() == "/live";
+    if console.is_logged_in(request.headers(), by_itself) {
+        next.run(request).await
+    } else {
+        Refused::LoggedOut.into_response()
+    }
+}
+
+impl Console {
+    /// Whether the cookie is that of a login; what the page does by itself does not keep it open.
+    pub(super) fn is_logged_in(&self, headers: &HeaderMap, by_itself: bool) -> bool {
+        let cookie = cookie_of(headers);
+        let good = cookie.and_then(|_| self.parts.token.digest());
+        cookie.zip(good).is_some_and(|(cookie, good)| {
+            self.logins.holds(cookie, &good, by_itself, Instant::now())
+        })
+    }
+}
+
+/// What the console's cookie holds.
+pub(super) fn cookie_of(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        pairs.collect()
+    }
+
+    #[test]
+    fn only_the_consoles_own_page_is_heard() {
+        let (own, host) = ((OWN_HEADER, "1"), ("host", "127.0.0.1:9464"));
+        let origin = ("origin", "http://127.0.0.1:9464");
+        for good in [
+            &[own, host][..],
+            &[own, host, origin],
+            &[own, host, origin, ("sec-fetch-site", "same-origin")],
+            &[own, ("host", "faces.example"), ("origin", "https://faces.example")],
+        ] {
+            assert!(is_own(&headers(good)), "{good:?}");
+        }
+        for foreign in [
+            &[host, origin][..],
+            &[own, host, ("origin", "http://evil.example")],
+            &[own, host, ("origin", "http://127.0.0.1:80")],
+            &[own, host, ("origin", "null")],
+            &[own, origin],
+            &[own, host, origin, ("sec-fetch-site", "same-site")],
+            &[own, host, origin, ("sec-fetch-site", "cross-site")],
+        ] {
+            assert!(!is_own(&headers(foreign)), "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let cookie = |line| cookie_of(&headers(&[("cookie", line)])).map(str::to_owned);
+        assert_eq!(cookie("a=b; visavis_console=x; c=d").as_deref(), Some("x"));
+        assert_eq!(cookie("xvisavis_console=x"), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! Who is logged in, in memory: a restart ends all of it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use zeroize::Zeroizing;
+
+use super::token::{Digest, is_token, random_text, sha256};
+
+/// After so long without a sign of life a login ends,
+const IDLE: Duration = Duration::from_mins(30);
+/// and after so long in any case.
+pub(super) const LONGEST: Duration = Duration::from_hours(8);
+/// More than that is nobody who works with it.
+const MOST: usize = 64;
+/// So many wrong tokens are heard in a minute, from all sides together.
+const WRONG: usize = 5;
+const WRONG_WITHIN: Duration = Duration::from_mins(1);
+
+/// The logins of this process, by the digest of what their cookies hold.
+#[derive(Debug, Default)]
+pub(super) struct Logins {
+    open: Mutex<HashMap<Digest, Login>>,
+    wrong: Mutex<VecDeque<Instant>>,
+}
+
+#[derive(Debug)]
+struct Login {
+    begun: Instant,
+    seen: Instant,
+    /// The digest of the token that opened it: with another one it is worth nothing.
+    under: Digest,
+}
+
+/// What an attempt to log in came to.
+pub(super) enum Attempt {
+    /// For the cookie.
+    Opened(Zeroizing<String>),
+    /// It was another token.
+    Wrong,
+    /// Nobody looked at the token.
+    TooMany,
+}
+
+impl Logins {
+    /// Opens a login for the right token.
+    pub(super) fn attempt(&self, token: &str, good: &Digest, now: Instant) -> io::Result<Attempt> {
+        {
+            // Held while the token is looked at, so that many at once are counted one by one.
+            let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+            while wrong.front().is_some_and(|then| now.duration_since(*then) >= WRONG_WITHIN) {
+                wrong.pop_front();
+            }
+            if wrong.len() >= WRONG {
+                return Ok(Attempt::TooMany);
+            }
+            if !is_token(token, good) {
+                wrong.push_back(now);
+                return Ok(Attempt::Wrong);
+            }
+        }
+        let cookie = random_text()?;
+        let mut open = self.open();
+        open.retain(|_, login| login.is_good(good, now));
+        if open.len() >= MOST
+            && let Some(stalest) = open.iter().min_by_key(|(_, login)| login.seen).map(|(k, _)| *k)
+        {
+            open.remove(&stalest);
+        }
+        open.insert(sha256(&cookie), Login { begun: now, seen: now, under: *good });
+        Ok(Attempt::Opened(cookie))
+    }
+
+    /// Whether a cookie is that of a login. What somebody does keeps it open; what the page does by itself
+    /// does not.
+    pub(super) fn holds(&self, cookie: &str, good: &Digest, by_itself: bool, now: Instant) -> bool {
+        let mut open = self.open();
+        let Some(login) = open.get_mut(&sha256(cookie)).filter(|login| login.is_good(good, now))
+        else {
+            return false;
+        };
+        if !by_itself {
+            login.seen = now;
+        }
+        true
+    }
+
+    /// Ends a login.
+    pub(super) fn close(&self, cookie: &str) {
+        self.open().remove(&sha256(cookie));
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<Digest, Login>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Login {
+    fn is_good(&self, good: &Digest, now: Instant) -> bool {
+        self.under == *good
+            && now.duration_since(self.seen) < IDLE
+            && now.duration_since(self.begun) < LONGEST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(logins: &Logins, now: Instant) -> Zeroizing<String> {
+        match logins.attempt("right", &sha256("right"), now).unwrap() {
+            Attempt::Opened(cookie) => cookie,
+            Attempt::Wrong | Attempt::TooMany => panic!("the token is right"),
+        }
+    }
+
+    #[test]
+    fn a_login_ends_when_nothing_is_done_or_the_day_is_over_or_the_token_is_another() {
+        let (logins, good, now) = (Logins::default(), sha256("right"), Instant::now());
+        let cookie = opened(&logins, now);
+        let after = |minutes: u64| now + Duration::from_mins(minutes);
+        assert!(logins.holds(&cookie, &good, false, after(29)));
+        assert!(logins.holds(&cookie, &good, true, after(58)));
+        assert!(!logins.holds(&cookie, &good, false, after(60)), "polling keeps nothing open");
+        let cookie = opened(&logins, now);
+        assert!((1..=23).all(|n| logins.holds(&cookie, &good, false, after(20 * n))));
+        assert!(!logins.holds(&cookie, &good, false, after(480)));
+        let cookie = opened(&logins, now);
+        assert!(!logins.holds(&cookie, &sha256("new"), false, now));
+        assert!(!logins.holds("", &good, false, now));
+        logins.close(&cookie);
+        assert!(!logins.holds(&cookie, &good, false, now));
+    }
+
+    #[test]
+    fn after_five_wrong_tokens_in_a_minute_the_right_one_waits_too() {
+        let (logins, good, now) = (Logins::default(), sha256("right"), Instant::now());
+        for _ in 0..WRONG {
+            assert!(matches!(logins.attempt("wrong", &good, now), Ok(Attempt::Wrong)));
+        }
+        assert!(matches!(logins.attempt("right", &good, now), Ok(Attempt::TooMany)));
+        let later = now + WRONG_WITHIN;
+        assert!(matches!(logins.attempt("right", &good, later), Ok(Attempt::Opened(_))));
+    }
+
+    #[test]
+    fn however_many_log_in_not_more_than_so_many_are_kept() {
+        let (logins, now) = (Logins::default(), Instant::now());
+        let first = opened(&logins, now);
+        for n in 0..100 {
+            opened(&logins, now + Duration::from_secs(n));
+        }
+        assert_eq!(logins.open().len(), MOST);
+        assert!(!logins.holds(&first, &sha256("right"), false, now + Duration::from_secs(100)));
+    }
+}

@@ -1,0 +1,157 @@
+//! The operators' console: a page on the admin address, for people where `/metrics` is for machines.
+//!
+//! ```text
+//! page ─ protect: headers ─ of_this_page: CSRF ─ logged_in: cookie ─ api ─┬ compare: gateway, in process, signed
+//! ▲                                                                       ├ clients, transactions: the stores
+//! └────────────── assets, from inside the program, without login ◀────────┴ live: requests of late, queue
+//! ```
+//!
+//! It compares through the gateway's own router as a client of its own, so what is shown is what an app gets. No
+//! picture that passes here is logged or stored, and whatever is done goes through `audit`.
+
+mod api;
+mod assets;
+mod audit;
+mod clients;
+mod compare;
+mod error;
+mod face;
+mod guard;
+mod live;
+mod login;
+mod logins;
+mod own_client;
+mod token;
+mod transactions;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    middleware::{from_fn, from_fn_with_state},
+    response::Redirect,
+    routing::{get, post},
+};
+use serde::Serialize;
+pub use token::TokenFile;
+use tokio::sync::Mutex;
+
+use self::{api::Told, logins::Logins};
+use crate::{
+    clients::{Actor, CONSOLE, Clients},
+    compare::{QualityLimits, Viewer},
+    http::{About, AppState, gateway},
+};
+
+/// What the console works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// The state of the gateway.
+    pub app: AppState,
+    /// The clients, to be managed.
+    pub clients: Clients,
+    /// What this process is.
+    pub about: About,
+    /// Whether this process answers API requests.
+    pub front_end: bool,
+    /// Looks at pictures; absent in a process without workers.
+    pub viewer: Option<Arc<dyn Viewer>>,
+    /// Quality limits in force.
+    pub limits: Limits,
+    /// What is asked for at the login.
+    pub token: TokenFile,
+}
+
+/// Quality limits by kind of picture.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For pictures of the living person.
+    pub selfie: QualityLimits,
+    /// For portraits of documents.
+    pub document: QualityLimits,
+}
+
+/// Shared by all handlers of the console.
+#[derive(Debug)]
+struct Console {
+    parts: Parts,
+    /// The API as it is served; absent in a process that does not serve it.
+    gateway: Option<Router>,
+    logins: Logins,
+    /// Held while the console's own client is made, so that it is made once.
+    making: Mutex<()>,
+}
+
+/// Shared by all handlers; clones are cheap.
+type Shared = Arc<Console>;
+
+/// A login has no more to say than the token.
+const LOGIN_LIMIT: usize = 4 << 10;
+
+/// `/console/` and everything below it.
+pub fn console(mut parts: Parts) -> Router {
+    parts.clients = parts.clients.acting(&Actor::new("console"));
+    let gateway = parts.front_end.then(|| gateway(parts.app.clone()));
+    let body_limit = parts.app.config.body_limit;
+    let console =
+        Arc::new(Console { parts, gateway, logins: Logins::default(), making: Mutex::default() });
+    let guarded = Router::new()
+        .route("/about", get(about))
+        .route("/logout", post(login::log_out))
+        .route("/live", get(live::live))
+        .route("/look", post(compare::look))
+        .route("/compare", post(compare::compare))
+        .route("/clients", get(clients::list).post(clients::add))
+        .route("/clients/{id}/rotate", post(clients::rotate))
+        .route("/clients/{id}/change", post(clients::change))
+        .route("/clients/{id}/disable", post(clients::disable))
+        .route("/clients/{id}/enable", post(clients::enable))
+        .route("/transactions/{id}", get(transactions::transaction))
+        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(from_fn_with_state(Arc::clone(&console), guard::logged_in));
+    let api = Router::new()
+        .route(
+            "/login",
+            get(login::state).post(login::log_in).layer(DefaultBodyLimit::max(LOGIN_LIMIT)),
+        )
+        .merge(guarded)
+        .fallback(api::unknown)
+        .layer(from_fn(guard::of_this_page));
+    Router::new()
+        .nest("/console/api", api)
+        .route("/console/", get(assets::page))
+        .route("/console/assets/{name}", get(assets::asset))
+        .route("/console", get(|| async { Redirect::permanent("/console/") }))
+        .route("/", get(|| async { Redirect::temporary("/console/") }))
+        .layer(from_fn(guard::protect))
+        .with_state(console)
+}
+
+/// What the page says of the process, and what it leaves out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AboutConsole {
+    #[serde(flatten)]
+    about: About,
+    front_end: bool,
+    workers: bool,
+    /// The client that it compares as.
+    own_client: &'static str,
+    /// At which score the decision turns unless a client has its own rate.
+    threshold: f64,
+    document_threshold: f64,
+}
+
+async fn about(State(console): State<Shared>) -> Told<AboutConsole> {
+    let Parts { about, front_end, viewer, app, .. } = &console.parts;
+    let fmr = &app.config.fmr;
+    Told(AboutConsole {
+        about: about.clone(),
+        front_end: *front_end,
+        workers: viewer.is_some(),
+        own_client: CONSOLE,
+        threshold: fmr.fmr().least_match().value(),
+        document_threshold: fmr.document_fmr().unwrap_or(fmr.fmr()).least_match().value(),
+    })
+}

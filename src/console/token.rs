@@ -1,0 +1,158 @@
+//! The token that opens the console. It is shown once, when it is made; only its digest is kept.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::{
+    constant_time::verify_slices_are_equal,
+    digest::{SHA256, digest},
+    rand,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+/// SHA-256 of a token. A token is 256 random bits, so nothing slower is called for.
+pub(super) type Digest = [u8; 32];
+
+/// The file with the digest, readable by its owner alone. It is read whenever it is needed, so that a new token
+/// counts at once in a process that runs.
+#[derive(Debug, Clone)]
+pub struct TokenFile(PathBuf);
+
+impl TokenFile {
+    /// The file in a data folder.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self(folder.join("console.token"))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes a token if there is none; the token, if it was made.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn make_if_absent(&self) -> io::Result<Option<Zeroizing<String>>> {
+        if self.0.exists() {
+            return Ok(None);
+        }
+        let (token, draft) = self.draft()?;
+        // Of two processes that start together one wins, and nobody reads half a file.
+        let named = fs::hard_link(&draft, &self.0);
+        fs::remove_file(&draft)?;
+        match named {
+            Ok(()) => Ok(Some(token)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a new token; the old one opens nothing any more, and whoever is logged in is not any more.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn renew(&self) -> io::Result<Zeroizing<String>> {
+        let (token, draft) = self.draft()?;
+        fs::rename(&draft, &self.0)?;
+        Ok(token)
+    }
+
+    fn draft(&self) -> io::Result<(Zeroizing<String>, PathBuf)> {
+        let token = random_text()?;
+        let draft = self.0.with_extension(format!("new.{}", std::process::id()));
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
+        writeln!(file, "sha256 {}", URL_SAFE_NO_PAD.encode(sha256(&token)))?;
+        file.sync_all()?;
+        Ok((token, draft))
+    }
+
+    /// The digest of the token that is good now; `None` when none is, which the log explains.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        match self.read() {
+            Ok(digest) => Some(digest),
+            Err(reason) => {
+                let file = self.0.display();
+                tracing::error!(%file, reason, "nobody can log in; run visavis console token");
+                None
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Digest, String> {
+        let mode = fs::metadata(&self.0).map_err(|e| e.to_string())?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(format!("it has mode {:o} instead of 600", mode & 0o777));
+        }
+        let text = fs::read_to_string(&self.0).map_err(|e| e.to_string())?;
+        let bytes = text.trim().strip_prefix("sha256 ");
+        let bytes = bytes.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        bytes.and_then(|b| b.try_into().ok()).ok_or_else(|| "it holds no digest".to_owned())
+    }
+}
+
+/// Whether a token is the one with that digest, in a time that does not depend on where they differ.
+pub(super) fn is_token(text: &str, good: &Digest) -> bool {
+    verify_slices_are_equal(&sha256(text.trim()), good).is_ok()
+}
+
+/// 256 random bits as text.
+pub(super) fn random_text() -> io::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    rand::fill(bytes.as_mut()).map_err(|_| io::Error::other("no random numbers"))?;
+    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
+}
+
+pub(super) fn sha256(text: &str) -> Digest {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_made_once_and_a_new_one_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_folder(folder.path());
+        assert_eq!(file.digest(), None);
+        let first = file.make_if_absent().unwrap().unwrap();
+        assert!(file.make_if_absent().unwrap().is_none());
+        let good = file.digest().unwrap();
+        assert!(is_token(&first, &good) && is_token(&format!(" {}\n", *first), &good));
+        assert!(!is_token("", &good) && !is_token(&first[1..], &good));
+        let kept = fs::read_to_string(file.path()).unwrap();
+        assert!(!kept.contains(first.as_str()), "{kept}");
+        let second = file.renew().unwrap();
+        assert!(!is_token(&first, &file.digest().unwrap()));
+        assert!(is_token(&second, &file.digest().unwrap()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_or_that_is_damaged_opens_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TokenFile::in_folder(folder.path());
+        file.renew().unwrap();
+        assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(file.digest(), None);
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        for text in ["", "sha256 ", "sha256 AAAA", "md5 AAAA"] {
+            fs::write(file.path(), text).unwrap();
+            assert_eq!(file.digest(), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What became of one transaction, whoever asked for it.
+
+use axum::extract::{Path, State};
+use serde::Serialize;
+
+use super::{
+    Shared,
+    api::Told,
+    audit::{Act, audit},
+    error::Refused,
+};
+use crate::{
+    clock::UnixMillis,
+    compare::{Outcome, TransactionId},
+    queue::{Found, TransactionState},
+};
+
+/// A transaction for people; without pictures, which are gone, and without the client's tracing id.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Known {
+    transaction_id: String,
+    client_id: String,
+    client_name: Option<String>,
+    shard: u32,
+    state: &'static str,
+    attempts: u32,
+    created_at: UnixMillis,
+    started_at: Option<UnixMillis>,
+    finished_at: Option<UnixMillis>,
+    outcome: Option<Outcome>,
+}
+
+pub(super) async fn transaction(
+    State(console): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Told<Known>, Refused> {
+    let id = TransactionId::parse(id.trim()).ok_or(Refused::UnknownTransaction)?;
+    let shard = match console.parts.app.shards.find(id.shard()) {
+        Found::Here(shard) => shard,
+        Found::Elsewhere => return Err(Refused::Elsewhere),
+        Found::Nowhere => return Err(Refused::UnknownTransaction),
+    };
+    let history = shard.store.history(&id).await?.ok_or(Refused::UnknownTransaction)?;
+    audit(&Act::TransactionRead { transaction: id.as_str() });
+    let clients = console.parts.clients.list().await?;
+    let client = clients.into_iter().find(|(_, client)| client.client_id == history.client_id);
+    let (state, outcome) = match history.state {
+        TransactionState::Processing if history.running => ("running", None),
+        TransactionState::Processing => ("queued", None),
+        TransactionState::Dead => ("dead", None),
+        TransactionState::Done(outcome) => ("done", Some(*outcome)),
+    };
+    Ok(Told(Known {
+        transaction_id: id.to_string(),
+        client_id: history.client_id,
+        client_name: client.map(|(_, client)| client.name),
+        shard: shard.number,
+        state,
+        attempts: history.attempts,
+        created_at: history.created_at,
+        started_at: history.started_at,
+        finished_at: history.finished_at,
+        outcome,
+    }))
+}

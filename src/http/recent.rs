@@ -1,0 +1,82 @@
+//! The requests of late, for people who watch: what was asked, what came of it, how long it took. Nothing of
+//! it says who asked.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Further back is forgotten, or after this many requests.
+const KEPT_FOR: Duration = Duration::from_mins(2);
+const KEPT: usize = 1 << 15;
+
+/// One answered request.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered {
+    /// When the answer was ready.
+    pub at: Instant,
+    /// The last part of the endpoint's path; `other` for what is none.
+    pub endpoint: &'static str,
+    /// The result code.
+    pub code: &'static str,
+    /// How long it took, without reading and writing the socket.
+    pub elapsed: Duration,
+}
+
+/// The last of them, oldest first.
+#[derive(Debug, Default)]
+pub struct Recent(Mutex<VecDeque<Answered>>);
+
+impl Recent {
+    /// How far back they go at most.
+    pub const WINDOW: Duration = KEPT_FOR;
+
+    /// Takes note of one.
+    pub(super) fn note(&self, path: &str, code: &'static str, elapsed: Duration) {
+        let endpoint = match path.rsplit('/').next() {
+            Some("compare") => "compare",
+            Some("asynccompare") => "asynccompare",
+            Some("asynccheckresult") => "asynccheckresult",
+            Some("test") => "test",
+            _ => "other",
+        };
+        let at = Instant::now();
+        let mut all = self.all();
+        while all.len() >= KEPT || all.front().is_some_and(|old| at - old.at > KEPT_FOR) {
+            all.pop_front();
+        }
+        all.push_back(Answered { at, endpoint, code, elapsed });
+    }
+
+    /// Those of the last two minutes; after very many requests, of less.
+    pub fn look(&self) -> Vec<Answered> {
+        let now = Instant::now();
+        self.all().iter().filter(|answered| now - answered.at <= KEPT_FOR).copied().collect()
+    }
+
+    fn all(&self) -> MutexGuard<'_, VecDeque<Answered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_by_their_endpoint_and_the_oldest_go_first() {
+        let recent = Recent::default();
+        for path in ["/api/v1/zoloz/facecompare/compare", "/x/test", "/", "/secret/of/somebody"] {
+            recent.note(path, "SUCCESS", Duration::from_millis(1));
+        }
+        let endpoints: Vec<_> = recent.look().iter().map(|a| a.endpoint).collect();
+        assert_eq!(endpoints, ["compare", "test", "other", "other"]);
+        for _ in 0..KEPT {
+            recent.note("/test", "SUCCESS", Duration::ZERO);
+        }
+        let kept = recent.look();
+        assert_eq!(kept.len(), KEPT);
+        assert!(kept.iter().all(|answered| answered.endpoint == "test"));
+    }
+}

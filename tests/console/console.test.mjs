@@ -1,0 +1,375 @@
+// The console in a real browser, in front of the real program with the real models.
+
+import assert from "node:assert/strict";
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { PATIENCE, ROOT, listen, startBrowser, startServer } from "./harness.mjs";
+
+const sample = (name) => join(ROOT, "samples", `${name}.jpg`);
+
+let server;
+let browser;
+let page;
+/** What the page complained about since it was opened. */
+let complaints;
+
+before(async () => {
+  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  page = await browser.context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  complaints = listen(page);
+});
+
+after(async () => {
+  await browser?.stop();
+  const code = await server?.stop();
+  assert.equal(code, 0, "the server ends in order");
+});
+
+beforeEach(() => complaints.splice(0));
+
+function quiet() {
+  assert.deepEqual(complaints, [], "nothing is blocked, missing or thrown");
+}
+
+async function go(name) {
+  await page.goto(`${server.url}#${name}`);
+  await page.locator(`nav a[href="#${name.split("/")[0]}"][aria-current=page]`).waitFor();
+}
+
+/** No part of the page lies beyond its right edge. */
+async function fits() {
+  const beyond = await page.evaluate(() => {
+    if (document.documentElement.scrollWidth <= innerWidth) return [];
+    const all = [...document.body.querySelectorAll("*")].filter((at) => !at.closest(".scroll"));
+    const out = all.filter((at) => at.getBoundingClientRect().right > innerWidth);
+    return [location.hash, innerWidth, ...out.map((at) => `${at.tagName}.${at.className}`)];
+  });
+  assert.deepEqual(beyond, []);
+}
+
+async function choose(one, other) {
+  await page.setInputFiles("#file-1", sample(one));
+  await page.setInputFiles("#file-2", sample(other));
+  await page.waitForFunction(() => document.querySelectorAll(".findings").length === 2);
+}
+
+async function compare() {
+  await page.getByRole("button", { name: "Compare", exact: true }).click();
+  await page.locator(".verdict").waitFor();
+  await page.locator(".working").waitFor({ state: "detached" });
+}
+
+/** The contrast of an element's text against the first background behind it that is not transparent. */
+function contrasts(selectors) {
+  return page.evaluate((all) => {
+    const light = ([r, g, b]) => {
+      const linear = [r, g, b].map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+    };
+    const parts = (colour) => colour.match(/[\d.]+/g).map(Number);
+    const behind = (element) => {
+      for (let at = element; at; at = at.parentElement) {
+        const colour = parts(getComputedStyle(at).backgroundColor);
+        if (colour[3] !== 0) return colour;
+      }
+      return [255, 255, 255];
+    };
+    return all.flatMap((selector) =>
+      [...document.querySelectorAll(selector)].map((element) => {
+        const [one, other] = [light(parts(getComputedStyle(element).color)), light(behind(element))];
+        const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+        return { selector, ratio };
+      }),
+    );
+  }, selectors);
+}
+
+async function readable() {
+  const found = await contrasts(["h1", ".lead", "nav a", "button", ".badge", ".verdict h2", "dt", "dd", "small", "legend", "footer p", "summary"]);
+  assert.ok(found.length > 10);
+  const poor = found.filter(({ ratio }) => ratio < 4.5);
+  assert.deepEqual(poor, [], "text can be read");
+}
+
+test("a wrong token opens nothing and says so", async () => {
+  await page.goto(server.url);
+  const token = page.getByLabel("Token");
+  await token.waitFor();
+  quiet();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "token");
+  await token.fill("wrong");
+  await page.keyboard.press("Enter");
+  await page.getByRole("alert").waitFor();
+  assert.match(await page.getByRole("alert").textContent(), /not the token/);
+  assert.equal(await page.locator("nav").count(), 0);
+  // The browser itself reports the refusal.
+  assert.equal(complaints.filter((text) => !text.includes("401")).length, 0);
+});
+
+test("the token opens the console, and the cookie is out of reach of scripts", async () => {
+  await page.getByLabel("Token").fill(server.token);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Compare two photos" }).waitFor();
+  assert.equal(await page.evaluate(() => document.cookie), "");
+  const [cookie] = await browser.context.cookies();
+  assert.ok(cookie.httpOnly && cookie.sameSite === "Strict", JSON.stringify(cookie));
+  assert.equal(await page.evaluate(() => localStorage.length + sessionStorage.length), 0);
+  quiet();
+});
+
+test("two photos of one person: boxes, measures, scale, verdict, and what went over the wire", async () => {
+  await choose("obama-2012", "obama-2009");
+  for (const place of [0, 1]) {
+    const slot = page.locator(".slot").nth(place);
+    assert.equal(await slot.locator("svg .landmark").count(), 5);
+    // The box lies on the photo as the browser shows it.
+    const [photo, box] = await Promise.all([slot.locator("img").boundingBox(), slot.locator("svg .box").boundingBox()]);
+    assert.ok(box.width > photo.width / 8 && box.width < photo.width, JSON.stringify({ photo, box }));
+    assert.ok(box.x >= photo.x && box.x + box.width <= photo.x + photo.width, JSON.stringify({ photo, box }));
+    assert.match(await slot.locator(".badge").textContent(), /Quality PASS/);
+    await slot.getByText("All measures").click();
+    assert.equal(await slot.locator(".measures tbody tr").count(), 22);
+    assert.match(await slot.locator(".measures").textContent(), /Sharpness.*FAIL < 1.5/);
+  }
+  await compare();
+  assert.equal(await page.locator(".verdict h2").textContent(), "Same person");
+  const score = Number(await page.locator(".score strong").textContent());
+  assert.ok(score > 95 && score < 100, `${score}`);
+  const left = (selector) => page.locator(selector).evaluate((element) => parseFloat(element.style.insetInlineStart));
+  assert.equal(await left(".scale .pointer"), score);
+  assert.equal(await left(".scale .threshold"), 80);
+  const marks = await page.locator(".scale .marks").first().textContent();
+  assert.equal(marks, "1e-31e-41e-51e-6");
+  const facts = await page.locator(".verdict .facts").textContent();
+  assert.match(facts, /Signature of the answervalid/);
+  await page.getByText("The request as it was signed").click();
+  const request = await page.locator(".wire pre").first().textContent();
+  for (const part of ["POST /api/v1/zoloz/facecompare/compare HTTP/1.1", "Auth-Type: AKSK", "Signature: ", '"bizId":']) {
+    assert.ok(request.includes(part), request);
+  }
+  assert.ok(request.length < 1000, "pictures are shortened");
+  await page.getByText("The answer as it came").click();
+  const answer = await page.locator(".wire pre").last().textContent();
+  assert.match(answer, /Signature: .*"resultCode":"SUCCESS".*"samePerson":true/s);
+  const said = await page.locator("[aria-live=polite].hidden").textContent();
+  assert.equal(said, "Same person");
+  quiet();
+});
+
+test("two people are told apart, and a document is held to its own limits", async () => {
+  await choose("collins", "hopper");
+  await page.getByLabel("Photo 2 is").selectOption("document");
+  await page.getByLabel("Code of the document").waitFor();
+  await compare();
+  assert.equal(await page.locator(".verdict h2").textContent(), "Not the same person");
+  await page.getByText("The request as it was signed").click();
+  assert.match(await page.locator(".wire pre").first().textContent(), /"sourceOfFace2":"DOCUMENT"/);
+  quiet();
+});
+
+test("a file that is no photo is refused in words", async () => {
+  await page.setInputFiles("#file-2", join(ROOT, "Cargo.toml"));
+  await page.locator(".slot").nth(1).getByRole("alert").waitFor();
+  assert.match(await page.locator(".slot").nth(1).getByRole("alert").textContent(), /not a JPEG/);
+  await compare();
+  assert.match(await page.locator(".verdict").textContent(), /UNABLE_GET_IMAGE/);
+  // The browser cannot show it either, which is no complaint about the page.
+});
+
+test("a photo is taken with the camera", async () => {
+  await page.getByRole("button", { name: "Camera" }).first().click();
+  const shoot = page.getByRole("button", { name: "Take it" });
+  await page.waitForFunction(() => document.querySelector("dialog video")?.videoWidth > 0);
+  await shoot.click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  // The test picture of the browser shows nobody.
+  await page.locator(".slot").first().getByRole("alert").waitFor();
+  assert.match(await page.locator(".slot").first().getByRole("alert").textContent(), /No face/);
+  quiet();
+});
+
+test("the live page counts what was asked", async () => {
+  await go("live");
+  await page.locator(".cards").first().waitFor();
+  const row = page.locator(".cards").first().locator("tbody tr").filter({ hasText: "compare" });
+  assert.match(await row.textContent(), /SUCCESS 2/);
+  assert.match(await row.textContent(), /UNABLE_GET_IMAGE 1/);
+  assert.equal(await page.locator(".chart").count(), 4);
+  assert.ok((await page.locator(".chart path").count()) >= 4);
+  await page.waitForResponse((response) => response.url().endsWith("/api/live"));
+  quiet();
+});
+
+test("a client is added, its keys are shown once, and it is changed, given new keys, disabled and enabled", async () => {
+  await go("clients");
+  await page.getByRole("button", { name: "Add a client" }).click();
+  await page.getByLabel("Name", { exact: true }).fill("shop");
+  await page.getByLabel("False match rate", { exact: true }).fill("1e-6");
+  await page.locator("dialog").getByRole("button", { name: "Add a client" }).click();
+  await page.getByRole("heading", { name: "shop is registered" }).waitFor();
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("link", { name: "Download shop.json" }).click(),
+  ]);
+  assert.equal(download.suggestedFilename(), "shop.json");
+  const file = JSON.parse(await readFile(await download.path(), "utf8"));
+  assert.equal(file.keyVersion, 1);
+  assert.ok(file.merchantPrivateKey && file.secretKey && file.clientId);
+  await page.getByRole("button", { name: "I have them" }).click();
+  const row = page.locator(".clients tbody tr").filter({ hasText: "shop" });
+  await row.waitFor();
+  assert.match(await row.textContent(), /1e-6/);
+  assert.ok(!(await page.content()).includes(file.secretKey), "the keys are gone");
+
+  await page.getByRole("button", { name: "Change shop" }).click();
+  await page.getByLabel("All fields in answers").uncheck();
+  await page.getByLabel("False match rate", { exact: true }).fill("nonsense");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.locator("dialog").getByRole("alert").waitFor();
+  assert.match(await page.locator("dialog").getByRole("alert").textContent(), /between 1e-6 and 1e-1/);
+  await page.getByLabel("False match rate", { exact: true }).fill("");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  assert.match(await row.textContent(), /documented.*as configured/);
+
+  await page.getByRole("button", { name: "New keys for shop" }).click();
+  await page.getByLabel("Old keys stay good for").selectOption("3600");
+  await page.getByRole("button", { name: "Make new keys" }).click();
+  await page.getByRole("heading", { name: "shop has new keys" }).waitFor();
+  await page.getByText("The earlier keys stay good until").waitFor();
+  await page.keyboard.press("Escape");
+  await row.getByText("v2").waitFor();
+
+  await page.getByRole("button", { name: "Disable shop" }).click();
+  await page.locator("dialog").getByRole("button", { name: "Disable" }).click();
+  await row.getByText("disabled").waitFor();
+  await page.getByRole("button", { name: "Enable shop" }).click();
+  await row.getByText("active").waitFor();
+  complaints = complaints.filter((text) => !text.includes("400"));
+  quiet();
+});
+
+test("a transaction is looked up, and one that is not there is not", async () => {
+  await go("compare");
+  await choose("obama-2012", "hopper");
+  await compare();
+  await page.locator(".verdict a.id").click();
+  await page.getByRole("heading", { name: "Look up a transaction" }).waitFor();
+  await page.locator(".facts").waitFor();
+  const text = await page.locator("main").textContent();
+  assert.match(text, /Statedone/);
+  assert.match(text, /"decision": "non_match"/);
+  quiet();
+  await page.getByLabel("Transaction id").fill("G000000000FID20200101000000000000000000");
+  await page.keyboard.press("Enter");
+  await page.getByRole("alert").waitFor();
+  assert.match(await page.getByRole("alert").textContent(), /no such transaction/);
+});
+
+test("everything is reached by the keyboard alone, and one sees where one is", async () => {
+  await go("compare");
+  await page.reload();
+  await page.locator(".slots").waitFor();
+  const reached = [];
+  for (let i = 0; i < 14; i += 1) {
+    await page.keyboard.press("Tab");
+    reached.push(
+      await page.evaluate(() => {
+        const at = document.activeElement;
+        const shown = at.matches(".file") ? at.nextElementSibling : at;
+        const ring = getComputedStyle(shown);
+        return { what: at.id || at.textContent.trim(), ring: ring.outlineStyle !== "none" && parseFloat(ring.outlineWidth) >= 2 };
+      }),
+    );
+  }
+  const names = reached.map(({ what }) => what);
+  const expected = ["Skip to content", "Compare", "Live", "Clients", "Transactions", "Log out", "file-1", "Camera", "file-2", "Camera", "kind", "Compare"];
+  assert.deepEqual(names.slice(0, expected.length), expected);
+  assert.deepEqual(reached.slice(0, expected.length).filter(({ ring }) => !ring), []);
+  // A file is chosen and compared without a pointer.
+  await page.locator("#file-1").focus();
+  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")]);
+  await chooser.setFiles(sample("hopper"));
+  await page.setInputFiles("#file-2", sample("hopper"));
+  await page.waitForFunction(() => document.querySelectorAll(".findings").length === 2);
+  await page.getByRole("button", { name: "Compare", exact: true }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".verdict").waitFor();
+  assert.ok(await page.evaluate(() => document.activeElement.matches(".result")), "the result has the focus");
+  // A window keeps the focus, and gives it back.
+  await go("clients");
+  await page.getByRole("button", { name: "Add a client" }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator("dialog[open]").waitFor();
+  assert.ok(await page.evaluate(() => document.activeElement.closest("dialog") !== null));
+  await page.keyboard.press("Escape");
+  await page.locator("dialog").waitFor({ state: "detached" });
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Add a client");
+  quiet();
+});
+
+test("on a phone nothing lies beyond the edge, and in the dark everything can be read", async () => {
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    for (const width of [320, 390, 1180]) {
+      await page.setViewportSize({ width, height: 800 });
+      for (const name of ["compare", "live", "clients", "transactions"]) {
+        await go(name);
+        await page.waitForTimeout(200);
+        await fits();
+      }
+    }
+    await page.setViewportSize({ width: 390, height: 800 });
+    await go("compare");
+    await choose("collins", "hopper");
+    await compare();
+    await page.locator("details").first().click();
+    await fits();
+    await readable();
+    const paper = await page.evaluate(() => getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number));
+    assert.equal(paper[0] < 128, colorScheme === "dark", `${paper}`);
+    await go("clients");
+    await page.locator(".clients").waitFor();
+    await page.getByRole("button", { name: "Change shop" }).click();
+    await fits();
+    await page.keyboard.press("Escape");
+  }
+  await page.emulateMedia({ colorScheme: null });
+  await page.setViewportSize({ width: 1180, height: 900 });
+  quiet();
+});
+
+test("every control has a name, and every page has one heading of the first order", async () => {
+  for (const name of ["compare", "live", "clients", "transactions"]) {
+    await go(name);
+    await page.waitForTimeout(200);
+    assert.equal(await page.locator("h1").count(), 1, name);
+    const nameless = await page.evaluate(() =>
+      [...document.querySelectorAll("button, a, input, select, textarea, summary")]
+        .filter((at) => !at.textContent.trim() && !at.labels?.length && !at.getAttribute("aria-label"))
+        .map((at) => at.outerHTML),
+    );
+    assert.deepEqual(nameless, [], name);
+  }
+  quiet();
+});
+
+test("whoever logs out is out, and the way back shows nothing", async () => {
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByLabel("Token").waitFor();
+  await page.goBack();
+  await page.getByLabel("Token").waitFor();
+  assert.equal(await page.locator("nav").count(), 0);
+  assert.equal((await browser.context.cookies()).length, 0);
+  quiet();
+});
+
+test("only a digest of the token is in the data folder, for its owner alone", async () => {
+  const path = join(server.folder, "console.token");
+  const text = await readFile(path, "utf8");
+  assert.ok(text.startsWith("sha256 ") && !text.includes(server.token));
+  assert.equal((await stat(path)).mode & 0o777, 0o600);
+  assert.ok(!server.log().includes(server.token), "nor is the token in the log");
+});

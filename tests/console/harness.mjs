@@ -1,0 +1,118 @@
+// A real server with the real models on a folder of its own, and a browser in front of it.
+
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** The browser says nothing to anybody but the server under test. */
+const QUIET = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  // A moving test picture instead of a camera, and nobody to ask whether it may be used.
+  "--use-fake-device-for-media-stream",
+  "--use-fake-ui-for-media-stream",
+];
+
+/** Longer than anything here takes, on a busy machine too. */
+export const PATIENCE = 60_000;
+
+function freePort() {
+  return new Promise((found, failed) => {
+    const server = createServer();
+    server.on("error", failed);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => found(port));
+    });
+  });
+}
+
+/** The program that the tests built. */
+function program() {
+  const given = process.env.VISAVIS_TEST_PROGRAM;
+  if (!given) throw new Error("VISAVIS_TEST_PROGRAM is not set; run make console-test");
+  return given;
+}
+
+/** A running server: `{ url, token, folder, run, stop }`. */
+export async function startServer(variables = {}) {
+  const folder = await mkdtemp(join(tmpdir(), "visavis-console-"));
+  const port = await freePort();
+  const env = {
+    PATH: process.env.PATH,
+    ORT_DYLIB_PATH: process.env.ORT_DYLIB_PATH,
+    VISAVIS_MODEL_DIR: process.env.VISAVIS_MODEL_DIR ?? join(ROOT, "models"),
+    VISAVIS_ADMIN_LISTEN: `127.0.0.1:${port}`,
+    ...variables,
+  };
+  if (!env.ORT_DYLIB_PATH) delete env.ORT_DYLIB_PATH;
+  const server = spawn(program(), ["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data", folder], {
+    cwd: ROOT,
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let said = "";
+  let log = "";
+  server.stderr.on("data", (bytes) => (log += bytes));
+  const ended = new Promise((done) => server.on("exit", done));
+  await new Promise((ready, failed) => {
+    const late = setTimeout(() => failed(new Error(`the server does not start: ${log}`)), PATIENCE);
+    server.on("exit", (code) => failed(new Error(`the server ended with ${code}: ${log}`)));
+    server.stdout.on("data", (bytes) => {
+      said += bytes;
+      if (/console token/.test(said)) {
+        clearTimeout(late);
+        ready();
+      }
+    });
+  });
+  const token = said.match(/^ {2}(\S{43})$/m)?.[1];
+  if (!token) throw new Error(`the server prints no token: ${said}`);
+  const stop = async () => {
+    server.kill("SIGTERM");
+    const code = await ended;
+    await rm(folder, { recursive: true, force: true });
+    return code;
+  };
+  return { url: `http://127.0.0.1:${port}/console/`, token, folder, stop, log: () => log };
+}
+
+/** A browser whose profile is new: `{ browser, stop }`. */
+export async function startBrowser() {
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  const profile = await mkdtemp(join(tmpdir(), "visavis-chromium-"));
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath,
+    args: QUIET,
+    acceptDownloads: true,
+    viewport: { width: 1180, height: 900 },
+  });
+  const stop = async () => {
+    await context.close();
+    await rm(profile, { recursive: true, force: true });
+  };
+  return { context, stop };
+}
+
+/** Everything that a page complains about, as it happens. */
+export function listen(page) {
+  const complaints = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => complaints.push(`thrown: ${error}`));
+  page.on("requestfailed", (request) => complaints.push(`failed: ${request.url()} ${request.failure()?.errorText}`));
+  return complaints;
+}

@@ -1,0 +1,169 @@
+//! Clients, managed in it.
+
+use axum::{body::Body, http::Request};
+use serde_json::{Value, json};
+use visavis::signing::{Content, SecretKey, mac_header};
+
+use super::Desk;
+use crate::support::{Picture, pair};
+
+/// Calls the gateway with credentials that the console handed out; the result code.
+async fn call(desk: &Desk, credentials: &Value) -> String {
+    let text = |member: &str| credentials[member].as_str().unwrap();
+    let path = "/api/v1/zoloz/facecompare/compare";
+    let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
+    let (id, time) = (text("clientId"), desk.app.now());
+    let content = Content { uri: path, client_id: id, time: &time, body: body.as_bytes() };
+    let mac = mac_header(&SecretKey::from_text(text("secretKey")).unwrap().sign(&content));
+    let request = Request::post(path)
+        .header("Client-Id", id)
+        .header("Request-Time", &time)
+        .header("Auth-Type", "AKSK")
+        .header("Access-Key", text("accessKey"))
+        .header("Signature", mac)
+        .body(Body::from(body))
+        .unwrap();
+    // Every request is one of its own.
+    desk.app.clock.advance(1_000);
+    let (answer, _) = desk.app.send_raw(request).await;
+    answer.code().to_owned()
+}
+
+#[tokio::test]
+async fn a_client_is_added_changed_given_new_keys_disabled_and_enabled() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    let settings = json!({ "extras": false, "fmr": "1e-6", "documentFmr": "" });
+    let new = json!({ "name": "shop", "settings": settings });
+    let added = desk.post(&cookie, "clients", &new).await;
+    assert_eq!(added.status, 200, "{}", added.text);
+    let first = added.json()["credentials"].clone();
+    let members: Vec<_> = first.as_object().unwrap().keys().cloned().collect();
+    let expected = [
+        "clientId",
+        "keyVersion",
+        "merchantPrivateKey",
+        "merchantPublicKey",
+        "serverPublicKey",
+        "accessKey",
+        "secretKey",
+    ];
+    assert_eq!(members, expected, "as in the file of `client add --out`");
+    assert_eq!(call(&desk, &first).await, "SUCCESS");
+
+    let shop = async || {
+        let all = desk.get(&cookie, "clients").await.json();
+        let all = all["clients"].as_array().unwrap().clone();
+        all.into_iter().find(|client| client["name"] == "shop").unwrap()
+    };
+    let listed = shop().await;
+    assert_eq!((&listed["extras"], &listed["fmr"]), (&json!(false), &json!(1e-6)));
+    assert_eq!((&listed["documentFmr"], &listed["keyVersion"]), (&Value::Null, &json!(1)));
+    let change = json!({ "fmr": "", "documentFmr": "1e-3" });
+    assert_eq!(desk.post(&cookie, "clients/shop/change", &change).await.status, 200);
+    let listed = shop().await;
+    assert_eq!((&listed["extras"], &listed["fmr"]), (&json!(false), &Value::Null), "{listed}");
+    assert_eq!(listed["documentFmr"], json!(1e-3));
+
+    let id = first["clientId"].as_str().unwrap();
+    let rotate = format!("clients/{id}/rotate");
+    let rotated = desk.post(&cookie, &rotate, &json!({ "overlapS": 3600 })).await.json();
+    assert_eq!(
+        (&rotated["name"], &rotated["credentials"]["keyVersion"]),
+        (&json!("shop"), &json!(2))
+    );
+    assert!(rotated["earlierUntil"].is_i64(), "{rotated}");
+    let second = rotated["credentials"].clone();
+    assert_eq!(call(&desk, &first).await, "SUCCESS");
+    assert_eq!(call(&desk, &second).await, "SUCCESS");
+    let third = desk.post(&cookie, &rotate, &json!({ "overlapS": 0 })).await.json();
+    assert_eq!(third["earlierUntil"], Value::Null);
+    assert_eq!(call(&desk, &second).await, "KEY_NOT_FOUND");
+    assert_eq!(call(&desk, &third["credentials"]).await, "SUCCESS");
+
+    desk.post(&cookie, &format!("clients/{id}/disable"), &json!({})).await;
+    assert_eq!(call(&desk, &third["credentials"]).await, "ACCESS_DENIED");
+    desk.post(&cookie, &format!("clients/{id}/enable"), &json!({})).await;
+    assert_eq!(call(&desk, &third["credentials"]).await, "SUCCESS");
+}
+
+#[tokio::test]
+async fn an_app_that_keeps_its_own_key_gets_no_private_one() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    let made = desk.post(&cookie, "clients", &json!({ "name": "a" })).await.json();
+    let public = &made["credentials"]["merchantPublicKey"];
+    let new = json!({ "name": "b", "publicKey": public });
+    let own = desk.post(&cookie, "clients", &new).await.json();
+    assert_eq!(own["credentials"]["merchantPrivateKey"], Value::Null, "{own}");
+    assert_eq!(&own["credentials"]["merchantPublicKey"], public);
+    let same = json!({ "publicKey": public, "overlapS": 60 });
+    assert_eq!(desk.post(&cookie, "clients/b/rotate", &same).await.error(), "sameKey");
+}
+
+#[tokio::test]
+async fn terms_are_given_and_taken_back_and_every_act_is_kept_with_the_console_as_its_actor() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    let terms = json!({ "ratePerS": "5", "burst": "9", "dailyQuota": "100", "modes": "key-pair" });
+    let added = desk.post(&cookie, "clients", &json!({ "name": "b", "settings": terms })).await;
+    assert_eq!(added.status, 200);
+    let less = json!({ "ratePerS": "", "encryption": "required" });
+    let listed = desk.post(&cookie, "clients/b/change", &less).await.json();
+    let clients = listed["clients"].as_array().unwrap();
+    let b = clients.iter().find(|client| client["name"] == "b").unwrap();
+    assert_eq!(
+        (&b["ratePerS"], &b["burst"], &b["dailyQuota"], &b["modes"], &b["encryption"]),
+        (&json!(null), &json!(9), &json!(100), &json!("key-pair"), &json!("required"))
+    );
+    let acts = desk.app.clients.audit(9).await.unwrap();
+    let acts: Vec<_> = acts.iter().map(|a| (a.actor.as_str(), a.act.as_str())).collect();
+    assert_eq!(acts[..2], [("console", "client set"), ("console", "client add")]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_is_told_by_a_code_that_the_page_has_a_sentence_for() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    let unknown = "G000000000FID20260101000000000000000000";
+    let year = json!({ "overlapS": 40_000_000 });
+    let key = json!({ "name": "x", "publicKey": "AAAA" });
+    let rate = json!({ "name": "x", "settings": { "fmr": "80" } });
+    let number = json!({ "name": "x", "settings": { "dailyQuota": "many" } });
+    let both = json!({ "modes": "access-key", "encryption": "required" });
+    let contradiction = json!({ "name": "x", "settings": both });
+    let strange = json!({ "name": "x", "settings": { "secret": true } });
+    for (path, body, status, code) in [
+        ("clients", json!({ "name": "app" }), 409, "nameTaken"),
+        ("clients", json!({ "name": "  " }), 400, "nameUnfit"),
+        ("clients", rate, 400, "rateUnfit"),
+        ("clients", number, 400, "numberUnfit"),
+        ("clients", contradiction, 400, "contradiction"),
+        ("clients/app/change", json!({ "burst": "0" }), 400, "numberUnfit"),
+        ("clients", key, 400, "keyUnfit"),
+        ("clients", strange, 400, "malformed"),
+        ("clients/nobody/rotate", json!({ "overlapS": 0 }), 404, "unknownClient"),
+        ("clients/nobody/disable", json!({}), 404, "unknownClient"),
+        ("clients/app/rotate", year, 400, "overlapUnfit"),
+        ("clients/app/change", json!({ "fmr": 1 }), 400, "malformed"),
+        ("compare", json!([]), 400, "malformed"),
+    ] {
+        let reply = desk.post(&cookie, path, &body).await;
+        assert_eq!((reply.status, reply.error().as_str()), (status, code), "{path} {body}");
+    }
+    for (id, code) in [
+        (unknown, "unknownTransaction"),
+        ("G000000009FID20260101000000000000000000", "unknownTransaction"),
+        ("nonsense", "unknownTransaction"),
+    ] {
+        let reply = desk.get(&cookie, &format!("transactions/{id}")).await;
+        assert_eq!((reply.status, reply.error().as_str()), (404, code), "{id}");
+    }
+    let texts = include_str!("../../../src/console/assets/texts.js");
+    let codes = include_str!("../../../src/console/error.rs");
+    let codes =
+        codes.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split('"').nth(1));
+    let missing: Vec<_> =
+        codes.filter(|code| !texts.contains(&format!("    {code}: \""))).collect();
+    assert!(missing.is_empty(), "no sentence for {missing:?}");
+}

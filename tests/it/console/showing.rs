@@ -1,0 +1,115 @@
+//! What it shows of pictures and transactions.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{Desk, Does};
+use crate::support::Picture;
+
+fn two(probe: Picture, reference: Picture) -> Value {
+    let content = |picture: Picture| STANDARD.encode(picture.bytes());
+    json!({ "face1": content(probe), "face2": content(reference) })
+}
+
+#[tokio::test]
+async fn two_pictures_are_compared_through_the_gateway_and_can_be_looked_up() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    let body = two(Picture::Person(1), Picture::Blurred(1));
+    let compared = desk.post(&cookie, "compare", &body).await;
+    assert_eq!(compared.status, 200, "{}", compared.text);
+    let compared = compared.json();
+    assert_eq!(compared["signatureValid"], true, "{compared}");
+    let outcome = &compared["outcome"];
+    assert_eq!((&outcome["kind"], &outcome["samePerson"]), (&json!("compared"), &json!(false)));
+    assert_eq!((&outcome["threshold"], &outcome["model"]), (&json!(80), &json!("fake")));
+    assert_eq!(outcome["face1"]["quality"], "PASS");
+    assert_eq!(outcome["face2"]["quality"], "FAIL");
+    let blurred = outcome["face2"]["measures"].as_array().unwrap();
+    let blurred = blurred.iter().find(|measure| measure["name"] == "sharpness").unwrap();
+    assert_eq!(blurred["reason"], json!({ "code": "BLURRED", "limit": 1.5, "fails": true }));
+    assert_eq!(outcome["face1"]["box"]["width"], 150.0);
+
+    let answer: Value =
+        serde_json::from_str(compared["received"]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(answer["result"]["resultCode"], "SUCCESS");
+    assert_eq!(answer["transactionId"], compared["transactionId"]);
+    assert_eq!(answer["score"], outcome["score"], "what is shown is what was answered");
+    let sent = compared["sent"].to_string();
+    assert!(sent.contains("Access-Key") && sent.contains("Request-Time"), "{sent}");
+
+    let id = compared["transactionId"].as_str().unwrap();
+    let found = desk.get(&cookie, &format!("transactions/{id}")).await.json();
+    assert_eq!((&found["state"], &found["attempts"]), (&json!("done"), &json!(1)));
+    assert_eq!((&found["clientName"], &found["shard"]), (&json!("console"), &json!(0)));
+    assert_eq!(found["outcome"]["decision"], "match", "{found}");
+    let live = desk.get(&cookie, "live").await.json();
+    assert_eq!(live["endpoints"][0]["name"], "compare");
+    assert_eq!(live["endpoints"][0]["codes"], json!({ "SUCCESS": 1 }));
+    assert_eq!(live["queue"], json!([{ "shard": 0, "jobs": 0, "bytes": 0, "oldestMs": null }]));
+    // The client was made once, whoever needed it first.
+    desk.post(&cookie, "compare", &body).await;
+    let clients = desk.get(&cookie, "clients").await.json();
+    let own = clients["clients"].as_array().unwrap().iter().filter(|c| c["own"] == true);
+    assert_eq!(own.count(), 1, "{clients}");
+}
+
+#[tokio::test]
+async fn a_picture_without_a_face_and_a_client_that_may_not_call_are_told_as_they_are() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    let nobody = desk.post(&cookie, "compare", &two(Picture::Person(1), Picture::Nothing)).await;
+    let nobody = nobody.json();
+    assert_eq!(nobody["outcome"], json!({ "kind": "refused", "face": 2, "refusal": "noFace" }));
+    assert!(nobody["received"]["body"].as_str().unwrap().contains("UNABLE_GET_IMAGE"), "{nobody}");
+    let text = json!({ "face1": STANDARD.encode("text"), "face2": "not base64!" });
+    let text = desk.post(&cookie, "compare", &text).await.json();
+    assert_eq!((&text["outcome"], &text["transactionId"]), (&Value::Null, &Value::Null));
+
+    let disabled = desk.post(&cookie, "clients/console/disable", &json!({})).await;
+    assert_eq!(disabled.status, 200, "{}", disabled.text);
+    let refused = desk.post(&cookie, "compare", &two(Picture::Person(1), Picture::Person(1))).await;
+    let refused = refused.json();
+    assert!(refused["received"]["body"].as_str().unwrap().contains("ACCESS_DENIED"), "{refused}");
+    assert_eq!((&refused["signatureValid"], &refused["outcome"]), (&json!(true), &Value::Null));
+}
+
+#[tokio::test]
+async fn one_picture_is_looked_at_and_nothing_of_it_stays() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    let look = async |content: String| {
+        desk.post(&cookie, "look", &json!({ "content": content, "document": false })).await
+    };
+    let face = look(STANDARD.encode(Picture::Person(1).bytes())).await.json();
+    assert_eq!(face["face"]["width"], 640, "{face}");
+    assert_eq!(face["face"]["measures"].as_array().unwrap().len(), 20, "{face}");
+    let nobody = look(STANDARD.encode(Picture::Nothing.bytes())).await.json();
+    assert_eq!(nobody, json!({ "refusal": "noFace" }));
+    assert_eq!(look(STANDARD.encode("text")).await.json(), json!({ "refusal": "unknownFormat" }));
+    assert_eq!(look("?".to_owned()).await.error(), "pictureUnfit");
+    assert_eq!(look(STANDARD.encode(Picture::Panics.bytes())).await.error(), "internal");
+    assert_eq!(look(STANDARD.encode(Picture::Person(2).bytes())).await.status, 200);
+    assert_eq!(desk.app.store.payload_rows().await.unwrap(), 0);
+    let live = desk.get(&cookie, "live").await.json();
+    assert_eq!(live["endpoints"], json!([]), "a look is no request of the API");
+}
+
+#[tokio::test]
+async fn a_process_without_front_end_or_without_workers_says_so() {
+    let desk = Desk::of(Does { front_end: false, workers: true }).await;
+    let cookie = desk.log_in().await;
+    let about = desk.get(&cookie, "about").await.json();
+    assert_eq!((&about["frontEnd"], &about["workers"]), (&json!(false), &json!(true)));
+    let body = two(Picture::Person(1), Picture::Person(1));
+    assert_eq!(desk.post(&cookie, "compare", &body).await.error(), "noFrontEnd");
+    let clients = desk.get(&cookie, "clients").await.json();
+    assert_eq!(clients["clients"].as_array().unwrap().len(), 1, "no client is made for nothing");
+
+    let desk = Desk::of(Does { front_end: true, workers: false }).await;
+    let cookie = desk.log_in().await;
+    assert_eq!(desk.get(&cookie, "about").await.json()["workers"], false);
+    let content = STANDARD.encode(Picture::Person(1).bytes());
+    let look = json!({ "content": content });
+    assert_eq!(desk.post(&cookie, "look", &look).await.error(), "noWorkers");
+}
