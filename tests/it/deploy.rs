@@ -139,7 +139,7 @@ fn the_units_are_shut_in_and_start_commands_that_exist() {
 
 /// The metrics of the program: of each whether it is a histogram, and its labels.
 fn metrics() -> BTreeMap<String, (bool, BTreeSet<String>)> {
-    let source = text("src/telemetry.rs");
+    let source = text("src/telemetry/mod.rs");
     let (_, table) = source.split_once("const METRICS").unwrap();
     let (table, _) = table.split_once("];").unwrap();
     let rows = table.split("(\"visavis_").skip(1);
