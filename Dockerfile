@@ -1,5 +1,5 @@
-# Visavis on CPU: program, ONNX Runtime and the default model pack in one image; SQLite on a volume. What another
-# image needs for a GPU is in docs/GPU.md.
+# Visavis on CPU: program, ONNX Runtime and the default model pack in one image; SQLite on a volume. The image for a GPU is
+# made by deploy/Dockerfile.cuda.
 #
 #   docker build -t visavis .
 #   docker run -p 8080:8080 -v visavis:/var/lib/visavis visavis

@@ -25,7 +25,8 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime runtime-gpu models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz chaos accuracy mutations clean
+.PHONY: help build runtime runtime-gpu models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
+    docs deploy-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -49,6 +50,9 @@ demo: build ## Two photos in over the signed API, a verdict out
 
 run: build ## Serve on 127.0.0.1:8080 until Ctrl-C, with a client ready to call
 	@scripts/run $(RELEASE)/visavis
+
+# Whatever can be built in is tested.
+test lint unit console-test: FEATURES := $(FEATURES) --features otlp
 
 test: lint unit console-test ## Everything that must hold before a change lands
 
@@ -90,6 +94,9 @@ timing: models ## Does the time of an answer tell whether a wrapped key was well
 fuzz: ## Every fuzz target for FUZZ_SECONDS (60); needs a C++ compiler
 	@scripts/fuzz
 
+torture: models ## Broken requests and pictures through the whole server, TORTURE (100000) of them
+	TORTURE=$${TORTURE:-100000} $(CARGO) test --locked $(FEATURES) --test it -- torture:: --nocapture
+
 chaos: ## Kills, stops, restarts and a bad network for CHAOS_MINUTES (30) and CHAOS_KILLS (10000)
 	CHAOS_MINUTES=$${CHAOS_MINUTES:-30} CHAOS_KILLS=$${CHAOS_KILLS:-10000} $(CARGO) test --locked $(FEATURES) --test chaos
 
@@ -98,6 +105,44 @@ accuracy: build ## The tables of docs/ACCURACY.md, on the photos in FACES (../sh
 
 mutations: models ## Break the program on purpose; every break must fail a test
 	@scripts/mutations
+
+docs: .tools/mdbook/bin/mdbook ## The site of docs/ into dist/docs, every link of it followed
+	@scripts/docs .tools/mdbook/bin/mdbook
+
+.tools/mdbook/bin/mdbook:
+	$(CARGO) install mdbook --version 0.4.52 --locked --no-default-features --features search --root .tools/mdbook
+
+deploy-check: build .tools/deploy/done ## deploy/ read by Compose, Helm, Prometheus, HAProxy and systemd, and run without containers; as root
+	.tools/deploy/bin/python tests/deploy/check.py
+	.tools/deploy/bin/python tests/deploy/together.py $(RELEASE)/visavis
+
+.tools/deploy/done: tests/deploy/requirements.txt
+	python3 -m venv .tools/deploy
+	.tools/deploy/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -r tests/deploy/requirements.txt
+	touch $@
+
+bundle: build ## One archive for machines without a network, into dist/, with licences, bill of materials and checksums
+	@scripts/bundle $(RELEASE)/visavis
+
+bundle-check: build ## The archive is made again the same, and installed on a bare Debian; as root, with debootstrap
+	@scripts/bundle-check $(RELEASE)/visavis
+
+units-check: bundle ## The systemd units under systemd itself, in a container; as root, with debootstrap and systemd-container
+	@scripts/units-check
+
+deny: ## Licences, advisories, bans and sources of all dependencies; needs cargo-deny and its database of advisories
+	$(CARGO) deny --locked check $(DENY)
+
+inventory-check: models .tools/inventory/done ## The bill of materials against CycloneDX's own schema
+	python3 scripts/inventory.py .tools/inventory/made
+	.tools/inventory/bin/python tests/deploy/inventory.py .tools/inventory/made
+
+.tools/inventory/done: tests/deploy/inventory.txt
+	python3 -m venv .tools/inventory
+	.tools/inventory/bin/python -m pip install --quiet --disable-pip-version-check -r tests/deploy/inventory.txt
+	touch $@
+
+release: deny inventory-check bundle-check units-check ## Everything that is given away, checked; dist/ has it
 
 clean: ## Remove what was built; runtime and models stay
 	$(CARGO) clean

@@ -33,7 +33,7 @@ pub(crate) async fn run(cluster: &Cluster) {
     site.work(2, Arc::new(|_| ()));
     let times =
         MaintenanceConfig { retention: Duration::from_hours(24), every: Duration::from_mins(1) };
-    let maintenance = Maintenance::new(site.store.clone(), Gauge::default(), times);
+    let maintenance = Maintenance::new(site.store.clone(), Gauge::default(), times, 0);
     tokio::spawn(maintenance.run(site.shutdown()));
     let pictures = Pictures::of(PICTURE);
     let mut pace = tokio::time::interval(Duration::from_millis(1_000 / RATE));

@@ -1,6 +1,6 @@
 //! The data folder and the databases as configured.
 
-use std::path::Path;
+use std::{os::unix::fs::DirBuilderExt as _, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -60,8 +60,7 @@ pub(super) async fn open_data_of_worker(config: &Config) -> Result<Data> {
 
 async fn open(config: &Config, usual: u32, to_stay: bool) -> Result<Data> {
     let dir = &config.data.dir;
-    std::fs::create_dir_all(dir)
-        .with_context(|| format!("the data folder {} cannot be made", dir.display()))?;
+    make_folder(dir)?;
     let key = MasterKey::load_or_create(&config.data.key_path())?;
     let connections = match config.database.connections {
         0 => usual,
@@ -107,10 +106,18 @@ pub fn database_name(config: &Config) -> String {
     }
 }
 
+/// Makes the data folder, for its owner alone, if it is not there.
+fn make_folder(dir: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("the data folder {} cannot be made", dir.display()))
+}
+
 /// One process serves a data folder. The lock goes with the process, however it ends.
 pub(super) fn lock(dir: &Path) -> Result<std::fs::File> {
-    std::fs::create_dir_all(dir)
-        .with_context(|| format!("the data folder {} cannot be made", dir.display()))?;
+    make_folder(dir)?;
     let path = dir.join("serve.lock");
     let file = std::fs::File::create(&path)
         .with_context(|| format!("{} cannot be made", path.display()))?;

@@ -24,7 +24,7 @@ use self::{
 use crate::{
     clients::ClientRegistry,
     clock::Clock,
-    compare::Viewer,
+    compare::{Policy, Viewer},
     config::Config,
     db::Db,
     face::{Device, Runtime, jpeg::DECODER},
@@ -77,6 +77,13 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
              `visavis serve` with workers"
         );
     }
+    if !config.traces.endpoint.is_empty() {
+        telemetry::spans::start(&config.traces.endpoint).map_err(anyhow::Error::msg)?;
+    }
+    // Before anything has something to tell.
+    if !config.admin.listen.is_empty() {
+        telemetry::metrics().map_err(anyhow::Error::msg)?;
+    }
     let lock = alone.then(|| data::lock(&config.data.dir)).transpose()?;
     let data = if roles.front_end {
         open_data(config).await?
@@ -86,9 +93,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     if alone {
         recover(&data).await?;
     }
-    let (pool, runtime) = if roles.workers {
-        let (pool, runtime) = start_pool(config).await?;
-        (Some(pool), Some(runtime))
+    let (pool, computing) = if roles.workers {
+        let (pool, computing) = start_pool(config).await?;
+        (Some(pool), Some(computing))
     } else {
         (None, None)
     };
@@ -113,7 +120,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         None
     };
     let viewer = local.map(|local| local as Arc<dyn Viewer>);
-    let about = about(runtime.as_ref().map(Runtime::device));
+    let about = about(computing.as_ref());
     let console = open_console(config, &app, &data, roles, viewer, &about);
     let admin = admin_server(config, &app, about, console)?;
     let console_token = if admin.is_some() { first_token(config)? } else { None };
@@ -127,7 +134,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     }
     servants.push(tokio::spawn(forget_quiet_clients(app.clone())));
     let limit = Duration::from_millis(config.worker.stuck_ms);
-    let broken = move || runtime.as_ref().is_some_and(Runtime::is_gone);
+    let broken = move || computing.as_ref().is_some_and(|computing| computing.runtime.is_gone());
     let watchdog = pool.map(|pool| tokio::spawn(watch(pool, limit, broken, shutdown.clone())));
     app.set_ready(true);
     Ok(Service { serving, admin, console_token, app, data, tasks, servants, watchdog, _lock: lock })
@@ -153,7 +160,8 @@ fn start_shard(
     shutdown: &Shutdown,
 ) -> Vec<JoinHandle<()>> {
     let housekeeping = maintenance_config(&config.queue);
-    let maintenance = Maintenance::new(shard.store.clone(), shard.gauge.clone(), housekeeping);
+    let maintenance =
+        Maintenance::new(shard.store.clone(), shard.gauge.clone(), housekeeping, shard.number);
     let mut tasks = vec![tokio::spawn(maintenance.run(shutdown.clone()))];
     if let Some(pool) = pool {
         let here = Arc::clone(shard.wake.here());
@@ -177,19 +185,28 @@ async fn forget_quiet_clients(app: AppState) {
     }
 }
 
-/// Compute threads, each with the configured pack loaded and warm, and where they run its nets.
-async fn start_pool(config: &Config) -> Result<(ComputePool, Runtime)> {
+/// What the compute threads work with.
+#[derive(Debug)]
+struct Computing {
+    /// Where they run the nets.
+    runtime: Runtime,
+    policy: Arc<Policy>,
+}
+
+/// Compute threads, each with the configured pack loaded and warm, and what they work with.
+async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
     let Model { factory, policy, pack, runtime } = load_model(config)?;
     let device = runtime.device();
     let threads = match config.worker.threads {
         0 => device.threads()?,
         n => n,
     };
-    let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &policy));
+    let decider = Arc::clone(&policy);
+    let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &decider));
     let pool = pool.await??;
     let model = device.model_name();
     tracing::info!(pack = pack.name, threads, %device, model, "engines are warm");
-    Ok((pool, runtime))
+    Ok((pool, Computing { runtime, policy }))
 }
 
 impl Service {
@@ -224,6 +241,8 @@ impl Service {
             admin.stop().await?;
         }
         self.data.close().await;
+        // Blocks, but nothing else is left to be done.
+        telemetry::spans::finish();
         Ok(())
     }
 }
@@ -248,14 +267,18 @@ fn admin_server(
 }
 
 /// What operators are told of this process; without workers it has no device.
-fn about(device: Option<Device>) -> About {
+fn about(computing: Option<&Computing>) -> About {
     let text = |text: Option<String>| text.unwrap_or_default();
+    let device = computing.map(|computing| computing.runtime.device());
+    let policy = computing.map(|computing| &computing.policy);
     About {
         version: env!("CARGO_PKG_VERSION"),
         provider: device.map_or("", Device::provider),
         device: text(device.map(|device| device.to_string())),
         device_name: text(device.map(Device::model_name)),
         jpeg: DECODER,
+        pack: text(policy.map(|policy| policy.model().to_owned())),
+        calibration: text(policy.map(|policy| policy.calibration().to_owned())),
     }
 }
 

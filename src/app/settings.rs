@@ -23,6 +23,9 @@ pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
         decrypt_failures: http.decrypt_failures_per_minute,
         dedupe: config.queue.dedupe,
         pictures: config.image,
+        client_burst: NonZeroU32::new(http.client_burst).unwrap_or(NonZeroU32::MIN),
+        signature_failures: http.signature_failures_per_minute,
+        trusted_proxies: http.trusted_proxies.clone(),
         client_rate: NonZeroU32::new(http.client_rate_per_s).map(|per_second| ClientRate {
             per_second,
             burst: NonZeroU32::new(http.client_burst).unwrap_or(NonZeroU32::MIN),

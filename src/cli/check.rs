@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::{DataArgs, block_on, models::rates_at_threshold};
+use super::{DataArgs, block_on, machine, models::rates_at_threshold};
 use crate::{
     app,
     clients::ClientInfo,
     compare::Fmr,
     config::Config,
     face::{calibration::CalibrationTable, jpeg::DECODER},
+    telemetry::spans,
 };
 
 /// Arguments of `check`.
@@ -51,6 +52,13 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     }
     findings.push(finding("models", models.map(|models| models.detail)));
     findings.extend(thresholds.into_iter().map(|detail| finding("threshold", detail)));
+    if let Ok(data) = &data {
+        findings.push(finding("folder", machine::folder(&config.data.dir)));
+        findings.push(finding("clocks", data.clocks.clone().map_err(anyhow::Error::msg)));
+    }
+    findings.push(finding("files", machine::files(&config)));
+    findings.push(finding("memory", machine::memory(&config)));
+    findings.push(finding("traces", traces(&config)));
     findings.push(finding("data", data.map(|data| data.detail)));
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
@@ -76,6 +84,15 @@ fn tls(config: &Config) -> Result<String> {
     };
     files.load()?;
     Ok(format!("{} and its key can be used", files.certificate.display()))
+}
+
+fn traces(config: &Config) -> Result<String> {
+    let endpoint = &config.traces.endpoint;
+    if endpoint.is_empty() {
+        return Ok("go nowhere".to_owned());
+    }
+    spans::start(endpoint).map_err(anyhow::Error::msg)?;
+    Ok(format!("go to {endpoint}"))
 }
 
 /// The configured pack, found to be good.
@@ -144,6 +161,8 @@ fn thresholds(
 /// The databases, found to open, and the clients in them.
 struct Looked {
     detail: String,
+    /// What was found of their clocks, or what is wrong with them.
+    clocks: Result<String, String>,
     clients: Vec<(u32, ClientInfo)>,
 }
 
@@ -155,11 +174,12 @@ async fn data(config: &Config) -> Result<Looked> {
     for database in &data.databases {
         jobs += database.store.depth().await?.jobs;
     }
+    let clocks = machine::clocks(&data).await.map_err(|e| format!("{e:#}"));
     data.close().await;
     let detail = format!(
         "{} opens with this master key; {} clients, {jobs} jobs waiting",
         app::database_name(config),
         clients.len()
     );
-    Ok(Looked { detail, clients })
+    Ok(Looked { detail, clocks, clients })
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod annotate;
+mod audit;
 mod bench;
 mod bitmap_font;
 mod calibrate;
@@ -11,8 +12,12 @@ mod client;
 mod compare;
 mod console;
 mod credentials;
+mod erase;
 mod evaluate;
+mod key;
 mod labelled;
+mod machine;
+mod manual;
 mod models;
 mod serve;
 mod wire_client;
@@ -20,6 +25,7 @@ mod wire_client;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -64,12 +70,23 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Measure a pack's table from similarity to false match rate
     Calibrate(calibrate::CalibrateArgs),
+    /// Erase transactions before their time: pictures, outcomes and ids
+    Erase(erase::EraseArgs),
+    /// Change the master key for another, in three steps and without a stop
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// List what operators did to clients, keys and transactions, newest first
+    Audit(audit::AuditArgs),
     /// Bring the database schema up to date
     Migrate(DataArgs),
     #[command(about = "Print the description of the API for machines: OpenAPI 3.1, JSON")]
     Openapi,
     /// Check configuration, keys, models, runtime and database, and say what is in effect
     Check(check::CheckArgs),
+    /// Print what completes commands and options in a shell
+    Completions(manual::CompletionsArgs),
+    /// Write the manual, a page for each command
+    Man(manual::ManArgs),
 }
 
 /// Where the data folder is.
@@ -107,6 +124,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Call(args) => call::run(args),
         Command::Bench(args) => Ok(bench::run(&config, cli.config.as_deref(), args)),
         Command::Client(command) => client::run(config, command),
+        Command::Erase(args) => erase::run(config, args),
+        Command::Key(command) => key::run(config, command),
+        Command::Audit(args) => audit::run(config, args),
         Command::Console(command) => console::run(config, command),
         Command::Models(command) => models::run(&config, command),
         Command::Migrate(args) => {
@@ -122,6 +142,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(args) => check::run(config, args),
+        Command::Completions(args) => Ok(manual::completions(args)),
+        Command::Man(args) => manual::man(args),
         Command::Evaluate(args) => evaluate::run(&config, args),
         Command::Calibrate(args) => calibrate::run(&config, args),
     }
@@ -141,9 +163,15 @@ fn load_config(file: Option<&Path>) -> Result<Config> {
     Ok(Config::load(file, environment)?)
 }
 
+/// How long what is still under way in the background may hold up the end of a command that is done.
+const TO_THE_END: Duration = Duration::from_secs(5);
+
 /// Runs asynchronous work to its end.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(TO_THE_END);
+    done
 }
 
 /// Starts the log for a long-running command.

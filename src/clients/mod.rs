@@ -1,16 +1,23 @@
 //! The apps that may call: their ids, their public keys, and our keys for each of them.
 
+mod acts;
+mod audit;
+mod client;
 mod credentials;
+mod error;
 mod keys;
 mod registry;
 mod shards;
 mod sql;
 mod store;
+mod terms;
 
+pub use audit::{Actor, AuditEntry};
+pub use client::{ClientChange, ClientInfo, FmrChange, NewClient, StoredClient};
 pub use credentials::{CONSOLE, Credentials, MadeKeys, is_name, new_client_id};
+pub use error::ClientError;
 pub use keys::{KeySet, NewKeys};
 pub use registry::{Caller, ClientRegistry};
 pub use shards::{ClientTable, Clients};
-pub use store::{
-    ClientChange, ClientError, ClientInfo, ClientStore, FmrChange, NewClient, StoredClient,
-};
+pub use store::ClientStore;
+pub use terms::{ClientTerms, Encryption, Modes, TermsChange};

@@ -6,11 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    keys::KeySet,
-    shards::Clients,
-    store::{ClientError, StoredClient},
-};
+use super::{client::StoredClient, error::ClientError, keys::KeySet, shards::Clients};
 use crate::{clock::UnixMillis, signing::ServerKey};
 
 /// A client that has registered, with its keys ready for use.
@@ -102,6 +98,29 @@ impl ClientRegistry {
     /// What was last known of a client, current or not.
     pub fn remembered(&self, client_id: &str) -> Option<Arc<Caller>> {
         lock(&self.cache).get(client_id).cloned()
+    }
+
+    /// Counts a comparison against a client's quota; false if that was used up.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn count_comparison(
+        &self,
+        shard: u32,
+        client_id: &str,
+        quota: u32,
+    ) -> Result<bool, ClientError> {
+        let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
+        table.store.count_comparison(client_id, quota).await
+    }
+
+    /// Takes one back that could not be made.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn uncount_comparison(&self, shard: u32, client_id: &str) -> Result<(), ClientError> {
+        let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
+        table.store.uncount_comparison(client_id).await
     }
 
     /// Whether the database with this number has no other client that may call. Known for some seconds.

@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::store::{ClientError, ClientInfo, ClientStore, NewClient};
+use super::{
+    audit::{Actor, AuditEntry},
+    client::{ClientInfo, NewClient},
+    error::ClientError,
+    store::ClientStore,
+};
 use crate::signing::ServerKey;
 
 /// The client tables that this process can reach; clones share the connections.
@@ -28,6 +33,46 @@ impl Clients {
     /// Those of `configured` tables that this process can reach; at least one.
     pub fn new(tables: Vec<ClientTable>, configured: u32) -> Self {
         Self { tables: tables.into(), configured }
+    }
+
+    /// The same, with a name for the log of acts.
+    #[must_use]
+    pub fn acting(self, actor: &Actor) -> Self {
+        let named = |table: &ClientTable| ClientTable {
+            shard: table.shard,
+            store: table.store.clone().acting(actor.clone()),
+        };
+        Self { tables: self.tables.iter().map(named).collect(), configured: self.configured }
+    }
+
+    /// The latest acts in all databases, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, ClientError> {
+        let mut all = Vec::new();
+        for table in self.tables.iter() {
+            all.extend(table.store.audit(limit).await?);
+        }
+        all.sort_by_key(|entry| std::cmp::Reverse(entry.at));
+        all.truncate(limit as usize);
+        Ok(all)
+    }
+
+    /// Keeps an act on something else than a client, in each of the databases.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn note(
+        &self,
+        act: &'static str,
+        subject: &str,
+        detail: &serde_json::Value,
+    ) -> Result<(), ClientError> {
+        for table in self.tables.iter() {
+            table.store.note(act, subject, detail).await?;
+        }
+        Ok(())
     }
 
     /// Whether there are no others.
@@ -115,8 +160,13 @@ impl Clients {
         failure.map_or(Ok(None), Err)
     }
 
+    /// All tables.
+    pub fn tables(&self) -> &[ClientTable] {
+        &self.tables
+    }
+
     /// The table of the database with this number.
-    pub(super) fn table(&self, shard: u32) -> Option<&ClientTable> {
+    pub fn table(&self, shard: u32) -> Option<&ClientTable> {
         self.tables.iter().find(|table| table.shard == shard)
     }
 

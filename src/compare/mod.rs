@@ -11,6 +11,7 @@ mod outcome;
 mod policy;
 mod request;
 mod score;
+mod trace;
 
 pub use comparer::{CompareFailure, Comparer, ComparerFuture, LookFuture, Viewer};
 pub use fmr::{ClientFmr, Fmr, FmrSettings, NoFmr, WrongCode, is_selfie};
@@ -19,6 +20,7 @@ pub use outcome::{Decision, Outcome, Verdict};
 pub use policy::Policy;
 pub use request::{PictureData, Request, RequestOptions};
 pub use score::Score;
+pub use trace::{NoTraceContext, TraceContext};
 
 pub use crate::face::{
     FaceReport, Look, PictureKind, Refusal, Side,

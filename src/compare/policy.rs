@@ -26,12 +26,22 @@ impl Policy {
         self.fmr.threshold()
     }
 
+    /// Name of the model pack.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Name of its calibration table.
+    pub fn calibration(&self) -> &str {
+        self.calibration.id()
+    }
+
     /// Turns what the engine found into what is answered. `fmr` is that of the request.
     pub fn decide(&self, comparison: Comparison, fmr: Option<Fmr>) -> Outcome {
         let fmr = fmr.unwrap_or(self.fmr);
         match comparison {
             Comparison::Refused { side, refusal } => Outcome::Refused { side, refusal },
-            Comparison::Compared { similarity, probe, reference } => {
+            Comparison::Compared { similarity, probe, reference, times: _ } => {
                 let matches = self.calibration.decades(similarity) >= fmr.decades();
                 let decision = if matches { Decision::Match } else { Decision::NonMatch };
                 let threshold = fmr.threshold();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{fmr::Fmr, ids::BizId};
+use super::{fmr::Fmr, ids::BizId, trace::TraceContext};
 use crate::face::{
     Picture, PictureKind, Refusal,
     decode::{DecodeLimits, check_envelope},
@@ -61,6 +61,9 @@ pub struct RequestOptions {
     /// that were stored before there was such a thing have none and are decided at the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fmr: Option<Fmr>,
+    /// The span of the request, that of the comparison's parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 /// One comparison to be made.

@@ -17,7 +17,7 @@ pub use layers::ConfigError;
 pub use sections::{
     AdminSection, CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat,
     LogSection, ModelSection, QualitySection, QueueSection, RuntimeSection, TlsSection,
-    WorkerSection,
+    TracesSection, WorkerSection,
 };
 
 /// The defaults, as text.
@@ -86,7 +86,7 @@ impl Config {
         if !(self.queue.client_share > 0.0 && self.queue.client_share <= 1.0) {
             return wrong("queue.client_share", "must be more than 0 and at most 1");
         }
-        if self.http.client_rate_per_s > 0 && self.http.client_burst == 0 {
+        if self.http.client_burst == 0 {
             return wrong("http.client_burst", "must be at least 1");
         }
         if self.worker.stuck_ms <= self.queue.job_deadline_ms {

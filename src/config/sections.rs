@@ -1,6 +1,10 @@
 //! The sections of the configuration as types; `config/default.toml` explains every key.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use serde::Deserialize;
 
@@ -34,6 +38,8 @@ pub struct Config {
     pub image: DecodeLimits,
     /// The log.
     pub log: LogSection,
+    /// Where spans go.
+    pub traces: TracesSection,
     /// Quality limits.
     pub quality: QualitySection,
 }
@@ -89,6 +95,10 @@ pub struct HttpSection {
     pub freshness_s: u32,
     /// How many bodies of one client may fail to decrypt in a minute.
     pub decrypt_failures_per_minute: u32,
+    /// How many requests from one address may fail to prove who they are in a minute; 0 for no limit.
+    pub signature_failures_per_minute: u32,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Requests a second that one client may send; 0 for no limit.
     pub client_rate_per_s: u32,
     /// Requests at once that it may send after a pause.
@@ -125,6 +135,14 @@ pub struct AdminSection {
     pub listen: String,
     /// Whether the console is there too.
     pub console: bool,
+}
+
+/// Where spans go.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracesSection {
+    /// Address of OTLP over HTTP; empty for none.
+    pub endpoint: String,
 }
 
 /// Jobs and leases.

@@ -1,4 +1,5 @@
-//! Who may log in may change who may call, so whatever is done in the console is written down, in one place.
+//! Who may log in may change who may call, so whatever is done in the console is written down in the log, in one
+//! place. What is done to clients is kept in the database besides, with `console` as its actor.
 
 /// Something that was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

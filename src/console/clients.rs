@@ -1,6 +1,6 @@
 //! The apps that may call, managed as `visavis client` does it.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     clients::{
-        CONSOLE, ClientChange, ClientInfo, Credentials, FmrChange, NewClient, is_name,
-        new_client_id,
+        CONSOLE, ClientChange, ClientInfo, ClientTerms, Credentials, Encryption, FmrChange, Modes,
+        NewClient, TermsChange, is_name, new_client_id,
     },
     clock::UnixMillis,
     compare::{ClientFmr, Fmr},
@@ -32,6 +32,14 @@ pub(super) struct Settings {
     fmr: Option<String>,
     /// The same for documents.
     document_fmr: Option<String>,
+    /// A whole number, or empty for the installation's.
+    rate_per_s: Option<String>,
+    /// The same.
+    burst: Option<String>,
+    /// A whole number, or empty for any number of comparisons.
+    daily_quota: Option<String>,
+    modes: Option<Modes>,
+    encryption: Option<Encryption>,
 }
 
 impl Settings {
@@ -40,6 +48,13 @@ impl Settings {
             extras: self.extras,
             fmr: self.fmr.as_deref().map(rate).transpose()?,
             document_fmr: self.document_fmr.as_deref().map(rate).transpose()?,
+            terms: TermsChange {
+                rate_per_s: self.rate_per_s.as_deref().map(number).transpose()?,
+                burst: self.burst.as_deref().map(number).transpose()?,
+                daily_quota: self.daily_quota.as_deref().map(number).transpose()?,
+                modes: self.modes,
+                encryption: self.encryption,
+            },
         })
     }
 }
@@ -48,6 +63,13 @@ fn rate(text: &str) -> Result<FmrChange, Refused> {
     match text.trim() {
         "" => Ok(FmrChange::Default),
         text => text.parse().map(FmrChange::Own).map_err(|_| Refused::RateUnfit),
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<Option<T>, Refused> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| Refused::NumberUnfit),
     }
 }
 
@@ -115,6 +137,10 @@ pub(super) async fn add(
         return Err(Refused::NameUnfit);
     }
     let change = added.settings.change()?;
+    let terms = change.terms.applied_to(ClientTerms::default());
+    if terms.are_contradictory() {
+        return Err(Refused::Contradiction);
+    }
     let keys = make_keys(given(&added.public_key)?).await?;
     let credentials = keys.credentials(new_client_id()?, 1)?;
     let new = NewClient {
@@ -123,6 +149,7 @@ pub(super) async fn add(
         keys: keys.to_store(),
         extras: change.extras.unwrap_or(true),
         fmr: ClientFmr { fmr: own(change.fmr), document_fmr: own(change.document_fmr) },
+        terms,
     };
     console.parts.clients.add(&new, None).await?;
     audit(&Act::ClientAdded { client: &credentials.client_id });

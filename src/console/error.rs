@@ -38,6 +38,10 @@ pub(super) enum Refused {
     SameKey,
     /// The rate is none that a decision may turn at.
     RateUnfit,
+    /// It is no whole number, or none that can be.
+    NumberUnfit,
+    /// No request could fulfil what is asked for.
+    Contradiction,
     /// The old keys cannot stay good for so long.
     OverlapUnfit,
     /// Somebody else was at it at the same time.
@@ -80,6 +84,8 @@ impl Refused {
             Self::KeyUnfit => (StatusCode::BAD_REQUEST, "keyUnfit"),
             Self::SameKey => (StatusCode::CONFLICT, "sameKey"),
             Self::RateUnfit => (StatusCode::BAD_REQUEST, "rateUnfit"),
+            Self::NumberUnfit => (StatusCode::BAD_REQUEST, "numberUnfit"),
+            Self::Contradiction => (StatusCode::BAD_REQUEST, "contradiction"),
             Self::OverlapUnfit => (StatusCode::BAD_REQUEST, "overlapUnfit"),
             Self::Overtaken => (StatusCode::CONFLICT, "overtaken"),
             Self::Elsewhere => (StatusCode::CONFLICT, "elsewhere"),
@@ -114,6 +120,7 @@ impl From<ClientError> for Refused {
             ClientError::Unknown(_) => Self::UnknownClient,
             ClientError::NoShard(_) | ClientError::NotServed => Self::Elsewhere,
             ClientError::SameKey => Self::SameKey,
+            ClientError::Contradiction => Self::Contradiction,
             ClientError::Rotating(_) => Self::Overtaken,
             error if error.is_crowded() => Self::Busy,
             error => Self::internal(&error),

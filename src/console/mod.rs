@@ -39,7 +39,7 @@ use tokio::sync::Mutex;
 
 use self::{api::Told, logins::Logins};
 use crate::{
-    clients::{CONSOLE, Clients},
+    clients::{Actor, CONSOLE, Clients},
     compare::{QualityLimits, Viewer},
     http::{About, AppState, gateway},
 };
@@ -90,7 +90,8 @@ type Shared = Arc<Console>;
 const LOGIN_LIMIT: usize = 4 << 10;
 
 /// `/console/` and everything below it.
-pub fn console(parts: Parts) -> Router {
+pub fn console(mut parts: Parts) -> Router {
+    parts.clients = parts.clients.acting(&Actor::new("console"));
     let gateway = parts.front_end.then(|| gateway(parts.app.clone()));
     let body_limit = parts.app.config.body_limit;
     let console =

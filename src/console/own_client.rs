@@ -12,7 +12,9 @@ use tower::ServiceExt as _;
 
 use super::{Console, error::Refused};
 use crate::{
-    clients::{CONSOLE, Caller, ClientError, KeySet, MadeKeys, NewClient, new_client_id},
+    clients::{
+        CONSOLE, Caller, ClientError, ClientTerms, KeySet, MadeKeys, NewClient, new_client_id,
+    },
     compare::ClientFmr,
     signing::{Content, format_time, mac_header, parse_mac},
 };
@@ -67,6 +69,7 @@ impl Console {
             keys: keys.to_store(),
             extras: true,
             fmr: ClientFmr::default(),
+            terms: ClientTerms::default(),
         };
         match clients.add(&new, None).await {
             Ok(_) => Ok(client_id),

@@ -64,6 +64,24 @@ pub enum Db {
 }
 
 impl Db {
+    /// Connections that are open: used and idle.
+    pub fn connections(&self) -> (u32, u32) {
+        let of = |size: u32, idle: usize| {
+            let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(size);
+            (size - idle, idle)
+        };
+        match self {
+            Self::Sqlite(db) => {
+                let (readers, writer) = (
+                    of(db.readers.size(), db.readers.num_idle()),
+                    of(db.writer.size(), db.writer.num_idle()),
+                );
+                (readers.0 + writer.0, readers.1 + writer.1)
+            }
+            Self::Postgres(db) => of(db.pool.size(), db.pool.num_idle()),
+        }
+    }
+
     /// Waits for the statements under way and closes all connections.
     pub async fn close(&self) {
         match self {

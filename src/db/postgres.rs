@@ -9,6 +9,7 @@ use sqlx::{
 };
 
 use super::DbError;
+use crate::clock::Clock;
 
 /// The schema of the shared store, step by step; a released step is never edited.
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -56,18 +57,19 @@ impl PostgresDb {
         }
         // Without the limits of the other sessions: a migration may wait for that of another process.
         let first = PgPoolOptions::new().max_connections(1).connect_with(options.clone());
-        let first = first.await.map_err(failed)?;
-        if is_standby(&mut *first.acquire().await.map_err(failed)?).await.map_err(failed)? {
+        let first = in_time(CALL, first).await.map_err(failed)?;
+        let standby = async { is_standby(&mut *first.acquire().await?).await };
+        if in_time(CALL, standby).await.map_err(failed)? {
             return Err(DbError::Standby(name));
         }
         // Looked at first, so that a role without the right to change the schema can start on a current one.
-        if !is_current(&first).await.map_err(failed)? {
+        if !in_time(CALL, is_current(&first)).await.map_err(failed)? {
             POSTGRES_MIGRATIONS
                 .run(&first)
                 .await
                 .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
         }
-        first.close().await;
+        close(&first).await;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
@@ -82,9 +84,8 @@ impl PostgresDb {
                 })
             })
             .after_release(|connection, _| Box::pin(answers(connection)))
-            .connect_with(options.clone())
-            .await
-            .map_err(failed)?;
+            .connect_with(options.clone());
+        let pool = in_time(CALL, pool).await.map_err(failed)?;
         Ok(Self { pool, options: Arc::new(options) })
     }
 
@@ -113,14 +114,23 @@ impl PostgresDb {
         in_time(ACQUIRE, listener.execute("SELECT 1")).await.map(drop)
     }
 
+    /// How far the database's clock is ahead of `clock`, milliseconds, to within the time of a call.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn skew_ms(&self, clock: &Clock) -> Result<i64, sqlx::Error> {
+        let there = sqlx::query_scalar("SELECT visavis_millis(clock_timestamp())");
+        let there: i64 = in_time(CALL, there.fetch_one(&self.pool)).await?;
+        Ok(there - clock.now())
+    }
+
     /// Makes this the database with that number of the installation, once and for all.
     ///
     /// # Errors
     /// [`DbError::OtherShard`] when it is the one with another number already.
     pub async fn claim_number(&self, number: u32) -> Result<(), DbError> {
-        sqlx::query("INSERT INTO shard (number) VALUES ($1::integer) ON CONFLICT DO NOTHING")
-            .bind(i64::from(number))
-            .execute(&self.pool)
+        let claim = "INSERT INTO shard (number) VALUES ($1::integer) ON CONFLICT DO NOTHING";
+        in_time(CALL, sqlx::query(claim).bind(i64::from(number)).execute(&self.pool))
             .await
             .map_err(|source| DbError::Open { path: self.name(), source })?;
         self.check_number(number).await
@@ -132,8 +142,8 @@ impl PostgresDb {
     /// [`DbError::OtherShard`] when it is the one with another number.
     pub async fn check_number(&self, number: u32) -> Result<(), DbError> {
         let asked = i64::from(number);
-        let is: Option<i64> = sqlx::query_scalar("SELECT number::bigint FROM shard")
-            .fetch_optional(&self.pool)
+        let is = sqlx::query_scalar("SELECT number::bigint FROM shard").fetch_optional(&self.pool);
+        let is: Option<i64> = in_time(CALL, is)
             .await
             .map_err(|source| DbError::Open { path: self.name(), source })?;
         match is {
@@ -153,9 +163,9 @@ impl PostgresDb {
         in_time(CALL, call).await
     }
 
-    /// Waits for the statements under way and closes all connections.
+    /// Waits for the statements under way, as long as they may take, and closes all connections.
     pub async fn close(&self) {
-        self.pool.close().await;
+        close(&self.pool).await;
     }
 
     /// Makes a call, again and again for a while if the connection is lost under it. Only for calls that
@@ -247,6 +257,13 @@ async fn in_time<T>(
 ) -> Result<T, sqlx::Error> {
     let silent = || Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_| silent())
+}
+
+/// The pool itself waits without end for a connection that does not come back to it.
+async fn close(pool: &PgPool) {
+    if tokio::time::timeout(CALL, pool.close()).await.is_err() {
+        tracing::warn!("a connection to the database did not end in time and is left to it");
+    }
 }
 
 /// Two connections to Postgres are two sessions; through a pooler in transaction mode one session serves

@@ -52,6 +52,8 @@ impl SqliteDb {
             .journal_mode(SqliteJournalMode::Wal)
             // FULL: an acknowledged job survives a power cut.
             .synchronous(SqliteSynchronous::Full)
+            // What is deleted is overwritten: pages that are free hold nothing of it.
+            .pragma("secure_delete", "ON")
             .pragma("journal_size_limit", "67108864");
         let writer = SqlitePoolOptions::new()
             .max_connections(1)

@@ -84,6 +84,8 @@ pub enum Comparison {
         probe: Box<FaceReport>,
         /// What was found on the reference.
         reference: Box<FaceReport>,
+        /// How long the stages took, for the probe and for the reference.
+        times: [StageTimes; 2],
     },
     /// A picture could not be used; the probe is looked at first.
     Refused {
@@ -291,6 +293,7 @@ impl Engine for OnnxEngine {
             similarity: self.embedder.net().similarity(&probe.embedding, &reference.embedding),
             probe: Box::new(probe.report),
             reference: Box::new(reference.report),
+            times: [probe.times, reference.times],
         })
     }
 

@@ -25,17 +25,23 @@ pub struct About {
     pub device_name: String,
     /// What decodes JPEG.
     pub jpeg: &'static str,
+    /// The model pack.
+    pub pack: String,
+    /// Its table from similarity to false match rate.
+    pub calibration: String,
 }
 
 impl About {
     /// The same as labels of a metric.
-    pub fn labels(&self) -> [(&'static str, String); 5] {
+    pub fn labels(&self) -> [(&'static str, String); 7] {
         [
             ("version", self.version.to_owned()),
             ("provider", self.provider.to_owned()),
             ("device", self.device.clone()),
             ("device_name", self.device_name.clone()),
             ("jpeg", self.jpeg.to_owned()),
+            ("pack", self.pack.clone()),
+            ("calibration", self.calibration.clone()),
         ]
     }
 }

@@ -50,12 +50,17 @@ impl ResultPart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     body: Vec<u8>,
-    code: &'static str,
+    told: Told,
 }
 
-/// The result code of an answer, left in the response for the log.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ResultCode(pub(super) &'static str);
+/// What an answer says, left in the response for the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Told {
+    /// `resultCode`
+    pub(super) code: &'static str,
+    /// Which transaction it is about.
+    pub(super) transaction_id: Option<TransactionId>,
+}
 
 #[derive(Serialize)]
 struct Bare<'a> {
@@ -70,18 +75,23 @@ impl Answer {
         let code = result.code;
         let bare = Bare { result, transaction_id };
         // Serialising strings into memory cannot fail.
-        Self { body: serde_json::to_vec(&bare).unwrap_or_default(), code }
+        let told = Told { code, transaction_id: transaction_id.cloned() };
+        Self { body: serde_json::to_vec(&bare).unwrap_or_default(), told }
     }
 
-    /// A whole body; `code` is its `resultCode`.
-    pub(super) fn of(body: &impl Serialize, code: &'static str) -> Result<Self, ApiError> {
+    /// A whole body about a transaction; `code` is its `resultCode`.
+    pub(super) fn of(
+        body: &impl Serialize,
+        code: &'static str,
+        transaction_id: &TransactionId,
+    ) -> Result<Self, ApiError> {
         let body = serde_json::to_vec(body).map_err(|e| ApiError::internal(&e))?;
-        Ok(Self { body, code })
+        Ok(Self { body, told: Told { code, transaction_id: Some(transaction_id.clone()) } })
     }
 
     /// A body that is JSON text already.
     pub(super) fn text(body: String, code: &'static str) -> Self {
-        Self { body: body.into_bytes(), code }
+        Self { body: body.into_bytes(), told: Told { code, transaction_id: None } }
     }
 }
 
@@ -90,7 +100,7 @@ impl IntoResponse for Answer {
         let mut response = Response::new(Body::from(self.body));
         let json = HeaderValue::from_static("application/json; charset=UTF-8");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
-        response.extensions_mut().insert(ResultCode(self.code));
+        response.extensions_mut().insert(self.told);
         response
     }
 }

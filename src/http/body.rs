@@ -17,7 +17,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    error::ApiError,
+    error::{ApiError, Limit},
     state::{BUDGET_UNIT, GatewayConfig},
 };
 
@@ -38,7 +38,7 @@ pub(super) async fn collect(
     let reading = read(headers, &mut body, config, budget);
     let read = tokio::time::timeout(config.body_deadline, reading).await;
     let read = read.unwrap_or(Err(ApiError::BodyTooSlow));
-    if matches!(read, Err(ApiError::BodyTooLarge(_) | ApiError::Overloaded)) {
+    if matches!(read, Err(ApiError::BodyTooLarge(_) | ApiError::Overloaded(_))) {
         discard(headers, body, config).await;
     }
     read
@@ -109,10 +109,10 @@ impl Share<'_> {
         let units = bytes.div_ceil(BUDGET_UNIT);
         let have = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let Some(more) = units.checked_sub(have).filter(|more| *more > 0) else { return Ok(()) };
-        let more = u32::try_from(more).map_err(|_| ApiError::Overloaded)?;
+        let more = u32::try_from(more).map_err(|_| ApiError::Overloaded(Limit::Memory))?;
         let permit = Arc::clone(self.budget)
             .try_acquire_many_owned(more)
-            .map_err(|_| ApiError::Overloaded)?;
+            .map_err(|_| ApiError::Overloaded(Limit::Memory))?;
         match &mut self.held {
             Some(held) => held.merge(permit),
             None => self.held = Some(permit),

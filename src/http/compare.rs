@@ -6,7 +6,7 @@ use axum::extract::State;
 
 use super::{
     answer::{Answer, ResultPart},
-    error::ApiError,
+    error::{ApiError, Limit},
     pictures::read_request,
     signed::{Parsed, Signed},
     state::{AppState, Comparison},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clients::Caller,
-    compare::{CompareFailure, Comparer, Request, TransactionId},
+    compare::{CompareFailure, Comparer, Request, RequestOptions, TransactionId},
     queue::{Accepted, NewJob, QueuedComparer, Shard, TransactionState},
 };
 
@@ -29,13 +29,44 @@ pub(super) async fn async_compare(
     }
     let parsed = parse(&app, signed).await?;
     let shard = admit(&app, &parsed.caller).await?;
-    let job = app.new_job(shard, &parsed);
+    within_quota(&app, shard, &parsed, enqueue(&app, shard, &parsed)).await
+}
+
+async fn enqueue(
+    app: &AppState,
+    shard: &Shard,
+    parsed: &Parsed<Request>,
+) -> Result<Answer, ApiError> {
+    let job = app.new_job(shard, parsed);
     let accepted = shard.store.enqueue(&job).await?;
     if matches!(accepted, Accepted::New(_)) {
         shard.gauge.add(job.client_id, parsed.value.bytes());
         shard.wake.job_arrived();
     }
     Ok(Answer::bare(ResultPart::processing(), Some(accepted.transaction_id())))
+}
+
+/// Does `work` if the client has not used up its comparisons of today. A repetition of a signed request is
+/// not another comparison, and neither is what could not be done.
+async fn within_quota(
+    app: &AppState,
+    shard: &Shard,
+    parsed: &Parsed<Request>,
+    work: impl Future<Output = Result<Answer, ApiError>>,
+) -> Result<Answer, ApiError> {
+    let client_id = &parsed.caller.client_id;
+    let Some(quota) = parsed.caller.client.terms.daily_quota else { return work.await };
+    if app.config.dedupe && shard.store.find_duplicate(&parsed.dedupe).await?.is_some() {
+        return work.await;
+    }
+    if !app.clients.count_comparison(shard.number, client_id, quota).await? {
+        return Err(ApiError::Overloaded(Limit::Quota));
+    }
+    let done = work.await;
+    if let Err(ApiError::Overloaded(_) | ApiError::TimedOut | ApiError::Internal) = &done {
+        app.clients.uncount_comparison(shard.number, client_id).await?;
+    }
+    done
 }
 
 /// `compare`: compared while the client waits; in memory, and recorded without the pictures, where this
@@ -45,10 +76,14 @@ pub(super) async fn compare(
     signed: Signed,
 ) -> Result<Answer, ApiError> {
     let parsed = parse(&app, signed).await?;
-    match &app.comparison {
-        Comparison::Local(comparer) => compare_here(&app, comparer.as_ref(), &parsed).await,
-        Comparison::Queued(comparer) => compare_elsewhere(&app, *comparer, &parsed).await,
-    }
+    let shard = app.home(&parsed.caller)?;
+    let comparing = async {
+        match &app.comparison {
+            Comparison::Local(comparer) => compare_here(&app, comparer.as_ref(), &parsed).await,
+            Comparison::Queued(comparer) => compare_elsewhere(&app, *comparer, &parsed).await,
+        }
+    };
+    within_quota(&app, shard, &parsed, comparing).await
 }
 
 async fn compare_here(
@@ -62,7 +97,7 @@ async fn compare_here(
     }
     let compared = comparer.compare(parsed.value.clone(), app.config.patience).await;
     let outcome = compared.map_err(|failure| match failure {
-        CompareFailure::Busy => ApiError::Overloaded,
+        CompareFailure::Busy => ApiError::Overloaded(Limit::Threads),
         CompareFailure::TimedOut => ApiError::TimedOut,
         CompareFailure::Failed => ApiError::Internal,
     })?;
@@ -99,7 +134,7 @@ async fn admit<'a>(app: &'a AppState, caller: &Caller) -> Result<&'a Shard, ApiE
     if shard.gauge.has_room(app.config.queue, &caller.client_id, alone) {
         Ok(shard)
     } else {
-        Err(ApiError::Overloaded)
+        Err(ApiError::Overloaded(Limit::Queue))
     }
 }
 
@@ -129,9 +164,12 @@ async fn earlier(
 /// requests.
 async fn parse(app: &AppState, signed: Signed) -> Result<Parsed<Request>, ApiError> {
     let (config, own) = (Arc::clone(&app.config), signed.caller().client.fmr);
+    let trace = signed.trace();
     let read = move |body: &[u8]| {
         let fmr = |document: Option<&str>| Some(config.fmr.in_force(own, document));
-        read_request(body, &config.pictures, fmr)
+        let request = read_request(body, &config.pictures, fmr)?;
+        let options = RequestOptions { trace, ..request.options };
+        Ok(Request { options, ..request })
     };
     signed.parse(read).await
 }

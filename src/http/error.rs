@@ -44,6 +44,8 @@ pub(super) enum ApiError {
     UnknownClient,
     /// The client may not call any more.
     ClientDisabled,
+    /// The client may call, but not in this way.
+    NotAllowed(&'static str),
     /// The client has no such access key, or not any more.
     UnknownAccessKey,
     /// The signature is not by the client's key over this request.
@@ -68,8 +70,10 @@ pub(super) enum ApiError {
     Picture(&'static str, Refusal, DecodeLimits, Option<TransactionId>),
     /// There is no such transaction of this client.
     UnknownTransaction,
-    /// Queue or memory is full.
-    Overloaded,
+    /// Too many requests from one address did not prove who they are of late.
+    TooManyStrangers,
+    /// Something is full, or the client has had what it may have.
+    Overloaded(Limit),
     /// No outcome within the patience.
     TimedOut,
     /// The transaction was given up.
@@ -78,7 +82,62 @@ pub(super) enum ApiError {
     Internal,
 }
 
+/// Which limit a request met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// Jobs or bytes in the queue, or the client's share of them.
+    Queue,
+    /// Request bodies in memory.
+    Memory,
+    /// Callers who wait for a thread.
+    Threads,
+    /// Connections to the database.
+    Database,
+    /// Requests a second of the client.
+    Rate,
+    /// Comparisons a day of the client.
+    Quota,
+}
+
+impl Limit {
+    /// As the metrics have it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Memory => "memory",
+            Self::Threads => "threads",
+            Self::Database => "database",
+            Self::Rate => "rate",
+            Self::Quota => "quota",
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::Queue | Self::Memory | Self::Threads | Self::Database => {
+                "the server is at its limit; try again in a moment"
+            }
+            Self::Rate => "this client sends more requests than it may; try again in a moment",
+            Self::Quota => {
+                "this client has made as many comparisons today as it may; its day ends at midnight UTC"
+            }
+        }
+    }
+}
+
 impl ApiError {
+    /// Why a request was refused, if it was because of a limit; as the metrics have it.
+    fn refused_for(&self) -> Option<&'static str> {
+        match self {
+            Self::Overloaded(limit) => Some(limit.name()),
+            Self::TooManyUndecryptable => Some("decrypt"),
+            Self::TooManyStrangers => Some("signature"),
+            Self::BodyTooLarge(_) => Some("size"),
+            Self::BodyTooSlow => Some("slow"),
+            _ => None,
+        }
+    }
+
     /// Result code, status and message, as in the published tables.
     fn result(&self) -> ResultPart {
         let part = |code, status, message: String| ResultPart { code, status, message };
@@ -90,6 +149,7 @@ impl ApiError {
                 part("MERCHANT_NOT_FOUND", "F", "no client with this Client-Id is registered".to_owned())
             }
             Self::ClientDisabled => part("ACCESS_DENIED", "F", "this client has been disabled".to_owned()),
+            Self::NotAllowed(why) => part("ACCESS_DENIED", "F", (*why).to_owned()),
             Self::BadSignature => part(
                 "SIGNATURE_INVALID",
                 "F",
@@ -136,11 +196,16 @@ impl ApiError {
                 "F",
                 "transactionId names no transaction of this client, or one that has expired".to_owned(),
             ),
-            Self::Overloaded => part(
+            Self::TooManyStrangers => part(
                 "REQUEST_TRAFFIC_EXCEED_LIMIT",
                 "F",
-                "the server is at its limit; try again in a moment".to_owned(),
+                "too many requests from this address did not prove who they are; check Client-Id and keys, and try \
+                 again in a minute"
+                    .to_owned(),
             ),
+            Self::Overloaded(limit) => {
+                part("REQUEST_TRAFFIC_EXCEED_LIMIT", "F", limit.message().to_owned())
+            }
             Self::TimedOut => part(
                 "PROCESS_TIMEOUT",
                 "F",
@@ -149,6 +214,11 @@ impl ApiError {
             Self::GivenUp(_) => part("SYSTEM_ERROR", "F", "the comparison failed and was given up".to_owned()),
             Self::Internal => part("SYSTEM_ERROR", "U", "internal error; try again".to_owned()),
         }
+    }
+
+    /// Whether the request did not prove who it is from.
+    pub(super) fn is_of_a_stranger(&self) -> bool {
+        matches!(self, Self::UnknownClient | Self::UnknownAccessKey | Self::BadSignature)
     }
 
     fn transaction_id(&self) -> Option<&TransactionId> {
@@ -162,9 +232,11 @@ impl ApiError {
     /// A database that is only busy is told apart from one that is broken.
     fn of_store(error: &dyn std::error::Error, crowded: bool) -> Self {
         if crowded {
+            metrics::counter!("visavis_store_errors_total").increment(1);
             tracing::warn!(%error, "refused: no connection to the database became free");
-            return Self::Overloaded;
+            return Self::Overloaded(Limit::Database);
         }
+        metrics::counter!("visavis_store_errors_total").increment(1);
         Self::internal(error)
     }
 
@@ -201,6 +273,9 @@ fn sub_reason(refusal: &Refusal) -> &'static str {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        if let Some(reason) = self.refused_for() {
+            metrics::counter!("visavis_refused_total", "reason" => reason).increment(1);
+        }
         Answer::bare(self.result(), self.transaction_id()).into_response()
     }
 }
@@ -226,6 +301,7 @@ mod tests {
             ApiError::IllegalHeader("Request-Time", "is wrong".to_owned()),
             ApiError::UnknownClient,
             ApiError::ClientDisabled,
+            ApiError::NotAllowed("this client must encrypt its requests"),
             ApiError::UnknownAccessKey,
             ApiError::BadSignature,
             ApiError::KeyExpired,
@@ -237,7 +313,10 @@ mod tests {
             ApiError::BodyTooSlow,
             ApiError::Invalid("bizId", "is missing".to_owned()),
             ApiError::UnknownTransaction,
-            ApiError::Overloaded,
+            ApiError::TooManyStrangers,
+            ApiError::Overloaded(Limit::Queue),
+            ApiError::Overloaded(Limit::Rate),
+            ApiError::Overloaded(Limit::Quota),
             ApiError::TimedOut,
             ApiError::GivenUp(id.clone()),
             ApiError::Internal,

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -14,13 +14,15 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::{answer::ResultCode, error::ApiError, state::AppState};
+use super::{answer::Told, error::ApiError, state::AppState};
 use crate::{
     clients::{Caller, KeySet},
+    compare::{TraceContext, TransactionId},
     signing::{
         Content, SigningError, SymmetricKey, encrypt_header, format_time, mac_header,
         signature_header,
     },
+    telemetry::spans,
 };
 
 /// How a client signs, and wants its answers signed.
@@ -73,6 +75,7 @@ pub(super) async fn exchange(
     next: Next,
 ) -> Response {
     let started = Instant::now();
+    let (trace, parent_id) = trace_of(request.headers());
     let client_id = single(request.headers(), "Client-Id").ok().flatten();
     let client_id =
         client_id.filter(|id| id.len() <= LONGEST_CLIENT_ID).unwrap_or_default().to_owned();
@@ -87,18 +90,13 @@ pub(super) async fn exchange(
         error.into_response()
     } else {
         request.extensions_mut().insert(Arc::clone(&exchange));
+        request.extensions_mut().insert(trace);
         next.run(request).await
     };
-    let code = response.extensions().get::<ResultCode>().map_or("", |code| code.0);
-    app.recent().note(&exchange.path, code, started.elapsed());
-    tracing::info!(
-        path = exchange.path,
-        client = exchange.caller.as_ref().map_or("unknown", |c| c.client_id.as_str()),
-        mode = exchange.mode(),
-        code,
-        elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "request"
-    );
+    let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
+    app.recent().note(&exchange.path, told.code, started.elapsed());
+    exchange.log(&told, &trace, started.elapsed());
+    exchange.trace(&told, trace, parent_id, started.elapsed());
     exchange.seal(&app, response).await
 }
 
@@ -130,6 +128,46 @@ impl Exchange {
     pub(super) fn answer_under(&self, key: SymmetricKey) {
         // Set once per request, as above.
         let _ = self.cipher.set(key);
+    }
+
+    /// One line a request, and the same for the metrics. Nothing that the client says but its id, once that is
+    /// known to be one, and the trace it wants to be found by.
+    fn log(&self, told: &Told, trace: &TraceContext, elapsed: Duration) {
+        let client = self.caller.as_ref().map_or("unknown", |c| c.client_id.as_str());
+        let (code, endpoint) = (told.code, endpoint(&self.path));
+        metrics::counter!("visavis_requests_total", "endpoint" => endpoint, "client" => client.to_owned(), "code" => code)
+            .increment(1);
+        metrics::histogram!("visavis_request_seconds", "endpoint" => endpoint).record(elapsed);
+        tracing::info!(
+            path = self.path,
+            client,
+            mode = self.mode(),
+            code,
+            transaction = told.transaction_id.as_ref().map(TransactionId::as_str),
+            trace = %trace,
+            elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+    }
+
+    /// The span of the request.
+    fn trace(&self, told: &Told, trace: TraceContext, parent_id: u64, took: Duration) {
+        if !(spans::are_wanted() && trace.is_sampled()) {
+            return;
+        }
+        let client = self.caller.as_ref().map_or("unknown", |c| c.client_id.as_str());
+        let transaction = told.transaction_id.as_ref().map(|id| ("transaction", id.to_string()));
+        let known = [("client", client.to_owned()), ("code", told.code.to_owned())];
+        spans::tell(spans::Span {
+            name: endpoint(&self.path),
+            role: spans::Role::Server,
+            trace_id: trace.trace_id(),
+            span_id: trace.span_id(),
+            parent_id,
+            took,
+            ago: Duration::ZERO,
+            attributes: known.into_iter().chain(transaction).collect(),
+        });
     }
 
     fn mode(&self) -> &'static str {
@@ -186,6 +224,21 @@ impl Exchange {
             (None, _) => signature_header(&app.clients.gateway_key().sign(&content)?),
         })
     }
+}
+
+/// The span of this request in the trace that the caller names, and what it is a part of there; or a trace of its
+/// own.
+fn trace_of(headers: &HeaderMap) -> (TraceContext, u64) {
+    let named = single(headers, "traceparent").ok().flatten();
+    let named = named.and_then(|text| text.trim().parse::<TraceContext>().ok());
+    named.map_or_else(|| (TraceContext::new(), 0), |named| (named.child(), named.span_id()))
+}
+
+/// The last part of a path that is one of ours: labels are few, whatever is asked for.
+fn endpoint(path: &str) -> &'static str {
+    const ENDPOINTS: [&str; 4] = ["compare", "asynccompare", "asynccheckresult", "test"];
+    let last = path.rsplit('/').next().unwrap_or_default();
+    ENDPOINTS.into_iter().find(|endpoint| *endpoint == last).unwrap_or("other")
 }
 
 fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {

@@ -10,7 +10,7 @@ use super::{
     exchange::{Scheme, single},
 };
 use crate::{
-    clients::{Caller, KeySet},
+    clients::{Caller, ClientTerms, Encryption, KeySet, Modes},
     clock::UnixMillis,
     signing::{
         Content, EncryptHeader, Freshness, HeaderBytes, SignatureHeader, SigningError, parse_mac,
@@ -64,6 +64,7 @@ impl Head {
         if caller.client.disabled {
             return Err(ApiError::ClientDisabled);
         }
+        allowed(&caller.client.terms, scheme, encrypt.is_some())?;
         let proof = match scheme {
             Scheme::KeyPair => {
                 let header =
@@ -128,6 +129,22 @@ impl Head {
         let (Proof::KeyPair(signature, _) | Proof::Secret(signature, _)) = &self.proof;
         dedupe(&self.caller.client_id, signature)
     }
+}
+
+/// What the client may do at all.
+fn allowed(terms: &ClientTerms, scheme: Scheme, encrypted: bool) -> Result<(), ApiError> {
+    let why = match (terms.modes, scheme, terms.encryption) {
+        (Modes::KeyPair, Scheme::Secret, _) => {
+            "this client may sign with its key pair alone, not with its access key"
+        }
+        (Modes::AccessKey, Scheme::KeyPair, _) => {
+            "this client may sign with its access key alone, not with its key pair"
+        }
+        (_, _, Encryption::Required) if !encrypted => "this client must encrypt its requests",
+        (_, _, Encryption::Off) if encrypted => "this client must not encrypt its requests",
+        _ => return Ok(()),
+    };
+    Err(ApiError::NotAllowed(why))
 }
 
 fn wrapped_key(scheme: Scheme, encrypt: &str) -> Result<HeaderBytes, ApiError> {

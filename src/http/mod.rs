@@ -33,6 +33,7 @@ mod router;
 mod server;
 mod signed;
 mod state;
+mod strangers;
 mod tls;
 mod wire;
 

@@ -43,6 +43,7 @@ pub(super) fn read_request(
             reference_hint: hint(&face2.rect),
             reference_kind: kind(document),
             fmr: fmr(document),
+            trace: None,
         },
     })
 }

@@ -1,8 +1,15 @@
 //! How many requests each client may send, whatever the others do.
 
-use std::num::NonZeroU32;
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use crate::clients::ClientTerms;
 
 /// How many requests a second a client may send on average, and how many at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,28 +20,77 @@ pub struct ClientRate {
     pub burst: NonZeroU32,
 }
 
+impl ClientRate {
+    /// How long it takes until a pause makes no difference any more.
+    fn recovers_within(self) -> Duration {
+        Duration::from_secs(u64::from(self.burst.get() / self.per_second) + 1)
+    }
+}
+
 /// Counts the verified requests of every client.
 #[derive(Debug)]
-pub(super) struct Rates(Option<DefaultKeyedRateLimiter<String>>);
+pub(super) struct Rates {
+    /// That of clients without one of their own; `None` lets everything pass.
+    usual: Option<ClientRate>,
+    /// The burst that goes with a rate of a client's own.
+    burst: NonZeroU32,
+    clients: Mutex<HashMap<String, Counted>>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    rate: ClientRate,
+    limiter: Arc<DefaultDirectRateLimiter>,
+    last: Instant,
+}
+
+impl Counted {
+    fn new(rate: ClientRate) -> Self {
+        let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
+        Self { rate, limiter: Arc::new(RateLimiter::direct(quota)), last: Instant::now() }
+    }
+}
 
 impl Rates {
-    /// `None` lets everything pass.
-    pub(super) fn new(rate: Option<ClientRate>) -> Self {
-        Self(rate.map(|ClientRate { per_second, burst }| {
-            RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst))
-        }))
+    /// `usual` is the rate of clients that have none of their own, `burst` what goes with a rate that says
+    /// nothing of it.
+    pub(super) fn new(usual: Option<ClientRate>, burst: NonZeroU32) -> Self {
+        Self { usual, burst, clients: Mutex::default() }
+    }
+
+    fn in_force(&self, terms: &ClientTerms) -> Option<ClientRate> {
+        let usual = self.usual;
+        let per_second = terms.rate_per_s.or(usual.map(|rate| rate.per_second))?;
+        let burst = terms.burst.or(usual.map(|rate| rate.burst)).unwrap_or(self.burst);
+        Some(ClientRate { per_second, burst })
     }
 
     /// Counts a request; whether it is within the client's rate.
-    pub(super) fn admit(&self, client_id: &str) -> bool {
-        self.0.as_ref().is_none_or(|limiter| limiter.check_key(&client_id.to_owned()).is_ok())
+    pub(super) fn admit(&self, client_id: &str, terms: &ClientTerms) -> bool {
+        let Some(rate) = self.in_force(terms) else { return true };
+        let mut clients = self.clients();
+        // One that was changed counts anew.
+        let known = clients.get_mut(client_id).filter(|counted| counted.rate == rate);
+        let limiter = if let Some(counted) = known {
+            counted.last = Instant::now();
+            Arc::clone(&counted.limiter)
+        } else {
+            let counted = Counted::new(rate);
+            let limiter = Arc::clone(&counted.limiter);
+            clients.insert(client_id.to_owned(), counted);
+            limiter
+        };
+        drop(clients);
+        limiter.check().is_ok()
     }
 
     /// Forgets clients that have been quiet: the table holds only those that matter.
     pub(super) fn forget_quiet(&self) {
-        if let Some(limiter) = &self.0 {
-            limiter.retain_recent();
-        }
+        self.clients().retain(|_, counted| counted.last.elapsed() < counted.rate.recovers_within());
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<String, Counted>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -42,13 +98,29 @@ impl Rates {
 mod tests {
     use super::*;
 
+    const FEW: NonZeroU32 = NonZeroU32::new(3).unwrap();
+
     #[test]
     fn each_client_has_its_own_rate_and_burst() {
-        let (per_second, burst) = (NonZeroU32::MIN, NonZeroU32::new(3).unwrap());
-        let rates = Rates::new(Some(ClientRate { per_second, burst }));
-        let admitted = |client: &str| (0..5).filter(|_| rates.admit(client)).count();
-        assert_eq!((admitted("a"), admitted("b")), (3, 3));
-        let free = Rates::new(None);
-        assert!((0..1_000).all(|_| free.admit("a")));
+        let usual = ClientRate { per_second: NonZeroU32::MIN, burst: FEW };
+        let rates = Rates::new(Some(usual), FEW);
+        let terms = ClientTerms::default();
+        let admitted = |client: &str, terms| (0..9).filter(|_| rates.admit(client, terms)).count();
+        assert_eq!((admitted("a", &terms), admitted("b", &terms)), (3, 3));
+        let own = ClientTerms { burst: NonZeroU32::new(7), ..terms };
+        assert_eq!(admitted("a", &own), 7, "from the next request on");
+        let free = Rates::new(None, FEW);
+        assert!((0..1_000).all(|_| free.admit("a", &terms)));
+        let limited = ClientTerms { rate_per_s: Some(NonZeroU32::MIN), ..terms };
+        assert_eq!((0..9).filter(|_| free.admit("c", &limited)).count(), 3);
+    }
+
+    #[test]
+    fn a_client_is_forgotten_only_when_it_makes_no_difference() {
+        let rates = Rates::new(Some(ClientRate { per_second: NonZeroU32::MIN, burst: FEW }), FEW);
+        let terms = ClientTerms::default();
+        while rates.admit("a", &terms) {}
+        rates.forget_quiet();
+        assert!(!rates.admit("a", &terms));
     }
 }

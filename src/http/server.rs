@@ -109,7 +109,7 @@ pub fn serve(router: Router, config: &ServerConfig) -> Result<Serving, ServeErro
         .max_header_list_size(HEADER_LIST_LIMIT)
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_PATIENCE);
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let (scheme, task, reloading) = match &config.tls {
         None => ("http", tokio::spawn(server.http1_only().serve(service)), None),
         Some(files) => {

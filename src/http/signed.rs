@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, Request};
 
 use super::{
     body::{Collected, collect, discard},
-    error::ApiError,
+    error::{ApiError, Limit},
     exchange::Exchange,
     head::{Head, candidates},
     router::RawUri,
@@ -17,6 +17,8 @@ use super::{
 };
 use crate::{
     clients::{Caller, KeySet},
+    clock::UnixMillis,
+    compare::TraceContext,
     signing::{HeaderBytes, SymmetricKey},
 };
 
@@ -36,6 +38,7 @@ pub(super) struct Signed {
     too_many: bool,
     body: Collected,
     exchange: Arc<Exchange>,
+    trace: Option<TraceContext>,
     app: AppState,
 }
 
@@ -57,6 +60,11 @@ impl Signed {
     /// Whether the body came encrypted, so that the answer should be.
     pub(super) fn is_encrypted(&self) -> bool {
         self.wrapped_key.is_some()
+    }
+
+    /// The trace that the request belongs to.
+    pub(super) fn trace(&self) -> Option<TraceContext> {
+        self.trace
     }
 
     /// Who signed it.
@@ -102,7 +110,7 @@ impl Signed {
         });
         let (key, parsed) = opened.await?;
         self.exchange.answer_under(key);
-        if self.too_many { Err(ApiError::Overloaded) } else { parsed }
+        if self.too_many { Err(ApiError::Overloaded(Limit::Rate)) } else { parsed }
     }
 }
 
@@ -123,11 +131,33 @@ impl FromRequest<AppState> for Signed {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
+        let now = app.clock.now();
+        let from = app.strangers().address(request.extensions(), request.headers());
+        if from.is_some_and(|from| app.strangers().is_refused(from, now)) {
+            let (parts, body) = request.into_parts();
+            discard(&parts.headers, body, &app.config).await;
+            return Err(ApiError::TooManyStrangers);
+        }
+        let proven = Self::prove(request, app, now).await;
+        if let Err(error) = &proven
+            && error.is_of_a_stranger()
+            && let Some(from) = from
+        {
+            app.strangers().failed(from, now);
+        }
+        proven
+    }
+}
+
+impl Signed {
+    /// Reads head and body and finds out who signed them.
+    async fn prove(request: Request, app: &AppState, now: UnixMillis) -> Result<Self, ApiError> {
         let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
         let exchange = exchange.ok_or(ApiError::Internal)?;
+        let trace = request.extensions().get::<TraceContext>().copied();
         let original = request.extensions().get::<RawUri>().map(|uri| uri.0.clone());
         let (parts, body) = request.into_parts();
-        let (caller, now) = (exchange.caller.clone(), app.clock.now());
+        let caller = exchange.caller.clone();
         let head = match Head::read(&parts.headers, caller, app.config.freshness, now) {
             Ok(head) => Arc::new(head),
             Err(refused) => {
@@ -138,12 +168,17 @@ impl FromRequest<AppState> for Signed {
         let body = collect(&parts.headers, body, &app.config, app.budget()).await?;
         let uris = candidates(&parts.uri, original.as_ref());
         let (claimed, bytes) = (Arc::clone(&head), body.bytes.clone());
-        let proven = offload(bytes.len(), move || claimed.verify(uris, &bytes, now)).await?;
+        let proven = offload(bytes.len(), move || claimed.verify(uris, &bytes, now)).await;
+        if matches!(proven, Err(ApiError::BadSignature)) {
+            let client = head.caller.client_id.clone();
+            metrics::counter!("visavis_signature_failures_total", "client" => client).increment(1);
+        }
+        let proven = proven?;
         exchange.answer_as(proven.uri, Arc::clone(&proven.keys));
         // Counted only now: nobody uses up another client's rate.
-        let too_many = !app.rates().admit(&head.caller.client_id);
+        let too_many = !app.rates().admit(&head.caller.client_id, &head.caller.client.terms);
         if too_many && head.wrapped_key.is_none() {
-            return Err(ApiError::Overloaded);
+            return Err(ApiError::Overloaded(Limit::Rate));
         }
         Ok(Self {
             too_many,
@@ -153,6 +188,7 @@ impl FromRequest<AppState> for Signed {
             wrapped_key: head.wrapped_key,
             body,
             exchange,
+            trace,
             app: app.clone(),
         })
     }

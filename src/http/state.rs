@@ -1,6 +1,8 @@
 //! What handlers may reach.
 
 use std::{
+    net::IpAddr,
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +17,7 @@ use super::{
     error::ApiError,
     rates::{ClientRate, Rates},
     recent::Recent,
+    strangers::Strangers,
 };
 use crate::{
     clients::{Caller, ClientRegistry},
@@ -41,6 +44,12 @@ pub struct GatewayConfig {
     pub decrypt_failures: u32,
     /// How often one client may call; `None` for no limit.
     pub client_rate: Option<ClientRate>,
+    /// The burst of clients that have a rate of their own and no burst.
+    pub client_burst: NonZeroU32,
+    /// How many requests from one address may fail to prove who they are in a minute; 0 for no limit.
+    pub signature_failures: u32,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Whether a repeated signed request is the same transaction.
     pub dedupe: bool,
     /// Limits on the pictures.
@@ -77,6 +86,7 @@ pub struct AppState {
     decrypt_guard: Arc<DecryptGuard>,
     rates: Arc<Rates>,
     recent: Arc<Recent>,
+    strangers: Arc<Strangers>,
     ready: Arc<AtomicBool>,
 }
 
@@ -99,8 +109,12 @@ impl AppState {
             clock,
             budget: Arc::new(Semaphore::new(config.body_budget / BUDGET_UNIT)),
             decrypt_guard: Arc::new(DecryptGuard::new(config.decrypt_failures)),
-            rates: Arc::new(Rates::new(config.client_rate)),
             recent: Arc::default(),
+            rates: Arc::new(Rates::new(config.client_rate, config.client_burst)),
+            strangers: Arc::new(Strangers::new(
+                config.signature_failures,
+                config.trusted_proxies.clone(),
+            )),
             config: Arc::new(config),
             ready: Arc::default(),
         }
@@ -146,6 +160,10 @@ impl AppState {
 
     pub(super) fn rates(&self) -> &Rates {
         &self.rates
+    }
+
+    pub(super) fn strangers(&self) -> &Strangers {
+        &self.strangers
     }
 
     pub(super) fn budget(&self) -> &Arc<Semaphore> {

@@ -182,7 +182,7 @@ pub(super) fn tell(
                 quality,
                 extras: beyond,
             };
-            Answer::of(&answer, code)
+            Answer::of(&answer, code, id)
         }
         Telling::CheckResult => {
             let answer = CheckAnswer {
@@ -193,7 +193,7 @@ pub(super) fn tell(
                 same_person,
                 extras: beyond,
             };
-            Answer::of(&answer, code)
+            Answer::of(&answer, code, id)
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{
     pool::{ComputePool, PoolFailure, Slot},
     runner::RunnerConfig,
+    telling,
 };
 use crate::{
     compare::Outcome,
@@ -55,11 +56,16 @@ pub(super) async fn run(
 ) {
     let job = &lease.job;
     let transaction = job.transaction_id.as_str();
+    let trace = job.options.trace.map(|trace| trace.to_string());
+    let trace = trace.as_deref();
+    telling::tell_wait(job.options.trace, store.age(job), job.attempt);
     let mut rights = Rights { slot: Some(slot), alone: None };
     let error = match work(store, pool, config, lease, &mut rights).await {
         Ok(outcome) => match store.complete(job.id, lease.token, &outcome).await {
             Ok(()) => {
-                tracing::info!(transaction, attempt = job.attempt, "job completed");
+                metrics::counter!("visavis_jobs_completed_total").increment(1);
+                metrics::histogram!("visavis_job_seconds").record(store.age(job));
+                tracing::info!(transaction, trace, attempt = job.attempt, "job completed");
                 return;
             }
             Err(error) => JobError::from(error),
@@ -76,10 +82,12 @@ pub(super) async fn run(
     } else if let Some(delay) =
         config.retry.delay(job.attempt, jitter()).filter(|_| !matches!(error, JobError::Deadly))
     {
-        tracing::warn!(transaction, attempt = job.attempt, ?delay, %error, "job failed, will be retried");
+        metrics::counter!("visavis_retries_total").increment(1);
+        tracing::warn!(transaction, trace, attempt = job.attempt, ?delay, %error, "job failed, will be retried");
         store.retry(job.id, lease.token, delay).await
     } else {
-        tracing::error!(transaction, attempt = job.attempt, %error, "job failed for the last time");
+        metrics::counter!("visavis_dead_total").increment(1);
+        tracing::error!(transaction, trace, attempt = job.attempt, %error, "job failed for the last time");
         store.bury(job.id, lease.token).await
     };
     if let Err(error) = ended {

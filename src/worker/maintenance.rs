@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    queue::{Gauge, Store},
+    queue::{Depth, Gauge, Store},
     shutdown::Shutdown,
 };
 
@@ -29,12 +29,14 @@ pub struct Maintenance {
     store: Store,
     gauge: Gauge,
     config: MaintenanceConfig,
+    /// As the metrics have it.
+    shard: String,
 }
 
 impl Maintenance {
-    /// Nothing happens before [`run`](Self::run).
-    pub fn new(store: Store, gauge: Gauge, config: MaintenanceConfig) -> Self {
-        Self { store, gauge, config }
+    /// Nothing happens before [`run`](Self::run). `shard` is the number of the database.
+    pub fn new(store: Store, gauge: Gauge, config: MaintenanceConfig, shard: u32) -> Self {
+        Self { store, gauge, config, shard: shard.to_string() }
     }
 
     /// Keeps house until the process is to stop.
@@ -46,13 +48,40 @@ impl Maintenance {
     async fn read_depth(&self, mut shutdown: Shutdown) {
         while !shutdown.is_wished() {
             match self.store.depth_by_client().await {
-                Ok(depth) => self.gauge.set(depth),
+                Ok(clients) => {
+                    self.tell(clients.iter().map(|client| client.depth).sum());
+                    self.gauge.set(clients);
+                }
                 Err(error) => tracing::warn!(%error, "the queue's depth could not be read"),
             }
             tokio::select! {
                 () = tokio::time::sleep(GAUGE_EVERY) => {}
                 () = shutdown.wished() => {}
             }
+        }
+    }
+
+    fn tell(&self, depth: Depth) {
+        let shard = || [("shard", self.shard.clone())];
+        metrics::gauge!("visavis_queue_jobs", &shard()).set(depth.jobs as f64);
+        metrics::gauge!("visavis_queue_bytes", &shard()).set(depth.bytes as f64);
+        let age = depth.oldest.map_or(0.0, |oldest| self.store.since(oldest).as_secs_f64());
+        metrics::gauge!("visavis_queue_oldest_seconds", &shard()).set(age);
+        let (used, idle) = self.store.connections();
+        for (state, count) in [("used", used), ("idle", idle)] {
+            let labels = [("shard", self.shard.clone()), ("state", state.to_owned())];
+            metrics::gauge!("visavis_pool_connections", &labels).set(f64::from(count));
+        }
+    }
+
+    async fn tell_room(&self) {
+        match self.store.room().await {
+            Ok(room) => {
+                for (name, size) in room {
+                    metrics::gauge!(name, "shard" => self.shard.clone()).set(size);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the room of the database could not be read"),
         }
     }
 
@@ -65,6 +94,7 @@ impl Maintenance {
                     self.purge().await;
                 }
                 self.tidy().await;
+                self.tell_room().await;
             };
             tokio::select! {
                 () = cleaning => {}

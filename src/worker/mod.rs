@@ -15,6 +15,7 @@ mod local;
 mod maintenance;
 mod pool;
 mod runner;
+mod telling;
 mod watchdog;
 
 pub use local::LocalComparer;

@@ -9,9 +9,10 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::telling;
 use crate::{
     compare::{Look, Outcome, PictureData, PictureKind, Policy, Request},
-    face::{Engine, FaceError, Picture},
+    face::{Comparison, Engine, FaceError, Picture},
 };
 
 /// Makes an engine; called once per thread, and again after a panic.
@@ -111,6 +112,7 @@ impl ComputePool {
         for opened in readiness.iter().take(threads) {
             opened?;
         }
+        metrics::gauge!("visavis_compute_threads").set(threads as f64);
         let (slots, suspect) = (Semaphore::new(threads).into(), Semaphore::new(1).into());
         Ok(Self { tasks, slots, suspect, busy })
     }
@@ -223,9 +225,15 @@ impl Worker {
             match work {
                 Work::Compare(request, reply) => {
                     self.attend(&mut engine, slot, reply, move |engine| {
+                        let begun = Instant::now();
                         let (probe, reference) = request.pictures();
                         let compared = engine.compare(&probe, &reference)?;
-                        Ok(policy.decide(compared, request.options.fmr))
+                        if let Comparison::Compared { times, .. } = &compared {
+                            telling::tell_times(times, request.options.trace, begun);
+                        }
+                        let outcome = policy.decide(compared, request.options.fmr);
+                        telling::tell(&outcome);
+                        Ok(outcome)
                     });
                 }
                 Work::Look(picture, kind, reply) => {
@@ -250,7 +258,9 @@ impl Worker {
             return;
         }
         self.busy[self.number].set(Some(Instant::now()));
+        metrics::gauge!("visavis_compute_busy").increment(1.0);
         let done = self.guarded(engine, work);
+        metrics::gauge!("visavis_compute_busy").decrement(1.0);
         self.busy[self.number].set(None);
         drop(slot);
         let _ = reply.send(done.map_err(PoolFailure::from));
@@ -267,7 +277,10 @@ impl Worker {
             None => (self.factory)()?,
         };
         let done = catch_unwind(AssertUnwindSafe(|| work(current.as_mut())));
-        let Ok(done) = done else { return Err(FaceError::Panicked) };
+        let Ok(done) = done else {
+            metrics::counter!("visavis_engine_restarts_total").increment(1);
+            return Err(FaceError::Panicked);
+        };
         *engine = Some(current);
         done
     }

@@ -182,7 +182,9 @@ impl Runner {
             }
             match self.store.renew(&held, self.config.lease).await {
                 Ok(kept) if kept.len() < held.len() => {
-                    tracing::warn!(lost = held.len() - kept.len(), "leases lost");
+                    let lost = held.len() - kept.len();
+                    metrics::counter!("visavis_leases_lost_total").increment(lost as u64);
+                    tracing::warn!(lost, "leases lost");
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "leases could not be renewed"),

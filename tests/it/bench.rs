@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     crash::server::{Data, Server},
-    support::{Ran, in_repository, visavis, with_models},
+    support::{Ran, Run as _, in_repository, visavis, with_models},
 };
 
 /// The names that a run always has.
@@ -42,7 +42,7 @@ fn bench(temp: &Path) -> Command {
 
 fn run(arguments: &[&str]) -> Ran {
     let temp = tempfile::tempdir().unwrap();
-    let ran = bench(temp.path()).args(arguments).output().unwrap().into();
+    let ran = bench(temp.path()).args(arguments).ran();
     assert_eq!(scratch(temp.path()), None, "{arguments:?} leaves its folder behind");
     ran
 }
@@ -166,9 +166,7 @@ fn requests_over_a_limit_are_refused_and_are_no_errors() {
     let ran: Ran = bench(temp.path())
         .args(["--json", "--seconds", "1", "--in-flight", "4"])
         .envs([("VISAVIS_HTTP_CLIENT_RATE_PER_S", "2"), ("VISAVIS_HTTP_CLIENT_BURST", "3")])
-        .output()
-        .unwrap()
-        .into();
+        .ran();
     let found = ran.json();
     assert_eq!(found["errors"], 0, "{found}");
     assert!(number(&found["refused"]) > 0.0, "{found}");
@@ -185,7 +183,7 @@ fn an_answer_without_an_outcome_is_an_error_with_its_code() {
     command
         .args(["bench", "--json", "--seconds", "1", "--photos", &folder])
         .env("TMPDIR", temp.path());
-    let ran: Ran = command.output().unwrap().into();
+    let ran: Ran = command.ran();
     let found = ran.json();
     assert_eq!((ran.code, &found["pairs"]), (1, &0.into()), "{found}");
     assert!(number(&found["errors"]) > 0.0, "{found}");
@@ -196,12 +194,12 @@ fn an_answer_without_an_outcome_is_an_error_with_its_code() {
 fn a_folder_without_photos_is_refused_by_name() {
     let empty = tempfile::tempdir().unwrap();
     let folder = empty.path().display().to_string();
-    let ran: Ran = with_models().args(["bench", "--photos", &folder]).output().unwrap().into();
+    let ran: Ran = with_models().args(["bench", "--photos", &folder]).ran();
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains(&format!("{folder} holds no photos")), "{}", ran.err);
 
     let mut command = with_models();
-    let nowhere: Ran = command.arg("bench").current_dir(empty.path()).output().unwrap().into();
+    let nowhere: Ran = command.arg("bench").current_dir(empty.path()).ran();
     if nowhere.code != 0 {
         assert!(nowhere.err.contains("--photos DIR"), "{}", nowhere.err);
     }
@@ -211,8 +209,7 @@ fn a_folder_without_photos_is_refused_by_name() {
 fn a_service_that_does_not_start_is_told_with_its_reason() {
     let empty = tempfile::tempdir().unwrap();
     let temp = tempfile::tempdir().unwrap();
-    let ran: Ran =
-        bench(temp.path()).env("VISAVIS_MODEL_DIR", empty.path()).output().unwrap().into();
+    let ran: Ran = bench(temp.path()).env("VISAVIS_MODEL_DIR", empty.path()).ran();
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("did not start; `visavis check` tells"), "{}", ran.err);
     assert_eq!(scratch(temp.path()), None);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use visavis::{
-    clients::{NewClient, NewKeys},
+    clients::{ClientTerms, NewClient, NewKeys},
     compare::ClientFmr,
     signing::{ClientKey, Content, Freshness, SignatureHeader},
 };
@@ -131,6 +131,7 @@ async fn every_captured_request_goes_through_the_whole_gateway_in_its_mode() {
         keys,
         extras: true,
         fmr: ClientFmr::default(),
+        terms: ClientTerms::default(),
     };
     app.clients.add(&new).await.unwrap();
     let server = Listening::start(app);

@@ -14,7 +14,7 @@ use rsa::{
 };
 use serde_json::Value;
 
-use crate::support::{merchant, program, visavis, visavis_reading};
+use crate::support::{Run as _, merchant, program, visavis, visavis_reading};
 
 fn add(data: &Path, name: &str, more: &[&str]) -> crate::support::Ran {
     let data = data.display().to_string();
@@ -237,7 +237,7 @@ fn an_unknown_variable_or_key_is_refused_by_its_name() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().display().to_string();
     let run = |name: &str, value: &str| -> crate::support::Ran {
-        program().args(["migrate", "--data", &folder]).env(name, value).output().unwrap().into()
+        program().args(["migrate", "--data", &folder]).env(name, value).ran()
     };
     let unknown = run("VISAVIS_HTTP_FRESHNES_S", "60");
     assert_eq!((unknown.code, unknown.out.as_str()), (2, ""));
@@ -275,7 +275,7 @@ fn a_certificate_that_cannot_be_used_is_found_before_any_traffic() {
             .args(["check", "--json", "--data"])
             .arg(data.path())
             .envs(variables.iter().copied());
-        String::from_utf8(command.output().unwrap().stdout).unwrap()
+        command.ran().out
     };
     let both =
         [("VISAVIS_TLS_CERT_FILE", cert.as_path()), ("VISAVIS_TLS_KEY_FILE", cert.as_path())];
@@ -288,7 +288,7 @@ fn a_certificate_that_cannot_be_used_is_found_before_any_traffic() {
 
 #[test]
 fn every_command_explains_itself_and_its_arguments() {
-    let commands: [(&[&str], &[&str]); 20] = [
+    let commands: [(&[&str], &[&str]); 22] = [
         (&[], &["serve", "compare", "call", "client", "models", "migrate", "check", "--config"]),
         (&["serve"], &["--listen", "--data", "--workers", "--shards", "VISAVIS_CONFIG"]),
         (&["work"], &["--data", "--workers", "--shards"]),
@@ -331,6 +331,8 @@ fn every_command_explains_itself_and_its_arguments() {
         (&["models", "verify"], &["[PACK]"]),
         (&["migrate"], &["--data"]),
         (&["check"], &["--data", "--json"]),
+        (&["completions"], &["<SHELL>", "bash", "zsh", "fish"]),
+        (&["man"], &["<DIR>"]),
         (&["help"], &["serve"]),
     ];
     for (command, mentioned) in commands {

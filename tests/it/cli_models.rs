@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use visavis::face::{manifest::Manifest, session::sha256_hex};
 
 use crate::support::{
-    Ran, in_repository, models::shared, pack_folder, program, runtime_library, visavis, with_models,
+    Ran, Run as _, in_repository, models::shared, pack_folder, program, runtime_library, visavis,
+    with_models,
 };
 
 fn ran(command: &mut Command) -> Ran {
-    command.output().unwrap().into()
+    command.ran()
 }
 
 fn compare(probe: &str, reference: &str, more: &[&str]) -> Ran {
@@ -188,7 +189,21 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
     assert_eq!(good.code, 0, "{}{}", good.out, good.err);
     let findings = good.json();
     let what: Vec<_> = findings.as_array().unwrap().iter().map(|f| &f["what"]).collect();
-    assert_eq!(what, ["configuration", "tls", "device", "models", "data"]);
+    assert_eq!(
+        what,
+        [
+            "configuration",
+            "tls",
+            "device",
+            "models",
+            "folder",
+            "clocks",
+            "files",
+            "memory",
+            "traces",
+            "data"
+        ]
+    );
 
     let bad = check(models.path());
     assert_eq!(bad.code, 1, "{}{}", bad.out, bad.err);

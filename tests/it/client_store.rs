@@ -1,7 +1,9 @@
 //! The client table, on both databases.
 
 use visavis::{
-    clients::{CONSOLE, ClientChange, ClientError, ClientStore, FmrChange, NewClient, NewKeys},
+    clients::{
+        CONSOLE, ClientChange, ClientError, ClientStore, ClientTerms, FmrChange, NewClient, NewKeys,
+    },
     clock::{Clock, MockClock},
     compare::{ClientFmr, Fmr},
     db::{Db, PostgresDb, SqliteDb},
@@ -45,7 +47,14 @@ impl Table {
         let access_key = format!("AK{client_id}");
         let keys = keys(&merchant_key, &access_key);
         self.clients
-            .add(&NewClient { client_id, name, keys, extras: true, fmr: ClientFmr::default() })
+            .add(&NewClient {
+                client_id,
+                name,
+                keys,
+                extras: true,
+                fmr: ClientFmr::default(),
+                terms: ClientTerms::default(),
+            })
             .await
     }
 }
@@ -134,7 +143,14 @@ async fn rates_of_its_own_are_kept_changed_one_by_one_and_taken_away(table: Tabl
     let merchant_key = ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap();
     let keys = keys(&merchant_key, "AK2");
     let given = ClientFmr { fmr: Some(Fmr::LEAST), document_fmr: Some(Fmr::MOST) };
-    let new = NewClient { client_id: "2", name: "careful", keys, extras: true, fmr: given };
+    let new = NewClient {
+        client_id: "2",
+        name: "careful",
+        keys,
+        extras: true,
+        fmr: given,
+        terms: ClientTerms::default(),
+    };
     table.clients.add(&new).await.unwrap();
     assert_eq!(table.clients.get("2").await.unwrap().unwrap().fmr, given);
 
@@ -155,6 +171,7 @@ async fn rates_of_its_own_are_kept_changed_one_by_one_and_taken_away(table: Tabl
                 extras: Some(true),
                 fmr: Some(FmrChange::Default),
                 document_fmr: own(2.5e-3),
+                ..Default::default()
             },
             (None, Some(2.5e-3)),
             true,

@@ -15,13 +15,13 @@ use visavis::face::{
 };
 
 use crate::support::{
-    Ran, in_repository,
+    Ran, Run as _, in_repository,
     models::{pack, shared},
     pack_folder, with_models,
 };
 
 fn run(arguments: &[&str]) -> Ran {
-    with_models().args(arguments).output().unwrap().into()
+    with_models().args(arguments).ran()
 }
 
 /// A folder with the photos of `count` people of the calibration set who have at least two.
@@ -365,7 +365,7 @@ fn the_score_can_speak_of_strangers_of_one_group_and_both_rates_are_told() {
     let compare = |population: &str| {
         let mut command = with_models();
         command.env("VISAVIS_COMPARE_POPULATION", population);
-        let ran: Ran = command.args(["compare", &one, &other, "--json"]).output().unwrap().into();
+        let ran: Ran = command.args(["compare", &one, &other, "--json"]).ran();
         ran.json()
     };
     let (mixed, within) = (compare("mixed"), compare("within-group"));
@@ -422,7 +422,7 @@ fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
             command.arg("check").arg("--data").arg(folder.path().join("data"));
             command.env("VISAVIS_MODEL_DIR", folder.path()).env("VISAVIS_MODEL_PACK", "mine");
             command.env("VISAVIS_MODEL_ALLOW_UNCALIBRATED", insist.to_string());
-            command.output().unwrap().into()
+            command.ran()
         };
         let refused = check(false);
         assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);

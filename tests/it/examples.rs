@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     crash::server::{Data, Server},
-    support::{Ran, in_repository, left_out, visavis},
+    support::{Ran, Run as _, in_repository, left_out, visavis},
 };
 
 /// A server, and what its client's environment holds.
@@ -41,7 +41,7 @@ impl World {
             .env("VISAVIS_CLIENT_ID", key("clientId"))
             .env("VISAVIS_MERCHANT_PRIVATE_KEY", key("merchantPrivateKey"))
             .env("VISAVIS_SERVER_PUBLIC_KEY", key(server_key));
-        command.output().unwrap().into()
+        command.ran()
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     crash::server::{Data, Server},
     serve::{add, call, free_address, get},
-    support::{in_repository, with_models},
+    support::{Run as _, in_repository, with_models},
 };
 
 fn sample(name: &str) -> String {
@@ -142,7 +142,7 @@ fn check_tells_the_device_after_it_has_been_tried() {
     let check = |device: &str| {
         let mut command = with_models();
         command.env("VISAVIS_RUNTIME_DEVICE", device).args(["check", "--json", "--data"]);
-        let ran = crate::support::Ran::from(command.arg(data.folder()).output().unwrap());
+        let ran = command.arg(data.folder()).ran();
         let findings = ran.json();
         let find = |what: &str| {
             let all = findings.as_array().unwrap();

@@ -97,7 +97,7 @@ fn hex(bytes: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_comes_up_from_every_earlier_step_with_its_clients() {
     let steps = steps("postgres").await;
-    for step in steps.iter().filter(|step| (2..4).contains(&step.version)) {
+    for step in steps.iter().filter(|step| (2..5).contains(&step.version)) {
         let url = cluster().url(&cluster().new_database().await);
         let old = PgPool::connect(&url).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
@@ -114,7 +114,7 @@ async fn postgres_comes_up_from_every_earlier_step_with_its_clients() {
 #[tokio::test]
 async fn sqlite_comes_up_from_every_earlier_step_with_its_clients() {
     let steps = steps("sqlite").await;
-    for step in steps.iter().filter(|step| (2..5).contains(&step.version)) {
+    for step in steps.iter().filter(|step| (2..6).contains(&step.version)) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("visavis.db");
         let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
@@ -199,11 +199,13 @@ async fn no_step_was_edited() {
     postgres 2 e5ae151a9a9875e2
     postgres 3 a08f4a0794160f39
     postgres 4 e1f888a103be9fb7
+    postgres 5 afa077c024db9d1d
     sqlite 1 ef846ebf3f34fa39
     sqlite 2 ebd6f409636b33fe
     sqlite 3 10cab357fd4ddc12
     sqlite 4 c02e3de3a22ea3df
     sqlite 5 56cc5681646eca68
+    sqlite 6 b22ffb396eb56698
     ");
 }
 

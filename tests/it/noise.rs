@@ -8,7 +8,7 @@ use std::{
 };
 
 use visavis::{
-    clients::{Caller, KeySet, StoredClient},
+    clients::{Caller, ClientTerms, KeySet, StoredClient},
     compare::ClientFmr,
     face::decode::{DecodeLimits, decode},
     http::fuzzing,
@@ -23,10 +23,15 @@ use crate::support::{in_repository, merchant, server_key};
 const COPIES: u64 = 400;
 
 /// Numbers that are the same in every run.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, end: usize) -> usize {
+    /// Different for every number.
+    pub fn new(number: u64) -> Self {
+        Self((number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -39,7 +44,7 @@ const MORSELS: [&[u8]; 12] = [
     b"", b"\0", b"\xFF", b"\n\n", b"%", b"%%%", b"=", b",,", b"\"", b"{\"a\":", b"\\u0000", b"e999",
 ];
 
-fn damaged(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
+pub fn damaged(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     for _ in 0..=dice.below(4) {
         let at = dice.below(bytes.len() + 1);
@@ -98,6 +103,7 @@ fn no_request_head_stops_the_gateway() {
         keys: vec![keys.into()],
         extras: true,
         fmr: ClientFmr::default(),
+        terms: ClientTerms::default(),
         disabled: false,
     };
     let caller = Caller { client_id: "2188".to_owned(), shard: 0, client }.into();

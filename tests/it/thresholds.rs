@@ -24,7 +24,8 @@ use crate::{
     crash::server::{Data, Server},
     nodes::{PATIENCE, Site, call},
     support::{
-        Answer, CLIENT, FakeEngine, Picture, Ran, TestApp, add_client, cluster, in_repository,
+        Answer, CLIENT, FakeEngine, Picture, Ran, Run as _, TestApp, add_client, cluster,
+        in_repository,
         models::{engine, pack},
         pair, signed_as, with_models,
     },
@@ -284,7 +285,7 @@ fn one_server_with_real_nets_decides_one_pair_by_client_by_document_and_by_what_
     ];
     let run = |arguments: &[&str]| -> Ran {
         let arguments = [arguments, &["--data", &folder]].concat();
-        with_models().args(arguments).envs(variables).output().unwrap().into()
+        with_models().args(arguments).envs(variables).ran()
     };
     let keys = |name: &str, more: &[&str]| {
         let file = data.folder().join(format!("{name}.json")).display().to_string();

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{super::block_on, stop::Stop, usage::Process};
 use crate::{
     app,
-    clients::{Credentials, MadeKeys, NewClient, new_client_id},
+    clients::{ClientTerms, Credentials, MadeKeys, NewClient, new_client_id},
     compare::ClientFmr,
     config::Config,
 };
@@ -186,6 +186,7 @@ pub(super) fn register(config: &Config, scratch: &Path) -> Result<Credentials> {
             keys: keys.to_store(),
             extras: true,
             fmr: ClientFmr::default(),
+            terms: ClientTerms::default(),
         };
         data.clients.add(&new, None).await?;
         data.close().await;

@@ -14,6 +14,11 @@ const FIELDS = [
   { name: "extras", kind: "switch", initial: true },
   { name: "fmr", kind: "rate", initial: null },
   { name: "documentFmr", kind: "rate", initial: null },
+  { name: "ratePerS", kind: "number", initial: null },
+  { name: "burst", kind: "number", initial: null },
+  { name: "dailyQuota", kind: "number", initial: null },
+  { name: "modes", kind: "choice", initial: "all" },
+  { name: "encryption", kind: "choice", initial: "optional" },
 ];
 
 /** How each kind of field is shown, entered, and read from what was entered. */
@@ -38,6 +43,20 @@ const KINDS = {
         value: value === null ? "" : exponential(value),
       }),
     read: (control) => control.value.trim(),
+  },
+  number: {
+    show: (value, { fallback }) => (value === null ? fallback : String(value)),
+    control: (value) => h("input", { type: "number", min: 1, step: 1, inputmode: "numeric", value: value ?? "" }),
+    read: (control) => control.value.trim(),
+  },
+  choice: {
+    show: (value, { choices }) => choices[value],
+    control: (value, { choices }) => {
+      const select = h("select", {}, Object.entries(choices).map(([name, text]) => h("option", { value: name }, text)));
+      select.value = value;
+      return select;
+    },
+    read: (control) => control.value,
   },
 };
 
@@ -157,7 +176,7 @@ function form(title, rows, submit, send) {
 
 /** Rows for the settings of a client, and how to read them. */
 function settings(of) {
-  const controls = FIELDS.map(({ name, kind, initial }) => [name, kind, KINDS[kind].control(of ? of[name] : initial)]);
+  const controls = FIELDS.map(({ name, kind, initial }) => [name, kind, KINDS[kind].control(of ? of[name] : initial, words.fields[name])]);
   const rows = controls.map(([name, , control]) => {
     const { label, hint } = words.fields[name];
     return field(`field-${name}`, label, control, hint);

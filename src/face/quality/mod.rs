@@ -112,6 +112,15 @@ pub enum ReasonCode {
     Other,
 }
 
+impl ReasonCode {
+    /// As answers and metrics have it.
+    pub fn name(self) -> String {
+        // A variant without members becomes a string.
+        let name = serde_json::to_value(self).unwrap_or_default();
+        name.as_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// One measure beyond one of its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Reason {

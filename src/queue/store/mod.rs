@@ -4,6 +4,7 @@
 //! An enum and not a trait: the set of databases is closed, and neither callers nor futures need to be
 //! generic.
 
+mod care;
 mod history;
 mod postgres;
 mod rows;
@@ -13,17 +14,17 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-pub use self::history::History;
 use self::rows::{
     Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
     transaction_state,
 };
+pub use self::{care::Erasure, history::History};
 use super::{
     error::QueueError,
-    job::{Accepted, ClientDepth, Depth, JobId, Lease, NewJob, Transaction, TransactionState},
+    job::{Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, UnixMillis},
     compare::{BizId, Outcome, PictureData, Request, TransactionId},
     db::{Db, PostgresDb, SqliteDb},
     sealing::MasterKey,
@@ -313,6 +314,22 @@ impl Store {
             // Not cut off like the others: it may take long.
             Db::Postgres(db) => Ok(postgres::tidy(&db.pool).await?),
         }
+    }
+
+    /// Connections to the database: used and idle.
+    pub fn connections(&self) -> (u32, u32) {
+        self.db.connections()
+    }
+
+    /// How long ago something happened, by the clock of this process.
+    pub fn since(&self, then: UnixMillis) -> Duration {
+        let age = self.clock.now().saturating_sub(then);
+        Duration::from_millis(u64::try_from(age).unwrap_or(0))
+    }
+
+    /// How long ago a job was accepted.
+    pub fn age(&self, job: &Job) -> Duration {
+        self.since(job.created_at)
     }
 
     /// How full the queue is.

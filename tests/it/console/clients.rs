@@ -102,6 +102,26 @@ async fn an_app_that_keeps_its_own_key_gets_no_private_one() {
 }
 
 #[tokio::test]
+async fn terms_are_given_and_taken_back_and_every_act_is_kept_with_the_console_as_its_actor() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    let terms = json!({ "ratePerS": "5", "burst": "9", "dailyQuota": "100", "modes": "key-pair" });
+    let added = desk.post(&cookie, "clients", &json!({ "name": "b", "settings": terms })).await;
+    assert_eq!(added.status, 200);
+    let less = json!({ "ratePerS": "", "encryption": "required" });
+    let listed = desk.post(&cookie, "clients/b/change", &less).await.json();
+    let clients = listed["clients"].as_array().unwrap();
+    let b = clients.iter().find(|client| client["name"] == "b").unwrap();
+    assert_eq!(
+        (&b["ratePerS"], &b["burst"], &b["dailyQuota"], &b["modes"], &b["encryption"]),
+        (&json!(null), &json!(9), &json!(100), &json!("key-pair"), &json!("required"))
+    );
+    let acts = desk.app.clients.audit(9).await.unwrap();
+    let acts: Vec<_> = acts.iter().map(|a| (a.actor.as_str(), a.act.as_str())).collect();
+    assert_eq!(acts[..2], [("console", "client set"), ("console", "client add")]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_is_told_by_a_code_that_the_page_has_a_sentence_for() {
     let desk = Desk::new().await;
     let cookie = desk.log_in().await;
@@ -109,11 +129,17 @@ async fn what_cannot_be_done_is_told_by_a_code_that_the_page_has_a_sentence_for(
     let year = json!({ "overlapS": 40_000_000 });
     let key = json!({ "name": "x", "publicKey": "AAAA" });
     let rate = json!({ "name": "x", "settings": { "fmr": "80" } });
+    let number = json!({ "name": "x", "settings": { "dailyQuota": "many" } });
+    let both = json!({ "modes": "access-key", "encryption": "required" });
+    let contradiction = json!({ "name": "x", "settings": both });
     let strange = json!({ "name": "x", "settings": { "secret": true } });
     for (path, body, status, code) in [
         ("clients", json!({ "name": "app" }), 409, "nameTaken"),
         ("clients", json!({ "name": "  " }), 400, "nameUnfit"),
         ("clients", rate, 400, "rateUnfit"),
+        ("clients", number, 400, "numberUnfit"),
+        ("clients", contradiction, 400, "contradiction"),
+        ("clients/app/change", json!({ "burst": "0" }), 400, "numberUnfit"),
         ("clients", key, 400, "keyUnfit"),
         ("clients", strange, 400, "malformed"),
         ("clients/nobody/rotate", json!({ "overlapS": 0 }), 404, "unknownClient"),

@@ -125,6 +125,8 @@ fn about() -> About {
         device: "cpu".to_owned(),
         device_name: String::new(),
         jpeg: "fake",
+        pack: "fake".to_owned(),
+        calibration: "test".to_owned(),
     }
 }
 

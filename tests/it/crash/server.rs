@@ -19,7 +19,7 @@ use visavis::{
     signing::{Content, ServerKey, format_time, signature_header},
 };
 
-use crate::support::{in_repository, with_models};
+use crate::support::{Run as _, in_repository, with_models};
 
 /// Longer than anything here takes, on a busy machine too.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -155,6 +155,16 @@ impl Server {
         Self { child, scheme: scheme.to_owned(), address: address.to_owned() }
     }
 
+    /// Where it answers, as a socket takes it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.0.id()
+    }
+
     /// Where it answers, as the command line takes it.
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
@@ -219,9 +229,7 @@ pub struct App {
 
 impl App {
     pub fn register(data: &Data) -> Self {
-        let output = data.command(&["client", "add", "app", "--json"]).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let keys: Value = serde_json::from_str(&text).expect("`client add --json` prints JSON");
+        let keys = data.command(&["client", "add", "app", "--json"]).ran().json();
         let text = |name: &str| keys[name].as_str().unwrap();
         Self {
             client_id: text("clientId").to_owned(),
@@ -259,27 +267,66 @@ impl App {
         }
     }
 
+    /// What is answered when a transaction is asked for.
+    pub fn result_code(&self, server: &Server, transaction_id: &str) -> String {
+        let body = json!({ "transactionId": transaction_id });
+        let answer = self.call(server, "asynccheckresult", &body);
+        answer["result"]["resultCode"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks until the transaction has come to any end.
+    pub fn expect_end(&self, server: &Server, transaction_id: &str) {
+        let begun = Instant::now();
+        while self.result_code(server, transaction_id) == "PROCESSING" {
+            assert!(begun.elapsed() < PATIENCE, "{transaction_id} is not finished");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// One signed request on a connection of its own.
-    fn call(&self, server: &Server, endpoint: &str, body: &Value) -> Value {
-        let uri = format!("/api/v1/zoloz/facecompare/{endpoint}");
-        let (body, time) = (body.to_string(), format_time(Clock::System.now_utc()));
+    fn call(&self, server: &Server, endpoint: &'static str, body: &Value) -> Value {
+        let raw = Raw { endpoint, body: body.to_string().into_bytes(), ..Raw::default() };
+        let answer = self.send_raw(server, &raw);
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        serde_json::from_str(body).expect("an answer in JSON")
+    }
+
+    /// The same with any bytes, and the whole answer.
+    pub fn send_raw(&self, server: &Server, raw: &Raw) -> String {
+        let uri = format!("/api/v1/zoloz/facecompare/{}", raw.endpoint);
+        let time = format_time(Clock::System.now_utc());
         let content =
-            Content { uri: &uri, client_id: &self.client_id, time: &time, body: body.as_bytes() };
-        let signature = signature_header(&self.key.sign(&content).unwrap());
+            Content { uri: &uri, client_id: &self.client_id, time: &time, body: &raw.body };
+        let mut signature = signature_header(&self.key.sign(&content).unwrap());
+        if raw.spoiled_signature {
+            let (name, value) = signature.split_once("signature=").unwrap();
+            signature = format!("{name}signature={}", value.replace(['Q', 'q', 'X', 'x'], "z"));
+        }
+        let more = raw.header.as_ref().map(|line| format!("{line}\r\n")).unwrap_or_default();
         let head = format!(
             "POST {uri} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nClient-Id: {}\r\nRequest-Time: {time}\r\n\
-             Content-Type: application/json; charset=UTF-8\r\nSignature: {signature}\r\nContent-Length: {}\r\n\r\n",
+             Content-Type: application/json; charset=UTF-8\r\nSignature: {signature}\r\n{more}Content-Length: {}\r\n\r\n",
             server.address,
             self.client_id,
-            body.len()
+            raw.body.len()
         );
         let mut socket = TcpStream::connect(&server.address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.write_all(head.as_bytes()).unwrap();
-        socket.write_all(body.as_bytes()).unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
-        serde_json::from_str(body).expect("an answer in JSON")
+        socket.write_all(&raw.body).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        String::from_utf8(answer).unwrap()
     }
+}
+
+/// A request as it goes over the wire.
+#[derive(Default)]
+pub struct Raw {
+    pub endpoint: &'static str,
+    pub body: Vec<u8>,
+    /// A further line of the head.
+    pub header: Option<String>,
+    /// Signed by nobody.
+    pub spoiled_signature: bool,
 }

@@ -110,6 +110,7 @@ fn all_labelled_pairs_are_decided_right_and_are_as_similar_as_the_reference_says
             similarity,
             probe: Box::new(one.report.clone()),
             reference: Box::new(other.report.clone()),
+            times: [one.times, other.times],
         };
         let outcome = policy.decide(compared, None);
         let Outcome::Compared(verdict) = outcome else { panic!("{a} {b}") };

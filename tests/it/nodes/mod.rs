@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     crash::server::{Data, Server},
-    support::{Ran, cluster, in_repository, visavis},
+    support::{Ran, Run as _, cluster, in_repository, visavis},
 };
 
 /// How long anything may take.
@@ -51,7 +51,7 @@ impl Site {
         let mut command = crate::support::with_models();
         command.args(arguments).arg("--data").arg(self.data.folder());
         command.env("VISAVIS_DATABASE_URLS", self.urls.join(" "));
-        command.output().unwrap().into()
+        command.ran()
     }
 
     /// Leases that another process may inherit soon, little patience, and wake-ups or nothing.

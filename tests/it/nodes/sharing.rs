@@ -4,7 +4,7 @@
 use sqlx::Connection as _;
 
 use super::Site;
-use crate::support::cluster;
+use crate::support::{Run as _, cluster};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_process_accepts_another_tells_and_a_killed_one_loses_nothing() {
@@ -58,9 +58,9 @@ fn on_sqlite_front_end_and_workers_stay_together() {
     for arguments in [&["serve", "--workers", "0"][..], &["work"]] {
         let mut command = crate::support::program();
         command.args(arguments).arg("--data").arg(folder.path());
-        let ran = command.output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stderr);
-        assert_eq!(ran.status.code(), Some(2), "{said}");
+        let ran = command.ran();
+        let said = &ran.err;
+        assert_eq!(ran.code, 2, "{said}");
         assert!(said.contains("VISAVIS_DATABASE_URL"), "{said}");
     }
 }
@@ -71,9 +71,9 @@ async fn a_postgres_that_is_not_there_is_told_by_its_host_and_never_by_its_passw
     let folder = tempfile::tempdir().unwrap();
     check.arg("migrate").arg("--data").arg(folder.path());
     check.env("VISAVIS_DATABASE_URL", "postgres://someone:hunter2@127.0.0.1:1/nowhere");
-    let ran = check.output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert_eq!(ran.status.code(), Some(2), "{said}");
+    let ran = check.ran();
+    let said = &ran.err;
+    assert_eq!(ran.code, 2, "{said}");
     assert!(said.contains("127.0.0.1:1") && !said.contains("hunter2"), "{said}");
 }
 
@@ -88,9 +88,9 @@ async fn a_process_with_another_master_key_is_turned_away_before_it_takes_a_job(
             let mut stranger = crate::support::with_models();
             stranger.arg(command).arg("--data").arg(other.path()).envs(site.variables());
             stranger.env("VISAVIS_HTTP_LISTEN", "127.0.0.1:0").env("VISAVIS_ADMIN_LISTEN", "");
-            let ran = stranger.output().unwrap();
-            let said = String::from_utf8_lossy(&ran.stderr);
-            assert_eq!(ran.status.code(), Some(2), "{command}: {said}");
+            let ran = stranger.ran();
+            let said = &ran.err;
+            assert_eq!(ran.code, 2, "{command}: {said}");
             assert!(said.contains("the master key is not the one"), "{command}: {said}");
         }
         assert_eq!(first.terminate(), Some(0));

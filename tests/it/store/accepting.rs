@@ -165,6 +165,7 @@ async fn a_client_id_may_be_any_text(bench: &mut Bench) {
 async fn the_options_come_back(bench: &mut Bench) {
     let mut request = request(1);
     request.options = RequestOptions {
+        trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap()),
         probe_hint: Some(BoundingBox::new(0.1, -3.5, 1e-7, 12_345.678)),
         reference_hint: Some(BoundingBox::new(1.0, 2.0, 3.0, 4.0)),
         reference_kind: PictureKind::Document,

@@ -2,6 +2,7 @@
 //! clock that stands still, and the fake engine.
 
 use std::{
+    num::NonZeroU32,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 use visavis::{
-    clients::{ClientChange, ClientRegistry, ClientStore, NewClient, NewKeys},
+    clients::{ClientChange, ClientRegistry, ClientStore, ClientTerms, NewClient, NewKeys},
     clock::{Clock, MockClock},
     compare::{ClientFmr, DecodeLimits, Fmr, FmrSettings, Policy},
     db::SqliteDb,
@@ -160,6 +161,9 @@ impl TestApp {
             dedupe: true,
             pictures: DecodeLimits::default(),
             client_rate: None,
+            client_burst: NonZeroU32::MIN,
+            signature_failures: 0,
+            trusted_proxies: Vec::new(),
             queue: QueueLimits { jobs: 100, bytes: 1 << 20, client_share: 0.25 },
             fmr: FmrSettings::new(Fmr::new(1e-5).unwrap(), None),
         };
@@ -279,7 +283,14 @@ pub async fn add_client(clients: &ClientStore, client_id: &str, name: &str) {
         access_key: &access_key,
         secret_key: &SECRET,
     };
-    let new = NewClient { client_id, name, keys, extras: true, fmr: ClientFmr::default() };
+    let new = NewClient {
+        client_id,
+        name,
+        keys,
+        extras: true,
+        fmr: ClientFmr::default(),
+        terms: ClientTerms::default(),
+    };
     clients.add(&new).await.unwrap();
 }
 

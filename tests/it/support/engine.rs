@@ -99,6 +99,7 @@ impl Engine for FakeEngine {
             similarity,
             probe: Box::new(probe),
             reference: Box::new(reference),
+            times: Default::default(),
         })
     }
 }

@@ -1,9 +1,12 @@
 //! The built program, run as an operator runs it.
 
 use std::{
-    io::Write as _,
+    fs,
+    io::{Read, Write as _},
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -47,22 +50,77 @@ pub fn program() -> Command {
     command
 }
 
+/// Longer than any command of these tests takes, on a busy machine too.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// Runs commands to their end.
+pub trait Run {
+    /// One that does not come to an end is a failure with a name, not a test run that stands still.
+    fn ran(&mut self) -> Ran;
+}
+
+impl Run for Command {
+    fn ran(&mut self) -> Ran {
+        self.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(self.spawn().unwrap(), self)
+    }
+}
+
+fn finish(mut child: Child, command: &Command) -> Ran {
+    let out = read_aside(child.stdout.take().unwrap());
+    let err = read_aside(child.stderr.take().unwrap());
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > PATIENCE {
+            let threads = threads(child.id());
+            let _ = child.kill();
+            let _ = child.wait();
+            let said = String::from_utf8(err.join().unwrap()).unwrap();
+            panic!("{command:?} does not end: {said}\n{threads}");
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    let (stdout, stderr) = (out.join().unwrap(), err.join().unwrap());
+    Output { status, stdout, stderr }.into()
+}
+
+fn read_aside(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        pipe.read_to_end(&mut all).unwrap();
+        all
+    })
+}
+
+/// What each thread of a process waits for: its name, its state, and where in the kernel it is.
+fn threads(pid: u32) -> String {
+    let mut told = String::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        let status = read("status");
+        let of =
+            |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        let (wchan, call) = (read("wchan"), read("syscall"));
+        told.extend([of("Name:"), " ", of("State:"), " ", &wchan, " ", call.trim(), "\n"]);
+    }
+    told
+}
+
 /// Runs the program with these arguments.
 pub fn visavis(arguments: &[&str]) -> Ran {
-    program().args(arguments).output().unwrap().into()
+    program().args(arguments).ran()
 }
 
 /// Runs it with something on its standard input.
 pub fn visavis_reading(arguments: &[&str], input: &str) -> Ran {
-    let mut child = program()
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = program();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap().into()
+    finish(child, &command)
 }
 
 /// A file of the repository, as text for an argument.

@@ -1,78 +1,48 @@
-//! The statements of the client table. One text serves both databases, so the functions are written once
-//! and made for each.
-
-use super::{credentials::CONSOLE, keys::SealedKeys};
-use crate::{
-    clock::UnixMillis,
-    compare::{ClientFmr, Fmr},
-};
-
-/// A client to be inserted.
-pub(super) struct NewRow<'a> {
-    pub(super) client_id: &'a str,
-    pub(super) name: &'a str,
-    pub(super) extras: bool,
-    pub(super) fmr: ClientFmr,
-}
-
-/// What is to become of some columns of a client; the others stay as they are.
-pub(super) struct ChangedRow {
-    pub(super) extras: Option<bool>,
-    pub(super) fmr: Changed,
-    pub(super) document_fmr: Changed,
-}
-
-/// A column that may be null.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Changed {
-    /// Otherwise it stays as it is.
-    pub(super) is: bool,
-    pub(super) to: Option<f64>,
-}
-
-/// A client, and one of its key sets.
-pub(super) struct ClientRow {
-    pub(super) revision: i64,
-    pub(super) extras: bool,
-    pub(super) fmr: ClientFmr,
-    pub(super) disabled_at: Option<UnixMillis>,
-    pub(super) keys: SealedKeys,
-}
+//! The client table.
 
 macro_rules! statements {
     ($module:ident, $database:ty, $row:ty) => {
-        pub(super) mod $module {
+        pub(in crate::clients) mod $module {
             use sqlx::{Error, Pool, Row as _, Transaction};
 
-            use super::{CONSOLE, ChangedRow, ClientFmr, ClientRow, Fmr, NewRow, SealedKeys, UnixMillis};
-            use crate::clients::ClientInfo;
+            use crate::{
+                clients::{
+                    CONSOLE, ClientInfo, ClientTerms,
+                    keys::SealedKeys,
+                    sql::{Act, ChangedRow, ClientRow, NewRow, acts::$module::keep},
+                },
+                clock::UnixMillis,
+                compare::{ClientFmr, Fmr},
+            };
 
             /// Inserts a client with its first keys; false when the name is taken.
             pub(in crate::clients) async fn add(
                 pool: &Pool<$database>,
                 new: &NewRow<'_>,
                 keys: &SealedKeys,
-                now: UnixMillis,
+                act: &Act<'_>,
             ) -> Result<bool, Error> {
                 let mut transaction = pool.begin().await?;
                 let inserted = sqlx::query(
                     "/* client add */
-                     INSERT INTO client (client_id, name, extras, created_at, fmr, document_fmr)
-                     VALUES ($1, $2, $3, $4, $5, $6)
+                     INSERT INTO client (client_id, name, extras, created_at, fmr, document_fmr, terms)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7)
                      ON CONFLICT (name) DO NOTHING",
                 )
                 .bind(new.client_id)
                 .bind(new.name)
                 .bind(new.extras)
-                .bind(now)
+                .bind(act.at)
                 .bind(new.fmr.fmr.map(f64::from))
                 .bind(new.fmr.document_fmr.map(f64::from))
+                .bind(&new.terms)
                 .execute(&mut *transaction)
                 .await?;
                 if inserted.rows_affected() == 0 {
                     return Ok(false);
                 }
-                insert_keys(&mut transaction, new.client_id, keys, now).await?;
+                insert_keys(&mut transaction, new.client_id, keys, act.at).await?;
+                keep(&mut transaction, act).await?;
                 transaction.commit().await.map(|()| true)
             }
 
@@ -82,8 +52,8 @@ macro_rules! statements {
                 client_id: &str,
                 revision: i64,
                 keys: &SealedKeys,
-                now: UnixMillis,
                 end: UnixMillis,
+                act: &Act<'_>,
             ) -> Result<bool, Error> {
                 let mut transaction = pool.begin().await?;
                 let touched = sqlx::query(
@@ -106,7 +76,8 @@ macro_rules! statements {
                 .bind(end)
                 .execute(&mut *transaction)
                 .await?;
-                insert_keys(&mut transaction, client_id, keys, now).await?;
+                insert_keys(&mut transaction, client_id, keys, act.at).await?;
+                keep(&mut transaction, act).await?;
                 transaction.commit().await.map(|()| true)
             }
 
@@ -139,7 +110,7 @@ macro_rules! statements {
             ) -> Result<Vec<ClientInfo>, Error> {
                 let rows = sqlx::query(
                     "/* client list */
-                     SELECT client_id, name, access_key, client_key.version, extras, fmr, document_fmr,
+                     SELECT client_id, name, access_key, client_key.version, extras, fmr, document_fmr, terms,
                          client.created_at, disabled_at
                      FROM client JOIN client_key USING (client_id)
                      WHERE client_key.version =
@@ -159,6 +130,7 @@ macro_rules! statements {
                     key_version: version(row)?,
                     extras: row.try_get("extras")?,
                     fmr: client_fmr(row)?,
+                    terms: terms(row)?,
                     created_at: row.try_get("created_at")?,
                     disabled_at: row.try_get("disabled_at")?,
                 })
@@ -170,6 +142,12 @@ macro_rules! statements {
                     rate.map(Fmr::new).transpose().map_err(|e| Error::Decode(e.into()))
                 };
                 Ok(ClientFmr { fmr: fmr("fmr")?, document_fmr: fmr("document_fmr")? })
+            }
+
+            fn terms(row: &$row) -> Result<ClientTerms, Error> {
+                let text: Option<String> = row.try_get("terms")?;
+                let terms = text.map(|text| serde_json::from_str(&text)).transpose();
+                terms.map(Option::unwrap_or_default).map_err(|e| Error::Decode(e.into()))
             }
 
             fn version(row: &$row) -> Result<u32, Error> {
@@ -193,31 +171,43 @@ macro_rules! statements {
                 pool: &Pool<$database>,
                 client_id: &str,
                 at: Option<UnixMillis>,
+                act: &Act<'_>,
             ) -> Result<u64, Error> {
+                let mut transaction = pool.begin().await?;
                 let changed = sqlx::query(
                     "/* client set_disabled */
                      UPDATE client SET disabled_at = $2, revision = revision + 1 WHERE client_id = $1",
                 )
                 .bind(client_id)
                 .bind(at)
-                .execute(pool)
+                .execute(&mut *transaction)
                 .await?;
-                Ok(changed.rows_affected())
+                if changed.rows_affected() > 0 {
+                    keep(&mut transaction, act).await?;
+                }
+                transaction.commit().await.map(|()| changed.rows_affected())
             }
 
             pub(in crate::clients) async fn change(
                 pool: &Pool<$database>,
                 client_id: &str,
                 change: &ChangedRow,
+                act: &Act<'_>,
             ) -> Result<u64, Error> {
+                let (terms, revision) = match &change.terms {
+                    Some((terms, revision)) => (Some(terms), Some(*revision)),
+                    None => (None, None),
+                };
+                let mut transaction = pool.begin().await?;
                 let changed = sqlx::query(
                     "/* client change */
                      UPDATE client SET
                          extras = coalesce($2, extras),
                          fmr = CASE WHEN $3 THEN $4 ELSE fmr END,
                          document_fmr = CASE WHEN $5 THEN $6 ELSE document_fmr END,
+                         terms = coalesce($7, terms),
                          revision = revision + 1
-                     WHERE client_id = $1",
+                     WHERE client_id = $1 AND ($8 IS NULL OR revision = $8)",
                 )
                 .bind(client_id)
                 .bind(change.extras)
@@ -225,9 +215,14 @@ macro_rules! statements {
                 .bind(change.fmr.to)
                 .bind(change.document_fmr.is)
                 .bind(change.document_fmr.to)
-                .execute(pool)
+                .bind(terms)
+                .bind(revision)
+                .execute(&mut *transaction)
                 .await?;
-                Ok(changed.rows_affected())
+                if changed.rows_affected() > 0 {
+                    keep(&mut transaction, act).await?;
+                }
+                transaction.commit().await.map(|()| changed.rows_affected())
             }
 
             pub(in crate::clients) async fn count(pool: &Pool<$database>) -> Result<i64, Error> {
@@ -256,7 +251,7 @@ macro_rules! statements {
             ) -> Result<Vec<ClientRow>, Error> {
                 let rows = sqlx::query(
                     "/* client get */
-                     SELECT revision, extras, fmr, document_fmr, disabled_at, client_key.version, merchant_key,
+                     SELECT revision, extras, fmr, document_fmr, terms, disabled_at, client_key.version, merchant_key,
                          server_key, access_key, secret_key, expires_at
                      FROM client JOIN client_key USING (client_id)
                      WHERE client_id = $1 ORDER BY client_key.version DESC",
@@ -280,6 +275,7 @@ macro_rules! statements {
                     revision: row.try_get("revision")?,
                     extras: row.try_get("extras")?,
                     fmr: client_fmr(row)?,
+                    terms: terms(row)?,
                     disabled_at: row.try_get("disabled_at")?,
                     keys,
                 })

@@ -1,157 +1,52 @@
 //! `visavis client`: the apps that may call.
 
+mod args;
+
 use std::{
     fs,
-    io::Read as _,
-    path::{Path, PathBuf},
+    io::{Read as _, Write as _},
+    path::Path,
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{DataArgs, block_on, credentials::NewFile};
+pub(super) use self::args::ClientCommand;
+use self::args::{AddArgs, ExportArgs, KeyArgs, RotateArgs, SetArgs};
+use super::{audit::operator, block_on, credentials::NewFile};
 use crate::{
     app,
     clients::{
-        ClientChange, ClientInfo, Clients, Credentials, FmrChange, MadeKeys, NewClient, is_name,
-        new_client_id,
+        ClientChange, ClientError, ClientInfo, ClientTerms, Clients, Credentials, FmrChange,
+        MadeKeys, NewClient, is_name, new_client_id,
     },
     clock::Clock,
-    compare::{ClientFmr, Fmr, NoFmr},
+    compare::ClientFmr,
     config::Config,
-    signing::{ClientKey, format_time},
+    signing::{ClientKey, bare_base64, format_time},
 };
-
-/// Subcommands of `client`.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum ClientCommand {
-    /// Register an app and print what it needs. Works while the server runs
-    Add(AddArgs),
-    /// List the registered apps
-    List(ListArgs),
-    /// Give an app new keys; its old ones stay good for a while, so that it can be changed over
-    Rotate(RotateArgs),
-    /// Change what an app gets
-    Set(SetArgs),
-    /// Take an app's right to call away, at once
-    Disable(NameArgs),
-    /// Give it back
-    Enable(NameArgs),
-}
-
-/// Arguments of `client add`.
-#[derive(Debug, clap::Args)]
-pub(super) struct AddArgs {
-    /// What to call it
-    name: String,
-    #[command(flatten)]
-    data: DataArgs,
-    #[command(flatten)]
-    keys: KeyArgs,
-    /// Answer with the documented fields alone, for a client that refuses any other
-    #[arg(long)]
-    no_extras: bool,
-    /// The false match rate at which its decisions turn, 1e-6 to 1e-1 [default: compare.fmr and those beside
-    /// it in the configuration]
-    #[arg(long, value_name = "RATE")]
-    fmr: Option<Fmr>,
-    /// The same for requests whose sourceOfFace2 is a document [default: the client's --fmr, if it has one]
-    #[arg(long, value_name = "RATE")]
-    document_fmr: Option<Fmr>,
-    /// Which of several databases it and its jobs live in, by number from 0 [default: the one with the
-    /// fewest clients]
-    #[arg(long, value_name = "N")]
-    shard: Option<u32>,
-}
-
-/// Whose keys, and where the result goes.
-#[derive(Debug, clap::Args)]
-struct KeyArgs {
-    /// The app's own public key (PEM or bare base64; - for standard input). Without it a key pair is
-    /// made for the app
-    #[arg(long, value_name = "FILE")]
-    public_key: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Write the JSON object to this new file, readable by its owner alone, instead of printing it
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-}
-
-/// Arguments of `client rotate`.
-#[derive(Debug, clap::Args)]
-pub(super) struct RotateArgs {
-    /// Its name or its Client-Id
-    name: String,
-    #[command(flatten)]
-    data: DataArgs,
-    #[command(flatten)]
-    keys: KeyArgs,
-    /// How long the old keys stay good: 0, or a number with s, m, h or d
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span)]
-    overlap: Duration,
-}
-
-/// Arguments of `client set`.
-#[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
-pub(super) struct SetArgs {
-    /// Its name or its Client-Id
-    name: String,
-    #[command(flatten)]
-    data: DataArgs,
-    /// Whether answers carry fields beyond the documented ones: quality reasons, threshold, model
-    #[arg(long, value_name = "on|off", value_parser = switch, group = "what")]
-    extras: Option<bool>,
-    /// The false match rate at which its decisions turn, 1e-6 to 1e-1; `default`: as configured. Counts for
-    /// requests that come later
-    #[arg(long, value_name = "RATE|default", value_parser = fmr_change, group = "what")]
-    fmr: Option<FmrChange>,
-    /// The same for requests whose sourceOfFace2 is a document; `default`: the client's --fmr, if it has one
-    #[arg(long, value_name = "RATE|default", value_parser = fmr_change, group = "what")]
-    document_fmr: Option<FmrChange>,
-}
-
-/// Arguments of `client list`.
-#[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
-    #[command(flatten)]
-    data: DataArgs,
-    /// Print one JSON array
-    #[arg(long)]
-    json: bool,
-}
-
-/// Arguments that name a client.
-#[derive(Debug, clap::Args)]
-pub(super) struct NameArgs {
-    /// Its name or its Client-Id
-    name: String,
-    #[command(flatten)]
-    data: DataArgs,
-}
 
 pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCode> {
     let data = match command {
         ClientCommand::Add(args) => &args.data,
         ClientCommand::Rotate(args) => &args.data,
         ClientCommand::Set(args) => &args.data,
+        ClientCommand::Export(args) => &args.data,
         ClientCommand::List(args) => &args.data,
         ClientCommand::Disable(args) | ClientCommand::Enable(args) => &args.data,
     };
     data.apply(&mut config);
     block_on(async {
         let data = match command {
-            ClientCommand::List(_) => app::look_at_data(&config).await?,
+            ClientCommand::List(_) | ClientCommand::Export(_) => app::look_at_data(&config).await?,
             _ => app::open_data(&config).await?,
         };
-        let clients = &data.clients;
+        let clients = &data.clients.clone().acting(&operator());
         match command {
             ClientCommand::Add(args) => add(clients, args).await?,
             ClientCommand::Rotate(args) => rotate(clients, args).await?,
             ClientCommand::Set(args) => set(clients, args).await?,
+            ClientCommand::Export(args) => export(clients, args).await?,
             ClientCommand::List(args) => {
                 list(&clients.list().await?, config.database.count() > 1, args.json)?;
             }
@@ -175,6 +70,10 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
     if !is_name(&args.name) {
         bail!("a name has 1 to 64 bytes");
     }
+    let terms = args.terms.change().applied_to(ClientTerms::default());
+    if terms.are_contradictory() {
+        return Err(ClientError::Contradiction.into());
+    }
     let keys = args.keys.make()?;
     let credentials = keys.credentials(new_client_id()?, 1)?;
     let new = NewClient {
@@ -183,6 +82,7 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
         keys: keys.to_store(),
         extras: !args.no_extras,
         fmr: ClientFmr { fmr: args.fmr, document_fmr: args.document_fmr },
+        terms,
     };
     let file = args.keys.new_file()?;
     clients.add(&new, args.shard).await?;
@@ -191,8 +91,9 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
 
 async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
     let (store, client_id) = clients.resolve(&args.name).await?;
-    let SetArgs { name, extras, fmr, document_fmr, .. } = args;
-    let change = ClientChange { extras: *extras, fmr: *fmr, document_fmr: *document_fmr };
+    let SetArgs { name, extras, fmr, document_fmr, terms, .. } = args;
+    let terms = terms.change();
+    let change = ClientChange { extras: *extras, fmr: *fmr, document_fmr: *document_fmr, terms };
     store.change(&client_id, &change).await?;
     if let Some(extras) = extras {
         let what = if *extras { "all fields" } else { "the documented fields alone" };
@@ -213,7 +114,56 @@ async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
             None => {}
         }
     }
+    if !terms.is_empty() {
+        let client = store.get(&client_id).await?;
+        println!(
+            "{name} may from its next request on: {}",
+            client.map(|c| c.terms).unwrap_or_default()
+        );
+    }
     Ok(())
+}
+
+async fn export(clients: &Clients, args: &ExportArgs) -> Result<()> {
+    let (store, client_id) = clients.resolve(&args.name).await?;
+    let client = store.get(&client_id).await?;
+    let newest = client.as_ref().and_then(|client| client.keys.first());
+    let newest =
+        newest.context("the client has no keys; give it some with `visavis client rotate`")?;
+    let public = PublicHalf {
+        client_id,
+        key_version: newest.version,
+        merchant_public_key: bare_base64(newest.merchant_key.spki_der()),
+        server_public_key: bare_base64(&newest.server_key.spki_der()?),
+        access_key: &newest.access_key,
+    };
+    let text = serde_json::to_string_pretty(&public)?;
+    let Some(path) = &args.out else {
+        println!("{text}");
+        return Ok(());
+    };
+    let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = file.with_context(|| {
+        format!("{} cannot be made; name a file that is not there yet", path.display())
+    })?;
+    file.write_all(text.as_bytes())?;
+    eprintln!(
+        "what {} needs is in {}, but for its private and its secret key",
+        args.name,
+        path.display()
+    );
+    Ok(())
+}
+
+/// What `client add` printed, without what was shown that once.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PublicHalf<'a> {
+    client_id: String,
+    key_version: u32,
+    merchant_public_key: String,
+    server_public_key: String,
+    access_key: &'a str,
 }
 
 async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
@@ -256,39 +206,6 @@ impl KeyArgs {
         }
         Ok(())
     }
-}
-
-/// `90s`, `30m`, `24h`, `7d`, or `0`.
-fn span(text: &str) -> Result<Duration, String> {
-    let seconds = |unit: char| match unit {
-        's' => Some(1),
-        'm' => Some(60),
-        'h' => Some(3_600),
-        'd' => Some(86_400),
-        _ => None,
-    };
-    let wrong = || "say 0, or a number with s, m, h or d".to_owned();
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let unit = text.chars().last().and_then(seconds).ok_or_else(wrong)?;
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong)
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("say on or off".to_owned()),
-    }
-}
-
-fn fmr_change(text: &str) -> Result<FmrChange, String> {
-    if text == "default" {
-        return Ok(FmrChange::Default);
-    }
-    text.parse().map(FmrChange::Own).map_err(|why: NoFmr| format!("{why}; or say default"))
 }
 
 fn given_key(path: &Path) -> Result<ClientKey> {
@@ -354,21 +271,4 @@ struct Listed<'a> {
     #[serde(flatten)]
     client: &'a ClientInfo,
     shard: u32,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_a_number_with_a_unit() {
-        for (text, seconds) in
-            [("0", 0), ("90s", 90), ("30m", 1_800), ("24h", 86_400), ("7d", 604_800)]
-        {
-            assert_eq!(span(text), Ok(Duration::from_secs(seconds)));
-        }
-        for text in ["", "7", "d", "-1d", "7 d", "1w", "99999999999999999999d", "é"] {
-            assert!(span(text).is_err(), "{text}");
-        }
-    }
 }

@@ -1,0 +1,191 @@
+{{/* Names and what front ends and workers have in common. */}}
+
+{{- define "visavis.name" -}}
+{{- if contains "visavis" .Release.Name }}{{ .Release.Name | trunc 50 }}{{ else }}{{ printf "%s-visavis" .Release.Name | trunc 50 }}{{ end }}
+{{- end }}
+
+{{- define "visavis.selector" -}}
+app.kubernetes.io/name: visavis
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "visavis.labels" -}}
+{{ include "visavis.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "visavis.image" -}}
+{{- if .Values.image.digest }}{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else }}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{/* Restricted, as Pod Security Standards call it. */}}
+{{- define "visavis.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end }}
+
+{{/* A pod of one role. Takes root, role, settings of the role, arguments, and where its probes look. */}}
+{{- define "visavis.pod" -}}
+{{- $root := .root -}}
+metadata:
+  labels:
+    {{- include "visavis.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: {{ .role }}
+spec:
+  automountServiceAccountToken: false
+  serviceAccountName: {{ include "visavis.name" $root }}
+  # Requests and jobs under way get 25 seconds, after 10 in which everybody notices that the pod is not ready.
+  terminationGracePeriodSeconds: 60
+  {{- with $root.Values.image.pullSecrets }}
+  imagePullSecrets: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65532
+    runAsGroup: 65532
+    fsGroup: 65532
+    seccompProfile: { type: RuntimeDefault }
+  topologySpreadConstraints:
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "visavis.selector" $root | nindent 10 }}
+          app.kubernetes.io/component: {{ .role }}
+  initContainers:
+    # Secrets are mounted for a group; Visavis takes a key only from a file that is its user's alone.
+    - name: keys
+      image: {{ include "visavis.image" $root | quote }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      command: [/bin/sh, -c, "install -m 0400 /mounted/*/* /keys/"]
+      securityContext: {{- include "visavis.containerSecurity" $root | nindent 8 }}
+      resources:
+        requests: { cpu: 10m, memory: 16Mi }
+        limits: { memory: 64Mi }
+      volumeMounts:
+        - { name: master, mountPath: /mounted/master, readOnly: true }
+        {{- if $root.Values.database.passfileSecret }}
+        - { name: passfile, mountPath: /mounted/passfile, readOnly: true }
+        {{- end }}
+        - { name: keys, mountPath: /keys }
+  containers:
+    - name: visavis
+      image: {{ include "visavis.image" $root | quote }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      args: {{ toJson .arguments }}
+      securityContext: {{- include "visavis.containerSecurity" $root | nindent 8 }}
+      env:
+        - { name: VISAVIS_DATABASE_URL, value: {{ $root.Values.database.url | quote }} }
+        {{- if $root.Values.database.passfileSecret }}
+        - { name: PGPASSFILE, value: /keys/pgpass }
+        {{- end }}
+        - { name: VISAVIS_DATA_KEY_FILE, value: /keys/master.key }
+        - { name: VISAVIS_ADMIN_LISTEN, value: "0.0.0.0:9464" }
+        - { name: VISAVIS_HTTP_LEAVE_MS, value: "10000" }
+        {{- if $root.Values.trustedProxies }}
+        - { name: VISAVIS_HTTP_TRUSTED_PROXIES, value: {{ join " " $root.Values.trustedProxies | quote }} }
+        {{- else }}
+        - { name: VISAVIS_HTTP_SIGNATURE_FAILURES_PER_MINUTE, value: "0" }
+        {{- end }}
+        {{- range $name, $value := $root.Values.settings }}
+        - { name: {{ $name }}, value: {{ $value | quote }} }
+        {{- end }}
+      ports:
+        {{- if eq .role "front" }}
+        - { name: http, containerPort: 8080 }
+        {{- end }}
+        - { name: metrics, containerPort: 9464 }
+      # Loading the nets takes seconds; with a GPU, a minute.
+      startupProbe:
+        httpGet: { path: /health/ready, port: {{ .probe }} }
+        periodSeconds: 2
+        failureThreshold: 90
+      readinessProbe:
+        httpGet: { path: /health/ready, port: {{ .probe }} }
+        periodSeconds: 3
+        timeoutSeconds: 5
+        failureThreshold: 2
+      livenessProbe:
+        httpGet: { path: /health/live, port: {{ .probe }} }
+        periodSeconds: 10
+        timeoutSeconds: 5
+        failureThreshold: 6
+      resources: {{- toYaml .settings.resources | nindent 8 }}
+      volumeMounts:
+        - { name: keys, mountPath: /keys, readOnly: true }
+        - { name: data, mountPath: /var/lib/visavis }
+        - { name: tmp, mountPath: /tmp }
+  volumes:
+    - name: master
+      secret: { secretName: {{ $root.Values.masterKey.existingSecret | quote }}, items: [{ key: master.key, path: master.key }] }
+    {{- if $root.Values.database.passfileSecret }}
+    - name: passfile
+      secret: { secretName: {{ $root.Values.database.passfileSecret | quote }}, items: [{ key: pgpass, path: pgpass }] }
+    {{- end }}
+    - { name: keys, emptyDir: { medium: Memory, sizeLimit: 1Mi } }
+    # Nothing is kept there with Postgres.
+    - { name: data, emptyDir: { sizeLimit: 64Mi } }
+    - { name: tmp, emptyDir: { sizeLimit: 64Mi } }
+  {{- with .settings.nodeSelector }}
+  nodeSelector: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .settings.tolerations }}
+  tolerations: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{/* Everything of one role that is the same for both. Takes what visavis.pod takes. */}}
+{{- define "visavis.role" -}}
+{{- $root := .root -}}
+{{- $name := printf "%s-%s" (include "visavis.name" $root) .role -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ $name }}
+  labels: {{- include "visavis.labels" $root | nindent 4 }}
+spec:
+  {{- if not .settings.autoscaling.enabled }}
+  replicas: {{ .settings.replicas }}
+  {{- end }}
+  selector:
+    matchLabels:
+      {{- include "visavis.selector" $root | nindent 6 }}
+      app.kubernetes.io/component: {{ .role }}
+  strategy:
+    rollingUpdate: { maxUnavailable: 0, maxSurge: 1 }
+  template: {{- include "visavis.pod" . | nindent 4 }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ $name }}
+  labels: {{- include "visavis.labels" $root | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels:
+      {{- include "visavis.selector" $root | nindent 6 }}
+      app.kubernetes.io/component: {{ .role }}
+{{- if .settings.autoscaling.enabled }}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: {{ $name }}
+  labels: {{- include "visavis.labels" $root | nindent 4 }}
+spec:
+  scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: {{ $name }} }
+  minReplicas: {{ .settings.autoscaling.minReplicas }}
+  maxReplicas: {{ .settings.autoscaling.maxReplicas }}
+  metrics:
+    - type: Resource
+      resource:
+        name: cpu
+        target: { type: Utilization, averageUtilization: {{ .settings.autoscaling.targetCPU }} }
+{{- end }}
+{{- end }}

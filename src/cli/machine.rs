@@ -1,0 +1,123 @@
+//! What the machine has to have for a configuration: open files, memory, clocks, and a folder that is nobody
+//! else's. Each complaint names its cure.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{app::Data, config::Config, db::Db};
+
+/// Files beside connections: database, nets, sockets of the pool.
+const OTHER_FILES: u64 = 100;
+/// What a process has in memory beside bodies and nets, and what the nets of one thread take with a large photo.
+const BASE_MIB: u64 = 100;
+const THREAD_MIB: u64 = 100;
+/// As far as two clocks may be apart: a Request-Time that is read late, a lease that seems over early.
+const SKEW_MS: i64 = 5_000;
+
+/// Whether there may be as many open files as connections are allowed.
+pub(super) fn files(config: &Config) -> Result<String> {
+    let (_, hard) =
+        rlimit::getrlimit(rlimit::Resource::NOFILE).context("the limit on open files")?;
+    let needed = config.http.max_connections as u64 + OTHER_FILES;
+    if hard < needed {
+        bail!(
+            "{hard} files may be open, and {} connections need {needed}: raise the limit (LimitNOFILE= of the unit, \
+             ulimit -Hn) or lower http.max_connections",
+            config.http.max_connections
+        );
+    }
+    Ok(format!("{needed} open files are needed at most, {hard} are allowed"))
+}
+
+/// Whether what may be in memory at once fits.
+pub(super) fn memory(config: &Config) -> Result<String> {
+    let threads = match config.worker.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    let bodies = config.http.body_budget_bytes as u64 >> 20;
+    let needed = BASE_MIB + bodies + THREAD_MIB * threads as u64;
+    let Some(there) = memory_mib() else {
+        return Ok(format!("{needed} MiB may be used; the system does not tell how much there is"));
+    };
+    if there < needed {
+        bail!(
+            "{there} MiB are there, and up to {needed} may be used: {bodies} for bodies of requests \
+             (http.body_budget_bytes) and {THREAD_MIB} for each of {threads} threads (worker.threads)"
+        );
+    }
+    Ok(format!("{needed} MiB may be used at most, {there} are there"))
+}
+
+/// The memory of the machine, or that of the container if it has less.
+fn memory_mib() -> Option<u64> {
+    let told = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let machine = line.split_whitespace().next()?.parse::<u64>().ok()? / 1_024;
+    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse::<u64>().ok()).map(|bytes| bytes >> 20);
+    Some(limit.map_or(machine, |limit| limit.min(machine)))
+}
+
+/// Whether nobody else may look into the data folder: outcomes lie in it in clear.
+pub(super) fn folder(dir: &Path) -> Result<String> {
+    let mode = fs::metadata(dir).context("the data folder")?.permissions().mode();
+    if mode & 0o007 != 0 {
+        bail!(
+            "{} may be entered by every user (mode {:o}), and outcomes lie in it in clear: chmod 700 {}",
+            dir.display(),
+            mode & 0o777,
+            dir.display()
+        );
+    }
+    Ok(format!("{} is closed to other users", dir.display()))
+}
+
+/// Whether the clocks of the databases go like this one.
+pub(super) async fn clocks(data: &Data) -> Result<String> {
+    let mut most = 0;
+    for database in &data.databases {
+        let Db::Postgres(db) = &database.db else { continue };
+        let skew = db.skew_ms(&crate::clock::Clock::System).await?;
+        if skew.abs() > SKEW_MS {
+            bail!(
+                "the clock of database {} is {} ms {} this one's: have both machines set theirs (chrony, ntpd), or \
+                 requests seem stale and leases over",
+                database.number,
+                skew.abs(),
+                if skew > 0 { "ahead of" } else { "behind" }
+            );
+        }
+        most = most.max(skew.abs());
+    }
+    Ok(format!("databases and this machine agree to {most} ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config::load(None, std::iter::empty()).unwrap();
+        change(&mut config);
+        config
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_told_with_the_setting_that_asks_for_it() {
+        let many = config(|config| config.http.max_connections = 1 << 40);
+        assert!(files(&many).unwrap_err().to_string().contains("http.max_connections"));
+        let large = config(|config| config.http.body_budget_bytes = 1 << 50);
+        assert!(memory(&large).unwrap_err().to_string().contains("http.body_budget_bytes"));
+        assert!(files(&config(|_| ())).is_ok() && memory(&config(|_| ())).is_ok());
+    }
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_told_with_its_cure() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(folder(dir.path()).is_ok());
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(folder(dir.path()).unwrap_err().to_string().contains("chmod 700"));
+    }
+}

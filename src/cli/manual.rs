@@ -1,0 +1,40 @@
+//! `visavis completions` and `visavis man`: what a package installs beside the program, from the same description of
+//! the arguments.
+
+use std::{fs, io, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use super::Cli;
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ManArgs {
+    /// Folder for the pages; made if it is not there
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// Prints the completions.
+pub(super) fn completions(args: &CompletionsArgs) -> ExitCode {
+    clap_complete::generate(args.shell, &mut Cli::command(), "visavis", &mut io::stdout());
+    ExitCode::SUCCESS
+}
+
+/// Writes a page for each command.
+pub(super) fn man(args: &ManArgs) -> Result<ExitCode> {
+    let failed = || format!("{} cannot be written", args.folder.display());
+    fs::create_dir_all(&args.folder).with_context(failed)?;
+    clap_mangen::generate_to(Cli::command(), &args.folder).with_context(failed)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,89 @@
+//! The log of acts, and the counts of comparisons against quotas.
+
+use super::{
+    audit::AuditEntry,
+    error::ClientError,
+    keys::{secret_label, server_key_label},
+    sql::{on, once, postgres_acts, sqlite_acts},
+    store::ClientStore,
+};
+use crate::db::Db;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+impl ClientStore {
+    /// Seals all private keys and secrets under the current master key; returns how many rows there were. With
+    /// `dry` it only tries whether all of them open with that key alone.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`], or [`ClientError::Seal`] when one does not open.
+    pub async fn reseal(&self, dry: bool) -> Result<u64, ClientError> {
+        let reading = if dry { self.key.current() } else { self.key.clone() };
+        let again = |label: &str, sealed: &[u8]| -> Result<Vec<u8>, ClientError> {
+            Ok(self.key.seal(label, &reading.open(label, sealed)?)?)
+        };
+        let (clients, own) = on!(self, sqlite_acts, postgres_acts, writer, sealed())?;
+        let count = (clients.len() + own.len()) as u64;
+        for (client_id, version, server_key, secret_key) in clients {
+            let number = u32::try_from(version).unwrap_or_default();
+            let server_key = again(&server_key_label(&client_id, number), &server_key)?;
+            let secret_key = again(&secret_label(&client_id, number), &secret_key)?;
+            if !dry {
+                let sealed = (server_key.as_slice(), secret_key.as_slice());
+                on!(self, sqlite_acts, postgres_acts, writer, reseal(&client_id, version, sealed))?;
+            }
+        }
+        for (purpose, sealed) in own {
+            let sealed = again(&server_key_label(&purpose, 1), &sealed)?;
+            if !dry {
+                on!(self, sqlite_acts, postgres_acts, writer, reseal_own(&purpose, &sealed))?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Keeps an act on something else than a client.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn note(
+        &self,
+        act: &'static str,
+        subject: &str,
+        detail: &serde_json::Value,
+    ) -> Result<(), ClientError> {
+        let act = self.act(act, subject, detail.to_string());
+        Ok(once!(self, sqlite_acts, postgres_acts, note(&act))?)
+    }
+
+    /// The latest acts in this database, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, ClientError> {
+        Ok(on!(self, sqlite_acts, postgres_acts, readers, audit(i64::from(limit)))?)
+    }
+
+    /// Counts a comparison of today, UTC, against a quota; false if that was used up.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn count_comparison(&self, client_id: &str, quota: u32) -> Result<bool, ClientError> {
+        let day = self.clock.now().div_euclid(DAY_MS);
+        Ok(once!(
+            self,
+            sqlite_acts,
+            postgres_acts,
+            count_comparison(client_id, day, i64::from(quota))
+        )?)
+    }
+
+    /// Takes one back: it was the repetition of a request.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn uncount_comparison(&self, client_id: &str) -> Result<(), ClientError> {
+        let day = self.clock.now().div_euclid(DAY_MS);
+        Ok(once!(self, sqlite_acts, postgres_acts, uncount_comparison(client_id, day))?)
+    }
+}

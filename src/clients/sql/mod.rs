@@ -1,0 +1,84 @@
+//! The statements of the client table and of the log of acts. One text serves both databases, so the functions
+//! are written once and made for each.
+
+mod acts;
+mod clients;
+
+pub(super) use self::{
+    acts::{postgres as postgres_acts, sqlite as sqlite_acts},
+    clients::{postgres, sqlite},
+};
+
+use super::{keys::SealedKeys, terms::ClientTerms};
+use crate::{clock::UnixMillis, compare::ClientFmr};
+
+/// A client to be inserted.
+pub(super) struct NewRow<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) extras: bool,
+    pub(super) fmr: ClientFmr,
+    /// As JSON.
+    pub(super) terms: Option<String>,
+}
+
+/// What was done, to be kept with it.
+pub(super) struct Act<'a> {
+    pub(super) at: UnixMillis,
+    pub(super) actor: &'a str,
+    pub(super) what: &'static str,
+    pub(super) subject: &'a str,
+    pub(super) detail: String,
+}
+
+/// What is to become of some columns of a client; the others stay as they are.
+pub(super) struct ChangedRow {
+    pub(super) extras: Option<bool>,
+    pub(super) fmr: Changed,
+    pub(super) document_fmr: Changed,
+    /// As JSON, and the revision of the client that they were made from.
+    pub(super) terms: Option<(String, i64)>,
+}
+
+/// A column that may be null.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Changed {
+    /// Otherwise it stays as it is.
+    pub(super) is: bool,
+    pub(super) to: Option<f64>,
+}
+
+/// A client, and one of its key sets.
+pub(super) struct ClientRow {
+    pub(super) revision: i64,
+    pub(super) extras: bool,
+    pub(super) fmr: ClientFmr,
+    pub(super) terms: ClientTerms,
+    pub(super) disabled_at: Option<UnixMillis>,
+    pub(super) keys: SealedKeys,
+}
+
+/// Runs the statement of that name where the clients are; `SQLite` reads and writes through different
+/// connections.
+macro_rules! on {
+    ($store:expr, $sqlite:ident, $postgres:ident, $connections:ident, $function:ident ( $($argument:expr),* )) => {
+        match &$store.db {
+            Db::Sqlite(db) => $sqlite::$function(&db.$connections, $($argument),*).await,
+            Db::Postgres(db) => {
+                db.retrying(|| $postgres::$function(&db.pool, $($argument),*)).await
+            }
+        }
+    };
+}
+
+/// The same for what must not be done twice: whether it was done the first time would not be known.
+macro_rules! once {
+    ($store:expr, $sqlite:ident, $postgres:ident, $function:ident ( $($argument:expr),* )) => {
+        match &$store.db {
+            Db::Sqlite(db) => $sqlite::$function(&db.writer, $($argument),*).await,
+            Db::Postgres(db) => db.once($postgres::$function(&db.pool, $($argument),*)).await,
+        }
+    };
+}
+
+pub(super) use {on, once};

@@ -1,0 +1,194 @@
+//! What operators do with stored transactions, apart from what serves requests: erasing them before their time,
+//! sealing them anew, and looking at the room they take.
+
+use sqlx::QueryBuilder;
+
+use super::{Store, payload_label};
+use crate::{
+    compare::{BizId, TransactionId},
+    db::Db,
+    queue::QueueError,
+    sealing::MasterKey,
+};
+
+/// Which transactions are to be erased: those that all of the given are true of. All of them, if nothing is.
+#[derive(Debug, Clone, Default)]
+pub struct Erasure {
+    /// The one with this id.
+    pub transaction_id: Option<TransactionId>,
+    /// Those that a client has called by this id of its own.
+    pub biz_id: Option<BizId>,
+    /// Those of this client, by Client-Id.
+    pub client_id: Option<String>,
+}
+
+/// How many pictures are sealed anew at once.
+const BATCH: i64 = 16;
+
+/// The number of a job, what the client calls it, and its sealed pictures.
+type Payload = (i64, String, Vec<u8>, Vec<u8>);
+
+/// Runs the same text on both databases.
+macro_rules! each {
+    ($db:expr, $writer:ident, |$pool:ident| $query:expr) => {
+        match $db {
+            Db::Sqlite(db) => {
+                let $pool = &db.$writer;
+                $query
+            }
+            Db::Postgres(db) => {
+                let $pool = &db.pool;
+                $query
+            }
+        }
+    };
+}
+
+impl Store {
+    /// How many transactions would be erased.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn would_erase(&self, which: &Erasure) -> Result<u64, QueueError> {
+        let count: i64 = each!(&self.db, readers, |pool| {
+            let mut query = which.restrict("/* erase */ SELECT count(*) FROM job WHERE 1 = 1");
+            query.build_query_scalar().fetch_one(pool).await?
+        });
+        Ok(count.unsigned_abs())
+    }
+
+    /// Erases transactions with their pictures and outcomes, running ones included: their workers find that
+    /// they have nothing to write to. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn erase(&self, which: &Erasure) -> Result<u64, QueueError> {
+        let erased = each!(&self.db, writer, |pool| {
+            let mut query = which.restrict("/* erase */ DELETE FROM job WHERE 1 = 1");
+            query.build().execute(pool).await?.rows_affected()
+        });
+        self.scrub().await?;
+        Ok(erased)
+    }
+
+    /// Gives back the room of what was deleted, so that nothing of it stays in the files of the database.
+    async fn scrub(&self) -> Result<(), QueueError> {
+        match &self.db {
+            // Deleted content is overwritten as it is deleted; what is left are copies in the log.
+            Db::Sqlite(db) => {
+                sqlx::query("PRAGMA incremental_vacuum").execute(&db.writer).await?;
+                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&db.writer).await?;
+            }
+            Db::Postgres(db) => {
+                let mut session = db.pool.acquire().await?.detach();
+                sqlx::query("SET statement_timeout = '10min'").execute(&mut session).await?;
+                sqlx::query("VACUUM job, job_payload").execute(&mut session).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals all pictures that wait under the current key; returns how many pairs there were. With `dry` it only
+    /// tries whether all of them open with that key alone.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`], or [`QueueError::Seal`] when one does not open.
+    pub async fn reseal(&self, dry: bool) -> Result<u64, QueueError> {
+        let reading = if dry { self.key.current() } else { self.key.clone() };
+        let (mut last, mut count) = (i64::MIN, 0);
+        loop {
+            let batch: Vec<Payload> = each!(&self.db, writer, |pool| {
+                sqlx::query_as(
+                    "/* reseal */
+                     SELECT job_id, transaction_id, probe, reference
+                     FROM job_payload JOIN job ON job.id = job_id
+                     WHERE job_id > $1 ORDER BY job_id LIMIT $2",
+                )
+                .bind(last)
+                .bind(BATCH)
+                .fetch_all(pool)
+                .await?
+            });
+            let Some((highest, ..)) = batch.last() else { return Ok(count) };
+            last = *highest;
+            for payload in batch {
+                count += 1;
+                self.reseal_one(payload, &reading, dry).await?;
+            }
+        }
+    }
+
+    async fn reseal_one(
+        &self,
+        (job, id, probe, reference): Payload,
+        reading: &MasterKey,
+        dry: bool,
+    ) -> Result<(), QueueError> {
+        let again = |side: &str, sealed: &[u8]| -> Result<Vec<u8>, QueueError> {
+            let label = payload_label(&id, side);
+            Ok(self.key.seal(&label, &reading.open(&label, sealed)?)?)
+        };
+        let (probe, reference) = (again("probe", &probe)?, again("reference", &reference)?);
+        if dry {
+            return Ok(());
+        }
+        // A job that has ended meanwhile has no row any more, and needs none.
+        each!(&self.db, writer, |pool| {
+            sqlx::query(
+                "/* reseal */ UPDATE job_payload SET probe = $2, reference = $3 WHERE job_id = $1",
+            )
+            .bind(job)
+            .bind(probe)
+            .bind(reference)
+            .execute(pool)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// What is stored takes so much room: name and size, as the metrics have it.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn room(&self) -> Result<[(&'static str, f64); 2], QueueError> {
+        let (names, text) = match &self.db {
+            Db::Sqlite(_) => (
+                ["visavis_database_bytes", "visavis_database_free_bytes"],
+                "/* room */
+                 SELECT page_count * page_size, freelist_count * page_size
+                 FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
+            ),
+            Db::Postgres(_) => (
+                ["visavis_payload_bytes", "visavis_dead_tuples"],
+                "/* room */
+                 SELECT pg_total_relation_size('job_payload'),
+                     (SELECT coalesce(sum(n_dead_tup), 0)::bigint FROM pg_stat_user_tables
+                      WHERE relid IN ('job'::regclass, 'job_payload'::regclass))",
+            ),
+        };
+        let (one, other): (i64, i64) =
+            each!(&self.db, readers, |pool| sqlx::query_as(text).fetch_one(pool).await?);
+        Ok([(names[0], one as f64), (names[1], other as f64)])
+    }
+}
+
+impl Erasure {
+    /// The statement, for those that are meant.
+    fn restrict<DB: sqlx::Database>(&self, statement: &'static str) -> QueryBuilder<DB>
+    where
+        String: sqlx::Type<DB> + for<'q> sqlx::Encode<'q, DB>,
+    {
+        let mut query = QueryBuilder::new(statement);
+        let parts = [
+            (" AND transaction_id = ", self.transaction_id.as_ref().map(TransactionId::as_str)),
+            (" AND biz_id = ", self.biz_id.as_ref().map(BizId::as_str)),
+            (" AND client_id = ", self.client_id.as_deref()),
+        ];
+        for (column, value) in parts {
+            if let Some(value) = value {
+                query.push(column).push_bind(value.to_owned());
+            }
+        }
+        query
+    }
+}

@@ -1,0 +1,154 @@
+//! The files of the master key. Beside the key itself, while it is being changed, lies the one that is to come
+//! (`.next`) or the one that was (`.old`); each holds exactly 32 bytes and is readable by its owner alone.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use aws_lc_rs::rand;
+use zeroize::Zeroizing;
+
+use super::{KEY_LEN, Keys, SealError};
+
+type Key = Zeroizing<[u8; KEY_LEN]>;
+
+pub(super) fn random() -> Result<Key, SealError> {
+    let mut bytes = Zeroizing::new([0; KEY_LEN]);
+    rand::fill(bytes.as_mut()).map_err(|_| SealError::Failed)?;
+    Ok(bytes)
+}
+
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(what);
+    PathBuf::from(name)
+}
+
+fn next(path: &Path) -> PathBuf {
+    beside(path, ".next")
+}
+
+fn old(path: &Path) -> PathBuf {
+    beside(path, ".old")
+}
+
+/// When each of the files was changed last.
+pub(super) fn stamp(path: &Path) -> Vec<Option<SystemTime>> {
+    let changed = |path: PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
+    [path.to_owned(), next(path), old(path)].into_iter().map(changed).collect()
+}
+
+/// The key that seals, then those that open as well.
+pub(super) fn read_all(path: &Path) -> Result<Keys, SealError> {
+    let mut keys = vec![read(path)?];
+    for further in [next(path), old(path)] {
+        if further.exists() {
+            keys.push(read(&further)?);
+        }
+    }
+    Ok(keys.into())
+}
+
+/// Makes the file if there is none.
+pub(super) fn create_if_missing(path: &Path) -> Result<(), SealError> {
+    match create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(wrong(path, format!("cannot be made: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the new key to a file of its own and then gives it its name, so that of two processes
+/// that start together one wins and no one ever reads half a key.
+fn create(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let key = random().map_err(io::Error::other)?;
+    let draft = beside(path, &format!(".draft.{}", std::process::id()));
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(key.as_ref())?;
+    file.sync_all()?;
+    let named = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    named
+}
+
+fn read(path: &Path) -> Result<Key, SealError> {
+    let unreadable = |e: io::Error| wrong(path, format!("cannot be read: {e}"));
+    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(wrong(path, format!("has mode {:o}; run chmod 600 on it", mode & 0o777)));
+    }
+    let bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
+    let key: [u8; KEY_LEN] = bytes
+        .as_slice()
+        .try_into()
+        .map_err(|_| wrong(path, format!("holds {} bytes instead of {KEY_LEN}", bytes.len())))?;
+    Ok(Zeroizing::new(key))
+}
+
+/// Makes the key that is to come; returns its file.
+///
+/// # Errors
+/// [`SealError::KeyFile`] when there is one already, or the last change is not over.
+pub fn prepare(path: &Path) -> Result<PathBuf, SealError> {
+    if old(path).exists() {
+        return Err(wrong(
+            path,
+            "was changed and the old one is still there; run visavis key retire first",
+        ));
+    }
+    let next = next(path);
+    match create(&next) {
+        Ok(()) => Ok(next),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(wrong(&next, "is there already; go on with visavis key rotate"))
+        }
+        Err(error) => Err(wrong(&next, format!("cannot be made: {error}"))),
+    }
+}
+
+/// Makes the key that is to come the one that seals. Does nothing when that was done and the old one is still
+/// there: what comes after it may have been interrupted.
+///
+/// # Errors
+/// [`SealError::KeyFile`] when no key is to come.
+pub fn promote(path: &Path) -> Result<(), SealError> {
+    let (next, old) = (next(path), old(path));
+    if !next.exists() && old.exists() {
+        return Ok(());
+    }
+    if !next.exists() {
+        return Err(wrong(path, "has no successor yet; run visavis key prepare first"));
+    }
+    let failed = |e: io::Error| wrong(path, format!("cannot be changed for its successor: {e}"));
+    read(&next)?;
+    // The key that was is safe before its place is taken. Between the two steps both files hold it.
+    if !old.exists() {
+        fs::hard_link(path, &old).map_err(failed)?;
+    }
+    fs::rename(&next, path).map_err(failed)
+}
+
+/// Deletes the key that was.
+///
+/// # Errors
+/// [`SealError::KeyFile`] when there is none.
+pub fn retire(path: &Path) -> Result<(), SealError> {
+    let old = old(path);
+    if !old.exists() {
+        return Err(wrong(path, "has no predecessor that could be retired"));
+    }
+    fs::remove_file(&old).map_err(|e| wrong(&old, format!("cannot be deleted: {e}")))
+}
+
+fn wrong(path: &Path, reason: impl Into<String>) -> SealError {
+    SealError::KeyFile { path: path.to_path_buf(), reason: reason.into() }
+}

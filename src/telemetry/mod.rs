@@ -1,0 +1,163 @@
+//! The log and the metrics: where they go and what they look like. What may be logged is said in
+//! `docs/LOGGING.md`.
+
+pub mod spans;
+
+use std::{io::IsTerminal as _, sync::OnceLock};
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// Sends the log of this process to standard error; a second call changes nothing.
+///
+/// # Errors
+/// A sentence when the filter cannot be read.
+pub fn start(level: &str, json: bool) -> Result<(), String> {
+    let filter = EnvFilter::try_new(level).map_err(|e| format!("log.level: {e}"))?;
+    let colours = std::io::stderr().is_terminal();
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // An error means that a log is set up already, which tests do.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    Ok(())
+}
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Everything that `/metrics` may tell: name, kind, labels, and what it says. docs/METRICS.md is this table.
+#[rustfmt::skip]
+const METRICS: &[(&str, Kind, &str, &str)] = &[
+    ("visavis_info", Kind::Gauge, "version, provider, device, device_name, jpeg, pack, calibration",
+        "Always 1; the labels tell what this process is and computes on"),
+    ("visavis_requests_total", Kind::Counter, "endpoint, client, code",
+        "Requests by what was answered; client is the Client-Id of a registered one, or unknown"),
+    ("visavis_request_seconds", Kind::Histogram, "endpoint", "From the head of a request to its answer"),
+    ("visavis_refused_total", Kind::Counter, "reason", "Requests refused because of a limit"),
+    ("visavis_signature_failures_total", Kind::Counter, "client", "Requests whose signature does not hold"),
+    ("visavis_decrypt_failures_total", Kind::Counter, "client",
+        "Encrypted bodies that did not decrypt into JSON: a wrong key, or somebody who probes the server's"),
+    ("visavis_decrypt_refused_total", Kind::Counter, "client",
+        "Encrypted requests refused unread after too many that did not decrypt"),
+    ("visavis_connections_refused_total", Kind::Counter, "", "Connections closed unread because there were too many"),
+    ("visavis_connections_idle_total", Kind::Counter, "", "Connections closed because nobody used them"),
+    ("visavis_comparisons_total", Kind::Counter, "outcome", "Pairs compared in this process: match, non_match or refused"),
+    ("visavis_score", Kind::Histogram, "", "Scores of the pairs compared in this process, 0 to 100"),
+    ("visavis_stage_seconds", Kind::Histogram, "stage", "Time of one picture in each stage of the pipeline"),
+    ("visavis_quality_failures_total", Kind::Counter, "reason", "Faces that failed, by each reason that failed them"),
+    ("visavis_pictures_refused_total", Kind::Counter, "reason", "Pictures that could not be used"),
+    ("visavis_compute_threads", Kind::Gauge, "", "Threads that compare"),
+    ("visavis_compute_busy", Kind::Gauge, "", "Those of them that are comparing"),
+    ("visavis_engine_restarts_total", Kind::Counter, "", "Panics of the pipeline; each costs one comparison"),
+    ("visavis_queue_jobs", Kind::Gauge, "shard", "Jobs queued or running, in the database"),
+    ("visavis_queue_bytes", Kind::Gauge, "shard", "Bytes of their pictures"),
+    ("visavis_queue_oldest_seconds", Kind::Gauge, "shard", "Age of the oldest of them"),
+    ("visavis_jobs_completed_total", Kind::Counter, "", "Jobs that this process brought to an outcome"),
+    ("visavis_job_seconds", Kind::Histogram, "", "From the acceptance of a job to its outcome"),
+    ("visavis_retries_total", Kind::Counter, "", "Jobs put back for another attempt"),
+    ("visavis_dead_total", Kind::Counter, "", "Jobs given up"),
+    ("visavis_leases_lost_total", Kind::Counter, "", "Leases that ran out under a running job"),
+    ("visavis_store_errors_total", Kind::Counter, "", "Statements that failed, whatever became of the request"),
+    ("visavis_pool_connections", Kind::Gauge, "shard, state", "Connections to the database: used and idle"),
+    ("visavis_payload_bytes", Kind::Gauge, "shard", "Room that stored pictures take in Postgres, dead ones included"),
+    ("visavis_dead_tuples", Kind::Gauge, "shard", "Dead rows of the job tables in Postgres"),
+    ("visavis_database_bytes", Kind::Gauge, "shard", "Size of the embedded database"),
+    ("visavis_database_free_bytes", Kind::Gauge, "shard", "Free pages in it"),
+    ("visavis_batch_rows", Kind::Histogram, "net", "Pictures in a batch on the device"),
+    ("visavis_batch_wait_seconds", Kind::Histogram, "net", "How long a picture waited until its batch began"),
+    ("visavis_batch_failures_total", Kind::Counter, "net", "Batches that failed and were run again one by one"),
+];
+
+/// Sizes of batches, up to the largest that can be configured.
+const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+/// Waits around the default of two milliseconds, and those of a device that has too much to do.
+const WAITS: [f64; 10] = [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.256, 1.0];
+/// From one stage of a small photo to the longest patience.
+const TIMES: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// A job may wait for as long as the queue is.
+const AGES: [f64; 12] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
+/// Ten points are ten times fewer false matches.
+const SCORES: [f64; 10] = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0];
+
+fn recorder() -> Result<PrometheusHandle, BuildError> {
+    let full = |name: &str| Matcher::Full(name.to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(full("visavis_batch_rows"), &ROWS)?
+        .set_buckets_for_metric(full("visavis_batch_wait_seconds"), &WAITS)?
+        .set_buckets_for_metric(full("visavis_job_seconds"), &AGES)?
+        .set_buckets_for_metric(full("visavis_score"), &SCORES)?
+        .set_buckets(&TIMES)?
+        .install_recorder()
+}
+
+/// Says once what this process is.
+pub fn tell_info(labels: &[(&'static str, String)]) {
+    metrics::gauge!("visavis_info", labels).set(1.0);
+}
+
+/// The metrics of this process, collected from the first call on.
+///
+/// # Errors
+/// A sentence when something else collects them already.
+pub fn metrics() -> Result<PrometheusHandle, String> {
+    static HANDLE: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+    let install = || {
+        let handle = recorder().map_err(|e| e.to_string())?;
+        for (name, kind, _, help) in METRICS {
+            match kind {
+                Kind::Counter => metrics::describe_counter!(*name, *help),
+                Kind::Gauge => metrics::describe_gauge!(*name, *help),
+                Kind::Histogram => metrics::describe_histogram!(*name, *help),
+            }
+        }
+        Ok(handle)
+    };
+    HANDLE.get_or_init(install).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn walk(dir: &Path, told: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, told);
+            } else if path.extension().is_some() && !path.ends_with("telemetry/mod.rs") {
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                let names = text.split('"').filter(|quoted| quoted.starts_with("visavis_"));
+                // A channel of Postgres, no metric.
+                told.extend(names.filter(|name| *name != "visavis_job").map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_code_tells_is_what_the_table_has() {
+        let mut told = BTreeSet::from(["visavis_info".to_owned()]);
+        walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut told);
+        let listed: BTreeSet<_> = METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        assert_eq!(told, listed);
+    }
+
+    #[test]
+    fn the_document_has_every_metric_with_its_labels_and_what_it_says() {
+        let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/METRICS.md");
+        let document = fs::read_to_string(document).unwrap();
+        for (name, kind, labels, help) in METRICS {
+            let kind = format!("{kind:?}").to_lowercase();
+            let row = format!("| `{name}` | {kind} | {labels} | {help} |");
+            assert!(document.contains(&row), "docs/METRICS.md lacks\n{row}");
+        }
+        let rows = document.lines().filter(|line| line.starts_with("| `visavis_")).count();
+        assert_eq!(rows, METRICS.len(), "and nothing else");
+    }
+}

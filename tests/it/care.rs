@@ -1,0 +1,244 @@
+//! What an operator does with what is stored: erases it, changes the master key, and finds it all in the log of
+//! acts. Run as an operator runs it, on both databases.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{
+    crash::server::{App, Data, Server},
+    nodes::Site,
+    support::{Ran, Run as _, in_repository, with_models},
+};
+
+fn run(data: &Data, arguments: &[&str]) -> Ran {
+    with_models().args(arguments).arg("--data").arg(data.folder()).env("USER", "jane").ran()
+}
+
+fn acts(listed: &Ran) -> Vec<(String, String)> {
+    let listed = listed.json();
+    let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+    listed.as_array().unwrap().iter().map(|e| (text(e, "actor"), text(e, "act"))).collect()
+}
+
+#[test]
+fn every_act_on_a_client_is_kept_with_who_did_it_and_without_its_keys() {
+    let data = Data::new();
+    let keys = data.folder().join("app.json").display().to_string();
+    assert_eq!(run(&data, &["client", "add", "app", "--out", &keys, "--rate", "5"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "app"]).code, 2, "refused, so not done");
+    assert_eq!(run(&data, &["client", "set", "app", "--daily-quota", "1000"]).code, 0);
+    assert_eq!(run(&data, &["client", "rotate", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "disable", "app"]).code, 0);
+    assert_eq!(run(&data, &["client", "enable", "app"]).code, 0);
+    let listed = run(&data, &["audit", "--json"]);
+    let all = ["client enable", "client disable", "client rotate", "client set", "client add"];
+    assert_eq!(acts(&listed), all.map(|act| ("jane".to_owned(), act.to_owned())));
+    let keys: Value = serde_json::from_str(&fs::read_to_string(keys).unwrap()).unwrap();
+    for name in ["merchantPrivateKey", "secretKey"] {
+        assert!(!listed.out.contains(keys[name].as_str().unwrap()), "{name}");
+    }
+    let table = run(&data, &["audit", "--last", "2"]);
+    assert_eq!(table.out.lines().count(), 3, "{}", table.out);
+}
+
+#[test]
+fn terms_are_shown_and_can_be_taken_back() {
+    let data = Data::new();
+    assert_eq!(run(&data, &["client", "add", "app", "--json", "--modes", "key-pair"]).code, 0);
+    let set = run(&data, &["client", "set", "app", "--encryption", "required", "--rate", "7"]);
+    assert!(set.out.contains("has to encrypt; 7 requests a second"), "{}{}", set.out, set.err);
+    let listed = &run(&data, &["client", "list", "--json"]).json()[0];
+    assert_eq!(
+        (&listed["modes"], &listed["encryption"], &listed["ratePerS"]),
+        (&json!("key-pair"), &json!("required"), &json!(7))
+    );
+    assert_eq!(run(&data, &["client", "set", "app", "--rate", "default"]).code, 0);
+    assert_eq!(run(&data, &["client", "list", "--json"]).json()[0]["ratePerS"], Value::Null);
+    let wrong = run(&data, &["client", "set", "app", "--modes", "access-key"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.err.contains("--modes all or key-pair"), "{}", wrong.err);
+}
+
+#[test]
+fn what_an_app_needs_is_exported_once_more_without_a_secret() {
+    let data = Data::new();
+    let file = |name: &str| data.folder().join(name).display().to_string();
+    let (first, again) = (file("app.json"), file("again.json"));
+    assert_eq!(run(&data, &["client", "add", "app", "--out", &first]).code, 0);
+    assert_eq!(run(&data, &["client", "export", "app", "--out", &again]).code, 0);
+    let read =
+        |path: &str| -> Value { serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap() };
+    let (mut first, again) = (read(&first), read(&again));
+    for secret in ["merchantPrivateKey", "secretKey"] {
+        first.as_object_mut().unwrap().remove(secret).unwrap();
+    }
+    assert_eq!(again, first);
+}
+
+/// Whether these bytes stand in any file of a folder.
+fn is_in(folder: &Path, bytes: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let content = fs::read(&path).unwrap();
+            if content.windows(bytes.len()).any(|window| window == bytes) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+/// The sealed pictures that are stored, a piece of each: what is looked for afterwards.
+fn sealed(data: &Data) -> Vec<Vec<u8>> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let copy = data.copy();
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = runtime.block_on(async {
+        let db = visavis::db::SqliteDb::open(&copy.database()).await.unwrap();
+        sqlx::query_as("SELECT probe, reference FROM job_payload")
+            .fetch_all(&db.readers)
+            .await
+            .unwrap()
+    });
+    rows.into_iter().flat_map(|(a, b)| [a, b]).map(|bytes| bytes[40..72].to_vec()).collect()
+}
+
+/// Neither in clear nor sealed: not in the database, not in its log, not in its free pages.
+#[test]
+fn no_byte_of_a_picture_is_left_after_success_crash_erasure_or_drain() {
+    let data = Data::new();
+    let app = App::register(&data);
+    let photo = fs::read(in_repository("samples/obama-2009.jpg")).unwrap();
+    let piece = &photo[photo.len() / 2..photo.len() / 2 + 32];
+    // Killed with jobs in it: they are there, sealed, and nowhere in clear.
+    let server = Server::start(&data);
+    let ids: Vec<_> = (0..6).map(|n| app.enqueue(&server, n)).collect();
+    server.kill();
+    assert_eq!(is_in(data.folder(), piece), Vec::<String>::new());
+    let pieces = sealed(&data);
+    assert!(!pieces.is_empty(), "the kill came too late");
+    assert!(pieces.iter().all(|piece| !is_in(data.folder(), piece).is_empty()), "it can be found");
+    // One is erased while it waits, the others are finished by the next process, which then drains.
+    let erased = run(&data, &["erase", "--transaction", &ids[5], "--yes"]);
+    assert_eq!(erased.out, "1 transactions are erased, with their pictures and outcomes\n");
+    let server = Server::start(&data);
+    for id in &ids[..5] {
+        app.expect_verdict(&server, id);
+    }
+    assert_eq!(server.terminate(), Some(0));
+    for piece in pieces.iter().map(Vec::as_slice).chain([piece]) {
+        assert_eq!(is_in(data.folder(), piece), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_erasure_is_told_before_it_is_done_and_its_biz_id_is_not_kept() {
+    let data = Data::new();
+    let app = App::register(&data);
+    let server = Server::start(&data);
+    let ids: Vec<_> = (0..2).map(|n| app.enqueue(&server, n)).collect();
+    for id in &ids {
+        app.expect_verdict(&server, id);
+    }
+    let asked = run(&data, &["erase", "--client", "app"]);
+    assert_eq!(asked.out, "2 transactions would be erased; say --yes to do it\n");
+    app.expect_verdict(&server, &ids[0]);
+    let nobody = run(&data, &["erase", "--biz-id", "jane.doe@example.org", "--yes"]);
+    assert!(nobody.out.starts_with("0 transactions"), "{}", nobody.out);
+    let done = run(&data, &["erase", "--client", "app", "--yes"]);
+    assert!(done.out.starts_with("2 transactions"), "{}", done.out);
+    assert_eq!(app.result_code(&server, &ids[0]), "INVALID_ARGUMENT");
+    let listed = run(&data, &["audit", "--json"]);
+    assert_eq!(acts(&listed)[..2], ["erase", "erase"].map(|act| ("jane".into(), act.into())));
+    assert!(!listed.out.contains("jane.doe"), "{}", listed.out);
+    let nothing = run(&data, &["erase", "--yes"]);
+    assert_eq!(nothing.code, 2, "not everything by oversight");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn the_master_key_is_changed_under_a_running_server_with_jobs_in_its_queue() {
+    let data = Data::new();
+    let app = App::register(&data);
+    let server = Server::start(&data);
+    let first = app.enqueue(&server, 1);
+    assert_eq!(run(&data, &["key", "rotate"]).code, 2, "not before it is prepared");
+    assert_eq!(run(&data, &["key", "prepare"]).code, 0);
+    // A running process has looked at the files by then.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    let rotated = run(&data, &["key", "rotate"]);
+    assert_eq!(rotated.code, 0, "{}", rotated.err);
+    assert_eq!(run(&data, &["key", "rotate"]).code, 0, "may be run again");
+    app.expect_verdict(&server, &first);
+    let second = app.enqueue(&server, 2);
+    app.expect_verdict(&server, &second);
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    let third = app.enqueue(&server, 3);
+    let retired = run(&data, &["key", "retire"]);
+    assert_eq!(retired.code, 0, "{}", retired.err);
+    app.expect_verdict(&server, &third);
+    assert_eq!(server.terminate(), Some(0));
+    let names: BTreeSet<_> = fs::read_dir(data.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("key"))
+        .collect();
+    assert_eq!(names, BTreeSet::from(["master.key".to_owned()]));
+    let server = Server::start(&data);
+    app.expect_verdict(&server, &third);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_key_is_not_retired_while_something_is_sealed_under_it() {
+    let data = Data::new();
+    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["key", "prepare"]).code, 0);
+    assert_eq!(run(&data, &["key", "rotate"]).code, 0);
+    // A process without the new key goes on with the old one.
+    let (key, old) = (data.folder().join("master.key"), data.folder().join("master.key.old"));
+    let (new, kept) = (fs::read(&key).unwrap(), fs::read(&old).unwrap());
+    fs::write(&key, &kept).unwrap();
+    fs::remove_file(&old).unwrap();
+    fs::write(data.folder().join("master.key.next"), &new).unwrap();
+    std::process::Command::new("chmod")
+        .arg("600")
+        .arg(data.folder().join("master.key.next"))
+        .status()
+        .unwrap();
+    assert_eq!(run(&data, &["client", "add", "late", "--json"]).code, 0);
+    assert_eq!(run(&data, &["key", "retire"]).code, 2, "no old key to be seen");
+    fs::rename(data.folder().join("master.key.next"), &key).unwrap();
+    fs::write(&old, &kept).unwrap();
+    std::process::Command::new("chmod").arg("600").arg(&old).status().unwrap();
+    let refused = run(&data, &["key", "retire"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("run `visavis key rotate` again"), "{}", refused.err);
+    assert_eq!(run(&data, &["key", "rotate"]).code, 0);
+    assert_eq!(run(&data, &["key", "retire"]).code, 0);
+    assert_eq!(run(&data, &["client", "export", "late"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_jobs_are_erased_and_sealed_anew_too() {
+    let site = Site::new().await;
+    tokio::task::block_in_place(|| {
+        let front = site.front_end();
+        let (one, other) = (site.enqueue(&front, 1), site.enqueue(&front, 2));
+        assert_eq!(site.run(&["key", "prepare"]).code, 0);
+        std::thread::sleep(std::time::Duration::from_secs(6));
+        let rotated = site.run(&["key", "rotate"]);
+        // One client, the server's own key, and two jobs.
+        assert!(rotated.out.contains("4 sealed values"), "{}{}", rotated.out, rotated.err);
+        let erased = site.run(&["erase", "--transaction", &one, "--yes"]);
+        assert!(erased.out.starts_with("1 transactions"), "{}{}", erased.out, erased.err);
+        assert_eq!(site.run(&["key", "retire"]).code, 0);
+        let workers = site.workers();
+        site.expect_verdict(&front, &other);
+        let gone = site.call(&front, &["asynccheckresult", &one]);
+        assert_eq!(gone["result"]["resultCode"], "INVALID_ARGUMENT");
+        assert_eq!((front.terminate(), workers.terminate()), (Some(0), Some(0)));
+    });
+}

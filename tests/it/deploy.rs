@@ -1,0 +1,217 @@
+//! `deploy/` against the program, as far as that can be read off the files; `make deploy-check` reads them with the
+//! programs that they are for, and runs them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use toml::{Table, Value};
+use visavis::config::DEFAULTS;
+
+use crate::support::{in_repository, visavis};
+
+fn text(name: &str) -> String {
+    fs::read_to_string(in_repository(name)).unwrap()
+}
+
+/// All files below a folder of the repository, without what is not kept in it.
+pub fn files(folder: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true if path.ends_with("secrets") => {}
+                true => walk(&path, found),
+                false => found.push(path),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(Path::new(&in_repository(folder)), &mut found);
+    assert!(!found.is_empty(), "{folder} is empty");
+    found
+}
+
+/// The words of a text that begin so and go on with capitals, digits and underscores.
+fn variables(text: &str) -> BTreeSet<String> {
+    let in_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let words = text.split(|c: char| !in_name(c));
+    words.filter(|word| word.starts_with("VISAVIS_")).map(str::to_owned).collect()
+}
+
+/// The variable of every setting.
+pub fn settings() -> BTreeSet<String> {
+    fn walk(path: &str, table: &Table, found: &mut BTreeSet<String>) {
+        for (key, value) in table {
+            let path = format!("{path}_{}", key.to_uppercase());
+            match value {
+                Value::Table(inner) if !inner.is_empty() => walk(&path, inner, found),
+                _ => drop(found.insert(path)),
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk("VISAVIS", &DEFAULTS.parse().unwrap(), &mut found);
+    found
+}
+
+#[test]
+fn every_variable_that_is_set_in_deploy_is_a_setting() {
+    let known = settings();
+    let mut seen = 0;
+    for file in files("deploy") {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        for name in variables(&text) {
+            // The proxy's own, a build argument, and how a pattern in a schema begins.
+            let other = name.starts_with("VISAVIS_PROXY_") || name == "VISAVIS_";
+            assert!(other || known.contains(&name), "{}: {name} is no setting", file.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen}");
+}
+
+#[test]
+fn every_image_that_is_not_built_here_is_pinned_by_its_digest_and_every_container_is_shut_in() {
+    let compose = text("deploy/compose.yaml");
+    let images: Vec<_> = compose.lines().filter_map(|l| l.trim().strip_prefix("image: ")).collect();
+    assert!(images.len() > 4, "{images:?}");
+    for image in images.iter().filter(|image| **image != "visavis") {
+        let digest = image.split_once("@sha256:").map(|(_, digest)| digest.len());
+        assert_eq!(digest, Some(64), "{image}");
+    }
+    let (_, services) = compose.split_once("\nservices:\n").unwrap();
+    let (services, _) = services.split_once("\nnetworks:\n").unwrap();
+    let bases = ["<<: *hardened", "<<: *visavis", "<<: *front", ": *front"];
+    let mut lines = services.lines().filter(|line| !line.trim_start().starts_with('#')).peekable();
+    let mut counted = 0;
+    while let Some(line) = lines.next() {
+        if line.starts_with("  ") && !line.starts_with("   ") {
+            let next = lines.peek().copied().unwrap_or_default();
+            let shut_in = bases.iter().any(|base| line.ends_with(base) || next.ends_with(base));
+            assert!(shut_in, "{line}: {next}");
+            counted += 1;
+        }
+    }
+    assert_eq!(counted, 8, "all services were looked at");
+    for needed in ["read_only: true", "cap_drop: [ALL]", "no-new-privileges:true"] {
+        let hardened = compose.split("x-visavis").next().unwrap();
+        assert!(hardened.contains(needed), "{needed}");
+    }
+}
+
+#[test]
+fn the_units_are_shut_in_and_start_commands_that_exist() {
+    let sandbox = [
+        "User=visavis",
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+        "PrivateDevices=yes",
+        "PrivateUsers=yes",
+        "ProtectKernelTunables=yes",
+        "ProtectKernelModules=yes",
+        "ProtectControlGroups=yes",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+        "RestrictNamespaces=yes",
+        "LockPersonality=yes",
+        "MemoryDenyWriteExecute=yes",
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged @resources",
+        "UMask=0077",
+        "Restart=on-failure",
+        "LimitCORE=0",
+    ];
+    for (unit, command) in [("visavis", "serve"), ("visavis-worker", "work")] {
+        let unit = text(&format!("deploy/systemd/{unit}.service"));
+        let lines: Vec<_> = unit.lines().collect();
+        for option in sandbox {
+            assert!(lines.contains(&option), "{option} is missing:\n{unit}");
+        }
+        assert!(lines.contains(&format!("ExecStart=/opt/visavis/visavis {command}").as_str()));
+        assert_eq!(visavis(&[command, "--help"]).code, 0);
+    }
+}
+
+/// The metrics of the program: of each whether it is a histogram, and its labels.
+fn metrics() -> BTreeMap<String, (bool, BTreeSet<String>)> {
+    let source = text("src/telemetry/mod.rs");
+    let (_, table) = source.split_once("const METRICS").unwrap();
+    let (table, _) = table.split_once("];").unwrap();
+    let rows = table.split("(\"visavis_").skip(1);
+    let row = |row: &str| {
+        let quoted: Vec<_> = row.split('"').collect();
+        let labels = quoted[2].split(", ").filter(|label| !label.is_empty());
+        let is_histogram = quoted[1].contains("Histogram");
+        (format!("visavis_{}", quoted[0]), (is_histogram, labels.map(str::to_owned).collect()))
+    };
+    rows.map(row).collect()
+}
+
+/// Every query of the alerts, of their tests, and of the dashboard.
+fn queries() -> Vec<String> {
+    let folder = ["deploy/prometheus/alerts.yml", "deploy/prometheus/alerts_test.yml"];
+    let rules = folder.map(text).join("\n").replace("\n          ", " ");
+    let lines = rules.lines().filter(|line| line.contains("expr:") || line.contains("series:"));
+    let mut found: Vec<_> = lines.map(str::to_owned).collect();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&text("deploy/grafana/dashboards/visavis.json")).unwrap();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            found.push(target["expr"].as_str().unwrap().to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_metric_of_the_alerts_and_of_the_dashboard_exists_and_has_the_labels_that_are_asked_for() {
+    let (known, mut used) = (metrics(), BTreeSet::new());
+    assert!(known.len() > 20, "{known:?}");
+    for query in queries() {
+        let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut labels: BTreeSet<_> = ["le", "job", "instance"].map(str::to_owned).into();
+        for (at, _) in query.match_indices("visavis_") {
+            let name: String = query[at..].chars().take_while(|c| of_name(*c)).collect();
+            let parts = ["_bucket", "_sum", "_count"];
+            let base = parts.iter().find_map(|part| name.strip_suffix(part));
+            let base =
+                base.filter(|base| known.get(*base).is_some_and(|(histogram, _)| *histogram));
+            let base = base.unwrap_or(&name).to_owned();
+            let of_it = known.get(&base).unwrap_or_else(|| panic!("{name} is no metric: {query}"));
+            assert!(base != name || !of_it.0, "{name} is a histogram: {query}");
+            labels.extend(of_it.1.iter().cloned());
+            used.insert(base);
+        }
+        // Labels that are matched, and those that are kept or joined on.
+        let quoted = query.replace("\\\"", "\"");
+        let matched = quoted.split("=\"").chain(quoted.split("=~\"")).map(|before| {
+            let from = before.rfind(|c| !of_name(c)).map_or(0, |at| at + 1);
+            before[from..].to_owned()
+        });
+        let matched =
+            matched.filter(|label| quoted.contains(&format!("{label}=")) && !label.is_empty());
+        let kept = quoted.split("by (").chain(quoted.split("on (")).skip(1);
+        let kept =
+            kept.filter_map(|rest| rest.split_once(')')).map(|(labels, _)| labels.to_owned());
+        let kept: Vec<_> = kept
+            .filter(|labels| labels.chars().all(|c| of_name(c) || c == ',' || c == ' '))
+            .flat_map(|labels| labels.split(", ").map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        for label in matched.chain(kept).filter(|_| query.contains("visavis_")) {
+            assert!(labels.contains(&label), "no metric here has the label {label}: {query}");
+        }
+    }
+    assert!(used.len() > 20, "{used:?}");
+}
+
+/// Whoever raises the version raises it everywhere.
+#[test]
+fn the_chart_is_of_this_version() {
+    let chart = text("deploy/helm/visavis/Chart.yaml");
+    assert!(chart.contains(&format!("\nappVersion: {}\n", env!("CARGO_PKG_VERSION"))), "{chart}");
+}

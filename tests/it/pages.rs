@@ -1,0 +1,273 @@
+//! The pages of `docs/`: whole, true, and what they give to run, run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use visavis::config::DEFAULTS;
+
+use crate::{
+    deploy::{files, settings},
+    serve::free_address,
+    support::{cluster, in_repository, left_out, pack_folder, runtime_library},
+};
+
+fn page(name: &str) -> String {
+    fs::read_to_string(in_repository(&format!("docs/{name}"))).unwrap()
+}
+
+/// The page of all settings, as it follows from the defaults.
+fn configuration() -> String {
+    let mut text = "\
+# Configuration
+
+Made from `config/default.toml`, which is compiled into the program. A file (`--config FILE` or `VISAVIS_CONFIG`) goes over it, and
+the environment over both. Unknown keys and variables are refused; `visavis check` says what is in effect.
+"
+    .to_owned();
+    let (mut section, mut comment) = (String::new(), Vec::new());
+    for line in DEFAULTS.lines().skip_while(|line| !line.starts_with('[')) {
+        if let Some(words) = line.strip_prefix("# ") {
+            comment.push(words);
+        } else if let Some(name) = line.strip_prefix('[') {
+            name.trim_end_matches(']').clone_into(&mut section);
+            write!(text, "\n## {section}\n\n").unwrap();
+            if !comment.is_empty() {
+                write!(text, "{}\n\n", comment.join(" ")).unwrap();
+            }
+            text.push_str("| key and variable | default | |\n| --- | --- | --- |\n");
+            comment.clear();
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            let variable = format!("{section}.{key}").to_uppercase().replace('.', "_");
+            let about = comment.join(" ").replace('|', "\\|").replace('<', "&lt;");
+            writeln!(text, "| `{key}`<br>`VISAVIS_{variable}` | `{value}` | {about} |").unwrap();
+            comment.clear();
+        }
+    }
+    text
+}
+
+#[test]
+fn the_page_of_settings_is_made_from_the_defaults() {
+    let (path, made) = (in_repository("docs/CONFIGURATION.md"), configuration());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &made).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == made, "run UPDATE_DOCS=1 cargo test --test it pages::");
+    // A limit of quality is one setting in a file and several in the environment.
+    let missing: Vec<_> = settings()
+        .into_iter()
+        .filter(|name| !name.starts_with("VISAVIS_QUALITY_"))
+        .filter(|name| !made.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Names of the Markdown files below `docs/`.
+fn pages() -> BTreeSet<String> {
+    let docs = in_repository("docs");
+    let is_page = |path: &PathBuf| {
+        path.extension().is_some_and(|ending| ending == "md") && !path.ends_with("SUMMARY.md")
+    };
+    let found = files("docs").into_iter().filter(is_page);
+    found.map(|path| path.strip_prefix(&docs).unwrap().display().to_string()).collect()
+}
+
+/// What a text links to, without what is elsewhere.
+fn links(text: &str) -> Vec<&str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    targets.filter(|target| !target.contains("://")).collect()
+}
+
+#[test]
+fn every_page_is_in_the_summary_and_every_link_leads_somewhere() {
+    let summary = page("SUMMARY.md");
+    let listed: BTreeSet<_> =
+        links(&summary).into_iter().filter(|t| !t.is_empty()).map(str::to_owned).collect();
+    assert_eq!(listed, pages());
+    for name in pages() {
+        let text = page(&name);
+        let folder = Path::new(&in_repository("docs")).join(&name);
+        for link in links(&text) {
+            let (file, _) = link.split_once('#').unwrap_or((link, ""));
+            let target = folder.parent().unwrap().join(file);
+            assert!(file.is_empty() || target.exists(), "{name} links to {link}");
+            assert!(
+                !file.starts_with("../") || name.contains('/'),
+                "{name}: {link} is not of the site"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_alert_is_on_the_page_of_operations_with_its_severity() {
+    let rules = fs::read_to_string(in_repository("deploy/prometheus/alerts.yml")).unwrap();
+    let mut alerts = BTreeMap::new();
+    for rule in rules.split("- alert: ").skip(1) {
+        let (name, rest) = rule.split_once('\n').unwrap();
+        let (_, severity) = rest.split_once("severity: ").unwrap();
+        alerts.insert(name.to_owned(), severity.split(' ').next().unwrap().to_owned());
+    }
+    let text = page("OPERATIONS.md");
+    let rows = text.lines().filter(|line| line.starts_with("| Visavis"));
+    let told: BTreeMap<_, _> = rows
+        .map(|row| {
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
+            (cells[1].to_owned(), cells[2].to_owned())
+        })
+        .collect();
+    assert!(alerts.len() > 10);
+    assert_eq!(told, alerts);
+}
+
+#[test]
+fn what_the_page_of_security_says_is_kept_true_by_tests_that_exist() {
+    let sources: String = ["tests", "src"]
+        .iter()
+        .flat_map(|folder| files(folder))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let text = page("SECURITY.md");
+    let rows: Vec<_> = text.lines().filter(|l| l.starts_with("| ") && l.ends_with("` |")).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        let tests = row.rsplit(" | ").next().unwrap();
+        for name in tests.trim_end_matches(" |").split(", ").map(|name| name.trim_matches('`')) {
+            assert!(sources.contains(&format!("fn {name}(")), "{name} is no test");
+        }
+    }
+}
+
+/// A fenced block: what stands behind its fence, and what is inside.
+struct Block {
+    info: String,
+    text: String,
+}
+
+fn blocks(name: &str) -> Vec<Block> {
+    let (text, mut found, mut open) = (page(name), Vec::new(), None::<Block>);
+    for line in text.lines() {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(info), None) => {
+                open = Some(Block { info: info.to_owned(), text: String::new() });
+            }
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (None, Some(block)) => writeln!(block.text, "{}", line.trim_start()).unwrap(),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "{name}: a fence is open");
+    found
+}
+
+/// The blocks of a page that are run on one kind of store, as one script.
+fn script(name: &str, kind: &str) -> String {
+    let mut script = "set -euo pipefail\n".to_owned();
+    for Block { info, text } in blocks(name) {
+        if info == format!("sh{kind}") {
+            script += &text;
+        } else if info == "sh background" && kind.is_empty() {
+            // It has been started when it says where it listens.
+            let text = text.trim();
+            write!(
+                script,
+                "{text} > served.txt &\nfor _ in $(seq 300); do grep -q listens served.txt && break; sleep 0.1; done\n"
+            )
+            .unwrap();
+        }
+    }
+    script
+}
+
+/// Runs it in a folder that has the samples, with the program on the path.
+fn run(name: &str, script: &str, variables: &[(&str, String)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
+    };
+    link(&in_repository("samples"), "samples");
+    link(env!("CARGO_BIN_EXE_visavis"), "visavis");
+    let (api, admin) = (free_address(), free_address());
+    // The ports of the page may be taken here.
+    let script = script
+        .replace("127.0.0.1:8080", &api.to_string())
+        .replace("127.0.0.1:9464", &admin.to_string());
+    let script = format!("trap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT\n{script}");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]).current_dir(folder.path()).env("PATH", path);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("VISAVIS_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("VISAVIS_ADMIN_LISTEN", admin.to_string());
+    command.env("VISAVIS_MODEL_DIR", pack_folder().parent().unwrap());
+    command.env("ORT_DYLIB_PATH", runtime_library());
+    command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
+    let ran = command.output().unwrap();
+    let (said, complaint) =
+        (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{name}:\n{script}\n{said}\n{complaint}");
+}
+
+/// Pages all of whose blocks are run, or say why not.
+const RUN: [&str; 3] = ["START.md", "OPERATIONS.md", "CONTRIBUTING.md"];
+
+#[test]
+fn every_block_of_these_pages_is_run_or_says_why_not() {
+    let mut not_run = Vec::new();
+    for name in RUN {
+        for Block { info, text } in blocks(name) {
+            match info.as_str() {
+                "sh" | "sh background" | "sh postgres" => {
+                    assert!(!text.trim().is_empty(), "{name}");
+                }
+                _ => {
+                    let reason = info.strip_prefix("sh not-run: ");
+                    let reason = reason.unwrap_or_else(|| panic!("{name}: `{info}`"));
+                    not_run.push(format!("{name}: {}: {reason}", text.trim().replace('\n', "; ")));
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!(not_run.join("\n"), @r"
+    START.md: make demo: builds everything; the blocks below do the same with what is built
+    START.md: tar -xf visavis-0.1.0-linux-x86_64.tar.gz && cd visavis-0.1.0-linux-x86_64 && ./install: changes the system; make bundle-check runs it on a bare Debian
+    START.md: deploy/make-secrets deploy/secrets; docker compose -f deploy/compose.yaml up --detach --build: needs a container engine; make deploy-check runs the same shape without one
+    START.md: kubectl create secret generic visavis-master --from-file=master.key; helm upgrade --install visavis deploy/helm/visavis --set image.repository=REGISTRY/visavis \; --set database.url=postgres://visavis@HOST/visavis --set masterKey.existingSecret=visavis-master: needs a cluster; make deploy-check renders the chart and validates what comes out
+    OPERATIONS.md: systemctl stop visavis: needs systemd; make units-check runs it
+    CONTRIBUTING.md: make test: it is what runs this test
+    CONTRIBUTING.md: UPDATE_DOCS=1 cargo test --test it pages::; make docs: needs the source and its tools
+    ");
+}
+
+#[test]
+fn what_the_page_to_start_with_gives_to_run_runs() {
+    run("START.md", &script("START.md", ""), &[]);
+}
+
+#[test]
+fn what_the_page_of_operations_gives_to_run_runs() {
+    if Command::new("sqlite3").arg("--version").output().is_err() {
+        left_out("docs/OPERATIONS.md: sqlite3 is not here; apt-get install sqlite3");
+        return;
+    }
+    run("OPERATIONS.md", &script("OPERATIONS.md", ""), &[]);
+}
+
+#[tokio::test]
+async fn what_the_page_of_operations_gives_to_run_on_postgres_runs() {
+    let server = cluster();
+    let own = server.url(&server.new_database().await);
+    let restored = server.url(&server.new_database().await);
+    let variables = [("VISAVIS_DATABASE_URL", own), ("RESTORED_URL", restored)];
+    run("OPERATIONS.md", &script("OPERATIONS.md", " postgres"), &variables);
+}

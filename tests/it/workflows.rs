@@ -1,0 +1,82 @@
+//! What runs elsewhere on every change: nothing in it can be exchanged by others, and it may do no more than it must.
+
+use std::fs;
+
+use crate::deploy::files;
+
+/// Names and texts of the workflows, with the lines that say something.
+fn workflows() -> Vec<(String, Vec<String>)> {
+    let read = |path: std::path::PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        (path.display().to_string(), lines.map(str::to_owned).collect())
+    };
+    files(".github/workflows").into_iter().map(read).collect()
+}
+
+#[test]
+fn every_action_is_pinned_by_its_commit_and_says_which_version_that_is() {
+    let mut pinned = 0;
+    for (name, lines) in workflows() {
+        for line in lines.iter().filter(|line| line.contains("uses:")) {
+            let (_, action) = line.split_once("uses: ").unwrap();
+            let (action, version) =
+                action.split_once(" # v").unwrap_or_else(|| panic!("{name}: {line}"));
+            let (_, commit) = action.split_once('@').unwrap_or_else(|| panic!("{name}: {line}"));
+            let is_hash = commit.len() == 40
+                && commit.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            assert!(is_hash, "{name}: {line}");
+            assert_eq!(version.split('.').count(), 3, "{name}: {line}");
+            pinned += 1;
+        }
+    }
+    assert!(pinned > 10, "{pinned}");
+}
+
+#[test]
+fn every_job_says_what_it_may_and_the_rest_is_forbidden() {
+    for (name, lines) in workflows() {
+        assert!(lines.contains(&"permissions: {}".to_owned()), "{name}");
+        let jobs = lines.iter().position(|line| line == "jobs:").unwrap();
+        let of_job = |line: &&String| line.starts_with("    ") && !line.starts_with("     ");
+        let count = |word: &str| {
+            lines[jobs..].iter().filter(of_job).filter(|line| line.trim().starts_with(word)).count()
+        };
+        let started = count("runs-on:");
+        assert!(started > 0, "{name}");
+        assert_eq!(
+            (started, started),
+            (count("permissions:"), count("timeout-minutes:")),
+            "{name}"
+        );
+        for line in &lines {
+            assert!(
+                !line.contains("write-all") && !line.contains("pull_request_target"),
+                "{name}: {line}"
+            );
+            // A shell would run what somebody else has written into a title or a branch.
+            let in_shell = line.contains("run:") || line.starts_with("          ");
+            assert!(!in_shell || !line.contains("github.event"), "{name}: {line}");
+            if line.contains("actions/checkout@") {
+                let next = lines.iter().skip_while(|other| *other != line).nth(1).unwrap();
+                assert!(next.contains("persist-credentials: false"), "{name}: {next}");
+            }
+        }
+    }
+}
+
+/// Commands of the workflows are those that people have.
+#[test]
+fn every_make_target_that_is_named_exists() {
+    let makefile = fs::read_to_string(crate::support::in_repository("Makefile")).unwrap();
+    let mut named = 0;
+    for (name, lines) in workflows() {
+        for line in &lines {
+            let Some((_, command)) = line.split_once("run: make ") else { continue };
+            let target = command.split(' ').next().unwrap();
+            assert!(makefile.contains(&format!("\n{target}:")), "{name}: {line}");
+            named += 1;
+        }
+    }
+    assert!(named > 3, "{named}");
+}
