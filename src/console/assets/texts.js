@@ -247,7 +247,7 @@ export const texts = {
         column: "Document FMR",
         label: "False match rate for documents",
         hint: "For requests whose sourceOfFace2 is a document; empty: the rate above, else as configured.",
-        fallback: "not set",
+        fallback: "–",
       },
       ratePerS: {
         column: "Rate",
