@@ -48,6 +48,7 @@ try {
   await page.locator(".badge.bad").waitFor();
   await page.locator("dialog").waitFor({ state: "detached" });
   await page.evaluate(() => document.activeElement.blur());
+  await page.evaluate(() => window.scrollTo(0, 0));
   await shoot("clients.png");
 
   await keepBusy();

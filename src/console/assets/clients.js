@@ -133,14 +133,16 @@ function row(client, act, heads) {
       },
       words[what],
     );
-  const settings = FIELDS.map(({ name, kind }) => {
+  // What every client gets unless something else is said would hide what is said.
+  const own = FIELDS.filter(({ name, initial }) => (client[name] ?? null) !== initial);
+  const settings = own.map(({ name, kind }) => {
     const text = words.fields[name];
     return h("li", {}, h("span", {}, text.column), " ", KINDS[kind].show(client[name], text));
   });
   const cells = [
     h("code", {}, client.clientId),
     filled(words.version, { n: client.keyVersion }),
-    h("ul", { class: "settings" }, settings),
+    settings.length ? h("ul", { class: "settings" }, settings) : words.usual,
     day(client.createdAt),
     h("span", { class: `badge ${disabled ? "bad" : "good"}` }, disabled ? words.disabled : words.active),
     h("div", { class: "actions" }, button("rotate"), button("change"), button(disabled ? "enable" : "disable")),

@@ -179,6 +179,7 @@ export const texts = {
       actions: "Actions",
     },
     own: "the console's own",
+    usual: "as configured",
     active: "active",
     disabled: "disabled",
     version: "v{n}",
