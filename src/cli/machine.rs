@@ -116,6 +116,7 @@ mod tests {
     #[test]
     fn a_folder_that_others_may_enter_is_told_with_its_cure() {
         let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         assert!(folder(dir.path()).is_ok());
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(folder(dir.path()).unwrap_err().to_string().contains("chmod 700"));
