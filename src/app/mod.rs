@@ -81,9 +81,12 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         telemetry::spans::start(&config.traces.endpoint).map_err(anyhow::Error::msg)?;
     }
     // Before anything has something to tell.
-    if !config.admin.listen.is_empty() {
+    let upkeep = if config.admin.listen.is_empty() {
+        None
+    } else {
         telemetry::metrics().map_err(anyhow::Error::msg)?;
-    }
+        Some(tokio::spawn(telemetry::keep_up()))
+    };
     let lock = alone.then(|| data::lock(&config.data.dir)).transpose()?;
     let data = if roles.front_end {
         open_data(config).await?
@@ -132,6 +135,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
             servants.push(tokio::spawn(shard.waiting.clone().serve(shard.store.clone())));
         }
     }
+    servants.extend(upkeep);
     servants.push(tokio::spawn(forget_quiet_clients(app.clone())));
     let limit = Duration::from_millis(config.worker.stuck_ms);
     let broken = move || computing.as_ref().is_some_and(|computing| computing.runtime.is_gone());

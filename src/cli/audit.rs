@@ -1,6 +1,6 @@
 //! `visavis audit`: what operators did, and who acts in this process.
 
-use std::process::ExitCode;
+use std::{os::unix::fs::MetadataExt as _, process::ExitCode};
 
 use anyhow::Result;
 
@@ -43,10 +43,16 @@ pub(super) fn run(mut config: Config, args: &AuditArgs) -> Result<ExitCode> {
     })
 }
 
-/// The user of the system behind this process, as the log of acts has it: before `sudo`, if that is known.
+/// The user of the system behind this process, as the log of acts has it: by the number that the system vouches for,
+/// and by name as far as the environment tells. Behind `sudo` it is the one who called it.
 pub(super) fn operator() -> Actor {
-    let named = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    Actor::new(&named.unwrap_or_else(|| "unknown".to_owned()))
+    let uid = std::fs::metadata("/proc/self").map_or(u32::MAX, |process| process.uid());
+    let told = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    // Only root's word counts for somebody else.
+    let behind = if uid == 0 { told("SUDO_UID").zip(told("SUDO_USER")) } else { None };
+    let (uid, name) = match behind {
+        Some((uid, name)) => (uid, Some(name)),
+        None => (uid.to_string(), ["USER", "LOGNAME"].into_iter().find_map(told)),
+    };
+    Actor::new(&name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})")))
 }

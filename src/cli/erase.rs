@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{DataArgs, audit::operator, block_on};
 use crate::{
-    app,
+    app::{self, Database},
     compare::{BizId, TransactionId},
     config::Config,
     queue::Erasure,
@@ -38,22 +37,28 @@ pub(super) fn run(mut config: Config, args: &EraseArgs) -> Result<ExitCode> {
     block_on(async {
         let data = app::look_at_data(&config).await?;
         let which = which(args, &data).await?;
-        let mut count = 0;
+        let mut found = Vec::new();
         for database in &data.databases {
-            count += if args.yes {
-                database.store.erase(&which).await?
-            } else {
-                database.store.would_erase(&which).await?
-            };
+            found.push((database, database.store.would_erase(&which).await?));
         }
+        let mut count: u64 = found.iter().map(|(_, count)| count).sum();
+        let mut clean = true;
         if args.yes {
-            let clients = data.clients.clone().acting(&operator());
-            let detail = serde_json::json!({ "transactions": count });
-            clients.note("erase", &subject(&which), &detail).await?;
+            note(&data, &found, &subject(&which)).await?;
+            count = 0;
+            for (database, _) in found {
+                let (erased, wholly) = database.store.erase(&which).await?;
+                (count, clean) = (count + erased, clean && wholly);
+            }
         }
         data.close().await;
         if args.yes {
             println!("{count} transactions are erased, with their pictures and outcomes");
+            if !clean {
+                println!(
+                    "Somebody reads the database: its log still has copies, which go with the next checkpoint"
+                );
+            }
         } else {
             println!("{count} transactions would be erased; say --yes to do it");
         }
@@ -79,15 +84,26 @@ async fn which(args: &EraseArgs, data: &app::Data) -> Result<Erasure> {
     })
 }
 
-/// What was erased, for the log of acts: a bizId may be somebody's name, so only its digest is kept.
+/// Keeps the erasure where there is something to erase, or in the first database. Before it is done: one that breaks
+/// off must not be one that nobody knows of.
+async fn note(data: &app::Data, found: &[(&Database, u64)], subject: &str) -> Result<()> {
+    let clients = data.clients.clone().acting(&operator());
+    let nothing = found.iter().all(|(_, count)| *count == 0);
+    for (place, (database, count)) in found.iter().enumerate() {
+        if *count > 0 || (nothing && place == 0) {
+            let table = clients.table(database.number).context("every database has clients")?;
+            let detail = serde_json::json!({ "transactions": count });
+            table.store.note("erase", subject, &detail).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What is erased, for the log of acts, which is kept for ever: a bizId may be somebody's name, so it is not in it.
 fn subject(which: &Erasure) -> String {
     let Erasure { transaction_id, biz_id, client_id } = which;
-    let digested = biz_id.as_ref().map(|id| {
-        let digest = digest(&SHA256, id.as_str().as_bytes());
-        let start = digest.as_ref().first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-        format!("bizId sha256:{:016x}", start.unwrap_or_default())
-    });
     let transaction = transaction_id.as_ref().map(|id| format!("transaction {id}"));
+    let biz_id = biz_id.as_ref().map(|_| "a bizId".to_owned());
     let client = client_id.as_ref().map(|id| format!("client {id}"));
-    transaction.into_iter().chain(digested).chain(client).collect::<Vec<_>>().join(", ")
+    transaction.into_iter().chain(biz_id).chain(client).collect::<Vec<_>>().join(", ")
 }

@@ -24,6 +24,7 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
     let path = config.data.key_path();
     match command {
         KeyCommand::Prepare(_) => {
+            keep(&config, "key prepare")?;
             let next = sealing::prepare(&path)?;
             println!("{} is made; every process opens with it within some seconds", next.display());
             println!(
@@ -33,22 +34,24 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::Rotate(_) => {
+            keep(&config, "key rotate")?;
             sealing::promote(&path)?;
-            let sealed = reseal(&config, false, "key rotate")?;
+            let sealed = reseal(&config, false)?;
             println!("{} is the new key, and {sealed} sealed values are under it", path.display());
             println!(
-                "Copy it and {}.old to the same places on every other machine (and remove the .next there), wait \
-                 for some seconds, then run",
+                "On every other machine: copy {0}.old first, then {0}, then remove the .next there; wait for some seconds, \
+                 then run",
                 path.display()
             );
             println!("  visavis key retire");
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::Retire(_) => {
-            reseal(&config, true, "key retire").context(
+            reseal(&config, true).context(
                 "something is still sealed under the old key, by a process that did not have the new one; run \
                  `visavis key rotate` again",
             )?;
+            keep(&config, "key retire")?;
             sealing::retire(&path)?;
             println!(
                 "the old key is deleted here; delete {}.old on the other machines too",
@@ -60,7 +63,7 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
 }
 
 /// Seals everything anew, or only looks whether that has been done; how many values there were.
-fn reseal(config: &Config, dry: bool, act: &'static str) -> Result<u64> {
+fn reseal(config: &Config, dry: bool) -> Result<u64> {
     block_on(async {
         let data = app::look_at_data(config).await?;
         let mut count = 0;
@@ -70,9 +73,18 @@ fn reseal(config: &Config, dry: bool, act: &'static str) -> Result<u64> {
         for database in &data.databases {
             count += database.store.reseal(dry).await?;
         }
-        let clients = data.clients.clone().acting(&operator());
-        clients.note(act, "master key", &serde_json::json!({ "values": count })).await?;
         data.close().await;
         Ok(count)
+    })
+}
+
+/// Keeps the act before it is done.
+fn keep(config: &Config, act: &'static str) -> Result<()> {
+    block_on(async {
+        let data = app::look_at_data(config).await?;
+        let clients = data.clients.clone().acting(&operator());
+        clients.note(act, "master key", &serde_json::json!({})).await?;
+        data.close().await;
+        Ok(())
     })
 }

@@ -1,5 +1,7 @@
 //! The log of acts, and the counts of comparisons against quotas.
 
+use std::num::NonZeroU32;
+
 use super::{
     audit::AuditEntry,
     error::ClientError,
@@ -64,26 +66,30 @@ impl ClientStore {
         Ok(on!(self, sqlite_acts, postgres_acts, readers, audit(i64::from(limit)))?)
     }
 
-    /// Counts a comparison of today, UTC, against a quota; false if that was used up.
+    /// Counts a comparison of today, UTC, against a quota; returns the day, or `None` if that was used up.
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub async fn count_comparison(&self, client_id: &str, quota: u32) -> Result<bool, ClientError> {
+    pub async fn count_comparison(
+        &self,
+        client_id: &str,
+        quota: NonZeroU32,
+    ) -> Result<Option<i64>, ClientError> {
         let day = self.clock.now().div_euclid(DAY_MS);
-        Ok(once!(
+        let counted = once!(
             self,
             sqlite_acts,
             postgres_acts,
-            count_comparison(client_id, day, i64::from(quota))
-        )?)
+            count_comparison(client_id, day, i64::from(quota.get()))
+        )?;
+        Ok(counted.then_some(day))
     }
 
-    /// Takes one back: it was the repetition of a request.
+    /// Takes one of that day back: it could not be made.
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub async fn uncount_comparison(&self, client_id: &str) -> Result<(), ClientError> {
-        let day = self.clock.now().div_euclid(DAY_MS);
+    pub async fn uncount_comparison(&self, client_id: &str, day: i64) -> Result<(), ClientError> {
         Ok(once!(self, sqlite_acts, postgres_acts, uncount_comparison(client_id, day))?)
     }
 }

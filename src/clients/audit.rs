@@ -1,5 +1,6 @@
 //! Who did what: every act of an operator on clients, keys and transactions leaves a row that no command
-//! deletes, in the statement that does it.
+//! deletes. What is done to a client is kept in the transaction that does it; an erasure and a change of the master
+//! key, which take longer than a transaction may, before they begin.
 
 use serde::Serialize;
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -100,7 +101,7 @@ impl ClientRegistry {
         lock(&self.cache).get(client_id).cloned()
     }
 
-    /// Counts a comparison against a client's quota; false if that was used up.
+    /// Counts a comparison against a client's quota; returns the day, or `None` if that was used up.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -108,8 +109,8 @@ impl ClientRegistry {
         &self,
         shard: u32,
         client_id: &str,
-        quota: u32,
-    ) -> Result<bool, ClientError> {
+        quota: NonZeroU32,
+    ) -> Result<Option<i64>, ClientError> {
         let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
         table.store.count_comparison(client_id, quota).await
     }
@@ -118,9 +119,14 @@ impl ClientRegistry {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn uncount_comparison(&self, shard: u32, client_id: &str) -> Result<(), ClientError> {
+    pub async fn uncount_comparison(
+        &self,
+        shard: u32,
+        client_id: &str,
+        day: i64,
+    ) -> Result<(), ClientError> {
         let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
-        table.store.uncount_comparison(client_id).await
+        table.store.uncount_comparison(client_id, day).await
     }
 
     /// Whether the database with this number has no other client that may call. Known for some seconds.

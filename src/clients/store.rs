@@ -138,10 +138,7 @@ impl ClientStore {
         let at = disabled.then(|| self.clock.now());
         let name = if disabled { "client disable" } else { "client enable" };
         let act = self.act(name, client_id, "{}".to_owned());
-        changed_one(
-            client_id,
-            on!(self, sqlite, postgres, writer, set_disabled(client_id, at, &act))?,
-        )
+        changed_one(client_id, once!(self, sqlite, postgres, set_disabled(client_id, at, &act))?)
     }
 
     /// Changes what a client gets, all of it at once and from its next request on.
@@ -170,7 +167,7 @@ impl ClientStore {
         });
         let row = ChangedRow { extras, fmr, document_fmr, terms };
         let act = self.act("client set", client_id, detail.to_string());
-        let changed = on!(self, sqlite, postgres, writer, change(client_id, &row, &act))?;
+        let changed = once!(self, sqlite, postgres, change(client_id, &row, &act))?;
         if changed == 0 && row.terms.is_some() {
             return Err(ClientError::Rotating(client_id.to_owned()));
         }

@@ -40,7 +40,7 @@ pub struct ClientTerms {
     /// Requests at once after a pause; `None`: `http.client_burst`.
     pub burst: Option<NonZeroU32>,
     /// Comparisons on one day, in all processes together; days end at midnight UTC. `None`: any number.
-    pub daily_quota: Option<u32>,
+    pub daily_quota: Option<NonZeroU32>,
     /// How it may sign.
     pub modes: Modes,
     /// Whether it encrypts.
@@ -55,7 +55,7 @@ pub struct TermsChange {
     /// As above.
     pub burst: Option<Option<NonZeroU32>>,
     /// `Some(None)`: any number.
-    pub daily_quota: Option<Option<u32>>,
+    pub daily_quota: Option<Option<NonZeroU32>>,
     /// How it may sign.
     pub modes: Option<Modes>,
     /// Whether it encrypts.

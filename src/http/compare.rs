@@ -59,12 +59,19 @@ async fn within_quota(
     if app.config.dedupe && shard.store.find_duplicate(&parsed.dedupe).await?.is_some() {
         return work.await;
     }
-    if !app.clients.count_comparison(shard.number, client_id, quota).await? {
-        return Err(ApiError::Overloaded(Limit::Quota));
-    }
+    let counted = app.clients.count_comparison(shard.number, client_id, quota).await?;
+    let day = counted.ok_or(ApiError::Overloaded(Limit::Quota))?;
     let done = work.await;
-    if let Err(ApiError::Overloaded(_) | ApiError::TimedOut | ApiError::Internal) = &done {
-        app.clients.uncount_comparison(shard.number, client_id).await?;
+    let undone = matches!(
+        done,
+        Err(ApiError::Overloaded(_)
+            | ApiError::TimedOut
+            | ApiError::Internal
+            | ApiError::GivenUp(_))
+    );
+    if undone && let Err(error) = app.clients.uncount_comparison(shard.number, client_id, day).await
+    {
+        tracing::warn!(client = client_id, %error, "a comparison that was not made stays counted");
     }
     done
 }

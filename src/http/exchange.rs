@@ -130,8 +130,8 @@ impl Exchange {
         let _ = self.cipher.set(key);
     }
 
-    /// One line a request, and the same for the metrics. Nothing that the client says but its id, once that is
-    /// known to be one, and the trace it wants to be found by.
+    /// One line a request, and the same for the metrics. Of what the client says there are the path, its id once that
+    /// is known to be one, and the trace it wants to be found by.
     fn log(&self, told: &Told, trace: &TraceContext, elapsed: Duration) {
         let client = self.caller.as_ref().map_or("unknown", |c| c.client_id.as_str());
         let (code, endpoint) = (told.code, endpoint(&self.path));
@@ -152,7 +152,8 @@ impl Exchange {
 
     /// The span of the request.
     fn trace(&self, told: &Told, trace: TraceContext, parent_id: u64, took: Duration) {
-        if !(spans::are_wanted() && trace.is_sampled()) {
+        // Strangers do not fill the exporter's queue.
+        if !(spans::are_wanted() && trace.is_sampled() && self.proven.get().is_some()) {
             return;
         }
         let client = self.caller.as_ref().map_or("unknown", |c| c.client_id.as_str());

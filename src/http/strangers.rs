@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, Once, PoisonError},
 };
 
 use axum::{extract::ConnectInfo, http::Extensions, http::HeaderMap};
@@ -12,7 +12,7 @@ use axum::{extract::ConnectInfo, http::Extensions, http::HeaderMap};
 use crate::clock::UnixMillis;
 
 const WINDOW_MS: i64 = 60_000;
-/// More addresses than this are not told apart: the oldest windows go.
+/// More addresses than this are not remembered.
 const MOST: usize = 50_000;
 
 /// Counts failures in windows of a minute that begin with the first one.
@@ -51,11 +51,15 @@ impl Strangers {
         let mut address = peer.ip().to_canonical();
         let told = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
         let told: Vec<_> = told.flat_map(|line| line.split(',')).map(str::trim).collect();
+        if !told.is_empty() && !self.proxies.contains(&address) {
+            tell_of_a_proxy(address);
+        }
         for hop in told.iter().rev() {
             if !self.proxies.contains(&address) {
                 break;
             }
-            let Ok(before) = hop.parse::<IpAddr>() else { break };
+            let with_port = || hop.parse::<SocketAddr>().map(|socket| socket.ip());
+            let Ok(before) = hop.parse::<IpAddr>().or_else(|_| with_port()) else { break };
             address = before.to_canonical();
         }
         Some(network(address))
@@ -75,6 +79,10 @@ impl Strangers {
         let mut windows = self.windows();
         if windows.len() >= MOST && !windows.contains_key(&from) {
             windows.retain(|_, window| window.is_open(now));
+            // Whoever is refused stays so; the others begin anew.
+            if windows.len() >= MOST {
+                windows.retain(|_, window| window.failures >= self.limit);
+            }
             if windows.len() >= MOST {
                 windows.clear();
             }
@@ -99,6 +107,18 @@ impl Strangers {
     fn windows(&self) -> MutexGuard<'_, HashMap<IpAddr, Window>> {
         self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Once: whoever sends the header without being a proxy shall not fill the log.
+fn tell_of_a_proxy(address: IpAddr) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        tracing::warn!(
+            %address,
+            "a request came with X-Forwarded-For from an address that is not in http.trusted_proxies: if that is a proxy of \
+             yours, name it, or all its callers count as one address"
+        );
+    });
 }
 
 /// What one subscriber has: an address of version 4, or the first half of one of version 6.
@@ -151,6 +171,7 @@ mod tests {
         let strangers = Strangers::new(1, vec![ip("10.0.0.1"), ip("10.0.0.2")]);
         assert_eq!(from(&strangers, "192.0.2.1", &["203.0.113.9"]), ip("192.0.2.1"));
         assert_eq!(from(&strangers, "10.0.0.1", &["203.0.113.9"]), ip("203.0.113.9"));
+        assert_eq!(from(&strangers, "10.0.0.1", &["203.0.113.9:4711"]), ip("203.0.113.9"));
         assert_eq!(
             from(&strangers, "10.0.0.1", &["1.1.1.1, 203.0.113.9", "10.0.0.2"]),
             ip("203.0.113.9")

@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -74,10 +74,34 @@ fn create(path: &Path) -> io::Result<()> {
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(key.as_ref())?;
-    file.sync_all()?;
-    let named = fs::hard_link(&draft, path);
+    let written = belongs_to_the_owner_of(&file, path).and_then(|()| file.sync_all());
+    let named = written.and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
-    named
+    named?;
+    sync_folder(path)
+}
+
+/// An operator may be root where the service is not: what the service cannot read would stop it.
+fn belongs_to_the_owner_of(file: &fs::File, path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    // The owner of the key that is there, if this is its successor; else that of the folder.
+    let present = path.with_extension("");
+    let present = if path.extension().is_some_and(|end| end == "next") { &present } else { folder };
+    let (own, like) = (file.metadata()?, fs::metadata(present)?);
+    if own.uid() == like.uid() {
+        return Ok(());
+    }
+    fchown(file, Some(like.uid()), Some(like.gid()))
+}
+
+/// A new name is on the disk only when its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<Key, SealError> {
@@ -134,7 +158,7 @@ pub fn promote(path: &Path) -> Result<(), SealError> {
     if !old.exists() {
         fs::hard_link(path, &old).map_err(failed)?;
     }
-    fs::rename(&next, path).map_err(failed)
+    fs::rename(&next, path).and_then(|()| sync_folder(path)).map_err(failed)
 }
 
 /// Deletes the key that was.
@@ -146,7 +170,8 @@ pub fn retire(path: &Path) -> Result<(), SealError> {
     if !old.exists() {
         return Err(wrong(path, "has no predecessor that could be retired"));
     }
-    fs::remove_file(&old).map_err(|e| wrong(&old, format!("cannot be deleted: {e}")))
+    let deleted = fs::remove_file(&old).and_then(|()| sync_folder(path));
+    deleted.map_err(|e| wrong(&old, format!("cannot be deleted: {e}")))
 }
 
 fn wrong(path: &Path, reason: impl Into<String>) -> SealError {

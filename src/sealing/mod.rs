@@ -69,6 +69,8 @@ struct Read {
 
 /// How often to look whether the files have changed: so long the other processes take to follow.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often to read them again when they change under the reading.
+const LOOKS: usize = 3;
 
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -116,11 +118,20 @@ impl MasterKey {
             return Arc::clone(&read.keys);
         };
         drop(read);
-        let stamp = key_file::stamp(path);
+        let mut stamp = key_file::stamp(path);
         let mut read = ring.read.write().unwrap_or_else(PoisonError::into_inner);
         read.looked = Instant::now();
         if read.stamp != stamp {
-            match key_file::read_all(path) {
+            let mut found = key_file::read_all(path);
+            // Read in the middle of a change: once more.
+            for _ in 0..LOOKS {
+                let now = key_file::stamp(path);
+                if now == stamp {
+                    break;
+                }
+                (stamp, found) = (now, key_file::read_all(path));
+            }
+            match found {
                 Ok(keys) => {
                     (read.keys, read.stamp) = (keys, stamp);
                     tracing::info!("the master key files have changed and were read again");

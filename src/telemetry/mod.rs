@@ -3,7 +3,7 @@
 
 pub mod spans;
 
-use std::{io::IsTerminal as _, sync::OnceLock};
+use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt};
@@ -60,8 +60,9 @@ const METRICS: &[(&str, Kind, &str, &str)] = &[
     ("visavis_job_seconds", Kind::Histogram, "", "From the acceptance of a job to its outcome"),
     ("visavis_retries_total", Kind::Counter, "", "Jobs put back for another attempt"),
     ("visavis_dead_total", Kind::Counter, "", "Jobs given up"),
+    ("visavis_seal_failures_total", Kind::Counter, "", "Jobs put back because this process does not have their master key"),
     ("visavis_leases_lost_total", Kind::Counter, "", "Leases that ran out under a running job"),
-    ("visavis_store_errors_total", Kind::Counter, "", "Statements that failed, whatever became of the request"),
+    ("visavis_store_errors_total", Kind::Counter, "", "Requests that failed or were refused because of the database"),
     ("visavis_pool_connections", Kind::Gauge, "shard, state", "Connections to the database: used and idle"),
     ("visavis_payload_bytes", Kind::Gauge, "shard", "Room that stored pictures take in Postgres, dead ones included"),
     ("visavis_dead_tuples", Kind::Gauge, "shard", "Dead rows of the job tables in Postgres"),
@@ -118,6 +119,17 @@ pub fn metrics() -> Result<PrometheusHandle, String> {
         Ok(handle)
     };
     HANDLE.get_or_init(install).clone()
+}
+
+/// Sums up what histograms have collected, again and again: until it is summed up every single value is kept, and
+/// nobody may ever ask for the metrics.
+pub async fn keep_up() {
+    const EVERY: Duration = Duration::from_secs(5);
+    let Ok(handle) = metrics() else { return };
+    loop {
+        tokio::time::sleep(EVERY).await;
+        handle.run_upkeep();
+    }
 }
 
 #[cfg(test)]

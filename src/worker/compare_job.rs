@@ -37,6 +37,18 @@ pub(super) enum JobError {
     Queue(QueueError),
 }
 
+/// How long a job waits for a process that has its master key before it counts as broken, and how long between
+/// two looks.
+const KEY_PATIENCE: Duration = Duration::from_hours(1);
+const KEY_PAUSE: Duration = Duration::from_secs(10);
+
+impl JobError {
+    /// While the master key is being changed, a process may not have the one that is needed yet.
+    fn is_of_the_key(&self) -> bool {
+        matches!(self, Self::Queue(QueueError::Seal(_)))
+    }
+}
+
 impl From<QueueError> for JobError {
     fn from(error: QueueError) -> Self {
         match error {
@@ -79,6 +91,16 @@ pub(super) async fn run(
     let ended = if matches!(error, JobError::Crowded) {
         tracing::info!(transaction, %error, "job put back");
         store.postpone(job.id, lease.token, config.retry.first_delay).await
+    } else if error.is_of_the_key() && store.age(job) < KEY_PATIENCE {
+        metrics::counter!("visavis_seal_failures_total").increment(1);
+        tracing::error!(
+            transaction,
+            trace,
+            %error,
+            "the pictures do not open: this process does not have the master key that they were sealed under; the job \
+             waits until one that has it takes it"
+        );
+        store.postpone(job.id, lease.token, KEY_PAUSE).await
     } else if let Some(delay) =
         config.retry.delay(job.attempt, jitter()).filter(|_| !matches!(error, JobError::Deadly))
     {

@@ -1,7 +1,7 @@
 //! What an operator does with what is stored: erases it, changes the master key, and finds it all in the log of
 //! acts. Run as an operator runs it, on both databases.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,19 @@ use crate::{
 };
 
 fn run(data: &Data, arguments: &[&str]) -> Ran {
-    with_models().args(arguments).arg("--data").arg(data.folder()).env("USER", "jane").ran()
+    with_models()
+        .args(arguments)
+        .arg("--data")
+        .arg(data.folder())
+        .env("USER", "jane")
+        .env_remove("SUDO_UID")
+        .ran()
+}
+
+/// As the log of acts names her: what the environment says, and what the system knows.
+fn jane() -> String {
+    let uid = fs::metadata("/proc/self").unwrap().uid();
+    format!("jane (uid {uid})")
 }
 
 fn acts(listed: &Ran) -> Vec<(String, String)> {
@@ -33,7 +45,7 @@ fn every_act_on_a_client_is_kept_with_who_did_it_and_without_its_keys() {
     assert_eq!(run(&data, &["client", "enable", "app"]).code, 0);
     let listed = run(&data, &["audit", "--json"]);
     let all = ["client enable", "client disable", "client rotate", "client set", "client add"];
-    assert_eq!(acts(&listed), all.map(|act| ("jane".to_owned(), act.to_owned())));
+    assert_eq!(acts(&listed), all.map(|act| (jane(), act.to_owned())));
     let keys: Value = serde_json::from_str(&fs::read_to_string(keys).unwrap()).unwrap();
     for name in ["merchantPrivateKey", "secretKey"] {
         assert!(!listed.out.contains(keys[name].as_str().unwrap()), "{name}");
@@ -151,7 +163,7 @@ fn an_erasure_is_told_before_it_is_done_and_its_biz_id_is_not_kept() {
     assert!(done.out.starts_with("2 transactions"), "{}", done.out);
     assert_eq!(app.result_code(&server, &ids[0]), "INVALID_ARGUMENT");
     let listed = run(&data, &["audit", "--json"]);
-    assert_eq!(acts(&listed)[..2], ["erase", "erase"].map(|act| ("jane".into(), act.into())));
+    assert_eq!(acts(&listed)[..2], ["erase", "erase"].map(|act| (jane(), act.into())));
     assert!(!listed.out.contains("jane.doe"), "{}", listed.out);
     let nothing = run(&data, &["erase", "--yes"]);
     assert_eq!(nothing.code, 2, "not everything by oversight");
@@ -241,4 +253,76 @@ async fn on_postgres_jobs_are_erased_and_sealed_anew_too() {
         assert_eq!(gone["result"]["resultCode"], "INVALID_ARGUMENT");
         assert_eq!((front.terminate(), workers.terminate()), (Some(0), Some(0)));
     });
+}
+
+/// Root prepares a key for a service that is not root.
+#[test]
+fn a_key_that_root_makes_belongs_to_the_owner_of_the_one_that_is_there() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        // Nobody else can make a file for another user, and then there is nothing to go wrong.
+        return;
+    }
+    let data = Data::new();
+    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    let key = data.folder().join("master.key");
+    std::os::unix::fs::chown(&key, Some(65_532), Some(65_532)).unwrap();
+    std::os::unix::fs::chown(data.folder(), Some(65_532), Some(65_532)).unwrap();
+    assert_eq!(run(&data, &["key", "prepare"]).code, 0);
+    let owner = |name: &str| fs::metadata(data.folder().join(name)).unwrap().uid();
+    assert_eq!(owner("master.key.next"), 65_532);
+    assert_eq!(run(&data, &["key", "rotate"]).code, 0);
+    assert_eq!((owner("master.key"), owner("master.key.old")), (65_532, 65_532));
+    assert_eq!(run(&data, &["key", "retire"]).code, 0);
+    let other = Data::new();
+    std::os::unix::fs::chown(other.folder(), Some(65_532), Some(65_532)).unwrap();
+    assert_eq!(run(&other, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(
+        fs::metadata(other.folder().join("master.key")).unwrap().uid(),
+        65_532,
+        "the first one too"
+    );
+}
+
+/// More than one statement goes through, and nothing but what is meant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_goes_through_all_transactions_and_erases_those_that_are_meant() {
+    use sqlx::Connection as _;
+    let site = Site::new().await;
+    let mut connection = sqlx::PgConnection::connect(&site.urls[0]).await.unwrap();
+    sqlx::query(
+        "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, created_at, finished_at)
+         SELECT 'G' || n, 'c' || n % 3, 'b' || n, 3, now(), 1, '{}', now(), now() FROM generate_series(1, 9000) AS n",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let store = visavis::db::PostgresDb::open(&site.urls[0], 2).await.unwrap();
+    let key = visavis::sealing::MasterKey::random().unwrap();
+    let store = visavis::queue::Store::postgres(store, key, visavis::clock::Clock::System);
+    let which = visavis::queue::Erasure { client_id: Some("c1".to_owned()), ..Default::default() };
+    assert_eq!(store.would_erase(&which).await.unwrap(), 3_000);
+    assert_eq!(store.erase(&which).await.unwrap(), (3_000, true));
+    let left: Vec<(String, i64)> =
+        sqlx::query_as("SELECT client_id, count(*) FROM job GROUP BY 1 ORDER BY 1")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(left, [("c0".to_owned(), 3_000), ("c2".to_owned(), 3_000)]);
+}
+
+/// Somebody reads while the log should be emptied: it is said, and not waited for without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_keeps_copies_in_the_log_is_told() {
+    let data = Data::new();
+    let db = visavis::db::SqliteDb::open(&data.database()).await.unwrap();
+    let key = visavis::sealing::MasterKey::random().unwrap();
+    let store = visavis::queue::Store::sqlite(db.clone(), key, visavis::clock::Clock::System);
+    let mut reader = db.readers.begin().await.unwrap();
+    let _: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM job").fetch_one(&mut *reader).await.unwrap();
+    sqlx::query("CREATE TABLE later (n)").execute(&db.writer).await.unwrap();
+    let everything = visavis::queue::Erasure::default();
+    assert_eq!(store.erase(&everything).await.unwrap(), (0, false));
+    reader.rollback().await.unwrap();
+    assert_eq!(store.erase(&everything).await.unwrap(), (0, true));
 }

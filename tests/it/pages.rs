@@ -13,7 +13,7 @@ use visavis::config::DEFAULTS;
 use crate::{
     deploy::{files, settings},
     serve::free_address,
-    support::{cluster, in_repository, left_out, pack_folder, runtime_library},
+    support::{Run as _, cluster, in_repository, left_out, pack_folder, runtime_library},
 };
 
 fn page(name: &str) -> String {
@@ -212,10 +212,8 @@ fn run(name: &str, script: &str, variables: &[(&str, String)]) {
     command.env("VISAVIS_MODEL_DIR", pack_folder().parent().unwrap());
     command.env("ORT_DYLIB_PATH", runtime_library());
     command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
-    let ran = command.output().unwrap();
-    let (said, complaint) =
-        (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    assert!(ran.status.success(), "{name}:\n{script}\n{said}\n{complaint}");
+    let ran = command.ran();
+    assert_eq!(ran.code, 0, "{name}:\n{script}\n{}\n{}", ran.out, ran.err);
 }
 
 /// Pages all of whose blocks are run, or say why not.

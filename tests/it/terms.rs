@@ -98,7 +98,7 @@ async fn a_rate_of_a_clients_own_counts_from_its_next_request_on() {
 async fn a_quota_counts_comparisons_of_a_day_and_no_repetitions_and_no_other_client() {
     let app = TestApp::new().await;
     add_client(&app.clients, "2188000000000002", "other").await;
-    give(&app, TermsChange { daily_quota: Some(Some(2)), ..Default::default() }).await;
+    give(&app, TermsChange { daily_quota: Some(NonZeroU32::new(2)), ..Default::default() }).await;
     let body = pair(Picture::Person(1), Picture::Person(2));
     let first = app.post("facecompare/compare", &body).await;
     assert_eq!(first.code(), "SUCCESS");
@@ -125,7 +125,7 @@ async fn a_quota_counts_comparisons_of_a_day_and_no_repetitions_and_no_other_cli
 #[tokio::test]
 async fn a_request_that_is_refused_for_its_pictures_counts_only_if_it_was_compared() {
     let app = TestApp::new().await;
-    give(&app, TermsChange { daily_quota: Some(Some(1)), ..Default::default() }).await;
+    give(&app, TermsChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() }).await;
     let unreadable =
         json!({ "bizId": "b", "face1": { "content": "AAAA" }, "face2": { "content": "AAAA" } });
     assert_eq!(app.post("facecompare/compare", &unreadable).await.code(), "UNABLE_GET_IMAGE");

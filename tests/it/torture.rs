@@ -126,6 +126,8 @@ fn peak_mib(server: &Server) -> u64 {
 
 #[test]
 fn nothing_that_is_sent_stops_the_server_and_everything_gets_a_documented_code() {
+    // The other tests of this process need files too.
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let count = std::env::var("TORTURE").map_or(USUALLY, |count| count.parse().unwrap());
     let data = Data::new();
     let app = App::register(&data);

@@ -51,6 +51,7 @@ mod exported {
                 let mut part = [0; 8_192];
                 let body = loop {
                     let read = stream.read(&mut part).unwrap();
+                    assert_ne!(read, 0, "cut off");
                     bytes.extend_from_slice(&part[..read]);
                     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
                         continue;

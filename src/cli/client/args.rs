@@ -64,8 +64,8 @@ pub(super) struct TermsArgs {
     #[arg(long, value_name = "N|default", value_parser = or_default::<NonZeroU32>, group = "what")]
     pub(super) burst: Option<Own<NonZeroU32>>,
     /// Comparisons a day, in all processes together; days end at midnight UTC; `default`: any number
-    #[arg(long, value_name = "N|default", value_parser = or_default::<u32>, group = "what")]
-    pub(super) daily_quota: Option<Own<u32>>,
+    #[arg(long, value_name = "N|default", value_parser = or_default::<NonZeroU32>, group = "what")]
+    pub(super) daily_quota: Option<Own<NonZeroU32>>,
     /// How it may sign: with its key pair, with its access key, or as it likes
     #[arg(long, value_name = "all|key-pair|access-key", value_parser = modes, group = "what")]
     pub(super) modes: Option<Modes>,

@@ -1,6 +1,8 @@
 //! What operators do with stored transactions, apart from what serves requests: erasing them before their time,
 //! sealing them anew, and looking at the room they take.
 
+use std::time::Duration;
+
 use sqlx::QueryBuilder;
 
 use super::{Store, payload_label};
@@ -22,6 +24,11 @@ pub struct Erasure {
     pub client_id: Option<String>,
 }
 
+/// How many numbers of jobs one statement of an erasure goes through.
+const ERASED_AT_ONCE: i64 = 2_000;
+/// How often to try to empty the log while somebody reads it, and how long to wait between.
+const CHECKPOINTS: u32 = 20;
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_millis(100);
 /// How many pictures are sealed anew at once.
 const BATCH: i64 = 16;
 
@@ -58,34 +65,82 @@ impl Store {
     }
 
     /// Erases transactions with their pictures and outcomes, running ones included: their workers find that
-    /// they have nothing to write to. Returns how many there were.
+    /// they have nothing to write to. Returns how many there were, and whether nothing of them is left in the files of
+    /// the database; a reader may keep a copy in `SQLite`'s log for a while.
     ///
     /// # Errors
-    /// [`QueueError::Database`].
-    pub async fn erase(&self, which: &Erasure) -> Result<u64, QueueError> {
-        let erased = each!(&self.db, writer, |pool| {
-            let mut query = which.restrict("/* erase */ DELETE FROM job WHERE 1 = 1");
-            query.build().execute(pool).await?.rows_affected()
-        });
-        self.scrub().await?;
-        Ok(erased)
+    /// [`QueueError::Database`]; what was erased before stays erased.
+    pub async fn erase(&self, which: &Erasure) -> Result<(u64, bool), QueueError> {
+        let mut erased = 0;
+        // A few at a time: others are waiting, and no statement may take long.
+        if let (Some(first), Some(last)) = self.ids().await? {
+            let mut from = first;
+            while from <= last {
+                let to = from.saturating_add(ERASED_AT_ONCE);
+                erased += self.erase_between(which, from, to).await?;
+                from = to;
+            }
+        }
+        Ok((erased, self.scrub().await?))
     }
 
-    /// Gives back the room of what was deleted, so that nothing of it stays in the files of the database.
-    async fn scrub(&self) -> Result<(), QueueError> {
+    /// The lowest and the highest number of a job.
+    async fn ids(&self) -> Result<(Option<i64>, Option<i64>), QueueError> {
+        let text = "/* erase */ SELECT min(id), max(id) FROM job";
+        Ok(each!(&self.db, readers, |pool| sqlx::query_as(text).fetch_one(pool).await?))
+    }
+
+    /// Those of the jobs from `from` on and below `to`.
+    async fn erase_between(&self, which: &Erasure, from: i64, to: i64) -> Result<u64, QueueError> {
+        Ok(match &self.db {
+            Db::Sqlite(db) => {
+                which.deleting(from, to).build().execute(&db.writer).await?.rows_affected()
+            }
+            Db::Postgres(db) => {
+                // Deleting twice is deleting once, but for the count.
+                let erasing = || async {
+                    which
+                        .deleting(from, to)
+                        .build()
+                        .execute(&db.pool)
+                        .await
+                        .map(|done| done.rows_affected())
+                };
+                db.retrying(erasing).await?
+            }
+        })
+    }
+
+    /// Gives back the room of what was deleted. Returns whether no copy is left in a log that is read by somebody.
+    async fn scrub(&self) -> Result<bool, QueueError> {
         match &self.db {
             // Deleted content is overwritten as it is deleted; what is left are copies in the log.
             Db::Sqlite(db) => {
-                sqlx::query("PRAGMA incremental_vacuum").execute(&db.writer).await?;
-                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&db.writer).await?;
+                loop {
+                    let free = "SELECT freelist_count FROM pragma_freelist_count()";
+                    let free: i64 = sqlx::query_scalar(free).fetch_one(&db.writer).await?;
+                    if free == 0 {
+                        break;
+                    }
+                    sqlx::query("PRAGMA incremental_vacuum(256)").execute(&db.writer).await?;
+                }
+                for _ in 0..CHECKPOINTS {
+                    let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)");
+                    let (busy, ..): (i64, i64, i64) = done.fetch_one(&db.writer).await?;
+                    if busy == 0 {
+                        return Ok(true);
+                    }
+                    tokio::time::sleep(BETWEEN_CHECKPOINTS).await;
+                }
+                Ok(false)
             }
             Db::Postgres(db) => {
                 let mut session = db.pool.acquire().await?.detach();
                 sqlx::query("SET statement_timeout = '10min'").execute(&mut session).await?;
                 sqlx::query("VACUUM job, job_payload").execute(&mut session).await?;
+                Ok(true)
             }
         }
-        Ok(())
     }
 
     /// Seals all pictures that wait under the current key; returns how many pairs there were. With `dry` it only
@@ -173,6 +228,17 @@ impl Store {
 }
 
 impl Erasure {
+    /// The statement that deletes those with numbers from `from` on and below `to`.
+    fn deleting<DB: sqlx::Database>(&self, from: i64, to: i64) -> QueryBuilder<DB>
+    where
+        String: sqlx::Type<DB> + for<'q> sqlx::Encode<'q, DB>,
+        i64: sqlx::Type<DB> + for<'q> sqlx::Encode<'q, DB>,
+    {
+        let mut query = self.restrict("/* erase */ DELETE FROM job WHERE 1 = 1");
+        query.push(" AND id >= ").push_bind(from).push(" AND id < ").push_bind(to);
+        query
+    }
+
     /// The statement, for those that are meant.
     fn restrict<DB: sqlx::Database>(&self, statement: &'static str) -> QueryBuilder<DB>
     where

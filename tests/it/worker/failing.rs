@@ -11,7 +11,7 @@ use std::{
 use visavis::{
     face::{Comparison, Engine, FaceError, Picture as Input},
     shutdown::Shutdown,
-    worker::{ComputePool, EngineFactory, watch},
+    worker::{ComputePool, EngineFactory, Runner, watch},
 };
 
 use super::{gate::Gate, rig::Rig};
@@ -127,6 +127,8 @@ async fn a_picture_that_does_not_open_is_given_up_without_being_looked_at() {
     let rig = Rig::new(1, Gate::open()).await;
     let id = rig.enqueue_good(1).await.remove(0);
     rig.bench.database.tamper("UPDATE job_payload SET probe = reference").await;
+    // A damaged one looks like one under a key that is not here yet, and is given that much time.
+    rig.bench.advance(Duration::from_hours(2));
     for _ in 1..=3 {
         assert_eq!(rig.run_due().await, 1);
         rig.wait_out_the_delay();
@@ -299,4 +301,27 @@ async fn a_row_that_cannot_be_read_is_given_up_and_takes_nobody_along() {
         assert!(rig.is_done(id).await);
     }
     assert!(rig.is_clean().await);
+}
+
+/// While the master key is being changed a process may not have it yet: that costs no attempt and no picture.
+#[tokio::test]
+async fn a_job_waits_for_a_process_that_has_its_master_key_and_not_for_ever() {
+    let rig = Rig::new(1, Gate::open()).await;
+    let id = rig.enqueue_good(1).await.remove(0);
+    let stranger = rig.bench.stranger().await;
+    let stranger = Runner::new(stranger, rig.pool.clone(), rig.config, rig.wake.clone());
+    for _ in 0..5 {
+        assert_eq!(stranger.run_until_idle().await, 1);
+        rig.bench.advance(Duration::from_secs(11));
+    }
+    assert_eq!(rig.run_due().await, 1);
+    assert!(rig.is_done(&id).await, "nothing was lost");
+
+    let lost = rig.enqueue_good(1).await.remove(0);
+    rig.bench.advance(Duration::from_hours(2));
+    for _ in 0..3 {
+        assert_eq!(stranger.run_until_idle().await, 1);
+        rig.wait_out_the_delay();
+    }
+    assert!(rig.is_dead(&lost).await, "nobody has the key");
 }
