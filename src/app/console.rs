@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
 use axum::Router;
-use zeroize::Zeroizing;
 
 use super::{Data, Roles};
 use crate::{
@@ -35,17 +33,6 @@ pub(super) fn open_console(
         limits: Limits { selfie: config.quality.selfie, document: config.quality.document },
         token: token_file(config),
     })
-}
-
-/// A token for the console if it has none yet. Made only once the console can be reached, because it is shown
-/// this once.
-pub(super) fn first_token(config: &Config) -> Result<Option<Zeroizing<String>>> {
-    if !config.admin.console {
-        return Ok(None);
-    }
-    let file = token_file(config);
-    let made = file.make_if_absent();
-    made.with_context(|| format!("the console's token {} cannot be made", file.path().display()))
 }
 
 /// Where the digest of the console's token is.

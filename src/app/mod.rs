@@ -10,7 +10,6 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use axum::Router;
 use tokio::task::JoinHandle;
-use zeroize::Zeroizing;
 
 pub use console::token_file;
 pub use data::{Data, Database, database_name, look_at_data, open_data};
@@ -18,7 +17,7 @@ pub use model::{Model, OpenedPack, load_model, model_dir, newest_library, open_p
 pub use settings::tls_files;
 
 use self::{
-    console::{first_token, open_console},
+    console::open_console,
     settings::{gateway_config, maintenance_config, runner_config, server_config},
 };
 use crate::{
@@ -42,8 +41,6 @@ pub struct Service {
     pub serving: Option<Serving>,
     /// Where operators look, if anywhere.
     pub admin: Option<Serving>,
-    /// The console's token, if it was made just now.
-    pub console_token: Option<Zeroizing<String>>,
     /// Its state, for readiness.
     pub app: AppState,
     data: Data,
@@ -126,7 +123,6 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     let about = about(computing.as_ref());
     let console = open_console(config, &app, &data, roles, viewer, &about);
     let admin = admin_server(config, &app, about, console)?;
-    let console_token = if admin.is_some() { first_token(config)? } else { None };
 
     let (mut tasks, mut servants) = (Vec::new(), Vec::new());
     for (shard, database) in app.shards.iter().zip(&data.databases) {
@@ -141,7 +137,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     let broken = move || computing.as_ref().is_some_and(|computing| computing.runtime.is_gone());
     let watchdog = pool.map(|pool| tokio::spawn(watch(pool, limit, broken, shutdown.clone())));
     app.set_ready(true);
-    Ok(Service { serving, admin, console_token, app, data, tasks, servants, watchdog, _lock: lock })
+    Ok(Service { serving, admin, app, data, tasks, servants, watchdog, _lock: lock })
 }
 
 /// Jobs that a dead process of this data folder was at.

@@ -1,7 +1,7 @@
 //! `visavis serve` and `visavis work`.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -114,16 +114,35 @@ async fn input_ends() {
     let _ = end.await;
 }
 
-/// Prints the console's token when it is new: nobody can print it again.
-fn tell_token(service: &Service) {
-    let (Some(admin), Some(token)) = (&service.admin, &service.console_token) else { return };
+/// Makes the console's token if there is none, and prints it: nobody can print it again. That is done for somebody
+/// who looks on and for nobody else, since what is not a terminal is kept, as a journal is.
+fn tell_token(config: &Config, service: &Service) {
+    let Some(admin) = service.admin.as_ref().filter(|_| config.admin.console) else { return };
+    let file = app::token_file(config);
+    if file.path().exists() {
+        return;
+    }
+    if !io::stdout().is_terminal() {
+        let folder = config.data.dir.display();
+        tracing::info!(%folder, "nobody can log in to the console yet; run `visavis console token`");
+        return;
+    }
+    let token = match file.make_if_absent() {
+        Ok(Some(token)) => token,
+        // Another process was first.
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(%error, file = %file.path().display(), "the console's token cannot be made");
+            return;
+        }
+    };
     let told = writeln!(
         io::stdout(),
         "The console for operators is at {}://{}/console/. Its token, shown this once:\n\n  {}\n\n\
          Only its digest is kept; `visavis console token` makes another one.",
         admin.scheme,
         admin.address,
-        **token
+        *token
     );
     // Whoever started the process may read the first line alone.
     if told.is_err() {
@@ -167,7 +186,7 @@ fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Resul
             }
             None => println!("Visavis works"),
         }
-        tell_token(&service);
+        tell_token(config, &service);
         let end = tokio::select! {
             _ = terminate.recv() => End::Told,
             _ = interrupt.recv() => End::Told,

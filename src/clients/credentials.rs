@@ -109,7 +109,7 @@ impl MadeKeys {
     }
 }
 
-/// What the client is called that the operators' console compares as. Nobody is kept out by it, so it does not
+/// What the client is called that the operators' console compares as; no app is registered under it. Nobody is kept out by it, so it does not
 /// count as another client that waits.
 pub const CONSOLE: &str = "console";
 

@@ -8,6 +8,8 @@ pub(super) enum Act<'a> {
     LoggedIn,
     /// Somebody showed something else.
     LoginRefused,
+    /// The same, after too many others.
+    LoginHeldBack,
     /// Somebody left.
     LoggedOut,
     /// Two pictures were compared.
@@ -53,6 +55,7 @@ impl Act<'_> {
         match self {
             Self::LoggedIn => ("logged_in", "", ""),
             Self::LoginRefused => ("login_refused", "", ""),
+            Self::LoginHeldBack => ("login_held_back", "", ""),
             Self::LoggedOut => ("logged_out", "", ""),
             Self::Compared { transaction } => ("compared", "", transaction),
             Self::TransactionRead { transaction } => ("transaction_read", "", transaction),

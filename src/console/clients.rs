@@ -136,6 +136,9 @@ pub(super) async fn add(
     if !is_name(&added.name) {
         return Err(Refused::NameUnfit);
     }
+    if added.name == CONSOLE {
+        return Err(Refused::NameOwn);
+    }
     let change = added.settings.change()?;
     let terms = change.terms.applied_to(ClientTerms::default());
     if terms.are_contradictory() {

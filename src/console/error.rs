@@ -28,6 +28,8 @@ pub(super) enum Refused {
     Malformed,
     /// A client cannot be called that.
     NameUnfit,
+    /// The console's own client is called that.
+    NameOwn,
     /// Another client is called that.
     NameTaken,
     /// There is no such client.
@@ -79,6 +81,7 @@ impl Refused {
             Self::Nothing => (StatusCode::NOT_FOUND, "nothing"),
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
             Self::NameUnfit => (StatusCode::BAD_REQUEST, "nameUnfit"),
+            Self::NameOwn => (StatusCode::BAD_REQUEST, "nameOwn"),
             Self::NameTaken => (StatusCode::CONFLICT, "nameTaken"),
             Self::UnknownClient => (StatusCode::NOT_FOUND, "unknownClient"),
             Self::KeyUnfit => (StatusCode::BAD_REQUEST, "keyUnfit"),

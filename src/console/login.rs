@@ -49,7 +49,10 @@ pub(super) async fn log_in(
             audit(&Act::LoginRefused);
             Err(Refused::WrongToken)
         }
-        Attempt::TooMany => Err(Refused::TooManyLogins),
+        Attempt::TooMany => {
+            audit(&Act::LoginHeldBack);
+            Err(Refused::TooManyLogins)
+        }
     }
 }
 

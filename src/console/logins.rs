@@ -17,7 +17,7 @@ const IDLE: Duration = Duration::from_mins(30);
 pub(super) const LONGEST: Duration = Duration::from_hours(8);
 /// More than that is nobody who works with it.
 const MOST: usize = 64;
-/// So many wrong tokens are heard in a minute, from all sides together.
+/// So many wrong tokens in a minute, from all sides together, are told that they are wrong.
 const WRONG: usize = 5;
 const WRONG_WITHIN: Duration = Duration::from_mins(1);
 
@@ -42,26 +42,16 @@ pub(super) enum Attempt {
     Opened(Zeroizing<String>),
     /// It was another token.
     Wrong,
-    /// Nobody looked at the token.
+    /// It was another token, after too many others.
     TooMany,
 }
 
 impl Logins {
-    /// Opens a login for the right token.
+    /// Opens a login for the right token, whatever others tried before: nobody guesses 256 bits, and nobody who
+    /// sends rubbish keeps operators out.
     pub(super) fn attempt(&self, token: &str, good: &Digest, now: Instant) -> io::Result<Attempt> {
-        {
-            // Held while the token is looked at, so that many at once are counted one by one.
-            let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-            while wrong.front().is_some_and(|then| now.duration_since(*then) >= WRONG_WITHIN) {
-                wrong.pop_front();
-            }
-            if wrong.len() >= WRONG {
-                return Ok(Attempt::TooMany);
-            }
-            if !is_token(token, good) {
-                wrong.push_back(now);
-                return Ok(Attempt::Wrong);
-            }
+        if !is_token(token, good) {
+            return Ok(self.refuse(now));
         }
         let cookie = random_text()?;
         let mut open = self.open();
@@ -73,6 +63,19 @@ impl Logins {
         }
         open.insert(sha256(&cookie), Login { begun: now, seen: now, under: *good });
         Ok(Attempt::Opened(cookie))
+    }
+
+    /// Counts a wrong token.
+    fn refuse(&self, now: Instant) -> Attempt {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        while wrong.front().is_some_and(|then| now.duration_since(*then) >= WRONG_WITHIN) {
+            wrong.pop_front();
+        }
+        if wrong.len() >= WRONG {
+            return Attempt::TooMany;
+        }
+        wrong.push_back(now);
+        Attempt::Wrong
     }
 
     /// Whether a cookie is that of a login. What somebody does keeps it open; what the page does by itself
@@ -137,14 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn after_five_wrong_tokens_in_a_minute_the_right_one_waits_too() {
+    fn after_five_wrong_tokens_in_a_minute_others_are_held_back_and_the_right_one_is_not() {
         let (logins, good, now) = (Logins::default(), sha256("right"), Instant::now());
         for _ in 0..WRONG {
             assert!(matches!(logins.attempt("wrong", &good, now), Ok(Attempt::Wrong)));
         }
-        assert!(matches!(logins.attempt("right", &good, now), Ok(Attempt::TooMany)));
+        assert!(matches!(logins.attempt("wrong", &good, now), Ok(Attempt::TooMany)));
+        assert!(matches!(logins.attempt("right", &good, now), Ok(Attempt::Opened(_))));
+        assert!(matches!(logins.attempt("wrong", &good, now), Ok(Attempt::TooMany)));
         let later = now + WRONG_WITHIN;
-        assert!(matches!(logins.attempt("right", &good, later), Ok(Attempt::Opened(_))));
+        assert!(matches!(logins.attempt("wrong", &good, later), Ok(Attempt::Wrong)));
     }
 
     #[test]

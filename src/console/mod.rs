@@ -7,7 +7,9 @@
 //! ```
 //!
 //! It compares through the gateway's own router as a client of its own, so what is shown is what an app gets. No
-//! picture that passes here is logged or stored, and whatever is done goes through `audit`.
+//! picture that passes here is logged. One that is looked at stays in memory; one that is compared goes where the
+//! gateway's do: in a process without workers into the queue, sealed until the job ends. Whatever is done goes
+//! through `audit`.
 
 mod api;
 mod assets;

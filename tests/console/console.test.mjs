@@ -15,7 +15,10 @@ let page;
 let complaints;
 
 before(async () => {
-  [server, browser] = await Promise.all([startServer(), startBrowser()]);
+  // If one does not start, the other is stopped all the same.
+  const starts = await Promise.allSettled([startServer(), startBrowser()]);
+  [server, browser] = starts.map((start) => start.value);
+  for (const { reason } of starts) if (reason) throw reason;
   page = await browser.context.newPage();
   page.setDefaultTimeout(PATIENCE);
   complaints = listen(page);
@@ -24,9 +27,12 @@ before(async () => {
 });
 
 after(async () => {
-  await browser?.stop();
-  const code = await server?.stop();
-  assert.equal(code, 0, "the server ends in order");
+  try {
+    await browser?.stop();
+  } finally {
+    const code = await server?.stop();
+    assert.equal(code, 0, "the server ends in order");
+  }
 });
 
 beforeEach(() => complaints.splice(0));

@@ -1,11 +1,12 @@
 // A real server with the real models on a folder of its own, and a browser in front of it.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { chromium } from "playwright-core";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -46,8 +47,21 @@ function program() {
   return given;
 }
 
-/** A running server: `{ url, token, folder, run, stop }`. */
-export async function startServer(variables = {}) {
+/** Rejects when that takes longer. */
+async function within(time, promise, complaint) {
+  let timer;
+  const late = new Promise((_, failed) => {
+    timer = setTimeout(() => failed(new Error(complaint())), time);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A running server: `{ url, token, folder, stop, log }`. One that does not start in time, or not to its end, is killed. */
+export async function startServer(variables = {}, patience = PATIENCE) {
   const folder = await mkdtemp(join(tmpdir(), "visavis-console-"));
   const port = await freePort();
   const env = {
@@ -58,7 +72,8 @@ export async function startServer(variables = {}) {
     ...variables,
   };
   if (!env.ORT_DYLIB_PATH) delete env.ORT_DYLIB_PATH;
-  const server = spawn(program(), ["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data", folder], {
+  const visavis = program();
+  const server = spawn(visavis, ["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data", folder], {
     cwd: ROOT,
     env,
     stdio: ["ignore", "pipe", "pipe"],
@@ -66,26 +81,42 @@ export async function startServer(variables = {}) {
   let said = "";
   let log = "";
   server.stderr.on("data", (bytes) => (log += bytes));
-  const ended = new Promise((done) => server.on("exit", done));
-  await new Promise((ready, failed) => {
-    const late = setTimeout(() => failed(new Error(`the server does not start: ${log}`)), PATIENCE);
-    server.on("exit", (code) => failed(new Error(`the server ended with ${code}: ${log}`)));
-    server.stdout.on("data", (bytes) => {
-      said += bytes;
-      if (/console token/.test(said)) {
-        clearTimeout(late);
-        ready();
-      }
-    });
+  // However this process ends.
+  process.on("exit", () => server.kill("SIGKILL"));
+  const ended = new Promise((done) => {
+    server.on("exit", done);
+    server.on("error", done);
   });
-  const token = said.match(/^ {2}(\S{43})$/m)?.[1];
-  if (!token) throw new Error(`the server prints no token: ${said}`);
   const stop = async () => {
     server.kill("SIGTERM");
-    const code = await ended;
-    await rm(folder, { recursive: true, force: true });
-    return code;
+    try {
+      return await within(patience, ended, () => `the server does not end: ${log}`);
+    } finally {
+      // Whatever is left of it does not keep this process.
+      server.kill("SIGKILL");
+      server.stdout.destroy();
+      server.stderr.destroy();
+      await rm(folder, { recursive: true, force: true });
+    }
   };
+  let token;
+  try {
+    const listens = new Promise((ready, failed) => {
+      ended.then((code) => failed(new Error(`the server ended with ${code}: ${log}`)));
+      server.stdout.on("data", (bytes) => {
+        said += bytes;
+        if (/listens on/.test(said)) ready();
+      });
+    });
+    await within(patience, listens, () => `the server does not start: ${log}`);
+    const made = await promisify(execFile)(visavis, ["console", "token", "--data", folder], { env, timeout: patience });
+    token = made.stdout.trim();
+    if (!/^\S{43}$/.test(token)) throw new Error(`visavis console token prints no token: ${token}`);
+  } catch (error) {
+    server.kill("SIGKILL");
+    await stop();
+    throw error;
+  }
   return { url: `http://127.0.0.1:${port}/console/`, token, folder, stop, log: () => log };
 }
 

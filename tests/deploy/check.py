@@ -60,7 +60,7 @@ def is_shell(file):
 
 def compose_file():
     program = Path(compose.__file__).with_name("docker-compose")
-    code, out, said = ran(program, "-f", DEPLOY / "compose.yaml", "config", "--format", "json")
+    code, out, said = ran(program, "-f", DEPLOY / "compose.yaml", "--profile", "*", "config", "--format", "json")
     check(code == 0, f"compose: {said}")
     if code:
         return
@@ -76,6 +76,12 @@ def compose_file():
             secret = "PASSWORD" in key and not key.endswith("FILE")
             check(not secret and "://" not in re.sub(r"^postgres://\w+@[\w/]+$", "", value or ""), f"compose: {name} has a secret in {key}")
     check({"front-1", "front-2", "worker", "postgres", "proxy", "prometheus", "grafana"} <= set(services), "compose: services")
+    for name, service in services.items():
+        keys = [volume for volume in service.get("volumes", []) if volume["target"] == "/run/master"]
+        check(len(keys) == (service["image"] == "visavis"), f"compose: {name}: {keys}")
+        check(all(bool(volume.get("read_only")) == (name != "master-key") for volume in keys), f"compose: {name} may write {keys}")
+        console = (service.get("environment") or {}).get("VISAVIS_ADMIN_CONSOLE")
+        check(console == "false" or service["image"] != "visavis", f"compose: {name} has the console")
     check(services["worker"]["deploy"]["replicas"] == 3, "compose: three workers")
     print(f"compose: {len(services)} services, all hardened")
 
@@ -102,6 +108,7 @@ def chart():
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "settings": {"VISAVIS_LOG_LEVEL": "debug"},
         "trustedProxies": ["10.0.0.1", "10.0.0.2"],
+        "console": {"enabled": True},
         "networkPolicy": {"databaseTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "apiFrom": [{"podSelector": {}}]},
     }
     with helm.Chart.load(CHART) as loaded:
@@ -122,11 +129,14 @@ def chart():
                     own = container["securityContext"]
                     check(own["allowPrivilegeEscalation"] is False and own["readOnlyRootFilesystem"] is True
                           and own["capabilities"]["drop"] == ["ALL"], f"helm: {name} is not restricted")
+                console = {e["name"]: e.get("value") for e in spec["containers"][0]["env"]}["VISAVIS_ADMIN_CONSOLE"]
+                check(console == ("true" if values is most else "false"), f"helm: {name}: console {console}")
                 probes = {"startupProbe", "readinessProbe", "livenessProbe"}
                 check(probes <= spec["containers"][0].keys(), f"helm: {name} lacks probes")
         refused = [
             {}, least | {"masterKey": {"existingSecret": ""}}, least | {"surprise": 1}, least | {"front": {"replica": 3}},
             least | {"database": {"url": "postgres://visavis:secret@db/visavis"}}, least | {"settings": {"PATH": "/"}},
+            least | {"console": {"enabled": "yes"}},
         ]
         for values in refused:
             try:

@@ -48,13 +48,16 @@ def answers(address, path="/health/ready"):
 def run(folder):
     secrets = folder / "secrets"
     subprocess.run([ROOT / "deploy/make-secrets", secrets], check=True, stdout=subprocess.DEVNULL)
-    modes = {file.name: (file.stat().st_mode & 0o777, file.stat().st_uid) for file in secrets.iterdir()}
-    users = {"master.key": 65532, "pgpass": 65532, "postgres-password": 999, "grafana-password": 472,
+    def kept():
+        return {str(file.relative_to(secrets)): file for file in secrets.rglob("*") if file.is_file()}
+
+    modes = {name: (file.stat().st_mode & 0o777, file.stat().st_uid) for name, file in kept().items()}
+    users = {"master/master.key": 65532, "pgpass": 65532, "postgres-password": 999, "grafana-password": 472,
              "tls.pem": 65531, "tls.pem.key": 65531}
     assert modes == {name: (0o400, user) for name, user in users.items()}, modes
-    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    before = {name: file.read_bytes() for name, file in kept().items()}
     subprocess.run([ROOT / "deploy/make-secrets", secrets], check=True, stdout=subprocess.DEVNULL)
-    assert before == {file.name: file.read_bytes() for file in secrets.iterdir()}, "what is there stays"
+    assert before == {name: file.read_bytes() for name, file in kept().items()}, "what is there stays"
 
     # Postgres, which asks for the password of the file.
     tools = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -77,7 +80,7 @@ def run(folder):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("VISAVIS_", "PG"))}
     common = clean | {
         "VISAVIS_DATABASE_URL": f"postgres://visavis@127.0.0.1:{database}/visavis", "PGPASSFILE": str(secrets / "pgpass"),
-        "VISAVIS_DATA_KEY_FILE": str(secrets / "master.key"), "VISAVIS_DATA_DIR": str(folder), "VISAVIS_LOG_FORMAT": "json",
+        "VISAVIS_DATA_KEY_FILE": str(secrets / "master/master.key"), "VISAVIS_DATA_DIR": str(folder), "VISAVIS_LOG_FORMAT": "json",
         "VISAVIS_LOG_LEVEL": "warn",
     }
     subprocess.run([program, "migrate"], env=common, check=True, stdout=subprocess.DEVNULL)

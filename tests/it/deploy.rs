@@ -95,7 +95,7 @@ fn every_image_that_is_not_built_here_is_pinned_by_its_digest_and_every_containe
             counted += 1;
         }
     }
-    assert_eq!(counted, 8, "all services were looked at");
+    assert_eq!(counted, 9, "all services were looked at");
     for needed in ["read_only: true", "cap_drop: [ALL]", "no-new-privileges:true"] {
         let hardened = compose.split("x-visavis").next().unwrap();
         assert!(hardened.contains(needed), "{needed}");
@@ -135,6 +135,57 @@ fn the_units_are_shut_in_and_start_commands_that_exist() {
         assert!(lines.contains(&format!("ExecStart=/opt/visavis/visavis {command}").as_str()));
         assert_eq!(visavis(&[command, "--help"]).code, 0);
     }
+}
+
+/// Its token would cross the network in clear.
+#[test]
+fn what_opens_the_operators_address_to_a_network_has_no_console_unless_it_is_asked_for() {
+    let mut opened = Vec::new();
+    for file in files("deploy").into_iter().chain([in_repository("Dockerfile").into()]) {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let mut lines = text.lines().filter(|line| line.contains("VISAVIS_ADMIN_"));
+        if lines.any(|line| line.contains("_LISTEN") && line.contains("0.0.0.0")) {
+            let console = text.lines().find(|line| line.contains("VISAVIS_ADMIN_CONSOLE"));
+            let console = console.unwrap_or_else(|| panic!("{} has the console", file.display()));
+            opened.push(console.trim().to_owned());
+        }
+    }
+    opened.sort();
+    let chart =
+        "- { name: VISAVIS_ADMIN_CONSOLE, value: {{ $root.Values.console.enabled | quote }} }";
+    assert_eq!(opened, [chart, "VISAVIS_ADMIN_CONSOLE: \"false\""]);
+    assert!(text("deploy/helm/visavis/values.yaml").contains("\nconsole:\n  enabled: false\n"));
+}
+
+/// While the master key is changed there are three files beside one another, and each process needs all of them.
+#[test]
+fn every_shape_hands_over_all_the_files_of_a_master_key_that_is_being_changed() {
+    let compose = text("deploy/compose.yaml");
+    assert!(compose.contains("VISAVIS_DATA_KEY_FILE: /run/master/master.key\n"));
+    assert_eq!(compose.matches("source: ./secrets/master\n").count(), 1, "{compose}");
+    assert!(compose.contains("source: ./secrets/master, target: /run/master,"), "to be changed");
+    assert!(text("deploy/make-secrets").contains("| keep master/master.key 65532\n"));
+
+    let chart = text("deploy/helm/visavis/templates/_helpers.tpl");
+    let (_, sources) = chart.split_once("    - name: master\n      projected:\n").unwrap();
+    let (sources, _) = sources.split_once("    {{- if").unwrap();
+    let item = |name| format!("{{ key: {name}, path: {name} }}");
+    let [_, always, maybe] = sources.split("- secret:").collect::<Vec<_>>()[..] else {
+        panic!("{sources}")
+    };
+    assert!(always.contains(&item("master.key")) && !always.contains("optional"), "{always}");
+    assert!(maybe.contains("optional: true"), "{maybe}");
+    for name in ["master.key.next", "master.key.old"] {
+        assert!(maybe.contains(&item(name)), "{maybe}");
+    }
+    // What is copied is all that is mounted, and the old key can be deleted from the copy.
+    assert!(chart.contains("install -m 0400 /mounted/*/* /keys/"));
+    assert!(chart.contains("- { name: keys, mountPath: /keys }\n    "));
+
+    // A folder's files are credentials of the folder's name, an underscore and their own.
+    let unit = text("deploy/systemd/visavis-worker.service");
+    assert!(unit.contains("\nLoadCredential=key:/etc/visavis/master\n"), "{unit}");
+    assert!(unit.contains("\nEnvironment=VISAVIS_DATA_KEY_FILE=%d/key_master.key\n"), "{unit}");
 }
 
 /// The metrics of the program: of each whether it is a histogram, and its labels.

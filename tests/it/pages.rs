@@ -236,15 +236,18 @@ fn every_block_of_these_pages_is_run_or_says_why_not() {
             }
         }
     }
-    insta::assert_snapshot!(not_run.join("\n"), @r"
+    insta::assert_snapshot!(not_run.join("\n"), @r#"
     START.md: make demo: builds everything; the blocks below do the same with what is built
     START.md: tar -xf visavis-0.1.0-linux-x86_64.tar.gz && cd visavis-0.1.0-linux-x86_64 && ./install: changes the system; make bundle-check runs it on a bare Debian
     START.md: deploy/make-secrets deploy/secrets; docker compose -f deploy/compose.yaml up --detach --build: needs a container engine; make deploy-check runs the same shape without one
     START.md: kubectl create secret generic visavis-master --from-file=master.key; helm upgrade --install visavis deploy/helm/visavis --set image.repository=REGISTRY/visavis \; --set database.url=postgres://visavis@HOST/visavis --set masterKey.existingSecret=visavis-master: needs a cluster; make deploy-check renders the chart and validates what comes out
+    OPERATIONS.md: give() { scp -p "$KEYS/$1" "$HOST:$KEYS/$1.copy" && ssh "$HOST" mv "$KEYS/$1.copy" "$KEYS/$1"; }; give master.key.next                                                # after prepare; give master.key.old && give master.key && ssh "$HOST" rm "$KEYS/master.key.next"    # after rotate; ssh "$HOST" rm "$KEYS/master.key.old"                               # after retire: needs further machines
+    OPERATIONS.md: docker compose -f deploy/compose.yaml run --rm master-key prepare; sleep 6; docker compose -f deploy/compose.yaml run --rm master-key rotate; sleep 6; docker compose -f deploy/compose.yaml run --rm master-key retire: needs a container engine
+    OPERATIONS.md: put() { kubectl create secret generic visavis-master "$@" --dry-run=client --output yaml | kubectl replace --filename -; }; restart() {; kubectl rollout restart deployment/visavis-front deployment/visavis-worker; kubectl rollout status deployment/visavis-front && kubectl rollout status deployment/visavis-worker; }; umask 077; kubectl get secret visavis-master --output 'jsonpath={.data.master\.key}' | base64 --decode > old; head -c 32 /dev/urandom > new; put --from-file=master.key=old --from-file=master.key.next=new && restart; put --from-file=master.key=new --from-file=master.key.old=old && restart; kubectl exec deployment/visavis-front -- visavis key rotate; kubectl exec deployment/visavis-front -- visavis key retire; put --from-file=master.key=new && restart: needs a cluster
     OPERATIONS.md: systemctl stop visavis: needs systemd; make units-check runs it
     CONTRIBUTING.md: make test: it is what runs this test
     CONTRIBUTING.md: UPDATE_DOCS=1 cargo test --test it pages::; make docs: needs the source and its tools
-    ");
+    "#);
 }
 
 #[test]

@@ -17,8 +17,8 @@ use super::{audit::operator, block_on, credentials::NewFile};
 use crate::{
     app,
     clients::{
-        ClientChange, ClientError, ClientInfo, ClientTerms, Clients, Credentials, FmrChange,
-        MadeKeys, NewClient, is_name, new_client_id,
+        CONSOLE, ClientChange, ClientError, ClientInfo, ClientTerms, Clients, Credentials,
+        FmrChange, MadeKeys, NewClient, is_name, new_client_id,
     },
     clock::Clock,
     compare::ClientFmr,
@@ -69,6 +69,11 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
 async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
     if !is_name(&args.name) {
         bail!("a name has 1 to 64 bytes");
+    }
+    if args.name == CONSOLE {
+        bail!(
+            "the console for operators calls as the client `{CONSOLE}`; give the app another name"
+        );
     }
     let terms = args.terms.change().applied_to(ClientTerms::default());
     if terms.are_contradictory() {

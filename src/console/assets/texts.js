@@ -26,7 +26,7 @@ export const texts = {
 
   login: {
     token: "Token",
-    hint: "Printed when the server first started. “visavis console token” makes a new one.",
+    hint: "Made by “visavis console token” on the machine of the server, and shown once.",
     enter: "Log in",
     out: "Log out",
     ended: "The login has ended. Log in again.",
@@ -36,11 +36,12 @@ export const texts = {
     unreachable: "The server does not answer.",
     loggedOut: "Nobody is logged in.",
     wrongToken: "This is not the token.",
-    tooManyLogins: "Too many wrong tokens. Wait a minute and try again.",
+    tooManyLogins: "This is not the token, like several before it. The right one opens at any time.",
     foreign: "The request does not come from this page. Is a proxy changing the Host header?",
     nothing: "The server has no such page.",
     malformed: "The server could not read the request, or it is too large.",
     nameUnfit: "A name has 1 to 64 bytes.",
+    nameOwn: "The console itself calls as the client of that name. Give the app another one.",
     nameTaken: "There is a client of that name already.",
     unknownClient: "There is no such client.",
     keyUnfit: "That is no RSA public key of 2048 to 8192 bits as PEM or base64.",

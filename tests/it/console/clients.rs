@@ -135,6 +135,7 @@ async fn what_cannot_be_done_is_told_by_a_code_that_the_page_has_a_sentence_for(
     let strange = json!({ "name": "x", "settings": { "secret": true } });
     for (path, body, status, code) in [
         ("clients", json!({ "name": "app" }), 409, "nameTaken"),
+        ("clients", json!({ "name": "console" }), 400, "nameOwn"),
         ("clients", json!({ "name": "  " }), 400, "nameUnfit"),
         ("clients", rate, 400, "rateUnfit"),
         ("clients", number, 400, "numberUnfit"),

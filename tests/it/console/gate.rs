@@ -9,6 +9,7 @@ use tower::ServiceExt as _;
 use visavis::{http::admin, telemetry};
 
 use super::{Desk, about, own};
+use crate::log::hear;
 
 /// Everything that is behind the login.
 const GUARDED: [(&str, &str); 10] = [
@@ -63,14 +64,18 @@ async fn behind_a_proxy_that_ends_tls_the_cookie_is_kept_to_tls() {
 }
 
 #[tokio::test]
-async fn after_five_wrong_tokens_the_right_one_has_to_wait_as_well() {
+async fn after_five_wrong_tokens_others_are_held_back_and_logged_and_the_right_one_gets_in() {
+    let (kept, _hearing) = hear();
     let desk = Desk::new().await;
     let earlier = desk.log_in().await;
     for _ in 0..5 {
         assert_eq!(desk.log_in_with("wrong").await.status, 401);
     }
-    let limited = desk.log_in_with(&desk.token).await;
+    let limited = desk.log_in_with("wrong").await;
     assert_eq!((limited.status, limited.error().as_str()), (429, "tooManyLogins"));
+    assert_eq!(desk.log_in_with(&desk.token).await.status, 200);
+    let count = |act| kept.text().matches(&format!("act=\"{act}\"")).count();
+    assert_eq!((count("login_refused"), count("login_held_back")), (5, 1), "{}", kept.text());
     assert_eq!(desk.get(&earlier, "about").await.status, 200, "who is in stays in");
 }
 

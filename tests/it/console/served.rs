@@ -1,6 +1,12 @@
 //! As a process serves it, with the real nets.
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -9,7 +15,7 @@ use crate::{
     crash::server::{Data, Server},
     nodes::Site,
     serve::{free_address, get},
-    support::{models::sample, visavis},
+    support::{models::sample, visavis, with_models},
 };
 
 /// One request to a server that runs; status and body.
@@ -36,10 +42,8 @@ fn photos_are_compared_through_the_real_nets_by_whoever_has_the_token_of_the_com
     let admin = free_address().to_string();
     let server = Server::start_with(&data, &[], &[("VISAVIS_ADMIN_LISTEN", &admin)]);
     let folder = data.folder().display().to_string();
-    let kept = std::fs::read_to_string(data.folder().join("console.token")).unwrap();
     let made = visavis(&["console", "token", "--data", &folder]);
     assert_eq!(made.code, 0, "{}", made.err);
-    assert_ne!(kept, std::fs::read_to_string(data.folder().join("console.token")).unwrap());
     let cookie = log_in(&admin, &made.out);
 
     let content = |name| STANDARD.encode(sample(name));
@@ -107,6 +111,80 @@ async fn a_front_end_without_workers_shows_what_others_found_and_workers_alone_c
     let (_, found) = exchange(&back, "GET", &path, &cookie, "");
     assert!(found.contains(r#""state":"done""#) && found.contains(r#""attempts":1"#), "{found}");
     assert_eq!((front_end.terminate(), workers.terminate()), (Some(0), Some(0)));
+}
+
+/// What `serve` writes to standard output and to the log before it is told to stop: after it has said something
+/// of the console.
+fn said_while_serving(mut command: Command, out: &Path) -> (String, String) {
+    let log = out.with_extension("log");
+    let file = |path| fs::File::create(path).unwrap();
+    command.stdin(Stdio::null()).stdout(file(out)).stderr(file(&log));
+    let mut child = command.spawn().unwrap();
+    let read = || (fs::read_to_string(out).unwrap(), fs::read_to_string(&log).unwrap());
+    let begun = Instant::now();
+    let said = loop {
+        let said = read();
+        if format!("{}{}", said.0, said.1).contains("visavis console token") {
+            break Some(said);
+        }
+        if child.try_wait().unwrap().is_some() || begun.elapsed() > Duration::from_mins(1) {
+            break None;
+        }
+        sleep(Duration::from_millis(20));
+    };
+    // `script` hands it on to what runs in it.
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+    child.wait().unwrap();
+    said.unwrap_or_else(|| panic!("it says nothing of the console: {:?}", read()))
+}
+
+/// Whether there is a token in a text: the one line of 43 letters, by itself.
+fn has_token(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("  ") && line.trim().len() == 43)
+}
+
+#[test]
+fn a_token_is_printed_on_a_terminal_alone_and_is_in_no_journal() {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--data", "data"];
+    let prepared = |mut command: Command, folder: &Path| {
+        command.current_dir(folder).env("VISAVIS_ADMIN_LISTEN", free_address().to_string());
+        command
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = prepared(with_models(), folder.path());
+    command.args(serve);
+    let (out, log) = said_while_serving(command, &folder.path().join("out"));
+    assert!(out.starts_with("Visavis listens") && !has_token(&out), "{out}");
+    assert!(log.contains("run `visavis console token`") && !has_token(&log), "{log}");
+    assert!(!folder.path().join("data/console.token").exists(), "nor is one made");
+
+    let folder = tempfile::tempdir().unwrap();
+    let with = with_models();
+    let mut command = Command::new("script");
+    let line = format!("exec {} {}", with.get_program().display(), serve.join(" "));
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    for (name, value) in with.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let command = prepared(command, folder.path());
+    let (out, _) = said_while_serving(command, &folder.path().join("out"));
+    assert!(has_token(&out), "{out}");
+    assert!(folder.path().join("data/console.token").exists());
+}
+
+#[test]
+fn no_app_gets_the_name_of_the_consoles_own_client() {
+    let data = Data::new();
+    let folder = data.folder().display().to_string();
+    let refused = visavis(&["client", "add", "console", "--data", &folder]);
+    assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{}", refused.err);
+    assert!(refused.err.contains("another name"), "{}", refused.err);
+    let listed = visavis(&["client", "list", "--json", "--data", &folder]).json();
+    assert_eq!(listed, json!([]));
 }
 
 #[test]

@@ -28,9 +28,48 @@ pub use program::{
 };
 pub use wire::{Connection, IDLE_DEADLINE, Listening, Reply};
 
-/// Says that something was not tested, where everybody sees it: what a test prints with the usual macros
-/// is swallowed as long as it passes.
+/// Says that something was not tested because a program is not here. Where CI=true that is a failure: `.ci/run`
+/// installs whatever a test may need.
 pub fn left_out(what: &str) {
+    let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    left_out_where(in_ci, what);
+}
+
+fn left_out_where(in_ci: bool, what: &str) {
+    assert!(!in_ci, "nothing is left out where CI=true: {what}; have .ci/run install it");
+    say_left_out(what);
+}
+
+/// The same of what no package brings, so that it is left out in CI too: the photos of people and the further weights
+/// of `VISAVIS_SHARED`, which are not ours to give away. There is nothing else.
+pub fn left_out_everywhere(what: &str) {
+    say_left_out(what);
+}
+
+/// Where everybody sees it: what a test prints with the usual macros is swallowed as long as it passes.
+fn say_left_out(what: &str) {
     // Whoever has closed standard error does not want to know.
     let _ = writeln!(std::io::stderr(), "\n*** LEFT OUT: {what} ***\n");
+}
+
+#[test]
+fn a_program_that_is_not_here_is_a_failure_in_ci_and_only_what_nobody_can_install_is_not() {
+    let panicked = std::panic::catch_unwind(|| left_out_where(true, "zsh"));
+    let said = *panicked.unwrap_err().downcast::<String>().unwrap();
+    assert!(said.contains("zsh"), "{said}");
+    let sources = crate::deploy::files("tests/it").into_iter().map(|path| {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        (path, text)
+    });
+    let call = ["left_out_everywhere", "("].concat();
+    let callers: Vec<_> =
+        sources.filter(|(_, text)| text.contains(&call)).map(|(p, _)| p).collect();
+    let expected = ["tests/it/support/mod.rs", "tests/it/support/models.rs"].map(in_repository);
+    assert_eq!(
+        callers
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<std::collections::BTreeSet<_>>(),
+        expected.into_iter().collect()
+    );
 }

@@ -57,7 +57,7 @@ pub fn shared(part: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    super::left_out(&format!(
+    super::left_out_everywhere(&format!(
         "{} is missing; set VISAVIS_SHARED to the folder with faces/, models/ and vectors/",
         path.display()
     ));

@@ -86,6 +86,7 @@ spec:
         {{- end }}
         - { name: VISAVIS_DATA_KEY_FILE, value: /keys/master.key }
         - { name: VISAVIS_ADMIN_LISTEN, value: "0.0.0.0:9464" }
+        - { name: VISAVIS_ADMIN_CONSOLE, value: {{ $root.Values.console.enabled | quote }} }
         - { name: VISAVIS_HTTP_LEAVE_MS, value: "10000" }
         {{- if $root.Values.trustedProxies }}
         - { name: VISAVIS_HTTP_TRUSTED_PROXIES, value: {{ join " " $root.Values.trustedProxies | quote }} }
@@ -117,12 +118,22 @@ spec:
         failureThreshold: 6
       resources: {{- toYaml .settings.resources | nindent 8 }}
       volumeMounts:
-        - { name: keys, mountPath: /keys, readOnly: true }
+        # A copy of its own, from which `visavis key retire` deletes the old key.
+        - { name: keys, mountPath: /keys }
         - { name: data, mountPath: /var/lib/visavis }
         - { name: tmp, mountPath: /tmp }
   volumes:
     - name: master
-      secret: { secretName: {{ $root.Values.masterKey.existingSecret | quote }}, items: [{ key: master.key, path: master.key }] }
+      projected:
+        sources:
+          - secret:
+              name: {{ $root.Values.masterKey.existingSecret | quote }}
+              items: [{ key: master.key, path: master.key }]
+          # They are there while the key is being changed.
+          - secret:
+              name: {{ $root.Values.masterKey.existingSecret | quote }}
+              optional: true
+              items: [{ key: master.key.next, path: master.key.next }, { key: master.key.old, path: master.key.old }]
     {{- if $root.Values.database.passfileSecret }}
     - name: passfile
       secret: { secretName: {{ $root.Values.database.passfileSecret | quote }}, items: [{ key: pgpass, path: pgpass }] }
