@@ -217,7 +217,7 @@ fn run(name: &str, script: &str, variables: &[(&str, String)]) {
 }
 
 /// Pages all of whose blocks are run, or say why not.
-const RUN: [&str; 3] = ["START.md", "OPERATIONS.md", "CONTRIBUTING.md"];
+const RUN: [&str; 4] = ["START.md", "OPERATIONS.md", "PRIVACY.md", "CONTRIBUTING.md"];
 
 #[test]
 fn every_block_of_these_pages_is_run_or_says_why_not() {
@@ -262,6 +262,13 @@ fn what_the_page_of_operations_gives_to_run_runs() {
         return;
     }
     run("OPERATIONS.md", &script("OPERATIONS.md", ""), &[]);
+}
+
+/// It erases what its client has; nothing here, but all of it is a command that is there.
+#[test]
+fn what_the_page_on_privacy_gives_to_run_runs() {
+    let client = "set -euo pipefail\nvisavis client add shop --out shop.json\n";
+    run("PRIVACY.md", &(client.to_owned() + &script("PRIVACY.md", "")), &[]);
 }
 
 #[tokio::test]
