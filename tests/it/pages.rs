@@ -279,3 +279,50 @@ async fn what_the_page_of_operations_gives_to_run_on_postgres_runs() {
     let variables = [("VISAVIS_DATABASE_URL", own), ("RESTORED_URL", restored)];
     run("OPERATIONS.md", &script("OPERATIONS.md", " postgres"), &variables);
 }
+
+/// The lines of a text that call the program, without what stands before and behind the call. Those that show the
+/// choice between arguments are no calls.
+fn calls(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", " ");
+    let mut found = Vec::new();
+    let mut inside = false;
+    for line in joined.lines().map(str::trim) {
+        if line.starts_with("```") {
+            inside = !inside;
+            continue;
+        }
+        let line = line.split(" #").next().unwrap().trim_start_matches("$ ");
+        let is_setting =
+            |word: &str| word.split_once('=').is_some_and(|(name, _)| name.starts_with("VISAVIS_"));
+        let words: Vec<_> = line.split_whitespace().skip_while(|word| is_setting(word)).collect();
+        let program = words
+            .first()
+            .is_some_and(|word| ["visavis", "./visavis", "target/release/visavis"].contains(word));
+        let shown = line.contains(['(', '[', '|', '…', '<', '>', '&', '"', '\'', '$']);
+        if inside && program && !shown {
+            found.push(words.join(" "));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_call_of_the_program_in_the_documents_is_one_that_it_takes() {
+    use clap::Parser as _;
+    let docs = fs::read_dir(in_repository("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let mut count = 0;
+    for path in pages.chain([in_repository("README.md").into()]) {
+        for call in calls(&fs::read_to_string(&path).unwrap()) {
+            // What stands for a number is one.
+            let words = call.split(' ').map(|word| match word {
+                "N" | "RATE" | "R" => "1",
+                word => word,
+            });
+            let taken = visavis::cli::Cli::try_parse_from(words);
+            assert!(taken.is_ok(), "{}: {call}\n{}", path.display(), taken.unwrap_err());
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count} calls are not all that there are");
+}
