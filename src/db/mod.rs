@@ -102,3 +102,12 @@ impl From<PostgresDb> for Db {
         Self::Postgres(db)
     }
 }
+
+/// A pool without the task that looks for old connections. That of `SQLx` 0.9 counts idle connections in a number that
+/// falls below zero for a moment when one is taken just as it comes back; the task then goes through 2⁶⁴ of them, its
+/// thread does nothing else any more, and the runtime never ends.
+pub fn unattended<DB: sqlx::Database>(
+    options: sqlx::pool::PoolOptions<DB>,
+) -> sqlx::pool::PoolOptions<DB> {
+    options.max_lifetime(None).idle_timeout(None)
+}

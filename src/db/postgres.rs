@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions},
 };
 
-use super::DbError;
+use super::{DbError, unattended};
 use crate::clock::Clock;
 
 /// The schema of the shared store, step by step; a released step is never edited.
@@ -18,6 +18,8 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// try again.
 const SESSION: &str = "SET statement_timeout = '10s'; SET lock_timeout = '2s'; \
                        SET idle_in_transaction_session_timeout = '10s'";
+/// How old a connection may get: servers change behind their names, and sessions gather memory.
+const LIFETIME: Duration = Duration::from_mins(30);
 /// How long a connection may take to become free.
 const ACQUIRE: Duration = Duration::from_secs(2);
 /// How long a call may take with everything, network included: longer than the statement's own limit.
@@ -56,7 +58,8 @@ impl PostgresDb {
             return Err(DbError::TransactionPooler(name));
         }
         // Without the limits of the other sessions: a migration may wait for that of another process.
-        let first = PgPoolOptions::new().max_connections(1).connect_with(options.clone());
+        let first =
+            unattended(PgPoolOptions::new()).max_connections(1).connect_with(options.clone());
         let first = in_time(CALL, first).await.map_err(failed)?;
         let standby = async { is_standby(&mut *first.acquire().await?).await };
         if in_time(CALL, standby).await.map_err(failed)? {
@@ -70,7 +73,7 @@ impl PostgresDb {
                 .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
         }
         close(&first).await;
-        let pool = PgPoolOptions::new()
+        let pool = unattended(PgPoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
             .after_connect(|connection, _| {
@@ -83,7 +86,9 @@ impl PostgresDb {
                     Ok(())
                 })
             })
-            .after_release(|connection, _| Box::pin(answers(connection)))
+            .after_release(|connection, about| {
+                Box::pin(async move { Ok(about.age < LIFETIME && answers(connection).await?) })
+            })
             .connect_with(options.clone());
         let pool = in_time(CALL, pool).await.map_err(failed)?;
         Ok(Self { pool, options: Arc::new(options) })
@@ -94,7 +99,7 @@ impl PostgresDb {
     /// # Errors
     /// When there is no connection.
     pub async fn listener(&self, channel: &str) -> Result<PgListener, sqlx::Error> {
-        let own = PgPoolOptions::new()
+        let own = unattended(PgPoolOptions::new())
             .max_connections(1)
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(PgConnectOptions::clone(&self.options));

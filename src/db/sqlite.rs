@@ -10,7 +10,7 @@ use sqlx::{
     },
 };
 
-use super::DbError;
+use super::{DbError, unattended};
 
 /// The schema of the embedded store, step by step; a released step is never edited.
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -55,10 +55,8 @@ impl SqliteDb {
             // What is deleted is overwritten: pages that are free hold nothing of it.
             .pragma("secure_delete", "ON")
             .pragma("journal_size_limit", "67108864");
-        let writer = SqlitePoolOptions::new()
+        let writer = unattended(SqlitePoolOptions::new())
             .max_connections(1)
-            .max_lifetime(None)
-            .idle_timeout(None)
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(writing)
             .await
@@ -68,7 +66,7 @@ impl SqliteDb {
             .run(&writer)
             .await
             .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
-        let readers = SqlitePoolOptions::new()
+        let readers = unattended(SqlitePoolOptions::new())
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(2))
             .connect_with(base.read_only(true))

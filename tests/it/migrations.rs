@@ -4,12 +4,17 @@
 use std::{fmt::Write as _, path::Path};
 
 use rsa::sha2::{Digest as _, Sha256};
-use sqlx::{Connection as _, PgPool, SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
+use sqlx::{
+    Connection as _,
+    migrate::Migrator,
+    postgres::PgPoolOptions,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
 use visavis::{
     clients::{ClientChange, ClientStore, FmrChange},
     clock::Clock,
     compare::{ClientFmr, Fmr, Outcome},
-    db::{Db, DbError, PostgresDb, SqliteDb},
+    db::{Db, DbError, PostgresDb, SqliteDb, unattended},
     queue::{Store, TransactionState},
     sealing::MasterKey,
 };
@@ -99,7 +104,7 @@ async fn postgres_comes_up_from_every_earlier_step_with_its_clients() {
     let steps = steps("postgres").await;
     for step in steps.iter().filter(|step| (2..5).contains(&step.version)) {
         let url = cluster().url(&cluster().new_database().await);
-        let old = PgPool::connect(&url).await.unwrap();
+        let old = unattended(PgPoolOptions::new()).connect(&url).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
         let key = MasterKey::random().unwrap();
         let blob = |bytes: &[u8]| format!("'\\x{}'", hex(bytes));
@@ -118,7 +123,7 @@ async fn sqlite_comes_up_from_every_earlier_step_with_its_clients() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("visavis.db");
         let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let old = SqlitePool::connect_with(options).await.unwrap();
+        let old = unattended(SqlitePoolOptions::new()).connect_with(options).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
         let key = MasterKey::random().unwrap();
         let row = if step.version == 2 { FIRST_CLIENT_ROW } else { CLIENT_ROW };
@@ -160,7 +165,7 @@ async fn postgres_comes_up_from_every_earlier_step_with_its_jobs() {
     let steps = steps("postgres").await;
     for step in steps.iter() {
         let url = cluster().url(&cluster().new_database().await);
-        let old = PgPool::connect(&url).await.unwrap();
+        let old = unattended(PgPoolOptions::new()).connect(&url).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(jobs("now()"))).execute(&old).await.unwrap();
         old.close().await;
@@ -175,7 +180,7 @@ async fn sqlite_comes_up_from_every_earlier_step_with_its_jobs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("visavis.db");
         let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let old = SqlitePool::connect_with(options).await.unwrap();
+        let old = unattended(SqlitePoolOptions::new()).connect_with(options).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(jobs("1767225600000"))).execute(&old).await.unwrap();
         old.close().await;

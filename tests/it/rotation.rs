@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use visavis::{
     clients::{ClientStore, NewKeys},
     clock::Clock,
-    db::SqliteDb,
+    db::{SqliteDb, unattended},
     sealing::MasterKey,
     signing::{ClientKey, Content, ServerKey, signature_header},
 };
@@ -199,7 +199,11 @@ async fn clients_of_the_first_schema_keep_their_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("visavis.db");
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let pool = unattended(SqlitePoolOptions::new())
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .unwrap();
     let migrator = sqlx::migrate!("migrations/sqlite");
     let first = sqlx::migrate::Migrator::with_migrations(
         migrator.iter().filter(|m| m.version <= 2).cloned().collect(),

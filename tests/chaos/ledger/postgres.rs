@@ -1,6 +1,7 @@
 //! The ledger of a Postgres database.
 
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use visavis::db::unattended;
 
 use super::Entry;
 
@@ -55,7 +56,7 @@ pub struct PostgresBooks(PgPool);
 impl PostgresBooks {
     /// Begins to keep books of a database that has the store's schema.
     pub async fn open(url: &str) -> Self {
-        let pool = PgPool::connect(url).await.unwrap();
+        let pool = unattended(PgPoolOptions::new()).connect(url).await.unwrap();
         sqlx::raw_sql(LEDGER).execute(&pool).await.unwrap();
         Self(pool)
     }

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+use visavis::db::unattended;
 
 use super::Entry;
 
@@ -50,7 +54,7 @@ impl SqliteBooks {
     /// Opens a database that has the store's schema.
     pub async fn open(path: &Path) -> Self {
         let options = SqliteConnectOptions::new().filename(path);
-        Self(SqlitePool::connect_with(options).await.unwrap())
+        Self(unattended(SqlitePoolOptions::new()).connect_with(options).await.unwrap())
     }
 
     /// Begins to keep books.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use visavis::{
     clock::Clock,
     compare::{Outcome, Refusal, Side, TransactionId},
-    db::PostgresDb,
+    db::{PostgresDb, unattended},
     queue::{NewJob, QueueError, Store},
     sealing::MasterKey,
 };
@@ -37,7 +37,7 @@ async fn sessions_that_are_ended_under_statements_lose_nothing_and_double_nothin
     let url = cluster().url(&cluster().new_database().await);
     let db = PostgresDb::open(&url, 4).await.unwrap();
     let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
-    let own = PgPool::connect(&url).await.unwrap();
+    let own = unattended(PgPoolOptions::new()).connect(&url).await.unwrap();
     let ending = tokio::spawn(end_sessions(own.clone()));
     for number in 0..JOBS {
         let request = request(number);

@@ -6,8 +6,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use sqlx::PgPool;
-use visavis::{clock::Clock, db::PostgresDb, queue::Store, sealing::MasterKey};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use visavis::{
+    clock::Clock,
+    db::{PostgresDb, unattended},
+    queue::Store,
+    sealing::MasterKey,
+};
 
 use super::bench::{Database, Later};
 use crate::support::cluster;
@@ -23,7 +28,7 @@ pub struct Postgres {
 impl Postgres {
     pub async fn fresh() -> Self {
         let name = cluster().new_database().await;
-        let own = PgPool::connect_lazy(&cluster().url(&name)).unwrap();
+        let own = unattended(PgPoolOptions::new()).connect_lazy(&cluster().url(&name)).unwrap();
         Self { name, own, connections: Mutex::default() }
     }
 

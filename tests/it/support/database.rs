@@ -1,6 +1,10 @@
 //! The database behind a service, looked at and changed from outside.
 
-use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+use visavis::db::unattended;
 
 use super::TestApp;
 
@@ -30,5 +34,5 @@ pub async fn stored(app: &TestApp) -> Stored {
 
 async fn open(app: &TestApp) -> SqlitePool {
     let options = SqliteConnectOptions::new().filename(app.folder.path().join("visavis.db"));
-    SqlitePool::connect_with(options).await.unwrap()
+    unattended(SqlitePoolOptions::new()).connect_with(options).await.unwrap()
 }
