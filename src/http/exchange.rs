@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::{answer::Told, error::ApiError, state::AppState};
+use super::{answer::Told, error::ApiError, recent::endpoint, state::AppState};
 use crate::{
     clients::{Caller, KeySet},
     compare::{TraceContext, TransactionId},
@@ -94,9 +94,10 @@ pub(super) async fn exchange(
         next.run(request).await
     };
     let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
-    app.recent().note(&exchange.path, told.code, started.elapsed());
-    exchange.log(&told, &trace, started.elapsed());
-    exchange.trace(&told, trace, parent_id, started.elapsed());
+    let elapsed = started.elapsed();
+    app.recent().note(&exchange.path, told.code, elapsed);
+    exchange.log(&told, &trace, elapsed);
+    exchange.trace(&told, trace, parent_id, elapsed);
     exchange.seal(&app, response).await
 }
 
@@ -133,7 +134,7 @@ impl Exchange {
     /// One line a request, and the same for the metrics. Of what the client says there are the path, its id once that
     /// is known to be one, and the trace it wants to be found by.
     fn log(&self, told: &Told, trace: &TraceContext, elapsed: Duration) {
-        let client = self.caller.as_ref().map_or("unknown", |c| c.client_id.as_str());
+        let client = self.client();
         let (code, endpoint) = (told.code, endpoint(&self.path));
         metrics::counter!("visavis_requests_total", "endpoint" => endpoint, "client" => client.to_owned(), "code" => code)
             .increment(1);
@@ -156,7 +157,7 @@ impl Exchange {
         if !(spans::are_wanted() && trace.is_sampled() && self.proven.get().is_some()) {
             return;
         }
-        let client = self.caller.as_ref().map_or("unknown", |c| c.client_id.as_str());
+        let client = self.client();
         let transaction = told.transaction_id.as_ref().map(|id| ("transaction", id.to_string()));
         let known = [("client", client.to_owned()), ("code", told.code.to_owned())];
         spans::tell(spans::Span {
@@ -169,6 +170,11 @@ impl Exchange {
             ago: Duration::ZERO,
             attributes: known.into_iter().chain(transaction).collect(),
         });
+    }
+
+    /// The Client-Id, once it is known to be one.
+    fn client(&self) -> &str {
+        self.caller.as_ref().map_or("unknown", |caller| caller.client_id.as_str())
     }
 
     fn mode(&self) -> &'static str {
@@ -233,13 +239,6 @@ fn trace_of(headers: &HeaderMap) -> (TraceContext, u64) {
     let named = single(headers, "traceparent").ok().flatten();
     let named = named.and_then(|text| text.trim().parse::<TraceContext>().ok());
     named.map_or_else(|| (TraceContext::new(), 0), |named| (named.child(), named.span_id()))
-}
-
-/// The last part of a path that is one of ours: labels are few, whatever is asked for.
-fn endpoint(path: &str) -> &'static str {
-    const ENDPOINTS: [&str; 4] = ["compare", "asynccompare", "asynccheckresult", "test"];
-    let last = path.rsplit('/').next().unwrap_or_default();
-    ENDPOINTS.into_iter().find(|endpoint| *endpoint == last).unwrap_or("other")
 }
 
 fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {

@@ -34,14 +34,7 @@ impl Recent {
 
     /// Takes note of one.
     pub(super) fn note(&self, path: &str, code: &'static str, elapsed: Duration) {
-        let endpoint = match path.rsplit('/').next() {
-            Some("compare") => "compare",
-            Some("asynccompare") => "asynccompare",
-            Some("asynccheckresult") => "asynccheckresult",
-            Some("test") => "test",
-            _ => "other",
-        };
-        let at = Instant::now();
+        let (endpoint, at) = (endpoint(path), Instant::now());
         let mut all = self.all();
         while all.len() >= KEPT || all.front().is_some_and(|old| at - old.at > KEPT_FOR) {
             all.pop_front();
@@ -58,6 +51,13 @@ impl Recent {
     fn all(&self) -> MutexGuard<'_, VecDeque<Answered>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The last part of a path that is one of ours: names are few, whatever is asked for.
+pub(super) fn endpoint(path: &str) -> &'static str {
+    const ENDPOINTS: [&str; 4] = ["compare", "asynccompare", "asynccheckresult", "test"];
+    let last = path.rsplit('/').next().unwrap_or_default();
+    ENDPOINTS.into_iter().find(|endpoint| *endpoint == last).unwrap_or("other")
 }
 
 #[cfg(test)]
