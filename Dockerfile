@@ -4,6 +4,8 @@
 #   docker build -t visavis .
 #   docker run -p 8080:8080 -v visavis:/var/lib/visavis visavis
 #   docker exec CONTAINER visavis client add shop --json
+#
+# With --build-arg RUNTIMES=openvino the image has what VISAVIS_RUNTIME_DEVICE=cpu-bf16 takes, too (docs/PERFORMANCE.md).
 
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \
@@ -11,9 +13,11 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 # Runtime and dependencies first: they change less often than the code.
-COPY runtime.lock runtime-gpu.lock ./
+COPY runtime.lock runtime-gpu.lock runtime-openvino.lock ./
 COPY scripts scripts
-RUN scripts/fetch-runtime
+ARG RUNTIMES=""
+RUN scripts/fetch-runtime && mkdir runtime-openvino \
+    && for runtime in $RUNTIMES; do scripts/fetch-runtime "$runtime"; done
 COPY . .
 # A mirror inside the build context, or the public sources.
 ARG VISAVIS_MODEL_MIRROR=""
@@ -27,6 +31,7 @@ RUN apt-get update \
     && useradd --system --uid 65532 --home-dir /var/lib/visavis --create-home visavis
 COPY --from=build /src/target/release/visavis /opt/visavis/visavis
 COPY --from=build /src/runtime /opt/visavis/runtime
+COPY --from=build /src/runtime-openvino /opt/visavis/runtime-openvino
 COPY --from=build /src/models/omz /opt/visavis/models/omz
 RUN ln -s /opt/visavis/visavis /usr/local/bin/visavis
 USER 65532:65532

@@ -25,7 +25,7 @@ export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-.PHONY: help build runtime runtime-gpu models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
+.PHONY: help build runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
     docs deploy-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## This list
@@ -41,6 +41,9 @@ runtime: ## ONNX Runtime into runtime/
 
 runtime-gpu: ## ONNX Runtime with CUDA into runtime-gpu/, for a GPU (x86-64; docs/GPU.md)
 	@scripts/fetch-runtime gpu
+
+runtime-openvino: ## ONNX Runtime with OpenVINO into runtime-openvino/, for "cpu-bf16" (x86-64; docs/PERFORMANCE.md)
+	@scripts/fetch-runtime openvino
 
 models: runtime ## The default model pack into models/
 	@scripts/fetch-models $(PACK)
@@ -67,6 +70,11 @@ venv: .venv/done
 	python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@
+
+# The tests of "cpu-bf16" want its library, which there is for x86-64 only; elsewhere they want the refusal.
+ifeq ($(shell uname -m),x86_64)
+unit: runtime-openvino
+endif
 
 unit: models venv ## Unit and integration tests, on real nets
 	$(CARGO) test --locked $(FEATURES)

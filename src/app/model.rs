@@ -142,7 +142,11 @@ fn beside_program(name: &str) -> PathBuf {
 /// ONNX Runtime's shared library: as configured, else `ORT_DYLIB_PATH`, else in `runtime`, for a GPU in
 /// `runtime-gpu`. Always an absolute path: the system's search path would load whatever lies there.
 fn library(config: &Config, device: Device) -> Result<PathBuf> {
-    let folder = if matches!(device, Device::Cuda(_)) { "runtime-gpu" } else { "runtime" };
+    let folder = match device {
+        Device::Cpu | Device::CpuBatched => "runtime",
+        Device::CpuBf16 => "runtime-openvino",
+        Device::Cuda(_) => "runtime-gpu",
+    };
     let configured = Some(config.runtime.library.clone()).filter(|path| !path.is_empty());
     let path = match configured
         .or_else(|| std::env::var("ORT_DYLIB_PATH").ok().filter(|p| !p.is_empty()))

@@ -10,7 +10,7 @@ use crate::{
     clients::ClientInfo,
     compare::Fmr,
     config::Config,
-    face::{calibration::CalibrationTable, jpeg::DECODER},
+    face::{Device, calibration::CalibrationTable, has_bfloat16, jpeg::DECODER},
     telemetry::spans,
 };
 
@@ -123,8 +123,15 @@ fn models(config: &Config) -> Result<Models> {
     let device = model.runtime.device();
     let (provider, name) = (device.provider(), device.model_name());
     let named = if name.is_empty() { name } else { format!(", {name}") };
+    let ran = if device == Device::CpuBf16 { "embedder and head pose" } else { "every net" };
+    let hint = if device == Device::Cpu && has_bfloat16() {
+        "; this processor has bfloat16, with which runtime.device = \"cpu-bf16\" takes two thirds of the time \
+         (docs/PERFORMANCE.md)"
+    } else {
+        ""
+    };
     let device = format!(
-        "{device}{named}; every net ran with ONNX Runtime's {provider} provider; JPEG: {DECODER}"
+        "{device}{named}; {ran} ran with ONNX Runtime's {provider} provider; JPEG: {DECODER}{hint}"
     );
     Ok(Models { detail, device, table })
 }

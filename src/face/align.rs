@@ -134,12 +134,13 @@ pub fn align(picture: &RgbImage, landmarks: &Landmarks, net: &EmbedderNet) -> Op
 fn inside(inverse: &Affine, source: (u32, u32), (width, height): (usize, usize)) -> Vec<bool> {
     let [[a, b, c], [d, e, f]] = *inverse;
     let (right, bottom) = (source.0 as f32 - 1.0, source.1 as f32 - 1.0);
-    let at = |i: usize| ((i % width) as f32, (i / width) as f32);
-    (0..width * height)
-        .map(at)
-        .map(|(x, y)| (a * x + b * y + c, d * x + e * y + f))
-        .map(|(x, y)| x >= 0.0 && y >= 0.0 && x <= right && y <= bottom)
-        .collect()
+    let mut all = Vec::with_capacity(width * height);
+    for y in (0..height).map(|y| y as f32) {
+        let row = (0..width).map(|x| x as f32);
+        let sampled = row.map(|x| (a * x + b * y + c, d * x + e * y + f));
+        all.extend(sampled.map(|(x, y)| x >= 0.0 && y >= 0.0 && x <= right && y <= bottom));
+    }
+    all
 }
 
 /// The part of the picture that the warp reads, averaged over `k` × `k` blocks, and the picture

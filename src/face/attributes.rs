@@ -8,7 +8,7 @@ use super::{
     geometry::{BoundingBox, Landmarks, Point},
     manifest::{EyesNet, Located, Net},
     patch::Patch,
-    session::{NetSession, Runtime, to_tensor},
+    session::{Arithmetic, NetSession, Runtime, to_tensor},
 };
 
 /// How the head is turned, in degrees; all zero when it faces the camera upright.
@@ -36,7 +36,8 @@ impl PoseEstimator {
     /// # Errors
     /// As [`NetSession::open`], or [`FaceError::Contract`] when the three outputs are not there.
     pub fn open(runtime: &Runtime, located: &Located<Net>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights)?;
+        let session =
+            NetSession::open(runtime, located, &located.net.weights, Arithmetic::Shortest)?;
         let names = session.output_names();
         // The publisher calls them `angle_y_fc` in one form of the net and `fc_y` in another.
         let named = |axis: &str| {
@@ -87,7 +88,7 @@ impl EyeClassifier {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<EyesNet>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights)?;
+        let session = NetSession::open(runtime, located, &located.net.weights, Arithmetic::Single)?;
         Ok(Self { net: located.net.clone(), session })
     }
 

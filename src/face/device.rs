@@ -8,6 +8,10 @@ pub enum Device {
     /// The processor: every engine has sessions of its own and runs them on its own thread.
     #[default]
     Cpu,
+    /// The processor, with embedder and head pose in bfloat16, for processors that have instructions for it: they take
+    /// half the time, and nothing that was measured tells the scores from those of [`Cpu`](Self::Cpu)
+    /// (docs/decisions/0019).
+    CpuBf16,
     /// The processor in the way of a GPU: one thread runs the nets of all engines, in batches. Slower than
     /// [`Cpu`](Self::Cpu); it is for trying out what surrounds a GPU where there is none.
     CpuBatched,
@@ -22,10 +26,11 @@ impl FromStr for Device {
         let number = text.strip_prefix("cuda:").and_then(|number| number.parse().ok());
         match (text, number) {
             ("cpu", _) => Ok(Self::Cpu),
+            ("cpu-bf16", _) => Ok(Self::CpuBf16),
             ("cpu-batched", _) => Ok(Self::CpuBatched),
             (_, Some(number)) => Ok(Self::Cuda(number)),
             _ => Err(format!(
-                "`{text}` is no device: \"cpu\" is the processor, \"cuda:0\" the first NVIDIA GPU, \"cuda:1\" the second"
+                "`{text}` is no device: \"cpu\" is the processor, \"cpu-bf16\" one with bfloat16, \"cuda:0\" the first NVIDIA GPU, \"cuda:1\" the second"
             )),
         }
     }
@@ -35,6 +40,7 @@ impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
+            Self::CpuBf16 => f.write_str("cpu-bf16"),
             Self::CpuBatched => f.write_str("cpu-batched"),
             Self::Cuda(number) => write!(f, "cuda:{number}"),
         }
@@ -46,13 +52,32 @@ impl Device {
     pub fn provider(self) -> &'static str {
         match self {
             Self::Cpu | Self::CpuBatched => "cpu",
+            Self::CpuBf16 => "openvino",
             Self::Cuda(_) => "cuda",
         }
     }
 
     /// Whether all engines share the sessions of one thread, which runs batches.
     pub fn is_shared(self) -> bool {
-        self != Self::Cpu
+        matches!(self, Self::CpuBatched | Self::Cuda(_))
+    }
+
+    /// What it takes to use it, for whoever finds that it cannot be used.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::Cpu | Self::CpuBatched => "It takes ONNX Runtime: run `make runtime`",
+            Self::CpuBf16 => {
+                "It takes a processor with AVX-512 BF16 (the flag avx512_bf16 in /proc/cpuinfo), ONNX Runtime with OpenVINO: \
+                 run `make runtime-openvino`, and the right to make code executable while running, which systemd's \
+                 MemoryDenyWriteExecute takes away; docs/PERFORMANCE.md has the steps. To compare in single precision set \
+                 runtime.device to \"cpu\""
+            }
+            Self::Cuda(_) => {
+                "It takes an NVIDIA driver of version 580 or newer, CUDA 13 and cuDNN 9 where the system looks for libraries \
+                 (LD_LIBRARY_PATH), and ONNX Runtime with CUDA: run `make runtime-gpu`; docs/GPU.md has the steps. To \
+                 compare on the processor set runtime.device to \"cpu\""
+            }
+        }
     }
 
     /// How many compute threads keep it and the processor busy: one per core, two where one of two waits for the
@@ -69,13 +94,23 @@ impl Device {
     /// another model, because CUDA may number them otherwise than the driver.
     pub fn model_name(self) -> String {
         match self {
-            Self::Cpu | Self::CpuBatched => {
+            Self::Cpu | Self::CpuBf16 | Self::CpuBatched => {
                 let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
                 field(&processors, "model name").unwrap_or_default()
             }
             Self::Cuda(_) => gpu_model(Path::new("/proc/driver/nvidia/gpus")),
         }
     }
+}
+
+/// Whether the processor multiplies in bfloat16, and twice as fast as in single precision. Where it does not, OpenVINO
+/// computes as if it did, and takes longer.
+pub fn has_bfloat16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let has = is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    let has = false;
+    has
 }
 
 /// The one model of all the GPUs that the driver shows in `folder`.
@@ -104,7 +139,9 @@ mod tests {
 
     #[test]
     fn a_device_is_read_as_it_is_written() {
-        for device in [Device::Cpu, Device::CpuBatched, Device::Cuda(0), Device::Cuda(12)] {
+        for device in
+            [Device::Cpu, Device::CpuBf16, Device::CpuBatched, Device::Cuda(0), Device::Cuda(12)]
+        {
             assert_eq!(device.to_string().parse(), Ok(device));
         }
         assert_eq!(Device::Cuda(1).provider(), "cuda");

@@ -4,7 +4,7 @@ use super::{
     align::AlignedFace,
     error::FaceError,
     manifest::{EmbedderNet, Located},
-    session::{NetSession, Runtime},
+    session::{Arithmetic, NetSession, Runtime},
     similarity::Embedding,
 };
 
@@ -21,7 +21,8 @@ impl Embedder {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<EmbedderNet>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights)?;
+        let session =
+            NetSession::open(runtime, located, &located.net.weights, Arithmetic::Shortest)?;
         Ok(Self { net: located.net.clone(), session })
     }
 

@@ -12,7 +12,7 @@ pub enum FaceError {
     /// The shared library cannot be used.
     #[error(
         "ONNX Runtime could not be loaded from {path}: {reason}. \
-         Run `make runtime`, or set ORT_DYLIB_PATH to libonnxruntime.so of version 1.{minimum} or newer",
+         Run `make runtime` (for \"cpu-bf16\" `make runtime-openvino`, for a GPU `make runtime-gpu`), or set ORT_DYLIB_PATH to libonnxruntime.so of version 1.{minimum} or newer",
         minimum = ort::MINOR_VERSION
     )]
     Runtime {
@@ -22,11 +22,7 @@ pub enum FaceError {
         reason: String,
     },
     /// The device cannot be used, or not for this net.
-    #[error(
-        "{device} cannot be used: {reason}. It takes an NVIDIA driver of version 580 or newer, CUDA 13 and cuDNN 9 where \
-         the system looks for libraries (LD_LIBRARY_PATH), and ONNX Runtime with CUDA: run `make runtime-gpu`; \
-         docs/GPU.md has the steps. To compare on the processor set runtime.device to \"cpu\""
-    )]
+    #[error("{device} cannot be used: {reason}. {cure}", cure = device.cure())]
     Device {
         /// Which one.
         device: Device,
@@ -92,4 +88,13 @@ pub enum FaceError {
     /// A stage panicked; the engine must be made anew.
     #[error("the face pipeline panicked")]
     Panicked,
+}
+
+impl FaceError {
+    /// The same as something that `device` cannot do.
+    pub(super) fn blamed_on(self, device: Device) -> Self {
+        // ONNX Runtime ends some of its messages with an end of line.
+        let words: Vec<_> = self.to_string().split_whitespace().map(str::to_owned).collect();
+        Self::Device { device, reason: words.join(" ") }
+    }
 }

@@ -40,7 +40,7 @@ pub mod stages;
 pub mod turn;
 
 pub use batch::BatchOptions;
-pub use device::Device;
+pub use device::{Device, has_bfloat16};
 pub use engine::{
     Comparison, Engine, EngineOptions, FaceReport, Look, OnnxEngine, Picture, PictureKind, Side,
 };

@@ -135,14 +135,15 @@ impl Taps {
 }
 
 fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
-    let (left, top) = (x.floor(), y.floor());
-    let (fx, fy) = (x - left, y - top);
-    let (width, height) = (picture.width() as f32, picture.height() as f32);
+    let (right, bottom) = (picture.width() as f32 - 1.0, picture.height() as f32 - 1.0);
     // What is no number is not inside.
-    let inside = left >= 0.0 && top >= 0.0 && left + 1.0 < width && top + 1.0 < height;
+    let inside = x >= 0.0 && y >= 0.0 && x < right && y < bottom;
     if !inside {
-        return bilinear_at_the_border(picture, (left, top), (fx, fy));
+        return bilinear_at_the_border(picture, x, y);
     }
+    // Rounded down as they are positive; `floor` is a call on processors that the compiler has to allow for.
+    let (left, top) = (x as u32, y as u32);
+    let (fx, fy) = (x - left as f32, y - top as f32);
     let stride = picture.width() as usize * 3;
     let at = top as usize * stride + left as usize * 3;
     let (upper, lower) = (&picture.as_raw()[at..at + 6], &picture.as_raw()[at + stride..]);
@@ -155,11 +156,9 @@ fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
 }
 
 /// What lies beyond the border counts as black.
-fn bilinear_at_the_border(
-    picture: &RgbImage,
-    (left, top): (f32, f32),
-    (fx, fy): (f32, f32),
-) -> [f32; 3] {
+fn bilinear_at_the_border(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
+    let (left, top) = (x.floor(), y.floor());
+    let (fx, fy) = (x - left, y - top);
     let mut sum = [0.0_f32; 3];
     for (dy, wy) in [(0.0, 1.0 - fy), (1.0, fy)] {
         for (dx, wx) in [(0.0, 1.0 - fx), (1.0, fx)] {

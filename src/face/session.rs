@@ -13,14 +13,17 @@ use std::{
 use aws_lc_rs::digest;
 use ort::{
     environment::Environment,
-    ep::{self, ExecutionProvider as _, ExecutionProviderDispatch},
+    ep::{
+        self, ArbitrarilyConfigurableExecutionProvider as _, ExecutionProvider as _,
+        ExecutionProviderDispatch,
+    },
     session::{Session, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
 
 use super::{
     batch::{AtWork, BatchOptions, OrtNet, Owner, SharedNet},
-    device::Device,
+    device::{Device, has_bfloat16},
     error::FaceError,
     manifest::{ChannelOrder, Input, Located, Weights},
     patch::Patch,
@@ -70,12 +73,21 @@ impl Runtime {
     /// The same library, with nets run on `device`; a GPU gets a thread that runs them in batches as `options` say.
     ///
     /// # Errors
-    /// [`FaceError::Device`] when the library has no provider for it. What else a GPU lacks is found when a net is
-    /// opened.
+    /// [`FaceError::Device`] when the library has no provider for it, or the processor not the arithmetic. What else a
+    /// GPU lacks is found when a net is opened.
     pub fn on(&self, device: Device, options: BatchOptions) -> Result<Self, FaceError> {
         let unusable = |reason: &str| FaceError::Device { device, reason: reason.to_owned() };
-        if matches!(device, Device::Cuda(_)) && !ep::CUDA::is_available().unwrap_or(false) {
-            return Err(unusable("the ONNX Runtime that was loaded is one without CUDA"));
+        match device {
+            Device::Cuda(_) if !ep::CUDA::is_available().unwrap_or(false) => {
+                return Err(unusable("the ONNX Runtime that was loaded is one without CUDA"));
+            }
+            Device::CpuBf16 if !has_bfloat16() => {
+                return Err(unusable("this processor has no instructions for bfloat16"));
+            }
+            Device::CpuBf16 if !ep::OpenVINO::is_available().unwrap_or(false) => {
+                return Err(unusable("the ONNX Runtime that was loaded is one without OpenVINO"));
+            }
+            _ => {}
         }
         let batches = if device.is_shared() {
             Some((Owner::start(device, options.wait)?, options))
@@ -132,6 +144,15 @@ pub fn read_weights(path: &Path, weights: &Weights, pack: &str) -> Result<Vec<u8
     }
 }
 
+/// How exactly a net has to be computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// In single precision wherever it runs: what it finds decides where others look.
+    Single,
+    /// In the shortest numbers that the device computes with.
+    Shortest,
+}
+
 /// One net, ready to run.
 pub struct NetSession {
     place: Place,
@@ -165,9 +186,10 @@ impl NetSession {
         runtime: &Runtime,
         located: &Located<N>,
         weights: &Weights,
+        arithmetic: Arithmetic,
     ) -> Result<Self, FaceError> {
         let bytes = read_weights(&located.path, weights, &located.pack)?;
-        Self::from_bytes(runtime, &bytes, &located.path)
+        Self::from_bytes(runtime, &bytes, &located.path, arithmetic)
     }
 
     /// The same of an ONNX model whose digest has been checked.
@@ -175,13 +197,18 @@ impl NetSession {
     /// # Errors
     /// [`FaceError::Inference`] when ONNX Runtime refuses the graph, [`FaceError::Device`] when the device cannot be
     /// used.
-    pub fn from_bytes(runtime: &Runtime, bytes: &[u8], path: &Path) -> Result<Self, FaceError> {
+    pub fn from_bytes(
+        runtime: &Runtime,
+        bytes: &[u8],
+        path: &Path,
+        arithmetic: Arithmetic,
+    ) -> Result<Self, FaceError> {
         let name = PathBuf::from(path.file_name().unwrap_or_default()).display().to_string();
         let place = match &runtime.batches {
             Some((owner, options)) => {
                 Place::Device(shared(runtime, owner, *options, bytes, &name)?)
             }
-            None => here(runtime, bytes, &name)?,
+            None => here(runtime, bytes, &name, arithmetic)?,
         };
         Ok(Self { place, name })
     }
@@ -277,9 +304,17 @@ impl NetSession {
 }
 
 /// A net for the calling thread.
-fn here(runtime: &Runtime, bytes: &[u8], name: &str) -> Result<Place, FaceError> {
-    let session = one_thread_session(&runtime.environment, bytes, &[])
-        .map_err(|source| FaceError::Inference { net: name.to_owned(), source })?;
+fn here(
+    runtime: &Runtime,
+    bytes: &[u8],
+    name: &str,
+    arithmetic: Arithmetic,
+) -> Result<Place, FaceError> {
+    let short = runtime.device == Device::CpuBf16 && arithmetic == Arithmetic::Shortest;
+    let providers: Vec<_> = short.then(bfloat16).into_iter().collect();
+    let session = one_thread_session(&runtime.environment, bytes, &providers)
+        .map_err(|source| FaceError::Inference { net: name.to_owned(), source })
+        .map_err(|error| if short { error.blamed_on(runtime.device) } else { error })?;
     let input = session.inputs().first().map(|i| i.name().to_owned()).unwrap_or_default();
     Ok(Place::Here { session, input })
 }
@@ -303,6 +338,18 @@ fn shared(
 /// instruction for it (AVX2 without VNNI), whose sums overflow: embeddings are then another person's. With it a net in
 /// eight bits takes half as long again, so it is set where it is needed and nowhere else.
 const EXACT_PRODUCTS: &str = "session.x64quantprecision";
+
+/// OpenVINO on the calling thread, in bfloat16. Its own threads stay idle; it is told all the same to have one, and
+/// to pin none.
+fn bfloat16() -> ExecutionProviderDispatch {
+    let options = r#"{"CPU": {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1",
+        "ENABLE_CPU_PINNING": "NO"}}"#;
+    ep::OpenVINO::default()
+        .with_device_type("CPU")
+        .with_arbitrary_config("load_config", options)
+        .build()
+        .error_on_failure()
+}
 
 /// Whether the processor adds up products of bytes without overflow.
 fn has_exact_products() -> bool {
@@ -336,7 +383,7 @@ pub fn to_tensor(patch: &Patch, input: &Input) -> Vec<f32> {
     };
     let mut tensor = Vec::with_capacity(patch.pixels.len());
     for channel in channels {
-        let plane = patch.pixels.iter().skip(channel).step_by(3);
+        let plane = patch.pixels.chunks_exact(3).map(|pixel| pixel[channel]);
         tensor.extend(plane.map(|value| (value - input.mean) * input.scale));
     }
     tensor

@@ -22,8 +22,10 @@ use crate::{
     signing::{HeaderBytes, SymmetricKey},
 };
 
-/// Bodies from this size on are hashed, decrypted and parsed off the threads that serve connections.
-const OFFLOAD_FROM: usize = 256 << 10;
+/// Bodies from this size on are hashed, decrypted and parsed off the threads that serve connections. Smaller ones take
+/// less than two milliseconds, and two changes of threads for each request cost more than that is worth: 0.6 ms of
+/// processor time for photos of 1280 pixels.
+const OFFLOAD_FROM: usize = 1 << 20;
 
 /// A verified request, not yet decrypted or parsed. Nothing can be answered from it but errors.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
-//! The device that nets are run on: batches through the whole program on the CPU, and a GPU that is not there.
+//! The device that nets are run on: batches through the whole program on the CPU, bfloat16, and a GPU that is not there.
 
 use std::{net::SocketAddr, thread};
 
 use serde_json::Value;
+use visavis::{app::newest_library, face::has_bfloat16};
 
 use crate::{
     crash::server::{Data, Server},
@@ -22,6 +23,13 @@ fn serve(data: &Data, workers: &str, variables: &[(&str, &str)]) -> (Server, Soc
     (Server::start_with(data, &["--workers", workers], &variables), admin)
 }
 
+const PAIRS: [(&str, &str); 4] = [
+    ("obama-2012", "obama-2009"),
+    ("obama-2009", "collins"),
+    ("collins", "hopper"),
+    ("hopper", "obama-2012"),
+];
+
 const BATCHED: (&str, &str) = ("VISAVIS_RUNTIME_DEVICE", "cpu-batched");
 
 /// The sum of all the numbers of a metric, whatever its labels.
@@ -40,12 +48,6 @@ fn health(admin: SocketAddr) -> Value {
 
 #[test]
 fn a_service_that_makes_batches_gives_the_scores_of_one_that_does_not() {
-    let pairs = [
-        ("obama-2012", "obama-2009"),
-        ("obama-2009", "collins"),
-        ("collins", "hopper"),
-        ("hopper", "obama-2012"),
-    ];
     let data = Data::new();
     let keys = add(&data, "app", &["client", "add", "app"]);
     let variables =
@@ -63,7 +65,7 @@ fn a_service_that_makes_batches_gives_the_scores_of_one_that_does_not() {
         let (url, compare, broken) = (&url, &compare, &broken);
         let bad = scope.spawn(move || compare(url, &sample("hopper"), broken));
         let running: Vec<_> = (0..12)
-            .map(|n| pairs[n % pairs.len()])
+            .map(|n| PAIRS[n % PAIRS.len()])
             .map(|(one, other)| scope.spawn(move || compare(url, &sample(one), &sample(other))))
             .collect();
         let together = running.into_iter().map(|running| running.join().unwrap()).collect();
@@ -76,7 +78,7 @@ fn a_service_that_makes_batches_gives_the_scores_of_one_that_does_not() {
 
     let (plain, plain_admin) = serve(&data, "2", &[]);
     for (answer, n) in together.iter().zip(0..) {
-        let (one, other) = pairs[n % pairs.len()];
+        let (one, other) = PAIRS[n % PAIRS.len()];
         let alone = compare(&plain.url(), &sample(one), &sample(other));
         assert_eq!(answer["result"]["resultCode"], "SUCCESS", "{answer}");
         let (here, there) = (answer["score"].as_f64().unwrap(), alone["score"].as_f64().unwrap());
@@ -157,4 +159,71 @@ fn check_tells_the_device_after_it_has_been_tried() {
     let (device, models) = check("cuda:0");
     assert!(device.is_none() && models["ok"] == false, "{device:?} {models}");
     assert!(models["detail"].as_str().unwrap().contains("make runtime-gpu"), "{models}");
+}
+
+const BFLOAT16: (&str, &str) = ("VISAVIS_RUNTIME_DEVICE", "cpu-bf16");
+
+/// ONNX Runtime with OpenVINO, as `make` fetched it.
+fn openvino() -> String {
+    newest_library(in_repository("runtime-openvino").as_ref()).display().to_string()
+}
+
+/// Whether nets can be run in bfloat16 here; where they cannot, that is an error at the start.
+fn bfloat16_is_refused(library: &str) -> bool {
+    if has_bfloat16() && cfg!(target_arch = "x86_64") {
+        return false;
+    }
+    let data = Data::new();
+    let (code, complaint) =
+        data.serve_and_fail_with(&[BFLOAT16, ("VISAVIS_RUNTIME_LIBRARY", library)]);
+    assert_eq!(code, Some(2), "{complaint}");
+    assert!(complaint.contains("no instructions for bfloat16"), "{complaint}");
+    assert!(complaint.contains("avx512_bf16"), "{complaint}");
+    true
+}
+
+#[test]
+fn in_bfloat16_the_scores_are_those_of_single_precision_to_a_point_and_the_service_says_so() {
+    let library = openvino();
+    if bfloat16_is_refused(&library) {
+        return;
+    }
+    let data = Data::new();
+    let keys = add(&data, "app", &["client", "add", "app"]);
+    let compare = |url: &str| {
+        PAIRS.map(|(one, other)| {
+            let answer =
+                call(url, &keys, &["compare", &sample(one), &sample(other), "--json"]).json();
+            assert_eq!(answer["result"]["resultCode"], "SUCCESS", "{answer}");
+            (answer["score"].as_f64().unwrap(), answer["samePerson"].as_bool().unwrap())
+        })
+    };
+    let (server, admin) = serve(&data, "2", &[BFLOAT16, ("VISAVIS_RUNTIME_LIBRARY", &library)]);
+    let short = compare(&server.url());
+    let health = health(admin);
+    assert_eq!((&health["provider"], &health["device"]), (&"openvino".into(), &"cpu-bf16".into()));
+    assert_eq!(server.terminate(), Some(0));
+    let (server, _) = serve(&data, "2", &[]);
+    let single = compare(&server.url());
+    assert_eq!(server.terminate(), Some(0));
+    for ((short, single), pair) in short.iter().zip(&single).zip(PAIRS) {
+        let apart = (short.0 - single.0).abs();
+        assert!(apart < 1.0 && short.1 == single.1, "{pair:?}: {short:?} {single:?}");
+    }
+    let apart = short.iter().zip(&single).map(|(short, single)| (short.0 - single.0).abs());
+    assert!(apart.sum::<f64>() > 0.0, "the same numbers: was it single precision too?");
+}
+
+#[test]
+fn bfloat16_with_a_library_that_lacks_openvino_is_an_error_that_says_where_to_get_one() {
+    if bfloat16_is_refused("") {
+        return;
+    }
+    let data = Data::new();
+    let (code, complaint) = data.serve_and_fail_with(&[BFLOAT16]);
+    assert_eq!(code, Some(2), "{complaint}");
+    for words in ["cpu-bf16 cannot be used", "without OpenVINO", "make runtime-openvino", "\"cpu\""]
+    {
+        assert!(complaint.contains(words), "{words}: {complaint}");
+    }
 }

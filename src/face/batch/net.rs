@@ -154,12 +154,8 @@ impl BatchNet for OrtNet {
 /// A net that runs on the CPU and not on a GPU has nothing wrong with it.
 fn blame(device: Device, error: FaceError) -> FaceError {
     match device {
-        Device::Cpu | Device::CpuBatched => error,
-        Device::Cuda(_) => {
-            // ONNX Runtime ends some of its messages with an end of line.
-            let words: Vec<_> = error.to_string().split_whitespace().map(str::to_owned).collect();
-            FaceError::Device { device, reason: words.join(" ") }
-        }
+        Device::Cpu | Device::CpuBf16 | Device::CpuBatched => error,
+        Device::Cuda(_) => error.blamed_on(device),
     }
 }
 

@@ -5,7 +5,8 @@ use std::{io::Cursor, sync::Barrier, thread, time::Duration};
 use image::{ImageFormat, RgbImage, imageops};
 use visavis::face::{
     BatchOptions, Comparison, Device, Engine as _, EngineOptions, FaceReport, OnnxEngine, Picture,
-    PictureKind, Refusal, Runtime, Side, session::NetSession,
+    PictureKind, Refusal, Runtime, Side,
+    session::{Arithmetic, NetSession},
 };
 
 use crate::support::models::{engine, pack, runtime, sample_photo};
@@ -127,7 +128,9 @@ fn what_is_no_number_stays_in_its_own_row() {
     let tensor =
         |n: usize| -> Vec<f32> { (0..3 * side * side).map(|i| ((i * n) % 251) as f32).collect() };
     let (embedder, weights) = (&pack.embedder, &pack.embedder.net.weights);
-    let open = |runtime: &Runtime| NetSession::open(runtime, embedder, weights).unwrap();
+    let open = |runtime: &Runtime| {
+        NetSession::open(runtime, embedder, weights, Arithmetic::Single).unwrap()
+    };
     let run = |net: &mut NetSession, tensor: &[f32]| {
         let output = net.output_names().remove(0);
         let [values] = net.run(tensor, (side, side), [output.as_str()]).unwrap();

@@ -9,7 +9,7 @@ use visavis::{
         decode::{DecodeLimits, decode},
         geometry::{Landmarks, Point},
         manifest::{EmbedderNet, Manifest, Weights},
-        session::{NetSession, Runtime, sha256_hex, to_tensor},
+        session::{Arithmetic, NetSession, Runtime, sha256_hex, to_tensor},
     },
     models::{
         convert::{ConvertError, convert, convert_to_eight_bits},
@@ -23,7 +23,8 @@ use crate::support::models::{pack, reference, runtime, shared};
 const CLOSE: f32 = 1e-4;
 
 fn run(runtime: &Runtime, model: &[u8], input: &[f32], side: usize) -> Vec<(String, Vec<f32>)> {
-    let mut net = NetSession::from_bytes(runtime, model, "net.onnx".as_ref()).unwrap();
+    let mut net =
+        NetSession::from_bytes(runtime, model, "net.onnx".as_ref(), Arithmetic::Single).unwrap();
     let names = net.output_names();
     let outputs = names.iter().map(|name| {
         let [values] = net.run(input, (side, side), [name.as_str()]).unwrap();
@@ -95,7 +96,8 @@ fn embeddings_in_eight_bits_point_where_those_in_single_precision_do() {
     let (xml, bin) = published(&models, &net.weights);
     let table = ranges(net.weights.ranges.as_deref().unwrap()).unwrap();
     let open = |model: Result<Vec<u8>, ConvertError>| {
-        NetSession::from_bytes(&runtime, &model.unwrap(), "net.onnx".as_ref()).unwrap()
+        NetSession::from_bytes(&runtime, &model.unwrap(), "net.onnx".as_ref(), Arithmetic::Single)
+            .unwrap()
     };
     let mut exact = open(convert(&xml, &bin));
     let mut rounded = open(convert_to_eight_bits(&xml, &bin, table));
