@@ -105,8 +105,10 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         Some(local) => Comparison::Local(local.clone()),
         None => Comparison::Queued(QueuedComparer),
     };
-    let shards: Vec<_> =
-        data.databases.iter().map(|d| Shard::new(d.number, d.store.clone())).collect();
+    // A process that only stores jobs, or only works on them, would keep them for nobody.
+    let kept = if roles.front_end && roles.workers { config.queue.kept_bytes } else { 0 };
+    let shard = |d: &data::Database| Shard::new(d.number, d.store.clone().keeping(kept));
+    let shards: Vec<_> = data.databases.iter().map(shard).collect();
     let app = AppState::new(
         clients,
         Shards::new(shards, config.database.count()),

@@ -37,14 +37,16 @@ pub(super) fn memory(config: &Config) -> Result<String> {
         n => n,
     };
     let bodies = config.http.body_budget_bytes as u64 >> 20;
-    let needed = BASE_MIB + bodies + THREAD_MIB * threads as u64;
+    let kept = config.queue.kept_bytes >> 20;
+    let needed = BASE_MIB + bodies + kept + THREAD_MIB * threads as u64;
     let Some(there) = memory_mib() else {
         return Ok(format!("{needed} MiB may be used; the system does not tell how much there is"));
     };
     if there < needed {
         bail!(
             "{there} MiB are there, and up to {needed} may be used: {bodies} for bodies of requests \
-             (http.body_budget_bytes) and {THREAD_MIB} for each of {threads} threads (worker.threads)"
+             (http.body_budget_bytes), {kept} for pictures of accepted jobs (queue.kept_bytes) and {THREAD_MIB} for each \
+             of {threads} threads (worker.threads)"
         );
     }
     Ok(format!("{needed} MiB may be used at most, {there} are there"))

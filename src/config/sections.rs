@@ -165,6 +165,8 @@ pub struct QueueSection {
     pub job_deadline_ms: u64,
     /// Claims before a job is given up.
     pub max_attempts: u32,
+    /// Bytes of pictures that are kept in memory until they are worked on in the same process.
+    pub kept_bytes: u64,
 }
 
 /// Compute threads.

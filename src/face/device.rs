@@ -103,7 +103,7 @@ impl Device {
     }
 }
 
-/// Whether the processor multiplies in bfloat16, and twice as fast as in single precision. Where it does not, OpenVINO
+/// Whether the processor multiplies in bfloat16, and twice as fast as in single precision. Where it does not, `OpenVINO`
 /// computes as if it did, and takes longer.
 pub fn has_bfloat16() -> bool {
     #[cfg(target_arch = "x86_64")]

@@ -339,7 +339,7 @@ fn shared(
 /// eight bits takes half as long again, so it is set where it is needed and nowhere else.
 const EXACT_PRODUCTS: &str = "session.x64quantprecision";
 
-/// OpenVINO on the calling thread, in bfloat16. Its own threads stay idle; it is told all the same to have one, and
+/// `OpenVINO` on the calling thread, in bfloat16. Its own threads stay idle; it is told all the same to have one, and
 /// to pin none.
 fn bfloat16() -> ExecutionProviderDispatch {
     let options = r#"{"CPU": {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1",

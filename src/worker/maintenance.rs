@@ -47,6 +47,7 @@ impl Maintenance {
 
     async fn read_depth(&self, mut shutdown: Shutdown) {
         while !shutdown.is_wished() {
+            self.store.forget_kept();
             match self.store.depth_by_client().await {
                 Ok(clients) => {
                     self.tell(clients.iter().map(|client| client.depth).sum());

@@ -17,13 +17,14 @@ use crate::{
 };
 
 /// The names that a run always has.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "pairsPerSecond",
     "floorPairsPerSecond",
     "ratioToFloor",
     "latencyMs",
     "errors",
     "refused",
+    "refusalMs",
     "rssMiB",
     "cpuSecondsPerPair",
     "pairsPerCpuSecond",
@@ -170,6 +171,7 @@ fn requests_over_a_limit_are_refused_and_are_no_errors() {
     let found = ran.json();
     assert_eq!(found["errors"], 0, "{found}");
     assert!(number(&found["refused"]) > 0.0, "{found}");
+    assert!(number(&found["refusalMs"]["p50"]) > 0.0, "{found}");
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn check_tells_the_device_after_it_has_been_tried() {
 
 const BFLOAT16: (&str, &str) = ("VISAVIS_RUNTIME_DEVICE", "cpu-bf16");
 
-/// ONNX Runtime with OpenVINO, as `make` fetched it.
+/// ONNX Runtime with `OpenVINO`, as `make` fetched it.
 fn openvino() -> String {
     newest_library(in_repository("runtime-openvino").as_ref()).display().to_string()
 }

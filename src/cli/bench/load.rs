@@ -33,7 +33,8 @@ const NO_ANSWER: &str = "NO_VALID_ANSWER";
 pub(super) struct Tally {
     /// Of every pair that was compared.
     pub(super) latencies: Vec<Duration>,
-    pub(super) refused: u64,
+    /// The same of every request that was refused.
+    pub(super) refusals: Vec<Duration>,
     /// How often each result code came that was not expected.
     pub(super) errors: BTreeMap<String, u64>,
     /// What went wrong first.
@@ -52,7 +53,7 @@ impl Tally {
 
     pub(super) fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
-        self.refused += other.refused;
+        self.refusals.extend(other.refusals);
         for (kind, count) in other.errors {
             *self.errors.entry(kind).or_default() += count;
         }
@@ -128,7 +129,7 @@ impl Load<'_> {
     fn exchange(&self, signed: &Signed, due: Instant, tally: &mut Tally) {
         match (self.send)(&signed.request) {
             Outcome::Compared => tally.latencies.push(due.elapsed()),
-            Outcome::Refused => tally.refused += 1,
+            Outcome::Refused => tally.refusals.push(due.elapsed()),
             Outcome::Other(code, answer) => {
                 tally.error(&code, || format!("{}: {answer}", self.photos.name(signed.pair)));
             }
@@ -247,7 +248,7 @@ mod tests {
         let plan = [Duration::ZERO; 4];
         let Slice { tally, elapsed } =
             load(send, &Stop::default(), |load| load.follow(&plan, 1, Duration::from_millis(1)));
-        assert_eq!((tally.pairs(), tally.refused, tally.errors()), (1, 1, 2));
+        assert_eq!((tally.pairs(), tally.refusals.len(), tally.errors()), (1, 1, 2));
         assert_eq!(tally.errors, [(NO_ANSWER.to_owned(), 2)].into());
         assert_eq!(tally.first_error.as_deref(), Some("nobody answers"));
         assert!(elapsed >= Duration::from_millis(1));

@@ -23,7 +23,8 @@ pub(super) struct Report {
     pub(super) errors: u64,
     pub(super) errors_by_code: BTreeMap<String, u64>,
     pub(super) first_error: Option<String>,
-    pub(super) refused: u64,
+    pub(super) refused: usize,
+    pub(super) refusal_ms: Latencies,
     #[serde(rename = "rssMiB")]
     pub(super) rss_mib: Option<f64>,
     pub(super) cpu_seconds_per_pair: Option<f64>,
@@ -36,7 +37,7 @@ pub(super) struct Report {
     pub(super) polls_per_pair: Option<f64>,
 }
 
-/// Milliseconds from when a request was due until its outcome was there.
+/// Milliseconds from when a request was due until its answer with the outcome, or the refusal, was there.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Latencies {
     pub(super) p50: Option<f64>,
@@ -128,7 +129,8 @@ impl Report {
             errors: tally.errors(),
             errors_by_code: tally.errors,
             first_error: tally.first_error,
-            refused: tally.refused,
+            refused: tally.refusals.len(),
+            refusal_ms: Latencies::of(tally.refusals),
             latency_ms: Latencies::of(tally.latencies),
             rss_mib: sums.rss_mib.map(rounded),
             cpu_seconds_per_pair: cpu.map(fine),
@@ -187,10 +189,14 @@ impl Report {
             lines.push(row("questions a pair", &[shown(self.polls_per_pair)]));
         }
         lines.push(row("memory, MiB", &[shown(self.rss_mib)]));
-        let Latencies { p50, p90, p99, max } = self.latency_ms;
+        let latencies =
+            |name: &str, of: Latencies| row(name, &[of.p50, of.p90, of.p99, of.max].map(shown));
         lines.push(String::new());
         lines.push(row("", &["p50", "p90", "p99", "max"].map(str::to_owned)));
-        lines.push(row("latency, ms", &[p50, p90, p99, max].map(shown)));
+        lines.push(latencies("latency, ms", self.latency_ms));
+        if self.refused > 0 {
+            lines.push(latencies("  of a refusal", self.refusal_ms));
+        }
         lines.push(String::new());
         let kinds: Vec<_> =
             self.errors_by_code.iter().map(|(code, count)| format!("{count} {code}")).collect();

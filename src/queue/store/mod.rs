@@ -6,6 +6,7 @@
 
 mod care;
 mod history;
+mod kept;
 mod postgres;
 mod rows;
 mod sqlite;
@@ -14,11 +15,14 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use self::rows::{
-    Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
-    transaction_state,
-};
 pub use self::{care::Erasure, history::History};
+use self::{
+    kept::Kept,
+    rows::{
+        Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
+        transaction_state,
+    },
+};
 use super::{
     error::QueueError,
     job::{Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},
@@ -37,6 +41,7 @@ pub struct Store {
     key: MasterKey,
     clock: Clock,
     storing: Storing,
+    kept: Option<Kept>,
 }
 
 /// Runs the statement of that name in the module of the backend at hand.
@@ -78,7 +83,7 @@ macro_rules! insert {
 impl Store {
     /// The job table of a database.
     pub fn new(db: Db, key: MasterKey, clock: Clock) -> Self {
-        Self { db, key, clock, storing: Storing::default() }
+        Self { db, key, clock, storing: Storing::default(), kept: None }
     }
 
     /// The job table of an embedded database.
@@ -89,6 +94,21 @@ impl Store {
     /// The job table of a Postgres. Leases end by its clock, not by `clock`, unless `clock` was set.
     pub fn postgres(db: PostgresDb, key: MasterKey, clock: Clock) -> Self {
         Self::new(db.into(), key, clock)
+    }
+
+    /// The same, with up to `bytes` of the pictures that are stored kept in memory until their jobs are claimed here,
+    /// a minute at most: then they need not be read back. For processes that store jobs and work on them.
+    #[must_use]
+    pub fn keeping(mut self, bytes: u64) -> Self {
+        self.kept = (bytes > 0).then(|| Kept::new(bytes));
+        self
+    }
+
+    /// Drops what was kept for too long; to be called now and then.
+    pub fn forget_kept(&self) {
+        if let Some(kept) = &self.kept {
+            kept.forget(Instant::now());
+        }
     }
 
     /// Stores a job with its pictures. When this returns the job is on the disk; only then may it be
@@ -102,7 +122,18 @@ impl Store {
         let reference = self.key.seal(&label("reference"), new.request.reference.as_bytes())?;
         let place = self.storing.begin(new.client_id);
         let row = self.row(new, place.before)?;
-        accepted(new, insert!(self, enqueue(&row, &probe, &reference))?)
+        // Before anybody can claim it.
+        if let Some(kept) = &self.kept {
+            kept.keep(&new.transaction_id, new.request);
+        }
+        let stored: Result<_, QueueError> = insert!(self, enqueue(&row, &probe, &reference));
+        let accepted = stored.and_then(|earlier| accepted(new, earlier));
+        if let Some(kept) = &self.kept
+            && !matches!(accepted, Ok(Accepted::New(_)))
+        {
+            kept.take(&new.transaction_id);
+        }
+        accepted
     }
 
     /// Stores a transaction that is finished already, so that it can be asked for later. No picture
@@ -166,6 +197,9 @@ impl Store {
     /// [`QueueError::Database`], or [`QueueError::Seal`] when the master key is another one.
     pub async fn payload(&self, lease: &Lease) -> Result<Option<Request>, QueueError> {
         let job = &lease.job;
+        if let Some(request) = self.kept.as_ref().and_then(|kept| kept.take(&job.transaction_id)) {
+            return Ok(Some(Request { options: job.options, ..request }));
+        }
         let Some((biz_id, probe, reference)) = on!(self, payload(job.id))? else { return Ok(None) };
         let open = |side, sealed: &[u8]| -> Result<Zeroizing<Vec<u8>>, QueueError> {
             Ok(self.key.open(&payload_label(job.transaction_id.as_str(), side), sealed)?)

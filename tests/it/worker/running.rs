@@ -22,6 +22,41 @@ async fn a_job_is_claimed_run_and_completed() {
 }
 
 #[tokio::test]
+async fn what_this_process_accepted_is_compared_without_reading_its_pictures_back() {
+    let mut rig = Rig::new(1, Gate::open()).await;
+    let unkept = rig.bench.store.clone();
+    rig.bench.store = unkept.clone().keeping(1 << 20);
+    let id = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
+    // Nobody can read these back.
+    rig.bench.database.tamper("UPDATE job_payload SET probe = x'00', reference = x'00'").await;
+    assert_eq!(rig.run_due().await, 1);
+    assert!(rig.is_done(&id).await);
+
+    // It does not keep what another one may work on, and reads what it does not keep.
+    rig.bench.store = unkept;
+    let read = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
+    assert_eq!(rig.run_due().await, 1);
+    assert!(rig.is_done(&read).await);
+    let unreadable = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
+    rig.bench.database.tamper("UPDATE job_payload SET probe = x'00', reference = x'00'").await;
+    assert_eq!(rig.run_due().await, 1);
+    assert!(!rig.is_done(&unreadable).await);
+}
+
+#[tokio::test]
+async fn a_second_attempt_reads_the_pictures_back() {
+    let mut rig = Rig::new(1, Gate::open()).await;
+    rig.bench.store = rig.bench.store.clone().keeping(1 << 20);
+    let id = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
+    let lease = rig.bench.claim_one().await;
+    assert!(rig.bench.store.payload(&lease).await.unwrap().is_some());
+    rig.bench.retry(&lease, 0).await.unwrap();
+    assert_eq!(rig.run_due().await, 1);
+    assert!(rig.is_done(&id).await);
+    assert!(rig.is_clean().await);
+}
+
+#[tokio::test]
 async fn every_job_of_a_long_queue_is_run_once() {
     let rig = Rig::new(3, Gate::open()).await;
     let accepted = rig.enqueue_good(20).await;
