@@ -17,7 +17,7 @@ COPY runtime.lock runtime-gpu.lock runtime-openvino.lock ./
 COPY scripts scripts
 ARG RUNTIMES=""
 RUN scripts/fetch-runtime && mkdir runtime-openvino \
-    && for runtime in $RUNTIMES; do scripts/fetch-runtime "$runtime"; done
+    && for runtime in $RUNTIMES; do scripts/fetch-runtime "$runtime" || exit 1; done
 COPY . .
 # A mirror inside the build context, or the public sources.
 ARG VISAVIS_MODEL_MIRROR=""

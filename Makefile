@@ -71,7 +71,7 @@ venv: .venv/done
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@
 
-# The tests of "cpu-bf16" want its library, which there is for x86-64 only; elsewhere they want the refusal.
+# The tests of "cpu-bf16" want its library, which there is for x86-64 only; elsewhere they see it refused.
 ifeq ($(shell uname -m),x86_64)
 unit: runtime-openvino
 endif

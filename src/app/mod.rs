@@ -28,7 +28,7 @@ use crate::{
     db::Db,
     face::{Device, Runtime, jpeg::DECODER},
     http::{About, AppState, Comparison, ServerConfig, Serving, admin, gateway, serve},
-    queue::{QueuedComparer, Shard, Shards},
+    queue::{Kept, QueuedComparer, Shard, Shards},
     shutdown::Shutdown,
     telemetry,
     worker::{ComputePool, LocalComparer, Maintenance, Runner, watch},
@@ -105,9 +105,19 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         Some(local) => Comparison::Local(local.clone()),
         None => Comparison::Queued(QueuedComparer),
     };
-    // A process that only stores jobs, or only works on them, would keep them for nobody.
-    let kept = if roles.front_end && roles.workers { config.queue.kept_bytes } else { 0 };
-    let shard = |d: &data::Database| Shard::new(d.number, d.store.clone().keeping(kept));
+    // A process that only stores jobs, or only works on them, would keep their pictures for nobody.
+    let kept = (roles.front_end && roles.workers && config.queue.kept_bytes > 0)
+        .then(|| Kept::new(config.queue.kept_bytes, KEPT_FOR));
+    let shard = |database: &Database| {
+        let store = database.store.clone();
+        Shard::new(
+            database.number,
+            match &kept {
+                Some(kept) => store.keeping(kept.clone()),
+                None => store,
+            },
+        )
+    };
     let shards: Vec<_> = data.databases.iter().map(shard).collect();
     let app = AppState::new(
         clients,
@@ -284,5 +294,7 @@ fn about(computing: Option<&Computing>) -> About {
     }
 }
 
+/// How long pictures of accepted jobs stay in memory for a worker of this process.
+const KEPT_FOR: Duration = Duration::from_secs(10);
 /// Nobody waits long for metrics.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);

@@ -68,6 +68,8 @@ impl OpenedPack {
 /// When library or pack cannot be used.
 pub fn open_pack(config: &Config) -> Result<OpenedPack> {
     let device = config.runtime.device()?;
+    // First: a library that the processor cannot use need not be fetched.
+    device.check_processor()?;
     let runtime = Runtime::load(&library(config, device)?)?.on(device, config.runtime.batches())?;
     let pack = Manifest::load(&model_dir(config))?.resolve(&config.model.pack)?;
     let options = EngineOptions {

@@ -88,7 +88,7 @@ impl EyeClassifier {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<EyesNet>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights, Arithmetic::Single)?;
+        let session = NetSession::open(runtime, located, &located.net.weights, Arithmetic::AsItIs)?;
         Ok(Self { net: located.net.clone(), session })
     }
 

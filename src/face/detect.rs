@@ -68,7 +68,7 @@ impl Detector {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<DetectorNet>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights, Arithmetic::Single)?;
+        let session = NetSession::open(runtime, located, &located.net.weights, Arithmetic::AsItIs)?;
         Ok(Self { net: located.net.clone(), session, resizer: Resizer::new() })
     }
 

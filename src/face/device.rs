@@ -2,14 +2,16 @@
 
 use std::{fmt, fs, io, path::Path, str::FromStr, thread};
 
+use super::error::FaceError;
+
 /// Where nets are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Device {
     /// The processor: every engine has sessions of its own and runs them on its own thread.
     #[default]
     Cpu,
-    /// The processor, with embedder and head pose in bfloat16, for processors that have instructions for it: they take
-    /// half the time, and nothing that was measured tells the scores from those of [`Cpu`](Self::Cpu)
+    /// The processor, with embedder and head pose in bfloat16, for processors that have instructions for it: these nets
+    /// take half the time, and no rate of errors that was measured differs from that of [`Cpu`](Self::Cpu)
     /// (docs/decisions/0019).
     CpuBf16,
     /// The processor in the way of a GPU: one thread runs the nets of all engines, in batches. Slower than
@@ -30,7 +32,8 @@ impl FromStr for Device {
             ("cpu-batched", _) => Ok(Self::CpuBatched),
             (_, Some(number)) => Ok(Self::Cuda(number)),
             _ => Err(format!(
-                "`{text}` is no device: \"cpu\" is the processor, \"cpu-bf16\" one with bfloat16, \"cuda:0\" the first NVIDIA GPU, \"cuda:1\" the second"
+                "`{text}` is no device: \"cpu\" is the processor, \"cpu-bf16\" one with bfloat16, \"cuda:0\" the first \
+                 NVIDIA GPU, \"cuda:1\" the second"
             )),
         }
     }
@@ -62,13 +65,25 @@ impl Device {
         matches!(self, Self::CpuBatched | Self::Cuda(_))
     }
 
+    /// Whether the processor can be it at all; what a GPU lacks only its driver can tell.
+    ///
+    /// # Errors
+    /// [`FaceError::Device`] when not.
+    pub fn check_processor(self) -> Result<(), FaceError> {
+        if self == Self::CpuBf16 && !has_bfloat16() {
+            let reason = "this processor has no instructions for bfloat16".to_owned();
+            return Err(FaceError::Device { device: self, reason });
+        }
+        Ok(())
+    }
+
     /// What it takes to use it, for whoever finds that it cannot be used.
     pub fn cure(self) -> &'static str {
         match self {
             Self::Cpu | Self::CpuBatched => "It takes ONNX Runtime: run `make runtime`",
             Self::CpuBf16 => {
                 "It takes a processor with AVX-512 BF16 (the flag avx512_bf16 in /proc/cpuinfo), ONNX Runtime with OpenVINO: \
-                 run `make runtime-openvino`, and the right to make code executable while running, which systemd's \
+                 run `make runtime-openvino` and leave runtime.library and ORT_DYLIB_PATH empty or name that one, and the right to make code executable while running, which systemd's \
                  MemoryDenyWriteExecute takes away; docs/PERFORMANCE.md has the steps. To compare in single precision set \
                  runtime.device to \"cpu\""
             }

@@ -21,8 +21,11 @@ impl Embedder {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<EmbedderNet>) -> Result<Self, FaceError> {
-        let session =
-            NetSession::open(runtime, located, &located.net.weights, Arithmetic::Shortest)?;
+        let weights = &located.net.weights;
+        // A net in eight bits has roundings of its own, and its table was measured with them.
+        let arithmetic =
+            if weights.ranges.is_some() { Arithmetic::AsItIs } else { Arithmetic::Shortest };
+        let session = NetSession::open(runtime, located, weights, arithmetic)?;
         Ok(Self { net: located.net.clone(), session })
     }
 

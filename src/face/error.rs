@@ -12,7 +12,8 @@ pub enum FaceError {
     /// The shared library cannot be used.
     #[error(
         "ONNX Runtime could not be loaded from {path}: {reason}. \
-         Run `make runtime` (for \"cpu-bf16\" `make runtime-openvino`, for a GPU `make runtime-gpu`), or set ORT_DYLIB_PATH to libonnxruntime.so of version 1.{minimum} or newer",
+         Run `make runtime` (for \"cpu-bf16\" `make runtime-openvino`, for a GPU `make runtime-gpu`), \
+         or set ORT_DYLIB_PATH to libonnxruntime.so of version 1.{minimum} or newer",
         minimum = ort::MINOR_VERSION
     )]
     Runtime {

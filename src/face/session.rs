@@ -23,7 +23,7 @@ use ort::{
 
 use super::{
     batch::{AtWork, BatchOptions, OrtNet, Owner, SharedNet},
-    device::{Device, has_bfloat16},
+    device::Device,
     error::FaceError,
     manifest::{ChannelOrder, Input, Located, Weights},
     patch::Patch,
@@ -73,16 +73,13 @@ impl Runtime {
     /// The same library, with nets run on `device`; a GPU gets a thread that runs them in batches as `options` say.
     ///
     /// # Errors
-    /// [`FaceError::Device`] when the library has no provider for it, or the processor not the arithmetic. What else a
-    /// GPU lacks is found when a net is opened.
+    /// [`FaceError::Device`] when the library has no provider for it. What else a GPU lacks is found when a net is
+    /// opened.
     pub fn on(&self, device: Device, options: BatchOptions) -> Result<Self, FaceError> {
         let unusable = |reason: &str| FaceError::Device { device, reason: reason.to_owned() };
         match device {
             Device::Cuda(_) if !ep::CUDA::is_available().unwrap_or(false) => {
                 return Err(unusable("the ONNX Runtime that was loaded is one without CUDA"));
-            }
-            Device::CpuBf16 if !has_bfloat16() => {
-                return Err(unusable("this processor has no instructions for bfloat16"));
             }
             Device::CpuBf16 if !ep::OpenVINO::is_available().unwrap_or(false) => {
                 return Err(unusable("the ONNX Runtime that was loaded is one without OpenVINO"));
@@ -147,9 +144,9 @@ pub fn read_weights(path: &Path, weights: &Weights, pack: &str) -> Result<Vec<u8
 /// How exactly a net has to be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arithmetic {
-    /// In single precision wherever it runs: what it finds decides where others look.
-    Single,
-    /// In the shortest numbers that the device computes with.
+    /// As the model has it, wherever it runs: what it finds decides where others look.
+    AsItIs,
+    /// In bfloat16 where the device is [`Device::CpuBf16`], in single precision elsewhere.
     Shortest,
 }
 

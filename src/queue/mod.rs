@@ -32,6 +32,6 @@ pub use job::{
 pub use queued::QueuedComparer;
 pub use retry::RetryPolicy;
 pub use shard::{Found, Shard, Shards};
-pub use store::{Erasure, History, Store};
+pub use store::{Erasure, History, Kept, Store};
 pub use waiting::WaitingRoom;
 pub use wake::Wake;

@@ -92,12 +92,14 @@ impl<'a> View<'a> {
         let pass = |from: &[f32], step: usize| {
             let mut to = from.to_vec();
             let reach = 4 * step;
-            let end = from.len().saturating_sub(reach).max(reach);
-            let to_inner = &mut to[reach.min(from.len())..end.min(from.len())];
-            to_inner.fill(0.0);
+            let Some(end) = from.len().checked_sub(reach).filter(|end| *end > reach) else {
+                return to;
+            };
+            let inner = &mut to[reach..end];
+            inner.fill(0.0);
             // Tap by tap: whole rows are added up, which the compiler does many values at a time.
             for (k, weight) in SMOOTHING.iter().enumerate() {
-                for (sum, value) in to_inner.iter_mut().zip(&from[k * step..]) {
+                for (sum, value) in inner.iter_mut().zip(&from[k * step..]) {
                     *sum += weight * value;
                 }
             }
@@ -298,6 +300,14 @@ mod tests {
         let coarse = sharpness(100.0, 50.0, 0.2);
         assert!(fine > 10.0 * coarse && (fine / dark - 1.0).abs() < 0.05, "{fine} {dark} {coarse}");
         assert!(sharpness(100.0, 0.0, 1.0) < 1e-3);
+    }
+
+    #[test]
+    fn a_face_smaller_than_the_smoothing_has_no_detail() {
+        let pixels = (0..4 * 4 * 3).map(|i| (i * 5) as f32).collect();
+        let patch = Patch { width: 4, height: 4, pixels };
+        let face = AlignedFace { patch, inside: vec![true; 16] };
+        assert!(View::of(&face).sharpness() < 1e-6);
     }
 
     #[test]

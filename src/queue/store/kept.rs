@@ -1,8 +1,9 @@
-//! Pictures that were stored a moment ago and will be worked on in this process: they stay in memory, so that they
+//! Pictures that were stored a moment ago and may be worked on in this process: they stay in memory, so that they
 //! need not be read back and opened.
 //!
 //! The database has them too, and whoever does not find them here reads them there. So nothing depends on what is
-//! kept, and nothing has to be kept for long.
+//! kept, and nothing has to be kept for long: what another process has claimed stays here until it is too old, or until
+//! there is no room for what came later.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,14 +13,11 @@ use std::{
 
 use crate::compare::{Request, TransactionId};
 
-/// A job that nobody here has taken by then was taken elsewhere, was erased, or waits in a line so long that reading its
-/// pictures is the least of it.
-const LONGEST: Duration = Duration::from_mins(1);
-
-/// Requests by their transaction; clones share them.
+/// Requests by their transaction; clones share them, and the stores of all databases of a process may.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
-    limit: u64,
+pub struct Kept {
+    most: u64,
+    longest: Duration,
     all: Arc<Mutex<All>>,
 }
 
@@ -27,26 +25,36 @@ pub(super) struct Kept {
 struct All {
     requests: HashMap<TransactionId, Request>,
     bytes: u64,
-    /// In the order of their coming, those that were taken too.
+    /// In the order of their coming; those that were taken leave with the next one that comes.
     came: VecDeque<(Instant, TransactionId)>,
 }
 
+/// A request that is kept only if [`stays`](Self::stays) is called.
+#[derive(Debug)]
+pub(super) struct Keeping<'a> {
+    kept: &'a Kept,
+    id: &'a TransactionId,
+    stays: bool,
+}
+
 impl Kept {
-    /// Room for `limit` bytes of pictures.
-    pub(super) fn new(limit: u64) -> Self {
-        Self { limit, all: Arc::default() }
+    /// Room for `most` bytes of pictures, for `longest` each.
+    pub fn new(most: u64, longest: Duration) -> Self {
+        Self { most, longest, all: Arc::default() }
     }
 
-    /// Keeps it if there is room: what came earlier is worked on earlier.
-    pub(super) fn keep(&self, id: &TransactionId, request: &Request) {
+    /// Keeps a request whose job is about to be stored, if there can be room for it. Those that came first make room:
+    /// whatever has waited here for long was taken elsewhere, or waits in a line in which reading is the least of it.
+    pub(super) fn keep<'a>(&'a self, id: &'a TransactionId, request: &Request) -> Keeping<'a> {
         let mut all = self.lock();
-        all.forget(Instant::now());
-        let bytes = all.bytes + request.bytes();
-        if bytes <= self.limit {
-            all.bytes = bytes;
+        all.forget(Instant::now(), self.longest);
+        if request.bytes() <= self.most {
+            while all.bytes + request.bytes() > self.most && all.drop_first() {}
+            all.bytes += request.bytes();
             all.requests.insert(id.clone(), request.clone());
             all.came.push_back((Instant::now(), id.clone()));
         }
+        Keeping { kept: self, id, stays: false }
     }
 
     /// Takes it out if it is there.
@@ -54,13 +62,28 @@ impl Kept {
         self.lock().take(id)
     }
 
-    /// Drops those that came too long before `now`.
-    pub(super) fn forget(&self, now: Instant) {
-        self.lock().forget(now);
+    /// Drops those that have been here for too long at `now`.
+    pub fn forget(&self, now: Instant) {
+        self.lock().forget(now, self.longest);
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeping<'_> {
+    /// The job is stored.
+    pub(super) fn stays(mut self) {
+        self.stays = true;
+    }
+}
+
+impl Drop for Keeping<'_> {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.kept.take(self.id);
+        }
     }
 }
 
@@ -71,15 +94,20 @@ impl All {
         Some(request)
     }
 
-    fn forget(&mut self, now: Instant) {
+    /// Whether there was one.
+    fn drop_first(&mut self) -> bool {
+        let Some((_, id)) = self.came.pop_front() else { return false };
+        self.take(&id);
+        true
+    }
+
+    fn forget(&mut self, now: Instant, longest: Duration) {
         while let Some((came, id)) = self.came.front() {
-            let is_old = now.saturating_duration_since(*came) >= LONGEST;
+            let is_old = now.saturating_duration_since(*came) >= longest;
             if !is_old && self.requests.contains_key(id) {
                 return;
             }
-            if let Some((_, id)) = self.came.pop_front() {
-                drop(self.take(&id));
-            }
+            self.drop_first();
         }
     }
 }
@@ -90,6 +118,8 @@ mod tests {
 
     use super::*;
     use crate::compare::{BizId, DecodeLimits, PictureData, RequestOptions};
+
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn id() -> TransactionId {
         TransactionId::new(OffsetDateTime::UNIX_EPOCH, 0)
@@ -110,34 +140,45 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_taken_once() {
-        let (kept, one, other) = (Kept::new(1_000), id(), id());
-        kept.keep(&one, &request(100));
-        kept.keep(&other, &request(200));
+        let (kept, one, other) = (Kept::new(1_000, MINUTE), id(), id());
+        kept.keep(&one, &request(100)).stays();
+        kept.keep(&other, &request(200)).stays();
         assert_eq!(kept.take(&other), Some(request(200)));
         assert_eq!(kept.take(&other), None);
         assert_eq!(kept.take(&one), Some(request(100)));
     }
 
     #[test]
-    fn there_is_room_again_for_what_was_taken() {
-        let (kept, one, other) = (Kept::new(1_000), id(), id());
-        kept.keep(&one, &request(300));
-        kept.keep(&other, &request(300));
-        assert_eq!(kept.take(&other), None, "1,200 bytes where there is room for 1,000");
-        assert!(kept.take(&one).is_some());
-        kept.keep(&other, &request(500));
-        assert!(kept.take(&other).is_some());
+    fn what_was_not_stored_is_not_kept() {
+        let (kept, one) = (Kept::new(1_000, MINUTE), id());
+        drop(kept.keep(&one, &request(100)));
+        assert_eq!((kept.take(&one), kept.lock().bytes), (None, 0));
+    }
+
+    #[test]
+    fn what_came_first_makes_room() {
+        let (kept, ids) = (Kept::new(1_000, MINUTE), [id(), id(), id(), id()]);
+        for id in &ids[..3] {
+            kept.keep(id, &request(200)).stays();
+        }
+        assert_eq!(kept.take(&ids[0]), None, "1,200 bytes where there is room for 1,000");
+        assert_eq!(kept.take(&ids[1]), Some(request(200)));
+        kept.keep(&ids[3], &request(501)).stays();
+        assert_eq!(kept.take(&ids[3]), None, "more than there can be room for");
+        assert_eq!(kept.take(&ids[2]), Some(request(200)), "and nobody made room for it");
+        kept.keep(&ids[3], &request(500)).stays();
+        assert!(kept.take(&ids[3]).is_some());
         assert!(kept.lock().came.len() < 3 && kept.lock().bytes == 0);
     }
 
     #[test]
-    fn what_nobody_takes_is_dropped_after_a_minute() {
-        let (kept, stays) = (Kept::new(1_000), id());
-        kept.keep(&stays, &request(100));
-        kept.forget(Instant::now() + LONGEST / 2);
+    fn what_nobody_takes_is_dropped_in_time() {
+        let (kept, one) = (Kept::new(1_000, MINUTE), id());
+        kept.keep(&one, &request(100)).stays();
+        kept.forget(Instant::now() + MINUTE / 2);
         assert_eq!(kept.lock().requests.len(), 1);
-        kept.forget(Instant::now() + LONGEST);
-        assert_eq!(kept.take(&stays), None);
+        kept.forget(Instant::now() + MINUTE);
+        assert_eq!(kept.take(&one), None);
         assert!(kept.lock().came.is_empty() && kept.lock().bytes == 0);
     }
 }

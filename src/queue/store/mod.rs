@@ -15,14 +15,11 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-pub use self::{care::Erasure, history::History};
-use self::{
-    kept::Kept,
-    rows::{
-        Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
-        transaction_state,
-    },
+use self::rows::{
+    Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
+    transaction_state,
 };
+pub use self::{care::Erasure, history::History, kept::Kept};
 use super::{
     error::QueueError,
     job::{Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},
@@ -96,15 +93,15 @@ impl Store {
         Self::new(db.into(), key, clock)
     }
 
-    /// The same, with up to `bytes` of the pictures that are stored kept in memory until their jobs are claimed here,
-    /// a minute at most: then they need not be read back. For processes that store jobs and work on them.
+    /// The same, with the pictures that are stored kept until their jobs are claimed here: they need not be read back
+    /// then. For processes that store jobs and work on them.
     #[must_use]
-    pub fn keeping(mut self, bytes: u64) -> Self {
-        self.kept = (bytes > 0).then(|| Kept::new(bytes));
+    pub fn keeping(mut self, kept: Kept) -> Self {
+        self.kept = Some(kept);
         self
     }
 
-    /// Drops what was kept for too long; to be called now and then.
+    /// Drops pictures that were kept for too long; to be called now and then.
     pub fn forget_kept(&self) {
         if let Some(kept) = &self.kept {
             kept.forget(Instant::now());
@@ -123,17 +120,12 @@ impl Store {
         let place = self.storing.begin(new.client_id);
         let row = self.row(new, place.before)?;
         // Before anybody can claim it.
-        if let Some(kept) = &self.kept {
-            kept.keep(&new.transaction_id, new.request);
+        let keeping = self.kept.as_ref().map(|kept| kept.keep(&new.transaction_id, new.request));
+        let accepted = accepted(new, insert!(self, enqueue(&row, &probe, &reference))?)?;
+        if let (Some(keeping), Accepted::New(_)) = (keeping, &accepted) {
+            keeping.stays();
         }
-        let stored: Result<_, QueueError> = insert!(self, enqueue(&row, &probe, &reference));
-        let accepted = stored.and_then(|earlier| accepted(new, earlier));
-        if let Some(kept) = &self.kept
-            && !matches!(accepted, Ok(Accepted::New(_)))
-        {
-            kept.take(&new.transaction_id);
-        }
-        accepted
+        Ok(accepted)
     }
 
     /// Stores a transaction that is finished already, so that it can be asked for later. No picture
@@ -191,7 +183,8 @@ impl Store {
         Ok(leases)
     }
 
-    /// The pictures of a claimed job; `None` when the lease was lost and the job has ended.
+    /// The pictures of a claimed job; `None` when the lease was lost and the job has ended, unless they were kept: then
+    /// that shows when the outcome is written.
     ///
     /// # Errors
     /// [`QueueError::Database`], or [`QueueError::Seal`] when the master key is another one.

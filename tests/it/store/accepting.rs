@@ -28,7 +28,7 @@ on_every_store! {
 }
 
 async fn opened(bench: &Bench, lease: &Lease) -> visavis::compare::Request {
-    bench.store.payload(lease).await.unwrap().unwrap()
+    bench.read(lease).await.unwrap().unwrap()
 }
 
 async fn an_acknowledged_job_can_be_claimed(bench: &mut Bench) {

@@ -5,7 +5,7 @@ use std::{pin::Pin, time::Duration};
 use visavis::{
     clock::{Clock, MockClock},
     compare::{BizId, Outcome, PictureData, Refusal, Request, RequestOptions, Side, TransactionId},
-    queue::{Accepted, Lease, NewJob, QueueError, Store, TransactionState},
+    queue::{Accepted, Kept, Lease, NewJob, QueueError, Store, TransactionState},
     sealing::MasterKey,
 };
 
@@ -53,7 +53,9 @@ impl Bench {
     pub async fn new(database: Box<dyn Database>) -> Self {
         let (time, clock) = Clock::mock(NOW);
         let key = MasterKey::random().unwrap();
-        let store = database.connect(key.clone(), time.clone()).await;
+        // As a process has it that stores jobs and works on them.
+        let kept = Kept::new(1 << 20, Duration::from_mins(1));
+        let store = database.connect(key.clone(), time.clone()).await.keeping(kept);
         Self { store, clock, database, time, key }
     }
 
@@ -77,6 +79,11 @@ impl Bench {
     /// A second process on the same database.
     pub async fn neighbour(&self) -> Store {
         self.database.connect(self.key.clone(), self.time.clone()).await
+    }
+
+    /// The pictures of a job as the database has them: read by a process that did not accept it.
+    pub async fn read(&self, lease: &Lease) -> Result<Option<Request>, QueueError> {
+        self.neighbour().await.payload(lease).await
     }
 
     /// A process that has another master key.

@@ -99,8 +99,8 @@ async fn completing_one_job_leaves_the_others_alone(bench: &mut Bench) {
     bench.complete(&leases[1]).await.unwrap();
     assert_eq!(bench.state(&accepted[0]).await, Some(TransactionState::Processing));
     assert_eq!(bench.state(&accepted[2]).await, Some(TransactionState::Processing));
-    assert!(bench.store.payload(&leases[0]).await.unwrap().is_some());
-    assert!(bench.store.payload(&leases[2]).await.unwrap().is_some());
+    assert!(bench.read(&leases[0]).await.unwrap().is_some());
+    assert!(bench.read(&leases[2]).await.unwrap().is_some());
 }
 
 async fn burying_one_job_leaves_the_others_alone(bench: &mut Bench) {
@@ -129,7 +129,7 @@ async fn a_retry_without_delay_is_due_at_once(bench: &mut Bench) {
 async fn a_retry_keeps_the_pictures(bench: &mut Bench) {
     let (_, lease) = bench.running().await;
     bench.retry(&lease, 0).await.unwrap();
-    let opened = bench.store.payload(&bench.claim_one().await).await.unwrap();
+    let opened = bench.read(&bench.claim_one().await).await.unwrap();
     assert_eq!(opened, Some(request(1)));
 }
 
@@ -153,7 +153,7 @@ async fn a_job_handed_back_is_due_at_once(bench: &mut Bench) {
 async fn a_job_handed_back_keeps_its_pictures(bench: &mut Bench) {
     let (_, lease) = bench.running().await;
     bench.hand_back(&lease).await.unwrap();
-    let opened = bench.store.payload(&bench.claim_one().await).await.unwrap();
+    let opened = bench.read(&bench.claim_one().await).await.unwrap();
     assert_eq!(opened, Some(request(1)));
 }
 

@@ -109,7 +109,7 @@ async fn an_unknown_job_cannot_be_written_to(bench: &mut Bench) {
     assert!(is_lost(bench.hand_back(&lease).await));
     assert!(is_lost(bench.bury(&lease).await));
     assert!(!bench.renew(&lease).await);
-    assert!(bench.store.payload(&lease).await.unwrap().is_none());
+    assert!(bench.read(&lease).await.unwrap().is_none());
     assert_eq!(bench.state(&id).await, Some(TransactionState::Processing));
 }
 

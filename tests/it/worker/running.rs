@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use visavis::{
     compare::{Outcome, Refusal, Side},
-    queue::TransactionState,
+    queue::{Gauge, Kept, TransactionState},
+    shutdown::Shutdown,
+    worker::{Maintenance, MaintenanceConfig},
 };
 
-use super::{gate::Gate, rig::Rig};
+use super::{
+    gate::{Gate, PATIENCE},
+    rig::Rig,
+};
 use crate::support::{Picture, TestApp};
 
 #[tokio::test]
@@ -21,32 +26,31 @@ async fn a_job_is_claimed_run_and_completed() {
     assert!(rig.is_clean().await);
 }
 
+/// Makes all pictures in the database unreadable.
+const SPOIL: &str = "UPDATE job_payload SET probe = x'00', reference = x'00'";
+
 #[tokio::test]
 async fn what_this_process_accepted_is_compared_without_reading_its_pictures_back() {
-    let mut rig = Rig::new(1, Gate::open()).await;
-    let unkept = rig.bench.store.clone();
-    rig.bench.store = unkept.clone().keeping(1 << 20);
+    let rig = Rig::new(1, Gate::open()).await;
     let id = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
-    // Nobody can read these back.
-    rig.bench.database.tamper("UPDATE job_payload SET probe = x'00', reference = x'00'").await;
+    rig.bench.database.tamper(SPOIL).await;
     assert_eq!(rig.run_due().await, 1);
     assert!(rig.is_done(&id).await);
+    assert!(rig.is_clean().await);
+}
 
-    // It does not keep what another one may work on, and reads what it does not keep.
-    rig.bench.store = unkept;
-    let read = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
+#[tokio::test]
+async fn what_another_process_accepted_is_read() {
+    let mut rig = Rig::new(1, Gate::open()).await;
+    let id = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
+    rig.bench.store = rig.bench.neighbour().await;
     assert_eq!(rig.run_due().await, 1);
-    assert!(rig.is_done(&read).await);
-    let unreadable = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
-    rig.bench.database.tamper("UPDATE job_payload SET probe = x'00', reference = x'00'").await;
-    assert_eq!(rig.run_due().await, 1);
-    assert!(!rig.is_done(&unreadable).await);
+    assert!(rig.is_done(&id).await);
 }
 
 #[tokio::test]
 async fn a_second_attempt_reads_the_pictures_back() {
-    let mut rig = Rig::new(1, Gate::open()).await;
-    rig.bench.store = rig.bench.store.clone().keeping(1 << 20);
+    let rig = Rig::new(1, Gate::open()).await;
     let id = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
     let lease = rig.bench.claim_one().await;
     assert!(rig.bench.store.payload(&lease).await.unwrap().is_some());
@@ -54,6 +58,25 @@ async fn a_second_attempt_reads_the_pictures_back() {
     assert_eq!(rig.run_due().await, 1);
     assert!(rig.is_done(&id).await);
     assert!(rig.is_clean().await);
+}
+
+#[tokio::test]
+async fn housekeeping_drops_pictures_that_were_kept_for_too_long() {
+    let mut rig = Rig::new(1, Gate::open()).await;
+    let kept = Kept::new(1 << 20, Duration::ZERO);
+    rig.bench.store = rig.bench.neighbour().await.keeping(kept);
+    let id = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
+    let times =
+        MaintenanceConfig { retention: Duration::from_hours(1), every: Duration::from_hours(1) };
+    let (trigger, shutdown) = Shutdown::new();
+    let house = Maintenance::new(rig.bench.store.clone(), Gauge::default(), times, 0);
+    let house = tokio::spawn(house.run(shutdown));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    trigger.stop();
+    tokio::time::timeout(PATIENCE, house).await.unwrap().unwrap();
+    rig.bench.database.tamper(SPOIL).await;
+    assert_eq!(rig.run_due().await, 1);
+    assert!(!rig.is_done(&id).await, "the pictures were still there");
 }
 
 #[tokio::test]
