@@ -110,13 +110,11 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         .then(|| Kept::new(config.queue.kept_bytes, KEPT_FOR));
     let shard = |database: &Database| {
         let store = database.store.clone();
-        Shard::new(
-            database.number,
-            match &kept {
-                Some(kept) => store.keeping(kept.clone()),
-                None => store,
-            },
-        )
+        let store = match &kept {
+            Some(kept) => store.keeping(kept.clone()),
+            None => store,
+        };
+        Shard::new(database.number, store)
     };
     let shards: Vec<_> = data.databases.iter().map(shard).collect();
     let app = AppState::new(

@@ -123,8 +123,12 @@ fn models(config: &Config) -> Result<Models> {
     let device = model.runtime.device();
     let (provider, name) = (device.provider(), device.model_name());
     let named = if name.is_empty() { name } else { format!(", {name}") };
-    let ran = if device == Device::CpuBf16 { "embedder and head pose" } else { "every net" };
     let in_eight_bits = model.pack.embedder.net.weights.ranges.is_some();
+    let ran = match device {
+        Device::CpuBf16 if in_eight_bits => "the head pose net",
+        Device::CpuBf16 => "embedder and head pose",
+        _ => "every net",
+    };
     let hint = if device == Device::Cpu && has_bfloat16() && !in_eight_bits {
         "; this processor has bfloat16: runtime.device = \"cpu-bf16\" takes less time (docs/PERFORMANCE.md)"
     } else {

@@ -82,10 +82,10 @@ impl Device {
         match self {
             Self::Cpu | Self::CpuBatched => "It takes ONNX Runtime: run `make runtime`",
             Self::CpuBf16 => {
-                "It takes a processor with AVX-512 BF16 (the flag avx512_bf16 in /proc/cpuinfo), ONNX Runtime with OpenVINO: \
-                 run `make runtime-openvino` and leave runtime.library and ORT_DYLIB_PATH empty or name that one, and the right to make code executable while running, which systemd's \
-                 MemoryDenyWriteExecute takes away; docs/PERFORMANCE.md has the steps. To compare in single precision set \
-                 runtime.device to \"cpu\""
+                "It takes a processor with AVX-512 BF16 (the flag avx512_bf16 in /proc/cpuinfo); ONNX Runtime with OpenVINO: \
+                 run `make runtime-openvino`, and let runtime.library and ORT_DYLIB_PATH be empty or name that one; and \
+                 the right to make code executable while running, which systemd's MemoryDenyWriteExecute takes away. \
+                 docs/PERFORMANCE.md has the steps. To compare in single precision set runtime.device to \"cpu\""
             }
             Self::Cuda(_) => {
                 "It takes an NVIDIA driver of version 580 or newer, CUDA 13 and cuDNN 9 where the system looks for libraries \
