@@ -92,8 +92,12 @@ pub enum FaceError {
 }
 
 impl FaceError {
-    /// The same as something that `device` cannot do.
+    /// The same as something that `device` cannot do. A net that runs on any processor and not on this device has
+    /// nothing wrong with it.
     pub(super) fn blamed_on(self, device: Device) -> Self {
+        if matches!(device, Device::Cpu | Device::CpuBatched) {
+            return self;
+        }
         // ONNX Runtime ends some of its messages with an end of line.
         let words: Vec<_> = self.to_string().split_whitespace().map(str::to_owned).collect();
         Self::Device { device, reason: words.join(" ") }

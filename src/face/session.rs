@@ -13,10 +13,7 @@ use std::{
 use aws_lc_rs::digest;
 use ort::{
     environment::Environment,
-    ep::{
-        self, ArbitrarilyConfigurableExecutionProvider as _, ExecutionProvider as _,
-        ExecutionProviderDispatch,
-    },
+    ep::ExecutionProviderDispatch,
     session::{Session, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
@@ -76,16 +73,7 @@ impl Runtime {
     /// [`FaceError::Device`] when the library has no provider for it. What else a GPU lacks is found when a net is
     /// opened.
     pub fn on(&self, device: Device, options: BatchOptions) -> Result<Self, FaceError> {
-        let unusable = |reason: &str| FaceError::Device { device, reason: reason.to_owned() };
-        match device {
-            Device::Cuda(_) if !ep::CUDA::is_available().unwrap_or(false) => {
-                return Err(unusable("the ONNX Runtime that was loaded is one without CUDA"));
-            }
-            Device::CpuBf16 if !ep::OpenVINO::is_available().unwrap_or(false) => {
-                return Err(unusable("the ONNX Runtime that was loaded is one without OpenVINO"));
-            }
-            _ => {}
-        }
+        device.check_library()?;
         let batches = if device.is_shared() {
             Some((Owner::start(device, options.wait)?, options))
         } else {
@@ -307,11 +295,14 @@ fn here(
     name: &str,
     arithmetic: Arithmetic,
 ) -> Result<Place, FaceError> {
-    let short = runtime.device == Device::CpuBf16 && arithmetic == Arithmetic::Shortest;
-    let providers: Vec<_> = short.then(bfloat16).into_iter().collect();
+    let device = match arithmetic {
+        Arithmetic::AsItIs => Device::Cpu,
+        Arithmetic::Shortest => runtime.device,
+    };
+    let providers: Vec<_> = device.execution_provider(0).into_iter().collect();
     let session = one_thread_session(&runtime.environment, bytes, &providers)
         .map_err(|source| FaceError::Inference { net: name.to_owned(), source })
-        .map_err(|error| if short { error.blamed_on(runtime.device) } else { error })?;
+        .map_err(|error| error.blamed_on(device))?;
     let input = session.inputs().first().map(|i| i.name().to_owned()).unwrap_or_default();
     Ok(Place::Here { session, input })
 }
@@ -335,18 +326,6 @@ fn shared(
 /// instruction for it (AVX2 without VNNI), whose sums overflow: embeddings are then another person's. With it a net in
 /// eight bits takes half as long again, so it is set where it is needed and nowhere else.
 const EXACT_PRODUCTS: &str = "session.x64quantprecision";
-
-/// `OpenVINO` on the calling thread, in bfloat16. Its own threads stay idle; it is told all the same to have one, and
-/// to pin none.
-fn bfloat16() -> ExecutionProviderDispatch {
-    let options = r#"{"CPU": {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1",
-        "ENABLE_CPU_PINNING": "NO"}}"#;
-    ep::OpenVINO::default()
-        .with_device_type("CPU")
-        .with_arbitrary_config("load_config", options)
-        .build()
-        .error_on_failure()
-}
 
 /// Whether the processor adds up products of bytes without overflow.
 fn has_exact_products() -> bool {

@@ -32,6 +32,11 @@ const PAIRS: [(&str, &str); 4] = [
 
 const BATCHED: (&str, &str) = ("VISAVIS_RUNTIME_DEVICE", "cpu-batched");
 
+/// What a client with these keys is answered about two files.
+fn compare(url: &str, keys: &str, one: &str, other: &str) -> Value {
+    call(url, keys, &["compare", one, other, "--json"]).json()
+}
+
 /// The sum of all the numbers of a metric, whatever its labels.
 fn total(metrics: &str, name: &str) -> f64 {
     let of_it = metrics.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
@@ -58,9 +63,7 @@ fn a_service_that_makes_batches_gives_the_scores_of_one_that_does_not() {
     let broken = data.folder().join("broken.jpg").display().to_string();
     let whole = std::fs::read(sample("hopper")).unwrap();
     std::fs::write(&broken, &whole[..whole.len() / 8]).unwrap();
-    let compare = |url: &str, one: &str, other: &str| {
-        call(url, &keys, &["compare", one, other, "--json"]).json()
-    };
+    let compare = |url: &str, one: &str, other: &str| compare(url, &keys, one, other);
     let together: Vec<_> = thread::scope(|scope| {
         let (url, compare, broken) = (&url, &compare, &broken);
         let bad = scope.spawn(move || compare(url, &sample("hopper"), broken));
@@ -107,7 +110,7 @@ fn a_request_that_is_alone_waits_for_nobody() {
     let (server, admin) = serve(&data, "2", &variables);
     let before = get(admin, "/metrics");
     let (one, other) = (sample("obama-2012"), sample("obama-2009"));
-    let compared = call(&server.url(), &keys, &["compare", &one, &other, "--json"]).json();
+    let compared = compare(&server.url(), &keys, &one, &other);
     assert_eq!(compared["samePerson"], true, "{compared}");
     let after = get(admin, "/metrics");
     let grown = |name: &str| total(&after, name) - total(&before, name);
@@ -191,21 +194,20 @@ fn in_bfloat16_the_scores_are_those_of_single_precision_to_a_point_and_the_servi
     let library = openvino();
     let data = Data::new();
     let keys = add(&data, "app", &["client", "add", "app"]);
-    let compare = |url: &str| {
+    let compare_all = |url: &str| {
         PAIRS.map(|(one, other)| {
-            let answer =
-                call(url, &keys, &["compare", &sample(one), &sample(other), "--json"]).json();
+            let answer = compare(url, &keys, &sample(one), &sample(other));
             assert_eq!(answer["result"]["resultCode"], "SUCCESS", "{answer}");
             (answer["score"].as_f64().unwrap(), answer["samePerson"].as_bool().unwrap())
         })
     };
     let (server, admin) = serve(&data, "2", &[BFLOAT16, ("VISAVIS_RUNTIME_LIBRARY", &library)]);
-    let short = compare(&server.url());
+    let short = compare_all(&server.url());
     let health = health(admin);
     assert_eq!((&health["provider"], &health["device"]), (&"openvino".into(), &"cpu-bf16".into()));
     assert_eq!(server.terminate(), Some(0));
     let (server, _) = serve(&data, "2", &[]);
-    let single = compare(&server.url());
+    let single = compare_all(&server.url());
     assert_eq!(server.terminate(), Some(0));
     for ((short, single), pair) in short.iter().zip(&single).zip(PAIRS) {
         let apart = (short.0 - single.0).abs();

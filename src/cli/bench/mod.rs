@@ -55,7 +55,8 @@ The JSON object has pairsPerSecond, floorPairsPerSecond and ratioToFloor (null w
 p90, p99, max), errors (no valid answer, or another result code than SUCCESS; errorsByCode has them apart), refused \
 (REQUEST_TRAFFIC_EXCEED_LIMIT; refusalMs has how long they took), rssMiB (most resident memory of the service's \
 process, without the generator), cpuSecondsPerPair, pairsPerCpuSecond and the same of the floor, cpuRatioToFloor, \
-generatorCpuSecondsPerPair, and what was asked for. Memory and CPU of a service behind --url are null unless --pid says which process it is.\n\n\
+generatorCpuSecondsPerPair, and what was asked for. Memory and CPU of a service behind --url are null unless \
+--pid says which process it is.\n\n\
 Ctrl-C ends it with what was measured so far; a second one at once.\n\n\
 Exit code: 0 when pairs were compared and nothing went wrong, 1 otherwise (refusals alone are not wrong), 2 for \
 wrong arguments.")]

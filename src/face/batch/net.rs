@@ -2,7 +2,6 @@
 
 use ort::{
     environment::Environment,
-    ep::{self, ArenaExtendStrategy, ExecutionProviderDispatch, cuda::ConvAlgorithmSearch},
     session::Session,
     value::{Outlet, TensorElementType, TensorRef, ValueType},
 };
@@ -48,10 +47,10 @@ impl OrtNet {
         device: Device,
         options: BatchOptions,
     ) -> Result<Self, FaceError> {
-        let providers: Vec<_> = provider(device, options.memory).into_iter().collect();
+        let providers: Vec<_> = device.execution_provider(options.memory).into_iter().collect();
         let session = one_thread_session(environment, bytes, &providers)
             .map_err(|source| FaceError::Inference { net: name.to_owned(), source })
-            .map_err(|error| blame(device, error))?;
+            .map_err(|error| error.blamed_on(device))?;
         let input = session.inputs().first();
         let dimensions = input.and_then(dimensions);
         let outputs = session.outputs().iter().filter(|output| is_single_precision(output));
@@ -64,7 +63,7 @@ impl OrtNet {
             session,
         };
         if let Some(dimensions) = dimensions {
-            net.prepare(dimensions, options.most).map_err(|error| blame(device, error))?;
+            net.prepare(dimensions, options.most).map_err(|error| error.blamed_on(device))?;
         }
         Ok(net)
     }
@@ -151,30 +150,6 @@ impl BatchNet for OrtNet {
     }
 }
 
-/// A net that runs on the CPU and not on a GPU has nothing wrong with it.
-fn blame(device: Device, error: FaceError) -> FaceError {
-    match device {
-        Device::Cpu | Device::CpuBf16 | Device::CpuBatched => error,
-        Device::Cuda(_) => error.blamed_on(device),
-    }
-}
-
-/// The provider for a device; the CPU needs none. Missing hardware or libraries are an error; single operations
-/// that the provider does not have are computed on the CPU, as ONNX Runtime does it.
-fn provider(device: Device, memory: usize) -> Option<ExecutionProviderDispatch> {
-    let Device::Cuda(number) = device else { return None };
-    let cuda = ep::CUDA::default()
-        .with_device_id(i32::from(number))
-        // Powers of two would reach the limit with half of it unused.
-        .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
-        // The exhaustive search takes seconds for each new size of input, and the detector sees many.
-        .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
-        // Scores are calibrated with single precision.
-        .with_tf32(false);
-    let limited = if memory == 0 { cuda } else { cuda.with_memory_limit(memory) };
-    Some(limited.build().error_on_failure())
-}
-
 fn is_single_precision(output: &Outlet) -> bool {
     matches!(output.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, .. })
 }
@@ -259,8 +234,8 @@ mod tests {
     #[test]
     fn what_cannot_be_run_on_a_gpu_is_blamed_on_it_and_elsewhere_on_the_net() {
         let error = || FaceError::Panicked;
-        assert!(matches!(blame(Device::CpuBatched, error()), FaceError::Panicked));
-        let blamed = blame(Device::Cuda(3), error()).to_string();
+        assert!(matches!(error().blamed_on(Device::CpuBatched), FaceError::Panicked));
+        let blamed = error().blamed_on(Device::Cuda(3)).to_string();
         assert!(
             blamed.starts_with("cuda:3 cannot be used: the face pipeline panicked"),
             "{blamed}"

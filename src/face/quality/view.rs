@@ -115,7 +115,8 @@ impl<'a> View<'a> {
         let mut histogram = [0_u32; LEVELS];
         let mut spread = Spread::default();
         let (mut white, mut black) = (0.0_f32, 0.0_f32);
-        let rows = self.luma.chunks(self.width.max(1)).zip(self.inside.chunks(self.width.max(1)));
+        let width = self.width.max(1);
+        let rows = self.luma.chunks(width).zip(self.inside.chunks(width));
         for (y, (row, inside)) in rows.enumerate() {
             let dy = (y as f32 - cy) / ry;
             for (x, (value, inside)) in row.iter().zip(inside).enumerate() {

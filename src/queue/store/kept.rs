@@ -46,13 +46,13 @@ impl Kept {
     /// Keeps a request whose job is about to be stored, if there can be room for it. Those that came first make room:
     /// whatever has waited here for long was taken elsewhere, or waits in a line in which reading is the least of it.
     pub(super) fn keep<'a>(&'a self, id: &'a TransactionId, request: &Request) -> Keeping<'a> {
-        let mut all = self.lock();
-        all.forget(Instant::now(), self.longest);
+        let (mut all, now) = (self.lock(), Instant::now());
+        all.forget(now, self.longest);
         if request.bytes() <= self.most {
             while all.bytes + request.bytes() > self.most && all.drop_first() {}
             all.bytes += request.bytes();
             all.requests.insert(id.clone(), request.clone());
-            all.came.push_back((Instant::now(), id.clone()));
+            all.came.push_back((now, id.clone()));
         }
         Keeping { kept: self, id, stays: false }
     }
@@ -63,7 +63,7 @@ impl Kept {
     }
 
     /// Drops those that have been here for too long at `now`.
-    pub fn forget(&self, now: Instant) {
+    pub(super) fn forget(&self, now: Instant) {
         self.lock().forget(now, self.longest);
     }
 
