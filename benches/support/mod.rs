@@ -16,9 +16,10 @@ use visavis::{
     },
 };
 
-/// The repository.
+/// The repository; the working folder where the bench was built on another machine.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let built = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if built.exists() { built } else { Path::new(".") }
 }
 
 /// A photograph from samples/.
@@ -35,7 +36,11 @@ pub(crate) fn config() -> Config {
 }
 
 fn library() -> PathBuf {
-    newest_library(&root().join("runtime"))
+    let on_gpu =
+        std::env::var("VISAVIS_RUNTIME_DEVICE").is_ok_and(|device| device.starts_with("cuda"));
+    let folder = if on_gpu { "runtime-gpu" } else { "runtime" };
+    let named = std::env::var_os("ORT_DYLIB_PATH");
+    named.map_or_else(|| newest_library(&root().join(folder)), PathBuf::from)
 }
 
 /// The runtime.

@@ -5,13 +5,15 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{app::Data, config::Config, db::Db};
+use crate::{app::Data, config::Config, db::Db, face::Device};
 
 /// Files beside connections: database, nets, sockets of the pool.
 const OTHER_FILES: u64 = 100;
 /// What a process has in memory beside bodies and nets, and what the nets of one thread take with a large photo.
 const BASE_MIB: u64 = 100;
 const THREAD_MIB: u64 = 100;
+/// What the libraries of CUDA and the nets there take of the machine's memory: 1.4 GiB were measured.
+const CUDA_MIB: u64 = 1_500;
 /// As far as two clocks may be apart: a Request-Time that is read late, a lease that seems over early.
 const SKEW_MS: i64 = 5_000;
 
@@ -32,21 +34,23 @@ pub(super) fn files(config: &Config) -> Result<String> {
 
 /// Whether what may be in memory at once fits.
 pub(super) fn memory(config: &Config) -> Result<String> {
+    let device = config.runtime.device()?;
     let threads = match config.worker.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => device.threads()?,
         n => n,
     };
+    let cuda = if matches!(device, Device::Cuda(_)) { CUDA_MIB } else { 0 };
     let bodies = config.http.body_budget_bytes as u64 >> 20;
     let kept = config.queue.kept_bytes >> 20;
-    let needed = BASE_MIB + bodies + kept + THREAD_MIB * threads as u64;
+    let needed = BASE_MIB + cuda + bodies + kept + THREAD_MIB * threads as u64;
     let Some(there) = memory_mib() else {
         return Ok(format!("{needed} MiB may be used; the system does not tell how much there is"));
     };
     if there < needed {
         bail!(
             "{there} MiB are there, and up to {needed} may be used: {bodies} for bodies of requests \
-             (http.body_budget_bytes), {kept} for pictures of accepted jobs (queue.kept_bytes) and {THREAD_MIB} for each \
-             of {threads} threads (worker.threads)"
+             (http.body_budget_bytes), {kept} for pictures of accepted jobs (queue.kept_bytes), {cuda} for CUDA \
+             (runtime.device) and {THREAD_MIB} for each of {threads} threads (worker.threads)"
         );
     }
     Ok(format!("{needed} MiB may be used at most, {there} are there"))
@@ -115,6 +119,23 @@ mod tests {
         let large = config(|config| config.http.body_budget_bytes = 1 << 50);
         assert!(memory(&large).unwrap_err().to_string().contains("http.body_budget_bytes"));
         assert!(files(&config(|_| ())).is_ok() && memory(&config(|_| ())).is_ok());
+    }
+
+    #[test]
+    fn a_gpu_takes_memory_of_the_machine_too_and_has_two_threads_a_core() {
+        let needed = |device: &str, threads| {
+            let config = config(|config| {
+                device.clone_into(&mut config.runtime.device);
+                config.worker.threads = threads;
+            });
+            let told = memory(&config).unwrap();
+            told.split(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        assert_eq!(needed("cuda:0", 2), needed("cpu", 2) + CUDA_MIB);
+        assert_eq!(
+            needed("cuda:0", 0) - CUDA_MIB - needed("cpu", 0),
+            needed("cpu", 0) - needed("cpu", 1) + THREAD_MIB
+        );
     }
 
     #[test]

@@ -207,11 +207,11 @@ pub struct RuntimeSection {
     pub library: String,
     /// Where nets are run.
     pub device: String,
-    /// How long the first picture of a batch waits for others.
+    /// How long the first face of a batch waits for others.
     pub batch_wait_ms: u64,
     /// How many a batch may have.
     pub batch_max: usize,
-    /// The most that each net may take of a GPU's memory; 0 for no limit.
+    /// The most that each net may take of a GPU's memory for each size of batch, in bytes; 0 for no limit.
     pub gpu_memory_bytes: usize,
 }
 

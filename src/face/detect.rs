@@ -24,7 +24,7 @@ use super::{
     geometry::{BoundingBox, Landmarks, Point},
     manifest::{DetectorNet, Located},
     nms::suppress,
-    session::{Arithmetic, NetSession, Runtime},
+    session::{NetSession, Placement, Runtime},
 };
 
 /// One found face.
@@ -68,7 +68,8 @@ impl Detector {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<DetectorNet>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights, Arithmetic::AsItIs)?;
+        let session =
+            NetSession::open(runtime, located, &located.net.weights, Placement::Processor)?;
         Ok(Self { net: located.net.clone(), session, resizer: Resizer::new() })
     }
 

@@ -4,7 +4,7 @@ use super::{
     align::AlignedFace,
     error::FaceError,
     manifest::{EmbedderNet, Located},
-    session::{Arithmetic, NetSession, Runtime},
+    session::{NetSession, Placement, Runtime},
     similarity::Embedding,
 };
 
@@ -23,9 +23,9 @@ impl Embedder {
     pub fn open(runtime: &Runtime, located: &Located<EmbedderNet>) -> Result<Self, FaceError> {
         let weights = &located.net.weights;
         // A net in eight bits has roundings of its own, and its table was measured with them.
-        let arithmetic =
-            if weights.ranges.is_some() { Arithmetic::AsItIs } else { Arithmetic::Shortest };
-        let session = NetSession::open(runtime, located, weights, arithmetic)?;
+        let placement =
+            if weights.ranges.is_some() { Placement::Processor } else { Placement::Device };
+        let session = NetSession::open(runtime, located, weights, placement)?;
         Ok(Self { net: located.net.clone(), session })
     }
 

@@ -9,7 +9,7 @@ use super::{
     geometry::{Landmarks, Point},
     manifest::{Located, Net},
     patch::Patch,
-    session::{Arithmetic, NetSession, Runtime},
+    session::{NetSession, Placement, Runtime},
 };
 
 /// The refinement net with its session.
@@ -25,7 +25,8 @@ impl LandmarkRefiner {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<Net>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights, Arithmetic::AsItIs)?;
+        let session =
+            NetSession::open(runtime, located, &located.net.weights, Placement::Processor)?;
         Ok(Self { net: located.net.clone(), session })
     }
 

@@ -39,7 +39,7 @@ mod similarity;
 pub mod stages;
 pub mod turn;
 
-pub use batch::BatchOptions;
+pub use batch::{AtWork, BatchOptions};
 pub use device::{Device, has_bfloat16};
 pub use engine::{
     Comparison, Engine, EngineOptions, FaceReport, Look, OnnxEngine, Picture, PictureKind, Side,

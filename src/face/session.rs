@@ -1,8 +1,8 @@
 //! ONNX Runtime: loading the shared library, checking a weights file, running one net.
 //!
 //! On the CPU every session runs on one thread: N workers with a one-thread session each beat one session with
-//! N threads, and nothing is gained by batching there (both measured). On a GPU all engines share the sessions of one
-//! thread, which runs batches; nobody but this file notices.
+//! N threads, and nothing is gained by batching there (both measured). On a GPU all engines share, for the large nets, the
+//! sessions of one thread, which runs batches; nobody but this file notices.
 
 use std::{
     fmt::Write as _,
@@ -93,7 +93,7 @@ impl Runtime {
     }
 
     /// Says that the calling thread is at a picture until what is returned is dropped: batches may wait for it.
-    pub(super) fn at_work(&self) -> Option<AtWork> {
+    pub fn at_work(&self) -> Option<AtWork> {
         self.batches.as_ref().map(|(owner, _)| owner.at_work())
     }
 }
@@ -129,13 +129,14 @@ pub fn read_weights(path: &Path, weights: &Weights, pack: &str) -> Result<Vec<u8
     }
 }
 
-/// How exactly a net has to be computed.
+/// Where a net is run, and how exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arithmetic {
-    /// As the model has it, wherever it runs: what it finds decides where others look.
-    AsItIs,
-    /// In bfloat16 where the device is [`Device::CpuBf16`], in single precision elsewhere.
-    Shortest,
+pub enum Placement {
+    /// On the calling thread, as the model has it, whatever the device: a small net, which takes a GPU as long as the way
+    /// there, or one that decides where others look.
+    Processor,
+    /// On the device of the runtime: in batches, or in bfloat16 where that is [`Device::CpuBf16`].
+    Device,
 }
 
 /// One net, ready to run.
@@ -162,8 +163,8 @@ impl std::fmt::Debug for NetSession {
 pub type Outputs<const N: usize> = [Vec<f32>; N];
 
 impl NetSession {
-    /// Checks the digest of a located net and makes a one-thread session of it, or has the runtime's device make one
-    /// for all engines.
+    /// Checks the digest of a located net and makes a one-thread session of it, or has the runtime's device make
+    /// what all engines share.
     ///
     /// # Errors
     /// As [`read_weights`], or [`FaceError::Inference`] when ONNX Runtime refuses the graph.
@@ -171,10 +172,10 @@ impl NetSession {
         runtime: &Runtime,
         located: &Located<N>,
         weights: &Weights,
-        arithmetic: Arithmetic,
+        placement: Placement,
     ) -> Result<Self, FaceError> {
         let bytes = read_weights(&located.path, weights, &located.pack)?;
-        Self::from_bytes(runtime, &bytes, &located.path, arithmetic)
+        Self::from_bytes(runtime, &bytes, &located.path, placement)
     }
 
     /// The same of an ONNX model whose digest has been checked.
@@ -186,14 +187,15 @@ impl NetSession {
         runtime: &Runtime,
         bytes: &[u8],
         path: &Path,
-        arithmetic: Arithmetic,
+        placement: Placement,
     ) -> Result<Self, FaceError> {
         let name = PathBuf::from(path.file_name().unwrap_or_default()).display().to_string();
-        let place = match &runtime.batches {
-            Some((owner, options)) => {
+        let place = match (placement, &runtime.batches) {
+            (Placement::Device, Some((owner, options))) => {
                 Place::Device(shared(runtime, owner, *options, bytes, &name)?)
             }
-            None => here(runtime, bytes, &name, arithmetic)?,
+            (Placement::Device, None) => here(runtime, bytes, &name, runtime.device)?,
+            (Placement::Processor, _) => here(runtime, bytes, &name, Device::Cpu)?,
         };
         Ok(Self { place, name })
     }
@@ -289,16 +291,7 @@ impl NetSession {
 }
 
 /// A net for the calling thread.
-fn here(
-    runtime: &Runtime,
-    bytes: &[u8],
-    name: &str,
-    arithmetic: Arithmetic,
-) -> Result<Place, FaceError> {
-    let device = match arithmetic {
-        Arithmetic::AsItIs => Device::Cpu,
-        Arithmetic::Shortest => runtime.device,
-    };
+fn here(runtime: &Runtime, bytes: &[u8], name: &str, device: Device) -> Result<Place, FaceError> {
     let providers: Vec<_> = device.execution_provider(0).into_iter().collect();
     let session = one_thread_session(&runtime.environment, bytes, &providers)
         .map_err(|source| FaceError::Inference { net: name.to_owned(), source })

@@ -1,8 +1,12 @@
 //! Compute threads, each with an engine of its own, and the slots that stand for them.
 
 use std::{
+    convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -59,10 +63,33 @@ struct Task {
 /// The compute threads of this process; clones share them. They end with the last clone.
 #[derive(Debug, Clone)]
 pub struct ComputePool {
-    tasks: mpsc::Sender<Task>,
+    threads: Arc<Threads>,
     slots: Arc<Semaphore>,
     suspect: Arc<Semaphore>,
     busy: Arc<[Busy]>,
+}
+
+/// What stands for the threads, and ends them when dropped.
+#[derive(Debug)]
+struct Threads {
+    /// `None` tells them to end.
+    tasks: Option<mpsc::Sender<Task>>,
+    /// Nothing is ever sent: that nobody could is the message that all have ended.
+    ended: Mutex<mpsc::Receiver<Infallible>>,
+}
+
+/// How long the end waits for threads: what they have to do is done by then, unless one never comes back.
+const LAST_COMPARISON: Duration = Duration::from_secs(3);
+
+impl Drop for Threads {
+    /// A process must not end while its threads give back what they have of a GPU: it would crash.
+    fn drop(&mut self) {
+        self.tasks = None;
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(LAST_COMPARISON) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("a compute thread does not end; nobody waits for it any longer");
+        }
+    }
 }
 
 /// Since when a thread has been at its comparison; `None` when it has none.
@@ -92,6 +119,11 @@ impl ComputePool {
         let (tasks, queue) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let (ready, readiness) = mpsc::channel();
+        let (alive, ended) = mpsc::channel();
+        // Made before the threads, so that they have ended when one of them cannot be started.
+        let running = Arc::new(Threads { tasks: Some(tasks), ended: Mutex::new(ended) });
+        // Dropped before it then.
+        let alive = alive;
         let busy: Arc<[Busy]> = (0..threads).map(|_| Busy::default()).collect();
         for i in 0..threads {
             let worker = Worker {
@@ -100,6 +132,7 @@ impl ComputePool {
                 queue: Arc::clone(&queue),
                 busy: Arc::clone(&busy),
                 number: i,
+                _alive: alive.clone(),
             };
             let ready = ready.clone();
             thread::Builder::new()
@@ -109,12 +142,13 @@ impl ComputePool {
                 FaceError::Manifest(format!("a compute thread could not be started: {e}"))
             })?;
         }
+        drop(alive);
         for opened in readiness.iter().take(threads) {
             opened?;
         }
         metrics::gauge!("visavis_compute_threads").set(threads as f64);
         let (slots, suspect) = (Semaphore::new(threads).into(), Semaphore::new(1).into());
-        Ok(Self { tasks, slots, suspect, busy })
+        Ok(Self { threads: running, slots, suspect, busy })
     }
 
     /// How many threads there are.
@@ -193,7 +227,8 @@ impl ComputePool {
     ) -> Result<T, PoolFailure> {
         let (reply, answer) = oneshot::channel();
         let task = Task { work: work(reply), slot };
-        self.tasks.send(task).map_err(|_| PoolFailure::Stopped)?;
+        let tasks = self.threads.tasks.as_ref().ok_or(PoolFailure::Stopped)?;
+        tasks.send(task).map_err(|_| PoolFailure::Stopped)?;
         answer.await.map_err(|_| PoolFailure::Stopped)?
     }
 }
@@ -204,6 +239,8 @@ struct Worker {
     queue: Arc<Mutex<mpsc::Receiver<Task>>>,
     busy: Arc<[Busy]>,
     number: usize,
+    /// Dropped last.
+    _alive: mpsc::Sender<Infallible>,
 }
 
 impl Worker {

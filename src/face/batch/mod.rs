@@ -8,7 +8,8 @@
 //! A GPU takes about as long for sixteen small tensors as for one, so tensors for the same net and of the same size
 //! wait for each other: until there are as many as a batch may have, until everybody who could still bring one waits,
 //! or until the first has waited long enough ([`BatchOptions::wait`]). Batches are filled up with zeros to a power of
-//! two, so that a device sees few sizes. The oldest tensor is never passed over once its time is up.
+//! two, and there is a session for each, because the libraries of a GPU plan for one size at a time. The oldest tensor
+//! is never passed over once its time is up.
 //!
 //! When a batch fails its tensors are run one by one, so that only the bad one fails. When nothing works any more the
 //! thread ends: its callers get [`FaceError::DeviceGone`], at once and from then on, and the process has to be started
@@ -21,9 +22,10 @@ mod thread;
 
 use std::time::Duration;
 
+pub use self::owner::AtWork;
 pub(super) use self::{
     net::OrtNet,
-    owner::{AtWork, Owner, SharedNet},
+    owner::{Owner, SharedNet},
 };
 use super::error::FaceError;
 
@@ -34,7 +36,7 @@ pub struct BatchOptions {
     pub wait: Duration,
     /// How many tensors a batch may have.
     pub most: usize,
-    /// The most that each net's arena may take on a GPU, in bytes; 0 for no limit.
+    /// The most that the arena of each net may take on a GPU, for each size of batch, in bytes; 0 for no limit.
     pub memory: usize,
 }
 

@@ -1,5 +1,7 @@
 //! A net of ONNX Runtime on a device, found out what it takes and made warm.
 
+use std::thread::{self, ScopedJoinHandle};
+
 use ort::{
     environment::Environment,
     session::Session,
@@ -9,14 +11,34 @@ use ort::{
 use super::{BatchNet, BatchOptions, bucket};
 use crate::face::{Device, FaceError, session::one_thread_session};
 
-/// A session on a device.
+/// A net on a device: a session for each size of batch. ONNX Runtime's provider for GPUs plans each convolution anew
+/// whenever its input has another shape than the last time, which takes a second for an embedder.
 pub(in crate::face) struct OrtNet {
-    session: Session,
+    /// From the fewest rows to the most.
+    sessions: Vec<(usize, Session)>,
     input: String,
     name: String,
     outputs: Vec<String>,
     most: usize,
     tried: (usize, usize),
+}
+
+/// What it takes to open a session of a net.
+struct Model<'a> {
+    environment: &'a Environment,
+    bytes: &'a [u8],
+    name: &'a str,
+    device: Device,
+    memory: usize,
+}
+
+impl Model<'_> {
+    fn session(&self) -> Result<Session, FaceError> {
+        let providers: Vec<_> = self.device.execution_provider(self.memory).into_iter().collect();
+        one_thread_session(self.environment, self.bytes, &providers)
+            .map_err(|source| FaceError::Inference { net: self.name.to_owned(), source })
+            .map_err(|error| error.blamed_on(self.device))
+    }
 }
 
 /// What the model's own input says: `None` for what may have any size.
@@ -35,7 +57,7 @@ const TOLERANCE: f32 = 1e-3;
 
 impl OrtNet {
     /// Opens a net whose digest has been checked, finds out how many tensors it takes at once, and runs each size of
-    /// batch once where the net has a size of its own: what does not fit is found before the first customer finds it.
+    /// batch once: what does not fit is found, and planned, before the first customer finds it.
     ///
     /// # Errors
     /// [`FaceError::Device`] when a GPU cannot be used or has too little memory, [`FaceError::Inference`] when ONNX
@@ -47,10 +69,8 @@ impl OrtNet {
         device: Device,
         options: BatchOptions,
     ) -> Result<Self, FaceError> {
-        let providers: Vec<_> = device.execution_provider(options.memory).into_iter().collect();
-        let session = one_thread_session(environment, bytes, &providers)
-            .map_err(|source| FaceError::Inference { net: name.to_owned(), source })
-            .map_err(|error| error.blamed_on(device))?;
+        let model = Model { environment, bytes, name, device, memory: options.memory };
+        let session = model.session()?;
         let input = session.inputs().first();
         let dimensions = input.and_then(dimensions);
         let outputs = session.outputs().iter().filter(|output| is_single_precision(output));
@@ -60,35 +80,72 @@ impl OrtNet {
             outputs: outputs.map(|output| output.name().to_owned()).collect(),
             most: 1,
             tried: (ANY_SIDE, ANY_SIDE),
-            session,
+            sessions: vec![(1, session)],
         };
         if let Some(dimensions) = dimensions {
-            net.prepare(dimensions, options.most).map_err(|error| error.blamed_on(device))?;
+            net.prepare(&model, dimensions, options.most)
+                .map_err(|error| error.blamed_on(device))?;
         }
         Ok(net)
     }
 
-    fn prepare(&mut self, dimensions: Dimensions, most: usize) -> Result<(), FaceError> {
+    fn prepare(
+        &mut self,
+        model: &Model<'_>,
+        dimensions: Dimensions,
+        most: usize,
+    ) -> Result<(), FaceError> {
         let Dimensions { rows, height, width } = dimensions;
-        let fixed = height.is_some() && width.is_some();
         let (height, width) = (height.unwrap_or(ANY_SIDE), width.unwrap_or(ANY_SIDE));
         self.tried = (height, width);
-        if rows.is_none() && most > 1 {
-            if self.keeps_rows_apart(height, width)? {
-                self.most = most;
-            } else {
-                tracing::warn!(
-                    net = self.name,
-                    "the net mixes the rows of a batch: it is run one by one"
-                );
-            }
+        if rows.is_some() || most == 1 {
+            return self.run(&vec![0.0; 3 * height * width], [1, 3, height, width]).map(drop);
         }
-        let larger = |rows: &usize| (*rows < self.most).then(|| bucket(rows + 1, self.most));
-        let buckets: Vec<_> = std::iter::successors(fixed.then_some(1), larger).collect();
-        for rows in buckets {
-            self.run(&vec![0.0; rows * 3 * height * width], [rows, 3, height, width])?;
+        let mut sessions = self.all_sizes(model, (height, width), most)?;
+        self.sessions.append(&mut sessions);
+        if self.keeps_rows_apart(height, width)? {
+            self.most = most;
+        } else {
+            tracing::warn!(
+                net = self.name,
+                "the net mixes the rows of a batch: it is run one by one"
+            );
+            self.sessions.truncate(1);
         }
         Ok(())
+    }
+
+    /// A session for each size of batch from two rows on, and the first run of that of one row. All at once: most of
+    /// the time goes into plans, which the libraries of a GPU make on one core.
+    fn all_sizes(
+        &mut self,
+        model: &Model<'_>,
+        (height, width): (usize, usize),
+        most: usize,
+    ) -> Result<Vec<(usize, Session)>, FaceError> {
+        let Self { sessions, input, outputs, .. } = self;
+        let first_run = |session: &mut Session, rows: usize| {
+            let black = vec![0.0; rows * 3 * height * width];
+            run(session, model.name, input, outputs, &black, [rows, 3, height, width]).map(drop)
+        };
+        let larger = |rows: &usize| (*rows < most).then(|| bucket(rows + 1, most));
+        let sizes = std::iter::successors(Some(bucket(2, most)), larger);
+        thread::scope(|scope| {
+            let open = |rows| {
+                let first_run = &first_run;
+                scope.spawn(move || {
+                    let mut session = model.session()?;
+                    first_run(&mut session, rows)?;
+                    Ok((rows, session))
+                })
+            };
+            let threads: Vec<_> = sizes.map(open).collect();
+            for (rows, session) in sessions {
+                first_run(session, *rows)?;
+            }
+            let opened = threads.into_iter().map(ScopedJoinHandle::join);
+            opened.map(|opened| opened.unwrap_or(Err(FaceError::Panicked))).collect()
+        })
     }
 
     /// Whether two different pictures together have the outputs that they have alone. A model may say that it takes
@@ -130,24 +187,42 @@ impl BatchNet for OrtNet {
     }
 
     fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError> {
-        let failed = |source| FaceError::Inference { net: self.name.clone(), source };
-        let input = TensorRef::from_array_view((shape, tensors)).map_err(failed)?;
-        let ran = self.session.run(ort::inputs![self.input.as_str() => input]).map_err(failed)?;
-        let values = |name: &String| {
-            let output = ran.get(name).and_then(|o| o.try_extract_tensor::<f32>().ok());
-            let rows = output.filter(|(is, _)| {
-                shape[0] == 1
-                    || is.first().is_some_and(|rows| usize::try_from(*rows) == Ok(shape[0]))
-            });
-            let (_, values) = rows.ok_or_else(|| FaceError::Contract {
-                net: self.name.clone(),
-                expected: format!("an output `{name}` of {} rows", shape[0]),
-                found: "none".to_owned(),
-            })?;
-            Ok(values.to_vec())
-        };
-        self.outputs.iter().map(values).collect()
+        let Self { sessions, input, name, outputs, .. } = self;
+        let session = sessions.iter_mut().find(|(rows, _)| *rows == shape[0]);
+        let (_, session) = session.ok_or_else(|| FaceError::Contract {
+            net: name.clone(),
+            expected: "a batch of a size that was tried".to_owned(),
+            found: format!("{} rows", shape[0]),
+        })?;
+        run(session, name, input, outputs, tensors, shape)
     }
+}
+
+/// Runs tensors of `shape` that lie one behind the other, and returns each output for all of them, row by row.
+fn run(
+    session: &mut Session,
+    net: &str,
+    input: &str,
+    outputs: &[String],
+    tensors: &[f32],
+    shape: [usize; 4],
+) -> Result<Vec<Vec<f32>>, FaceError> {
+    let failed = |source| FaceError::Inference { net: net.to_owned(), source };
+    let tensors = TensorRef::from_array_view((shape, tensors)).map_err(failed)?;
+    let ran = session.run(ort::inputs![input => tensors]).map_err(failed)?;
+    let values = |name: &String| {
+        let output = ran.get(name).and_then(|o| o.try_extract_tensor::<f32>().ok());
+        let rows = output.filter(|(is, _)| {
+            shape[0] == 1 || is.first().is_some_and(|rows| usize::try_from(*rows) == Ok(shape[0]))
+        });
+        let (_, values) = rows.ok_or_else(|| FaceError::Contract {
+            net: net.to_owned(),
+            expected: format!("an output `{name}` of {} rows", shape[0]),
+            found: "none".to_owned(),
+        })?;
+        Ok(values.to_vec())
+    };
+    outputs.iter().map(values).collect()
 }
 
 fn is_single_precision(output: &Outlet) -> bool {
@@ -217,9 +292,13 @@ mod tests {
         let doubles = node("Add", &["x", "x"], "y", &[]);
         let mut any = open(&model(std::slice::from_ref(&doubles), None));
         assert_eq!((any.most(), any.outputs()), (6, &["y".to_owned()][..]));
-        let three: Vec<_> = (0..36).map(|n| n as f32).collect();
-        let twice: Vec<_> = three.iter().map(|n| 2.0 * n).collect();
-        assert_eq!(any.run(&three, [3, 3, 2, 2]).unwrap(), [twice]);
+        for rows in [1, 2, 4, 6] {
+            let tensors: Vec<_> = (0..rows * 12).map(|n| n as f32).collect();
+            let twice: Vec<_> = tensors.iter().map(|n| 2.0 * n).collect();
+            assert_eq!(any.run(&tensors, [rows, 3, 2, 2]).unwrap(), [twice]);
+        }
+        let three = any.run(&[0.0; 36], [3, 3, 2, 2]).unwrap_err().to_string();
+        assert!(three.contains("3 rows"), "a batch is filled up before: {three}");
         assert_eq!(open(&model(&[doubles], Some(1))).most(), 1);
     }
 

@@ -7,7 +7,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Sender},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -78,19 +78,26 @@ impl Shared {
 #[derive(Clone)]
 pub(in crate::face) struct Owner(Arc<Caller>);
 
-/// Ends the thread when dropped.
-struct Caller(Arc<Shared>);
+/// Ends the thread when dropped, and waits for that: a process that ends while a GPU is at work crashes.
+struct Caller {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Drop for Caller {
     fn drop(&mut self) {
         // An error means that it has ended already.
-        let _ = self.0.tell(|state| state.unwanted = true);
+        let _ = self.shared.tell(|state| state.unwanted = true);
+        if let Some(thread) = self.thread.take() {
+            // An error is a panic there, which has been told.
+            let _ = thread.join();
+        }
     }
 }
 
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Owner({})", self.0.0.device)
+        write!(f, "Owner({})", self.shared().device)
     }
 }
 
@@ -103,12 +110,16 @@ impl Owner {
         let shared =
             Arc::new(Shared { device, wait, state: Mutex::default(), changed: Condvar::new() });
         let ending = Ending(Arc::clone(&shared));
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(format!("owner-{device}"))
             // Made there: nets stay on the thread that opens them.
             .spawn(move || Thread::run(ending))
             .map_err(|e| FaceError::Device { device, reason: e.to_string() })?;
-        Ok(Self(Arc::new(Caller(shared))))
+        Ok(Self(Arc::new(Caller { shared, thread: Some(thread) })))
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
     }
 
     /// The net of this digest; `open` makes it where it has not been opened before.
@@ -120,7 +131,7 @@ impl Owner {
         digest: String,
         open: impl FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send + 'static,
     ) -> Result<SharedNet, FaceError> {
-        let shared = &self.0.0;
+        let shared = self.shared();
         let (reply, answer) = mpsc::channel();
         let opening = Opening { digest, open: Box::new(open), reply };
         shared.tell(|state| state.openings.push_back(opening))?;
@@ -131,24 +142,24 @@ impl Owner {
     /// Says that a thread is at a picture until what is returned is dropped: batches may wait for it.
     pub(in crate::face) fn at_work(&self) -> AtWork {
         // An error means that nothing waits for anybody any more.
-        let _ = self.0.0.tell(|state| state.line.at_work += 1);
+        let _ = self.shared().tell(|state| state.line.at_work += 1);
         AtWork(self.clone())
     }
 
     /// Whether the thread has ended, which it does when nothing works any more.
     pub(in crate::face) fn is_gone(&self) -> bool {
-        self.0.0.lock().ended
+        self.shared().lock().ended
     }
 }
 
-/// A thread is at a picture.
+/// A thread is at a picture, until this is dropped.
 #[derive(Debug)]
-pub(in crate::face) struct AtWork(Owner);
+pub struct AtWork(Owner);
 
 impl Drop for AtWork {
     fn drop(&mut self) {
         // Told, because those that wait may have waited for this one alone.
-        let _ = self.0.0.0.tell(|state| state.line.at_work -= 1);
+        let _ = self.0.shared().tell(|state| state.line.at_work -= 1);
     }
 }
 
@@ -182,7 +193,7 @@ impl SharedNet {
                 found: format!("{} numbers", tensor.len()),
             });
         }
-        let shared = &self.owner.0.0;
+        let shared = self.owner.shared();
         let kind = Kind { net: self.about.number, height, width };
         let (reply, answer) = mpsc::channel();
         let waiting = Waiting { kind, tensor: tensor.to_vec(), since: Instant::now(), reply };
@@ -195,11 +206,11 @@ impl SharedNet {
 impl Owner {
     /// Leaves a tensor for a caller who may not be there.
     pub(super) fn leave(&self, waiting: Waiting) {
-        self.0.0.tell(|state| state.line.push(waiting)).unwrap();
+        self.shared().tell(|state| state.line.push(waiting)).unwrap();
     }
 
     /// What lives as long as the thread.
-    pub(super) fn shared(&self) -> std::sync::Weak<Shared> {
-        Arc::downgrade(&self.0.0)
+    pub(super) fn life(&self) -> std::sync::Weak<Shared> {
+        Arc::downgrade(self.shared())
     }
 }

@@ -466,10 +466,10 @@ mod tests {
     #[test]
     fn the_thread_ends_with_its_last_caller() {
         let bench = Bench::new(FOR_EVER);
-        let (net, shared) = (bench.net(), bench.owner.shared());
+        let (net, life) = (bench.net(), bench.owner.life());
         drop(bench);
         assert!(net.run(&[1.0; 12], (2, 2)).is_ok());
         drop(net);
-        assert!(soon(|| shared.strong_count() == 0));
+        assert_eq!(life.strong_count(), 0, "whoever dropped it has waited for the end");
     }
 }

@@ -6,7 +6,7 @@ use image::{ImageFormat, RgbImage, imageops};
 use visavis::face::{
     BatchOptions, Comparison, Device, Engine as _, EngineOptions, FaceReport, OnnxEngine, Picture,
     PictureKind, Refusal, Runtime, Side,
-    session::{Arithmetic, NetSession},
+    session::{NetSession, Placement},
 };
 
 use crate::support::models::{engine, pack, runtime, sample_photo};
@@ -129,7 +129,7 @@ fn what_is_no_number_stays_in_its_own_row() {
         |n: usize| -> Vec<f32> { (0..3 * side * side).map(|i| ((i * n) % 251) as f32).collect() };
     let (embedder, weights) = (&pack.embedder, &pack.embedder.net.weights);
     let open = |runtime: &Runtime| {
-        NetSession::open(runtime, embedder, weights, Arithmetic::AsItIs).unwrap()
+        NetSession::open(runtime, embedder, weights, Placement::Device).unwrap()
     };
     let run = |net: &mut NetSession, tensor: &[f32]| {
         let output = net.output_names().remove(0);

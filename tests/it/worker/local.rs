@@ -1,13 +1,21 @@
 //! `compare` while the caller waits.
 
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use visavis::{
     compare::{
         CompareFailure, Comparer as _, ComparerFuture, DecodeLimits, Outcome, PictureData,
         PictureKind, Refusal, Request, Side, Viewer as _,
     },
-    face::{Engine, FaceError},
+    face::{Comparison, Engine, FaceError, Picture as FacePicture},
     worker::{ComputePool, EngineFactory, LocalComparer},
 };
 
@@ -174,15 +182,49 @@ async fn nothing_is_compared_for_a_caller_who_left_before_it_began() {
 
 #[test]
 fn a_pool_does_not_start_without_all_of_its_engines() {
-    let made = std::sync::atomic::AtomicUsize::new(0);
+    let made = AtomicUsize::new(0);
     let gate = Gate::open();
     let inner = gate.factory();
     let factory: EngineFactory = Arc::new(move || -> Result<Box<dyn Engine>, FaceError> {
-        match made.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        match made.fetch_add(1, Ordering::SeqCst) {
             2 => Err(FaceError::Manifest("the third one fails".to_owned())),
             _ => inner(),
         }
     });
     assert!(ComputePool::start(3, &factory, &policy()).is_err());
     assert_eq!(ComputePool::start(3, &factory, &policy()).unwrap().size(), 3);
+}
+
+/// Takes a while to be given back, as what is on a GPU does.
+struct Slow(Box<dyn Engine>, Arc<AtomicUsize>);
+
+impl Engine for Slow {
+    fn compare(
+        &mut self,
+        probe: &FacePicture<'_>,
+        reference: &FacePicture<'_>,
+    ) -> Result<Comparison, FaceError> {
+        self.0.compare(probe, reference)
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        std::thread::sleep(SHORT);
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn whoever_drops_the_last_of_a_pool_has_waited_until_all_engines_are_given_back() {
+    let (gate, given_back) = (Gate::open(), Arc::new(AtomicUsize::new(0)));
+    let (inner, counted) = (gate.factory(), given_back.clone());
+    let factory: EngineFactory =
+        Arc::new(move || Ok(Box::new(Slow(inner()?, counted.clone())) as Box<dyn Engine>));
+    let pool = ComputePool::start(3, &factory, &policy()).unwrap();
+    let clone = pool.clone();
+    drop(pool);
+    assert_eq!(given_back.load(Ordering::SeqCst), 0, "another one may have work for them");
+    drop(clone);
+    assert_eq!(given_back.load(Ordering::SeqCst), 3);
 }
