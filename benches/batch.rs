@@ -22,7 +22,7 @@ use visavis::face::{
 const FOR_EVER: Duration = Duration::from_mins(1);
 const MOST: usize = 64;
 
-/// How long so many batches of `rows` tensors take, each brought by a thread of its own.
+/// How long it takes to run so many batches of `rows` tensors, every tensor brought by a thread of its own.
 fn batches(
     runtime: &Runtime,
     (path, bytes): (&Path, &[u8]),
@@ -32,18 +32,19 @@ fn batches(
 ) -> Duration {
     let together = Barrier::new(rows + 1);
     let bring = |n: usize| {
-        let mut net = NetSession::from_bytes(runtime, bytes, path, Placement::Device).unwrap();
+        let mut net = NetSession::from_bytes(runtime, bytes, path, Placement::OnDevice).unwrap();
         let output = net.output_names().remove(0);
         let size = (input.width, input.height);
         let length = 3 * size.0 * size.1;
         let tensor: Vec<_> = (0..length).map(|i| ((i * 7 + n) % 251) as f32).collect();
         let at_work = runtime.at_work();
         together.wait();
-        for _ in 0..iterations {
-            net.run(&tensor, size, [output.as_str()]).unwrap();
-        }
+        let ran: Result<Vec<_>, _> =
+            (0..iterations).map(|_| net.run(&tensor, size, [output.as_str()])).collect();
         drop(at_work);
+        // A failure is told when nobody waits at the barrier any more.
         together.wait();
+        ran.unwrap();
     };
     thread::scope(|scope| {
         for n in 0..rows {
@@ -61,6 +62,7 @@ fn nets(c: &mut Criterion) {
     let device = std::env::var("VISAVIS_RUNTIME_DEVICE");
     let device: Device = device.map_or(Device::CpuBatched, |device| device.parse().unwrap());
     let options = BatchOptions { wait: FOR_EVER, most: MOST, memory: 0 };
+    assert!(device.is_shared(), "{device} makes no batches");
     let runtime = support::runtime().on(device, options).unwrap();
     let pack = support::pack();
     let pose = pack.pose.as_ref().unwrap();

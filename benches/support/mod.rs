@@ -8,7 +8,7 @@
 use std::{path::Path, path::PathBuf};
 
 use visavis::{
-    app::newest_library,
+    app::library as library_for,
     config::Config,
     face::{
         EngineOptions, OnnxEngine, Runtime,
@@ -36,11 +36,8 @@ pub(crate) fn config() -> Config {
 }
 
 fn library() -> PathBuf {
-    let on_gpu =
-        std::env::var("VISAVIS_RUNTIME_DEVICE").is_ok_and(|device| device.starts_with("cuda"));
-    let folder = if on_gpu { "runtime-gpu" } else { "runtime" };
-    let named = std::env::var_os("ORT_DYLIB_PATH");
-    named.map_or_else(|| newest_library(&root().join(folder)), PathBuf::from)
+    let config = Config::load(None, std::env::vars()).unwrap();
+    library_for(&config, config.runtime.device().unwrap()).unwrap()
 }
 
 /// The runtime.

@@ -141,9 +141,12 @@ fn beside_program(name: &str) -> PathBuf {
     beside.unwrap_or_else(|| PathBuf::from(name))
 }
 
-/// ONNX Runtime's shared library: as configured, else `ORT_DYLIB_PATH`, else in `runtime`, for a GPU in
-/// `runtime-gpu`. Always an absolute path: the system's search path would load whatever lies there.
-fn library(config: &Config, device: Device) -> Result<PathBuf> {
+/// ONNX Runtime's shared library: as configured, else `ORT_DYLIB_PATH`, else in the folder for the device: `runtime`,
+/// `runtime-openvino` or `runtime-gpu`. Always an absolute path: the system's search path would load whatever lies there.
+///
+/// # Errors
+/// When what is configured is no path.
+pub fn library(config: &Config, device: Device) -> Result<PathBuf> {
     let folder = match device {
         Device::Cpu | Device::CpuBatched => "runtime",
         Device::CpuBf16 => "runtime-openvino",

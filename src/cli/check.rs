@@ -124,11 +124,7 @@ fn models(config: &Config) -> Result<Models> {
     let (provider, name) = (device.provider(), device.model_name());
     let named = if name.is_empty() { name } else { format!(", {name}") };
     let in_eight_bits = model.pack.embedder.net.weights.ranges.is_some();
-    let ran = match device {
-        Device::CpuBf16 if in_eight_bits => "the head pose net",
-        Device::CpuBf16 => "embedder and head pose",
-        _ => "every net",
-    };
+    let ran = on_device(device, in_eight_bits);
     let hint = if device == Device::Cpu && has_bfloat16() && !in_eight_bits {
         "; this processor has bfloat16: runtime.device = \"cpu-bf16\" takes less time (docs/PERFORMANCE.md)"
     } else {
@@ -138,6 +134,15 @@ fn models(config: &Config) -> Result<Models> {
         "{device}{named}; {ran} ran with ONNX Runtime's {provider} provider; JPEG: {DECODER}{hint}"
     );
     Ok(Models { detail, device, table })
+}
+
+/// Which nets the provider of a device ran.
+fn on_device(device: Device, in_eight_bits: bool) -> &'static str {
+    match device {
+        Device::Cpu | Device::CpuBatched => "every net",
+        Device::CpuBf16 | Device::Cuda(_) if in_eight_bits => "the head pose net",
+        Device::CpuBf16 | Device::Cuda(_) => "embedder and head pose",
+    }
 }
 
 /// What a threshold means among all and within groups, as far as that was measured.

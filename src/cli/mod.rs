@@ -163,8 +163,9 @@ fn load_config(file: Option<&Path>) -> Result<Config> {
     Ok(Config::load(file, environment)?)
 }
 
-/// How long what is still under way in the background may hold up the end of a command that is done.
-const TO_THE_END: Duration = Duration::from_secs(5);
+/// How long what is still under way in the background may hold up the end of a command that is done. A start on a GPU
+/// takes 8 seconds, and a process that ends in the middle of it crashes.
+const TO_THE_END: Duration = Duration::from_secs(20);
 
 /// Runs asynchronous work to its end.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

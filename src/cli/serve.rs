@@ -151,7 +151,7 @@ fn tell_token(config: &Config, service: &Service) {
 }
 
 /// Runs until SIGTERM or SIGINT, until standard input ends if that is asked for, or until it cannot go on; then
-/// ends in order. A second signal ends it at once.
+/// ends in order. A second signal ends it while requests and jobs are under way.
 fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Result<ExitCode> {
     start_log(config)?;
     // Every connection is an open file, and the usual soft limit is a thousand. As far as it goes.

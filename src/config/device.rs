@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ConfigError, RuntimeSection};
 use crate::face::{BatchOptions, Device};
 
-/// A picture that waits longer for company than this is not helped by it.
+/// A face that waits longer for company than this is not helped by it.
 const LONGEST_WAIT_MS: u64 = 1_000;
 /// No GPU gains by more.
 const LARGEST_BATCH: usize = 256;

@@ -36,7 +36,8 @@ impl PoseEstimator {
     /// # Errors
     /// As [`NetSession::open`], or [`FaceError::Contract`] when the three outputs are not there.
     pub fn open(runtime: &Runtime, located: &Located<Net>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights, Placement::Device)?;
+        let session =
+            NetSession::open(runtime, located, &located.net.weights, Placement::OnDevice)?;
         let names = session.output_names();
         // The publisher calls them `angle_y_fc` in one form of the net and `fc_y` in another.
         let named = |axis: &str| {
@@ -87,8 +88,7 @@ impl EyeClassifier {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<EyesNet>) -> Result<Self, FaceError> {
-        let session =
-            NetSession::open(runtime, located, &located.net.weights, Placement::Processor)?;
+        let session = NetSession::open(runtime, located, &located.net.weights, Placement::Here)?;
         Ok(Self { net: located.net.clone(), session })
     }
 

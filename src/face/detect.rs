@@ -68,8 +68,7 @@ impl Detector {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<DetectorNet>) -> Result<Self, FaceError> {
-        let session =
-            NetSession::open(runtime, located, &located.net.weights, Placement::Processor)?;
+        let session = NetSession::open(runtime, located, &located.net.weights, Placement::Here)?;
         Ok(Self { net: located.net.clone(), session, resizer: Resizer::new() })
     }
 

@@ -19,10 +19,10 @@ pub enum Device {
     /// take half the time, and no rate of errors that was measured differs from that of [`Cpu`](Self::Cpu)
     /// (docs/decisions/0019).
     CpuBf16,
-    /// The processor in the way of a GPU: one thread runs the nets of all engines, in batches. Slower than
+    /// The processor in the way of a GPU: one thread runs the large nets of all engines, in batches. Slower than
     /// [`Cpu`](Self::Cpu); it is for trying out what surrounds a GPU where there is none.
     CpuBatched,
-    /// The NVIDIA GPU of this number, in batches.
+    /// The large nets on the NVIDIA GPU of this number, in batches.
     Cuda(u16),
 }
 
@@ -65,7 +65,7 @@ impl Device {
         }
     }
 
-    /// Whether all engines share the sessions of one thread, which runs batches.
+    /// Whether all engines share, for the large nets, the sessions of one thread, which runs batches.
     pub fn is_shared(self) -> bool {
         matches!(self, Self::CpuBatched | Self::Cuda(_))
     }
@@ -179,7 +179,7 @@ fn cuda(number: u16, memory: usize) -> ExecutionProviderDispatch {
         .with_device_id(i32::from(number))
         // Powers of two would reach the limit with half of it unused.
         .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested)
-        // The exhaustive search takes seconds for each new size of input, and the detector sees many.
+        // The exhaustive search doubles the time to start for a few tenths of a millisecond.
         .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
         // Scores are calibrated with single precision.
         .with_tf32(false);

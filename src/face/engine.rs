@@ -148,7 +148,7 @@ pub struct AnalysedFace {
     pub times: StageTimes,
 }
 
-/// The pipeline on ONNX Runtime, with sessions of its own or with those of the runtime's device.
+/// The pipeline on ONNX Runtime, with sessions of its own and, for large nets, those of the runtime's device.
 #[derive(Debug)]
 pub struct OnnxEngine {
     runtime: Runtime,

@@ -95,7 +95,8 @@ impl FaceError {
     /// The same as something that `device` cannot do. A net that runs on any processor and not on this device has
     /// nothing wrong with it.
     pub(super) fn blamed_on(self, device: Device) -> Self {
-        if matches!(device, Device::Cpu | Device::CpuBatched) {
+        if matches!(device, Device::Cpu | Device::CpuBatched) || matches!(self, Self::Device { .. })
+        {
             return self;
         }
         // ONNX Runtime ends some of its messages with an end of line.

@@ -25,8 +25,7 @@ impl LandmarkRefiner {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<Net>) -> Result<Self, FaceError> {
-        let session =
-            NetSession::open(runtime, located, &located.net.weights, Placement::Processor)?;
+        let session = NetSession::open(runtime, located, &located.net.weights, Placement::Here)?;
         Ok(Self { net: located.net.clone(), session })
     }
 

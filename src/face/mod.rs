@@ -6,7 +6,8 @@
 //! bytes ─ … the same for the other picture …                          ─┘
 //! ```
 //!
-//! Nets run on the calling thread, or in batches on the thread that owns a GPU; [`Runtime::on`] chooses.
+//! Nets run on the calling thread; the large ones, where there is a GPU, in batches on the thread that owns it.
+//! [`Runtime::on`] chooses.
 //!
 //! Each step is a file and a public function or type, so each can be tested against an independent
 //! reference and timed alone. A bad picture is a [`Refusal`], an answer; what breaks on our side is a

@@ -2,7 +2,7 @@
 //!
 //! On the CPU every session runs on one thread: N workers with a one-thread session each beat one session with
 //! N threads, and nothing is gained by batching there (both measured). On a GPU all engines share, for the large nets, the
-//! sessions of one thread, which runs batches; nobody but this file notices.
+//! sessions of one thread, which runs batches; a net says what it is ([`Placement`]), and nobody but this file notices more.
 
 use std::{
     fmt::Write as _,
@@ -67,7 +67,7 @@ impl Runtime {
             .map_err(|e| wrong(e.to_string()))
     }
 
-    /// The same library, with nets run on `device`; a GPU gets a thread that runs them in batches as `options` say.
+    /// The same library, with large nets run on `device`; a GPU gets a thread that runs them in batches as `options` say.
     ///
     /// # Errors
     /// [`FaceError::Device`] when the library has no provider for it. What else a GPU lacks is found when a net is
@@ -132,11 +132,11 @@ pub fn read_weights(path: &Path, weights: &Weights, pack: &str) -> Result<Vec<u8
 /// Where a net is run, and how exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// On the calling thread, as the model has it, whatever the device: a small net, which takes a GPU as long as the way
-    /// there, or one that decides where others look.
-    Processor,
-    /// On the device of the runtime: in batches, or in bfloat16 where that is [`Device::CpuBf16`].
-    Device,
+    /// On the calling thread, as the model has it, whatever the device: a net so small that a GPU gains nothing by it, one
+    /// that decides where others look, or one in eight bits.
+    Here,
+    /// On the device of the runtime: in batches on a GPU, in bfloat16 on [`Device::CpuBf16`].
+    OnDevice,
 }
 
 /// One net, ready to run.
@@ -191,11 +191,11 @@ impl NetSession {
     ) -> Result<Self, FaceError> {
         let name = PathBuf::from(path.file_name().unwrap_or_default()).display().to_string();
         let place = match (placement, &runtime.batches) {
-            (Placement::Device, Some((owner, options))) => {
+            (Placement::OnDevice, Some((owner, options))) => {
                 Place::Device(shared(runtime, owner, *options, bytes, &name)?)
             }
-            (Placement::Device, None) => here(runtime, bytes, &name, runtime.device)?,
-            (Placement::Processor, _) => here(runtime, bytes, &name, Device::Cpu)?,
+            (Placement::OnDevice, None) => here(runtime, bytes, &name, runtime.device)?,
+            (Placement::Here, _) => here(runtime, bytes, &name, Device::Cpu)?,
         };
         Ok(Self { place, name })
     }

@@ -68,8 +68,8 @@ const METRICS: &[(&str, Kind, &str, &str)] = &[
     ("visavis_dead_tuples", Kind::Gauge, "shard", "Dead rows of the job tables in Postgres"),
     ("visavis_database_bytes", Kind::Gauge, "shard", "Size of the embedded database"),
     ("visavis_database_free_bytes", Kind::Gauge, "shard", "Free pages in it"),
-    ("visavis_batch_rows", Kind::Histogram, "net", "Pictures in a batch on the device"),
-    ("visavis_batch_wait_seconds", Kind::Histogram, "net", "How long a picture waited until its batch began"),
+    ("visavis_batch_rows", Kind::Histogram, "net", "Faces in a batch on the device"),
+    ("visavis_batch_wait_seconds", Kind::Histogram, "net", "How long a face waited until its batch began"),
     ("visavis_batch_failures_total", Kind::Counter, "net", "Batches that failed and were run again one by one"),
 ];
 

@@ -79,14 +79,14 @@ struct Threads {
 }
 
 /// How long the end waits for threads: what they have to do is done by then, unless one never comes back.
-const LAST_COMPARISON: Duration = Duration::from_secs(3);
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(3);
 
 impl Drop for Threads {
     /// A process must not end while its threads give back what they have of a GPU: it would crash.
     fn drop(&mut self) {
         self.tasks = None;
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.recv_timeout(LAST_COMPARISON) == Err(RecvTimeoutError::Timeout) {
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(PATIENCE_AT_THE_END) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("a compute thread does not end; nobody waits for it any longer");
         }
     }
@@ -117,35 +117,18 @@ impl ComputePool {
         policy: &Arc<Policy>,
     ) -> Result<Self, FaceError> {
         let (tasks, queue) = mpsc::channel();
-        let queue = Arc::new(Mutex::new(queue));
-        let (ready, readiness) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
-        // Made before the threads, so that they have ended when one of them cannot be started.
         let running = Arc::new(Threads { tasks: Some(tasks), ended: Mutex::new(ended) });
-        // Dropped before it then.
-        let alive = alive;
         let busy: Arc<[Busy]> = (0..threads).map(|_| Busy::default()).collect();
-        for i in 0..threads {
-            let worker = Worker {
-                factory: Arc::clone(factory),
-                policy: Arc::clone(policy),
-                queue: Arc::clone(&queue),
-                busy: Arc::clone(&busy),
-                number: i,
-                _alive: alive.clone(),
-            };
-            let ready = ready.clone();
-            thread::Builder::new()
-                .name(format!("compute-{i}"))
-                .spawn(move || worker.run(&ready))
-                .map_err(|e| {
-                FaceError::Manifest(format!("a compute thread could not be started: {e}"))
-            })?;
-        }
-        drop(alive);
-        for opened in readiness.iter().take(threads) {
-            opened?;
-        }
+        let first = Worker {
+            factory: Arc::clone(factory),
+            policy: Arc::clone(policy),
+            queue: Arc::new(Mutex::new(queue)),
+            busy: Arc::clone(&busy),
+            number: 0,
+            alive,
+        };
+        start_all(first, threads)?;
         metrics::gauge!("visavis_compute_threads").set(threads as f64);
         let (slots, suspect) = (Semaphore::new(threads).into(), Semaphore::new(1).into());
         Ok(Self { threads: running, slots, suspect, busy })
@@ -233,18 +216,43 @@ impl ComputePool {
     }
 }
 
+/// Starts threads that work like `first`, and returns when all of them have an engine. That of the first is made alone:
+/// what is wrong is found once then, and not by every thread at the same time.
+fn start_all(first: Worker, threads: usize) -> Result<(), FaceError> {
+    let (ready, readiness) = mpsc::channel();
+    let start = |worker: Worker| {
+        let ready = ready.clone();
+        thread::Builder::new()
+            .name(format!("compute-{}", worker.number))
+            .spawn(move || worker.run(ready))
+            .map_err(|e| FaceError::Manifest(format!("a compute thread could not be started: {e}")))
+    };
+    let others: Vec<_> = (1..threads).map(|number| Worker { number, ..first.clone() }).collect();
+    start(first)?;
+    readiness.recv().unwrap_or(Err(FaceError::Panicked))?;
+    for worker in others {
+        start(worker)?;
+    }
+    drop(ready);
+    let opened: Vec<()> = readiness.iter().collect::<Result<_, _>>()?;
+    // One that panicked has said nothing.
+    if opened.len() + 1 == threads { Ok(()) } else { Err(FaceError::Panicked) }
+}
+
+#[derive(Clone)]
 struct Worker {
     factory: EngineFactory,
     policy: Arc<Policy>,
     queue: Arc<Mutex<mpsc::Receiver<Task>>>,
     busy: Arc<[Busy]>,
     number: usize,
-    /// Dropped last.
-    _alive: mpsc::Sender<Infallible>,
+    /// Dropped last: the factory before it may be the last to hold a GPU.
+    #[expect(dead_code, reason = "nothing is ever sent; that it is gone is the message")]
+    alive: mpsc::Sender<Infallible>,
 }
 
 impl Worker {
-    fn run(self, ready: &mpsc::Sender<Result<(), FaceError>>) {
+    fn run(self, ready: mpsc::Sender<Result<(), FaceError>>) {
         let mut engine = match (self.factory)() {
             Ok(engine) => {
                 let _ = ready.send(Ok(()));
@@ -255,6 +263,7 @@ impl Worker {
                 return;
             }
         };
+        drop(ready);
         let policy = &self.policy;
         loop {
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -56,7 +56,7 @@ fn a_service_that_makes_batches_gives_the_scores_of_one_that_does_not() {
     let data = Data::new();
     let keys = add(&data, "app", &["client", "add", "app"]);
     let variables =
-        [BATCHED, ("VISAVIS_RUNTIME_BATCH_MAX", "8"), ("VISAVIS_RUNTIME_BATCH_WAIT_MS", "20")];
+        [BATCHED, ("VISAVIS_RUNTIME_BATCH_MAX", "8"), ("VISAVIS_RUNTIME_BATCH_WAIT_MS", "200")];
     let (server, admin) = serve(&data, "8", &variables);
     let url = server.url();
     // The head of a picture, so that it is taken for one until a compute thread decodes it.
@@ -91,6 +91,11 @@ fn a_service_that_makes_batches_gives_the_scores_of_one_that_does_not() {
     let batches = total(&metrics, "visavis_batch_rows_count");
     assert!(batches > 0.0 && total(&metrics, "visavis_batch_rows_sum") > batches, "{metrics}");
     assert!(total(&metrics, "visavis_batch_wait_seconds_count") > batches, "{metrics}");
+    let counts = metrics.lines().filter_map(|l| l.strip_prefix("visavis_batch_rows_count{net=\""));
+    let mut nets: Vec<_> = counts.map(|line| line.split('"').next().unwrap()).collect();
+    nets.sort_unstable();
+    let large = ["face-reidentification-retail-0095.onnx", "head-pose-estimation-adas-0001.onnx"];
+    assert_eq!(nets, large, "what is small stays with the thread that compares");
     let info = metrics.lines().find(|line| line.starts_with("visavis_info{")).unwrap();
     assert!(info.contains("provider=\"cpu\"") && info.contains("device=\"cpu-batched\""), "{info}");
     assert_eq!((&health["provider"], &health["device"]), (&"cpu".into(), &"cpu-batched".into()));

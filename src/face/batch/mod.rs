@@ -55,10 +55,10 @@ pub(super) trait BatchNet {
     fn tried(&self) -> (usize, usize);
 
     /// Runs tensors of shape [`rows`, 3, `height`, `width`] that lie one behind the other, and returns each output for
-    /// all of them, row by row.
+    /// all of them, row by row. `rows` is a power of two, or [`most`](Self::most).
     ///
     /// # Errors
-    /// [`FaceError::Inference`] or [`FaceError::Contract`].
+    /// [`FaceError::Inference`] or [`FaceError::Contract`]; [`FaceError::Manifest`] for any other number of rows.
     fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError>;
 }
 

@@ -24,7 +24,7 @@ pub(in crate::face) struct OrtNet {
 }
 
 /// What it takes to open a session of a net.
-struct Model<'a> {
+struct Graph<'a> {
     environment: &'a Environment,
     bytes: &'a [u8],
     name: &'a str,
@@ -32,12 +32,11 @@ struct Model<'a> {
     memory: usize,
 }
 
-impl Model<'_> {
+impl Graph<'_> {
     fn session(&self) -> Result<Session, FaceError> {
         let providers: Vec<_> = self.device.execution_provider(self.memory).into_iter().collect();
         one_thread_session(self.environment, self.bytes, &providers)
             .map_err(|source| FaceError::Inference { net: self.name.to_owned(), source })
-            .map_err(|error| error.blamed_on(self.device))
     }
 }
 
@@ -49,7 +48,7 @@ struct Dimensions {
     width: Option<usize>,
 }
 
-/// Sides of the input with which a net is tried that takes any: `YuNet` wants multiples of 32.
+/// Sides of the input with which a net is tried that takes any: many want multiples of 32.
 const ANY_SIDE: usize = 64;
 
 /// How far the outputs of one picture may differ by what else is in its batch, of the largest of them.
@@ -69,82 +68,95 @@ impl OrtNet {
         device: Device,
         options: BatchOptions,
     ) -> Result<Self, FaceError> {
-        let model = Model { environment, bytes, name, device, memory: options.memory };
-        let session = model.session()?;
+        let graph = Graph { environment, bytes, name, device, memory: options.memory };
+        Self::open_graph(&graph, options.most).map_err(|error| error.blamed_on(device))
+    }
+
+    fn open_graph(graph: &Graph<'_>, most: usize) -> Result<Self, FaceError> {
+        let session = graph.session()?;
         let input = session.inputs().first();
         let dimensions = input.and_then(dimensions);
         let outputs = session.outputs().iter().filter(|output| is_single_precision(output));
         let mut net = Self {
             input: input.map(|input| input.name().to_owned()).unwrap_or_default(),
-            name: name.to_owned(),
+            name: graph.name.to_owned(),
             outputs: outputs.map(|output| output.name().to_owned()).collect(),
             most: 1,
             tried: (ANY_SIDE, ANY_SIDE),
             sessions: vec![(1, session)],
         };
         if let Some(dimensions) = dimensions {
-            net.prepare(&model, dimensions, options.most)
-                .map_err(|error| error.blamed_on(device))?;
+            net.prepare(graph, dimensions, most)?;
         }
         Ok(net)
     }
 
     fn prepare(
         &mut self,
-        model: &Model<'_>,
+        graph: &Graph<'_>,
         dimensions: Dimensions,
         most: usize,
     ) -> Result<(), FaceError> {
         let Dimensions { rows, height, width } = dimensions;
+        let fixed = height.is_some() && width.is_some();
         let (height, width) = (height.unwrap_or(ANY_SIDE), width.unwrap_or(ANY_SIDE));
         self.tried = (height, width);
         if rows.is_some() || most == 1 {
-            return self.run(&vec![0.0; 3 * height * width], [1, 3, height, width]).map(drop);
+            if fixed {
+                self.run(&vec![0.0; 3 * height * width], [1, 3, height, width])?;
+            }
+            return Ok(());
         }
-        let mut sessions = self.all_sizes(model, (height, width), most)?;
-        self.sessions.append(&mut sessions);
-        if self.keeps_rows_apart(height, width)? {
-            self.most = most;
-        } else {
+        self.sessions.push((2, graph.session()?));
+        if !self.keeps_rows_apart(height, width)? {
             tracing::warn!(
                 net = self.name,
                 "the net mixes the rows of a batch: it is run one by one"
             );
             self.sessions.truncate(1);
+            return Ok(());
         }
+        self.most = most;
+        let larger = |rows: &usize| (*rows < most).then(|| bucket(rows + 1, most));
+        let sizes: Vec<_> = std::iter::successors(larger(&2), larger).collect();
+        let others = self.open_sizes(graph, &sizes, (height, width))?;
+        self.sessions.extend(others);
         Ok(())
     }
 
-    /// A session for each size of batch from two rows on, and the first run of that of one row. All at once: most of
-    /// the time goes into plans, which the libraries of a GPU make on one core.
-    fn all_sizes(
-        &mut self,
-        model: &Model<'_>,
+    /// Sessions for these sizes of batch, each run once. All at once: most of the time goes into plans, which the
+    /// libraries of a GPU make on one core.
+    fn open_sizes(
+        &self,
+        graph: &Graph<'_>,
+        sizes: &[usize],
         (height, width): (usize, usize),
-        most: usize,
     ) -> Result<Vec<(usize, Session)>, FaceError> {
-        let Self { sessions, input, outputs, .. } = self;
-        let first_run = |session: &mut Session, rows: usize| {
-            let black = vec![0.0; rows * 3 * height * width];
-            run(session, model.name, input, outputs, &black, [rows, 3, height, width]).map(drop)
+        let open = |rows: usize| {
+            let mut session = graph.session()?;
+            let (black, shape) = (vec![0.0; rows * 3 * height * width], [rows, 3, height, width]);
+            run(&mut session, graph.name, &self.input, &self.outputs, &black, shape)?;
+            Ok((rows, session))
         };
-        let larger = |rows: &usize| (*rows < most).then(|| bucket(rows + 1, most));
-        let sizes = std::iter::successors(Some(bucket(2, most)), larger);
         thread::scope(|scope| {
-            let open = |rows| {
-                let first_run = &first_run;
-                scope.spawn(move || {
-                    let mut session = model.session()?;
-                    first_run(&mut session, rows)?;
-                    Ok((rows, session))
-                })
+            let start = |&rows: &usize| {
+                let (open, name) = (&open, format!("open-{rows}"));
+                thread::Builder::new().name(name).spawn_scoped(scope, move || open(rows))
             };
-            let threads: Vec<_> = sizes.map(open).collect();
-            for (rows, session) in sessions {
-                first_run(session, *rows)?;
-            }
-            let opened = threads.into_iter().map(ScopedJoinHandle::join);
-            opened.map(|opened| opened.unwrap_or(Err(FaceError::Panicked))).collect()
+            let threads: Vec<_> = sizes.iter().map(start).collect();
+            // Every thread is joined, whatever the others came to.
+            let opened: Vec<_> = threads
+                .into_iter()
+                .map(|thread| match thread.map(ScopedJoinHandle::join) {
+                    Ok(Ok(opened)) => opened,
+                    Ok(Err(_panic)) => Err(FaceError::Panicked),
+                    Err(error) => {
+                        let reason = format!("a thread could not be started: {error}");
+                        Err(FaceError::Device { device: graph.device, reason })
+                    }
+                })
+                .collect();
+            opened.into_iter().collect()
         })
     }
 
@@ -189,10 +201,8 @@ impl BatchNet for OrtNet {
     fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError> {
         let Self { sessions, input, name, outputs, .. } = self;
         let session = sessions.iter_mut().find(|(rows, _)| *rows == shape[0]);
-        let (_, session) = session.ok_or_else(|| FaceError::Contract {
-            net: name.clone(),
-            expected: "a batch of a size that was tried".to_owned(),
-            found: format!("{} rows", shape[0]),
+        let (_, session) = session.ok_or_else(|| {
+            FaceError::Manifest(format!("{name} has no session for {} rows", shape[0]))
         })?;
         run(session, name, input, outputs, tensors, shape)
     }
@@ -308,6 +318,15 @@ mod tests {
         let mean = node("ReduceMean", &["x"], "mean", &axis);
         let mixing = [mean, node("Sub", &["x", "mean"], "y", &[])];
         assert_eq!(open(&model(&mixing, None)).most(), 1);
+    }
+
+    #[test]
+    fn a_net_that_answers_with_other_rows_than_it_got_is_run_one_by_one_whatever_its_input_says() {
+        let axes = [1, 0, 2, 3].map(|axis| number(8, axis)).concat();
+        let permutation = part(5, &[part(1, b"perm"), axes, vec![0xa0, 1, 7]].concat());
+        let mut net = open(&model(&[node("Transpose", &["x"], "y", &permutation)], None));
+        assert_eq!(net.most(), 1);
+        assert!(net.run(&[0.0; 12], [1, 3, 2, 2]).is_ok());
     }
 
     #[test]

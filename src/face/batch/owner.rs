@@ -18,7 +18,7 @@ use super::{
 };
 use crate::face::{Device, FaceError};
 
-/// Makes a net, on the thread that is to own it.
+/// Makes a net, called on the thread that is to own it.
 pub(super) type Open = Box<dyn FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send>;
 
 /// A net that is to be opened.
@@ -112,7 +112,7 @@ impl Owner {
         let ending = Ending(Arc::clone(&shared));
         let thread = thread::Builder::new()
             .name(format!("owner-{device}"))
-            // Made there: nets stay on the thread that opens them.
+            // Made there: the thread and nobody else has the nets.
             .spawn(move || Thread::run(ending))
             .map_err(|e| FaceError::Device { device, reason: e.to_string() })?;
         Ok(Self(Arc::new(Caller { shared, thread: Some(thread) })))

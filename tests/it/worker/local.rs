@@ -180,21 +180,6 @@ async fn nothing_is_compared_for_a_caller_who_left_before_it_began() {
     assert_eq!(gate.begun(), 1);
 }
 
-#[test]
-fn a_pool_does_not_start_without_all_of_its_engines() {
-    let made = AtomicUsize::new(0);
-    let gate = Gate::open();
-    let inner = gate.factory();
-    let factory: EngineFactory = Arc::new(move || -> Result<Box<dyn Engine>, FaceError> {
-        match made.fetch_add(1, Ordering::SeqCst) {
-            2 => Err(FaceError::Manifest("the third one fails".to_owned())),
-            _ => inner(),
-        }
-    });
-    assert!(ComputePool::start(3, &factory, &policy()).is_err());
-    assert_eq!(ComputePool::start(3, &factory, &policy()).unwrap().size(), 3);
-}
-
 /// Takes a while to be given back, as what is on a GPU does.
 struct Slow(Box<dyn Engine>, Arc<AtomicUsize>);
 
@@ -215,16 +200,72 @@ impl Drop for Slow {
     }
 }
 
+/// Makes slow engines, unless `spoil` says of the number of one that something else happens; and how many were given back.
+fn slow(
+    gate: &Gate,
+    spoil: impl Fn(usize) -> Result<(), FaceError> + Send + Sync + 'static,
+) -> (EngineFactory, Arc<AtomicUsize>) {
+    let (inner, made, given_back) = (gate.factory(), AtomicUsize::new(0), Arc::default());
+    let counted = Arc::clone(&given_back);
+    let factory = move || {
+        spoil(made.fetch_add(1, Ordering::SeqCst))?;
+        Ok(Box::new(Slow(inner()?, Arc::clone(&counted))) as Box<dyn Engine>)
+    };
+    (Arc::new(factory), given_back)
+}
+
+#[test]
+fn a_pool_does_not_start_without_all_of_its_engines_and_gives_back_those_it_had() {
+    let fails = |number| match number {
+        2 => Err(FaceError::Manifest("the third one fails".to_owned())),
+        5 => panic!("this panic is part of a test"),
+        _ => Ok(()),
+    };
+    let (factory, given_back) = slow(&Gate::open(), fails);
+    assert!(matches!(ComputePool::start(3, &factory, &policy()), Err(FaceError::Manifest(_))));
+    assert_eq!(given_back.load(Ordering::SeqCst), 2);
+    assert!(matches!(ComputePool::start(3, &factory, &policy()), Err(FaceError::Panicked)));
+    assert_eq!(given_back.load(Ordering::SeqCst), 4);
+    assert_eq!(ComputePool::start(3, &factory, &policy()).unwrap().size(), 3);
+}
+
+#[test]
+fn what_is_wrong_with_the_first_engine_is_found_once() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let fails = move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Err(FaceError::Manifest("none of them can be made".to_owned()))
+    };
+    let (factory, _) = slow(&Gate::open(), fails);
+    assert!(ComputePool::start(8, &factory, &policy()).is_err());
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
 #[test]
 fn whoever_drops_the_last_of_a_pool_has_waited_until_all_engines_are_given_back() {
-    let (gate, given_back) = (Gate::open(), Arc::new(AtomicUsize::new(0)));
-    let (inner, counted) = (gate.factory(), given_back.clone());
-    let factory: EngineFactory =
-        Arc::new(move || Ok(Box::new(Slow(inner()?, counted.clone())) as Box<dyn Engine>));
+    let (factory, given_back) = slow(&Gate::open(), |_| Ok(()));
     let pool = ComputePool::start(3, &factory, &policy()).unwrap();
     let clone = pool.clone();
     drop(pool);
     assert_eq!(given_back.load(Ordering::SeqCst), 0, "another one may have work for them");
     drop(clone);
     assert_eq!(given_back.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_comparison_that_never_ends_does_not_keep_its_pool_for_ever() {
+    let gate = Gate::closed();
+    let pool = ComputePool::start(1, &gate.factory(), &policy()).unwrap();
+    let slot = pool.slot().await.unwrap();
+    let mut stuck = Box::pin(pool.run(slot, good()));
+    assert!(poll_fn(|cx| Poll::Ready(stuck.as_mut().poll(cx).is_pending())).await);
+    drop(stuck);
+    let (told, dropped) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(pool);
+        told.send(())
+    });
+    assert!(dropped.recv_timeout(PATIENCE).is_ok());
+    gate.unlock();
 }

@@ -101,7 +101,7 @@ spec:
         - { name: http, containerPort: 8080 }
         {{- end }}
         - { name: metrics, containerPort: 9464 }
-      # Loading the nets takes seconds; with a GPU, a minute.
+      # Loading the nets takes less than a second, with a GPU 8 seconds; the disk may be slow.
       startupProbe:
         httpGet: { path: /health/ready, port: {{ .probe }} }
         periodSeconds: 2
