@@ -12,7 +12,7 @@ use super::{BatchNet, BatchOptions, bucket};
 use crate::face::{Device, FaceError, session::one_thread_session};
 
 /// A net on a device: a session for each size of batch. ONNX Runtime's provider for GPUs plans each convolution anew
-/// whenever its input has another shape than the last time, which takes a second for an embedder.
+/// whenever its input has another shape than the last time, which takes two seconds for an embedder.
 pub(in crate::face) struct OrtNet {
     /// From the fewest rows to the most.
     sessions: Vec<(usize, Session)>,
