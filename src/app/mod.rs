@@ -212,7 +212,13 @@ async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
         n => n,
     };
     let decider = Arc::clone(&policy);
-    let pool = tokio::task::spawn_blocking(move || ComputePool::start(threads, &factory, &decider));
+    let pool = tokio::task::spawn_blocking(move || {
+        // Opens the nets that all share, so that what is wrong with a GPU is found once and not by every thread in turn.
+        let first = device.is_shared().then(|| factory()).transpose()?;
+        let pool = ComputePool::start(threads, &factory, &decider);
+        drop(first);
+        pool
+    });
     let pool = pool.await??;
     let model = device.model_name();
     tracing::info!(pack = pack.name, threads, %device, model, "engines are warm");

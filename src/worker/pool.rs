@@ -120,7 +120,7 @@ impl ComputePool {
         let (alive, ended) = mpsc::channel();
         let running = Arc::new(Threads { tasks: Some(tasks), ended: Mutex::new(ended) });
         let busy: Arc<[Busy]> = (0..threads).map(|_| Busy::default()).collect();
-        let first = Worker {
+        let worker = Worker {
             factory: Arc::clone(factory),
             policy: Arc::clone(policy),
             queue: Arc::new(Mutex::new(queue)),
@@ -128,7 +128,7 @@ impl ComputePool {
             number: 0,
             alive,
         };
-        start_all(first, threads)?;
+        start_all(worker, threads)?;
         metrics::gauge!("visavis_compute_threads").set(threads as f64);
         let (slots, suspect) = (Semaphore::new(threads).into(), Semaphore::new(1).into());
         Ok(Self { threads: running, slots, suspect, busy })
@@ -216,27 +216,20 @@ impl ComputePool {
     }
 }
 
-/// Starts threads that work like `first`, and returns when all of them have an engine. That of the first is made alone:
-/// what is wrong is found once then, and not by every thread at the same time.
-fn start_all(first: Worker, threads: usize) -> Result<(), FaceError> {
+/// Starts so many threads that work like `worker`, and returns when all of them have an engine.
+fn start_all(worker: Worker, threads: usize) -> Result<(), FaceError> {
     let (ready, readiness) = mpsc::channel();
-    let start = |worker: Worker| {
-        let ready = ready.clone();
+    for number in 0..threads {
+        let (worker, ready) = (Worker { number, ..worker.clone() }, ready.clone());
         thread::Builder::new()
-            .name(format!("compute-{}", worker.number))
+            .name(format!("compute-{number}"))
             .spawn(move || worker.run(ready))
-            .map_err(|e| FaceError::Manifest(format!("a compute thread could not be started: {e}")))
-    };
-    let others: Vec<_> = (1..threads).map(|number| Worker { number, ..first.clone() }).collect();
-    start(first)?;
-    readiness.recv().unwrap_or(Err(FaceError::Panicked))?;
-    for worker in others {
-        start(worker)?;
+            .map_err(|e| FaceError::Manifest(format!("a compute thread could not be started: {e}")))?;
     }
-    drop(ready);
+    drop((worker, ready));
     let opened: Vec<()> = readiness.iter().collect::<Result<_, _>>()?;
     // One that panicked has said nothing.
-    if opened.len() + 1 == threads { Ok(()) } else { Err(FaceError::Panicked) }
+    if opened.len() == threads { Ok(()) } else { Err(FaceError::Panicked) }
 }
 
 #[derive(Clone)]

@@ -230,19 +230,6 @@ fn a_pool_does_not_start_without_all_of_its_engines_and_gives_back_those_it_had(
 }
 
 #[test]
-fn what_is_wrong_with_the_first_engine_is_found_once() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&asked);
-    let fails = move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        Err(FaceError::Manifest("none of them can be made".to_owned()))
-    };
-    let (factory, _) = slow(&Gate::open(), fails);
-    assert!(ComputePool::start(8, &factory, &policy()).is_err());
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
-}
-
-#[test]
 fn whoever_drops_the_last_of_a_pool_has_waited_until_all_engines_are_given_back() {
     let (factory, given_back) = slow(&Gate::open(), |_| Ok(()));
     let pool = ComputePool::start(3, &factory, &policy()).unwrap();
