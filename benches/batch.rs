@@ -77,9 +77,7 @@ fn nets(c: &mut Criterion) {
         .measurement_time(Duration::from_millis(500));
     for (name, path, input) in nets {
         let bytes = std::fs::read(path).unwrap();
-        for rows in
-            std::iter::successors(Some(1), |rows| Some(2 * rows)).take_while(|rows| *rows <= MOST)
-        {
+        for rows in options.sizes() {
             group.throughput(Throughput::Elements(rows as u64));
             group.bench_function(BenchmarkId::new(name, rows), |b| {
                 b.iter_custom(|iterations| {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 pub use console::token_file;
 pub use data::{Data, Database, database_name, look_at_data, open_data};
 pub use model::{Model, OpenedPack, library, load_model, model_dir, newest_library, open_pack};
-pub use settings::tls_files;
+pub use settings::{compute_threads, tls_files};
 
 use self::{
     console::open_console,
@@ -207,17 +207,14 @@ struct Computing {
 async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
     let Model { factory, policy, pack, runtime } = load_model(config)?;
     let device = runtime.device();
-    let threads = match config.worker.threads {
-        0 => device.threads()?,
-        n => n,
-    };
+    let threads = compute_threads(config)?;
     let decider = Arc::clone(&policy);
     let pool = tokio::task::spawn_blocking(move || {
         // Opens the nets that all share, so that what is wrong with a GPU is found once and not by every thread in turn.
-        let first = device.is_shared().then(|| factory()).transpose()?;
-        let pool = ComputePool::start(threads, &factory, &decider);
-        drop(first);
-        pool
+        if device.is_shared() {
+            drop(factory()?);
+        }
+        ComputePool::start(threads, &factory, &decider)
     });
     let pool = pool.await??;
     let model = device.model_name();

@@ -5,7 +5,12 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{app::Data, config::Config, db::Db, face::Device};
+use crate::{
+    app::{self, Data},
+    config::Config,
+    db::Db,
+    face::Device,
+};
 
 /// Files beside connections: database, nets, sockets of the pool.
 const OTHER_FILES: u64 = 100;
@@ -36,12 +41,7 @@ pub(super) fn files(config: &Config) -> Result<String> {
 
 /// Whether what may be in memory at once fits.
 pub(super) fn memory(config: &Config) -> Result<String> {
-    let device = config.runtime.device()?;
-    let threads = match config.worker.threads {
-        0 => device.threads()?,
-        n => n,
-    };
-    let parts = memory_parts(config, device, threads);
+    let parts = memory_parts(config, config.runtime.device()?, app::compute_threads(config)?);
     let needed = BASE_MIB + parts.iter().map(|(mib, _)| mib).sum::<u64>();
     let Some(there) = memory_mib() else {
         return Ok(format!("{needed} MiB may be used; the system does not tell how much there is"));
@@ -64,7 +64,7 @@ fn memory_parts(config: &Config, device: Device, threads: usize) -> Vec<(u64, St
         (THREAD_MIB * threads as u64, format!("{threads} threads (worker.threads)")),
     ];
     if matches!(device, Device::Cuda(_)) {
-        let sizes = u64::from(config.runtime.batch_max.next_power_of_two().ilog2()) + 1;
+        let sizes = config.runtime.batches().sizes().count() as u64;
         let what = format!("CUDA and {sizes} sizes of batch (runtime.batch_max)");
         parts.push((CUDA_MIB + CUDA_SIZE_MIB * sizes, what));
     }

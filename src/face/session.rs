@@ -13,7 +13,6 @@ use std::{
 use aws_lc_rs::digest;
 use ort::{
     environment::Environment,
-    ep::ExecutionProviderDispatch,
     session::{Session, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
@@ -292,10 +291,8 @@ impl NetSession {
 
 /// A net for the calling thread.
 fn here(runtime: &Runtime, bytes: &[u8], name: &str, device: Device) -> Result<Place, FaceError> {
-    let providers: Vec<_> = device.execution_provider(0).into_iter().collect();
-    let session = one_thread_session(&runtime.environment, bytes, &providers)
-        .map_err(|source| FaceError::Inference { net: name.to_owned(), source })
-        .map_err(|error| error.blamed_on(device))?;
+    let graph = Graph { environment: &runtime.environment, bytes, name, device, memory: 0 };
+    let session = graph.session().map_err(|error| error.blamed_on(device))?;
     let input = session.inputs().first().map(|i| i.name().to_owned()).unwrap_or_default();
     Ok(Place::Here { session, input })
 }
@@ -311,7 +308,10 @@ fn shared(
     let (environment, device) = (runtime.environment.clone(), runtime.device);
     let (bytes, name) = (bytes.to_vec(), name.to_owned());
     owner.open(sha256_hex(&bytes), move || {
-        Ok(Box::new(OrtNet::open(&environment, &bytes, &name, device, options)?))
+        let memory = options.memory;
+        let (environment, bytes, name) = (&environment, &bytes, &name);
+        let graph = Graph { environment, bytes, name, device, memory };
+        Ok(Box::new(OrtNet::open(&graph, options.most)?))
     })
 }
 
@@ -329,19 +329,37 @@ fn has_exact_products() -> bool {
     exact
 }
 
-/// A session that computes on the thread that runs it, or with the first of the providers.
-pub(super) fn one_thread_session(
-    environment: &Environment,
-    bytes: &[u8],
-    providers: &[ExecutionProviderDispatch],
-) -> ort::Result<Session> {
-    let mut builder = Session::builder(environment)?
-        .with_execution_providers(providers)?
-        .with_intra_threads(1)?
-        .with_inter_threads(1)?
-        .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_config_entry(EXACT_PRODUCTS, if has_exact_products() { "0" } else { "1" })?;
-    builder.commit_from_memory(bytes)
+/// A model whose digest has been checked, and where it is to be run.
+#[derive(Debug)]
+pub(super) struct Graph<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) bytes: &'a [u8],
+    /// Its file name.
+    pub(super) name: &'a str,
+    pub(super) device: Device,
+    /// The most that a session may take of a GPU's memory, in bytes; 0 for no limit.
+    pub(super) memory: usize,
+}
+
+impl Graph<'_> {
+    /// A session that computes on the thread that runs it, or with the provider of the device.
+    ///
+    /// # Errors
+    /// [`FaceError::Inference`] when ONNX Runtime refuses the graph, or the device cannot be used.
+    pub(super) fn session(&self) -> Result<Session, FaceError> {
+        self.open().map_err(|source| FaceError::Inference { net: self.name.to_owned(), source })
+    }
+
+    fn open(&self) -> ort::Result<Session> {
+        let providers: Vec<_> = self.device.execution_provider(self.memory).into_iter().collect();
+        let mut builder = Session::builder(self.environment)?
+            .with_execution_providers(providers)?
+            .with_intra_threads(1)?
+            .with_inter_threads(1)?
+            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_config_entry(EXACT_PRODUCTS, if has_exact_products() { "0" } else { "1" })?;
+        builder.commit_from_memory(self.bytes)
+    }
 }
 
 /// Interleaved RGB to NCHW in the net's channel order and range.

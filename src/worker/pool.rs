@@ -69,23 +69,25 @@ pub struct ComputePool {
     busy: Arc<[Busy]>,
 }
 
-/// What stands for the threads, and ends them when dropped.
+/// What stands for the threads: they end when there are no more tasks, and whoever drops the last of it waits for that.
 #[derive(Debug)]
 struct Threads {
-    /// `None` tells them to end.
-    tasks: Option<mpsc::Sender<Task>>,
-    /// Nothing is ever sent: that nobody could is the message that all have ended.
-    ended: Mutex<mpsc::Receiver<Infallible>>,
+    tasks: mpsc::Sender<Task>,
+    /// Dropped after the former.
+    _end: End,
 }
+
+/// Waits, when dropped, until all threads have ended. Nothing is ever sent: that nobody could is the message.
+#[derive(Debug)]
+struct End(Mutex<mpsc::Receiver<Infallible>>);
 
 /// How long the end waits for threads: what they have to do is done by then, unless one never comes back.
 const PATIENCE_AT_THE_END: Duration = Duration::from_secs(3);
 
-impl Drop for Threads {
+impl Drop for End {
     /// A process must not end while its threads give back what they have of a GPU: it would crash.
     fn drop(&mut self) {
-        self.tasks = None;
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(PATIENCE_AT_THE_END) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("a compute thread does not end; nobody waits for it any longer");
         }
@@ -118,7 +120,7 @@ impl ComputePool {
     ) -> Result<Self, FaceError> {
         let (tasks, queue) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
-        let running = Arc::new(Threads { tasks: Some(tasks), ended: Mutex::new(ended) });
+        let running = Arc::new(Threads { tasks, _end: End(Mutex::new(ended)) });
         let busy: Arc<[Busy]> = (0..threads).map(|_| Busy::default()).collect();
         let worker = Worker {
             factory: Arc::clone(factory),
@@ -210,8 +212,7 @@ impl ComputePool {
     ) -> Result<T, PoolFailure> {
         let (reply, answer) = oneshot::channel();
         let task = Task { work: work(reply), slot };
-        let tasks = self.threads.tasks.as_ref().ok_or(PoolFailure::Stopped)?;
-        tasks.send(task).map_err(|_| PoolFailure::Stopped)?;
+        self.threads.tasks.send(task).map_err(|_| PoolFailure::Stopped)?;
         answer.await.map_err(|_| PoolFailure::Stopped)?
     }
 }

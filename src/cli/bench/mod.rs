@@ -26,7 +26,7 @@ use self::{
     service::Scratch,
 };
 use super::{credentials, wire_client::MOST_CONNECTIONS};
-use crate::config::Config;
+use crate::{app, config::Config};
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
@@ -135,7 +135,8 @@ pub(super) fn run(config: &Config, config_file: Option<&Path>, args: &BenchArgs)
 fn measured(config: &Config, config_file: Option<&Path>, args: &BenchArgs) -> Result<Report> {
     let workers = match args.workers {
         Some(workers) => usize::from(workers.get()),
-        None if args.url.is_none() && config.worker.threads > 0 => config.worker.threads,
+        None if args.url.is_none() => app::compute_threads(config)?,
+        // What is configured here says nothing of a service elsewhere.
         None => config.runtime.device()?.threads()?,
     };
     let per_worker = match args.mode {

@@ -40,6 +40,13 @@ pub struct BatchOptions {
     pub memory: usize,
 }
 
+impl BatchOptions {
+    /// How many rows there are in a batch once it is filled up, from one to as many as there may be.
+    pub fn sizes(&self) -> impl Iterator<Item = usize> + use<> {
+        sizes(self.most)
+    }
+}
+
 /// A net that runs whole batches.
 pub(super) trait BatchNet {
     /// The model's file name.
@@ -67,14 +74,21 @@ fn bucket(rows: usize, most: usize) -> usize {
     rows.next_power_of_two().min(most)
 }
 
+/// What [`bucket`] can come to, from the fewest rows to `most`.
+fn sizes(most: usize) -> impl Iterator<Item = usize> + use<> {
+    std::iter::successors(Some(1), move |rows| (*rows < most).then(|| bucket(rows + 1, most)))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::bucket;
+    use super::{bucket, sizes};
 
     #[test]
     fn a_batch_is_filled_up_to_a_power_of_two_or_to_the_most_there_may_be() {
         let buckets = [1, 2, 3, 5, 9, 17, 20].map(|rows| bucket(rows, 20));
         assert_eq!(buckets, [1, 2, 4, 8, 16, 20, 20]);
         assert_eq!(bucket(1, 1), 1);
+        assert_eq!(sizes(20).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 20]);
+        assert_eq!(sizes(1).collect::<Vec<_>>(), [1]);
     }
 }

@@ -3,41 +3,28 @@
 use std::thread::{self, ScopedJoinHandle};
 
 use ort::{
-    environment::Environment,
     session::Session,
     value::{Outlet, TensorElementType, TensorRef, ValueType},
 };
 
-use super::{BatchNet, BatchOptions, bucket};
-use crate::face::{Device, FaceError, session::one_thread_session};
+use super::{BatchNet, sizes};
+use crate::face::{FaceError, session::Graph};
 
 /// A net on a device: a session for each size of batch. ONNX Runtime's provider for GPUs plans each convolution anew
 /// whenever its input has another shape than the last time, which takes two seconds for an embedder.
 pub(in crate::face) struct OrtNet {
     /// From the fewest rows to the most.
     sessions: Vec<(usize, Session)>,
-    input: String,
-    name: String,
-    outputs: Vec<String>,
+    ports: Ports,
     most: usize,
     tried: (usize, usize),
 }
 
-/// What it takes to open a session of a net.
-struct Graph<'a> {
-    environment: &'a Environment,
-    bytes: &'a [u8],
-    name: &'a str,
-    device: Device,
-    memory: usize,
-}
-
-impl Graph<'_> {
-    fn session(&self) -> Result<Session, FaceError> {
-        let providers: Vec<_> = self.device.execution_provider(self.memory).into_iter().collect();
-        one_thread_session(self.environment, self.bytes, &providers)
-            .map_err(|source| FaceError::Inference { net: self.name.to_owned(), source })
-    }
+/// What a net is called, and what goes in and comes out.
+struct Ports {
+    net: String,
+    input: String,
+    outputs: Vec<String>,
 }
 
 /// What the model's own input says: `None` for what may have any size.
@@ -55,21 +42,14 @@ const ANY_SIDE: usize = 64;
 const TOLERANCE: f32 = 1e-3;
 
 impl OrtNet {
-    /// Opens a net whose digest has been checked, finds out how many tensors it takes at once, and runs each size of
-    /// batch once: what does not fit is found, and planned, before the first customer finds it.
+    /// Opens a net, finds out how many tensors it takes at once, `most` at most, and runs each size of batch once: what
+    /// does not fit is found, and planned, before the first customer finds it.
     ///
     /// # Errors
     /// [`FaceError::Device`] when a GPU cannot be used or has too little memory, [`FaceError::Inference`] when ONNX
     /// Runtime refuses the graph.
-    pub(in crate::face) fn open(
-        environment: &Environment,
-        bytes: &[u8],
-        name: &str,
-        device: Device,
-        options: BatchOptions,
-    ) -> Result<Self, FaceError> {
-        let graph = Graph { environment, bytes, name, device, memory: options.memory };
-        Self::open_graph(&graph, options.most).map_err(|error| error.blamed_on(device))
+    pub(in crate::face) fn open(graph: &Graph<'_>, most: usize) -> Result<Self, FaceError> {
+        Self::open_graph(graph, most).map_err(|error| error.blamed_on(graph.device))
     }
 
     fn open_graph(graph: &Graph<'_>, most: usize) -> Result<Self, FaceError> {
@@ -77,14 +57,13 @@ impl OrtNet {
         let input = session.inputs().first();
         let dimensions = input.and_then(dimensions);
         let outputs = session.outputs().iter().filter(|output| is_single_precision(output));
-        let mut net = Self {
+        let ports = Ports {
+            net: graph.name.to_owned(),
             input: input.map(|input| input.name().to_owned()).unwrap_or_default(),
-            name: graph.name.to_owned(),
             outputs: outputs.map(|output| output.name().to_owned()).collect(),
-            most: 1,
-            tried: (ANY_SIDE, ANY_SIDE),
-            sessions: vec![(1, session)],
         };
+        let sessions = vec![(1, session)];
+        let mut net = Self { sessions, ports, most: 1, tried: (ANY_SIDE, ANY_SIDE) };
         if let Some(dimensions) = dimensions {
             net.prepare(graph, dimensions, most)?;
         }
@@ -110,16 +89,15 @@ impl OrtNet {
         self.sessions.push((2, graph.session()?));
         if !self.keeps_rows_apart(height, width)? {
             tracing::warn!(
-                net = self.name,
+                net = self.ports.net,
                 "the net mixes the rows of a batch: it is run one by one"
             );
             self.sessions.truncate(1);
             return Ok(());
         }
         self.most = most;
-        let larger = |rows: &usize| (*rows < most).then(|| bucket(rows + 1, most));
-        let sizes: Vec<_> = std::iter::successors(larger(&2), larger).collect();
-        let others = self.open_sizes(graph, &sizes, (height, width))?;
+        // Those of one and of two rows are there.
+        let others = self.open_sizes(graph, sizes(most).skip(2), (height, width))?;
         self.sessions.extend(others);
         Ok(())
     }
@@ -129,21 +107,21 @@ impl OrtNet {
     fn open_sizes(
         &self,
         graph: &Graph<'_>,
-        sizes: &[usize],
+        sizes: impl Iterator<Item = usize>,
         (height, width): (usize, usize),
     ) -> Result<Vec<(usize, Session)>, FaceError> {
         let open = |rows: usize| {
             let mut session = graph.session()?;
             let (black, shape) = (vec![0.0; rows * 3 * height * width], [rows, 3, height, width]);
-            run(&mut session, graph.name, &self.input, &self.outputs, &black, shape)?;
+            self.ports.run(&mut session, &black, shape)?;
             Ok((rows, session))
         };
         thread::scope(|scope| {
-            let start = |&rows: &usize| {
+            let start = |rows: usize| {
                 let (open, name) = (&open, format!("open-{rows}"));
                 thread::Builder::new().name(name).spawn_scoped(scope, move || open(rows))
             };
-            let threads: Vec<_> = sizes.iter().map(start).collect();
+            let threads: Vec<_> = sizes.map(start).collect();
             // Every thread is joined, whatever the others came to.
             let opened: Vec<_> = threads
                 .into_iter()
@@ -183,11 +161,11 @@ impl OrtNet {
 
 impl BatchNet for OrtNet {
     fn name(&self) -> &str {
-        &self.name
+        &self.ports.net
     }
 
     fn outputs(&self) -> &[String] {
-        &self.outputs
+        &self.ports.outputs
     }
 
     fn most(&self) -> usize {
@@ -199,40 +177,41 @@ impl BatchNet for OrtNet {
     }
 
     fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError> {
-        let Self { sessions, input, name, outputs, .. } = self;
+        let Self { sessions, ports, .. } = self;
         let session = sessions.iter_mut().find(|(rows, _)| *rows == shape[0]);
         let (_, session) = session.ok_or_else(|| {
-            FaceError::Manifest(format!("{name} has no session for {} rows", shape[0]))
+            FaceError::Manifest(format!("{} has no session for {} rows", ports.net, shape[0]))
         })?;
-        run(session, name, input, outputs, tensors, shape)
+        ports.run(session, tensors, shape)
     }
 }
 
-/// Runs tensors of `shape` that lie one behind the other, and returns each output for all of them, row by row.
-fn run(
-    session: &mut Session,
-    net: &str,
-    input: &str,
-    outputs: &[String],
-    tensors: &[f32],
-    shape: [usize; 4],
-) -> Result<Vec<Vec<f32>>, FaceError> {
-    let failed = |source| FaceError::Inference { net: net.to_owned(), source };
-    let tensors = TensorRef::from_array_view((shape, tensors)).map_err(failed)?;
-    let ran = session.run(ort::inputs![input => tensors]).map_err(failed)?;
-    let values = |name: &String| {
-        let output = ran.get(name).and_then(|o| o.try_extract_tensor::<f32>().ok());
-        let rows = output.filter(|(is, _)| {
-            shape[0] == 1 || is.first().is_some_and(|rows| usize::try_from(*rows) == Ok(shape[0]))
-        });
-        let (_, values) = rows.ok_or_else(|| FaceError::Contract {
-            net: net.to_owned(),
-            expected: format!("an output `{name}` of {} rows", shape[0]),
-            found: "none".to_owned(),
-        })?;
-        Ok(values.to_vec())
-    };
-    outputs.iter().map(values).collect()
+impl Ports {
+    /// Runs tensors of `shape` that lie one behind the other, and returns each output for all of them, row by row.
+    fn run(
+        &self,
+        session: &mut Session,
+        tensors: &[f32],
+        shape: [usize; 4],
+    ) -> Result<Vec<Vec<f32>>, FaceError> {
+        let failed = |source| FaceError::Inference { net: self.net.clone(), source };
+        let tensors = TensorRef::from_array_view((shape, tensors)).map_err(failed)?;
+        let ran = session.run(ort::inputs![self.input.as_str() => tensors]).map_err(failed)?;
+        let values = |name: &String| {
+            let output = ran.get(name).and_then(|o| o.try_extract_tensor::<f32>().ok());
+            let rows = output.filter(|(is, _)| {
+                shape[0] == 1
+                    || is.first().is_some_and(|rows| usize::try_from(*rows) == Ok(shape[0]))
+            });
+            let (_, values) = rows.ok_or_else(|| FaceError::Contract {
+                net: self.net.clone(),
+                expected: format!("an output `{name}` of {} rows", shape[0]),
+                found: "none".to_owned(),
+            })?;
+            Ok(values.to_vec())
+        };
+        self.outputs.iter().map(values).collect()
+    }
 }
 
 fn is_single_precision(output: &Outlet) -> bool {
@@ -249,12 +228,12 @@ fn dimensions(input: &Outlet) -> Option<Dimensions> {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
+    use std::path::Path;
 
     use super::*;
-    use crate::face::Runtime;
+    use crate::face::{Device, Runtime};
 
-    const OPTIONS: BatchOptions = BatchOptions { wait: Duration::ZERO, most: 6, memory: 0 };
+    const MOST: usize = 6;
 
     fn number(field: u8, value: u8) -> Vec<u8> {
         vec![field << 3, value]
@@ -294,7 +273,14 @@ mod tests {
             Into::into,
         );
         let runtime = Runtime::load(&path).expect("run `make runtime`");
-        OrtNet::open(&runtime.environment, model, "y.onnx", Device::CpuBatched, OPTIONS).unwrap()
+        let graph = Graph {
+            environment: &runtime.environment,
+            bytes: model,
+            name: "y.onnx",
+            device: Device::CpuBatched,
+            memory: 0,
+        };
+        OrtNet::open(&graph, MOST).unwrap()
     }
 
     #[test]
