@@ -143,7 +143,7 @@ fn exchange(
     body: &Value,
 ) -> Result<Value> {
     let path = endpoint.path();
-    let prepared = client.prepare(path, &body.to_string())?;
+    let prepared = client.prepare(path, body.to_string().into())?;
     if !args.json {
         println!("POST {path} HTTP/1.1");
         for (name, value) in &prepared.head {

@@ -4,10 +4,16 @@
 //! It shares the cryptography with the server and none of its decisions: what is sent and what is
 //! accepted follows the documents, so that it notices when the server drifts from them.
 
-use std::{path::Path, time::Duration};
+use std::{
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use ureq::{
+    SendBody,
     http::HeaderMap,
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
@@ -52,8 +58,82 @@ enum Keys {
 /// A request as it goes out.
 pub(super) struct Prepared {
     pub(super) head: Vec<(&'static str, String)>,
-    pub(super) body: String,
+    pub(super) body: Body,
     key: Option<SymmetricKey>,
+}
+
+/// The body of a request, in pieces that are sent one after the other, so that many requests about one photo hold it
+/// once.
+#[derive(Debug)]
+pub(super) struct Body(Vec<Piece>);
+
+#[derive(Debug)]
+enum Piece {
+    Own(String),
+    Shared(Arc<str>),
+}
+
+impl Piece {
+    fn text(&self) -> &str {
+        match self {
+            Self::Own(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl From<String> for Body {
+    fn from(whole: String) -> Self {
+        Self(vec![Piece::Own(whole)])
+    }
+}
+
+impl Body {
+    /// The same, and this after it.
+    pub(super) fn and(mut self, text: impl Into<String>) -> Self {
+        self.0.push(Piece::Own(text.into()));
+        self
+    }
+
+    /// The same, and this after it, held by others too.
+    pub(super) fn and_shared(mut self, text: &Arc<str>) -> Self {
+        self.0.push(Piece::Shared(Arc::clone(text)));
+        self
+    }
+
+    /// Everything in one piece.
+    pub(super) fn whole(&self) -> String {
+        self.0.iter().map(Piece::text).collect()
+    }
+
+    /// Bytes in all.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(|piece| piece.text().len()).sum()
+    }
+
+    /// Bytes that nobody else holds.
+    pub(super) fn own_len(&self) -> usize {
+        let own = self.0.iter().filter(|piece| matches!(piece, Piece::Own(_)));
+        own.map(|piece| piece.text().len()).sum()
+    }
+
+    fn reader(&self) -> impl Read {
+        Reader { piece: &[], later: &self.0 }
+    }
+}
+
+struct Reader<'a> {
+    piece: &'a [u8],
+    later: &'a [Piece],
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let (true, Some((next, later))) = (self.piece.is_empty(), self.later.split_first()) {
+            (self.piece, self.later) = (next.text().as_bytes(), later);
+        }
+        self.piece.read(buffer)
+    }
 }
 
 /// An answer whose signature holds.
@@ -93,7 +173,8 @@ impl WireClient {
     }
 
     /// Encrypts and signs a request to `path`.
-    pub(super) fn prepare(&self, path: &str, json: &str) -> Result<Prepared> {
+    pub(super) fn prepare(&self, path: &str, json: Body) -> Result<Prepared> {
+        let text = json.whole();
         let time = format_time(Clock::System.now_utc());
         let content = |body| Content { uri: path, client_id: &self.client_id, time: &time, body };
         let client_id = ("Client-Id", self.client_id.clone());
@@ -101,28 +182,28 @@ impl WireClient {
         let content_type = |kind: &str| ("Content-Type", format!("{kind}; charset=UTF-8"));
         match &self.keys {
             Keys::Secret { access_key, secret } => {
-                let mac = mac_header(&secret.sign(&content(json.as_bytes())));
+                let mac = mac_header(&secret.sign(&content(text.as_bytes())));
                 let auth = ("Auth-Type", "AKSK".to_owned());
                 let access = ("Access-Key", access_key.clone());
                 let json_type = content_type("application/json");
                 let head =
                     vec![client_id, request_time, json_type, auth, access, ("Signature", mac)];
-                Ok(Prepared { head, body: json.to_owned(), key: None })
+                Ok(Prepared { head, body: json, key: None })
             }
             Keys::Pair { own, server, aes_bytes } => {
                 let key = aes_bytes.map(SymmetricKey::random).transpose()?;
-                let body = match &key {
-                    Some(key) => key.encrypt(json.as_bytes())?,
-                    None => json.to_owned(),
+                let (text, body) = match &key {
+                    Some(key) => (key.encrypt(text.as_bytes())?, None),
+                    None => (text, Some(json)),
                 };
-                let signature = signature_header(&own.sign(&content(body.as_bytes()))?);
+                let signature = signature_header(&own.sign(&content(text.as_bytes()))?);
                 let kind = if key.is_some() { "text/plain" } else { "application/json" };
                 let mut head = vec![client_id, request_time, content_type(kind)];
                 if let Some(key) = &key {
                     head.push(("Encrypt", encrypt_header(&server.wrap_key(key)?)));
                 }
                 head.push(("Signature", signature));
-                Ok(Prepared { head, body, key })
+                Ok(Prepared { head, body: body.unwrap_or_else(|| text.into()), key })
             }
         }
     }
@@ -134,8 +215,10 @@ impl WireClient {
         for (name, value) in &prepared.head {
             request = request.header(*name, value);
         }
-        let mut response =
-            request.send(&prepared.body).with_context(|| format!("{url} does not answer"))?;
+        request = request.header("Content-Length", prepared.body.len());
+        let mut body = prepared.body.reader();
+        let sent = request.send(SendBody::from_reader(&mut body));
+        let mut response = sent.with_context(|| format!("{url} does not answer"))?;
         let status = response.status();
         let text = response.body_mut().read_to_string().context("the answer is not text")?;
         if status != 200 {
@@ -221,4 +304,28 @@ fn trusted(path: &Path) -> Result<RootCerts> {
         bail!("{} holds no PEM certificate", path.display());
     }
     Ok(RootCerts::new_with_certs(&certificates))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_in_pieces_is_sent_as_one() {
+        let photo = Arc::from("photo");
+        let body =
+            Body::from("{".to_owned()).and_shared(&photo).and("").and("}").and_shared(&photo);
+        assert_eq!((body.whole().as_str(), body.len(), body.own_len()), ("{photo}photo", 12, 2));
+        for at_once in [1, 3, 100] {
+            let (mut sent, mut reader) = (Vec::new(), body.reader());
+            let mut buffer = vec![0; at_once];
+            loop {
+                match reader.read(&mut buffer).unwrap() {
+                    0 => break,
+                    n => sent.extend_from_slice(&buffer[..n]),
+                }
+            }
+            assert_eq!(sent, body.whole().as_bytes());
+        }
+    }
 }

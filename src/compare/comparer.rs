@@ -31,6 +31,10 @@ pub type ComparerFuture<'a> =
 pub trait Comparer: Send + Sync + Debug {
     /// The outcome of `request`, or a failure after at most `patience`.
     fn compare(&self, request: Request, patience: Duration) -> ComparerFuture<'_>;
+
+    /// Whether [`compare`](Self::compare) would not be [`CompareFailure::Busy`] now, for those who would rather know
+    /// before they make a request. A moment later it may be.
+    fn has_room(&self) -> bool;
 }
 
 /// What [`Viewer::look`] returns.

@@ -23,8 +23,7 @@ pub(super) async fn async_compare(
     State(app): State<AppState>,
     signed: Signed,
 ) -> Result<Answer, ApiError> {
-    // Refused before the work of parsing, unless the client could not read an answer in clear.
-    if !signed.is_encrypted() {
+    if is_refused_early(&signed) {
         admit(&app, signed.caller()).await?;
     }
     let parsed = parse(&app, signed).await?;
@@ -82,6 +81,9 @@ pub(super) async fn compare(
     State(app): State<AppState>,
     signed: Signed,
 ) -> Result<Answer, ApiError> {
+    if is_refused_early(&signed) {
+        admit_now(&app, signed.caller()).await?;
+    }
     let parsed = parse(&app, signed).await?;
     let shard = app.home(&parsed.caller)?;
     let comparing = async {
@@ -91,6 +93,22 @@ pub(super) async fn compare(
         }
     };
     within_quota(&app, shard, &parsed, comparing).await
+}
+
+/// Whether what there is no room for is refused before the work of decoding the pictures. An encrypted request must be
+/// decrypted first, or the client could not read the answer.
+fn is_refused_early(signed: &Signed) -> bool {
+    !signed.is_encrypted()
+}
+
+/// Whether there is room for a comparison that a client waits for. Whoever repeats a request that has an outcome needs
+/// none, but would have to be looked for, and may ask again.
+async fn admit_now(app: &AppState, caller: &Caller) -> Result<(), ApiError> {
+    match &app.comparison {
+        Comparison::Local(comparer) if comparer.has_room() => Ok(()),
+        Comparison::Local(_) => Err(ApiError::Overloaded(Limit::Threads)),
+        Comparison::Queued(_) => admit(app, caller).await.map(drop),
+    }
 }
 
 async fn compare_here(

@@ -3,7 +3,6 @@
 use aws_lc_rs::{
     digest::Digest,
     encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
-    rand::SystemRandom,
     rsa::{
         KeySize, Pkcs1PrivateDecryptingKey, Pkcs1PublicEncryptingKey, PrivateDecryptingKey,
         PublicEncryptingKey,
@@ -165,7 +164,7 @@ impl ServerKey {
     pub fn sign(&self, content: &Content<'_>) -> Result<Vec<u8>, SigningError> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
         self.pair
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &content.to_bytes(), &mut signature)
+            .sign_digest(&RSA_PKCS1_SHA256, &content.digest(), &mut signature)
             .map_err(|_| SigningError::Failed)?;
         Ok(signature)
     }

@@ -60,6 +60,10 @@ impl Comparer for LocalComparer {
                 .unwrap_or(Err(CompareFailure::TimedOut))
         })
     }
+
+    fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) < self.limit || self.pool.has_free_slot()
+    }
 }
 
 impl Viewer for LocalComparer {

@@ -183,6 +183,11 @@ impl ComputePool {
         Arc::clone(&self.slots).try_acquire_owned().ok().map(Slot::from)
     }
 
+    /// Whether [`try_slot`](Self::try_slot) would give one.
+    pub fn has_free_slot(&self) -> bool {
+        self.slots.available_permits() > 0
+    }
+
     /// Compares on the thread of `slot`. If the returned future is dropped before the thread began,
     /// the thread skips the request.
     ///

@@ -3,6 +3,8 @@
 
 use std::{num::NonZeroU32, thread, time::Duration};
 
+use serde_json::json;
+use tower::ServiceExt as _;
 use visavis::http::ClientRate;
 
 use crate::support::{
@@ -11,6 +13,7 @@ use crate::support::{
 
 const ASYNC: &str = "facecompare/asynccompare";
 const COMPARE: &str = "facecompare/compare";
+const COMPARE_PATH: &str = "/api/v1/zoloz/facecompare/compare";
 const TEST: &str = "/api/v1/zoloz/authentication/test";
 const BUSY: &str = r#"{"result":{"resultCode":"REQUEST_TRAFFIC_EXCEED_LIMIT","resultStatus":"F","resultMessage":"the server is at its limit; try again in a moment"}}"#;
 
@@ -62,8 +65,7 @@ async fn those_who_would_wait_too_long_are_refused_at_once() {
     for _ in 0..enough + 2 {
         app.clock.advance(1_000);
         let body = pair(Picture::Slow(300), Picture::Person(1)).to_string();
-        let (router, request) =
-            (app.router.clone(), app.signed("/api/v1/zoloz/facecompare/compare", &body));
+        let (router, request) = (app.router.clone(), app.signed(COMPARE_PATH, &body));
         answers.push(tokio::spawn(async move {
             let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
             let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -78,6 +80,37 @@ async fn those_who_would_wait_too_long_are_refused_at_once() {
     }
     assert_eq!(refused, 2);
     assert_eq!(stored(&app).await.transactions, i64::try_from(enough).unwrap());
+}
+
+#[tokio::test]
+async fn who_would_wait_too_long_is_refused_before_anybody_reads_the_request() {
+    let app = TestApp::new().await;
+    let held: Vec<_> = std::iter::from_fn(|| app.pool.try_slot()).collect();
+    let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
+    let waiting: Vec<_> = (0..8)
+        .map(|_| {
+            app.clock.advance(1_000);
+            tokio::spawn(app.router.clone().oneshot(app.signed(COMPARE_PATH, &body)))
+        })
+        .collect();
+    let full = async {
+        while app.post(COMPARE, &json!([])).await.text != BUSY {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), full)
+        .await
+        .expect("what is no request is refused too");
+    assert_eq!(app.post(COMPARE, &pair(Picture::Person(1), Picture::Person(1))).await.text, BUSY);
+    let key = AesKey(vec![7; 16]);
+    let refused = app.send(app.encrypted(COMPARE_PATH, &body, &key)).await;
+    assert_eq!(refused.opened(&key).text, BUSY, "who encrypts is refused in secret");
+    drop(held);
+    for answer in waiting {
+        assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    }
+    let after = app.post(COMPARE, &json!([])).await;
+    assert_eq!(after.code(), "MSG_PARSE_ERROR");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

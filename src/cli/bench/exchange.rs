@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     call::Endpoint,
-    wire_client::{Prepared, WireClient},
+    wire_client::{Body, Prepared, WireClient},
 };
 
 /// How pairs are sent.
@@ -72,7 +72,7 @@ impl Target {
     /// Whether the service answers, and knows the client.
     pub(super) fn greet(&self) -> Result<()> {
         let body = json!({ "title": "bench" }).to_string();
-        let request = self.client.prepare(Endpoint::Test.path(), &body)?;
+        let request = self.client.prepare(Endpoint::Test.path(), body.into())?;
         let (code, answer) = self.ask(Endpoint::Test, &request)?;
         if code != "SUCCESS" {
             bail!(
@@ -84,7 +84,7 @@ impl Target {
     }
 
     /// Signs a request about a pair.
-    pub(super) fn prepare(&self, body: &str) -> Result<Prepared> {
+    pub(super) fn prepare(&self, body: Body) -> Result<Prepared> {
         self.client.prepare(self.endpoint().path(), body)
     }
 
@@ -118,7 +118,8 @@ impl Target {
         let mut first = true;
         loop {
             // Signed while there is nothing else to do.
-            let question = self.client.prepare(Endpoint::Asynccheckresult.path(), &body)?;
+            let question =
+                self.client.prepare(Endpoint::Asynccheckresult.path(), body.clone().into())?;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             self.questions.fetch_add(1, Ordering::Relaxed);
             let (code, answer) = self.ask(Endpoint::Asynccheckresult, &question)?;

@@ -3,10 +3,13 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::super::wire_client::Body;
 
 /// Endings of picture files, lower case.
 const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
@@ -19,7 +22,7 @@ const MOST_BYTES: u64 = 128 << 20;
 struct Photo {
     name: String,
     bytes: Vec<u8>,
-    base64: String,
+    base64: Arc<str>,
 }
 
 /// Photos in the order of their names, each compared with the next one and the last with the first.
@@ -77,12 +80,14 @@ impl Photos {
     }
 
     /// The body of a request about pair `n`.
-    pub(super) fn body(&self, n: usize, biz_id: &str) -> String {
+    pub(super) fn body(&self, n: usize, biz_id: &str) -> Body {
         // Base64 and ids of our own need no escapes, and a body may have tens of megabytes.
-        let [probe, reference] = self.pair(n).map(|photo| photo.base64.as_str());
-        format!(
-            r#"{{"bizId":"{biz_id}","face1":{{"content":"{probe}"}},"face2":{{"content":"{reference}"}}}}"#
-        )
+        let [probe, reference] = self.pair(n).map(|photo| &photo.base64);
+        Body::from(format!(r#"{{"bizId":"{biz_id}","face1":{{"content":""#))
+            .and_shared(probe)
+            .and(r#""},"face2":{"content":""#)
+            .and_shared(reference)
+            .and(r#""}}"#)
     }
 }
 
@@ -90,7 +95,7 @@ impl Photo {
     fn read(folder: &Path, path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
         let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
-        Ok(Self { name, base64: STANDARD.encode(&bytes), bytes })
+        Ok(Self { name, base64: STANDARD.encode(&bytes).into(), bytes })
     }
 }
 
@@ -154,7 +159,7 @@ mod tests {
                 "a.jpg and b/1.webp"
             ]
         );
-        let body: serde_json::Value = serde_json::from_str(&photos.body(2, "x-1")).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&photos.body(2, "x-1").whole()).unwrap();
         assert_eq!(
             (&body["bizId"], &body["face1"]["content"]),
             (&"x-1".into(), &STANDARD.encode("b/c/2.PNG").into())

@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
         let mut number = 0;
         let make = move || -> Result<Signed> {
             let body = photos.body(number, &format!("bench-{run}-{number}"));
-            let signed = Signed { request: target.prepare(&body)?, pair: number };
+            let signed = Signed { request: target.prepare(body)?, pair: number };
             number += 1;
             Ok(signed)
         };

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow};
 
 use super::{super::wire_client::Prepared, stop::Stop};
 
-/// Bytes of bodies that are held ahead.
+/// Bytes of bodies that are held ahead, without the photos that they share.
 pub(super) const MOST_BYTES: usize = 256 << 20;
 /// An older request is thrown away: servers refuse those whose Request-Time is past.
 const FRESH: Duration = Duration::from_mins(1);
@@ -27,7 +27,13 @@ pub(super) struct Signed {
 /// Signed requests, made by one thread and taken by the senders.
 pub(super) struct Stock {
     state: Mutex<State>,
-    changed: Condvar,
+    /// For the signing thread: fewer are there than are wanted.
+    room: Condvar,
+    /// For a sender: there is one more. Each wakes one sender; with all of them awake for each request, hundreds
+    /// of senders would take the processor from the service.
+    made: Condvar,
+    /// For `fill`: as many are there as are wanted.
+    full: Condvar,
 }
 
 #[derive(Default)]
@@ -38,6 +44,9 @@ struct State {
     wanted: usize,
     closed: bool,
     failure: Option<anyhow::Error>,
+    /// How often somebody who waited was woken.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests want to know"))]
+    woken: usize,
 }
 
 impl State {
@@ -51,7 +60,7 @@ impl State {
 
     fn pop(&mut self) -> Option<(Signed, Instant)> {
         let (signed, at) = self.ready.pop_front()?;
-        self.bytes -= signed.request.body.len();
+        self.bytes -= signed.request.body.own_len();
         Some((signed, at))
     }
 }
@@ -62,7 +71,7 @@ pub(super) struct Closing<'a>(pub(super) &'a Stock);
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.0.state().closed = true;
-        self.0.changed.notify_all();
+        self.0.wake_all();
     }
 }
 
@@ -70,15 +79,17 @@ impl Stock {
     /// An empty one, for about so many bytes of bodies.
     pub(super) fn of(most_bytes: usize) -> Self {
         let state = Mutex::new(State { most_bytes, ..State::default() });
-        Self { state, changed: Condvar::new() }
+        Self { state, room: Condvar::new(), made: Condvar::new(), full: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0
+    fn wake_all(&self) {
+        for who in [&self.room, &self.made, &self.full] {
+            who.notify_all();
+        }
     }
 
     /// Signs as many as are wanted until the stock is closed: the work of a thread of its own.
@@ -86,7 +97,7 @@ impl Stock {
         loop {
             let mut state = self.state();
             while state.is_full() && !state.is_over() {
-                state = self.wait(state);
+                state = wait(&self.room, state);
             }
             if state.is_over() {
                 return;
@@ -96,13 +107,18 @@ impl Stock {
             let mut state = self.state();
             match made {
                 Ok(signed) => {
-                    state.bytes += signed.request.body.len();
+                    state.bytes += signed.request.body.own_len();
                     state.ready.push_back((signed, Instant::now()));
+                    self.made.notify_one();
+                    if state.is_full() {
+                        self.full.notify_all();
+                    }
                 }
-                Err(failure) => state.failure = Some(failure),
+                Err(failure) => {
+                    state.failure = Some(failure);
+                    self.wake_all();
+                }
             }
-            drop(state);
-            self.changed.notify_all();
         }
     }
 
@@ -115,9 +131,9 @@ impl Stock {
             state.pop();
         }
         state.wanted = count.max(keep);
-        self.changed.notify_all();
+        self.room.notify_one();
         while !state.is_full() && !state.is_over() && !stop.is_wished() {
-            state = self.wait(state);
+            state = wait(&self.full, state);
         }
         state.wanted = keep;
         state.failure.take().map_or(Ok(()), |failure| {
@@ -132,7 +148,7 @@ impl Stock {
         loop {
             match state.pop() {
                 Some((signed, at)) if at.elapsed() < FRESH => {
-                    self.changed.notify_all();
+                    self.room.notify_one();
                     return Some(signed);
                 }
                 Some(_) => {}
@@ -140,8 +156,8 @@ impl Stock {
                 None => {
                     // The signing thread may sleep because enough were there that were too old.
                     state.wanted = state.wanted.max(1);
-                    self.changed.notify_all();
-                    state = self.wait(state);
+                    self.room.notify_one();
+                    state = wait(&self.made, state);
                 }
             }
         }
@@ -154,13 +170,20 @@ impl Stock {
     }
 }
 
+fn wait<'a>(what: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    let waited = what.wait_timeout(state, LOOK);
+    let (mut state, time) = waited.unwrap_or_else(PoisonError::into_inner);
+    state.woken += usize::from(!time.timed_out());
+    state
+}
+
 #[cfg(test)]
 pub(super) mod testing {
     use std::{sync::LazyLock, time::Duration};
 
     use super::*;
     use crate::{
-        cli::wire_client::{Mode, WireClient},
+        cli::wire_client::{Body, Mode, WireClient},
         clients::MadeKeys,
     };
 
@@ -172,6 +195,10 @@ pub(super) mod testing {
 
     /// A request with this body.
     pub(in super::super) fn signed(body: &str) -> Signed {
+        signed_body(body.to_owned().into())
+    }
+
+    pub(super) fn signed_body(body: Body) -> Signed {
         Signed { request: CLIENT.prepare("/", body).unwrap(), pair: 0 }
     }
 }
@@ -179,11 +206,18 @@ pub(super) mod testing {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::atomic::{AtomicUsize, Ordering},
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
         thread,
     };
 
-    use super::{testing::signed, *};
+    use super::{
+        testing::{signed, signed_body},
+        *,
+    };
+    use crate::cli::wire_client::Body;
 
     /// A stock that is filled by a thread of its own, and how many it has signed.
     fn with_stock(body: &str, test: impl FnOnce(&Stock, &AtomicUsize)) {
@@ -222,6 +256,43 @@ mod tests {
             stock.fill(100, 1, &Stop::default()).unwrap();
             assert_eq!(made.load(Ordering::SeqCst), 4);
         });
+    }
+
+    #[test]
+    fn photos_that_others_hold_too_count_for_nothing() {
+        let (stock, photo) = (Stock::of(1_000), Arc::from("x".repeat(900)));
+        let body = || Body::from("[".to_owned()).and_shared(&photo).and_shared(&photo).and("]");
+        thread::scope(|scope| {
+            let _closing = Closing(&stock);
+            scope.spawn(|| stock.sign(|| Ok(signed_body(body()))));
+            stock.fill(100, 1, &Stop::default()).unwrap();
+            let taken = stock.take().unwrap();
+            assert_eq!(taken.request.body.whole().len(), 1_802);
+        });
+        assert_eq!(stock.state().ready.len(), 99);
+    }
+
+    #[test]
+    fn a_request_wakes_one_of_many_who_wait() {
+        const SENDERS: usize = 50;
+        let stock = Stock::of(1_000);
+        thread::scope(|scope| {
+            let _closing = Closing(&stock);
+            scope.spawn(|| {
+                stock.sign(|| {
+                    thread::sleep(Duration::from_millis(1));
+                    Ok(signed("{}"))
+                });
+            });
+            thread::scope(|senders| {
+                for _ in 0..SENDERS {
+                    senders.spawn(|| stock.take().unwrap());
+                }
+            });
+        });
+        let woken = stock.state().woken;
+        // A sender by each request, the signing thread by each sender that comes or goes.
+        assert!(woken <= 4 * SENDERS, "{woken}");
     }
 
     #[test]
