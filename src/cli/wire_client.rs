@@ -128,11 +128,18 @@ struct Reader<'a> {
 }
 
 impl Read for Reader<'_> {
+    /// Fills the buffer as far as there is something: each is a write to the network.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let (true, Some((next, later))) = (self.piece.is_empty(), self.later.split_first()) {
-            (self.piece, self.later) = (next.text().as_bytes(), later);
+        let mut filled = 0;
+        loop {
+            filled += self.piece.read(&mut buffer[filled..])?;
+            match self.later.split_first() {
+                Some((next, later)) if filled < buffer.len() => {
+                    (self.piece, self.later) = (next.text().as_bytes(), later);
+                }
+                _ => return Ok(filled),
+            }
         }
-        self.piece.read(buffer)
     }
 }
 
@@ -308,7 +315,10 @@ fn trusted(path: &Path) -> Result<RootCerts> {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write as _, net::TcpListener, thread};
+
     use super::*;
+    use crate::clients::MadeKeys;
 
     #[test]
     fn a_body_in_pieces_is_sent_as_one() {
@@ -327,5 +337,36 @@ mod tests {
             }
             assert_eq!(sent, body.whole().as_bytes());
         }
+    }
+
+    #[test]
+    fn a_body_in_pieces_goes_out_whole_and_with_its_length() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let (mut seen, mut buffer) = (Vec::new(), [0; 1_000]);
+            while !seen.ends_with(b"the end") {
+                let read = connection.read(&mut buffer).unwrap();
+                assert!(read > 0, "{}", String::from_utf8_lossy(&seen));
+                seen.extend_from_slice(&buffer[..read]);
+            }
+            connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            String::from_utf8(seen).unwrap()
+        });
+        let credentials = MadeKeys::make(None).unwrap().credentials("1".to_owned(), 1).unwrap();
+        let patience = Duration::from_secs(20);
+        let client = WireClient::new(&url, &credentials, Mode::Secret, patience, None).unwrap();
+        let photo = Arc::from("x".repeat(300_000));
+        let body = Body::from("{".to_owned()).and_shared(&photo).and("the end");
+        let whole = body.whole();
+        let request = client.prepare("/path", body).unwrap();
+        assert!(client.send("/path", &request).is_err(), "the answer is not signed");
+        let seen = server.join().unwrap();
+        let (head, sent) = seen.split_once("\r\n\r\n").unwrap();
+        let head = head.to_lowercase();
+        assert_eq!(head.matches("content-length: 300008").count(), 1, "{head}");
+        assert!(!head.contains("transfer-encoding"), "{head}");
+        assert!(sent == whole);
     }
 }

@@ -33,7 +33,7 @@ pub trait Comparer: Send + Sync + Debug {
     fn compare(&self, request: Request, patience: Duration) -> ComparerFuture<'_>;
 
     /// Whether [`compare`](Self::compare) would not be [`CompareFailure::Busy`] now, for those who would rather know
-    /// before they make a request. A moment later it may be.
+    /// before they make a request. It may be busy all the same a moment later.
     fn has_room(&self) -> bool;
 }
 

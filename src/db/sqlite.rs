@@ -55,7 +55,9 @@ impl SqliteDb {
             // What is deleted is overwritten: pages that are free hold nothing of it.
             .pragma("secure_delete", "ON")
             .pragma("journal_size_limit", "67108864");
-        let writer = unattended(SqlitePoolOptions::new())
+        // A file is always there, and to ask before each statement costs as much as a small one.
+        let pool = || unattended(SqlitePoolOptions::new()).test_before_acquire(false);
+        let writer = pool()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(writing)
@@ -66,7 +68,7 @@ impl SqliteDb {
             .run(&writer)
             .await
             .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
-        let readers = unattended(SqlitePoolOptions::new())
+        let readers = pool()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(2))
             .connect_with(base.read_only(true))

@@ -23,7 +23,7 @@ pub(super) async fn async_compare(
     State(app): State<AppState>,
     signed: Signed,
 ) -> Result<Answer, ApiError> {
-    if is_refused_early(&signed) {
+    if may_be_refused_early(&signed) {
         admit(&app, signed.caller()).await?;
     }
     let parsed = parse(&app, signed).await?;
@@ -81,8 +81,8 @@ pub(super) async fn compare(
     State(app): State<AppState>,
     signed: Signed,
 ) -> Result<Answer, ApiError> {
-    if is_refused_early(&signed) {
-        admit_now(&app, signed.caller()).await?;
+    if may_be_refused_early(&signed) {
+        admit_now(&app, &signed).await?;
     }
     let parsed = parse(&app, signed).await?;
     let shard = app.home(&parsed.caller)?;
@@ -95,20 +95,25 @@ pub(super) async fn compare(
     within_quota(&app, shard, &parsed, comparing).await
 }
 
-/// Whether what there is no room for is refused before the work of decoding the pictures. An encrypted request must be
-/// decrypted first, or the client could not read the answer.
-fn is_refused_early(signed: &Signed) -> bool {
+/// Whether it can be refused before the work of parsing. What is encrypted must be decrypted first, or the client could
+/// not read the answer.
+fn may_be_refused_early(signed: &Signed) -> bool {
     !signed.is_encrypted()
 }
 
-/// Whether there is room for a comparison that a client waits for. Whoever repeats a request that has an outcome needs
-/// none, but would have to be looked for, and may ask again.
-async fn admit_now(app: &AppState, caller: &Caller) -> Result<(), ApiError> {
-    match &app.comparison {
-        Comparison::Local(comparer) if comparer.has_room() => Ok(()),
-        Comparison::Local(_) => Err(ApiError::Overloaded(Limit::Threads)),
-        Comparison::Queued(_) => admit(app, caller).await.map(drop),
+/// Whether there is room for a comparison that a client waits for. A repetition of a request that was compared needs
+/// none.
+async fn admit_now(app: &AppState, signed: &Signed) -> Result<(), ApiError> {
+    let comparer = match &app.comparison {
+        Comparison::Local(comparer) => comparer,
+        Comparison::Queued(_) => return admit(app, signed.caller()).await.map(drop),
+    };
+    if comparer.has_room() {
+        return Ok(());
     }
+    let store = &app.home(signed.caller())?.store;
+    let is_known = app.config.dedupe && store.find_duplicate(signed.dedupe()).await?.is_some();
+    if is_known { Ok(()) } else { Err(ApiError::Overloaded(Limit::Threads)) }
 }
 
 async fn compare_here(

@@ -64,6 +64,11 @@ impl Signed {
         self.wrapped_key.is_some()
     }
 
+    /// As of [`Parsed`].
+    pub(super) fn dedupe(&self) -> &[u8; 32] {
+        &self.dedupe
+    }
+
     /// The trace that the request belongs to.
     pub(super) fn trace(&self) -> Option<TraceContext> {
         self.trace

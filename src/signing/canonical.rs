@@ -41,11 +41,6 @@ impl Content<'_> {
         self.feed(|piece| context.update(piece));
         context.finish()
     }
-
-    /// The signed text as one buffer.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.pieces().concat()
-    }
 }
 
 #[cfg(test)]
@@ -63,7 +58,7 @@ mod tests {
             body: b"{}",
         };
         let text = b"POST /api/v1/x\n21.2026-01-01T00:00:00+0000.{}";
-        assert_eq!(content.to_bytes(), text);
+        assert_eq!(content.pieces().concat(), text);
         assert_eq!(content.digest().as_ref(), digest(&SHA256, text).as_ref());
     }
 }

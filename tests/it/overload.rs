@@ -3,9 +3,13 @@
 
 use std::{num::NonZeroU32, thread, time::Duration};
 
+use axum::body::to_bytes;
 use serde_json::json;
 use tower::ServiceExt as _;
-use visavis::http::ClientRate;
+use visavis::{
+    http::{ClientRate, Comparison, gateway},
+    queue::QueuedComparer,
+};
 
 use crate::support::{
     AesKey, CLIENT, Listening, Picture, TestApp, add_client, pair, signed_as, stored,
@@ -56,6 +60,15 @@ async fn a_comparison_that_outlasts_the_patience_is_told_and_not_stored() {
     assert_eq!(stored(&app).await, before);
 }
 
+/// The answer to a comparison that is signed now, for a task of its own.
+fn compared(app: &TestApp, body: &str) -> impl Future<Output = String> + Send + 'static {
+    let answer = app.router.clone().oneshot(app.signed(COMPARE_PATH, body));
+    async {
+        let bytes = to_bytes(answer.await.unwrap().into_body(), usize::MAX).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+}
+
 #[tokio::test]
 async fn those_who_would_wait_too_long_are_refused_at_once() {
     let app = TestApp::new().await;
@@ -65,12 +78,7 @@ async fn those_who_would_wait_too_long_are_refused_at_once() {
     for _ in 0..enough + 2 {
         app.clock.advance(1_000);
         let body = pair(Picture::Slow(300), Picture::Person(1)).to_string();
-        let (router, request) = (app.router.clone(), app.signed(COMPARE_PATH, &body));
-        answers.push(tokio::spawn(async move {
-            let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
-            let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-            String::from_utf8(bytes.to_vec()).unwrap()
-        }));
+        answers.push(tokio::spawn(compared(&app, &body)));
     }
     let mut refused = 0;
     for answer in answers {
@@ -83,14 +91,16 @@ async fn those_who_would_wait_too_long_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn who_would_wait_too_long_is_refused_before_anybody_reads_the_request() {
+async fn who_would_wait_too_long_is_refused_before_anybody_parses_the_request() {
     let app = TestApp::new().await;
-    let held: Vec<_> = std::iter::from_fn(|| app.pool.try_slot()).collect();
     let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
+    let done = app.send(app.signed(COMPARE_PATH, &body)).await;
+    let repetition = app.signed(COMPARE_PATH, &body);
+    let held: Vec<_> = std::iter::from_fn(|| app.pool.try_slot()).collect();
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             app.clock.advance(1_000);
-            tokio::spawn(app.router.clone().oneshot(app.signed(COMPARE_PATH, &body)))
+            tokio::spawn(compared(&app, &body))
         })
         .collect();
     let full = async {
@@ -98,19 +108,32 @@ async fn who_would_wait_too_long_is_refused_before_anybody_reads_the_request() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), full)
-        .await
-        .expect("what is no request is refused too");
-    assert_eq!(app.post(COMPARE, &pair(Picture::Person(1), Picture::Person(1))).await.text, BUSY);
+    let full = tokio::time::timeout(Duration::from_secs(20), full).await;
+    full.expect("what is no request is refused too");
+    app.clock.advance(1_000);
     let key = AesKey(vec![7; 16]);
     let refused = app.send(app.encrypted(COMPARE_PATH, &body, &key)).await;
     assert_eq!(refused.opened(&key).text, BUSY, "who encrypts is refused in secret");
+    let again = app.send(repetition).await;
+    assert_eq!(again.transaction_id(), done.transaction_id(), "what has an outcome needs no room");
     drop(held);
     for answer in waiting {
-        assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+        let text = answer.await.unwrap();
+        assert!(text.contains("SUCCESS"), "{text}");
     }
-    let after = app.post(COMPARE, &json!([])).await;
-    assert_eq!(after.code(), "MSG_PARSE_ERROR");
+    assert_eq!(app.post(COMPARE, &json!([])).await.code(), "MSG_PARSE_ERROR");
+}
+
+#[tokio::test]
+async fn a_compare_that_would_be_a_job_is_refused_before_anybody_parses_it() {
+    let mut app = TestApp::with(|config| config.queue.jobs = 1).await;
+    let mut state = app.state.clone();
+    state.comparison = Comparison::Queued(QueuedComparer);
+    app.router = gateway(state);
+    let body = pair(Picture::Person(1), Picture::Person(1));
+    assert_eq!(app.post(COMPARE, &json!([])).await.code(), "MSG_PARSE_ERROR");
+    assert_eq!(app.post(ASYNC, &body).await.code(), "PROCESSING");
+    assert_eq!(app.post(COMPARE, &json!([])).await.text, BUSY);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

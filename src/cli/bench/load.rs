@@ -200,7 +200,7 @@ impl SplitMix {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::{cmp::Reverse, collections::BinaryHeap, sync::atomic::AtomicUsize};
 
     use super::*;
     use crate::cli::bench::stock::{Closing, testing::signed};
@@ -278,6 +278,38 @@ mod tests {
         assert!(plan.is_sorted() && plan.last().unwrap() < &minute);
         assert_eq!(plan, arrivals(50.0, minute, 1));
         assert_ne!(plan, arrivals(50.0, minute, 2));
+    }
+
+    /// How long the middle and the slowest percent of 100,000 pairs take, in multiples of a comparison, if so many workers
+    /// take them in the order in which they come, and are at work for this share of the time.
+    fn in_line(workers: u32, share: f64) -> [f64; 2] {
+        let rate = share * f64::from(workers);
+        let mut free: BinaryHeap<_> = (0..workers).map(|_| Reverse(Duration::ZERO)).collect();
+        let comparison = Duration::from_secs(1);
+        let mut taken: Vec<_> = arrivals(rate, Duration::from_secs_f64(1e5 / rate), 1)
+            .into_iter()
+            .map(|at| {
+                let Reverse(worker) = free.pop().unwrap();
+                let done = at.max(worker) + comparison;
+                free.push(Reverse(done));
+                done - at
+            })
+            .collect();
+        taken.sort();
+        [50, 99].map(|percent| taken[taken.len() * percent / 100].as_secs_f64())
+    }
+
+    #[test]
+    fn the_page_on_scaling_says_how_long_a_line_gets() {
+        let page = include_str!("../../../docs/SCALING.md");
+        for share in [50, 60, 70, 80, 90] {
+            let cells = [1, 2, 4, 16].map(|workers| {
+                let [middle, slow] = in_line(workers, f64::from(share) / 100.0);
+                format!("{middle:.1}, {slow:.1}")
+            });
+            let row = format!("| {share} % | {} |\n", cells.join(" | "));
+            assert!(page.contains(&row), "{row}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Requests that are signed before they are due.
 
+#[cfg(test)]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -14,7 +16,7 @@ use super::{super::wire_client::Prepared, stop::Stop};
 pub(super) const MOST_BYTES: usize = 256 << 20;
 /// An older request is thrown away: servers refuse those whose Request-Time is past.
 const FRESH: Duration = Duration::from_mins(1);
-/// How often whoever waits looks whether to stop.
+/// How often whoever fills it looks whether to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A request that is ready to go.
@@ -34,6 +36,9 @@ pub(super) struct Stock {
     made: Condvar,
     /// For `fill`: as many are there as are wanted.
     full: Condvar,
+    /// How often a sender or the signing thread was woken.
+    #[cfg(test)]
+    woken: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -44,9 +49,6 @@ struct State {
     wanted: usize,
     closed: bool,
     failure: Option<anyhow::Error>,
-    /// How often somebody who waited was woken.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests want to know"))]
-    woken: usize,
 }
 
 impl State {
@@ -79,11 +81,25 @@ impl Stock {
     /// An empty one, for about so many bytes of bodies.
     pub(super) fn of(most_bytes: usize) -> Self {
         let state = Mutex::new(State { most_bytes, ..State::default() });
-        Self { state, room: Condvar::new(), made: Condvar::new(), full: Condvar::new() }
+        Self {
+            state,
+            room: Condvar::new(),
+            made: Condvar::new(),
+            full: Condvar::new(),
+            #[cfg(test)]
+            woken: AtomicUsize::new(0),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, what: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let state = what.wait(state).unwrap_or_else(PoisonError::into_inner);
+        #[cfg(test)]
+        self.woken.fetch_add(1, Ordering::Relaxed);
+        state
     }
 
     fn wake_all(&self) {
@@ -94,10 +110,12 @@ impl Stock {
 
     /// Signs as many as are wanted until the stock is closed: the work of a thread of its own.
     pub(super) fn sign(&self, mut make: impl FnMut() -> Result<Signed>) {
+        // Nobody waits for a thread that has panicked.
+        let _closing = Closing(self);
         loop {
             let mut state = self.state();
             while state.is_full() && !state.is_over() {
-                state = wait(&self.room, state);
+                state = self.wait(&self.room, state);
             }
             if state.is_over() {
                 return;
@@ -116,7 +134,7 @@ impl Stock {
                 }
                 Err(failure) => {
                     state.failure = Some(failure);
-                    self.wake_all();
+                    return;
                 }
             }
         }
@@ -133,7 +151,8 @@ impl Stock {
         state.wanted = count.max(keep);
         self.room.notify_one();
         while !state.is_full() && !state.is_over() && !stop.is_wished() {
-            state = wait(&self.full, state);
+            let waited = self.full.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.wanted = keep;
         state.failure.take().map_or(Ok(()), |failure| {
@@ -148,7 +167,9 @@ impl Stock {
         loop {
             match state.pop() {
                 Some((signed, at)) if at.elapsed() < FRESH => {
-                    self.room.notify_one();
+                    if !state.is_full() {
+                        self.room.notify_one();
+                    }
                     return Some(signed);
                 }
                 Some(_) => {}
@@ -157,7 +178,7 @@ impl Stock {
                     // The signing thread may sleep because enough were there that were too old.
                     state.wanted = state.wanted.max(1);
                     self.room.notify_one();
-                    state = wait(&self.made, state);
+                    state = self.wait(&self.made, state);
                 }
             }
         }
@@ -168,13 +189,6 @@ impl Stock {
         let failure = self.state().failure.take();
         failure.map_or(Ok(()), |failure| Err(anyhow!("a request could not be signed: {failure:#}")))
     }
-}
-
-fn wait<'a>(what: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    let waited = what.wait_timeout(state, LOOK);
-    let (mut state, time) = waited.unwrap_or_else(PoisonError::into_inner);
-    state.woken += usize::from(!time.timed_out());
-    state
 }
 
 #[cfg(test)]
@@ -205,13 +219,7 @@ pub(super) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
-        thread,
-    };
+    use std::{sync::Arc, thread};
 
     use super::{
         testing::{signed, signed_body},
@@ -290,9 +298,19 @@ mod tests {
                 }
             });
         });
-        let woken = stock.state().woken;
+        let woken = stock.woken.load(Ordering::Relaxed);
         // A sender by each request, the signing thread by each sender that comes or goes.
         assert!(woken <= 4 * SENDERS, "{woken}");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_signing_thread_that_has_panicked() {
+        let stock = Stock::of(1_000);
+        thread::scope(|scope| {
+            let signing = scope.spawn(|| stock.sign(|| panic!("signing")));
+            assert!(stock.take().is_none());
+            signing.join().unwrap_err();
+        });
     }
 
     #[test]
