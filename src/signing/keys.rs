@@ -17,6 +17,7 @@ use super::{
     canonical::Content,
     der::{key_der, spki_of_pkcs1},
     error::SigningError,
+    repeated::Repeated,
     symmetric::SymmetricKey,
 };
 
@@ -97,6 +98,7 @@ pub struct ServerKey {
     pair: RsaKeyPair,
     decrypting: Pkcs1PrivateDecryptingKey,
     pkcs8: Zeroizing<Vec<u8>>,
+    signed: Repeated,
 }
 
 impl std::fmt::Debug for ServerKey {
@@ -121,7 +123,7 @@ impl ServerKey {
         let decrypting = PrivateDecryptingKey::from_pkcs8(&pkcs8).map_err(|_| SigningError::Key)?;
         let decrypting =
             Pkcs1PrivateDecryptingKey::new(decrypting).map_err(|_| SigningError::Key)?;
-        Ok(Self { pair, decrypting, pkcs8 })
+        Ok(Self { pair, decrypting, pkcs8, signed: Repeated::default() })
     }
 
     /// Reads a PKCS#8 key.
@@ -162,11 +164,14 @@ impl ServerKey {
     /// # Errors
     /// [`SigningError::Failed`].
     pub fn sign(&self, content: &Content<'_>) -> Result<Vec<u8>, SigningError> {
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair
-            .sign_digest(&RSA_PKCS1_SHA256, &content.digest(), &mut signature)
-            .map_err(|_| SigningError::Failed)?;
-        Ok(signature)
+        let digest = content.digest();
+        self.signed.or_sign(&digest, || {
+            let mut signature = vec![0; self.pair.public_modulus_len()];
+            self.pair
+                .sign_digest(&RSA_PKCS1_SHA256, &digest, &mut signature)
+                .map_err(|_| SigningError::Failed)?;
+            Ok(signature)
+        })
     }
 
     /// Unwraps an AES key. It never fails: what is wrongly padded or has no AES key's length gives a

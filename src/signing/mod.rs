@@ -19,6 +19,7 @@ mod error;
 mod freshness;
 mod header;
 mod keys;
+mod repeated;
 mod secret;
 mod symmetric;
 
