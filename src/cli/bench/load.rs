@@ -292,7 +292,7 @@ mod tests {
                 let Reverse(worker) = free.pop().unwrap();
                 let done = at.max(worker) + comparison;
                 free.push(Reverse(done));
-                done - at
+                done.saturating_sub(at)
             })
             .collect();
         taken.sort();

@@ -1,7 +1,7 @@
 //! Requests that are signed before they are due.
 
 #[cfg(test)]
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -36,9 +36,6 @@ pub(super) struct Stock {
     made: Condvar,
     /// For `fill`: as many are there as are wanted.
     full: Condvar,
-    /// How often a sender or the signing thread was woken.
-    #[cfg(test)]
-    woken: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -49,6 +46,9 @@ struct State {
     wanted: usize,
     closed: bool,
     failure: Option<anyhow::Error>,
+    /// How often a sender or the signing thread was woken.
+    #[cfg(test)]
+    woken: Cell<usize>,
 }
 
 impl State {
@@ -81,25 +81,11 @@ impl Stock {
     /// An empty one, for about so many bytes of bodies.
     pub(super) fn of(most_bytes: usize) -> Self {
         let state = Mutex::new(State { most_bytes, ..State::default() });
-        Self {
-            state,
-            room: Condvar::new(),
-            made: Condvar::new(),
-            full: Condvar::new(),
-            #[cfg(test)]
-            woken: AtomicUsize::new(0),
-        }
+        Self { state, room: Condvar::new(), made: Condvar::new(), full: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, what: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let state = what.wait(state).unwrap_or_else(PoisonError::into_inner);
-        #[cfg(test)]
-        self.woken.fetch_add(1, Ordering::Relaxed);
-        state
     }
 
     fn wake_all(&self) {
@@ -115,7 +101,7 @@ impl Stock {
         loop {
             let mut state = self.state();
             while state.is_full() && !state.is_over() {
-                state = self.wait(&self.room, state);
+                state = wait(&self.room, state);
             }
             if state.is_over() {
                 return;
@@ -178,7 +164,7 @@ impl Stock {
                     // The signing thread may sleep because enough were there that were too old.
                     state.wanted = state.wanted.max(1);
                     self.room.notify_one();
-                    state = self.wait(&self.made, state);
+                    state = wait(&self.made, state);
                 }
             }
         }
@@ -189,6 +175,13 @@ impl Stock {
         let failure = self.state().failure.take();
         failure.map_or(Ok(()), |failure| Err(anyhow!("a request could not be signed: {failure:#}")))
     }
+}
+
+fn wait<'a>(what: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    let state = what.wait(state).unwrap_or_else(PoisonError::into_inner);
+    #[cfg(test)]
+    state.woken.set(state.woken.get() + 1);
+    state
 }
 
 #[cfg(test)]
@@ -219,7 +212,13 @@ pub(super) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, thread};
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        thread,
+    };
 
     use super::{
         testing::{signed, signed_body},
@@ -298,7 +297,7 @@ mod tests {
                 }
             });
         });
-        let woken = stock.woken.load(Ordering::Relaxed);
+        let woken = stock.state().woken.get();
         // A sender by each request, the signing thread by each sender that comes or goes.
         assert!(woken <= 4 * SENDERS, "{woken}");
     }
