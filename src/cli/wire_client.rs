@@ -199,18 +199,16 @@ impl WireClient {
             }
             Keys::Pair { own, server, aes_bytes } => {
                 let key = aes_bytes.map(SymmetricKey::random).transpose()?;
-                let (text, body) = match &key {
-                    Some(key) => (key.encrypt(text.as_bytes())?, None),
-                    None => (text, Some(json)),
-                };
-                let signature = signature_header(&own.sign(&content(text.as_bytes()))?);
+                let encrypted = key.as_ref().map(|key| key.encrypt(text.as_bytes())).transpose()?;
+                let signed = encrypted.as_ref().unwrap_or(&text);
+                let signature = signature_header(&own.sign(&content(signed.as_bytes()))?);
                 let kind = if key.is_some() { "text/plain" } else { "application/json" };
                 let mut head = vec![client_id, request_time, content_type(kind)];
                 if let Some(key) = &key {
                     head.push(("Encrypt", encrypt_header(&server.wrap_key(key)?)));
                 }
                 head.push(("Signature", signature));
-                Ok(Prepared { head, body: body.unwrap_or_else(|| text.into()), key })
+                Ok(Prepared { head, body: encrypted.map_or(json, Body::from), key })
             }
         }
     }

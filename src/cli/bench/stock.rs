@@ -56,10 +56,6 @@ impl State {
         self.ready.len() >= self.wanted || (self.bytes >= self.most_bytes && !self.ready.is_empty())
     }
 
-    fn is_over(&self) -> bool {
-        self.closed || self.failure.is_some()
-    }
-
     fn pop(&mut self) -> Option<(Signed, Instant)> {
         let (signed, at) = self.ready.pop_front()?;
         self.bytes -= signed.request.body.own_len();
@@ -73,7 +69,9 @@ pub(super) struct Closing<'a>(pub(super) &'a Stock);
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.0.state().closed = true;
-        self.0.wake_all();
+        for who in [&self.0.room, &self.0.made, &self.0.full] {
+            who.notify_all();
+        }
     }
 }
 
@@ -88,22 +86,16 @@ impl Stock {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wake_all(&self) {
-        for who in [&self.room, &self.made, &self.full] {
-            who.notify_all();
-        }
-    }
-
     /// Signs as many as are wanted until the stock is closed: the work of a thread of its own.
     pub(super) fn sign(&self, mut make: impl FnMut() -> Result<Signed>) {
-        // Nobody waits for a thread that has panicked.
+        // Nobody waits for a thread that has ended, by a failure or a panic either.
         let _closing = Closing(self);
         loop {
             let mut state = self.state();
-            while state.is_full() && !state.is_over() {
+            while state.is_full() && !state.closed {
                 state = wait(&self.room, state);
             }
-            if state.is_over() {
+            if state.closed {
                 return;
             }
             drop(state);
@@ -136,15 +128,12 @@ impl Stock {
         }
         state.wanted = count.max(keep);
         self.room.notify_one();
-        while !state.is_full() && !state.is_over() && !stop.is_wished() {
+        while !state.is_full() && !state.closed && !stop.is_wished() {
             let waited = self.full.wait_timeout(state, LOOK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.wanted = keep;
-        state.failure.take().map_or(Ok(()), |failure| {
-            state.closed = true;
-            Err(failure)
-        })
+        state.failure.take().map_or(Ok(()), Err)
     }
 
     /// The next one, waited for if need be; `None` when there will be none.
@@ -159,7 +148,7 @@ impl Stock {
                     return Some(signed);
                 }
                 Some(_) => {}
-                None if state.is_over() => return None,
+                None if state.closed => return None,
                 None => {
                     // The signing thread may sleep because enough were there that were too old.
                     state.wanted = state.wanted.max(1);
