@@ -9,6 +9,7 @@ mod answers;
 mod bad_body;
 mod bad_head;
 mod bench;
+mod build_context;
 mod captured;
 mod care;
 mod cli;
