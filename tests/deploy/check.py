@@ -93,6 +93,11 @@ def pods(documents):
             yield document["metadata"]["name"], spec
 
 
+def rendered(chart, values, release):
+    texts = [text for name, text in chart.render(values, name=release, namespace="prod").items() if not name.endswith(".txt")]
+    return [d for text in texts for d in yaml.safe_load_all(text) if d]
+
+
 def chart():
     least = {
         "image": {"repository": "registry.example/visavis"},
@@ -113,10 +118,10 @@ def chart():
     }
     with helm.Chart.load(CHART) as loaded:
         for values, expected in ((least, 9), (most, 13)):
-            rendered = loaded.render(values, name="faces", namespace="prod")
-            texts = [text for name, text in rendered.items() if not name.endswith(".txt")]
-            documents = [d for text in texts for d in yaml.safe_load_all(text) if d]
+            documents = rendered(loaded, values, "faces")
             check(len(documents) == expected, f"helm: {len(documents)} objects instead of {expected}")
+            # As docs/START.md names the release; its Service is then called `visavis`.
+            documents += rendered(loaded, values, "visavis")
             for document in documents:
                 # Not part of Kubernetes, so there is no schema of it here.
                 if document["kind"] != "ServiceMonitor":
@@ -125,6 +130,7 @@ def chart():
                 check(spec["securityContext"]["runAsNonRoot"] is True, f"helm: {name} may be root")
                 check(spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", f"helm: {name} seccomp")
                 check(spec["automountServiceAccountToken"] is False, f"helm: {name} has a token of the cluster")
+                check(spec.get("enableServiceLinks") is False, f"helm: {name} gets VISAVIS_PORT from a Service visavis")
                 for container in spec["initContainers"] + spec["containers"]:
                     own = container["securityContext"]
                     check(own["allowPrivilegeEscalation"] is False and own["readOnlyRootFilesystem"] is True

@@ -157,6 +157,18 @@ fn what_opens_the_operators_address_to_a_network_has_no_console_unless_it_is_ask
     assert!(text("deploy/helm/visavis/values.yaml").contains("\nconsole:\n  enabled: false\n"));
 }
 
+/// Kubernetes sets VISAVIS_PORT and more for a Service `visavis`, which is what docs/START.md makes.
+#[test]
+fn no_pod_of_the_chart_gets_variables_from_services() {
+    let (mut pods, mut without) = (0, 0);
+    for file in files("deploy/helm") {
+        let text = fs::read_to_string(&file).unwrap();
+        pods += text.lines().filter(|line| line.trim() == "containers:").count();
+        without += text.lines().filter(|line| line.trim() == "enableServiceLinks: false").count();
+    }
+    assert_eq!((pods, without), (1, 1), "front ends and workers share one template");
+}
+
 /// While the master key is changed there are three files beside one another, and each process needs all of them.
 #[test]
 fn every_shape_hands_over_all_the_files_of_a_master_key_that_is_being_changed() {

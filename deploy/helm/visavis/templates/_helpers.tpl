@@ -37,6 +37,8 @@ metadata:
     app.kubernetes.io/component: {{ .role }}
 spec:
   automountServiceAccountToken: false
+  # A Service `visavis` would set variables in every pod of the namespace that the program takes for settings.
+  enableServiceLinks: false
   serviceAccountName: {{ include "visavis.name" $root }}
   # Requests and jobs under way get 25 seconds, after 10 in which everybody notices that the pod is not ready.
   terminationGracePeriodSeconds: 60
