@@ -90,6 +90,17 @@ fn is_number(value: &Value) -> bool {
     matches!(value, Value::Float(_) | Value::Integer(_))
 }
 
+const SERVICE_LINK: &str = "is set by Kubernetes for a Service whose name begins with `visavis`, and is no setting: put \
+                            `enableServiceLinks: false` into the spec of the pod";
+
+/// Whether Kubernetes sets such a variable in every pod beside a Service, as do links between containers in Docker.
+fn is_service_link(name: &str, text: &str) -> bool {
+    let has_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
+    let of_a_port = ["_TCP", "_UDP", "_SCTP"].iter().any(|end| name.contains(end));
+    let of_a_service = name.contains("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
+    of_a_service || (name.contains("_PORT") && (has_address || of_a_port))
+}
+
 /// Sets keys from variables; the text is read as the type of the default.
 pub(super) fn apply_environment(
     tree: &mut Table,
@@ -100,6 +111,9 @@ pub(super) fn apply_environment(
         .filter(|(name, _)| name.starts_with("VISAVIS_") && !NOT_SETTINGS.contains(&name.as_str()));
     for (name, text) in ours {
         let Some(path) = known.get(&name) else {
+            if is_service_link(&name, &text) {
+                return Err(ConfigError::new(&name, SERVICE_LINK.to_owned()));
+            }
             let near = nearest(&name, known.keys().map(String::as_str));
             return Err(ConfigError::new(&name, format!("is no setting; did you mean {near}?")));
         };

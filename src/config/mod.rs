@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 24] = [
+        let cases: [Case; 27] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (Some("[http]\nfreshness_s = \"soon\"\n"), &[], "http.freshness_s"),
@@ -254,6 +254,9 @@ mod tests {
             (Some("[http\n"), &[], "visavis.toml"),
             (None, &[("VISAVIS_HTTP_PATIENCE", "7")], "VISAVIS_HTTP_PATIENCE"),
             (None, &[("VISAVIS_HTTP_PATIENCE_MS", "soon")], "VISAVIS_HTTP_PATIENCE_MS"),
+            (None, &[("VISAVIS_PORT", "8080")], "did you mean"),
+            (None, &[("VISAVIS_PORT", "tcp://10.0.0.1:80")], "enableServiceLinks: false"),
+            (None, &[("VISAVIS_SERVICE_HOST", "10.0.0.1")], "enableServiceLinks: false"),
             (None, &[("VISAVIS_QUEUE_LEASE_MS", "1000")], "queue.job_deadline_ms"),
             (None, &[("VISAVIS_DATABASE_URL", "mysql://x")], "database.url"),
             (None, &[("VISAVIS_DATABASE_URLS", "sqlite:x")], "database.urls"),
