@@ -40,7 +40,8 @@ ENV VISAVIS_DATA_DIR=/var/lib/visavis \
     VISAVIS_LOG_FORMAT=json
 VOLUME /var/lib/visavis
 EXPOSE 8080
+# On the address for operators (admin.listen): plain HTTP when the API is TLS or listens elsewhere, and for `visavis work` too.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-    CMD curl --fail --silent http://127.0.0.1:8080/health/ready || exit 1
+    CMD curl --fail --silent http://127.0.0.1:9464/health/ready || exit 1
 ENTRYPOINT ["/opt/visavis/visavis"]
 CMD ["serve"]
