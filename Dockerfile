@@ -33,6 +33,7 @@ COPY --from=build /src/target/release/visavis /opt/visavis/visavis
 COPY --from=build /src/runtime /opt/visavis/runtime
 COPY --from=build /src/runtime-openvino /opt/visavis/runtime-openvino
 COPY --from=build /src/models/omz /opt/visavis/models/omz
+COPY LICENSE /opt/visavis/LICENSE
 RUN ln -s /opt/visavis/visavis /usr/local/bin/visavis
 USER 65532:65532
 ENV VISAVIS_DATA_DIR=/var/lib/visavis \

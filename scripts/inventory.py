@@ -144,12 +144,7 @@ def main():
     packages, needs = linked(metadata())
     (folder / "sbom.cdx.json").write_text(json.dumps(bill(packages, needs), indent=1) + "\n")
     (folder / "THIRD-PARTY-LICENCES.txt").write_text(licences(packages))
-    # The terms of Visavis itself, as every package under the same ones has them.
-    clap = next(p for p in packages.values() if p["name"] == "clap")
-    text = (Path(clap["manifest_path"]).parent / "LICENSE-APACHE").read_text()
-    assert text.strip().startswith("Apache License")
-    (folder / "LICENSE").write_text(text)
-    print(f"{len(packages)} packages; {folder}/sbom.cdx.json, {folder}/THIRD-PARTY-LICENCES.txt and {folder}/LICENSE")
+    print(f"{len(packages)} packages; {folder}/sbom.cdx.json and {folder}/THIRD-PARTY-LICENCES.txt")
 
 
 main()

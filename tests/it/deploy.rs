@@ -8,7 +8,7 @@ use std::{
 };
 
 use toml::{Table, Value};
-use visavis::config::DEFAULTS;
+use visavis::{config::DEFAULTS, face::session::sha256_hex};
 
 use crate::support::{in_repository, visavis};
 
@@ -186,6 +186,16 @@ fn no_pod_of_the_chart_gets_variables_from_services() {
         without += text.lines().filter(|line| line.trim() == "enableServiceLinks: false").count();
     }
     assert_eq!((pods, without), (1, 1), "front ends and workers share one template");
+}
+
+#[test]
+fn the_licence_is_complete_and_goes_with_the_images_and_the_bundle() {
+    let digest = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30";
+    assert_eq!(sha256_hex(text("LICENSE").as_bytes()), digest, "the text of Apache-2.0");
+    for image in ["Dockerfile", "deploy/Dockerfile.cuda"] {
+        assert!(text(image).contains("\nCOPY LICENSE /opt/visavis/LICENSE\n"), "{image}");
+    }
+    assert!(text("scripts/bundle").contains("\ngit archive HEAD LICENSE "));
 }
 
 /// While the master key is changed there are three files beside one another, and each process needs all of them.
