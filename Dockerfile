@@ -36,7 +36,9 @@ COPY --from=build /src/models/omz /opt/visavis/models/omz
 COPY LICENSE /opt/visavis/LICENSE
 RUN ln -s /opt/visavis/visavis /usr/local/bin/visavis
 USER 65532:65532
-ENV VISAVIS_DATA_DIR=/var/lib/visavis \
+# ONNX Runtime, should it be a library of your own.
+ENV ORT_DISABLE_TELEMETRY=1 \
+    VISAVIS_DATA_DIR=/var/lib/visavis \
     VISAVIS_HTTP_LISTEN=0.0.0.0:8080 \
     VISAVIS_LOG_FORMAT=json
 VOLUME /var/lib/visavis

@@ -9,6 +9,7 @@ mod calibrate;
 mod call;
 mod check;
 mod client;
+mod collector;
 mod compare;
 mod console;
 mod credentials;
@@ -113,7 +114,36 @@ pub fn main() -> ExitCode {
     }
 }
 
+impl Command {
+    /// Whether it may load ONNX Runtime.
+    fn loads_runtime(&self) -> bool {
+        match self {
+            Self::Serve(_)
+            | Self::Work(_)
+            | Self::Compare(_)
+            | Self::Bench(_)
+            | Self::Evaluate(_)
+            | Self::Calibrate(_)
+            | Self::Check(_) => true,
+            Self::Call(_)
+            | Self::Client(_)
+            | Self::Console(_)
+            | Self::Models(_)
+            | Self::Erase(_)
+            | Self::Key(_)
+            | Self::Audit(_)
+            | Self::Migrate(_)
+            | Self::Openapi
+            | Self::Completions(_)
+            | Self::Man(_) => false,
+        }
+    }
+}
+
 fn run(cli: &Cli) -> Result<ExitCode> {
+    if cli.command.loads_runtime() {
+        collector::restart_without_telemetry()?;
+    }
     // Whoever speaks TLS in this process does it with this library.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut config = load_config(cli.config.as_deref())?;

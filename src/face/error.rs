@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::device::Device;
+use super::{device::Device, telemetry};
 
 /// A failure of the face pipeline that is not the sender's fault.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,13 @@ pub enum FaceError {
         /// What the loader said.
         reason: String,
     },
+    /// The library could report to its maker.
+    #[error(
+        "ONNX Runtime is not loaded because its telemetry is not disabled: set {}={} in the environment",
+        telemetry::VARIABLE,
+        telemetry::DISABLED
+    )]
+    Telemetry,
     /// The device cannot be used, or not for this net.
     #[error("{device} cannot be used: {reason}. {cure}", cure = device.cure())]
     Device {

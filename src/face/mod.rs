@@ -38,6 +38,7 @@ pub mod session;
 mod sight;
 mod similarity;
 pub mod stages;
+pub mod telemetry;
 pub mod turn;
 
 pub use batch::{AtWork, BatchOptions};

@@ -23,6 +23,7 @@ use super::{
     error::FaceError,
     manifest::{ChannelOrder, Input, Located, Weights},
     patch::Patch,
+    telemetry,
 };
 
 /// The loaded ONNX Runtime, and where it runs nets; clones share both.
@@ -44,7 +45,8 @@ impl Runtime {
     /// first success every call returns that one, whatever the path.
     ///
     /// # Errors
-    /// [`FaceError::Runtime`] when it is missing, is no ONNX Runtime, or is too old.
+    /// [`FaceError::Runtime`] when it is missing, is no ONNX Runtime, or is too old; [`FaceError::Telemetry`] when it could
+    /// report to its maker.
     pub fn load(path: &Path) -> Result<Self, FaceError> {
         static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,6 +58,10 @@ impl Runtime {
     }
 
     fn load_first(path: &Path) -> Result<Self, FaceError> {
+        // `with_telemetry(false)` below drops events, but the collector makes its files and connects all the same.
+        if !telemetry::is_disabled() {
+            return Err(FaceError::Telemetry);
+        }
         let wrong = |reason: String| FaceError::Runtime { path: path.to_path_buf(), reason };
         let builder = ort::init_from(path).map_err(|e| wrong(e.to_string()))?;
         builder

@@ -188,6 +188,25 @@ fn no_pod_of_the_chart_gets_variables_from_services() {
     assert_eq!((pods, without), (1, 1), "front ends and workers share one template");
 }
 
+/// For operators who bring a library of their own; the program disables it besides.
+#[test]
+fn every_shape_disables_the_telemetry_of_onnx_runtime() {
+    for (file, line) in [
+        ("Dockerfile", "ENV ORT_DISABLE_TELEMETRY=1 \\"),
+        ("deploy/Dockerfile.cuda", "ENV ORT_DISABLE_TELEMETRY=1 \\"),
+        ("deploy/compose.yaml", "ORT_DISABLE_TELEMETRY: \"1\""),
+        (
+            "deploy/helm/visavis/templates/_helpers.tpl",
+            "- { name: ORT_DISABLE_TELEMETRY, value: \"1\" }",
+        ),
+        ("deploy/systemd/visavis.service", "Environment=ORT_DISABLE_TELEMETRY=1"),
+        ("deploy/systemd/visavis-worker.service", "Environment=ORT_DISABLE_TELEMETRY=1"),
+    ] {
+        let text = text(file);
+        assert!(text.lines().any(|found| found.trim() == line), "{file} lacks {line}");
+    }
+}
+
 #[test]
 fn the_licence_is_complete_and_goes_with_the_images_and_the_bundle() {
     let digest = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30";

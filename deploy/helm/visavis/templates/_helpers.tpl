@@ -87,6 +87,8 @@ spec:
         - { name: PGPASSFILE, value: /keys/pgpass }
         {{- end }}
         - { name: VISAVIS_DATA_KEY_FILE, value: /keys/master.key }
+        # ONNX Runtime, should it be a library of your own.
+        - { name: ORT_DISABLE_TELEMETRY, value: "1" }
         - { name: VISAVIS_ADMIN_LISTEN, value: "0.0.0.0:9464" }
         - { name: VISAVIS_ADMIN_CONSOLE, value: {{ $root.Values.console.enabled | quote }} }
         - { name: VISAVIS_HTTP_LEAVE_MS, value: "10000" }

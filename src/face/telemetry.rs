@@ -1,0 +1,11 @@
+//! What keeps ONNX Runtime from reporting to its maker: a variable that is set before the library is loaded.
+
+/// What ONNX Runtime looks for in the environment before it starts its telemetry collector.
+pub const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
+/// The value of [`VARIABLE`] that disables telemetry.
+pub const DISABLED: &str = "1";
+
+/// Whether the environment of this process disables telemetry.
+pub fn is_disabled() -> bool {
+    std::env::var_os(VARIABLE).is_some_and(|value| value == DISABLED)
+}
