@@ -1,10 +1,13 @@
 //! `visavis check`: everything that a start would trip over, found before it.
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 
-use super::{DataArgs, block_on, machine, models::rates_at_threshold};
+use super::{DataArgs, block_on, collector, machine, models::rates_at_threshold};
 use crate::{
     app,
     clients::ClientInfo,
@@ -28,17 +31,27 @@ pub(super) struct CheckArgs {
 struct Finding {
     what: &'static str,
     ok: bool,
+    /// Not wrong, and better otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    warning: bool,
     detail: String,
+}
+
+impl Finding {
+    fn label(&self) -> &'static str {
+        match (self.ok, self.warning) {
+            (false, _) => "FAIL",
+            (true, true) => "WARN",
+            (true, false) => "ok",
+        }
+    }
 }
 
 pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     // The configuration was validated when it was loaded.
-    let configuration = Finding {
-        what: "configuration",
-        ok: true,
-        detail: format!("valid; listens on {}", config.http.listen),
-    };
+    let configuration =
+        finding("configuration", Ok(format!("valid; listens on {}", config.http.listen)));
     let (models, data) = (models(&config), block_on(data(&config)));
     let clients = data.as_ref().map_or(&[][..], |data| &data.clients);
     let thresholds = match &models {
@@ -49,6 +62,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     let mut findings = vec![configuration, finding("tls", tls(&config))];
     if let Ok(models) = &models {
         findings.push(finding("device", Ok(models.device.clone())));
+        findings.push(runtime(&models.library));
     }
     findings.push(finding("models", models.map(|models| models.detail)));
     findings.extend(thresholds.into_iter().map(|detail| finding("threshold", detail)));
@@ -63,8 +77,8 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
-        for Finding { what, ok, detail } in &findings {
-            println!("{:<4} {what}: {detail}", if *ok { "ok" } else { "FAIL" });
+        for found in &findings {
+            println!("{:<4} {}: {}", found.label(), found.what, found.detail);
         }
     }
     let good = findings.iter().all(|f| f.ok);
@@ -72,10 +86,29 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
 }
 
 fn finding(what: &'static str, result: Result<String>) -> Finding {
-    match result {
-        Ok(detail) => Finding { what, ok: true, detail },
-        Err(error) => Finding { what, ok: false, detail: format!("{error:#}") },
-    }
+    let (ok, detail) = match result {
+        Ok(detail) => (true, detail),
+        Err(error) => (false, format!("{error:#}")),
+    };
+    Finding { what, ok, warning: false, detail }
+}
+
+/// Whether the library that was loaded could report to its maker.
+fn runtime(library: &Path) -> Finding {
+    let found = collector::find(library);
+    let warning = found.as_ref().is_ok_and(|files| !files.is_empty());
+    let detail = found.map(|files| {
+        if files.is_empty() {
+            return format!("{} has no telemetry collector", library.display());
+        }
+        let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        format!(
+            "{} has a telemetry collector, which Visavis disables: use a library without one, as `make runtime` (for a GPU \
+             `make runtime-gpu`) fetches it",
+            names.join(" and ")
+        )
+    });
+    Finding { warning, ..finding("runtime", detail) }
 }
 
 fn tls(config: &Config) -> Result<String> {
@@ -99,6 +132,7 @@ fn traces(config: &Config) -> Result<String> {
 struct Models {
     detail: String,
     device: String,
+    library: PathBuf,
     table: Option<CalibrationTable>,
 }
 
@@ -121,6 +155,7 @@ fn models(config: &Config) -> Result<Models> {
         rates(config, table.as_ref(), fmr)?
     );
     let device = model.runtime.device();
+    let library = app::library(config, device)?;
     let (provider, name) = (device.provider(), device.model_name());
     let named = if name.is_empty() { name } else { format!(", {name}") };
     let in_eight_bits = model.pack.embedder.net.weights.ranges.is_some();
@@ -133,7 +168,7 @@ fn models(config: &Config) -> Result<Models> {
     let device = format!(
         "{device}{named}; {ran} ran with ONNX Runtime's {provider} provider; JPEG: {DECODER}{hint}"
     );
-    Ok(Models { detail, device, table })
+    Ok(Models { detail, device, library, table })
 }
 
 /// Which nets the provider of a device ran.

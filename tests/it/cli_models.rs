@@ -195,6 +195,7 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
             "configuration",
             "tls",
             "device",
+            "runtime",
             "models",
             "folder",
             "clocks",
