@@ -48,10 +48,10 @@ fn run(arguments: &[&str]) -> Ran {
     ran
 }
 
-/// The folder of the service that is measured. ONNX Runtime has a file of its own beside it.
+/// The folder of the service that is measured, which is all that is there.
 fn scratch(temp: &Path) -> Option<PathBuf> {
     let mut entries = fs::read_dir(temp).unwrap().map(|entry| entry.unwrap().path());
-    entries.find(|path| path.is_dir())
+    entries.next()
 }
 
 /// The object of a run in which nothing went wrong.
