@@ -32,6 +32,7 @@ mod migrations;
 mod moving;
 mod nodes;
 mod noise;
+mod nothing_leaves;
 mod openapi;
 mod overload;
 mod pages;
