@@ -111,7 +111,7 @@ mod tests {
         let across = CHUNK_BYTES - ADDRESS.len() / 2;
         for at in [0, across, CHUNK_BYTES, 2 * CHUNK_BYTES - ADDRESS.len()] {
             fs::write(&library, holding(at)).unwrap();
-            assert_eq!(find(&library).unwrap(), [library.clone()], "{at}");
+            assert_eq!(find(&library).unwrap(), std::slice::from_ref(&library), "{at}");
         }
         fs::write(&provider, holding(7)).unwrap();
         assert_eq!(find(&library).unwrap(), [library, provider]);

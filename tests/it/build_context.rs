@@ -3,11 +3,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::{deploy::files, support::in_repository};
-
-fn text(name: &str) -> String {
-    fs::read_to_string(in_repository(name)).unwrap()
-}
+use crate::{
+    deploy::{files, text},
+    support::in_repository,
+};
 
 /// Whether Docker's pattern without `!` matches this very path: `*` and `?` stop at a slash, `**` does not.
 fn matches(pattern: &[u8], path: &[u8]) -> bool {
@@ -72,9 +71,10 @@ fn included() -> BTreeSet<String> {
                 let name = code[at + mark.len()..].split('"').next().unwrap();
                 let path = normal(&from.join(name));
                 let inside = in_repository(&path);
-                match Path::new(&inside).is_dir() {
-                    true => found.extend(below(&path)),
-                    false => drop(found.insert(path)),
+                if Path::new(&inside).is_dir() {
+                    found.extend(below(&path));
+                } else {
+                    found.insert(path);
                 }
             }
         }
@@ -109,9 +109,10 @@ fn asked_for() -> BTreeSet<String> {
             let mut names: Vec<_> = line.split(' ').collect();
             names.pop();
             for name in names.into_iter().filter(|name| *name != ".") {
-                match Path::new(&in_repository(name)).is_dir() {
-                    true => found.extend(below(name)),
-                    false => drop(found.insert(name.to_owned())),
+                if Path::new(&in_repository(name)).is_dir() {
+                    found.extend(below(name));
+                } else {
+                    found.insert(name.to_owned());
                 }
             }
         }

@@ -12,7 +12,8 @@ use visavis::{config::DEFAULTS, face::session::sha256_hex};
 
 use crate::support::{in_repository, visavis};
 
-fn text(name: &str) -> String {
+/// A file of the repository.
+pub fn text(name: &str) -> String {
     fs::read_to_string(in_repository(name)).unwrap()
 }
 
@@ -176,7 +177,7 @@ fn every_health_check_asks_the_admin_address() {
     assert!(listen.ends_with(":9464"), "{listen}");
 }
 
-/// Kubernetes sets VISAVIS_PORT and more for a Service `visavis`, which is what docs/START.md makes.
+/// Kubernetes sets `VISAVIS_PORT` and more for a Service `visavis`, which is what docs/START.md makes.
 #[test]
 fn no_pod_of_the_chart_gets_variables_from_services() {
     let (mut pods, mut without) = (0, 0);

@@ -16,6 +16,7 @@ use memchr::memmem;
 
 use crate::{
     crash::server::{Data, Server},
+    deploy::text,
     support::{
         Ran, Run as _, cluster, in_repository, left_out, runtime_library, visavis, with_models,
     },
@@ -27,7 +28,7 @@ const MARKS: [&str; 4] =
     ["events.data.microsoft.com", "OneCollector", "DeveloperTools", "ORT_DISABLE_TELEMETRY"];
 
 fn assert_has_no_collector(folder: &str) {
-    let lock = fs::read_to_string(in_repository(&format!("{folder}.lock"))).unwrap();
+    let lock = text(&format!("{folder}.lock"));
     let version = lock.lines().find_map(|line| line.split_once("==")).unwrap().1;
     let version = version.trim_end_matches([' ', '\\']);
     let library = in_repository(&format!("{folder}/libonnxruntime.so.{version}"));
@@ -77,9 +78,10 @@ fn names(folder: &Path) -> BTreeSet<String> {
     fn walk(folder: &Path, top: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => walk(&path, top, found),
-                false => drop(found.insert(path.strip_prefix(top).unwrap().display().to_string())),
+            if path.is_dir() {
+                walk(&path, top, found);
+            } else {
+                found.insert(path.strip_prefix(top).unwrap().display().to_string());
             }
         }
     }
