@@ -26,7 +26,7 @@ impl Actor {
 }
 
 /// An act that was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
     /// Milliseconds since the epoch.

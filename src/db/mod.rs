@@ -1,6 +1,7 @@
 //! The databases that jobs and clients can lie in: `SQLite` in a file for one process, Postgres for many.
 
 mod postgres;
+mod schema;
 mod sqlite;
 
 use sqlx::migrate::MigrateError;

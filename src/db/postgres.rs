@@ -4,15 +4,11 @@ use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection as _, Executor as _, PgConnection,
-    migrate::Migrator,
     postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions},
 };
 
-use super::{DbError, unattended};
+use super::{DbError, schema, unattended};
 use crate::clock::Clock;
-
-/// The schema of the shared store, step by step; a released step is never edited.
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Told to every session: no statement of ours takes long, and a lock that does not come is a reason to
 /// try again.
@@ -67,7 +63,7 @@ impl PostgresDb {
         }
         // Looked at first, so that a role without the right to change the schema can start on a current one.
         if !in_time(CALL, is_current(&first)).await.map_err(failed)? {
-            POSTGRES_MIGRATIONS
+            schema::migrator(schema::POSTGRES)
                 .run(&first)
                 .await
                 .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
@@ -246,7 +242,7 @@ async fn is_current(pool: &PgPool) -> Result<bool, sqlx::Error> {
     }
     let taken = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
     let taken: Vec<i64> = sqlx::query_scalar(taken).fetch_all(pool).await?;
-    Ok(taken.into_iter().eq(POSTGRES_MIGRATIONS.iter().map(|step| step.version)))
+    Ok(taken.into_iter().eq(schema::POSTGRES.iter().map(|step| step.version)))
 }
 
 /// Whether a connection that comes back to the pool is still good. The pool asks too, but waits for ever: a

@@ -2,18 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
-use sqlx::{
-    migrate::Migrator,
-    sqlite::{
-        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-        SqliteSynchronous,
-    },
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 
-use super::{DbError, unattended};
-
-/// The schema of the embedded store, step by step; a released step is never edited.
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+use super::{DbError, schema, unattended};
 
 /// Older versions can corrupt a database in WAL mode (the WAL-reset race, fixed in 3.51.3).
 const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -64,7 +58,7 @@ impl SqliteDb {
             .await
             .map_err(failed)?;
         check_version(&writer).await.map_err(failed)??;
-        SQLITE_MIGRATIONS
+        schema::migrator(schema::SQLITE)
             .run(&writer)
             .await
             .map_err(|source| DbError::Migrate { path: name.clone(), source })?;

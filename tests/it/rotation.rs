@@ -204,7 +204,8 @@ async fn clients_of_the_first_schema_keep_their_keys() {
         .connect_with(options)
         .await
         .unwrap();
-    let migrator = sqlx::migrate!("migrations/sqlite");
+    let migrations = crate::support::in_repository("migrations/sqlite");
+    let migrator = sqlx::migrate::Migrator::new(std::path::Path::new(&migrations)).await.unwrap();
     let first = sqlx::migrate::Migrator::with_migrations(
         migrator.iter().filter(|m| m.version <= 2).cloned().collect(),
     );

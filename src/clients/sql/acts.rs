@@ -5,7 +5,7 @@ macro_rules! statements {
         pub(in crate::clients) mod $module {
             use sqlx::{Error, Pool, Transaction};
 
-            use crate::clients::{AuditEntry, sql::Act};
+            use crate::{clients::{AuditEntry, sql::Act}, clock::UnixMillis};
 
             /// Client, version, server key and secret, sealed.
             type SealedRow = (String, i64, Vec<u8>, Vec<u8>);
@@ -88,12 +88,15 @@ macro_rules! statements {
                 pool: &Pool<$database>,
                 limit: i64,
             ) -> Result<Vec<AuditEntry>, Error> {
-                sqlx::query_as(
+                type Row = (UnixMillis, String, String, String, String);
+                let rows: Vec<Row> = sqlx::query_as(
                     "/* audit */ SELECT at, actor, act, subject, detail FROM audit ORDER BY id DESC LIMIT $1",
                 )
                 .bind(limit)
                 .fetch_all(pool)
-                .await
+                .await?;
+                let entry = |(at, actor, act, subject, detail)| AuditEntry { at, actor, act, subject, detail };
+                Ok(rows.into_iter().map(entry).collect())
             }
 
             /// Counts a comparison if there are fewer than `quota` that day; whether it was counted.

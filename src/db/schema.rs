@@ -1,0 +1,79 @@
+//! The steps of the two schemas, compiled into the program.
+//!
+//! A list and not `sqlx::migrate!`: the macros of sqlx compile both drivers, `SQLite` and the TLS library a second time
+//! for the compiler's own use, which was a fifth of a cold build. A released step is never edited.
+
+use std::borrow::Cow;
+
+use sqlx::{
+    SqlStr,
+    migrate::{Migration, MigrationType, Migrator},
+};
+
+macro_rules! steps {
+    ($folder:literal: $($version:literal $file:literal $description:literal,)*) => {
+        &[$(Step {
+            version: $version,
+            description: $description,
+            sql: include_str!(concat!("../../migrations/", $folder, "/", $file)),
+        },)*]
+    };
+}
+
+/// One file of a folder below `migrations/`.
+pub(super) struct Step {
+    pub(super) version: i64,
+    description: &'static str,
+    sql: &'static str,
+}
+
+/// The schema of the embedded store.
+pub(super) const SQLITE: &[Step] = steps!("sqlite":
+    1 "0001_jobs.sql" "jobs",
+    2 "0002_clients.sql" "clients",
+    3 "0003_client_keys.sql" "client keys",
+    4 "0004_turns.sql" "turns",
+    5 "0005_client_fmr.sql" "client fmr",
+    6 "0006_terms_and_audit.sql" "terms and audit",
+);
+
+/// The schema of a Postgres database.
+pub(super) const POSTGRES: &[Step] = steps!("postgres":
+    1 "0001_queue.sql" "queue",
+    2 "0002_client.sql" "client",
+    3 "0003_turns.sql" "turns",
+    4 "0004_client_fmr.sql" "client fmr",
+    5 "0005_terms_and_audit.sql" "terms and audit",
+);
+
+/// What brings a database up to the last step.
+pub(super) fn migrator(steps: &[Step]) -> Migrator {
+    let migration = |step: &Step| {
+        let (description, sql) = (Cow::Borrowed(step.description), SqlStr::from_static(step.sql));
+        Migration::new(step.version, description, MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(steps.iter().map(migration).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_hold_every_file_of_their_folder_with_its_version() {
+        for (folder, steps) in [("sqlite", SQLITE), ("postgres", POSTGRES)] {
+            let folder = format!("{}/migrations/{folder}", env!("CARGO_MANIFEST_DIR"));
+            let files = std::fs::read_dir(folder).unwrap().map(|file| {
+                let file = file.unwrap();
+                (file.file_name().into_string().unwrap(), std::fs::read_to_string(file.path()).unwrap())
+            });
+            let files: std::collections::BTreeMap<_, _> = files.collect();
+            let listed = steps.iter().map(|step| {
+                let file = format!("{:04}_{}.sql", step.version, step.description.replace(' ', "_"));
+                (file, step.sql.to_owned())
+            });
+            assert_eq!(listed.collect::<std::collections::BTreeMap<_, _>>(), files);
+            assert!(steps.is_sorted_by_key(|step| step.version));
+        }
+    }
+}
