@@ -23,7 +23,7 @@ fn stages(c: &mut Criterion) {
     let side = detector.long_sides(image.dimensions())[0];
     let face = detector.detect_at(&image, side).unwrap()[0];
     let mut refiner = LandmarkRefiner::open(&runtime, pack.landmarks.as_ref().unwrap()).unwrap();
-    let landmarks = refiner.refine(&image, &face).unwrap();
+    let landmarks = refiner.refine(&image, &face).unwrap().unwrap();
     let mut pose = PoseEstimator::open(&runtime, pack.pose.as_ref().unwrap()).unwrap();
     let mut eyes = EyeClassifier::open(&runtime, pack.eyes.as_ref().unwrap()).unwrap();
     let mut embedder = Embedder::open(&runtime, &pack.embedder).unwrap();
@@ -34,7 +34,7 @@ fn stages(c: &mut Criterion) {
     group.sample_size(30).throughput(Throughput::Elements(1));
     group.bench_function("decode", |b| b.iter(|| decode_reduced(&bytes, &limits, 640).unwrap()));
     group.bench_function("detect", |b| b.iter(|| detector.detect_at(&image, side).unwrap()));
-    group.bench_function("landmarks", |b| b.iter(|| refiner.refine(&image, &face).unwrap()));
+    group.bench_function("landmarks", |b| b.iter(|| refiner.refine(&image, &face).unwrap().unwrap()));
     group.bench_function("pose", |b| b.iter(|| pose.estimate(&image, &face.area).unwrap()));
     group.bench_function("eyes", |b| b.iter(|| eyes.open_probability(&image, &landmarks).unwrap()));
     group.bench_function("align", |b| b.iter(|| align(&image, &landmarks, &net).unwrap()));

@@ -21,7 +21,7 @@ use crate::{
     },
     models::{
         Fetcher, FileState, Mirror,
-        convert::{convert, convert_to_eight_bits},
+        convert::{Options, to_onnx},
         pull, state,
     },
 };
@@ -45,17 +45,20 @@ pub(super) enum ModelsCommand {
         /// Which pack [default: model.pack of the configuration]
         pack: Option<String>,
     },
-    /// Convert an `OpenVINO` IR to ONNX, as `pull` does with those of the built-in packs
+    /// Convert a published model to ONNX, as `pull` does with those of the built-in packs
+    #[command(override_usage = "visavis models convert NET.xml NET.bin OUT.onnx [--ranges FILE]\n       \
+                                visavis models convert NET.tflite OUT.onnx [--output NAME]...\n       \
+                                visavis models convert libfacedetection.so OUT.onnx")]
     Convert {
-        /// The graph
-        xml: PathBuf,
-        /// Its weights
-        bin: PathBuf,
-        /// The file to write
-        out: PathBuf,
-        /// A table of ranges, for arithmetic in eight bits
-        #[arg(long)]
+        /// The published file, or files, and the file to write
+        #[arg(num_args = 2..=3, required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// A table of ranges for an `OpenVINO` IR, for arithmetic in eight bits
+        #[arg(long, value_name = "FILE")]
         ranges: Option<PathBuf>,
+        /// A tensor that is wanted of a TensorFlow Lite model, where it has not just one output; may be repeated
+        #[arg(long, value_name = "NAME")]
+        output: Vec<String>,
     },
 }
 
@@ -74,8 +77,8 @@ pub(super) fn run(config: &Config, command: &ModelsCommand) -> Result<ExitCode> 
         ModelsCommand::List { json } => list(&manifest, *json),
         ModelsCommand::Pull { pack } => pull_pack(config, &manifest, &chosen(pack)),
         ModelsCommand::Verify { pack } => verify(&manifest, &chosen(pack)),
-        ModelsCommand::Convert { xml, bin, out, ranges } => {
-            convert_files(xml, bin, out, ranges.as_deref())
+        ModelsCommand::Convert { files, ranges, output } => {
+            convert_files(files, ranges.as_deref(), output)
         }
     }
 }
@@ -226,15 +229,21 @@ fn verify(manifest: &Manifest, name: &str) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn convert_files(xml: &Path, bin: &Path, out: &Path, ranges: Option<&Path>) -> Result<ExitCode> {
+fn convert_files(
+    files: &[PathBuf],
+    ranges: Option<&Path>,
+    outputs: &[String],
+) -> Result<ExitCode> {
     let named = |path: &Path| path.display().to_string();
-    let text = |path: &Path| fs::read_to_string(path).with_context(|| named(path));
-    let (graph, weights) = (text(xml)?, fs::read(bin).with_context(|| named(bin))?);
-    let onnx = match ranges {
-        None => convert(&graph, &weights),
-        Some(ranges) => convert_to_eight_bits(&graph, &weights, &text(ranges)?),
-    };
-    let onnx = onnx.with_context(|| named(xml))?;
+    let Some((out, published)) = files.split_last() else { bail!("name the published file and the file to write") };
+    let contents = published.iter().map(|path| fs::read(path).with_context(|| named(path)));
+    let contents = contents.collect::<Result<Vec<_>>>()?;
+    let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+    let ranges = ranges.map(|path| fs::read_to_string(path).with_context(|| named(path)));
+    let ranges = ranges.transpose()?;
+    let name = named(&published[0]);
+    let options = Options { ranges: ranges.as_deref(), outputs };
+    let onnx = to_onnx(&name, &contents, options).with_context(|| name.clone())?;
     fs::write(out, &onnx).with_context(|| named(out))?;
     println!("{} has SHA-256 {}", out.display(), sha256_hex(&onnx));
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! What a calibration table is bound to.
 
-use super::manifest::{Net, ResolvedPack};
+use super::manifest::{LandmarkNet, ResolvedPack};
 
 /// Changes whenever the code between nets does so that similarities change with the same nets.
 const PIPELINE: u32 = 4;
@@ -10,7 +10,14 @@ impl ResolvedPack {
     /// What decodes JPEG is not part of it: it moves similarities by less than two tables differ. A calibration table is good for the pack that it was measured with and no other.
     /// 16 hexadecimal digits.
     pub fn digest(&self) -> String {
-        let net = |net: &Net| format!("{} {:?}", net.weights.sha256, net.input);
+        let landmarks = |net: &LandmarkNet| {
+            let plain = format!("{} {:?}", net.weights.sha256, net.input);
+            if net.is_plain() {
+                return plain;
+            }
+            let LandmarkNet { transposed, order, margins, with_detector, least_face, .. } = net;
+            format!("{plain} {transposed} {order:?} {margins:?} {with_detector} {least_face:?}")
+        };
         let (detector, embedder) = (&self.detector.net, &self.embedder.net);
         let parts = [
             PIPELINE.to_string(),
@@ -23,11 +30,13 @@ impl ResolvedPack {
                 detector.nms_iou,
                 detector.sure
             ),
-            self.landmarks.as_ref().map_or_else(String::new, |located| net(&located.net)),
+            self.landmarks.as_ref().map_or_else(String::new, |located| landmarks(&located.net)),
             embedder.weights.sha256.clone(),
             format!("{:?} {:?} {:?}", embedder.input, embedder.template, embedder.template_size),
             format!("{:?} {:?}", embedder.length, self.face_check),
         ];
+        let mirrored = embedder.mirrored.then(|| "mirrored".to_owned());
+        let parts: Vec<_> = parts.into_iter().chain(mirrored).collect();
         let digest =
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());
         digest.as_ref()[..8].iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))

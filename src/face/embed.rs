@@ -40,7 +40,12 @@ impl Embedder {
     /// [`FaceError::Inference`] or [`FaceError::Contract`], also when the net answers with zeros or
     /// with something that is not a number.
     pub fn embed(&mut self, face: &AlignedFace) -> Result<Embedding, FaceError> {
-        let raw = self.session.run_patch(&face.patch, &self.net.input, self.net.dimension)?;
+        let EmbedderNet { input, dimension, mirrored, .. } = &self.net;
+        let mut raw = self.session.run_patch(&face.patch, input, *dimension)?;
+        if *mirrored {
+            let other = self.session.run_patch(&face.patch.mirrored(), input, *dimension)?;
+            raw.iter_mut().zip(other).for_each(|(value, other)| *value += other);
+        }
         Embedding::normalised(raw).ok_or_else(|| FaceError::Contract {
             net: self.session.name().to_owned(),
             expected: "a vector with a direction".to_owned(),

@@ -156,6 +156,7 @@ pub struct OnnxEngine {
     pub(super) detector: Detector,
     pub(super) refiner: Option<LandmarkRefiner>,
     pose: Option<PoseEstimator>,
+    yaw_from_landmarks: Option<f32>,
     eyes: Option<EyeClassifier>,
     pub(super) embedder: Embedder,
     pub(super) face_check: Option<FaceCheck>,
@@ -182,6 +183,7 @@ impl OnnxEngine {
                 .map(|n| LandmarkRefiner::open(runtime, n))
                 .transpose()?,
             pose: pack.pose.as_ref().map(|n| PoseEstimator::open(runtime, n)).transpose()?,
+            yaw_from_landmarks: pack.yaw_from_landmarks,
             eyes: pack.eyes.as_ref().map(|n| EyeClassifier::open(runtime, n)).transpose()?,
             embedder: Embedder::open(runtime, &pack.embedder)?,
             face_check: pack.face_check,
@@ -239,12 +241,18 @@ impl OnnxEngine {
         let eyes =
             self.eyes.as_mut().map(|net| net.open_probability(image, &landmarks)).transpose()?;
         let landmarks = landmarks.scaled(sight.reduction(), sight.reduction());
+        let yaw = match (&pose, self.yaw_from_landmarks) {
+            (Some(pose), _) => Some(pose.yaw),
+            (None, Some(degrees)) => Some((degrees * landmarks.nose_offset()).clamp(-90.0, 90.0)),
+            (None, None) => None,
+        };
         let measures = measure(&Observed {
             size: sight.size(),
             face: &face,
             landmarks: &landmarks,
             faces: &faces,
-            pose,
+            yaw,
+            pitch: pose.map(|pose| pose.pitch),
             eyes,
             aligned: &aligned,
             length: embedding.length(),

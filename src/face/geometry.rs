@@ -86,6 +86,18 @@ impl BoundingBox {
         if union > 0.0 { shared / union } else { 0.0 }
     }
 
+    /// A rectangle round the same middle, larger on each side by `margin` times the length of its sides.
+    #[must_use]
+    pub fn grown(&self, margin: f32) -> Self {
+        let (more_width, more_height) = (margin * self.width, margin * self.height);
+        Self::new(
+            self.x - more_width,
+            self.y - more_height,
+            self.width + 2.0 * more_width,
+            self.height + 2.0 * more_height,
+        )
+    }
+
     /// The same rectangle in a picture whose axes are scaled by (`sx`, `sy`).
     #[must_use]
     pub fn scaled(&self, sx: f32, sy: f32) -> Self {
@@ -108,6 +120,27 @@ impl Landmarks {
         self.0[1]
     }
 
+    /// How far the nose lies from the middle between eyes and mouth, along the line of the eyes, as a share of the
+    /// distance from eyes to mouth; with sign, and near 0 for a head that faces the camera. 0 where nothing can be told.
+    pub(super) fn nose_offset(&self) -> f32 {
+        let [left, right, nose, ..] = self.0;
+        let eyes = left.midpoint(right);
+        let mouth = self.0[3].midpoint(self.0[4]);
+        let apart = left.distance(right).max(f32::EPSILON);
+        let (along_x, along_y) = ((right.x - left.x) / apart, (right.y - left.y) / apart);
+        let middle = eyes.midpoint(mouth);
+        let height = (mouth.y - eyes.y) * along_x - (mouth.x - eyes.x) * along_y;
+        let offset = (nose.x - middle.x) * along_x + (nose.y - middle.y) * along_y;
+        if height.abs() < 1.0 { 0.0 } else { offset / height.abs() }
+    }
+
+    /// The mean of several predictions of the same face; all zero of none.
+    pub(super) fn mean(all: &[Self]) -> Self {
+        let share = 1.0 / all.len().max(1) as f32;
+        let sum = |i: usize, axis: fn(&Point) -> f32| all.iter().map(|one| axis(&one.0[i])).sum::<f32>();
+        Self(std::array::from_fn(|i| Point::new(sum(i, |p| p.x) * share, sum(i, |p| p.y) * share)))
+    }
+
     /// Pixels between the two eye centres.
     pub fn inter_eye_distance(&self) -> f32 {
         self.left_eye().distance(self.right_eye())
@@ -123,6 +156,16 @@ impl Landmarks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nose_beside_the_middle_is_found_however_the_head_is_held() {
+        let points = [(80.0, 90.0), (120.0, 90.0), (105.0, 115.0), (85.0, 140.0), (115.0, 140.0)];
+        let upright = Landmarks(points.map(|(x, y)| Point::new(x, y)));
+        assert!((upright.nose_offset() - 0.1).abs() < 1e-6);
+        let on_its_side = Landmarks(points.map(|(x, y)| Point::new(-y, x)));
+        assert!((on_its_side.nose_offset() - 0.1).abs() < 1e-6);
+        assert!(Landmarks::default().nose_offset().abs() < f32::EPSILON);
+    }
 
     #[test]
     fn overlap_of_boxes_is_symmetric_and_zero_when_apart() {

@@ -6,16 +6,16 @@ use image::RgbImage;
 use super::{
     detect::Detection,
     error::FaceError,
-    geometry::{Landmarks, Point},
-    manifest::{Located, Net},
+    geometry::{BoundingBox, Landmarks, Point},
+    manifest::{LandmarkNet, Located, PointOrder},
     patch::Patch,
-    session::{NetSession, Placement, Runtime},
+    session::{NetSession, Placement, Runtime, to_tensor},
 };
 
 /// The refinement net with its session.
 #[derive(Debug)]
 pub struct LandmarkRefiner {
-    net: Net,
+    net: LandmarkNet,
     session: NetSession,
 }
 
@@ -24,26 +24,86 @@ impl LandmarkRefiner {
     ///
     /// # Errors
     /// As [`NetSession::open`].
-    pub fn open(runtime: &Runtime, located: &Located<Net>) -> Result<Self, FaceError> {
+    pub fn open(runtime: &Runtime, located: &Located<LandmarkNet>) -> Result<Self, FaceError> {
         let session = NetSession::open(runtime, located, &located.net.weights, Placement::Here)?;
         Ok(Self { net: located.net.clone(), session })
     }
 
-    /// The landmarks of a detection, predicted anew from exactly its box (no margin; the picture's
-    /// border is repeated where the box leaves it), in pixels of the picture.
+    /// Whether it can tell that a detection is no face.
+    pub(super) fn tells_faces(&self) -> bool {
+        self.net.least_face.is_some()
+    }
+
+    /// The landmarks of a detection, predicted anew from its box with the margins that the net wants (the picture's
+    /// border is repeated where the crop leaves it), in pixels of the picture: the mean of all runs. `None` if the net
+    /// sees no face there.
     ///
     /// # Errors
     /// [`FaceError::Inference`] or [`FaceError::Contract`].
-    pub fn refine(&mut self, picture: &RgbImage, face: &Detection) -> Result<Landmarks, FaceError> {
-        let Net { input, .. } = &self.net;
-        let patch = Patch::from_box(picture, &face.area, input.width, input.height);
-        let values = self.session.run_patch(&patch, input, 10)?;
-        let area = &face.area;
-        Ok(Landmarks(std::array::from_fn(|i| {
-            Point::new(
-                area.x + values[2 * i] * area.width,
-                area.y + values[2 * i + 1] * area.height,
-            )
-        })))
+    pub fn refine(
+        &mut self,
+        picture: &RgbImage,
+        face: &Detection,
+    ) -> Result<Option<Landmarks>, FaceError> {
+        let mut runs = Vec::with_capacity(self.net.margins.len() + 1);
+        for number in 0..self.net.margins.len() {
+            let area = face.area.grown(self.net.margins[number]);
+            let (landmarks, face) = self.predict(picture, &area)?;
+            if number == 0 && self.net.least_face.is_some_and(|least| face < least) {
+                return Ok(None);
+            }
+            runs.push(landmarks);
+        }
+        runs.extend(self.net.with_detector.then_some(face.landmarks));
+        Ok(Some(Landmarks::mean(&runs)))
+    }
+
+    /// The landmarks that the net sees in one crop, and the probability that it shows a face; 1 if it cannot tell.
+    fn predict(
+        &mut self,
+        picture: &RgbImage,
+        area: &BoundingBox,
+    ) -> Result<(Landmarks, f32), FaceError> {
+        let LandmarkNet { input, transposed, order, .. } = &self.net;
+        let mut patch = Patch::from_box(picture, area, input.width, input.height);
+        if *transposed {
+            patch = patch.transposed();
+        }
+        let (values, face) = if self.tells_faces() {
+            let names = self.session.output_names();
+            let [points, face] = &names[..] else {
+                return Err(FaceError::Contract {
+                    net: self.session.name().to_owned(),
+                    expected: "two outputs: landmarks, and whether there is a face".to_owned(),
+                    found: names.join(", "),
+                });
+            };
+            let (tensor, size) = (to_tensor(&patch, input), (input.width, input.height));
+            let [values, face] = self.session.run(&tensor, size, [points, face])?;
+            let face = self.session.expect_length(face, 2)?;
+            (self.session.expect_length(values, 10)?, 1.0 / (1.0 + (face[0] - face[1]).exp()))
+        } else {
+            (self.session.run_patch(&patch, input, 10)?, 1.0)
+        };
+        let points = std::array::from_fn(|i| {
+            let (x, y) = match order {
+                PointOrder::Pairs => (values[2 * i], values[2 * i + 1]),
+                PointOrder::Axes => (values[i], values[5 + i]),
+            };
+            Point::new(area.x + x * area.width, area.y + y * area.height)
+        });
+        Ok((Landmarks(points), face))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_of_landmarks_lies_between_them() {
+        let at = |x: f32, y: f32| Landmarks([Point::new(x, y); 5]);
+        assert_eq!(Landmarks::mean(&[at(1.0, 4.0)]), at(1.0, 4.0));
+        assert_eq!(Landmarks::mean(&[at(1.0, 4.0), at(3.0, 8.0)]), at(2.0, 6.0));
     }
 }

@@ -75,6 +75,25 @@ impl Patch {
         Self { width, height, pixels }
     }
 
+    /// The same pixels with left and right exchanged.
+    pub(super) fn mirrored(&self) -> Self {
+        let rows = self.pixels.chunks_exact(3 * self.width.max(1));
+        let pixels = rows.flat_map(|row| row.as_chunks::<3>().0.iter().rev().flatten().copied());
+        Self { width: self.width, height: self.height, pixels: pixels.collect() }
+    }
+
+    /// The same pixels with rows and columns exchanged.
+    pub(super) fn transposed(&self) -> Self {
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        for x in 0..self.width {
+            for y in 0..self.height {
+                let at = 3 * (y * self.width + x);
+                pixels.extend_from_slice(&self.pixels[at..at + 3]);
+            }
+        }
+        Self { width: self.height, height: self.width, pixels }
+    }
+
     /// Luma (ITU-R BT.601) of every pixel, 0 to 255.
     pub fn luma(&self) -> Vec<f32> {
         self.pixels.chunks_exact(3).map(|p| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]).collect()

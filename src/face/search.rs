@@ -13,6 +13,7 @@ use super::{
     engine::OnnxEngine,
     error::FaceError,
     geometry::{BoundingBox, Landmarks},
+    landmarks::LandmarkRefiner,
     manifest::EmbedderNet,
     sight::Sight,
     similarity::Embedding,
@@ -119,7 +120,8 @@ impl OnnxEngine {
             }
         }
         // A doubtful turn needs a second opinion.
-        if turn_first || self.face_check.is_none() {
+        let tells_faces = self.refiner.as_ref().is_some_and(LandmarkRefiner::tells_faces);
+        if turn_first || !(tells_faces || self.face_check.is_some()) {
             return Ok(None);
         }
         Ok(self.look(&mut turned, watch)?.map(|seen| (turned, seen)))
@@ -239,9 +241,10 @@ impl OnnxEngine {
         let at_hand = sight.at_hand(&face);
         let landmarks = match &mut self.refiner {
             Some(refiner) => refiner.refine(sight.image(), &at_hand)?,
-            None => at_hand.landmarks,
+            None => Some(at_hand.landmarks),
         };
         watch.end_of(Stage::Landmarks);
+        let Some(landmarks) = landmarks else { return Ok(None) };
         let Some(aligned) = align(sight.image(), &landmarks, self.embedder.net()) else {
             return Ok(None);
         };

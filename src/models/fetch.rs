@@ -67,7 +67,7 @@ impl Fetcher {
             Some(Mirror::Address(address)) => {
                 self.download(&format!("{address}/{}", source.mirror), source, part, progress)?;
             }
-            None => self.download(&source.url, source, part, progress)?,
+            None => self.download(public(source)?, source, part, progress)?,
         }
         let bytes = fs::read(part).map_err(|e| PullError::file(part, e))?;
         if sha256_hex(&bytes) == source.sha256 {
@@ -86,7 +86,7 @@ impl Fetcher {
         match &self.mirror {
             Some(Mirror::Folder(folder)) => folder.join(&source.mirror).display().to_string(),
             Some(Mirror::Address(address)) => format!("{address}/{}", source.mirror),
-            None => source.url.clone(),
+            None => source.url.clone().unwrap_or_default(),
         }
     }
 
@@ -121,6 +121,13 @@ impl Fetcher {
         pour(body, &mut file, start, progress).map_err(|e| failed(e.to_string()))?;
         file.sync_all().map_err(|e| PullError::file(part, e))
     }
+}
+
+fn public(source: &Source) -> Result<&str, PullError> {
+    source.url.as_deref().ok_or_else(|| PullError::Packaged {
+        mirror: source.mirror.clone(),
+        package: source.package.clone().unwrap_or_default(),
+    })
 }
 
 fn copy(from: &Path, part: &Path, progress: Progress<'_>) -> Result<(), PullError> {
@@ -164,7 +171,8 @@ mod tests {
 
     fn source() -> Source {
         Source {
-            url: String::new(),
+            url: None,
+            package: None,
             mirror: "a/b.bin".to_owned(),
             sha256: sha256_hex(b"0123456789"),
             bytes: 10,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    convert::{ConvertError, convert, convert_to_eight_bits},
+    convert::{ConvertError, Options, to_onnx},
     fetch::Fetcher,
 };
 use crate::face::{manifest::Weights, session::sha256_hex};
@@ -24,6 +24,18 @@ pub enum PullError {
         what: String,
         /// What the system said.
         reason: String,
+    },
+    /// The file comes out of a package, and no mirror was named.
+    #[error(
+        "{mirror} has no public address, it is part of the package {package}: run scripts/fetch-packages of the source \
+         tree, which fetches it through your package clients, or copy the file from another machine, and set \
+         VISAVIS_MODEL_MIRROR to the folder that has it as {mirror}"
+    )]
+    Packaged {
+        /// Its path below a mirror.
+        mirror: String,
+        /// Registry, name and version.
+        package: String,
     },
     /// The published bytes are not the pinned ones.
     #[error(
@@ -102,7 +114,7 @@ pub fn state(folder: &Path, weights: &Weights) -> Result<FileState, PullError> {
     }
 }
 
-/// Fetches the sources of `weights`, converts them if there are two (`OpenVINO` IR), checks the result
+/// Fetches the sources of `weights`, converts them if they are not ONNX, checks the result
 /// and renames it into `folder`. Another process sees either no file or the whole file.
 /// `progress` hears the bytes of each source by its position.
 ///
@@ -122,11 +134,7 @@ pub fn pull(
         contents.push(fetcher.fetch(source, &part, &|bytes| progress(i, bytes))?);
         parts.push(part);
     }
-    let onnx = match contents.as_slice() {
-        [onnx] => onnx.clone(),
-        [xml, bin] => to_onnx(weights, xml, bin)?,
-        _ => return Err(PullError::NoSource(weights.file.clone())),
-    };
+    let onnx = convert(weights, &contents)?;
     let found = sha256_hex(&onnx);
     if found != weights.sha256 {
         let (file, expected) = (weights.file.clone(), weights.sha256.clone());
@@ -143,15 +151,13 @@ pub fn pull(
     Ok(())
 }
 
-fn to_onnx(weights: &Weights, xml: &[u8], bin: &[u8]) -> Result<Vec<u8>, PullError> {
-    // A pinned XML is UTF-8; anything else fails in the parser with its own words.
-    let xml = String::from_utf8_lossy(xml);
-    let converted = match weights.ranges.as_deref().map(ranges) {
-        None => convert(&xml, bin),
-        Some(Some(ranges)) => convert_to_eight_bits(&xml, bin, ranges),
-        Some(None) => return Err(PullError::NoRanges(weights.file.clone())),
-    };
-    converted.map_err(|source| PullError::Convert { file: weights.file.clone(), source })
+fn convert(weights: &Weights, contents: &[Vec<u8>]) -> Result<Vec<u8>, PullError> {
+    let file = || weights.file.clone();
+    let first = weights.sources.first().ok_or_else(|| PullError::NoSource(file()))?;
+    let table = weights.ranges.as_deref().map(|name| ranges(name).ok_or_else(|| PullError::NoRanges(file())));
+    let options = Options { ranges: table.transpose()?, outputs: &weights.outputs };
+    let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+    to_onnx(&first.mirror, &contents, options).map_err(|source| PullError::Convert { file: file(), source })
 }
 
 /// The table of ranges of that name.
@@ -177,19 +183,21 @@ mod tests {
             licence: "Apache-2.0".to_owned(),
             origin: "test".to_owned(),
             sources: vec![Source {
-                url: String::new(),
-                mirror: "net.bin".to_owned(),
+                url: None,
+                package: None,
+                mirror: "net.onnx".to_owned(),
                 sha256,
                 bytes: content.len() as u64,
             }],
             ranges: None,
+            outputs: Vec::new(),
         }
     }
 
     #[test]
     fn a_pulled_file_is_verified_and_leaves_no_parts() {
         let (mirror, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::write(mirror.path().join("net.bin"), "weights").unwrap();
+        fs::write(mirror.path().join("net.onnx"), "weights").unwrap();
         let fetcher = Fetcher::new(Some(Mirror::Folder(mirror.path().to_path_buf())));
         let weights = weights(b"weights");
         assert_eq!(state(target.path(), &weights).unwrap(), FileState::Missing);
@@ -203,7 +211,7 @@ mod tests {
     #[test]
     fn a_file_with_another_digest_never_gets_its_name() {
         let (mirror, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::write(mirror.path().join("net.bin"), "weights").unwrap();
+        fs::write(mirror.path().join("net.onnx"), "weights").unwrap();
         let fetcher = Fetcher::new(Some(Mirror::Folder(mirror.path().to_path_buf())));
         let pinned = Weights { sha256: sha256_hex(b"other"), ..weights(b"weights") };
         let error = pull(&fetcher, target.path(), &pinned, &|_, _| ()).unwrap_err();

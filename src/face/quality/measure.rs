@@ -7,7 +7,7 @@ use super::{
     view::View,
 };
 use crate::face::{
-    align::AlignedFace, attributes::HeadPose, detect::Detection, geometry::Landmarks,
+    align::AlignedFace, detect::Detection, geometry::Landmarks,
 };
 
 /// What was measured on one face, in native units; names follow ISO/IEC 29794-5 where it has one.
@@ -25,7 +25,7 @@ pub struct Measures {
     pub confidence: f32,
     /// Length of the embedding before it was normalised; in units of the embedder's own.
     pub embedding_length: f32,
-    /// Degrees the head is turned to a side, without sign; absent if the pack has no pose net.
+    /// Degrees the head is turned to a side, without sign; absent if the pack cannot tell.
     pub yaw_deg: Option<f32>,
     /// Degrees of nodding, without sign.
     pub pitch_deg: Option<f32>,
@@ -75,8 +75,10 @@ pub struct Observed<'a> {
     pub landmarks: &'a Landmarks,
     /// All faces of the picture, the chosen one included.
     pub faces: &'a [Detection],
-    /// The head's pose, if a net estimated it.
-    pub pose: Option<HeadPose>,
+    /// Degrees the head is turned to a side, if that was estimated.
+    pub yaw: Option<f32>,
+    /// Degrees it is raised or lowered, if that was estimated.
+    pub pitch: Option<f32>,
     /// Probability that each eye is open, if a net estimated it.
     pub eyes: Option<[f32; 2]>,
     /// The face in the embedder's frame.
@@ -100,8 +102,8 @@ pub fn measure(seen: &Observed<'_>) -> Measures {
         face_size_px: seen.face.area.short_side(),
         confidence: seen.face.confidence,
         embedding_length: seen.length,
-        yaw_deg: seen.pose.map(|p| p.yaw.abs()),
-        pitch_deg: seen.pose.map(|p| p.pitch.abs()),
+        yaw_deg: seen.yaw.map(f32::abs),
+        pitch_deg: seen.pitch.map(f32::abs),
         roll_deg: roll(seen.landmarks),
         eyes_open: seen.eyes.map(|[left, right]| left.max(right)),
         sharpness: view.sharpness(),

@@ -1,9 +1,9 @@
-//! What can be wrong with an IR, said so that a reader of the file can find the place.
+//! What can be wrong with a published model, said so that a reader of the file can find the place.
 //!
-//! The thing to know: layers are named by the IR's own names, as they stand in the XML. A hostile
+//! The thing to know: layers are named by the model's own names, as they stand in its file. A hostile
 //! file chooses them, so messages quote them (`{:?}` escapes control characters).
 
-/// Why an IR could not be converted.
+/// Why a model could not be converted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConvertError {
@@ -12,7 +12,7 @@ pub enum ConvertError {
     Xml(#[from] roxmltree::Error),
 
     /// Something is larger than any model this module is meant for.
-    #[error("the IR is too large: {what} (at most {limit})")]
+    #[error("the model is too large: {what} (at most {limit})")]
     TooLarge {
         /// What is too large.
         what: &'static str,
@@ -79,6 +79,27 @@ pub enum ConvertError {
         layer: String,
         /// What is wrong.
         problem: String,
+    },
+
+    /// A model in another format than IR is malformed.
+    #[error("malformed {format} model: {problem}")]
+    MalformedModel {
+        /// The format.
+        format: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+
+    /// There is no converter for the file.
+    #[error(
+        "{name} ({files} files in all) is in no known format: known are NET.onnx, NET.tflite, NET.so of libfacedetection, \
+         and NET.xml with NET.bin (OpenVINO IR)"
+    )]
+    Format {
+        /// Name of the first file.
+        name: String,
+        /// How many files there are.
+        files: usize,
     },
 
     /// A table of ranges is malformed, or is one of another network.

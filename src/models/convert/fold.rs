@@ -4,7 +4,7 @@
 //! that one's result. Everything happens in one pass in the order of computation, so a chain
 //! (convolution, multiply, add) folds link by link.
 
-use super::ir::{Arithmetic, Constant, Graph, Node, Op};
+use super::graph::{Arithmetic, Constant, Graph, Node, Op};
 use super::tensor::{MAX_FLOATS, Tensor};
 use super::window::Window;
 
@@ -13,7 +13,7 @@ use super::window::Window;
 const MAX_WORK: usize = 4 * MAX_FLOATS;
 
 /// Runtimes keep channels in blocks of at most so many, and take fewer for the picture itself.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 /// Drops what no result needs, folds constant scales and shifts into the convolution or matrix
 /// product before them, turns `PRelu` with one slope into the cheaper `LeakyRelu`, and a scale that

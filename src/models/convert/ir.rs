@@ -7,75 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::error::{ConvertError, Result};
+use super::graph::{Graph, Node};
 use super::tensor::{MAX_FLOATS, Stored, Tensor};
-use super::window::Window;
 use super::xml::Layer;
-
-/// A network in an order in which it can be computed.
-#[derive(Debug)]
-pub(super) struct Graph {
-    /// Operations; each one's inputs stand before it.
-    pub(super) nodes: Vec<Node>,
-    /// Names of the network's results and the nodes they come from.
-    pub(super) results: Vec<(String, usize)>,
-}
-
-/// One operation with one single-precision result.
-#[derive(Debug)]
-pub(super) struct Node {
-    /// The IR layer's name.
-    pub(super) name: String,
-    /// What it does.
-    pub(super) op: Op,
-    /// Positions in [`Graph::nodes`] of the tensors it works on; constants are part of the `op`.
-    pub(super) inputs: Vec<usize>,
-    /// Shape of the result, batch axis as 1.
-    pub(super) shape: Vec<usize>,
-}
-
-/// What a node does. Channels are axis 1 of its result.
-#[derive(Debug)]
-pub(super) enum Op {
-    /// An input of the network.
-    Input,
-    /// A convolution, `weights` [output channels, input channels / groups, kernel…].
-    Conv { weights: Tensor, bias: Option<Vec<f32>>, groups: usize, window: Window },
-    /// A matrix product with `weights` [inputs, channels], or the reverse when `transposed`.
-    Gemm { weights: Tensor, bias: Option<Vec<f32>>, transposed: bool },
-    /// Element by element with another input, or with a constant in its place.
-    Binary { arithmetic: Arithmetic, constant: Option<Constant> },
-    /// Negative values times a slope, one for each channel or one for all.
-    PRelu { slopes: Vec<f32> },
-    /// Negative values times one slope.
-    LeakyRelu { slope: f32 },
-    /// Negative values become 0.
-    Relu,
-    /// 1 / (1 + e^-x).
-    Sigmoid,
-    /// The mean of each window; `count_pads` takes padding as zeros instead of leaving it out.
-    AveragePool { window: Window, count_pads: bool },
-    /// The largest of each window.
-    MaxPool { window: Window },
-    /// The same values in the node's shape.
-    Reshape,
-}
-
-/// The element-wise operations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arithmetic {
-    Add,
-    Subtract,
-    Multiply,
-}
-
-/// A constant operand of a [`Op::Binary`].
-#[derive(Debug)]
-pub(super) struct Constant {
-    /// Its values; broadcast from the last axis.
-    pub(super) tensor: Tensor,
-    /// Whether it is the left operand.
-    pub(super) first: bool,
-}
 
 /// Reads the graph from sorted layers and their weights.
 pub(super) fn read(layers: &[Layer<'_>], weights: &[u8]) -> Result<Graph> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::error::{ConvertError, Result};
-use super::ir::{self, Arithmetic, Op};
+use super::graph::{self, Arithmetic, Op};
 use super::onnx::{Attribute, Graph, Initializer, Node, Port, Values};
 use super::window::Window;
 
@@ -18,7 +18,7 @@ const INPUT: &str = "data";
 const OUTPUT: &str = "out";
 
 /// Writes the graph as ONNX, under the network's name.
-pub(super) fn lower(name: &str, graph: ir::Graph) -> Result<Graph> {
+pub(super) fn lower(name: &str, graph: graph::Graph) -> Result<Graph> {
     let onnx = Graph { name: name.to_owned(), ..Graph::default() };
     let mut lowering = Lowering { onnx, names: name_inputs(&graph.nodes) };
     let tails = lowering.outputs(&graph);
@@ -32,7 +32,7 @@ pub(super) fn lower(name: &str, graph: ir::Graph) -> Result<Graph> {
 }
 
 /// A name for each node's result: made up, but for the inputs of the network.
-fn name_inputs(nodes: &[ir::Node]) -> Vec<String> {
+fn name_inputs(nodes: &[graph::Node]) -> Vec<String> {
     let inputs = nodes.iter().filter(|node| matches!(node.op, Op::Input)).count();
     let names = nodes.iter().enumerate().map(|(index, node)| match node.op {
         Op::Input if inputs == 1 => INPUT.to_owned(),
@@ -49,7 +49,7 @@ struct Lowering {
 }
 
 impl Lowering {
-    fn node(&mut self, index: usize, node: ir::Node, shapes: &[Vec<usize>]) {
+    fn node(&mut self, index: usize, node: graph::Node, shapes: &[Vec<usize>]) {
         let mut inputs: Vec<String> =
             node.inputs.iter().map(|input| self.names[*input].clone()).collect();
         let (op, attributes) = match node.op {
@@ -73,7 +73,7 @@ impl Lowering {
                 ("Gemm", vec![("transB", Attribute::Int(usize::from(transposed)))])
             }
             Op::Binary { arithmetic, constant } => {
-                if let Some(ir::Constant { tensor, first }) = constant {
+                if let Some(graph::Constant { tensor, first }) = constant {
                     let name = self.constant(index, "operand", tensor.shape, tensor.values);
                     inputs.insert(usize::from(!first), name);
                 }
@@ -101,17 +101,48 @@ impl Lowering {
                 ("MaxPool", attributes)
             }
             Op::Reshape => {
-                // 0 copies the batch axis, whatever its size.
-                let target = [&[0], &node.shape[1..]].concat();
-                let name = format!("v{index}_shape");
-                let (shape, values) = (vec![target.len()], Values::Integers(target));
-                self.onnx.initializers.push(Initializer { name: name.clone(), shape, values });
-                inputs.push(name);
+                // No axis of a shape is longer than what its numbers hold.
+                let sizes = node.shape[1..].iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX));
+                inputs.push(self.target(index, sizes.collect()));
                 ("Reshape", Vec::new())
             }
+            Op::Upsample { factor } => {
+                // The second input, regions of interest, is left out.
+                inputs.push(String::new());
+                let factor = f32::from(factor);
+                let factors = vec![1.0, 1.0, factor, factor];
+                inputs.push(self.constant(index, "factors", vec![4], factors));
+                let attributes = vec![
+                    ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
+                    ("mode", Attribute::Text("nearest")),
+                    ("nearest_mode", Attribute::Text("floor")),
+                ];
+                ("Resize", attributes)
+            }
+            Op::Cells => {
+                let last = format!("v{index}_last");
+                let attributes = vec![("perm", Attribute::Ints(vec![0, 2, 3, 1]))];
+                let (name, output) = (format!("{}_last", node.name), last.clone());
+                self.onnx.nodes.push(Node { name, op: "Transpose", inputs, output, attributes });
+                let channels = node.shape.last().copied().and_then(|size| i64::try_from(size).ok());
+                inputs = vec![last, self.target(index, vec![-1, channels.unwrap_or(i64::MAX)])];
+                ("Reshape", Vec::new())
+            }
+            Op::Abs => ("Abs", Vec::new()),
+            Op::Neg => ("Neg", Vec::new()),
         };
         let output = self.names[index].clone();
         self.onnx.nodes.push(Node { name: node.name, op, inputs, output, attributes });
+    }
+
+    /// Adds the shape that a `Reshape` yields, after the batch axis, and returns its name.
+    fn target(&mut self, index: usize, item: Vec<i64>) -> String {
+        // 0 copies the batch axis, whatever its size.
+        let target = [&[0], item.as_slice()].concat();
+        let name = format!("v{index}_shape");
+        let (shape, values) = (vec![target.len()], Values::Integers(target));
+        self.onnx.initializers.push(Initializer { name: name.clone(), shape, values });
+        name
     }
 
     /// Adds a constant that belongs to a node and returns its name.
@@ -130,7 +161,7 @@ impl Lowering {
 
     /// Declares the outputs. Where it can, a node's result takes the output's name; the operations
     /// returned yield the others.
-    fn outputs(&mut self, graph: &ir::Graph) -> Vec<Node> {
+    fn outputs(&mut self, graph: &graph::Graph) -> Vec<Node> {
         let mut tails = Vec::new();
         let mut renamed = BTreeSet::new();
         for (name, index) in &graph.results {

@@ -1,4 +1,5 @@
-//! Converts `OpenVINO` IR (versions 10 and 11: XML graph and binary weights) to ONNX.
+//! Converts published models to ONNX: `OpenVINO` IR (versions 10 and 11: XML graph and binary weights), TensorFlow
+//! Lite, and the detector inside the library of libfacedetection.
 //!
 //! The thing to know: the same input bytes always give the same output bytes, so a result has a
 //! digest of its own that can be pinned. Nothing here may depend on the time, the machine, hash
@@ -6,10 +7,13 @@
 //!
 //! The steps, each in a file of its own:
 //!
-//! 1. `xml` parses the text within limits and sorts the layers so that inputs come first.
-//! 2. `ir` turns layers into a typed graph, one operation after the other (`operations`). It
-//!    decodes constants (`tensor`), resolves padding (`window`) and refuses what it does not know,
-//!    what contradicts the declared shapes, and what would tie the network to a batch of one.
+//! 1. A reader makes the typed graph (`graph`) of a published model. It decodes constants (`tensor`),
+//!    resolves padding (`window`) and refuses what it does not know, what contradicts the declared
+//!    shapes, and what would tie the network to a batch of one. For an IR, `xml` parses the text
+//!    within limits and sorts the layers so that inputs come first, and `ir` reads one after the
+//!    other (`operations`); `tflite` and `libfacedetection` read the other formats.
+//! 2. `prelu` finds activations that TensorFlow Lite spells out in several operations; after the next step it writes
+//!    them as runtimes run them fastest.
 //! 3. `fold` folds biases and scales into convolutions and matrix products and picks the cheaper
 //!    of activations that mean the same, which makes the face embedder more than twice as fast.
 //! 4. `lower` names things and maps operations to those of ONNX.
@@ -21,18 +25,54 @@
 
 mod error;
 mod fold;
+mod graph;
 mod ir;
+mod libfacedetection;
 mod lower;
 mod onnx;
 mod operations;
+mod prelu;
 mod quantise;
 mod tensor;
 #[cfg(test)]
 mod testing;
+mod tflite;
 mod window;
 mod xml;
 
 pub use error::ConvertError;
+
+/// How a published model is to be converted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// The text of a table of ranges, for an IR whose arithmetic is to be in eight bits.
+    pub ranges: Option<&'a str>,
+    /// Names of the tensors that are wanted of a TensorFlow Lite model, where it has not just one output.
+    pub outputs: &'a [String],
+}
+
+/// The bytes of an ONNX file from those of a published model. `name` is the name of the published file, whose extension
+/// says in which format it is; an IR has its weights in a second file.
+///
+/// # Errors
+/// As [`convert`]; [`ConvertError::Format`] where there is no such format, or it has another number of files.
+pub fn to_onnx(name: &str, files: &[&[u8]], options: Options<'_>) -> Result<Vec<u8>, ConvertError> {
+    let extension = std::path::Path::new(name).extension().and_then(|extension| extension.to_str());
+    match (extension, files, options) {
+        (Some("onnx"), [onnx], _) => Ok(onnx.to_vec()),
+        (Some("tflite"), [model], Options { outputs, .. }) => convert_tflite(model, outputs),
+        (Some("so"), [library], _) => convert_libfacedetection(library),
+        (Some("xml"), [xml, weights], Options { ranges, .. }) => {
+            // A published XML is UTF-8; anything else fails in the parser with its own words.
+            let xml = String::from_utf8_lossy(xml);
+            match ranges {
+                None => convert(&xml, weights),
+                Some(ranges) => convert_to_eight_bits(&xml, weights, ranges),
+            }
+        }
+        _ => Err(ConvertError::Format { name: name.to_owned(), files: files.len() }),
+    }
+}
 
 /// Converts an IR to the bytes of an ONNX file: single precision, opset 13, IR version 8, and an
 /// open first axis called `batch` on every input and output.
@@ -68,6 +108,25 @@ fn read(xml: &str, weights: &[u8]) -> Result<onnx::Graph, ConvertError> {
     let document = xml::parse(xml)?;
     let (name, layers) = xml::layers(&document)?;
     lower::lower(name, fold::fold(ir::read(&layers, weights)?))
+}
+
+/// Converts a TensorFlow Lite model; `outputs` names the tensors that are wanted, where it has not just one output. What
+/// only others need is left out.
+///
+/// # Errors
+/// As [`convert`].
+fn convert_tflite(model: &[u8], outputs: &[String]) -> Result<Vec<u8>, ConvertError> {
+    let graph = fold::fold(prelu::gather(tflite::read(model, outputs)?));
+    Ok(lower::lower("tflite", prelu::spread(graph))?.encode())
+}
+
+/// Converts the detector in the shared library of libfacedetection, an ELF file that is read and never run. The net
+/// takes pictures with sides that are multiples of 32 and yields what `YuNet` does: `cls_8`, `cls_16`, … `kps_32`.
+///
+/// # Errors
+/// [`ConvertError::MalformedModel`] where the file is no such library.
+fn convert_libfacedetection(library: &[u8]) -> Result<Vec<u8>, ConvertError> {
+    Ok(lower::lower("yunet_s", fold::fold(libfacedetection::read(library)?))?.encode())
 }
 
 #[cfg(test)]

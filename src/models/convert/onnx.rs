@@ -6,6 +6,8 @@
 //!
 //! Field numbers: <https://github.com/onnx/onnx/blob/v1.16.0/onnx/onnx.proto>.
 
+use super::graph::OPEN;
+
 const MODEL_IR_VERSION: u32 = 1;
 const MODEL_PRODUCER_NAME: u32 = 2;
 const MODEL_GRAPH: u32 = 7;
@@ -24,11 +26,13 @@ const NODE_ATTRIBUTE: u32 = 5;
 const ATTRIBUTE_NAME: u32 = 1;
 const ATTRIBUTE_F: u32 = 2;
 const ATTRIBUTE_I: u32 = 3;
+const ATTRIBUTE_S: u32 = 4;
 const ATTRIBUTE_INTS: u32 = 8;
 const ATTRIBUTE_TYPE: u32 = 20;
 /// `AttributeProto.AttributeType`.
 const TYPE_FLOAT: u64 = 1;
 const TYPE_INT: u64 = 2;
+const TYPE_STRING: u64 = 3;
 const TYPE_INTS: u64 = 7;
 const TENSOR_DIMS: u32 = 1;
 const TENSOR_DATA_TYPE: u32 = 2;
@@ -95,6 +99,7 @@ pub(super) enum Attribute {
     Float(f32),
     Int(usize),
     Ints(Vec<usize>),
+    Text(&'static str),
 }
 
 /// A constant tensor.
@@ -112,7 +117,7 @@ pub(super) struct Initializer {
 #[derive(Debug)]
 pub(super) enum Values {
     Floats(Vec<f32>),
-    Integers(Vec<usize>),
+    Integers(Vec<i64>),
     Bytes(Vec<u8>),
     Signed(Vec<i8>),
     Words(Vec<i32>),
@@ -123,7 +128,7 @@ pub(super) enum Values {
 pub(super) struct Port {
     /// Its name.
     pub(super) name: String,
-    /// Sizes of the axes after the batch axis.
+    /// Sizes of the axes after the batch axis; [`OPEN`] for one that is left open.
     pub(super) item: Vec<usize>,
 }
 
@@ -180,6 +185,10 @@ impl Node {
                     attribute.numbers(ATTRIBUTE_INTS, values);
                     TYPE_INTS
                 }
+                Attribute::Text(text) => {
+                    attribute.text(ATTRIBUTE_S, text);
+                    TYPE_STRING
+                }
             };
             attribute.number(ATTRIBUTE_TYPE, kind);
             node.message(NODE_ATTRIBUTE, &attribute);
@@ -195,7 +204,7 @@ impl Initializer {
                 (DATA_FLOAT, values.iter().flat_map(|value| value.to_le_bytes()).collect())
             }
             Values::Integers(values) => {
-                let bytes = values.iter().flat_map(|value| (*value as u64).to_le_bytes());
+                let bytes = values.iter().flat_map(|value| value.to_le_bytes());
                 (DATA_INT64, bytes.collect())
             }
             Values::Bytes(values) => (DATA_UINT8, values.clone()),
@@ -223,7 +232,9 @@ impl Port {
         shape.message(SHAPE_DIM, &batch);
         for size in &self.item {
             let mut dim = Message::default();
-            dim.number(DIM_VALUE, *size as u64);
+            if *size != OPEN {
+                dim.number(DIM_VALUE, *size as u64);
+            }
             shape.message(SHAPE_DIM, &dim);
         }
         let mut tensor = Message::default();

@@ -4,7 +4,8 @@
 //! weights and operands that would tie axis 0 to a size are refused here, one operation at a time.
 
 use super::error::Result;
-use super::ir::{Arithmetic, Constant, Node, Op, Reader, Value};
+use super::graph::{Arithmetic, Constant, Node, Op};
+use super::ir::{Reader, Value};
 use super::window::Window;
 use super::xml::{self, Layer};
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::error::Result;
-use super::{ir, xml};
+use super::{graph::Graph, ir, xml};
 
 /// An IR in the making.
 #[derive(Debug, Default)]
@@ -109,7 +109,7 @@ impl Ir {
 }
 
 /// The graph of an IR, before any clean-up.
-pub(super) fn read(ir: &Ir) -> Result<ir::Graph> {
+pub(super) fn read(ir: &Ir) -> Result<Graph> {
     let text = ir.xml();
     let document = xml::parse(&text)?;
     let (_, layers) = xml::layers(&document)?;

@@ -42,6 +42,34 @@ impl Window {
         }
     }
 
+    /// A window over two spatial axes of sizes `space`, padded so that as many windows come out as strides begin if
+    /// `same`, else not padded; and the sizes of what it yields. `None` where a number is out of range or nothing fits.
+    pub(super) fn sliding(
+        kernel: Vec<usize>,
+        strides: Vec<usize>,
+        dilations: Vec<usize>,
+        same: bool,
+        space: &[usize],
+    ) -> Option<(Self, Vec<usize>)> {
+        let lists = [&kernel, &strides, &dilations];
+        let sound = |list: &&Vec<usize>| {
+            list.len() == space.len() && list.iter().all(|n| (1..=MAX_STEP).contains(n))
+        };
+        if !lists.iter().all(sound) {
+            return None;
+        }
+        let mut window = Self { kernel, strides, dilations, ..Self::one(space.len()) };
+        if same {
+            window.pad_to_same(space, false);
+        }
+        let size = |(axis, size): (usize, &usize)| {
+            let padded = size + window.begin[axis] + window.end[axis];
+            Some(padded.checked_sub(window.reach(axis))? / window.strides[axis] + 1)
+        };
+        let sizes = space.iter().enumerate().map(size).collect::<Option<_>>()?;
+        Some((window, sizes))
+    }
+
     /// Reads a layer's window over spatial axes of sizes `space`; returns it and the sizes of
     /// what it yields.
     pub(super) fn read(
@@ -131,7 +159,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::super::error::ConvertError;
-    use super::super::ir::Op;
+    use super::super::graph::Op;
     use super::super::testing::{self, Ir, WINDOW};
     use super::*;
 

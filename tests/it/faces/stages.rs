@@ -136,7 +136,7 @@ fn refined_landmarks_agree_with_the_reference() {
     let expected = reference("landmarks.json");
     for (name, picture, entry) in photos() {
         let face = largest(&entry);
-        let ours = refiner.refine(&picture, &face).unwrap();
+        let ours = refiner.refine(&picture, &face).unwrap().unwrap();
         for (our_point, their_point) in ours.0.iter().zip(landmarks(&expected[&name]).0) {
             let apart = our_point.distance(their_point) / face.area.width;
             assert!(apart < 0.005, "{name}: {apart:.4} of the box apart");
@@ -230,7 +230,8 @@ fn quality_measures_agree_with_the_reference() {
             face: &face,
             landmarks: &points,
             faces: &[face],
-            pose: Some(head),
+            yaw: Some(head.yaw),
+            pitch: Some(head.pitch),
             eyes: Some(open),
             aligned: &aligned,
             length: 15.0,

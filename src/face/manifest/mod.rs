@@ -4,6 +4,8 @@
 //! the digests cannot be changed beside it; an operator's own is a `pack.toml` beside the weights and
 //! may borrow roles from another pack (`detector = { from = "omz" }`).
 
+mod nets;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -12,15 +14,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    calibration::CalibrationTable,
-    error::FaceError,
-    plausible::FaceCheck,
-    quality::UnifiedQuality,
-    similarity::{Embedding, LengthCorrection, Similarity},
+    calibration::CalibrationTable, error::FaceError, plausible::FaceCheck, quality::UnifiedQuality,
 };
 
+pub use nets::{ChannelOrder, DetectorNet, EmbedderNet, EyesNet, Input, LandmarkNet, Net, PointOrder};
+
 /// The packs that come with the program.
-pub const BUILT_IN: &str = include_str!("../../models/manifest.toml");
+pub const BUILT_IN: &str = include_str!("../../../models/manifest.toml");
 
 /// A set of nets that together compare faces.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -33,9 +33,12 @@ pub struct Pack {
     /// Finds faces.
     pub detector: Role<DetectorNet>,
     /// Refines the detector's landmarks; without it they are used as they are.
-    pub landmarks: Option<Role<Net>>,
+    pub landmarks: Option<Role<LandmarkNet>>,
     /// Estimates the head's pose for the quality measures.
     pub pose: Option<Role<Net>>,
+    /// Without a net for the pose, degrees that the head is turned when the nose lies beside the middle of the face by as
+    /// much as eyes and mouth are apart. It depends on what the landmarks are of; absent: not measured.
+    pub yaw_from_landmarks: Option<f32>,
     /// Tells open eyes from closed ones for the quality measures.
     pub eyes: Option<Role<EyesNet>>,
     /// Turns an aligned face into an embedding.
@@ -72,160 +75,34 @@ pub struct Weights {
     pub licence: String,
     /// Who made it.
     pub origin: String,
-    /// Where the published bytes are; one file for ONNX, `.xml` and `.bin` for `OpenVINO` IR.
+    /// Where the published bytes are: `.xml` and `.bin` for `OpenVINO` IR, else one file: ONNX, TensorFlow Lite or the
+    /// library of libfacedetection.
     #[serde(default)]
     pub sources: Vec<Source>,
     /// Name of the table of ranges (`models/NAME.ranges.toml`) with which the conversion computes in eight bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranges: Option<String>,
+    /// Names of the tensors that are wanted of a TensorFlow Lite model, where it has not just one output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
 }
 
 /// One published file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Public address.
-    pub url: String,
+    /// Public address; absent for a file that comes out of a package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The package that has it, where there is no address: registry, name and version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
     /// Path below a mirror folder or mirror address.
     pub mirror: String,
     /// SHA-256 of the published bytes, lower-case hexadecimal.
     pub sha256: String,
     /// Size of the published bytes.
     pub bytes: u64,
-}
-
-/// The order of the colour channels that a net expects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChannelOrder {
-    /// Red first.
-    Rgb,
-    /// Blue first, as `OpenCV` has it.
-    Bgr,
-}
-
-/// How pixels become a net's input: `(channel − mean) · scale`, NCHW, single precision.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
-pub struct Input {
-    /// Pixels from left to right.
-    pub width: usize,
-    /// Pixels from top to bottom.
-    pub height: usize,
-    /// Which channel comes first.
-    pub order: ChannelOrder,
-    /// Subtracted from each channel (0 to 255).
-    #[serde(default)]
-    pub mean: f32,
-    /// Multiplied after that.
-    #[serde(default = "one")]
-    pub scale: f32,
-}
-
-const fn one() -> f32 {
-    1.0
-}
-
-/// A net whose input is a crop of fixed size.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct Net {
-    /// Its bytes.
-    #[serde(flatten)]
-    pub weights: Weights,
-    /// Its input.
-    pub input: Input,
-}
-
-/// A face detector of the `YuNet` family.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct DetectorNet {
-    /// Its bytes.
-    #[serde(flatten)]
-    pub weights: Weights,
-    /// Longer sides, in pixels, that are tried in this order until a face is found.
-    pub long_sides: Vec<u32>,
-    /// When the face that was found is smaller than this in the net's input, pixels of its shorter side, the first
-    /// larger one of `long_sides` that would make it so large is tried too.
-    #[serde(default)]
-    pub near: f32,
-    /// Least confidence of a detection, 0 to 1.
-    pub confidence: f32,
-    /// Intersection over union above which the less confident of two detections is dropped.
-    pub nms_iou: f32,
-    /// Confidence that an upright face nearly always has: below it the picture is tried on its sides and on its
-    /// head too, and one that gives a face at least that sure is taken; a less sure one only if the pack has a
-    /// `face_check` that it passes and nothing upright does. Absent: pictures are never turned.
-    #[serde(default)]
-    pub sure: Option<f32>,
-}
-
-impl DetectorNet {
-    /// What is wrong with the settings, in a sentence.
-    fn check(&self) -> Result<(), String> {
-        let ascending = self.long_sides.windows(2).all(|pair| pair[0] < pair[1]);
-        if self.long_sides.is_empty() {
-            Err("detector: long_sides is empty, so no picture would be looked at".to_owned())
-        } else if !(self.near.is_finite() && self.near >= 0.0) {
-            Err(format!(
-                "detector: near is {}, and must be a number of pixels, 0 or more",
-                self.near
-            ))
-        } else if self.near > 0.0 && !ascending {
-            Err("detector: with near, long_sides must go from the smallest to the largest"
-                .to_owned())
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// A classifier of one eye.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct EyesNet {
-    /// Its bytes.
-    #[serde(flatten)]
-    pub weights: Weights,
-    /// Its input.
-    pub input: Input,
-    /// Side of the square around an eye, in inter-eye distances.
-    pub crop: f32,
-    /// Which output channel means *open*.
-    pub open_channel: usize,
-}
-
-/// A net that embeds an aligned face.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct EmbedderNet {
-    /// Its bytes.
-    #[serde(flatten)]
-    pub weights: Weights,
-    /// Its input, the size of the aligned face.
-    pub input: Input,
-    /// Length of the embedding.
-    pub dimension: usize,
-    /// Where the five landmarks lie in the template frame, (x, y) in pixels of that frame.
-    pub template: [[f32; 2]; 5],
-    /// Width and height of the template frame, which is then stretched to the input's size.
-    pub template_size: [f32; 2],
-    /// What the lengths of two embeddings say about their cosine; absent: nothing.
-    #[serde(default)]
-    pub length: Option<LengthCorrection>,
-}
-
-impl EmbedderNet {
-    /// What [`LengthCorrection::factor`] says of an embedding of this length; 1 without a correction.
-    pub fn factor(&self, length: f32) -> f32 {
-        self.length.map_or(1.0, |correction| correction.factor(length))
-    }
-
-    /// How much alike two faces are.
-    pub fn similarity(&self, one: &Embedding, other: &Embedding) -> Similarity {
-        let cosine = one.cosine(other);
-        if self.length.is_none() {
-            return cosine;
-        }
-        let gain = self.factor(one.length()) * self.factor(other.length());
-        Similarity::clamped(LengthCorrection::stretch(cosine.value(), gain))
-    }
 }
 
 /// A pack with every role filled and every file located.
@@ -236,9 +113,11 @@ pub struct ResolvedPack {
     /// Finds faces.
     pub detector: Located<DetectorNet>,
     /// Refines landmarks.
-    pub landmarks: Option<Located<Net>>,
+    pub landmarks: Option<Located<LandmarkNet>>,
     /// Estimates the pose.
     pub pose: Option<Located<Net>>,
+    /// The pose without a net.
+    pub yaw_from_landmarks: Option<f32>,
     /// Classifies eyes.
     pub eyes: Option<Located<EyesNet>>,
     /// Embeds.
@@ -308,16 +187,21 @@ impl Manifest {
         }
         let detector = self.role(name, &pack.detector, |p| Some(&p.detector), |n| &n.weights)?;
         detector.net.check().map_err(wrong)?;
+        let landmarks = self.optional(
+            name,
+            pack.landmarks.as_ref(),
+            |p| p.landmarks.as_ref(),
+            |n| &n.weights,
+        )?;
+        if let Some(landmarks) = &landmarks {
+            landmarks.net.check().map_err(wrong)?;
+        }
         Ok(ResolvedPack {
             name: name.to_owned(),
             detector,
-            landmarks: self.optional(
-                name,
-                pack.landmarks.as_ref(),
-                |p| p.landmarks.as_ref(),
-                |n| &n.weights,
-            )?,
+            landmarks,
             pose: self.optional(name, pack.pose.as_ref(), |p| p.pose.as_ref(), |n| &n.weights)?,
+            yaw_from_landmarks: pack.yaw_from_landmarks,
             eyes: self.optional(name, pack.eyes.as_ref(), |p| p.eyes.as_ref(), |n| &n.weights)?,
             embedder: self.locate(name, &pack.embedder, &pack.embedder.weights),
             face_check: pack.face_check,
