@@ -136,9 +136,18 @@ pub fn model_dir(config: &Config) -> PathBuf {
 
 /// `name` beside the program if it is there, else in the working folder.
 fn beside_program(name: &str) -> PathBuf {
-    let program = std::env::current_exe().ok().and_then(|p| p.canonicalize().ok());
-    let beside = program.and_then(|p| Some(p.parent()?.join(name))).filter(|p| p.exists());
-    beside.unwrap_or_else(|| PathBuf::from(name))
+    installed(name).unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// `name` beside the program, if it is there.
+fn installed(name: &str) -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?.canonicalize().ok()?;
+    Some(program.parent()?.join(name)).filter(|path| path.exists())
+}
+
+/// The settings of this installation: the file beside the program that names the pack which was installed with it.
+pub fn installed_settings() -> Option<PathBuf> {
+    installed("visavis.toml")
 }
 
 /// ONNX Runtime's shared library: as configured, else `ORT_DYLIB_PATH`, else in the folder for the device: `runtime`,

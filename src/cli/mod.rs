@@ -39,7 +39,7 @@ use crate::{app, config::Config, telemetry};
 #[derive(Debug, Parser)]
 #[command(name = "visavis", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// Configuration file, laid over the built-in defaults (see config/default.toml)
+    /// Configuration file, laid over the defaults (see config/default.toml)
     #[arg(long, global = true, env = "VISAVIS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -187,10 +187,13 @@ impl DataArgs {
     }
 }
 
+/// The operator's `file` goes over what was installed with the program.
 fn load_config(file: Option<&Path>) -> Result<Config> {
+    let installed = app::installed_settings();
+    let files = installed.as_deref().into_iter().chain(file);
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(Config::load(file, environment)?)
+    Ok(Config::load(files, environment)?)
 }
 
 /// How long what is still under way in the background may hold up the end of a command that is done. A start on a GPU

@@ -1,4 +1,4 @@
-//! Configuration: the compiled-in defaults, then a file, then the environment; unknown keys refused.
+//! Configuration: the compiled-in defaults, then files, then the environment; unknown keys refused.
 //!
 //! No function takes more than one section, and nothing but [`Config::load`] reads a file or the
 //! environment for settings.
@@ -24,17 +24,17 @@ pub use sections::{
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 impl Config {
-    /// Reads the defaults, `file` if there is one, and every `VISAVIS_` variable of `environment`.
+    /// Reads the defaults, `files` in their order, and every `VISAVIS_` variable of `environment`.
     ///
     /// # Errors
     /// [`ConfigError`], naming the key or the variable and what is allowed.
-    pub fn load(
-        file: Option<&Path>,
+    pub fn load<'a>(
+        files: impl IntoIterator<Item = &'a Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut tree = layers::parse("the built-in defaults", DEFAULTS)?;
         let known = layers::variables(&tree);
-        if let Some(path) = file {
+        for path in files {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .map_err(|e| ConfigError::new(&name, format!("cannot be read: {e}")))?;

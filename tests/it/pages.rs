@@ -25,8 +25,9 @@ fn configuration() -> String {
     let mut text = "\
 # Configuration
 
-Made from `config/default.toml`, which is compiled into the program. A file (`--config FILE` or `VISAVIS_CONFIG`) goes over it, and
-the environment over both. Unknown keys and variables are refused; `visavis check` says what is in effect.
+Made from `config/default.toml`, which is compiled into the program. `visavis.toml` beside the program, which names the model pack that
+was installed with it, goes over that, a file of your own (`--config FILE` or `VISAVIS_CONFIG`) over both, and the environment over all.
+Unknown keys and variables are refused; `visavis check` says what is in effect.
 "
     .to_owned();
     let (mut section, mut comment) = (String::new(), Vec::new());
