@@ -1,22 +1,11 @@
-# What people and machines call. `make demo` and `make test` set up everything they need.
+# What people and machines call. `make demo` and `make test` set up everything they need. PACK, FEATURES, CARGO,
+# CARGO_TARGET_DIR and VISAVIS_MODEL_MIRROR can be given.
 
 SHELL := /bin/bash
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 RELEASE := $(CARGO_TARGET_DIR)/release
-PACK ?= omz
 export CARGO_TARGET_DIR
-
-# libjpeg-turbo takes a third of the time for large photos and is built where its tools are; FEATURES= leaves it out.
-ifeq ($(origin FEATURES),undefined)
-ifeq ($(shell command -v cmake > /dev/null && command -v nasm > /dev/null && echo both),both)
-FEATURES := --features turbojpeg
-else
-$(info cmake and nasm are not both here, so large JPEGs will be decoded at full size, which takes three times as long: apt-get install cmake nasm)
-FEATURES :=
-endif
-endif
-export FEATURES
 
 # A copy of the public model sources beside the checkout is used as mirror when it is there.
 ifndef VISAVIS_MODEL_MIRROR
@@ -24,6 +13,28 @@ ifneq ($(wildcard ../shared/models/upstream),)
 export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
+
+# These targets need tools and a model pack, or every tool and pack. scripts/setup runs first and prints the packs; then make
+# runs again, with the packs in PACKS and the new tools detected.
+NEEDS_PACK := build models demo run bench bench-check rival timing torture accuracy deploy-check bundle bundle-check units-check inventory-check release
+NEEDS_ALL := test unit console-test console-shots mutations
+ifndef PACKS
+SET_UP := $(if $(filter $(NEEDS_ALL),$(MAKECMDGOALS)),test,$(if $(filter $(NEEDS_PACK),$(MAKECMDGOALS)),demo))
+endif
+ifneq ($(SET_UP),)
+
+.PHONY: $(MAKECMDGOALS) set-up
+$(MAKECMDGOALS): set-up ;
+set-up:
+	@packs=$$(scripts/setup $(SET_UP)) && PACKS="$$packs" $(MAKE) --no-print-directory $(MAKECMDGOALS)
+
+else
+
+override PACK := $(firstword $(PACKS))
+ifeq ($(origin FEATURES),undefined)
+FEATURES := $(shell scripts/features)
+endif
+export FEATURES
 
 .PHONY: help build runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
     docs deploy-check bundle bundle-check units-check deny inventory-check release clean
@@ -33,8 +44,9 @@ help: ## This list
 
 build: runtime ## The release program, with runtime and models in place
 	$(CARGO) build --release --locked $(FEATURES)
-	scripts/place $(RELEASE)
-	$(RELEASE)/visavis models pull $(PACK)
+	scripts/place $(RELEASE) $(PACK)
+	scripts/fetch-models $(PACK) $(RELEASE)/visavis
+	@echo "model pack: $(PACK), see models/$(PACK).md"
 
 runtime: ## ONNX Runtime into runtime/
 	@scripts/fetch-runtime
@@ -45,8 +57,8 @@ runtime-gpu: ## ONNX Runtime with CUDA into runtime-gpu/, for a GPU (x86-64; doc
 runtime-openvino: ## ONNX Runtime with OpenVINO into runtime-openvino/, for "cpu-bf16" (x86-64; docs/PERFORMANCE.md)
 	@scripts/fetch-runtime openvino
 
-models: runtime ## The default model pack into models/
-	@scripts/fetch-models $(PACK)
+models: runtime ## The model pack into models/; for tests every pack that can be fetched
+	@for pack in $(PACKS); do scripts/fetch-models $$pack || exit 1; done
 
 demo: build ## Two photos in over the signed API, a verdict out
 	@scripts/demo $(RELEASE)/visavis
@@ -81,11 +93,11 @@ unit: models venv ## Unit and integration tests, on real nets
 
 console-test: models ## The operators' console in headless Chromium; needs Node and Chromium
 	$(CARGO) build --locked $(FEATURES)
-	scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis
+	VISAVIS_MODEL_PACK=$(PACK) scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis
 
 console-shots: models ## The pictures of docs/CONSOLE.md
 	$(CARGO) build --locked $(FEATURES)
-	scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis shots.mjs
+	VISAVIS_MODEL_PACK=$(PACK) scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis shots.mjs
 
 bench: models ## The service under load against the bare pipeline, time per stage, and what the queue costs
 	@scripts/bench
@@ -142,7 +154,7 @@ deny: ## Licences, advisories, bans and sources of all dependencies; needs cargo
 	$(CARGO) deny --locked check $(DENY)
 
 inventory-check: models .tools/inventory/done ## The bill of materials against CycloneDX's own schema
-	python3 scripts/inventory.py .tools/inventory/made
+	python3 scripts/inventory.py .tools/inventory/made $(PACK)
 	.tools/inventory/bin/python tests/deploy/inventory.py .tools/inventory/made
 
 .tools/inventory/done: tests/deploy/inventory.txt
@@ -154,3 +166,5 @@ release: deny inventory-check bundle-check units-check ## Everything that is giv
 
 clean: ## Remove what was built; runtime and models stay
 	$(CARGO) clean
+
+endif

@@ -28,15 +28,15 @@ pub use program::{
 };
 pub use wire::{Connection, IDLE_DEADLINE, Listening, Reply};
 
-/// Says that something was not tested because a program is not here. Where CI=true that is a failure: `.ci/run`
-/// installs whatever a test may need.
+/// Says that something was not tested because a program is not here. Where CI=true that is a failure:
+/// `scripts/setup` installs whatever a test may need.
 pub fn left_out(what: &str) {
     let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     left_out_where(in_ci, what);
 }
 
 fn left_out_where(in_ci: bool, what: &str) {
-    assert!(!in_ci, "nothing is left out where CI=true: {what}; have .ci/run install it");
+    assert!(!in_ci, "nothing is left out where CI=true: {what}; have scripts/setup install it");
     say_left_out(what);
 }
 
