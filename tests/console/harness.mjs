@@ -68,6 +68,7 @@ export async function startServer(variables = {}, patience = PATIENCE) {
     PATH: process.env.PATH,
     ORT_DYLIB_PATH: process.env.ORT_DYLIB_PATH,
     VISAVIS_MODEL_DIR: process.env.VISAVIS_MODEL_DIR ?? join(ROOT, "models"),
+    VISAVIS_MODEL_PACK: process.env.VISAVIS_MODEL_PACK ?? "omz",
     VISAVIS_ADMIN_LISTEN: `127.0.0.1:${port}`,
     ...variables,
   };
