@@ -1,7 +1,7 @@
 """What is in the program: a bill of materials (CycloneDX 1.5, JSON) and the licence texts of everything in it, from the
 lock file and the sources that cargo has fetched. Generated at each release and never kept.
 
-    scripts/inventory.py FOLDER"""
+    scripts/inventory.py FOLDER PACK"""
 
 import datetime
 import hashlib
@@ -13,6 +13,8 @@ import sys
 import tomllib
 import uuid
 from pathlib import Path
+
+import sources
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = f"{os.uname().machine}-unknown-linux-gnu"
@@ -63,15 +65,13 @@ def when():
     return datetime.datetime.fromtimestamp(int(epoch), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def models():
-    """The runtime and the nets of the default pack: not linked, but part of what is delivered."""
+def models(pack):
+    """The runtime and the nets of the model pack: not linked, but part of what is delivered."""
     version = re.search(r"^onnxruntime==([\d.]+)", (ROOT / "runtime.lock").read_text(), re.MULTILINE)[1]
     library = ROOT / f"runtime/libonnxruntime.so.{version}"
     yield {"type": "library", "name": "onnxruntime", "version": version, "bom-ref": f"pkg:pypi/onnxruntime@{version}",
            "purl": f"pkg:pypi/onnxruntime@{version}", "licenses": [{"license": {"id": "MIT"}}], "hashes": [sha256(library)]}
-    pack = tomllib.loads((ROOT / "models/manifest.toml").read_text())["omz"]
-    for role in ("detector", "landmarks", "pose", "eyes", "embedder"):
-        net = pack[role]
+    for _, _, net in sources.nets(pack):
         yield {"type": "machine-learning-model", "name": net["file"], "bom-ref": f"model:{net['file']}",
                "licenses": [{"license": {"id": net["licence"]}}], "hashes": [{"alg": "SHA-256", "content": net["sha256"]}]}
 
@@ -80,7 +80,7 @@ def sha256(file):
     return {"alg": "SHA-256", "content": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
-def bill(packages, needs):
+def bill(packages, needs, pack):
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
     digests = {(p["name"], p["version"]): p["checksum"] for p in lock if "checksum" in p}
     own, components, dependencies = None, [], []
@@ -93,7 +93,7 @@ def bill(packages, needs):
             content = digests[package["name"], package["version"]]
             components.append(component | {"scope": "required", "hashes": [{"alg": "SHA-256", "content": content}]})
         dependencies.append({"ref": purl(package), "dependsOn": sorted(purl(packages[d]) for d in needs[key])})
-    carried = list(models())
+    carried = list(models(pack))
     components += carried
     for dependency in dependencies:
         if dependency["ref"] == own["bom-ref"]:
@@ -139,10 +139,10 @@ def licences(packages):
 
 
 def main():
-    folder = Path(sys.argv[1])
+    folder, pack = Path(sys.argv[1]), sys.argv[2]
     folder.mkdir(parents=True, exist_ok=True)
     packages, needs = linked(metadata())
-    (folder / "sbom.cdx.json").write_text(json.dumps(bill(packages, needs), indent=1) + "\n")
+    (folder / "sbom.cdx.json").write_text(json.dumps(bill(packages, needs, pack), indent=1) + "\n")
     (folder / "THIRD-PARTY-LICENCES.txt").write_text(licences(packages))
     print(f"{len(packages)} packages; {folder}/sbom.cdx.json and {folder}/THIRD-PARTY-LICENCES.txt")
 

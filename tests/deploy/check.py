@@ -55,7 +55,7 @@ def lint():
 
 
 def is_shell(file):
-    return file.read_bytes().startswith(b"#!/usr/bin/env bash")
+    return file.is_file() and file.read_bytes().startswith(b"#!/usr/bin/env bash")
 
 
 def compose_file():
