@@ -5,6 +5,7 @@
 #   docker run -p 8080:8080 -v visavis:/var/lib/visavis visavis
 #   docker exec CONTAINER visavis client add shop --json
 #
+# The log of the build says which model pack the image has; --build-arg PACK=NAME names one.
 # With --build-arg RUNTIMES=openvino the image has what VISAVIS_RUNTIME_DEVICE=cpu-bf16 takes, too (docs/PERFORMANCE.md).
 
 FROM rust:1.95-bookworm AS build
