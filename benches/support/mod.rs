@@ -45,9 +45,10 @@ pub(crate) fn runtime() -> Runtime {
     Runtime::load(&library()).unwrap()
 }
 
-/// The default pack.
+/// The pack that is configured: the default, unless `VISAVIS_MODEL_PACK` names another.
 pub(crate) fn pack() -> ResolvedPack {
-    Manifest::load(&root().join("models")).unwrap().resolve("omz").unwrap()
+    let config = Config::load(None, std::env::vars()).unwrap();
+    Manifest::load(&root().join("models")).unwrap().resolve(&config.model.pack).unwrap()
 }
 
 /// The whole pipeline.

@@ -71,7 +71,20 @@ pub fn open_pack(config: &Config) -> Result<OpenedPack> {
     // First: a library that the processor cannot use need not be fetched.
     device.check_processor()?;
     let runtime = Runtime::load(&library(config, device)?)?.on(device, config.runtime.batches())?;
-    let pack = Manifest::load(&model_dir(config))?.resolve(&config.model.pack)?;
+    let manifest = Manifest::load(&model_dir(config))?;
+    let pack = manifest.resolve(&config.model.pack)?;
+    // Another pack is never taken in silence.
+    let fetched = manifest.fetched();
+    if let (Some(missing), false) = (pack.missing_file(), fetched.is_empty()) {
+        bail!(
+            "{} is missing: run `visavis models pull {}`, or choose a pack that is in {} ({}) with model.pack \
+             (VISAVIS_MODEL_PACK)",
+            missing.display(),
+            pack.name,
+            manifest.folder.display(),
+            fetched.join(", ")
+        );
+    }
     let options = EngineOptions {
         limits: config.image,
         selfie: config.quality.selfie,

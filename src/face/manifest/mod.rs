@@ -210,6 +210,12 @@ impl Manifest {
         })
     }
 
+    /// Names of the packs whose files are all there, checked or not.
+    pub fn fetched(&self) -> Vec<&str> {
+        let is_fetched = |name: &&str| self.resolve(name).is_ok_and(|pack| pack.missing_file().is_none());
+        self.packs.keys().map(String::as_str).filter(is_fetched).collect()
+    }
+
     fn pack(&self, name: &str) -> Result<&Pack, FaceError> {
         self.packs.get(name).ok_or_else(|| {
             let known: Vec<_> = self.packs.keys().map(String::as_str).collect();
@@ -251,6 +257,20 @@ impl Manifest {
         weights: impl Fn(&N) -> &Weights,
     ) -> Result<Option<Located<N>>, FaceError> {
         role.map(|role| self.role(pack, role, of, weights)).transpose()
+    }
+}
+
+impl ResolvedPack {
+    /// The first file of the pack that is not there.
+    pub fn missing_file(&self) -> Option<&Path> {
+        let files = [
+            Some(&self.detector.path),
+            self.landmarks.as_ref().map(|located| &located.path),
+            self.pose.as_ref().map(|located| &located.path),
+            self.eyes.as_ref().map(|located| &located.path),
+            Some(&self.embedder.path),
+        ];
+        files.into_iter().flatten().map(PathBuf::as_path).find(|path| !path.exists())
     }
 }
 

@@ -30,9 +30,39 @@ pub fn runtime() -> Runtime {
     Runtime::load(&from_environment.unwrap_or_else(runtime_library)).unwrap()
 }
 
-/// The default pack that `make` fetched.
+/// The built-in packs that tests take, the default first.
+const PACKS: [&str; 2] = ["omz", "mobilefacenet"];
+
+/// Those of [`PACKS`] that `make` fetched: at least one, all of them where CI=true.
+pub fn packs() -> Vec<ResolvedPack> {
+    let manifest = Manifest::load(&root().join("models")).unwrap();
+    let packs = PACKS.map(|name| manifest.resolve(name).unwrap());
+    let packs: Vec<_> = packs
+        .into_iter()
+        .filter(|pack| pack.detector.path.exists() && pack.embedder.path.exists())
+        .collect();
+    assert!(!packs.is_empty(), "models/ has no pack: run `make models`");
+    if packs.len() < PACKS.len() {
+        super::left_out("one of the packs omz and mobilefacenet is not in models/: run `make models`");
+    }
+    packs
+}
+
+/// The pack that `make` fetched: the default, or else the one of package registries.
 pub fn pack() -> ResolvedPack {
-    Manifest::load(&root().join("models")).unwrap().resolve("omz").unwrap()
+    let omz = root().join("models/omz/yunet_s_dynamic.onnx");
+    let name = if omz.exists() { PACKS[0] } else { PACKS[1] };
+    Manifest::load(&root().join("models")).unwrap().resolve(name).unwrap()
+}
+
+/// The default pack; `None` with a loud word where its publishers could not be reached.
+pub fn default_pack() -> Option<ResolvedPack> {
+    let pack = pack();
+    if pack.name == PACKS[0] {
+        return Some(pack);
+    }
+    super::left_out("the pack omz is not in models/: set VISAVIS_MODEL_MIRROR and run `make models`");
+    None
 }
 
 /// The pipeline as the service runs it.
@@ -48,8 +78,8 @@ pub fn engine_of(pack: &ResolvedPack, limits: DecodeLimits) -> OnnxEngine {
     OnnxEngine::open(&runtime(), pack, options).expect("the pack is in models/: run `make models`")
 }
 
-/// A folder of photos and weights that are not part of the repository, or a loud word that the test
-/// did not run.
+/// A folder of photos and weights that are not part of the repository. Without it the test is left out, which is counted, and
+/// a failure where CI=true.
 pub fn shared(part: &str) -> Option<PathBuf> {
     let folder =
         std::env::var_os("VISAVIS_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
@@ -57,10 +87,7 @@ pub fn shared(part: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    super::left_out_everywhere(&format!(
-        "{} is missing; set VISAVIS_SHARED to the folder with faces/, models/ and vectors/",
-        path.display()
-    ));
+    super::left_out_for_want_of(part);
     None
 }
 

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use visavis::app::newest_library;
 
-use super::models::root;
+use super::models::{pack, root};
 
 /// A run that has ended.
 #[derive(Debug)]
@@ -128,15 +128,11 @@ pub fn in_repository(name: &str) -> String {
     root().join(name).display().to_string()
 }
 
-/// The folder of the default pack.
+/// The folder of the pack that is there.
 pub fn pack_folder() -> PathBuf {
-    let folder = PathBuf::from(in_repository("models/omz"));
-    assert!(
-        folder.join("yunet_s_dynamic.onnx").exists(),
-        "{} has no models: run `make models runtime`",
-        folder.display()
-    );
-    folder
+    let file = pack().embedder.path;
+    assert!(file.exists(), "{} is missing: run `make models runtime`", file.display());
+    file.parent().unwrap().to_owned()
 }
 
 /// ONNX Runtime's shared library.
@@ -150,6 +146,7 @@ pub fn runtime_library() -> PathBuf {
 pub fn with_models() -> Command {
     let mut command = program();
     command.env("VISAVIS_MODEL_DIR", pack_folder().parent().unwrap());
+    command.env("VISAVIS_MODEL_PACK", pack().name);
     command.env("ORT_DYLIB_PATH", runtime_library());
     command
 }
