@@ -34,7 +34,9 @@ fn stages(c: &mut Criterion) {
     group.sample_size(30).throughput(Throughput::Elements(1));
     group.bench_function("decode", |b| b.iter(|| decode_reduced(&bytes, &limits, 640).unwrap()));
     group.bench_function("detect", |b| b.iter(|| detector.detect_at(&image, side).unwrap()));
-    group.bench_function("landmarks", |b| b.iter(|| refiner.refine(&image, &face).unwrap().unwrap()));
+    group.bench_function("landmarks", |b| {
+        b.iter(|| refiner.refine(&image, &face).unwrap().unwrap());
+    });
     group.bench_function("pose", |b| b.iter(|| pose.estimate(&image, &face.area).unwrap()));
     group.bench_function("eyes", |b| b.iter(|| eyes.open_probability(&image, &landmarks).unwrap()));
     group.bench_function("align", |b| b.iter(|| align(&image, &landmarks, &net).unwrap()));

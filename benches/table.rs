@@ -147,7 +147,9 @@ fn main() {
             let image = decoded.image;
             let side = detector.long_sides(image.dimensions())[0];
             let faces = times.take("detect", || detector.detect_at(&image, side)).unwrap();
-            let landmarks = times.take("landmarks", || refiner.refine(&image, &faces[0]).map(Option::unwrap)).unwrap();
+            let landmarks = times
+                .take("landmarks", || refiner.refine(&image, &faces[0]).map(Option::unwrap))
+                .unwrap();
             times.take("pose", || pose.estimate(&image, &faces[0].area)).unwrap();
             times.take("eyes", || eyes.open_probability(&image, &landmarks)).unwrap();
             let aligned =

@@ -46,9 +46,11 @@ pub(super) enum ModelsCommand {
         pack: Option<String>,
     },
     /// Convert a published model to ONNX, as `pull` does with those of the built-in packs
-    #[command(override_usage = "visavis models convert NET.xml NET.bin OUT.onnx [--ranges FILE]\n       \
+    #[command(
+        override_usage = "visavis models convert NET.xml NET.bin OUT.onnx [--ranges FILE]\n       \
                                 visavis models convert NET.tflite OUT.onnx [--output NAME]...\n       \
-                                visavis models convert libfacedetection.so OUT.onnx")]
+                                visavis models convert libfacedetection.so OUT.onnx"
+    )]
     Convert {
         /// The published file, or files, and the file to write
         #[arg(num_args = 2..=3, required = true, value_name = "FILE")]
@@ -229,13 +231,11 @@ fn verify(manifest: &Manifest, name: &str) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn convert_files(
-    files: &[PathBuf],
-    ranges: Option<&Path>,
-    outputs: &[String],
-) -> Result<ExitCode> {
+fn convert_files(files: &[PathBuf], ranges: Option<&Path>, outputs: &[String]) -> Result<ExitCode> {
     let named = |path: &Path| path.display().to_string();
-    let Some((out, published)) = files.split_last() else { bail!("name the published file and the file to write") };
+    let Some((out, published)) = files.split_last() else {
+        bail!("name the published file and the file to write")
+    };
     let contents = published.iter().map(|path| fs::read(path).with_context(|| named(path)));
     let contents = contents.collect::<Result<Vec<_>>>()?;
     let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();

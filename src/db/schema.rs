@@ -65,11 +65,15 @@ mod tests {
             let folder = format!("{}/migrations/{folder}", env!("CARGO_MANIFEST_DIR"));
             let files = std::fs::read_dir(folder).unwrap().map(|file| {
                 let file = file.unwrap();
-                (file.file_name().into_string().unwrap(), std::fs::read_to_string(file.path()).unwrap())
+                (
+                    file.file_name().into_string().unwrap(),
+                    std::fs::read_to_string(file.path()).unwrap(),
+                )
             });
             let files: std::collections::BTreeMap<_, _> = files.collect();
             let listed = steps.iter().map(|step| {
-                let file = format!("{:04}_{}.sql", step.version, step.description.replace(' ', "_"));
+                let file =
+                    format!("{:04}_{}.sql", step.version, step.description.replace(' ', "_"));
                 (file, step.sql.to_owned())
             });
             assert_eq!(listed.collect::<std::collections::BTreeMap<_, _>>(), files);

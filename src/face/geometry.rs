@@ -137,7 +137,8 @@ impl Landmarks {
     /// The mean of several predictions of the same face; all zero of none.
     pub(super) fn mean(all: &[Self]) -> Self {
         let share = 1.0 / all.len().max(1) as f32;
-        let sum = |i: usize, axis: fn(&Point) -> f32| all.iter().map(|one| axis(&one.0[i])).sum::<f32>();
+        let sum =
+            |i: usize, axis: fn(&Point) -> f32| all.iter().map(|one| axis(&one.0[i])).sum::<f32>();
         Self(std::array::from_fn(|i| Point::new(sum(i, |p| p.x) * share, sum(i, |p| p.y) * share)))
     }
 

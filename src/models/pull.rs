@@ -154,10 +154,14 @@ pub fn pull(
 fn convert(weights: &Weights, contents: &[Vec<u8>]) -> Result<Vec<u8>, PullError> {
     let file = || weights.file.clone();
     let first = weights.sources.first().ok_or_else(|| PullError::NoSource(file()))?;
-    let table = weights.ranges.as_deref().map(|name| ranges(name).ok_or_else(|| PullError::NoRanges(file())));
+    let table = weights
+        .ranges
+        .as_deref()
+        .map(|name| ranges(name).ok_or_else(|| PullError::NoRanges(file())));
     let options = Options { ranges: table.transpose()?, outputs: &weights.outputs };
     let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
-    to_onnx(&first.mirror, &contents, options).map_err(|source| PullError::Convert { file: file(), source })
+    to_onnx(&first.mirror, &contents, options)
+        .map_err(|source| PullError::Convert { file: file(), source })
 }
 
 /// The table of ranges of that name.

@@ -17,7 +17,9 @@ use super::{
     calibration::CalibrationTable, error::FaceError, plausible::FaceCheck, quality::UnifiedQuality,
 };
 
-pub use nets::{ChannelOrder, DetectorNet, EmbedderNet, EyesNet, Input, LandmarkNet, Net, PointOrder};
+pub use nets::{
+    ChannelOrder, DetectorNet, EmbedderNet, EyesNet, Input, LandmarkNet, Net, PointOrder,
+};
 
 /// The packs that come with the program.
 pub const BUILT_IN: &str = include_str!("../../../models/manifest.toml");
@@ -187,12 +189,8 @@ impl Manifest {
         }
         let detector = self.role(name, &pack.detector, |p| Some(&p.detector), |n| &n.weights)?;
         detector.net.check().map_err(wrong)?;
-        let landmarks = self.optional(
-            name,
-            pack.landmarks.as_ref(),
-            |p| p.landmarks.as_ref(),
-            |n| &n.weights,
-        )?;
+        let landmarks =
+            self.optional(name, pack.landmarks.as_ref(), |p| p.landmarks.as_ref(), |n| &n.weights)?;
         if let Some(landmarks) = &landmarks {
             landmarks.net.check().map_err(wrong)?;
         }

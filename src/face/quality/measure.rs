@@ -6,9 +6,7 @@ use super::{
     unified::{UnifiedQuality, UnifiedTerms},
     view::View,
 };
-use crate::face::{
-    align::AlignedFace, detect::Detection, geometry::Landmarks,
-};
+use crate::face::{align::AlignedFace, detect::Detection, geometry::Landmarks};
 
 /// What was measured on one face, in native units; names follow ISO/IEC 29794-5 where it has one.
 /// [`components`](super::components::components) brings each to 0 … 100.

@@ -70,7 +70,9 @@ impl Builder<'_> {
         let fine = self.unit("neck__lateral_convs__0", fine, WIDE, WIDE)?;
         let mut results = Vec::new();
         for (head, channels, is_probability) in HEADS {
-            for (level, (from, stride)) in [fine, middle, coarse].into_iter().zip(STRIDES).enumerate() {
+            for (level, (from, stride)) in
+                [fine, middle, coarse].into_iter().zip(STRIDES).enumerate()
+            {
                 let name = format!("bbox_head__multi_level_{head}__{level}");
                 let mut node = self.pair(&name, from, WIDE, channels)?;
                 node = self.push(&name, Op::Cells, node, vec![1, OPEN, channels]);
@@ -90,7 +92,10 @@ impl Builder<'_> {
         let mut values = Vec::with_capacity(FIRST * 9 * COLOURS);
         for row in stored.chunks_exact(FIRST_ROW) {
             // Stored as (row, column, channel), wanted as (channel, row, column).
-            values.extend((0..COLOURS).flat_map(|colour| (0..9).map(move |cell| row[cell * COLOURS + colour])));
+            values.extend(
+                (0..COLOURS)
+                    .flat_map(|colour| (0..9).map(move |cell| row[cell * COLOURS + colour])),
+            );
         }
         let weights = Tensor { shape: vec![FIRST, COLOURS, 3, 3], values };
         let window = Window { strides: vec![2; 2], ..around() };
@@ -104,7 +109,7 @@ impl Builder<'_> {
         self.unit(&format!("backbone__model{number}_dp2"), first, takes, yields)
     }
 
-    /// A pair of convolutions and a ReLU.
+    /// A pair of convolutions and a `ReLU`.
     fn unit(&mut self, name: &str, from: usize, takes: usize, yields: usize) -> Result<usize> {
         let convolved = self.pair(name, from, takes, yields)?;
         Ok(self.push(name, Op::Relu, convolved, image(yields)))
@@ -168,7 +173,13 @@ impl Builder<'_> {
             let section = self.library.section_by_index(index).ok()?;
             section.data_range(symbol.address(), symbol.size()).ok().flatten()
         });
-        let values: Vec<f32> = bytes.unwrap_or_default().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let values: Vec<f32> = bytes
+            .unwrap_or_default()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect();
         if values.len() != count || !values.iter().all(|value| value.is_finite()) {
             let problem = format!("{name} is not an array of {count} finite numbers");
             return Err(malformed(problem));

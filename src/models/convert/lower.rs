@@ -102,8 +102,10 @@ impl Lowering {
             }
             Op::Reshape => {
                 // No axis of a shape is longer than what its numbers hold.
-                let sizes = node.shape[1..].iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX));
-                inputs.push(self.target(index, sizes.collect()));
+                let sizes = node.shape[1..].iter();
+                let sizes: Vec<_> =
+                    sizes.map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
+                inputs.push(self.target(index, &sizes));
                 ("Reshape", Vec::new())
             }
             Op::Upsample { factor } => {
@@ -125,7 +127,7 @@ impl Lowering {
                 let (name, output) = (format!("{}_last", node.name), last.clone());
                 self.onnx.nodes.push(Node { name, op: "Transpose", inputs, output, attributes });
                 let channels = node.shape.last().copied().and_then(|size| i64::try_from(size).ok());
-                inputs = vec![last, self.target(index, vec![-1, channels.unwrap_or(i64::MAX)])];
+                inputs = vec![last, self.target(index, &[-1, channels.unwrap_or(i64::MAX)])];
                 ("Reshape", Vec::new())
             }
             Op::Abs => ("Abs", Vec::new()),
@@ -136,9 +138,9 @@ impl Lowering {
     }
 
     /// Adds the shape that a `Reshape` yields, after the batch axis, and returns its name.
-    fn target(&mut self, index: usize, item: Vec<i64>) -> String {
+    fn target(&mut self, index: usize, item: &[i64]) -> String {
         // 0 copies the batch axis, whatever its size.
-        let target = [&[0], item.as_slice()].concat();
+        let target = [&[0], item].concat();
         let name = format!("v{index}_shape");
         let (shape, values) = (vec![target.len()], Values::Integers(target));
         self.onnx.initializers.push(Initializer { name: name.clone(), shape, values });

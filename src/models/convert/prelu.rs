@@ -1,6 +1,6 @@
-//! ReLUs with a slope for each channel: found where a model spells them out, and written as runtimes run them fastest.
+//! Activations with a slope for each channel: found where a model spells them out, and written as runtimes run them fastest.
 //!
-//! The thing to know: TensorFlow has no operation for a ReLU with slopes, so models compute
+//! The thing to know: TensorFlow has no operation for a `ReLU` with slopes, so models compute
 //! `relu(x) + c · (x − |x|)`, whose slope for negative values is 2c, or `relu(x) + a · −relu(−x)`,
 //! whose slope is a. [`gather`] makes both one [`Op::PRelu`]; what that leaves unused is dropped by `fold`.
 //!

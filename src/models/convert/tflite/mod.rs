@@ -49,7 +49,8 @@ pub(super) fn read(model: &[u8], wanted: &[String]) -> Result<Graph> {
     for operator in needed {
         reader.operator(operator)?;
     }
-    let result = |output: &usize| Ok((file.tensors[*output].name.to_owned(), reader.node(*output)?));
+    let result =
+        |output: &usize| Ok((file.tensors[*output].name.to_owned(), reader.node(*output)?));
     let results = outputs.iter().map(result).collect::<Result<_>>()?;
     Ok(Graph { nodes: reader.nodes, results })
 }
@@ -127,13 +128,17 @@ impl<'a> File<'a> {
     fn needed(&self, outputs: &[usize]) -> Result<Vec<&operators::Operator<'a>>> {
         let mut wanted = vec![false; self.tensors.len()];
         let mut needed = Vec::new();
-        outputs.iter().for_each(|output| wanted[*output] = true);
+        for output in outputs {
+            wanted[*output] = true;
+        }
         for operator in self.operators.iter().rev() {
             for tensor in operator.inputs.iter().flatten().chain(&operator.outputs) {
                 self.tensor(*tensor)?;
             }
             if operator.outputs.iter().any(|tensor| wanted[*tensor]) {
-                operator.inputs.iter().flatten().for_each(|tensor| wanted[*tensor] = true);
+                for tensor in operator.inputs.iter().flatten() {
+                    wanted[*tensor] = true;
+                }
                 needed.push(operator);
             }
         }
@@ -174,11 +179,20 @@ impl<'f, 'a> Reader<'f, 'a> {
     }
 
     /// Adds a node that computes `tensor` and has to yield the shape that the model declares for it.
-    fn push(&mut self, tensor: usize, op: Op, inputs: Vec<usize>, computed: Vec<usize>) -> Result<()> {
+    fn push(
+        &mut self,
+        tensor: usize,
+        op: Op,
+        inputs: Vec<usize>,
+        computed: Vec<usize>,
+    ) -> Result<()> {
         let stored = self.file.tensor(tensor)?;
         let (layer, declared) = (stored.name.to_owned(), shape(stored)?);
         if stored.shape[0] != self.batch {
-            return Err(ConvertError::Layer { layer, problem: "mixes items of a batch".to_owned() });
+            return Err(ConvertError::Layer {
+                layer,
+                problem: "mixes items of a batch".to_owned(),
+            });
         }
         if declared != computed {
             return Err(ConvertError::Shape { layer, declared, computed });

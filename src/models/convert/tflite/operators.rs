@@ -261,9 +261,11 @@ impl Reader<'_, '_> {
         };
         if let [_, channels, height, width] = shape[..] {
             // The model counts the flattened image channels last, the graph channels first.
-            weights.values = reorder(&weights.values, [yields, height, width, channels], [0, 3, 1, 2]);
+            weights.values =
+                reorder(&weights.values, [yields, height, width, channels], [0, 3, 1, 2]);
             let name = format!("{}_flat", self.nodes[input].name);
-            let flat = super::Node { name, op: Op::Reshape, inputs: vec![input], shape: vec![1, takes] };
+            let flat =
+                super::Node { name, op: Op::Reshape, inputs: vec![input], shape: vec![1, takes] };
             input = self.nodes.len();
             self.nodes.push(flat);
         }
