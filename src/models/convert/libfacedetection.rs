@@ -197,3 +197,52 @@ fn image(channels: usize) -> Vec<usize> {
 fn around() -> Window {
     Window { kernel: vec![3; 2], begin: vec![1; 2], end: vec![1; 2], ..Window::one(2) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The header of a 64-bit ELF file for x86-64 that has neither sections nor segments.
+    fn elf() -> [u8; 64] {
+        let mut header = [0; 64];
+        header[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        // A shared library, the machine, the version of the format and the size of this header.
+        for (at, value) in [(16, 3), (18, 62), (20, 1), (52, 64)] {
+            header[at] = value;
+        }
+        header
+    }
+
+    #[test]
+    fn what_is_no_elf_file_is_refused() {
+        for bytes in [&b""[..], b"no library", b"\x7fELF", &[0; 4096]] {
+            let error = read(bytes).unwrap_err().to_string();
+            assert!(error.starts_with("malformed libfacedetection model: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_library_without_the_arrays_is_refused() {
+        let error = read(&elf()).unwrap_err().to_string();
+        let problem = "it exports no array backbone__model0_pw_weight";
+        assert!(error.ends_with(problem), "{error}");
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let error = read(&own).unwrap_err();
+        assert!(matches!(error, ConvertError::MalformedModel { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_header_cut_short_or_changed_anywhere_is_refused() {
+        let whole = elf();
+        for end in 0..whole.len() {
+            assert!(read(&whole[..end]).is_err(), "cut at {end}");
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut changed = whole;
+                changed[at] = value;
+                assert!(read(&changed).is_err(), "{value} at {at}");
+            }
+        }
+    }
+}

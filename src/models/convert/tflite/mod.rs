@@ -10,6 +10,8 @@
 
 mod flatbuffer;
 mod operators;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 
@@ -245,5 +247,191 @@ fn shape(stored: &Stored<'_>) -> Result<Vec<usize>> {
             layer: stored.name.to_owned(),
             problem: format!("has the shape {other:?}; two and four axes are known"),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::convert_tflite;
+    use super::super::graph::Arithmetic;
+    use super::testing::{Code, Field, Model, Table};
+    use super::*;
+
+    const ADD: Code = Code::Builtin(0);
+    const CONVOLUTION: Code = Code::Builtin(3);
+    const DEPTHWISE: Code = Code::Builtin(4);
+    const PRODUCT: Code = Code::Builtin(9);
+    const MAX_POOL: Code = Code::Builtin(17);
+    const MULTIPLY: Code = Code::Builtin(18);
+    const RELU: Code = Code::Builtin(19);
+    const SUBTRACT: Code = Code::Builtin(41);
+    const ABS: Code = Code::Builtin(101);
+
+    /// Options of a window: padding, strides across and down, and what follows.
+    fn window(padding: u8, stride: i32, more: &[Field]) -> Table {
+        let stride = Field::Number(stride);
+        [&[Field::Byte(padding), stride.clone(), stride], more].concat()
+    }
+
+    /// A convolution of one cell with weights 2 and 3 over 4 × 4 cells.
+    fn convolution(model: &mut Model, input: i32, activation: u8, shape: &[i32]) -> i32 {
+        let weights = model.tensor("weights", &[2, 1, 1, 1], &[2.0, 3.0]);
+        let bias = model.tensor("bias", &[2], &[0.5, -1.0]);
+        let options = window(0, 1, &[Field::Byte(activation)]);
+        model.operator(CONVOLUTION, options, &[input, weights, bias], "conv", shape)
+    }
+
+    /// A convolution, an activation that is spelled out, a convolution by channel, the largest of each channel and a
+    /// product.
+    fn network() -> Model {
+        let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+        let image = [1, 4, 4, 2];
+        let x = convolution(&mut model, input, 0, &image);
+        let positive = model.operator(RELU, vec![], &[x], "positive", &image);
+        let size = model.operator(ABS, vec![], &[x], "size", &image);
+        let twice = model.operator(SUBTRACT, vec![], &[x, size], "twice", &image);
+        let slopes = model.tensor("slopes", &[2], &[0.125, 0.25]);
+        let negative = model.operator(MULTIPLY, vec![], &[twice, slopes], "negative", &image);
+        let sum = model.operator(ADD, vec![], &[positive, negative], "active", &image);
+        let values: Vec<f32> = (0_u8..18).map(f32::from).collect();
+        let cells = model.tensor("cells", &[1, 3, 3, 2], &values);
+        let around = window(0, 2, &[Field::Number(1)]);
+        let half = model.operator(DEPTHWISE, around, &[sum, cells], "half", &[1, 2, 2, 2]);
+        let whole = window(1, 2, &[Field::Number(2), Field::Number(2)]);
+        let largest = model.operator(MAX_POOL, whole, &[half], "largest", &[1, 1, 1, 2]);
+        let matrix = model.tensor("matrix", &[1, 2], &[1.0, -1.0]);
+        model.operator(PRODUCT, vec![], &[largest, matrix], "product", &[1, 1]);
+        model
+    }
+
+    fn error(model: &Model) -> ConvertError {
+        match read(&model.bytes(), &[]) {
+            Err(error) => error,
+            Ok(graph) => panic!("it was accepted: {graph:?}"),
+        }
+    }
+
+    #[test]
+    fn a_small_model_is_read_with_channels_first() {
+        let graph = read(&network().bytes(), &[]).unwrap();
+        let names: Vec<_> = graph.nodes.iter().map(|node| node.name.as_str()).collect();
+        let before = ["in", "conv", "positive", "size", "twice", "negative", "active", "half"];
+        assert_eq!(names[..8], before);
+        assert_eq!(graph.results, [("product".to_owned(), graph.nodes.len() - 1)]);
+        assert_eq!(graph.nodes[1].shape, [1, 2, 4, 4]);
+        assert!(matches!(
+            graph.nodes[4].op,
+            Op::Binary { arithmetic: Arithmetic::Subtract, constant: None }
+        ));
+        let Op::Conv { weights, groups, window, .. } = &graph.nodes[7].op else {
+            panic!("{:?}", graph.nodes[7])
+        };
+        assert_eq!((weights.shape.as_slice(), *groups), (&[2, 1, 3, 3][..], 2));
+        assert_eq!(weights.values[..4], [0.0, 2.0, 4.0, 6.0]);
+        assert_eq!(window.pads(), [0, 0, 1, 1]);
+        let Op::Gemm { weights, .. } = &graph.nodes[10].op else { panic!("{:?}", graph.nodes[10]) };
+        assert_eq!(weights.values, [1.0, -1.0]);
+    }
+
+    #[test]
+    fn a_small_model_converts_to_the_same_bytes_each_time() {
+        let model = network().bytes();
+        let onnx = convert_tflite(&model, &[]).unwrap();
+        assert_eq!(onnx, convert_tflite(&model, &[]).unwrap());
+        let text = String::from_utf8_lossy(&onnx);
+        for part in ["data", "out", "Conv", "PRelu", "MaxPool", "Gemm"] {
+            assert!(text.contains(part), "{part}");
+        }
+        assert!(!text.contains("Abs"));
+    }
+
+    #[test]
+    fn a_wanted_tensor_is_the_result_and_what_it_does_not_need_is_not_read() {
+        let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+        convolution(&mut model, input, 0, &[1, 4, 4, 2]);
+        model.operator(Code::Builtin(25), vec![], &[input], "softmax", &[1, 4, 4, 1]);
+        let graph = read(&model.bytes(), &["conv".to_owned()]).unwrap();
+        assert_eq!(graph.results, [("conv".to_owned(), 1)]);
+        let error = read(&model.bytes(), &["none".to_owned()]).unwrap_err().to_string();
+        assert!(error.ends_with("it has no tensor \"none\""), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_operator_is_refused_by_its_name() {
+        for (code, name) in [
+            (Code::Builtin(25), "SOFTMAX"),
+            (Code::Builtin(114), "QUANTIZE"),
+            (Code::Builtin(150), "BuiltinOperator 150"),
+            (Code::Custom("Landmarks"), "custom operator Landmarks"),
+        ] {
+            let (mut model, input) = Model::with_input(&[1, 2]);
+            model.operator(code, vec![], &[input], "last", &[1, 2]);
+            match error(&model) {
+                ConvertError::UnsupportedOperation { layer, operation } => {
+                    assert_eq!((layer.as_str(), operation.as_str()), ("last", name));
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_built_in_activation_is_refused() {
+        let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+        convolution(&mut model, input, 1, &[1, 4, 4, 2]);
+        let problem = "CONV_2D: the built-in activation 1 is not supported";
+        assert!(error(&model).to_string().ends_with(problem), "{}", error(&model));
+        let (mut model, input) = Model::with_input(&[1, 2]);
+        model.operator(ADD, vec![Field::Byte(3)], &[input, input], "sum", &[1, 2]);
+        let problem = "ADD: the built-in activation 3 is not supported";
+        assert!(error(&model).to_string().ends_with(problem), "{}", error(&model));
+    }
+
+    #[test]
+    fn a_tensor_whose_declared_shape_does_not_fit_is_refused() {
+        for shape in [[1, 4, 4, 3], [1, 4, 3, 2], [1, 2, 4, 4]] {
+            let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+            convolution(&mut model, input, 0, &shape);
+            assert!(matches!(error(&model), ConvertError::Shape { .. }), "{shape:?}");
+        }
+        let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+        convolution(&mut model, input, 0, &[2, 4, 4, 2]);
+        assert!(error(&model).to_string().contains("mixes items of a batch"));
+        for shape in [[3], [i32::MAX], [0]] {
+            let (mut model, input) = Model::with_input(&[1, 2]);
+            let constant = model.tensor("constant", &shape, &[1.0, 2.0]);
+            model.operator(ADD, vec![], &[input, constant], "sum", &[1, 2]);
+            let problem = "\"constant\": is no constant in single precision of its declared shape";
+            assert!(error(&model).to_string().ends_with(problem), "{}", error(&model));
+        }
+    }
+
+    #[test]
+    fn a_constant_that_is_not_finite_is_refused() {
+        let (mut model, input) = Model::with_input(&[1, 2]);
+        let constant = model.tensor("constant", &[2], &[1.0, f32::NAN]);
+        model.operator(ADD, vec![], &[input, constant], "sum", &[1, 2]);
+        assert!(error(&model).to_string().ends_with("holds a value that is not finite"));
+    }
+
+    #[test]
+    fn a_model_cut_short_anywhere_is_an_error() {
+        let model = network().bytes();
+        for end in 0..model.len() {
+            assert!(convert_tflite(&model[..end], &[]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_model_with_any_byte_changed_never_panics() {
+        let model = network().bytes();
+        for at in 0..model.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut changed = model.clone();
+                changed[at] = value;
+                // Some are other models that happen to be right; either way it comes back.
+                let _ = convert_tflite(&changed, &[]);
+            }
+        }
     }
 }
