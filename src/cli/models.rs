@@ -49,7 +49,8 @@ pub(super) enum ModelsCommand {
     #[command(
         override_usage = "visavis models convert NET.xml NET.bin OUT.onnx [--ranges FILE]\n       \
                                 visavis models convert NET.tflite OUT.onnx [--output NAME]...\n       \
-                                visavis models convert libfacedetection.so OUT.onnx"
+                                visavis models convert libfacedetection.so OUT.onnx\n       \
+                                visavis models convert mobilefacenet.json mobilefacenet.bin OUT.onnx"
     )]
     Convert {
         /// The published file, or files, and the file to write

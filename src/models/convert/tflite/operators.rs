@@ -5,7 +5,7 @@
 
 use super::super::error::{ConvertError, Result};
 use super::super::graph::{Arithmetic, Constant, Op};
-use super::super::tensor::Tensor;
+use super::super::tensor::{Tensor, reorder};
 use super::super::window::Window;
 use super::{Reader, Table, indices, malformed};
 
@@ -358,35 +358,5 @@ impl Reading<'_, '_> {
                 Err(self.wrong(reader, &problem))
             }
         }
-    }
-}
-
-/// The values of a tensor with axes of sizes `from`, in the order in which they lie when its axes are taken in the
-/// order `axes`.
-fn reorder(values: &[f32], from: [usize; 4], axes: [usize; 4]) -> Vec<f32> {
-    let steps = [from[1] * from[2] * from[3], from[2] * from[3], from[3], 1];
-    let [sizes, steps] = [from, steps].map(|list| axes.map(|axis| list[axis]));
-    let mut reordered = Vec::with_capacity(values.len());
-    for a in 0..sizes[0] {
-        for b in 0..sizes[1] {
-            for c in 0..sizes[2] {
-                let start = a * steps[0] + b * steps[1] + c * steps[2];
-                reordered.extend((0..sizes[3]).map(|d| values[start + d * steps[3]]));
-            }
-        }
-    }
-    reordered
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_are_moved_from_channels_last_to_channels_first() {
-        // [1, 2, 1, 3]: rows of three channels.
-        let values = [0.0, 1.0, 2.0, 10.0, 11.0, 12.0];
-        let moved = reorder(&values, [1, 2, 1, 3], [0, 3, 1, 2]);
-        assert_eq!(moved, [0.0, 10.0, 1.0, 11.0, 2.0, 12.0]);
     }
 }
