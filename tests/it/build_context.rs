@@ -65,7 +65,7 @@ fn included() -> BTreeSet<String> {
         for (mark, from) in [
             ("include_str!(\"", file.parent().unwrap()),
             ("include_bytes!(\"", file.parent().unwrap()),
-            ("migrate!(\"", Path::new("")),
+            ("steps!(\"", Path::new("migrations")),
         ] {
             for (at, _) in code.match_indices(mark) {
                 let name = code[at + mark.len()..].split('"').next().unwrap();
@@ -100,7 +100,7 @@ fn asked_for() -> BTreeSet<String> {
             if let Some(built) = line.strip_prefix("--from=build /src/") {
                 let name = built.split(' ').next().unwrap();
                 // Whatever is not built or fetched in the image comes from the context.
-                let made = ["target/", "runtime", "models/omz"];
+                let made = ["target/", "runtime", "stage"];
                 if !made.iter().any(|made| name.starts_with(made)) {
                     found.insert(name.to_owned());
                 }

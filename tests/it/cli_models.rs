@@ -1,13 +1,14 @@
 //! The command line with the real models: what it decides, and how it says what is missing.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use serde_json::{Value, json};
 use visavis::face::{manifest::Manifest, session::sha256_hex};
 
 use crate::support::{
-    Ran, Run as _, in_repository, models::shared, pack_folder, program, runtime_library, visavis,
-    with_models,
+    Ran, Run as _, in_repository,
+    models::{pack, shared},
+    pack_folder, program, runtime_library, visavis, with_models,
 };
 
 fn ran(command: &mut Command) -> Ran {
@@ -142,12 +143,12 @@ fn models_are_listed_with_digest_and_state() {
     let listed = ran(with_models().args(["models", "list", "--json"]));
     assert_eq!(listed.code, 0, "{}", listed.err);
     let packs = listed.json();
-    let omz = &packs["omz"];
-    assert!(omz["about"].is_string() && omz["accuracy"].is_string(), "{omz}");
-    let files = omz["files"].as_array().unwrap();
-    let roles: Vec<_> = files.iter().map(|f| f["role"].as_str().unwrap()).collect();
+    let omz = packs["omz"]["files"].as_array().unwrap();
+    let roles: Vec<_> = omz.iter().map(|f| f["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["detector", "landmarks", "pose", "eyes", "embedder"]);
-    for file in files {
+    let there = &packs[pack().name];
+    assert!(there["about"].is_string() && there["accuracy"].is_string(), "{there}");
+    for file in there["files"].as_array().unwrap() {
         assert_eq!(file["sha256"].as_str().unwrap().len(), 64, "{file}");
         assert!(file["licence"].is_string() && file["state"] == "verified", "{file}");
     }
@@ -157,15 +158,16 @@ fn models_are_listed_with_digest_and_state() {
     assert_eq!(without.json()["omz"]["files"][0]["state"], "missing");
 }
 
-/// A folder with a copy of the pack in which one byte of the eye net is another one.
+/// A folder with a copy of the pack in which one byte of the detector is another one.
 fn damaged() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let pack = folder.path().join("omz");
+    let detector = pack().detector;
+    let pack = folder.path().join(&detector.pack);
     fs::create_dir(&pack).unwrap();
     for entry in fs::read_dir(pack_folder()).unwrap() {
         let entry = entry.unwrap();
         let mut bytes = fs::read(entry.path()).unwrap();
-        if entry.file_name() == "open-closed-eye.onnx" {
+        if *entry.file_name() == *detector.net.weights.file {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
         }
@@ -183,6 +185,7 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
         ran(program()
             .args(["check", "--json", "--data", &data])
             .env("VISAVIS_MODEL_DIR", folder)
+            .env("VISAVIS_MODEL_PACK", pack().name)
             .env("ORT_DYLIB_PATH", runtime_library()))
     };
     let good = check(pack_folder().parent().unwrap());
@@ -212,13 +215,15 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
     let found = findings.as_array().unwrap().iter().find(|f| f["ok"] == false).unwrap();
     let detail = found["detail"].as_str().unwrap();
     assert_eq!(found["what"], "models");
-    assert!(detail.contains("open-closed-eye.onnx") && detail.contains("models pull"), "{detail}");
+    let file = pack().detector.net.weights.file;
+    assert!(detail.contains(&file) && detail.contains("models pull"), "{detail}");
 
-    let verified =
-        ran(program().args(["models", "verify"]).env("VISAVIS_MODEL_DIR", models.path()));
+    let verified = ran(program()
+        .args(["models", "verify", &pack().name])
+        .env("VISAVIS_MODEL_DIR", models.path()));
     assert_eq!(verified.code, 1);
     let wrong: Vec<_> = verified.out.lines().filter(|l| !l.ends_with("verified")).collect();
-    assert!(matches!(wrong[..], [line] if line.starts_with("open-closed-eye.onnx")), "{wrong:?}");
+    assert!(matches!(wrong[..], [line] if line.starts_with(&file)), "{wrong:?}");
 }
 
 #[test]
@@ -229,8 +234,10 @@ fn a_missing_library_or_pack_is_one_sentence_with_the_cure() {
             .arg("compare")
             .args(&pair)
             .env("ORT_DYLIB_PATH", library)
+            .env("VISAVIS_MODEL_PACK", pack().name)
             .env("VISAVIS_MODEL_DIR", models))
     };
+    let detector = pack().detector.net.weights.file;
     let models = pack_folder();
     let models = models.parent().unwrap();
     let no_library = compare(Path::new("/nonexistent"), models);
@@ -238,13 +245,29 @@ fn a_missing_library_or_pack_is_one_sentence_with_the_cure() {
     let no_models = compare(&runtime_library(), empty.path());
     for (run, named, cure) in [
         (no_library, "/nonexistent", "make runtime"),
-        (no_models, "yunet_s_dynamic.onnx", "visavis models pull"),
+        (no_models, detector.as_str(), "visavis models pull"),
     ] {
         assert_eq!((run.code, run.out.as_str()), (2, ""), "{}", run.err);
         assert_eq!(run.err.trim_end().lines().count(), 1, "{}", run.err);
         assert!(run.err.contains(named) && run.err.contains(cure), "{}", run.err);
     }
     assert_eq!(visavis(&["models", "verify", "nonsense"]).code, 2);
+}
+
+#[test]
+fn a_configured_pack_that_is_missing_names_the_one_that_is_there_and_is_not_replaced_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    symlink(pack_folder(), folder.path().join(pack().name)).unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let refused = ran(program()
+        .args(["serve", "--listen", "127.0.0.1:0", "--data", &data])
+        .env("VISAVIS_MODEL_DIR", folder.path())
+        .env("VISAVIS_MODEL_PACK", "sface")
+        .env("ORT_DYLIB_PATH", runtime_library()));
+    assert_ne!(refused.code, 0, "{}", refused.out);
+    for part in ["sface", "is missing", &pack().name, "VISAVIS_MODEL_PACK", "models pull sface"] {
+        assert!(refused.err.contains(part), "{part}: {}", refused.err);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use image::imageops::{FilterType, resize};
 use serde_json::Value;
 use visavis::face::{
     decode::{DecodeLimits, decode},
+    manifest::Manifest,
     stages::Stage,
 };
 
@@ -346,9 +347,17 @@ fn a_table_needs_enough_people_and_a_question_needs_photos() {
 }
 
 #[test]
-fn the_table_of_the_default_pack_was_measured_with_its_nets() {
-    let pack = pack();
-    assert_eq!(pack.calibration.as_ref().unwrap().model, pack.digest());
+fn the_table_of_each_built_in_pack_was_measured_with_its_nets() {
+    let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+    let mut tables = 0;
+    for name in manifest.packs.keys() {
+        let pack = manifest.resolve(name).unwrap();
+        if let Some(table) = &pack.calibration {
+            assert_eq!(table.model, pack.digest(), "{name}");
+            tables += 1;
+        }
+    }
+    assert!(tables >= 4, "{tables}");
 }
 
 #[test]
@@ -369,31 +378,33 @@ fn the_score_can_speak_of_strangers_of_one_group_and_both_rates_are_told() {
         ran.json()
     };
     let (mixed, within) = (compare("mixed"), compare("within-group"));
+    let table = pack().calibration.unwrap();
     assert_eq!(
         (&mixed["calibration"], &within["calibration"]),
-        (&"omz-4".into(), &"omz-4-within-group".into())
+        (&table.id.clone().into(), &format!("{}-within-group", table.id).into())
     );
     assert!(within["score"].as_f64() < mixed["score"].as_f64(), "{within} {mixed}");
     assert_eq!(within["similarity"], mixed["similarity"]);
 }
 
-/// The nets of omz under another name, with a table that says it is of others.
+/// The nets of the pack under another name, with a table that says it is of others.
 #[test]
 fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
-    symlink(pack_folder(), folder.path().join("omz")).unwrap();
+    let name = pack().name;
+    symlink(pack_folder(), folder.path().join(&name)).unwrap();
     let manifest: toml::Table =
         fs::read_to_string(in_repository("models/manifest.toml")).unwrap().parse().unwrap();
-    let omz = manifest["omz"].as_table().unwrap();
+    let built_in = manifest[&name].as_table().unwrap();
     let mut own = toml::Table::new();
     for role in ["detector", "landmarks"] {
         own.insert(
             role.to_owned(),
-            toml::Table::from_iter([("from".to_owned(), "omz".into())]).into(),
+            toml::Table::from_iter([("from".to_owned(), name.clone().into())]).into(),
         );
     }
     for name in ["about", "accuracy", "embedder"] {
-        own.insert(name.to_owned(), omz[name].clone());
+        own.insert(name.to_owned(), built_in[name].clone());
     }
     let knots = toml::Value::Array(vec![
         toml::Value::Array(vec![0.2.into(), 1e-2.into()]),
@@ -402,8 +413,8 @@ fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
     let mine = folder.path().join("mine");
     fs::create_dir(&mine).unwrap();
     fs::copy(
-        pack_folder().join(omz["embedder"]["file"].as_str().unwrap()),
-        mine.join(omz["embedder"]["file"].as_str().unwrap()),
+        pack_folder().join(built_in["embedder"]["file"].as_str().unwrap()),
+        mine.join(built_in["embedder"]["file"].as_str().unwrap()),
     )
     .unwrap();
     for (table, told) in [

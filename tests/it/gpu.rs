@@ -8,7 +8,7 @@ use visavis::{app::newest_library, face::has_bfloat16};
 use crate::{
     crash::server::{Data, Server},
     serve::{add, call, free_address, get},
-    support::{Run as _, in_repository, left_out_everywhere, with_models},
+    support::{Run as _, in_repository, left_out_everywhere, models::pack, with_models},
 };
 
 fn sample(name: &str) -> String {
@@ -94,7 +94,9 @@ fn a_service_that_makes_batches_gives_the_scores_of_one_that_does_not() {
     let counts = metrics.lines().filter_map(|l| l.strip_prefix("visavis_batch_rows_count{net=\""));
     let mut nets: Vec<_> = counts.map(|line| line.split('"').next().unwrap()).collect();
     nets.sort_unstable();
-    let large = ["face-reidentification-retail-0095.onnx", "head-pose-estimation-adas-0001.onnx"];
+    let pack = pack();
+    let mut large = vec![pack.embedder.net.weights.file];
+    large.extend(pack.pose.map(|located| located.net.weights.file));
     assert_eq!(nets, large, "what is small stays with the thread that compares");
     let info = metrics.lines().find(|line| line.starts_with("visavis_info{")).unwrap();
     assert!(info.contains("provider=\"cpu\"") && info.contains("device=\"cpu-batched\""), "{info}");

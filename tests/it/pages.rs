@@ -13,7 +13,9 @@ use visavis::config::DEFAULTS;
 use crate::{
     deploy::{files, settings},
     serve::free_address,
-    support::{Run as _, cluster, in_repository, left_out, pack_folder, runtime_library},
+    support::{
+        Run as _, cluster, in_repository, left_out, models::pack, pack_folder, runtime_library,
+    },
 };
 
 fn page(name: &str) -> String {
@@ -211,6 +213,7 @@ fn run(name: &str, script: &str, variables: &[(&str, String)]) {
     }
     command.env("VISAVIS_ADMIN_LISTEN", admin.to_string());
     command.env("VISAVIS_MODEL_DIR", pack_folder().parent().unwrap());
+    command.env("VISAVIS_MODEL_PACK", pack().name);
     command.env("ORT_DYLIB_PATH", runtime_library());
     command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
     let ran = command.ran();

@@ -249,8 +249,11 @@ fn doubtful(folder: &Path) -> (String, String) {
     let photo = decode(&bytes, &DecodeLimits::default()).unwrap();
     let (width, height) = photo.dimensions();
     let mut engine = engine();
-    let policy =
-        Policy::new(Calibration::new(&pack().calibration.unwrap()).unwrap(), "omz", fmr(1e-4));
+    let policy = Policy::new(
+        Calibration::new(&pack().calibration.unwrap()).unwrap(),
+        &pack().name,
+        fmr(1e-4),
+    );
     let path = folder.join("doubtful.png");
     let is_doubtful = |columns: &u32| {
         let small = resize(&photo, *columns, *columns * height / width, FilterType::Triangle);

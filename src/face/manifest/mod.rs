@@ -210,7 +210,8 @@ impl Manifest {
 
     /// Names of the packs whose files are all there, checked or not.
     pub fn fetched(&self) -> Vec<&str> {
-        let is_fetched = |name: &&str| self.resolve(name).is_ok_and(|pack| pack.missing_file().is_none());
+        let is_fetched =
+            |name: &&str| self.resolve(name).is_ok_and(|pack| pack.missing_file().is_none());
         self.packs.keys().map(String::as_str).filter(is_fetched).collect()
     }
 

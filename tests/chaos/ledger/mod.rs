@@ -6,11 +6,13 @@ mod sqlite;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+
 pub use postgres::{PostgresBooks, remove_token_check};
 pub use sqlite::SqliteBooks;
 
 /// A change of a job, in the order of its changes.
-#[derive(Debug, Clone, Default, sqlx::FromRow)]
+#[derive(Debug, Clone, Default)]
 pub struct Entry {
     pub job_id: i64,
     pub transaction_id: String,
@@ -24,6 +26,27 @@ pub struct Entry {
     pub new_attempt: i64,
     pub old_token: i64,
     pub new_token: i64,
+}
+
+impl<'r, R: Row> FromRow<'r, R> for Entry
+where
+    &'static str: ColumnIndex<R>,
+    i64: Type<R::Database> + Decode<'r, R::Database>,
+    String: Type<R::Database> + Decode<'r, R::Database>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            job_id: row.try_get("job_id")?,
+            transaction_id: row.try_get("transaction_id")?,
+            process: row.try_get("process")?,
+            old_state: row.try_get("old_state")?,
+            new_state: row.try_get("new_state")?,
+            old_attempt: row.try_get("old_attempt")?,
+            new_attempt: row.try_get("new_attempt")?,
+            old_token: row.try_get("old_token")?,
+            new_token: row.try_get("new_token")?,
+        })
+    }
 }
 
 /// Acknowledgements as they were heard: number of the request, transaction id.

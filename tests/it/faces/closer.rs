@@ -7,7 +7,7 @@ use visavis::face::{
     OnnxEngine, Picture, PictureKind, engine::AnalysedFace, geometry::BoundingBox,
 };
 
-use crate::support::models::{engine, sample, sample_photo};
+use crate::support::models::{engines, sample, sample_photo};
 
 /// A photo as a camera writes it: 12 megapixels of a wall with these pictures at these places, so wide.
 fn wall(pictures: &[(&RgbImage, u32, (i64, i64))]) -> Vec<u8> {
@@ -29,11 +29,17 @@ fn analysed(engine: &mut OnnxEngine, bytes: &[u8], hint: Option<BoundingBox>) ->
 
 #[test]
 fn a_small_face_is_compared_with_all_its_pixels() {
-    let mut engine = engine();
+    for (name, mut engine) in engines() {
+        eprintln!("{name}");
+        a_small_face_is_compared_with_all_its_pixels_with(&mut engine);
+    }
+}
+
+fn a_small_face_is_compared_with_all_its_pixels_with(engine: &mut OnnxEngine) {
     let portrait = sample_photo("obama-2012");
-    let original = analysed(&mut engine, &sample("obama-2012"), None);
+    let original = analysed(engine, &sample("obama-2012"), None);
     // 110 pixels of face in 4,000: 14 in the picture as it is decoded first.
-    let face = analysed(&mut engine, &wall(&[(&portrait, 220, (2_900, 1_700))]), None);
+    let face = analysed(engine, &wall(&[(&portrait, 220, (2_900, 1_700))]), None);
     let area = face.report.area;
     assert_eq!((face.report.width, face.report.height), (4_000, 3_000));
     assert!(area.x > 2_900.0 && area.x + area.width < 3_120.0, "{area:?}");
@@ -46,22 +52,28 @@ fn a_small_face_is_compared_with_all_its_pixels() {
 
 #[test]
 fn a_hint_finds_the_small_face_beside_a_large_one() {
-    let mut engine = engine();
+    for (name, mut engine) in engines() {
+        eprintln!("{name}");
+        a_hint_finds_the_small_face_beside_a_large_one_with(&mut engine);
+    }
+}
+
+fn a_hint_finds_the_small_face_beside_a_large_one_with(engine: &mut OnnxEngine) {
     let (large, small) = (sample_photo("collins"), sample_photo("obama-2012"));
     let both = wall(&[(&large, 1_800, (200, 200)), (&small, 200, (3_200, 2_300))]);
-    let expected = analysed(&mut engine, &sample("obama-2012"), None);
+    let expected = analysed(engine, &sample("obama-2012"), None);
     let hint = BoundingBox::new(3_270.0, 2_310.0, 75.0, 90.0);
-    let hinted = analysed(&mut engine, &both, Some(hint));
+    let hinted = analysed(engine, &both, Some(hint));
     assert!(hinted.report.area.iou(&hint) > 0.4, "{:?}", hinted.report.area);
     let similarity = hinted.embedding.cosine(&expected.embedding).value();
     assert!(similarity > 0.8, "{similarity}");
-    let without = analysed(&mut engine, &both, None);
+    let without = analysed(engine, &both, None);
     assert!(without.report.area.x < 2_000.0, "{:?}", without.report.area);
     // A smaller one than any look at the picture could show large.
     let speck = BoundingBox::new(3_290.0, 2_335.0, 30.0, 30.0);
-    let hinted = analysed(&mut engine, &both, Some(speck));
+    let hinted = analysed(engine, &both, Some(speck));
     assert!(hinted.report.area.x > 3_000.0, "{:?}", hinted.report.area);
     // A hint of another picture leads nowhere, and the face is found all the same.
-    let astray = analysed(&mut engine, &both, Some(BoundingBox::new(2_500.0, 100.0, 30.0, 30.0)));
+    let astray = analysed(engine, &both, Some(BoundingBox::new(2_500.0, 100.0, 30.0, 30.0)));
     assert!(astray.report.area.x < 2_000.0, "{:?}", astray.report.area);
 }

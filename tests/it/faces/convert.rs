@@ -7,17 +7,19 @@ use visavis::{
         Embedding,
         align::align,
         decode::{DecodeLimits, decode},
+        detect::Detector,
         geometry::{Landmarks, Point},
         manifest::{EmbedderNet, Manifest, Weights},
         session::{NetSession, Placement, Runtime, sha256_hex, to_tensor},
     },
     models::{
-        convert::{ConvertError, convert, convert_to_eight_bits},
+        convert::{ConvertError, Options, convert, convert_to_eight_bits, to_onnx},
         ranges,
     },
 };
 
-use crate::support::models::{pack, reference, runtime, shared};
+use crate::support::left_out;
+use crate::support::models::{default_pack, packs, reference, root, runtime, sample_photo, shared};
 
 /// Largest difference of any output, as a share of the largest output.
 const CLOSE: f32 = 1e-4;
@@ -48,7 +50,8 @@ fn in_eight_bits() -> EmbedderNet {
 #[test]
 fn converted_nets_compute_the_reference_s_answers_and_have_the_pinned_digests() {
     let Some(models) = shared("models") else { return };
-    let (runtime, pack) = (runtime(), pack());
+    let Some(pack) = default_pack() else { return };
+    let runtime = runtime();
     let (landmarks, pose) = (pack.landmarks.unwrap().net, pack.pose.unwrap().net);
     let (embedder, rounded) = (pack.embedder.net, in_eight_bits());
     for (weights, input) in [
@@ -85,6 +88,58 @@ fn converted_nets_compute_the_reference_s_answers_and_have_the_pinned_digests() 
                 let apart = a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0_f32, f32::max);
                 assert!(apart <= CLOSE * largest, "{} {name}: {apart}", weights.file);
             }
+        }
+    }
+}
+
+/// The library has the publisher's weights with three significant digits.
+#[test]
+fn the_detector_out_of_the_library_finds_what_the_publisher_s_file_finds() {
+    let manifest = Manifest::load(&root().join("models")).unwrap();
+    let detectors = ["omz", "mobilefacenet"].map(|name| manifest.resolve(name).unwrap().detector);
+    if default_pack().is_none() || packs().len() < 2 {
+        return;
+    }
+    let [mut theirs, mut ours] =
+        detectors.map(|detector| Detector::open(&runtime(), &detector).unwrap());
+    for name in ["obama-2009", "obama-2012", "collins", "hopper"] {
+        let photo = sample_photo(name);
+        for side in [128, 320, 640] {
+            let [theirs, ours] =
+                [&mut theirs, &mut ours].map(|net| net.detect_at(&photo, side).unwrap());
+            assert_eq!(theirs.len(), ours.len(), "{name} {side}");
+            for (one, other) in theirs.iter().zip(&ours) {
+                let width = one.area.width;
+                assert!(one.area.iou(&other.area) > 0.97, "{name} {side}");
+                assert!((one.confidence - other.confidence).abs() < 0.005, "{name} {side}");
+                for (a, b) in one.landmarks.0.iter().zip(&other.landmarks.0) {
+                    assert!(a.distance(*b) < 0.01 * width, "{name} {side}: {a:?} {b:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nets_out_of_packages_are_converted_to_the_pinned_digests() {
+    let mirror = root().join("models/packages");
+    let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+    for pack in ["mobilefacenet", "mobilefacenet-human"] {
+        for (_, weights) in manifest.packs[pack].own_weights() {
+            let files = weights.sources.iter().map(|source| fs::read(mirror.join(&source.mirror)));
+            let Ok(files) = files.collect::<Result<Vec<_>, _>>() else {
+                // The second source is fetched only when the first is gone.
+                if pack == "mobilefacenet" {
+                    left_out(
+                        "nets of packages: models/packages is missing; run scripts/fetch-packages",
+                    );
+                }
+                continue;
+            };
+            let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+            let options = Options { outputs: &weights.outputs, ..Options::default() };
+            let onnx = to_onnx(&weights.sources[0].mirror, &files, options).unwrap();
+            assert_eq!(sha256_hex(&onnx), weights.sha256, "{}", weights.file);
         }
     }
 }

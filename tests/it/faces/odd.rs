@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use visavis::face::{Picture, PictureKind, Refusal, decode::DecodeLimits};
+use visavis::face::{OnnxEngine, Picture, PictureKind, Refusal, decode::DecodeLimits};
 
-use crate::support::models::{engine, shared};
+use crate::support::models::{engine, engines, shared};
 
 fn files(folder: PathBuf) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -22,9 +22,14 @@ fn files(folder: PathBuf) -> Vec<PathBuf> {
 #[test]
 fn every_odd_file_is_analysed_or_refused_and_what_is_refused_is_described() {
     let Some(folder) = shared("faces/odd") else { return };
-    let mut engine = engine();
+    for (name, mut engine) in engines() {
+        eprintln!("{name}");
+        analyse_all(&mut engine, files(folder.clone()));
+    }
+}
+
+fn analyse_all(engine: &mut OnnxEngine, files: Vec<PathBuf>) {
     let mut counted: BTreeMap<(String, String), usize> = BTreeMap::new();
-    let files = files(folder);
     assert!(files.len() > 500);
     for path in files {
         let bytes = fs::read(&path).unwrap();

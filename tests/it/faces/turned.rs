@@ -3,13 +3,13 @@
 use std::io::Cursor;
 
 use image::{ImageFormat, imageops};
-use visavis::face::{Picture, PictureKind, engine::AnalysedFace};
+use visavis::face::{OnnxEngine, Picture, PictureKind, engine::AnalysedFace};
 
-use crate::support::models::{engine, sample_photo};
+use crate::support::models::{engines, sample_photo};
 
 const SAMPLES: [&str; 4] = ["obama-2009", "obama-2012", "collins", "hopper"];
 
-fn analysed(engine: &mut visavis::face::OnnxEngine, picture: &image::RgbImage) -> AnalysedFace {
+fn analysed(engine: &mut OnnxEngine, picture: &image::RgbImage) -> AnalysedFace {
     let mut bytes = Vec::new();
     picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
     let picture = Picture { bytes: &bytes, hint: None, kind: PictureKind::Selfie };
@@ -18,11 +18,19 @@ fn analysed(engine: &mut visavis::face::OnnxEngine, picture: &image::RgbImage) -
 
 #[test]
 fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
-    let mut engine = engine();
+    for (name, mut engine) in engines() {
+        eprintln!("{name}");
+        a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is_with(&mut engine);
+    }
+}
+
+fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is_with(
+    engine: &mut OnnxEngine,
+) {
     for sample in SAMPLES {
         let upright = sample_photo(sample);
         let (width, height) = (upright.width() as f32, upright.height() as f32);
-        let original = analysed(&mut engine, &upright);
+        let original = analysed(engine, &upright);
         let nose = original.report.landmarks.0[2];
         // Where the nose goes when the photo is turned clockwise by a quarter, by half, by three.
         let turned = [
@@ -31,7 +39,7 @@ fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
             (imageops::rotate270(&upright), (nose.y, width - 1.0 - nose.x)),
         ];
         for (picture, (x, y)) in turned {
-            let face = analysed(&mut engine, &picture);
+            let face = analysed(engine, &picture);
             let similarity = face.embedding.cosine(&original.embedding).value();
             assert!(similarity > 0.95, "{sample}: {similarity}");
             let report = face.report;
@@ -48,7 +56,13 @@ fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
 
 #[test]
 fn a_hint_is_turned_with_the_photo() {
-    let mut engine = engine();
+    for (name, mut engine) in engines() {
+        eprintln!("{name}");
+        a_hint_is_turned_with_the_photo_with(&mut engine);
+    }
+}
+
+fn a_hint_is_turned_with_the_photo_with(engine: &mut OnnxEngine) {
     let photos = ["collins", "hopper"].map(|sample| {
         imageops::resize(&sample_photo(sample), 400, 400, imageops::FilterType::Triangle)
     });

@@ -43,7 +43,9 @@ pub fn packs() -> Vec<ResolvedPack> {
         .collect();
     assert!(!packs.is_empty(), "models/ has no pack: run `make models`");
     if packs.len() < PACKS.len() {
-        super::left_out("one of the packs omz and mobilefacenet is not in models/: run `make models`");
+        super::left_out(
+            "one of the packs omz and mobilefacenet is not in models/: run `make models`",
+        );
     }
     packs
 }
@@ -61,13 +63,21 @@ pub fn default_pack() -> Option<ResolvedPack> {
     if pack.name == PACKS[0] {
         return Some(pack);
     }
-    super::left_out("the pack omz is not in models/: set VISAVIS_MODEL_MIRROR and run `make models`");
+    super::left_out(
+        "the pack omz is not in models/: set VISAVIS_MODEL_MIRROR and run `make models`",
+    );
     None
 }
 
 /// The pipeline as the service runs it.
 pub fn engine() -> OnnxEngine {
     engine_of(&pack(), config().image)
+}
+
+/// The same of each pack that is there, with its name.
+pub fn engines() -> Vec<(String, OnnxEngine)> {
+    let engine = |pack: ResolvedPack| (pack.name.clone(), engine_of(&pack, config().image));
+    packs().into_iter().map(engine).collect()
 }
 
 /// The pipeline with a pack and limits of the test's own.

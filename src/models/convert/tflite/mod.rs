@@ -252,10 +252,10 @@ fn shape(stored: &Stored<'_>) -> Result<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::convert_tflite;
-    use super::super::graph::Arithmetic;
     use super::testing::{Code, Field, Model, Table};
     use super::*;
+    use crate::models::convert::convert_tflite;
+    use crate::models::convert::graph::Arithmetic;
 
     const ADD: Code = Code::Builtin(0);
     const CONVOLUTION: Code = Code::Builtin(3);

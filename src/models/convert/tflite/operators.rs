@@ -3,11 +3,11 @@
 //! The thing to know: weights are moved from TensorFlow's order of axes to ONNX's here, and a matrix
 //! product over a flattened image has its columns re-ordered, because the image lies channels first.
 
-use super::super::error::{ConvertError, Result};
-use super::super::graph::{Arithmetic, Constant, Op};
-use super::super::tensor::{Tensor, reorder};
-use super::super::window::Window;
 use super::{Reader, Table, indices, malformed};
+use crate::models::convert::error::{ConvertError, Result};
+use crate::models::convert::graph::{Arithmetic, Constant, Op};
+use crate::models::convert::tensor::{Tensor, reorder};
+use crate::models::convert::window::Window;
 
 const CODE_DEPRECATED: usize = 0;
 const CODE_CUSTOM: usize = 1;
