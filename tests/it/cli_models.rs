@@ -67,7 +67,8 @@ fn two_photos_of_one_person_are_the_same_person() {
     assert!((80.0..100.0).contains(&score), "{score}");
     // The README of the samples says what an independent pipeline found.
     let similarity = verdict["similarity"].as_f64().unwrap();
-    assert!((similarity - 0.767).abs() < 0.02, "{similarity}");
+    let is_default = pack().name == "omz";
+    assert!(!is_default || (similarity - 0.767).abs() < 0.02, "{similarity}");
     for (face, name) in [("face1", "obama-2012.jpg"), ("face2", "obama-2009.jpg")] {
         let bytes = fs::read(in_repository(&format!("samples/{name}"))).unwrap();
         let limits = visavis::compare::DecodeLimits::default();
@@ -99,7 +100,8 @@ fn photos_of_two_people_are_not_the_same_person() {
     let verdict = compared.json();
     assert_eq!(verdict["samePerson"], false);
     assert!(verdict["score"].as_f64().unwrap() < 50.0, "{verdict}");
-    assert!((verdict["similarity"].as_f64().unwrap() - 0.049).abs() < 0.02, "{verdict}");
+    let (similarity, is_default) = (verdict["similarity"].as_f64().unwrap(), pack().name == "omz");
+    assert!(!is_default || (similarity - 0.049).abs() < 0.02, "{verdict}");
     assert_eq!(
         (&verdict["face1"]["quality"], &verdict["face2"]["quality"]),
         (&json!("PASS"), &json!("PASS"))
@@ -293,7 +295,10 @@ fn every_component_is_told_in_its_unit_and_from_0_to_100() {
     let compared = compare("obama-2009.jpg", "obama-2012.jpg", &["--json"]);
     let compared: Value = serde_json::from_str(&compared.out).unwrap();
     let components = compared["face1"]["components"].as_array().unwrap();
-    assert_eq!(components.len(), 22, "as many as the configuration has limits for");
+    // As many as the configuration has limits for, but for what the pack has no net for.
+    let pack = pack();
+    let absent = usize::from(pack.pose.is_none()) + usize::from(pack.eyes.is_none());
+    assert_eq!(components.len(), 22 - absent, "{components:?}");
     for component in components {
         let score = component["score"].as_f64().unwrap();
         assert!((0.0..=100.0).contains(&score), "{component}");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     crash::server::{Data, Server},
     serve::{add, call, free_address, get},
-    support::{Picture, TestApp, in_repository, pair},
+    support::{Picture, TestApp, in_repository, models::pack, pair},
 };
 
 fn value(metrics: &str, series: &str) -> f64 {
@@ -73,7 +73,9 @@ fn requests_stages_outcomes_jobs_and_the_store_are_counted() {
     }
     assert!(value(&metrics, "visavis_database_bytes{shard=\"0\"}") > 0.0);
     let info = metrics.lines().find(|line| line.starts_with("visavis_info{")).unwrap();
-    assert!(info.contains("pack=\"omz\"") && info.contains("calibration=\"omz-"), "{info}");
+    let name = pack().name;
+    let (named, table) = (format!("pack=\"{name}\""), format!("calibration=\"{name}-"));
+    assert!(info.contains(&named) && info.contains(&table), "{info}");
     assert_eq!(server.terminate(), Some(0));
 }
 

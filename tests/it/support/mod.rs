@@ -47,9 +47,12 @@ fn left_out_where(in_ci: bool, what: &str) {
 /// The same of a part of `VISAVIS_SHARED`: the photos of people and further weights, which are not ours to give away.
 fn left_out_for_want_of(part: &str) {
     let folder = part.split('/').next().unwrap_or(part);
+    // A CI that cannot have them says so.
+    let is_known = std::env::var("VISAVIS_SHARED").is_ok_and(|folder| folder == "none");
     assert!(
-        !in_ci(),
-        "nothing is left out where CI=true: ../shared/{folder} is missing; set VISAVIS_SHARED to the folder that has it"
+        !in_ci() || is_known,
+        "nothing is left out where CI=true: ../shared/{folder} is missing; set VISAVIS_SHARED to the folder that has \
+         it, or to `none`"
     );
     count_left_out(&format!("../shared/{folder}"));
 }
