@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 RELEASE := $(CARGO_TARGET_DIR)/release
-# The program that demo and run take: built like that of the tests, in a third of the time of a release.
+# The program that demo and run take, built with next to no optimisation.
 TRIAL := $(CARGO_TARGET_DIR)/trial
 # Where tests note what they lack.
 export LEFT_OUT_FILE := $(abspath $(CARGO_TARGET_DIR))/left-out
@@ -65,8 +65,7 @@ models: runtime ## The model pack into models/; for tests every pack that can be
 	@for pack in $(PACKS); do scripts/fetch-models $$pack || exit 1; done
 
 trial: runtime
-	$(CARGO) build --locked $(FEATURES)
-	@mkdir -p $(TRIAL) && ln -f $(CARGO_TARGET_DIR)/debug/visavis $(TRIAL)/visavis
+	$(CARGO) build --profile trial --locked $(FEATURES)
 	@scripts/place $(TRIAL) $(PACK)
 	@scripts/fetch-models $(PACK) $(TRIAL)/visavis
 	@echo "model pack: $(PACK), see models/$(PACK).md"
