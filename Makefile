@@ -40,7 +40,7 @@ FEATURES := $(shell scripts/features)
 endif
 export FEATURES
 
-.PHONY: help build trial runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
+.PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
     docs deploy-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## This list
@@ -98,12 +98,17 @@ ifeq ($(shell uname -m),x86_64)
 unit: runtime-openvino
 endif
 
-unit: models venv ## Unit and integration tests, on real nets
+# `cargo build` would compile half of the dependencies once more, without the features that only tests ask for; so everything here
+# takes the program that is built for the tests.
+tests-built: runtime
+	$(CARGO) test --locked $(FEATURES) --no-run
+	@for pack in $(PACKS); do scripts/fetch-models $$pack $(CARGO_TARGET_DIR)/debug/visavis || exit 1; done
+
+unit: tests-built venv ## Unit and integration tests, on real nets
 	@mkdir -p $(CARGO_TARGET_DIR) && rm -f $(LEFT_OUT_FILE)
 	$(CARGO) test --locked $(FEATURES)
 
-console-test: models ## The operators' console in headless Chromium; needs Node and Chromium
-	$(CARGO) build --locked $(FEATURES)
+console-test: tests-built ## The operators' console in headless Chromium; needs Node and Chromium
 	VISAVIS_MODEL_PACK=$(PACK) scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis
 
 console-shots: models ## The pictures of docs/CONSOLE.md
