@@ -6,6 +6,9 @@ import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { PATIENCE, ROOT, listen, startBrowser, startServer } from "./harness.mjs";
 
+// The pack of package registries measures neither the pitch of the head nor eyes.
+const MEASURES = (process.env.VISAVIS_MODEL_PACK ?? "omz").startsWith("mobilefacenet") ? 20 : 22;
+
 const sample = (name) => join(ROOT, "samples", `${name}.jpg`);
 
 let server;
@@ -138,7 +141,7 @@ test("two photos of one person: boxes, measures, scale, verdict, and what went o
     assert.ok(box.x >= photo.x && box.x + box.width <= photo.x + photo.width, JSON.stringify({ photo, box }));
     assert.match(await slot.locator(".badge").textContent(), /Quality PASS/);
     await slot.getByText("All measures").click();
-    assert.equal(await slot.locator(".measures tbody tr").count(), 22);
+    assert.equal(await slot.locator(".measures tbody tr").count(), MEASURES);
     assert.match(await slot.locator(".measures").textContent(), /Sharpness.*FAIL < 1.5/);
   }
   await compare();
