@@ -50,9 +50,12 @@ const IN_TIME: Duration = Duration::from_secs(10);
 fn assert_from_packages(chosen: &Ran) {
     assert_eq!((chosen.code, chosen.out.as_str()), (0, "mobilefacenet\n"), "{}", chosen.err);
     assert_eq!(chosen.err.lines().count(), 1, "{}", chosen.err);
-    for words in
-        ["cannot be reached", "pitch of the head", "models/mobilefacenet.md", "VISAVIS_MODEL_MIRROR"]
-    {
+    for words in [
+        "cannot be reached",
+        "pitch of the head",
+        "models/mobilefacenet.md",
+        "VISAVIS_MODEL_MIRROR",
+    ] {
         assert!(chosen.err.contains(words), "{words}: {}", chosen.err);
     }
 }
