@@ -239,7 +239,6 @@ fn convert_files(files: &[PathBuf], ranges: Option<&Path>, outputs: &[String]) -
     };
     let contents = published.iter().map(|path| fs::read(path).with_context(|| named(path)));
     let contents = contents.collect::<Result<Vec<_>>>()?;
-    let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
     let ranges = ranges.map(|path| fs::read_to_string(path).with_context(|| named(path)));
     let ranges = ranges.transpose()?;
     let name = named(&published[0]);

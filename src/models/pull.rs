@@ -159,8 +159,7 @@ fn convert(weights: &Weights, contents: &[Vec<u8>]) -> Result<Vec<u8>, PullError
         .as_deref()
         .map(|name| ranges(name).ok_or_else(|| PullError::NoRanges(file())));
     let options = Options { ranges: table.transpose()?, outputs: &weights.outputs };
-    let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
-    to_onnx(&first.mirror, &contents, options)
+    to_onnx(&first.mirror, contents, options)
         .map_err(|source| PullError::Convert { file: file(), source })
 }
 

@@ -5,8 +5,7 @@
 //! (convolution, multiply, add) folds link by link.
 
 use super::graph::{Arithmetic, Constant, Graph, Node, Op};
-use super::tensor::{MAX_FLOATS, Tensor};
-use super::window::Window;
+use super::tensor::MAX_FLOATS;
 
 /// Most numbers to compute while folding. A real network needs each of its weights once; what a
 /// contrived one asks for beyond this stays unfolded, which is as right, and slower to run.
@@ -130,9 +129,7 @@ fn simplify(node: &mut Node, one_to_one: bool) {
         && one_to_one
         && let Some(values) = constant.tensor.per_channel(&node.shape)
     {
-        // Runtimes lay channels in blocks for convolutions, and out of them and in again for a sum.
-        let weights = Tensor { shape: vec![channels, 1, 1, 1], values };
-        node.op = Op::Conv { weights, bias: None, groups: channels, window: Window::one(2) };
+        node.op = Op::by_channel(values);
     }
 }
 

@@ -9,7 +9,7 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use super::error::{ConvertError, Result};
 use super::graph::{Arithmetic, Graph, Node, OPEN, Op};
-use super::tensor::Tensor;
+use super::tensor::{Tensor, finite, singles};
 use super::window::Window;
 
 /// Rows of the first convolution's weights are filled up to so many numbers.
@@ -173,18 +173,9 @@ impl Builder<'_> {
             let section = self.library.section_by_index(index).ok()?;
             section.data_range(symbol.address(), symbol.size()).ok().flatten()
         });
-        let values: Vec<f32> = bytes
-            .unwrap_or_default()
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b))
-            .collect();
-        if values.len() != count || !values.iter().all(|value| value.is_finite()) {
-            let problem = format!("{name} is not an array of {count} finite numbers");
-            return Err(malformed(problem));
-        }
-        Ok(values)
+        let values = finite(singles(bytes.unwrap_or_default())).filter(|all| all.len() == count);
+        let problem = || malformed(format!("{name} is not an array of {count} finite numbers"));
+        values.ok_or_else(problem)
     }
 }
 

@@ -101,10 +101,7 @@ impl Lowering {
                 ("MaxPool", attributes)
             }
             Op::Reshape => {
-                // No axis of a shape is longer than what its numbers hold.
-                let sizes = node.shape[1..].iter();
-                let sizes: Vec<_> =
-                    sizes.map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
+                let sizes: Vec<_> = node.shape[1..].iter().map(|size| signed(*size)).collect();
                 inputs.push(self.target(index, &sizes));
                 ("Reshape", Vec::new())
             }
@@ -126,8 +123,8 @@ impl Lowering {
                 let attributes = vec![("perm", Attribute::Ints(vec![0, 2, 3, 1]))];
                 let (name, output) = (format!("{}_last", node.name), last.clone());
                 self.onnx.nodes.push(Node { name, op: "Transpose", inputs, output, attributes });
-                let channels = node.shape.last().copied().and_then(|size| i64::try_from(size).ok());
-                inputs = vec![last, self.target(index, &[-1, channels.unwrap_or(i64::MAX)])];
+                let channels = node.shape.last().copied().map_or(0, signed);
+                inputs = vec![last, self.target(index, &[-1, channels])];
                 ("Reshape", Vec::new())
             }
             Op::Abs => ("Abs", Vec::new()),
@@ -199,6 +196,11 @@ impl Arithmetic {
             Self::Multiply => "Mul",
         }
     }
+}
+
+/// The size of an axis as ONNX has it; none is longer than what its numbers hold.
+fn signed(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }
 
 /// The attributes of a sliding window; ONNX's averages know no dilations in this opset.

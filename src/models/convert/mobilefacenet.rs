@@ -15,7 +15,7 @@ use serde::de::IgnoredAny;
 
 use super::error::{ConvertError, Result};
 use super::graph::{Arithmetic, Graph, Node, Op};
-use super::tensor::{Tensor, reorder};
+use super::tensor::{Tensor, finite, reorder, singles};
 use super::window::Window;
 use super::xml::MAX_TEXT;
 
@@ -164,12 +164,7 @@ impl<'a> Weights<'a> {
         if stored.shape != shape {
             return Err(wrong(name, format!("has shape {:?}, expected {shape:?}", stored.shape)));
         }
-        let chunks = stored.bytes.as_chunks().0.iter();
-        let values: Vec<f32> = chunks.map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        if !values.iter().all(|value| value.is_finite()) {
-            return Err(wrong(name, "holds a value that is not finite"));
-        }
-        Ok(values)
+        finite(singles(stored.bytes)).ok_or_else(|| wrong(name, "holds a value that is not finite"))
     }
 }
 

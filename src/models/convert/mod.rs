@@ -58,10 +58,14 @@ pub struct Options<'a> {
 ///
 /// # Errors
 /// As [`convert`]; [`ConvertError::Format`] where there is no such format, or it has another number of files.
-pub fn to_onnx(name: &str, files: &[&[u8]], options: Options<'_>) -> Result<Vec<u8>, ConvertError> {
+pub fn to_onnx(
+    name: &str,
+    files: &[Vec<u8>],
+    options: Options<'_>,
+) -> Result<Vec<u8>, ConvertError> {
     let extension = std::path::Path::new(name).extension().and_then(|extension| extension.to_str());
     match (extension, files, options) {
-        (Some("onnx"), [onnx], _) => Ok(onnx.to_vec()),
+        (Some("onnx"), [onnx], _) => Ok(onnx.clone()),
         (Some("tflite"), [model], Options { outputs, .. }) => convert_tflite(model, outputs),
         (Some("so"), [library], _) => convert_libfacedetection(library),
         (Some("json"), [json, weights], _) => convert_mobilefacenet(json, weights),
@@ -119,8 +123,7 @@ fn read(xml: &str, weights: &[u8]) -> Result<onnx::Graph, ConvertError> {
 /// # Errors
 /// As [`convert`].
 fn convert_tflite(model: &[u8], outputs: &[String]) -> Result<Vec<u8>, ConvertError> {
-    let graph = fold::fold(prelu::gather(tflite::read(model, outputs)?));
-    Ok(lower::lower("tflite", prelu::spread(graph))?.encode())
+    with_slopes("tflite", prelu::gather(tflite::read(model, outputs)?))
 }
 
 /// Converts the detector in the shared library of libfacedetection, an ELF file that is read and never run. The net
@@ -138,8 +141,12 @@ fn convert_libfacedetection(library: &[u8]) -> Result<Vec<u8>, ConvertError> {
 /// # Errors
 /// As [`convert`]; [`ConvertError::MalformedModel`] where the files are no such model.
 fn convert_mobilefacenet(json: &[u8], weights: &[u8]) -> Result<Vec<u8>, ConvertError> {
-    let graph = fold::fold(mobilefacenet::read(json, weights)?);
-    Ok(lower::lower("mobilefacenet", prelu::spread(graph))?.encode())
+    with_slopes("mobilefacenet", mobilefacenet::read(json, weights)?)
+}
+
+/// Writes a network whose activations have a slope for each channel.
+fn with_slopes(name: &str, graph: graph::Graph) -> Result<Vec<u8>, ConvertError> {
+    Ok(lower::lower(name, prelu::spread(fold::fold(graph)))?.encode())
 }
 
 #[cfg(test)]

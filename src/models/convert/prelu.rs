@@ -10,8 +10,6 @@
 
 use super::fold::BLOCK;
 use super::graph::{Arithmetic, Constant, Graph, Node, Op};
-use super::tensor::Tensor;
-use super::window::Window;
 
 /// Replaces every sum that spells out an activation.
 pub(super) fn gather(mut graph: Graph) -> Graph {
@@ -37,9 +35,9 @@ pub(super) fn spread(graph: Graph) -> Graph {
             && *channels >= BLOCK
         {
             let steps = [
-                ("mirrored", by_channel(vec![-1.0; *channels])),
+                ("mirrored", Op::by_channel(vec![-1.0; *channels])),
                 ("negative", Op::Relu),
-                ("lifted", by_channel(slopes.iter().map(|slope| 1.0 - slope).collect())),
+                ("lifted", Op::by_channel(slopes.iter().map(|slope| 1.0 - slope).collect())),
             ];
             let mut input = node.inputs[0];
             for (step, op) in steps {
@@ -55,13 +53,6 @@ pub(super) fn spread(graph: Graph) -> Graph {
     }
     let results = graph.results.into_iter().map(|(name, node)| (name, moved[node])).collect();
     Graph { nodes, results }
-}
-
-/// A product with one number for each channel, as a convolution of one cell.
-fn by_channel(values: Vec<f32>) -> Op {
-    let groups = values.len();
-    let weights = Tensor { shape: vec![groups, 1, 1, 1], values };
-    Op::Conv { weights, bias: None, groups, window: Window::one(2) }
 }
 
 /// The slopes of the activation that ends in `sum`, and the node that it is applied to.
@@ -111,6 +102,7 @@ fn of(nodes: &[Node], node: usize, op: &Op) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tensor::Tensor;
     use super::*;
 
     fn node(op: Op, inputs: &[usize]) -> Node {

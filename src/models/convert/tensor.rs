@@ -78,23 +78,19 @@ impl<'w> Stored<'w> {
     /// widens exactly. `layer` is the one that uses the constant.
     pub(super) fn floats(&self, layer: &Layer<'_>, budget: &mut usize) -> Result<Tensor> {
         let width = if self.element == Element::F16 { 2 } else { 4 };
-        let left = budget.checked_sub(self.bytes.len() / width);
-        *budget = left.ok_or(ConvertError::TooLarge { what: "weights", limit: MAX_FLOATS })?;
-        let values: Vec<f32> = match self.element {
+        charge(budget, self.bytes.len() / width)?;
+        let values = match self.element {
             Element::F16 => {
-                self.bytes.as_chunks().0.iter().map(|b| widen(u16::from_le_bytes(*b))).collect()
+                let halves = self.bytes.as_chunks().0.iter();
+                finite(halves.map(|bytes| widen(u16::from_le_bytes(*bytes))))
             }
-            Element::F32 => {
-                self.bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
-            }
+            Element::F32 => finite(singles(self.bytes)),
             Element::I32 | Element::I64 => {
                 return Err(layer.wrong("a constant input holds integers, not fractions"));
             }
         };
-        // One NaN in the weights would make every result NaN: better to say so here.
-        if !values.iter().all(|value| value.is_finite()) {
-            return Err(layer.wrong("a constant input holds a value that is not finite"));
-        }
+        let values = values
+            .ok_or_else(|| layer.wrong("a constant input holds a value that is not finite"))?;
         Ok(Tensor { shape: self.shape.clone(), values })
     }
 
@@ -135,6 +131,23 @@ impl Tensor {
             _ => None,
         }
     }
+}
+
+/// Takes `count` numbers off a budget of [`MAX_FLOATS`] for one model.
+pub(super) fn charge(budget: &mut usize, count: usize) -> Result<()> {
+    let left = budget.checked_sub(count);
+    *budget = left.ok_or(ConvertError::TooLarge { what: "weights", limit: MAX_FLOATS })?;
+    Ok(())
+}
+
+/// Numbers in single precision, little-endian; a rest of fewer than four bytes is left out.
+pub(super) fn singles(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
+}
+
+/// All numbers, if each is finite: one NaN in the weights would make every result NaN.
+pub(super) fn finite(numbers: impl Iterator<Item = f32>) -> Option<Vec<f32>> {
+    numbers.map(|number| number.is_finite().then_some(number)).collect()
 }
 
 /// The values of a tensor with axes of sizes `from`, in the order in which they lie when its axes are taken in the order

@@ -63,8 +63,7 @@ impl Window {
             window.pad_to_same(space, false);
         }
         let size = |(axis, size): (usize, &usize)| {
-            let padded = size + window.begin[axis] + window.end[axis];
-            Some(padded.checked_sub(window.reach(axis))? / window.strides[axis] + 1)
+            Some(window.travel(axis, *size)? / window.strides[axis] + 1)
         };
         let sizes = space.iter().enumerate().map(size).collect::<Option<_>>()?;
         Some((window, sizes))
@@ -114,8 +113,7 @@ impl Window {
         };
         let mut sizes = Vec::with_capacity(axes);
         for (axis, size) in space.iter().enumerate() {
-            let padded = size + window.begin[axis] + window.end[axis];
-            let Some(travel) = padded.checked_sub(window.reach(axis)) else {
+            let Some(travel) = window.travel(axis, *size) else {
                 return Err(layer.wrong("the window is larger than what it slides over"));
             };
             let stride = window.strides[axis];
@@ -131,6 +129,11 @@ impl Window {
             sizes.push(count);
         }
         Ok((window, sizes))
+    }
+
+    /// Cells that the window can move along an axis of that size, padding counted; `None` if it does not fit.
+    fn travel(&self, axis: usize, size: usize) -> Option<usize> {
+        (size + self.begin[axis] + self.end[axis]).checked_sub(self.reach(axis))
     }
 
     /// Cells from the window's first to its last along an axis, both counted.

@@ -136,7 +136,6 @@ fn nets_out_of_packages_are_converted_to_the_pinned_digests() {
                 }
                 continue;
             };
-            let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
             let options = Options { outputs: &weights.outputs, ..Options::default() };
             let onnx = to_onnx(&weights.sources[0].mirror, &files, options).unwrap();
             assert_eq!(sha256_hex(&onnx), weights.sha256, "{}", weights.file);

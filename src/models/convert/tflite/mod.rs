@@ -19,7 +19,7 @@ use flatbuffer::Table;
 
 use super::error::{ConvertError, Result};
 use super::graph::{Graph, Node, Op};
-use super::tensor::{MAX_FLOATS, Tensor};
+use super::tensor::{MAX_FLOATS, Tensor, charge, finite, singles};
 use super::xml::{MAX_DIM, MAX_RANK};
 
 /// What a model begins with, after the offset of its root table.
@@ -225,13 +225,9 @@ impl<'f, 'a> Reader<'f, 'a> {
         if stored.kind != FLOAT32 || needed != Some(stored.data.len()) {
             return Err(wrong("is no constant in single precision of its declared shape"));
         }
-        let left = self.budget.checked_sub(stored.data.len() / 4);
-        self.budget = left.ok_or(ConvertError::TooLarge { what: "weights", limit: MAX_FLOATS })?;
-        let values: Vec<f32> =
-            stored.data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        if !values.iter().all(|value| value.is_finite()) {
-            return Err(wrong("holds a value that is not finite"));
-        }
+        charge(&mut self.budget, stored.data.len() / 4)?;
+        let values = finite(singles(stored.data));
+        let values = values.ok_or_else(|| wrong("holds a value that is not finite"))?;
         Ok(Tensor { shape: stored.shape.clone(), values })
     }
 }

@@ -207,11 +207,7 @@ impl Reader<'_, '_> {
         if takes * groups != shape[1] || yields % groups != 0 {
             return Err(reading.wrong(self, "weights for another number of channels"));
         }
-        let bias = operator.inputs.get(2).copied().flatten();
-        let bias = bias.map(|bias| self.floats(bias)).transpose()?.map(|bias| bias.values);
-        if bias.as_ref().is_some_and(|bias| bias.len() != yields) {
-            return Err(reading.wrong(self, "a bias for another number of channels"));
-        }
+        let bias = self.bias(reading, yields, "a bias for another number of channels")?;
         let [rows, columns] = dilations;
         let dilations = vec![operator.count(rows, 1)?, operator.count(columns, 1)?];
         let (window, sizes) = self.window(reading, kernel.to_vec(), dilations, &shape[2..])?;
@@ -269,11 +265,7 @@ impl Reader<'_, '_> {
             input = self.nodes.len();
             self.nodes.push(flat);
         }
-        let bias = operator.inputs.get(2).copied().flatten();
-        let bias = bias.map(|bias| self.floats(bias)).transpose()?.map(|bias| bias.values);
-        if bias.as_ref().is_some_and(|bias| bias.len() != yields) {
-            return Err(reading.wrong(self, "a bias for another number of outputs"));
-        }
+        let bias = self.bias(reading, yields, "a bias for another number of outputs")?;
         let op = Op::Gemm { weights, bias, transposed: true };
         self.push(reading.output, op, vec![input], vec![1, yields])
     }
@@ -312,6 +304,21 @@ impl Reader<'_, '_> {
         let input = self.node(reading.operator.input(0)?)?;
         let shape = self.nodes[input].shape.clone();
         self.push(reading.output, op, vec![input], shape)
+    }
+
+    /// The third input, if it is not left out, with one number for each of what the operator yields; else `problem`.
+    fn bias(
+        &mut self,
+        reading: &Reading<'_, '_>,
+        yields: usize,
+        problem: &str,
+    ) -> Result<Option<Vec<f32>>> {
+        let Some(bias) = reading.operator.inputs.get(2).copied().flatten() else { return Ok(None) };
+        let Tensor { values, .. } = self.floats(bias)?;
+        if values.len() != yields {
+            return Err(reading.wrong(self, problem));
+        }
+        Ok(Some(values))
     }
 
     /// Only a list of channels: the values of an image would come out in another order.
