@@ -73,17 +73,19 @@ pub fn open_pack(config: &Config) -> Result<OpenedPack> {
     let runtime = Runtime::load(&library(config, device)?)?.on(device, config.runtime.batches())?;
     let manifest = Manifest::load(&model_dir(config))?;
     let pack = manifest.resolve(&config.model.pack)?;
-    // Another pack is never taken in silence.
-    let fetched = manifest.fetched();
-    if let (Some(missing), false) = (pack.missing_file(), fetched.is_empty()) {
-        bail!(
-            "{} is missing: run `visavis models pull {}`, or choose a pack that is in {} ({}) with model.pack \
-             (VISAVIS_MODEL_PACK)",
-            missing.display(),
-            pack.name,
-            manifest.folder.display(),
-            fetched.join(", ")
-        );
+    if let Some(missing) = pack.missing_file() {
+        let fetched = manifest.fetched();
+        // Another pack is never taken in silence. Where there is none, the net that is opened first says what to do.
+        if !fetched.is_empty() {
+            bail!(
+                "{} is missing: run `visavis models pull {}`, or choose a pack that is in {} ({}) with model.pack \
+                 (VISAVIS_MODEL_PACK)",
+                missing.display(),
+                pack.name,
+                manifest.folder.display(),
+                fetched.join(", ")
+            );
+        }
     }
     let options = EngineOptions {
         limits: config.image,

@@ -19,7 +19,7 @@ impl ResolvedPack {
             format!("{plain} {transposed} {order:?} {margins:?} {with_detector} {least_face:?}")
         };
         let (detector, embedder) = (&self.detector.net, &self.embedder.net);
-        let parts = [
+        let mut parts = vec![
             PIPELINE.to_string(),
             detector.weights.sha256.clone(),
             format!(
@@ -35,8 +35,7 @@ impl ResolvedPack {
             format!("{:?} {:?} {:?}", embedder.input, embedder.template, embedder.template_size),
             format!("{:?} {:?}", embedder.length, self.face_check),
         ];
-        let mirrored = embedder.mirrored.then(|| "mirrored".to_owned());
-        let parts: Vec<_> = parts.into_iter().chain(mirrored).collect();
+        parts.extend(embedder.mirrored.then(|| "mirrored".to_owned()));
         let digest =
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());
         digest.as_ref()[..8].iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))

@@ -17,24 +17,28 @@ use super::{
 pub struct LandmarkRefiner {
     net: LandmarkNet,
     session: NetSession,
+    /// Names of the landmarks and of what says whether there is a face, where the net can tell.
+    outputs: Option<[String; 2]>,
 }
 
 impl LandmarkRefiner {
     /// Opens the refinement net of a pack.
     ///
     /// # Errors
-    /// As [`NetSession::open`].
+    /// As [`NetSession::open`], or [`FaceError::Contract`] when the second output that the pack counts on is not there.
     pub fn open(runtime: &Runtime, located: &Located<LandmarkNet>) -> Result<Self, FaceError> {
         let session = NetSession::open(runtime, located, &located.net.weights, Placement::Here)?;
-        Ok(Self { net: located.net.clone(), session })
+        let net = located.net.clone();
+        let outputs = net.least_face.is_some().then(|| two_outputs(&session)).transpose()?;
+        Ok(Self { net, session, outputs })
     }
 
     /// Whether it can tell that a detection is no face.
     pub(super) fn tells_faces(&self) -> bool {
-        self.net.least_face.is_some()
+        self.outputs.is_some()
     }
 
-    /// The landmarks of a detection, predicted anew from its box with the margins that the net wants (the picture's
+    /// The landmarks of a detection, predicted again from its box with the margins that the net wants (the picture's
     /// border is repeated where the crop leaves it), in pixels of the picture: the mean of all runs. `None` if the net
     /// sees no face there.
     ///
@@ -48,8 +52,8 @@ impl LandmarkRefiner {
         let mut runs = Vec::with_capacity(self.net.margins.len() + 1);
         for number in 0..self.net.margins.len() {
             let area = face.area.grown(self.net.margins[number]);
-            let (landmarks, face) = self.predict(picture, &area)?;
-            if number == 0 && self.net.least_face.is_some_and(|least| face < least) {
+            let (landmarks, probability) = self.predict(picture, &area)?;
+            if number == 0 && self.net.least_face.is_some_and(|least| probability < least) {
                 return Ok(None);
             }
             runs.push(landmarks);
@@ -69,21 +73,15 @@ impl LandmarkRefiner {
         if *transposed {
             patch = patch.transposed();
         }
-        let (values, face) = if self.tells_faces() {
-            let names = self.session.output_names();
-            let [points, face] = &names[..] else {
-                return Err(FaceError::Contract {
-                    net: self.session.name().to_owned(),
-                    expected: "two outputs: landmarks, and whether there is a face".to_owned(),
-                    found: names.join(", "),
-                });
-            };
-            let (tensor, size) = (to_tensor(&patch, input), (input.width, input.height));
-            let [values, face] = self.session.run(&tensor, size, [points, face])?;
-            let face = self.session.expect_length(face, 2)?;
-            (self.session.expect_length(values, 10)?, 1.0 / (1.0 + (face[0] - face[1]).exp()))
-        } else {
-            (self.session.run_patch(&patch, input, 10)?, 1.0)
+        let (values, probability) = match &self.outputs {
+            None => (self.session.run_patch(&patch, input, 10)?, 1.0),
+            Some(outputs) => {
+                let (tensor, size) = (to_tensor(&patch, input), (input.width, input.height));
+                let names = outputs.each_ref().map(String::as_str);
+                let [values, face] = self.session.run(&tensor, size, names)?;
+                let face = self.session.expect_length(face, 2)?;
+                (self.session.expect_length(values, 10)?, 1.0 / (1.0 + (face[0] - face[1]).exp()))
+            }
         };
         let points = std::array::from_fn(|i| {
             let (x, y) = match order {
@@ -92,8 +90,16 @@ impl LandmarkRefiner {
             };
             Point::new(area.x + x * area.width, area.y + y * area.height)
         });
-        Ok((Landmarks(points), face))
+        Ok((Landmarks(points), probability))
     }
+}
+
+fn two_outputs(session: &NetSession) -> Result<[String; 2], FaceError> {
+    session.output_names().try_into().map_err(|names: Vec<String>| FaceError::Contract {
+        net: session.name().to_owned(),
+        expected: "two outputs: landmarks, and whether there is a face".to_owned(),
+        found: names.join(", "),
+    })
 }
 
 #[cfg(test)]
