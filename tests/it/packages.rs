@@ -135,7 +135,7 @@ fn pinned_members_become_a_mirror_and_are_not_fetched_twice() {
     let again = registries.fetch(&[]);
     assert_eq!((again.code, &*again.out, &*again.err), (0, &*registries.printed("one"), ""));
 
-    // A file that was changed is fetched anew.
+    // A file that was changed is fetched again.
     fs::write(registries.at("mirror/detector/net.so"), "other").unwrap();
     assert_eq!(registries.fetch(&[]).code, 0);
     assert_eq!(fs::read(registries.at("mirror/detector/net.so")).unwrap(), b"detector");

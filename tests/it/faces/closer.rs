@@ -7,7 +7,8 @@ use visavis::face::{
     OnnxEngine, Picture, PictureKind, engine::AnalysedFace, geometry::BoundingBox,
 };
 
-use crate::support::models::{engines, sample, sample_photo};
+use super::with_each_engine;
+use crate::support::models::{sample, sample_photo};
 
 /// A photo as a camera writes it: 12 megapixels of a wall with these pictures at these places, so wide.
 fn wall(pictures: &[(&RgbImage, u32, (i64, i64))]) -> Vec<u8> {
@@ -29,13 +30,10 @@ fn analysed(engine: &mut OnnxEngine, bytes: &[u8], hint: Option<BoundingBox>) ->
 
 #[test]
 fn a_small_face_is_compared_with_all_its_pixels() {
-    for (name, mut engine) in engines() {
-        eprintln!("{name}");
-        a_small_face_is_compared_with_all_its_pixels_with(&mut engine);
-    }
+    with_each_engine(compare_a_small_face);
 }
 
-fn a_small_face_is_compared_with_all_its_pixels_with(engine: &mut OnnxEngine) {
+fn compare_a_small_face(engine: &mut OnnxEngine) {
     let portrait = sample_photo("obama-2012");
     let original = analysed(engine, &sample("obama-2012"), None);
     // 110 pixels of face in 4,000: 14 in the picture as it is decoded first.
@@ -52,13 +50,10 @@ fn a_small_face_is_compared_with_all_its_pixels_with(engine: &mut OnnxEngine) {
 
 #[test]
 fn a_hint_finds_the_small_face_beside_a_large_one() {
-    for (name, mut engine) in engines() {
-        eprintln!("{name}");
-        a_hint_finds_the_small_face_beside_a_large_one_with(&mut engine);
-    }
+    with_each_engine(follow_a_hint);
 }
 
-fn a_hint_finds_the_small_face_beside_a_large_one_with(engine: &mut OnnxEngine) {
+fn follow_a_hint(engine: &mut OnnxEngine) {
     let (large, small) = (sample_photo("collins"), sample_photo("obama-2012"));
     let both = wall(&[(&large, 1_800, (200, 200)), (&small, 200, (3_200, 2_300))]);
     let expected = analysed(engine, &sample("obama-2012"), None);

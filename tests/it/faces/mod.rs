@@ -17,3 +17,16 @@ mod pairs;
 mod robust;
 mod stages;
 mod turned;
+
+use visavis::face::OnnxEngine;
+
+use crate::support::models::{config, engine_of, packs};
+
+/// Checks it with each pack that is there.
+fn with_each_engine(check: impl Fn(&mut OnnxEngine)) {
+    for pack in packs() {
+        // Shown with a check that fails.
+        eprintln!("pack {}", pack.name);
+        check(&mut engine_of(&pack, config().image));
+    }
+}

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use visavis::face::{OnnxEngine, Picture, PictureKind, Refusal, decode::DecodeLimits};
 
-use crate::support::models::{engine, engines, shared};
+use super::with_each_engine;
+use crate::support::models::{engine, shared};
 
 fn files(folder: PathBuf) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -22,10 +23,7 @@ fn files(folder: PathBuf) -> Vec<PathBuf> {
 #[test]
 fn every_odd_file_is_analysed_or_refused_and_what_is_refused_is_described() {
     let Some(folder) = shared("faces/odd") else { return };
-    for (name, mut engine) in engines() {
-        eprintln!("{name}");
-        analyse_all(&mut engine, files(folder.clone()));
-    }
+    with_each_engine(|engine| analyse_all(engine, files(folder.clone())));
 }
 
 fn analyse_all(engine: &mut OnnxEngine, files: Vec<PathBuf>) {

@@ -5,7 +5,8 @@ use std::io::Cursor;
 use image::{ImageFormat, imageops};
 use visavis::face::{OnnxEngine, Picture, PictureKind, engine::AnalysedFace};
 
-use crate::support::models::{engines, sample_photo};
+use super::with_each_engine;
+use crate::support::models::sample_photo;
 
 const SAMPLES: [&str; 4] = ["obama-2009", "obama-2012", "collins", "hopper"];
 
@@ -18,15 +19,10 @@ fn analysed(engine: &mut OnnxEngine, picture: &image::RgbImage) -> AnalysedFace 
 
 #[test]
 fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
-    for (name, mut engine) in engines() {
-        eprintln!("{name}");
-        a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is_with(&mut engine);
-    }
+    with_each_engine(find_turned_faces);
 }
 
-fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is_with(
-    engine: &mut OnnxEngine,
-) {
+fn find_turned_faces(engine: &mut OnnxEngine) {
     for sample in SAMPLES {
         let upright = sample_photo(sample);
         let (width, height) = (upright.width() as f32, upright.height() as f32);
@@ -56,13 +52,10 @@ fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is_with(
 
 #[test]
 fn a_hint_is_turned_with_the_photo() {
-    for (name, mut engine) in engines() {
-        eprintln!("{name}");
-        a_hint_is_turned_with_the_photo_with(&mut engine);
-    }
+    with_each_engine(turn_a_hint);
 }
 
-fn a_hint_is_turned_with_the_photo_with(engine: &mut OnnxEngine) {
+fn turn_a_hint(engine: &mut OnnxEngine) {
     let photos = ["collins", "hopper"].map(|sample| {
         imageops::resize(&sample_photo(sample), 400, 400, imageops::FilterType::Triangle)
     });

@@ -33,15 +33,18 @@ pub fn runtime() -> Runtime {
 /// The built-in packs that tests take, the default first.
 const PACKS: [&str; 2] = ["omz", "mobilefacenet"];
 
-/// Those of [`PACKS`] that `make` fetched: at least one, all of them where CI=true.
-pub fn packs() -> Vec<ResolvedPack> {
+/// Those of [`PACKS`] that `make` fetched, at least one.
+fn fetched() -> Vec<ResolvedPack> {
     let manifest = Manifest::load(&root().join("models")).unwrap();
     let packs = PACKS.map(|name| manifest.resolve(name).unwrap());
-    let packs: Vec<_> = packs
-        .into_iter()
-        .filter(|pack| pack.detector.path.exists() && pack.embedder.path.exists())
-        .collect();
-    assert!(!packs.is_empty(), "models/ has no pack: run `make models`");
+    let packs: Vec<_> = packs.into_iter().filter(|pack| pack.missing_file().is_none()).collect();
+    assert!(!packs.is_empty(), "models/ has no pack: run `make models runtime`");
+    packs
+}
+
+/// The packs that `make` fetched: all of [`PACKS`] where CI=true.
+pub fn packs() -> Vec<ResolvedPack> {
+    let packs = fetched();
     if packs.len() < PACKS.len() {
         super::left_out(
             "one of the packs omz and mobilefacenet is not in models/: run `make models`",
@@ -52,9 +55,7 @@ pub fn packs() -> Vec<ResolvedPack> {
 
 /// The pack that `make` fetched: the default, or else the one of package registries.
 pub fn pack() -> ResolvedPack {
-    let omz = root().join("models/omz/yunet_s_dynamic.onnx");
-    let name = if omz.exists() { PACKS[0] } else { PACKS[1] };
-    Manifest::load(&root().join("models")).unwrap().resolve(name).unwrap()
+    fetched().swap_remove(0)
 }
 
 /// The default pack; `None` with a loud word where its publishers could not be reached.
@@ -72,12 +73,6 @@ pub fn default_pack() -> Option<ResolvedPack> {
 /// The pipeline as the service runs it.
 pub fn engine() -> OnnxEngine {
     engine_of(&pack(), config().image)
-}
-
-/// The same of each pack that is there, with its name.
-pub fn engines() -> Vec<(String, OnnxEngine)> {
-    let engine = |pack: ResolvedPack| (pack.name.clone(), engine_of(&pack, config().image));
-    packs().into_iter().map(engine).collect()
 }
 
 /// The pipeline with a pack and limits of the test's own.
