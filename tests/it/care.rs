@@ -95,7 +95,7 @@ fn is_in(folder: &Path, bytes: &[u8]) -> Vec<String> {
         let path = entry.unwrap().path();
         if path.is_file() {
             let content = fs::read(&path).unwrap();
-            if content.windows(bytes.len()).any(|window| window == bytes) {
+            if memchr::memmem::find(&content, bytes).is_some() {
                 found.push(path.display().to_string());
             }
         }
