@@ -1,7 +1,7 @@
 //! What operators do with stored transactions, apart from what serves requests: erasing them before their time,
 //! sealing them anew, and looking at the room they take.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::QueryBuilder;
 
@@ -26,8 +26,9 @@ pub struct Erasure {
 
 /// How many numbers of jobs one statement of an erasure goes through.
 const ERASED_AT_ONCE: i64 = 2_000;
-/// How often to try to empty the log while somebody reads it, and how long to wait between.
-const CHECKPOINTS: u32 = 20;
+/// How long to try to empty the log of `SQLite` while somebody reads it. A try waits as long as a statement waits for a lock,
+/// unless somebody else is emptying it: then it returns at once.
+const CHECKPOINT_FOR: Duration = Duration::from_secs(5);
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_millis(100);
 /// How many pictures are sealed anew at once.
 const BATCH: i64 = 16;
@@ -124,15 +125,18 @@ impl Store {
                     }
                     sqlx::query("PRAGMA incremental_vacuum(256)").execute(&db.writer).await?;
                 }
-                for _ in 0..CHECKPOINTS {
+                let started = Instant::now();
+                loop {
                     let done = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)");
                     let (busy, ..): (i64, i64, i64) = done.fetch_one(&db.writer).await?;
                     if busy == 0 {
                         return Ok(true);
                     }
+                    if started.elapsed() >= CHECKPOINT_FOR {
+                        return Ok(false);
+                    }
                     tokio::time::sleep(BETWEEN_CHECKPOINTS).await;
                 }
-                Ok(false)
             }
             Db::Postgres(db) => {
                 let mut session = db.pool.acquire().await?.detach();
