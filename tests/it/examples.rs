@@ -120,7 +120,17 @@ fn the_node_example_calls() {
 #[test]
 fn the_java_example_calls() {
     let (java, source) = (Path::new("java"), in_repository("examples/java/Call.java"));
-    check("Java", java, (java, &["--version"]), &[source]);
+    let folder = tempfile::tempdir().unwrap();
+    let classes = folder.path().display().to_string();
+    // `java Call.java`, as it is documented, compiles at every start. That is run once, for its usage.
+    if works(Path::new("javac"), &["-version"]) {
+        assert!(works(Path::new("javac"), &["-d", &classes, &source]), "it builds");
+        let usage = Command::new(java).arg(&source).ran();
+        assert_eq!(usage.code, 2, "{}", usage.err);
+        assert!(usage.err.contains("usage: java Call.java"), "{}", usage.err);
+    }
+    let call = ["-cp".to_owned(), classes, "Call".to_owned()];
+    check("Java", java, (Path::new("javac"), &["-version"]), &call);
 }
 
 #[test]
