@@ -15,7 +15,7 @@
 //! | [`worker`] | compute threads and the loop that feeds them |
 //! | [`http`] | routes, verification, answers |
 //! | [`console`] | the page for operators |
-//! | [`config`], [`db`], [`clock`], [`shutdown`], [`telemetry`] | what all of them stand on |
+//! | [`config`], [`db`], [`clock`], [`shutdown`], [`telemetry`], `outgoing` | what all of them stand on |
 //! | [`app`], [`cli`] | wiring |
 //!
 //! A request comes in through [`http`]: the caller is looked up in [`clients`], the signature checked
@@ -37,6 +37,7 @@ pub mod evaluate;
 pub mod face;
 pub mod http;
 pub mod models;
+mod outgoing;
 pub mod queue;
 pub mod sealing;
 pub mod shutdown;

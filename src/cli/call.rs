@@ -45,7 +45,7 @@ pub(super) struct CallArgs {
     /// Length of the AES key in mode encrypted
     #[arg(long, value_name = "BITS", default_value = "256", value_parser = ["128", "192", "256"])]
     aes_bits: String,
-    /// PEM file with the certificates to trust for https, instead of the public ones
+    /// PEM file with the certificates to trust for https, instead of those of this machine
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// After asynccompare, ask for the result until it is there

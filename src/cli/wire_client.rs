@@ -15,12 +15,13 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use ureq::{
     SendBody,
     http::HeaderMap,
-    tls::{PemItem, RootCerts, TlsConfig, parse_pem},
+    tls::{PemItem, RootCerts, parse_pem},
 };
 
 use crate::{
     clients::Credentials,
     clock::Clock,
+    outgoing,
     signing::{
         ClientKey, Content, SecretKey, ServerKey, SignatureHeader, SymmetricKey, encrypt_header,
         format_time, mac_header, parse_mac, signature_header,
@@ -153,7 +154,7 @@ pub(super) struct Verified {
 
 impl WireClient {
     /// `url` is scheme, host and port; `ca` a PEM file with the certificates to trust instead of the
-    /// public ones.
+    /// machine's.
     pub(super) fn new(
         url: &str,
         credentials: &Credentials,
@@ -161,17 +162,13 @@ impl WireClient {
         timeout: Duration,
         ca: Option<&Path>,
     ) -> Result<Self> {
-        let mut tls = TlsConfig::builder();
-        if let Some(path) = ca {
-            tls = tls.root_certs(trusted(path)?);
-        }
-        let agent = ureq::Agent::config_builder()
+        let agent = outgoing::agent()
+            .tls_config(outgoing::tls(ca.map(trusted).transpose()?))
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
             // As many as `bench` has requests in flight: a connection made anew for each would be measured too.
             .max_idle_connections(MOST_CONNECTIONS)
             .max_idle_connections_per_host(MOST_CONNECTIONS)
-            .tls_config(tls.build())
             .build()
             .new_agent();
         let url = url.trim_end_matches('/').to_owned();

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::pull::PullError;
-use crate::face::{manifest::Source, session::sha256_hex};
+use crate::{
+    face::{manifest::Source, session::sha256_hex},
+    outgoing,
+};
 
 /// Hears how many bytes of a file have arrived.
 pub type Progress<'a> = &'a dyn Fn(u64);
@@ -43,7 +46,7 @@ pub struct Fetcher {
 impl Fetcher {
     /// Fetches from `mirror`, or from the public sources without one.
     pub fn new(mirror: Option<Mirror>) -> Self {
-        let agent = ureq::Agent::config_builder()
+        let agent = outgoing::agent()
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_recv_response(Some(Duration::from_mins(1)))
             .build()

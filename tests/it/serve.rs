@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     crash::server::{Data, Server},
-    support::{Ran, in_repository, visavis},
+    support::{Ran, Run as _, in_repository, program, visavis},
 };
 
 #[test]
@@ -164,6 +164,21 @@ fn a_server_with_a_certificate_is_called_over_tls_and_watched_on_another_address
     assert_eq!(trusted.code, 0, "{}", trusted.err);
     let strange = call(&url, &keys, &["test"]);
     assert_eq!(strange.code, 2, "{}", strange.out);
+    let as_told = ["call", "test", "--client", &keys, "--url", &url];
+    let machine = program().args(as_told).env("SSL_CERT_FILE", &cert).ran();
+    assert_eq!(machine.code, 0, "{}", machine.err);
+    // A mirror, too, is trusted as the machine says: this one has nothing and says so.
+    let pull = || {
+        let mut command = program();
+        let models = data.folder().join("models");
+        command.args(["models", "pull"]).env("VISAVIS_MODEL_DIR", models);
+        command.env("VISAVIS_MODEL_MIRROR", &url);
+        command
+    };
+    let strange = pull().ran();
+    assert!(strange.code != 0 && strange.err.contains("UnknownIssuer"), "{}", strange.err);
+    let known = pull().env("SSL_CERT_FILE", &cert).ran();
+    assert!(known.code != 0 && known.err.contains("404"), "{}", known.err);
 
     // A body under another key, as often as it takes to be refused: both are counted.
     let mut swapped: Value =

@@ -91,7 +91,7 @@ pub(super) struct BenchArgs {
     /// File with the keys of a client of that service, as `visavis client add NAME --json` prints it
     #[arg(long, value_name = "FILE", requires = "url")]
     client: Option<PathBuf>,
-    /// PEM file with the certificates to trust for https, instead of the public ones
+    /// PEM file with the certificates to trust for https, instead of those of this machine
     #[arg(long, value_name = "FILE", requires = "url")]
     ca: Option<PathBuf>,
     /// Process of that service, if it runs on this machine, to tell its memory and CPU

@@ -20,6 +20,7 @@ use opentelemetry_sdk::{
 };
 
 use super::{Role, Span};
+use crate::outgoing;
 
 static PROCESSOR: OnceLock<BatchSpanProcessor> = OnceLock::new();
 
@@ -99,7 +100,7 @@ struct Client(ureq::Agent);
 
 impl Client {
     fn new() -> Self {
-        let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE));
+        let config = outgoing::agent().timeout_global(Some(PATIENCE));
         Self(config.http_status_as_error(false).build().into())
     }
 }
