@@ -87,8 +87,10 @@ def bill(packages, needs, pack):
     for key, package in sorted(packages.items(), key=lambda item: purl(item[1])):
         component = {"type": "library", "bom-ref": purl(package), "name": package["name"], "version": package["version"],
                      "purl": purl(package), "licenses": [{"expression": expression(package)}]}
-        if package["source"] is None:
+        if package["name"] == "visavis":
             own = component | {"type": "application"}
+        elif package["source"] is None:
+            components.append(component | {"scope": "required"})
         else:
             content = digests[package["name"], package["version"]]
             components.append(component | {"scope": "required", "hashes": [{"alg": "SHA-256", "content": content}]})

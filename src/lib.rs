@@ -1,10 +1,10 @@
 //! Visavis: a self-hosted, drop-in replacement for the ZOLOZ Face Compare API.
 //!
-//! One crate, one executable, one direction of imports (`tests/architecture.rs` holds it):
+//! One executable, one direction of imports (`tests/architecture.rs` holds it):
 //!
 //! | module | is for |
 //! | --- | --- |
-//! | [`face`] | two pictures in, one similarity out: plain CPU code |
+//! | [`face`] | two pictures in, one similarity out: a crate of its own, plain CPU code |
 //! | [`models`] | model packs as files: fetching, checking, converting |
 //! | [`compare`] | the words of the business: request, outcome, decision |
 //! | [`signing`] | the gateway's signatures: bytes in, verdict out |
@@ -34,7 +34,6 @@ pub mod config;
 pub mod console;
 pub mod db;
 pub mod evaluate;
-pub mod face;
 pub mod http;
 pub mod models;
 mod outgoing;
@@ -44,3 +43,5 @@ pub mod shutdown;
 pub mod signing;
 pub mod telemetry;
 pub mod worker;
+
+pub use visavis_face as face;

@@ -13,10 +13,7 @@ use tokio::task::JoinHandle;
 
 pub use console::token_file;
 pub use data::{Data, Database, database_name, look_at_data, open_data};
-pub use model::{
-    Model, OpenedPack, installed_settings, library, load_model, model_dir, newest_library,
-    open_pack,
-};
+pub use model::{Model, OpenedPack, installed_settings, library, load_model, model_dir, open_pack};
 pub use settings::{compute_threads, tls_files};
 
 use self::{

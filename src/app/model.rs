@@ -1,9 +1,6 @@
 //! The model pack as configured: where it is, how it decides.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -14,6 +11,7 @@ use crate::{
         Device, Engine, EngineOptions, FaceError, OnnxEngine, Runtime,
         calibration::{Calibration, CalibrationTable},
         manifest::{Manifest, ResolvedPack},
+        session::newest_library,
     },
     worker::EngineFactory,
 };
@@ -184,14 +182,4 @@ pub fn library(config: &Config, device: Device) -> Result<PathBuf> {
         None => newest_library(&beside_program(folder)),
     };
     std::path::absolute(&path).with_context(|| format!("{} is no path", path.display()))
-}
-
-/// The last `libonnxruntime.so*` of a folder by name; the plain name if there is none, so that a
-/// message can say what was looked for.
-pub fn newest_library(folder: &Path) -> PathBuf {
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
-    let is_library = |path: &PathBuf| {
-        path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libonnxruntime.so"))
-    };
-    files.filter(is_library).max().unwrap_or_else(|| folder.join("libonnxruntime.so"))
 }

@@ -60,7 +60,7 @@ fn below(folder: &str) -> Vec<String> {
 /// What the code takes into the program while it is compiled.
 fn included() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for file in files("src") {
+    for file in ["src", "crates"].into_iter().flat_map(files) {
         let Ok(code) = fs::read_to_string(&file) else { continue };
         for (mark, from) in [
             ("include_str!(\"", file.parent().unwrap()),
@@ -128,7 +128,7 @@ fn everything_that_an_image_is_built_from_is_in_the_build_context() {
     assert!(included.contains("migrations/sqlite/0001_jobs.sql"), "{included:?}");
     let asked_for = asked_for();
     assert!(asked_for.contains("scripts/fetch-runtime"), "{asked_for:?}");
-    let code = below("src");
+    let code: Vec<_> = ["src", "crates"].into_iter().flat_map(below).collect();
     for path in included.iter().chain(&asked_for).chain(&code) {
         assert!(Path::new(&in_repository(path)).exists(), "{path} does not exist");
         assert!(!is_ignored(&ignore, path), ".dockerignore keeps {path} out of the image");

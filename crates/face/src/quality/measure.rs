@@ -6,7 +6,7 @@ use super::{
     unified::{UnifiedQuality, UnifiedTerms},
     view::View,
 };
-use crate::face::{align::AlignedFace, detect::Detection, geometry::Landmarks};
+use crate::{align::AlignedFace, detect::Detection, geometry::Landmarks};
 
 /// What was measured on one face, in native units; names follow ISO/IEC 29794-5 where it has one.
 /// [`components`](super::components::components) brings each to 0 … 100.
@@ -175,7 +175,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::face::geometry::Point;
+    use crate::geometry::Point;
 
     #[test]
     fn a_head_in_the_middle_of_a_portrait_has_room_on_all_sides() {

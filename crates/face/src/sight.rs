@@ -96,7 +96,7 @@ mod tests {
     use image::{ImageFormat, Rgb};
 
     use super::*;
-    use crate::face::geometry::{BoundingBox, Landmarks};
+    use crate::geometry::{BoundingBox, Landmarks};
 
     /// Dark to the right and downwards, as a JPEG.
     fn photo(width: u32, height: u32) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::face::FaceError;
+use crate::FaceError;
 
 /// The tensors of one batch are no larger together, unless it is one alone: thirteen of 640 × 640 pixels.
 const BATCH_BYTES: usize = 64 << 20;

@@ -26,6 +26,16 @@ use super::{
     telemetry,
 };
 
+/// The last `libonnxruntime.so*` of a folder by name; the plain name if there is none, so that a
+/// message can say what was looked for.
+pub fn newest_library(folder: &Path) -> PathBuf {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let is_library = |path: &PathBuf| {
+        path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libonnxruntime.so"))
+    };
+    files.filter(is_library).max().unwrap_or_else(|| folder.join("libonnxruntime.so"))
+}
+
 /// The loaded ONNX Runtime, and where it runs nets; clones share both.
 #[derive(Clone)]
 pub struct Runtime {

@@ -8,11 +8,11 @@ use ort::{
 };
 
 use super::{BatchNet, sizes};
-use crate::face::{FaceError, session::Graph};
+use crate::{FaceError, session::Graph};
 
 /// A net on a device: a session for each size of batch. ONNX Runtime's provider for GPUs plans each convolution anew
 /// whenever its input has another shape than the last time, which takes two seconds for an embedder.
-pub(in crate::face) struct OrtNet {
+pub(crate) struct OrtNet {
     /// From the fewest rows to the most.
     sessions: Vec<(usize, Session)>,
     ports: Ports,
@@ -48,7 +48,7 @@ impl OrtNet {
     /// # Errors
     /// [`FaceError::Device`] when a GPU cannot be used or has too little memory, [`FaceError::Inference`] when ONNX
     /// Runtime refuses the graph.
-    pub(in crate::face) fn open(graph: &Graph<'_>, most: usize) -> Result<Self, FaceError> {
+    pub(crate) fn open(graph: &Graph<'_>, most: usize) -> Result<Self, FaceError> {
         Self::open_graph(graph, most).map_err(|error| error.blamed_on(graph.device))
     }
 
@@ -231,7 +231,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::face::{Device, Runtime};
+    use crate::{Device, Runtime, session::newest_library};
 
     const MOST: usize = 6;
 
@@ -269,7 +269,7 @@ mod tests {
 
     fn open(model: &[u8]) -> OrtNet {
         let path = std::env::var_os("ORT_DYLIB_PATH").map_or_else(
-            || crate::app::newest_library(&Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime")),
+            || newest_library(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtime")),
             Into::into,
         );
         let runtime = Runtime::load(&path).expect("run `make runtime`");

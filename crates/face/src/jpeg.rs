@@ -29,11 +29,7 @@ mod turbo {
     /// The picture with `reduction` × `reduction` of its pixels in one, not turned by EXIF; `None` for everything that
     /// is not as it should be, which is left to the decoder at full size, so that it decides what is a picture. `size`
     /// is what that decoder read from the header.
-    pub(in crate::face) fn decode(
-        bytes: &[u8],
-        size: (u32, u32),
-        reduction: u32,
-    ) -> Option<RgbImage> {
+    pub(crate) fn decode(bytes: &[u8], size: (u32, u32), reduction: u32) -> Option<RgbImage> {
         let mut decoder = Decompressor::new().ok()?;
         decoder.set_scan_limit(MOST_SCANS).ok()?;
         let header = decoder.read_header(bytes).ok()?;

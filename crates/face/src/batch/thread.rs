@@ -11,7 +11,7 @@ use super::{
     line::{Kind, Next, Rows, Waiting},
     owner::{About, Opening, Shared},
 };
-use crate::face::FaceError;
+use crate::FaceError;
 
 /// Tells everybody that the thread has ended, however it did.
 pub(super) struct Ending(pub(super) Arc<Shared>);
@@ -209,7 +209,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::face::{
+    use crate::{
         Device,
         batch::owner::{Owner, SharedNet},
     };

@@ -22,7 +22,7 @@ pub use nets::{
 };
 
 /// The packs that come with the program.
-pub const BUILT_IN: &str = include_str!("../../../models/manifest.toml");
+pub const BUILT_IN: &str = include_str!("../../../../models/manifest.toml");
 
 /// A set of nets that together compare faces.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]

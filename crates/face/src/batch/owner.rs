@@ -16,7 +16,7 @@ use super::{
     line::{Kind, Line, Rows, Waiting},
     thread::{Ending, Thread},
 };
-use crate::face::{Device, FaceError};
+use crate::{Device, FaceError};
 
 /// Makes a net, called on the thread that is to own it.
 pub(super) type Open = Box<dyn FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send>;
@@ -76,7 +76,7 @@ impl Shared {
 
 /// The thread that owns a device; it ends with the last clone.
 #[derive(Clone)]
-pub(in crate::face) struct Owner(Arc<Caller>);
+pub(crate) struct Owner(Arc<Caller>);
 
 /// Ends the thread when dropped, and waits for that: a process that ends while a GPU is at work crashes.
 struct Caller {
@@ -106,7 +106,7 @@ impl Owner {
     ///
     /// # Errors
     /// [`FaceError::Device`] when the thread cannot be started.
-    pub(in crate::face) fn start(device: Device, wait: Duration) -> Result<Self, FaceError> {
+    pub(crate) fn start(device: Device, wait: Duration) -> Result<Self, FaceError> {
         let shared =
             Arc::new(Shared { device, wait, state: Mutex::default(), changed: Condvar::new() });
         let ending = Ending(Arc::clone(&shared));
@@ -126,7 +126,7 @@ impl Owner {
     ///
     /// # Errors
     /// That of `open`, or [`FaceError::DeviceGone`].
-    pub(in crate::face) fn open(
+    pub(crate) fn open(
         &self,
         digest: String,
         open: impl FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send + 'static,
@@ -140,14 +140,14 @@ impl Owner {
     }
 
     /// Says that a thread is at a picture until what is returned is dropped: batches may wait for it.
-    pub(in crate::face) fn at_work(&self) -> AtWork {
+    pub(crate) fn at_work(&self) -> AtWork {
         // An error means that nothing waits for anybody any more.
         let _ = self.shared().tell(|state| state.line.at_work += 1);
         AtWork(self.clone())
     }
 
     /// Whether the thread has ended, which it does when nothing works any more.
-    pub(in crate::face) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.shared().lock().ended
     }
 }
@@ -165,14 +165,14 @@ impl Drop for AtWork {
 
 /// A net of the owner's, for one of its callers.
 #[derive(Debug)]
-pub(in crate::face) struct SharedNet {
+pub(crate) struct SharedNet {
     owner: Owner,
     about: Arc<About>,
 }
 
 impl SharedNet {
     /// Names of the outputs, in the order in which [`run`](Self::run) returns them.
-    pub(in crate::face) fn outputs(&self) -> &[String] {
+    pub(crate) fn outputs(&self) -> &[String] {
         &self.about.outputs
     }
 
@@ -180,7 +180,7 @@ impl SharedNet {
     ///
     /// # Errors
     /// [`FaceError::Contract`] when the tensor has another length, [`FaceError::DeviceGone`], or what the net says.
-    pub(in crate::face) fn run(
+    pub(crate) fn run(
         &self,
         tensor: &[f32],
         (width, height): (usize, usize),

@@ -5,7 +5,7 @@
     reason = "computed in double precision, kept in single"
 )]
 
-use crate::face::{align::AlignedFace, patch::Patch};
+use crate::{align::AlignedFace, patch::Patch};
 
 /// The aligned face.
 pub(super) struct View<'a> {

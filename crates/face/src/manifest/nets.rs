@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Weights;
-use crate::face::similarity::{Embedding, LengthCorrection, Similarity};
+use crate::similarity::{Embedding, LengthCorrection, Similarity};
 
 /// The order of the colour channels that a net expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -102,7 +102,7 @@ impl LandmarkNet {
     }
 
     /// Whether each number is used as a plain net for landmarks yields it.
-    pub(in crate::face) fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         !self.transposed
             && self.order == PointOrder::Pairs
             && self.margins == exactly_the_box()
