@@ -1,10 +1,12 @@
 """What models/manifest.toml and models/packages.lock pin, and whether a mirror or an address has it. Used by the
 scripts beside it.
 
-    scripts/sources.py folders PACK    the pack and those that it borrows from, one a line"""
+    scripts/sources.py folders PACK            the pack and those that it borrows from, one a line
+    scripts/sources.py licences PACK FOLDER    puts the licences of the packages that the pack is from into FOLDER"""
 
 import hashlib
 import http.client
+import os
 import re
 import sys
 import threading
@@ -134,7 +136,35 @@ def mirror_problem(mirror, files):
     return None
 
 
+def content(member):
+    """The bytes of a member, from models/packages or the mirror of VISAVIS_MODEL_MIRROR."""
+    file, mirror = ROOT / "models/packages" / member.mirror, os.environ.get("VISAVIS_MODEL_MIRROR", "")
+    try:
+        if file.is_file() or not mirror:
+            found = file.read_bytes()
+        elif is_address(mirror):
+            with urllib.request.urlopen(f"{mirror.rstrip('/')}/{member.mirror}", timeout=TIMEOUT_S) as response:
+                found = response.read(member.bytes + 1)
+        else:
+            found = (Path(mirror) / member.mirror).read_bytes()
+    except (OSError, http.client.HTTPException) as error:
+        sys.exit(f"sources.py: {member.mirror} is neither in models/packages nor on a mirror ({error}): run scripts/fetch-packages")
+    if hashlib.sha256(found).hexdigest() != member.sha256:
+        sys.exit(f"sources.py: {member.mirror} is not the file that models/packages.lock pins: delete it and run scripts/fetch-packages")
+    return found
+
+
+def deliver_licences(pack, folder):
+    for archive in packages().get(pack, []):
+        for member in archive.members:
+            if member.mirror.endswith("/LICENSE"):
+                (Path(folder) / f"LICENSE.{archive.name.rpartition('/')[2]}").write_bytes(content(member))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] != "folders":
+    if len(sys.argv) == 3 and sys.argv[1] == "folders":
+        print("\n".join(sorted({sys.argv[2]} | {folder for folder, _, _ in nets(sys.argv[2])})))
+    elif len(sys.argv) == 4 and sys.argv[1] == "licences":
+        deliver_licences(*sys.argv[2:])
+    else:
         sys.exit(__doc__)
-    print("\n".join(sorted({sys.argv[2]} | {folder for folder, _, _ in nets(sys.argv[2])})))

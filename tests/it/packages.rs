@@ -12,7 +12,7 @@ use visavis::face::manifest::Manifest;
 
 use crate::{
     setup::script,
-    support::{Ran, Run as _, in_repository},
+    support::{Ran, Run as _, in_repository, left_out},
 };
 
 /// Makes a wheel and two archives as npm packs them, each with one net, and a lock with two packs.
@@ -208,6 +208,26 @@ fn a_wheel_or_a_member_with_another_digest_is_refused() {
     }
 }
 
+#[test]
+fn the_licence_of_a_package_is_delivered_with_its_nets() {
+    if !Path::new(&in_repository("models/packages/yuface/LICENSE")).exists() {
+        return left_out("the licences of packages: models/packages has none");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let licences = |pack: &str, mirror: &Path| {
+        let mut command = Command::new("python3");
+        command.arg(in_repository("scripts/sources.py")).args(["licences", pack]);
+        command.arg(folder.path()).env("VISAVIS_MODEL_MIRROR", mirror).ran()
+    };
+    let file = folder.path().join("LICENSE.yuface");
+    let of_default = licences("omz", Path::new("/nowhere"));
+    assert_eq!(of_default.code, 0, "{}", of_default.err);
+    assert!(!file.exists(), "a pack of no packages");
+    let found = licences("mobilefacenet", Path::new("/nowhere"));
+    assert_eq!(found.code, 0, "{}", found.err);
+    assert!(fs::read_to_string(&file).unwrap().contains("BSD License"));
+}
+
 /// What is fetched is what the pack is then pulled from.
 #[test]
 fn members_are_the_sources_that_the_manifest_names() {
@@ -225,6 +245,7 @@ fn members_are_the_sources_that_the_manifest_names() {
         for archive in &words[2..] {
             let of_it = lines.iter().skip_while(|w| !(w[0] == "archive" && w[2] == *archive));
             let of_it = of_it.skip(1).take_while(|w| w[0] == "member");
+            let of_it = of_it.filter(|w| !w[2].ends_with("/LICENSE"));
             members.extend(of_it.map(|w| (w[2].to_owned(), w[3].to_owned(), w[4].to_owned())));
         }
         assert_eq!(members, sources, "{}", words[1]);
