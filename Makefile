@@ -10,6 +10,8 @@ TRIAL := $(CARGO_TARGET_DIR)/trial
 # Where tests note what they lack.
 export LEFT_OUT_FILE := $(abspath $(CARGO_TARGET_DIR))/left-out
 export CARGO_TARGET_DIR
+# A whole build is faster without what makes the next one faster.
+export CARGO_INCREMENTAL ?= 0
 
 # A copy of the public model sources beside the checkout is used as mirror when it is there.
 ifndef VISAVIS_MODEL_MIRROR
