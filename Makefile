@@ -22,10 +22,12 @@ endif
 
 # These targets need tools and a model pack, or every tool and pack. scripts/setup runs first and prints the packs; then make
 # runs again, with the packs in PACKS and the new tools detected.
-NEEDS_PACK := build models demo run bench bench-check rival timing torture accuracy deploy-check bundle bundle-check units-check inventory-check release
+NEEDS_TRIAL := trial demo run
+NEEDS_PACK := build models bench bench-check rival timing torture accuracy deploy-check bundle bundle-check units-check inventory-check release
 NEEDS_ALL := test unit console-test console-shots mutations
 ifndef PACKS
-SET_UP := $(if $(filter $(NEEDS_ALL),$(MAKECMDGOALS)),test,$(if $(filter $(NEEDS_PACK),$(MAKECMDGOALS)),demo))
+needed_by = $(filter $(1),$(MAKECMDGOALS))
+SET_UP := $(if $(call needed_by,$(NEEDS_ALL)),test,$(if $(call needed_by,$(NEEDS_PACK)),build,$(if $(call needed_by,$(NEEDS_TRIAL)),demo)))
 endif
 ifneq ($(SET_UP),)
 
@@ -39,6 +41,8 @@ else
 override PACK := $(firstword $(PACKS))
 ifeq ($(origin FEATURES),undefined)
 FEATURES := $(shell scripts/features)
+# libjpeg-turbo takes as long to build as everything else in C; two small photos do not need it.
+trial: FEATURES :=
 endif
 export FEATURES
 
