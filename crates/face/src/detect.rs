@@ -13,8 +13,9 @@
 use std::borrow::Cow;
 
 use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::U8x3,
 };
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -134,14 +135,17 @@ impl Detector {
             expected: "a resized picture".to_owned(),
             found: what,
         };
-        let source = ImageRef::new(width, height, picture.as_raw(), PixelType::U8x3)
+        let mut resized = RgbImage::new(to_width, to_height);
+        // Typed, so that one type of pixel is compiled and not all fourteen.
+        let source = TypedImageRef::<U8x3>::from_buffer(width, height, picture.as_raw())
             .map_err(|e| failed(e.to_string()))?;
-        let mut target = Image::new(to_width, to_height, PixelType::U8x3);
+        let mut target = TypedImage::<U8x3>::from_buffer(to_width, to_height, &mut resized)
+            .map_err(|e| failed(e.to_string()))?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        self.resizer.resize(&source, &mut target, &options).map_err(|e| failed(e.to_string()))?;
-        RgbImage::from_raw(to_width, to_height, target.into_vec())
-            .map(Cow::Owned)
-            .ok_or_else(|| failed("a buffer of the wrong length".to_owned()))
+        self.resizer
+            .resize_typed(&source, &mut target, &options)
+            .map_err(|e| failed(e.to_string()))?;
+        Ok(Cow::Owned(resized))
     }
 
     /// Detects at the picture's own size; coordinates are its pixels.
