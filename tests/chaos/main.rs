@@ -49,7 +49,7 @@ const CASES: [(&str, Case); 7] = [
 fn a_storm(site: &Site) -> Vec<String> {
     let mut plan = Plan {
         title: "storm on Postgres",
-        kills: 300,
+        kills: 150,
         pace: Duration::from_millis(200),
         restarts: 3,
         bad_network: true,
