@@ -134,7 +134,7 @@ def licences(packages):
             by_text.setdefault(text, []).append(f"{package['name']} {package['version']} ({expression(package)}): {name}")
     parts = [
         "What is linked into Visavis, and the licences it is under. This software is based in part on the work of the\n"
-        "Independent JPEG Group. ONNX Runtime's licences are in runtime/, those of the nets in sbom.cdx.json."
+        "Independent JPEG Group. ONNX Runtime's licences are in runtime/, those of the nets in models/ and sbom.cdx.json."
     ]
     parts += ["\n".join(users) + "\n\n" + text for text, users in by_text.items()]
     return f"\n\n{'=' * 100}\n\n".join(parts) + "\n"
