@@ -130,21 +130,19 @@ impl Detector {
         if (to_width, to_height) == (width, height) {
             return Ok(Cow::Borrowed(picture));
         }
-        let failed = |what: String| FaceError::Contract {
+        let failed = |error: &dyn std::error::Error| FaceError::Contract {
             net: "resize".to_owned(),
             expected: "a resized picture".to_owned(),
-            found: what,
+            found: error.to_string(),
         };
         let mut resized = RgbImage::new(to_width, to_height);
-        // Typed, so that one type of pixel is compiled and not all fourteen.
+        // Typed: the untyped interface compiles the resizing of all thirteen types of pixel.
         let source = TypedImageRef::<U8x3>::from_buffer(width, height, picture.as_raw())
-            .map_err(|e| failed(e.to_string()))?;
+            .map_err(|e| failed(&e))?;
         let mut target = TypedImage::<U8x3>::from_buffer(to_width, to_height, &mut resized)
-            .map_err(|e| failed(e.to_string()))?;
+            .map_err(|e| failed(&e))?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        self.resizer
-            .resize_typed(&source, &mut target, &options)
-            .map_err(|e| failed(e.to_string()))?;
+        self.resizer.resize_typed(&source, &mut target, &options).map_err(|e| failed(&e))?;
         Ok(Cow::Owned(resized))
     }
 
