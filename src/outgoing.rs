@@ -7,13 +7,9 @@ use ureq::{
     typestate::AgentScope,
 };
 
-/// Settings to start from. Trusted are the certificates that other programs of this machine trust: those of the operating system, or those
-/// in the files that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Proxies come from the environment.
-pub(crate) fn agent() -> ConfigBuilder<AgentScope> {
-    Agent::config_builder().tls_config(tls(None))
-}
-
-/// Settings of TLS that trust these certificates, or those of the machine without any.
-pub(crate) fn tls(own: Option<RootCerts>) -> TlsConfig {
-    TlsConfig::builder().root_certs(own.unwrap_or(RootCerts::PlatformVerifier)).build()
+/// Settings to start from. Without certificates of its own it trusts those that other programs of this machine trust: those of the
+/// operating system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Proxies come from the environment.
+pub(crate) fn agent(certificates: Option<RootCerts>) -> ConfigBuilder<AgentScope> {
+    let trusted = certificates.unwrap_or(RootCerts::PlatformVerifier);
+    Agent::config_builder().tls_config(TlsConfig::builder().root_certs(trusted).build())
 }

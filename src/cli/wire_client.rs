@@ -162,8 +162,7 @@ impl WireClient {
         timeout: Duration,
         ca: Option<&Path>,
     ) -> Result<Self> {
-        let agent = outgoing::agent()
-            .tls_config(outgoing::tls(ca.map(trusted).transpose()?))
+        let agent = outgoing::agent(ca.map(trusted).transpose()?)
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
             // As many as `bench` has requests in flight: a connection made anew for each would be measured too.

@@ -46,7 +46,7 @@ pub struct Fetcher {
 impl Fetcher {
     /// Fetches from `mirror`, or from the public sources without one.
     pub fn new(mirror: Option<Mirror>) -> Self {
-        let agent = outgoing::agent()
+        let agent = outgoing::agent(None)
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_recv_response(Some(Duration::from_mins(1)))
             .build()

@@ -100,7 +100,7 @@ struct Client(ureq::Agent);
 
 impl Client {
     fn new() -> Self {
-        let config = outgoing::agent().timeout_global(Some(PATIENCE));
+        let config = outgoing::agent(None).timeout_global(Some(PATIENCE));
         Self(config.http_status_as_error(false).build().into())
     }
 }
