@@ -100,14 +100,9 @@ impl Database for Postgres {
             files(&cluster().data().join(format!("base/{oid}")), &mut found);
             files(&cluster().data().join("pg_wal"), &mut found);
             assert!(found.len() > 100, "these are the files of a database");
-            let mut bytes = Vec::new();
-            for path in found {
-                // A file of the log may be recycled meanwhile.
-                if let Ok(mut content) = fs::read(path) {
-                    bytes.append(&mut content);
-                }
-            }
-            bytes
+            // A file of the log may be recycled meanwhile.
+            let contents: Vec<_> = found.iter().filter_map(|path| fs::read(path).ok()).collect();
+            contents.concat()
         })
     }
 }

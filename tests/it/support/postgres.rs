@@ -71,8 +71,8 @@ fn succeed(command: &mut Command) {
     assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
-/// For tests: nothing has to survive the machine. The log stays small, for those that read all of it. A table that is
-/// emptied again and again is not locked by whoever gives its pages back.
+/// For tests: no data has to survive the machine, and some tests read the whole write-ahead log. Autovacuum would lock tables
+/// that are emptied again and again, to truncate them.
 const QUICK: &str = "-c fsync=off -c full_page_writes=off -c shared_buffers=64MB -c max_wal_size=64MB \
                      -c min_wal_size=32MB -c autovacuum=off";
 
