@@ -219,7 +219,7 @@ struct Looked {
 
 async fn data(config: &Config) -> Result<Looked> {
     let data = app::look_at_data(config).await?;
-    data.clients.gateway_key().await?;
+    data.clients.check_master_key().await?;
     let clients = data.clients.list().await?;
     let mut jobs = 0;
     for database in &data.databases {

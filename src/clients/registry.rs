@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{client::StoredClient, error::ClientError, keys::KeySet, shards::Clients};
-use crate::{clock::UnixMillis, signing::ServerKey};
+use crate::clock::UnixMillis;
 
 /// A client that has registered, with its keys ready for use.
 #[derive(Debug)]
@@ -42,7 +42,6 @@ pub struct ClientRegistry {
     clients: Clients,
     cache: Mutex<HashMap<String, Arc<Caller>>>,
     counts: Mutex<HashMap<u32, (Instant, u64)>>,
-    gateway_key: Arc<ServerKey>,
 }
 
 /// Clients kept in memory; far more than an installation has.
@@ -51,20 +50,14 @@ const CACHED: usize = 10_000;
 const COUNTED: Duration = Duration::from_secs(5);
 
 impl ClientRegistry {
-    /// Opens the registry and the key for answers to strangers.
+    /// Opens the registry, if the master key is the one of every database.
     ///
     /// # Errors
-    /// As [`Clients::gateway_key`].
+    /// As [`Clients::check_master_key`].
     pub async fn open(clients: impl Into<Clients>) -> Result<Self, ClientError> {
         let clients = clients.into();
-        let gateway_key = Arc::new(clients.gateway_key().await?);
-        Ok(Self { clients, cache: Mutex::default(), counts: Mutex::default(), gateway_key })
-    }
-
-    /// Signs answers to callers that are not known: they cannot verify it, but some of their SDKs
-    /// break on an answer without any signature and never show the reason.
-    pub fn gateway_key(&self) -> &Arc<ServerKey> {
-        &self.gateway_key
+        clients.check_master_key().await?;
+        Ok(Self { clients, cache: Mutex::default(), counts: Mutex::default() })
     }
 
     /// The current state of a client; `None` if there is no such client.

@@ -11,7 +11,6 @@ use super::{
     error::ClientError,
     store::ClientStore,
 };
-use crate::signing::ServerKey;
 
 /// The client tables that this process can reach; clones share the connections.
 #[derive(Debug, Clone)]
@@ -170,18 +169,15 @@ impl Clients {
         self.tables.iter().find(|table| table.shard == shard)
     }
 
-    /// The server's own key for answers to callers that are not known; each database has one, and a
-    /// process that cannot open all of them has another master key than the others.
+    /// Checks that the master key opens every database.
     ///
     /// # Errors
-    /// A failure of database, sealing or keys.
-    pub async fn gateway_key(&self) -> Result<ServerKey, ClientError> {
-        let mut first = None;
+    /// [`ClientError::Seal`] with another master key; a failure of the database.
+    pub async fn check_master_key(&self) -> Result<(), ClientError> {
         for table in self.tables.iter() {
-            let key = table.store.gateway_key().await?;
-            first.get_or_insert(key);
+            table.store.check_master_key().await?;
         }
-        first.ok_or(ClientError::NoShard(0))
+        Ok(())
     }
 }
 

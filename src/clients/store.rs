@@ -210,11 +210,12 @@ impl ClientStore {
         Ok(Some(StoredClient { revision, keys, extras, fmr, terms, disabled }))
     }
 
-    /// The server's own key for answers to callers that are not known, made on first use.
+    /// Opens a value that every database holds under the master key; writes it on first use.
     ///
     /// # Errors
-    /// A failure of database, sealing or keys.
-    pub async fn gateway_key(&self) -> Result<ServerKey, ClientError> {
+    /// [`ClientError::Seal`] with another master key; a failure of the database.
+    pub async fn check_master_key(&self) -> Result<(), ClientError> {
+        // Earlier versions kept a key under this name that signed responses to unknown callers.
         const PURPOSE: &str = "gateway";
         let label = server_key_label(PURPOSE, 1);
         let sealed = if let Some(sealed) = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?
@@ -227,7 +228,8 @@ impl ClientStore {
             let stored = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?;
             stored.ok_or(ClientError::Database(sqlx::Error::RowNotFound))?
         };
-        Ok(ServerKey::from_pkcs8(&self.key.open(&label, &sealed)?)?)
+        self.key.open(&label, &sealed)?;
+        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     clients::{Caller, KeySet},
     compare::{TraceContext, TransactionId},
     signing::{
-        Content, SigningError, SymmetricKey, encrypt_header, format_time, mac_header,
+        Content, SigningError, SymmetricKey, encrypt_header, format_time, mac_header, random_bytes,
         signature_header,
     },
     telemetry::spans,
@@ -194,7 +194,7 @@ impl Exchange {
         let mut body = Vec::from(body);
         let sealed = self.encrypt(&mut body, &mut parts.headers).and_then(|()| {
             let time = format_time(app.clock.now_utc());
-            let signature = self.sign(app, &time, &body)?;
+            let signature = self.sign(&time, &body)?;
             insert(&mut parts.headers, "response-time", &time);
             insert(&mut parts.headers, "signature", &signature);
             Ok(())
@@ -218,17 +218,23 @@ impl Exchange {
         Ok(())
     }
 
-    /// Signs with the caller's keys, or for a stranger with the gateway's.
-    fn sign(&self, app: &AppState, time: &str, body: &[u8]) -> Result<String, SigningError> {
-        let (uri, keys) = match self.proven.get() {
-            Some((uri, keys)) => (uri, Some(keys)),
-            None => (&self.path, self.presumed.as_ref()),
-        };
-        let content = Content { uri, client_id: &self.client_id, time, body };
-        Ok(match (keys, self.scheme) {
-            (Some(keys), Scheme::Secret) => mac_header(&keys.secret_key.sign(&content)),
-            (Some(keys), Scheme::KeyPair) => signature_header(&keys.server_key.sign(&content)?),
-            (None, _) => signature_header(&app.clients.gateway_key().sign(&content)?),
+    /// Signs with the caller's keys. Without proof a secret signs nothing: both sides use it over one form of text, so the
+    /// response would be a valid request. Without a known client nobody could check a signature. Both get random bytes of
+    /// the same form, because some SDKs fail on a response without a signature and never show its message.
+    fn sign(&self, time: &str, body: &[u8]) -> Result<String, SigningError> {
+        let content = |uri| Content { uri, client_id: &self.client_id, time, body };
+        Ok(match (self.scheme, self.proven.get(), &self.presumed) {
+            (Scheme::Secret, Some((uri, keys)), _) => {
+                mac_header(&keys.secret_key.sign(&content(uri)))
+            }
+            (Scheme::Secret, None, _) => mac_header(&random_bytes::<32>()?),
+            (Scheme::KeyPair, Some((uri, keys)), _) => {
+                signature_header(&keys.server_key.sign(&content(uri))?)
+            }
+            (Scheme::KeyPair, None, Some(keys)) => {
+                signature_header(&keys.server_key.sign(&content(&self.path))?)
+            }
+            (Scheme::KeyPair, None, None) => signature_header(&random_bytes::<256>()?),
         })
     }
 }

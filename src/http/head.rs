@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::http::{HeaderMap, Uri};
+use memchr::memmem;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     error::ApiError,
@@ -99,6 +101,9 @@ impl Head {
         now: UnixMillis,
     ) -> Result<Proven, ApiError> {
         let client_id = &self.caller.client_id;
+        if matches!(self.proof, Proof::Secret(..)) && is_response(body) {
+            return Err(ApiError::BadSignature);
+        }
         let mut expired = false;
         for uri in uris {
             let content = Content { uri: &uri, client_id, time: &self.time, body };
@@ -129,6 +134,25 @@ impl Head {
         let (Proof::KeyPair(signature, _) | Proof::Secret(signature, _)) = &self.proof;
         dedupe(&self.caller.client_id, signature)
     }
+}
+
+/// Whether a body has the form of a response of ours: a top-level `result` with a `resultCode`. In AK/SK mode one secret
+/// signs requests and responses over one form of text, so a response that is sent back carries a signature that holds.
+fn is_response(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Response {
+        result: ResultOfResponse,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ResultOfResponse {
+        #[expect(dead_code, reason = "only that it exists matters")]
+        result_code: IgnoredAny,
+    }
+    // Our responses spell the name like this, and a signature holds for no other spelling. Nearly all requests stop here.
+    memmem::find(body, b"\"resultCode\"").is_some()
+        && serde_json::from_slice::<Response>(body)
+            .is_ok_and(|Response { result: ResultOfResponse { .. } }| true)
 }
 
 /// What the client may do at all.

@@ -191,6 +191,16 @@ pub fn encrypt_header(wrapped_key: &[u8]) -> String {
     percent_encoded("algorithm=RSA_AES, symmetricKey=", wrapped_key)
 }
 
+/// `N` bytes in the place of a signature that nobody could check.
+///
+/// # Errors
+/// [`SigningError::Failed`] without random numbers.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], SigningError> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| SigningError::Failed)?;
+    Ok(bytes)
+}
+
 /// The one form of a Signature header in AK/SK mode that is written: clients compare the text.
 pub fn mac_header(mac: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(mac)

@@ -29,7 +29,7 @@ pub use error::SigningError;
 pub use freshness::{Freshness, format_time, parse_time};
 pub use header::{
     EncryptHeader, HeaderBytes, SignatureHeader, encrypt_header, lenient_base64, mac_header,
-    parse_mac, signature_header,
+    parse_mac, random_bytes, signature_header,
 };
 pub use keys::{ClientKey, ServerKey};
 pub use secret::SecretKey;

@@ -1,15 +1,20 @@
 //! AK/SK mode: HMAC both ways, the bare value, answers in kind.
 
+use std::num::NonZeroU32;
+
 use axum::{
     body::Body,
     http::{Request, header::HeaderName},
 };
 use serde_json::json;
+use visavis::http::ClientRate;
 
 use crate::support::{Answer, CLIENT, Picture, SECRET, TestApp, mac, pair, server_key, stored};
 
 const TEST: &str = "/api/v1/zoloz/authentication/test";
 const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
+const ASYNC: &str = "/api/v1/zoloz/facecompare/asynccompare";
+const CHECK: &str = "/api/v1/zoloz/facecompare/asynccheckresult";
 
 fn request(app: &TestApp, path: &str, body: &str) -> Request<Body> {
     let time = app.now();
@@ -30,21 +35,87 @@ fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<
     request
 }
 
-/// Sends; the answer must carry the bare MAC that a client compares as text.
+/// Sends; the response must carry the bare MAC that a client compares as text.
 async fn send(app: &TestApp, request: Request<Body>) -> Answer {
     let path = request.uri().path().to_owned();
-    let (answer, status) = app.send_raw(request).await;
-    assert_eq!(status, 200);
-    let time = answer.header("response-time").unwrap();
-    let content = format!("POST {path}\n{CLIENT}.{time}.{}", answer.text);
+    let answer = send_unchecked(app, request).await;
     assert_eq!(
         answer.header("signature"),
-        Some(mac(&SECRET, &content).as_str()),
+        Some(mac_of(&answer, &path).as_str()),
         "{}",
         answer.text
     );
+    answer
+}
+
+/// Sends what proves nothing; the response must carry the form of a MAC, which is not one by the client's secret.
+async fn send_unproven(app: &TestApp, request: Request<Body>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let answer = send_unchecked(app, request).await;
+    let (signature, by_secret) = (answer.header("signature").unwrap(), mac_of(&answer, &path));
+    assert_eq!(signature.len(), by_secret.len(), "{}", answer.text);
+    assert_ne!(signature, by_secret, "the response would be a valid request: {}", answer.text);
+    answer
+}
+
+async fn send_unchecked(app: &TestApp, request: Request<Body>) -> Answer {
+    let (answer, status) = app.send_raw(request).await;
+    assert_eq!(status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json; charset=UTF-8"));
     answer
+}
+
+fn mac_of(answer: &Answer, path: &str) -> String {
+    let time = answer.header("response-time").unwrap();
+    mac(&SECRET, &format!("POST {path}\n{CLIENT}.{time}.{}", answer.text))
+}
+
+/// A response as its receiver could send it back as a request.
+fn sent_back(answer: &Answer, path: &str) -> Request<Body> {
+    Request::post(path)
+        .header("Client-Id", CLIENT)
+        .header("Request-Time", answer.header("response-time").unwrap())
+        .header("Auth-Type", "AKSK")
+        .header("Access-Key", format!("AK{CLIENT}"))
+        .header("Signature", answer.header("signature").unwrap())
+        .body(Body::from(answer.text.clone()))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn no_response_of_the_service_is_a_request_when_it_is_sent_back() {
+    let rate = ClientRate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(40).unwrap() };
+    let app = TestApp::with(|config| config.client_rate = Some(rate)).await;
+    let good = pair(Picture::Person(1), Picture::Person(1)).to_string();
+    let accepted = send(&app, request(&app, ASYNC, &good)).await;
+    app.runner.run_until_idle().await;
+    let id = json!({ "transactionId": accepted.transaction_id() }).to_string();
+    let nested = r#"{"result":{"resultCode":"mine"},"title":"hello"}"#;
+    let mut responses = vec![(ASYNC, accepted)];
+    for (path, body) in [
+        (TEST, "{}"),
+        (TEST, r#"{"title":"hello","result":1}"#),
+        (TEST, "[]"),
+        (COMPARE, &*good),
+        (COMPARE, "{}"),
+        (ASYNC, "{}"),
+        (CHECK, &*id),
+        (CHECK, r#"{"transactionId":"nothing"}"#),
+    ] {
+        responses.push((path, send(&app, request(&app, path, body)).await));
+        let unsigned = with(request(&app, path, body), "signature", &"A".repeat(43));
+        responses.push((path, send_unproven(&app, unsigned).await));
+    }
+    for (path, response) in &responses {
+        for _ in 0..3 {
+            let again = send_unproven(&app, sent_back(response, path)).await;
+            assert_eq!(again.code(), "SIGNATURE_INVALID", "{path}: {}", response.text);
+        }
+    }
+    let mine = send_unproven(&app, request(&app, TEST, nested)).await;
+    assert_eq!(mine.code(), "SIGNATURE_INVALID", "what looks like a response is none of a client");
+    let after = send(&app, request(&app, TEST, "{}")).await;
+    assert_eq!(after.code(), "SUCCESS", "none of it was counted against the client");
 }
 
 #[tokio::test]
@@ -103,7 +174,7 @@ async fn every_mistake_has_its_code_in_an_answer_of_the_same_kind() {
             "Encrypt",
         ),
     ] {
-        let answer = send(&app, request).await;
+        let answer = send_unproven(&app, request).await;
         assert_eq!(answer.code(), code, "{what}: {}", answer.text);
         assert!(answer.message().contains(names), "{what}: {}", answer.text);
     }
@@ -129,7 +200,8 @@ async fn a_mac_is_no_signature_and_a_signature_no_mac() {
     let (answer, _) = app.send_raw(key_pair).await;
     assert_eq!(answer.code(), "PARAM_ILLEGAL", "{}", answer.text);
     let signature = app.signed(TEST, "{}").headers()["signature"].to_str().unwrap().to_owned();
-    let answer = send(&app, with(request(&app, TEST, "{}"), "signature", &signature)).await;
+    let answer =
+        send_unproven(&app, with(request(&app, TEST, "{}"), "signature", &signature)).await;
     assert_eq!(answer.code(), "SIGNATURE_INVALID", "{}", answer.text);
 }
 
@@ -137,9 +209,8 @@ async fn a_mac_is_no_signature_and_a_signature_no_mac() {
 async fn one_signed_request_is_one_transaction() {
     let app = TestApp::new().await;
     let body = pair(Picture::Person(1), Picture::Person(2)).to_string();
-    let path = "/api/v1/zoloz/facecompare/asynccompare";
-    let first = send(&app, request(&app, path, &body)).await;
-    let second = send(&app, request(&app, path, &body)).await;
+    let first = send(&app, request(&app, ASYNC, &body)).await;
+    let second = send(&app, request(&app, ASYNC, &body)).await;
     assert_eq!(first.transaction_id(), second.transaction_id());
 }
 

@@ -82,7 +82,7 @@ on_both! {
     rates_of_its_own_are_kept_changed_one_by_one_and_taken_away,
     the_table_takes_no_rate_that_nothing_can_be_decided_at,
     keys_follow_each_other_and_the_old_ones_end,
-    the_key_for_strangers_is_made_once,
+    the_value_that_checks_the_master_key_is_made_once,
     another_master_key_opens_nothing,
     the_consoles_own_client_is_nobody_else_who_waits,
 }
@@ -222,10 +222,11 @@ async fn keys_follow_each_other_and_the_old_ones_end(table: Table) {
     assert!(matches!(unknown, Err(ClientError::Unknown(_))));
 }
 
-async fn the_key_for_strangers_is_made_once(table: Table) {
-    let first = table.clients.gateway_key().await.unwrap();
-    let second = table.clients.gateway_key().await.unwrap();
-    assert_eq!(first.pkcs8_der(), second.pkcs8_der());
+async fn the_value_that_checks_the_master_key_is_made_once(table: Table) {
+    table.clients.check_master_key().await.unwrap();
+    table.clients.check_master_key().await.unwrap();
+    let other = ClientStore::new(table.db.clone(), MasterKey::random().unwrap(), Clock::System);
+    assert!(matches!(other.check_master_key().await, Err(ClientError::Seal(_))));
 }
 
 async fn another_master_key_opens_nothing(table: Table) {
