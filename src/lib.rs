@@ -13,7 +13,8 @@
 //! | [`queue`] | the job table: claim, lease, fencing token |
 //! | [`evaluate`] | how often the pipeline is wrong, and tables of that |
 //! | [`worker`] | compute threads and the loop that feeds them |
-//! | [`http`] | routes, verification, answers |
+//! | [`gate`] | every limit on what a request may cost, and who it is from |
+//! | [`http`] | routes and responses |
 //! | [`console`] | the page for operators |
 //! | [`config`], [`db`], [`clock`], [`shutdown`], [`telemetry`], `outgoing` | what all of them stand on |
 //! | [`app`], [`cli`] | wiring |
@@ -34,6 +35,7 @@ pub mod config;
 pub mod console;
 pub mod db;
 pub mod evaluate;
+pub mod gate;
 pub mod http;
 pub mod models;
 mod outgoing;

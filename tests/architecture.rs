@@ -21,11 +21,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clients", &["clock", "compare", "db", "sealing", "signing"]),
     ("queue", &["clock", "compare", "db", "sealing", "shutdown"]),
     ("worker", &["compare", "face", "queue", "shutdown", "telemetry"]),
+    ("gate", &["clients", "clock", "compare", "queue", "signing"]),
     // Never `face`, never `worker`: a front end runs without models. `face` is the crate `visavis-face`.
-    ("http", &["clients", "clock", "compare", "queue", "signing", "telemetry"]),
+    ("http", &["clients", "clock", "compare", "gate", "queue", "signing", "telemetry"]),
     // As `http`: a front end without models has one too.
     ("console", &["clients", "clock", "compare", "http", "queue", "signing"]),
-    ("config", &["compare", "db", "face"]),
+    ("config", &["compare", "db", "face", "gate"]),
 ];
 
 /// The wiring may name everything.

@@ -191,7 +191,7 @@ fn start_shard(
 async fn forget_quiet_clients(app: AppState) {
     loop {
         tokio::time::sleep(Duration::from_mins(1)).await;
-        app.forget_quiet();
+        app.gate.forget_idle_clients();
     }
 }
 

@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use crate::{
     config::{Config, QueueSection},
-    http::{ClientRate, GatewayConfig, ServerConfig, TlsFiles},
+    gate::{ClientRate, GateConfig},
+    http::{GatewayConfig, ServerConfig, TlsFiles},
     queue::{QueueLimits, RetryPolicy},
     signing::Freshness,
     worker::{MaintenanceConfig, RunnerConfig},
@@ -25,27 +26,30 @@ pub fn compute_threads(config: &Config) -> Result<usize> {
 
 pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
     let http = &config.http;
-    Ok(GatewayConfig {
+    let burst = NonZeroU32::new(http.client_burst).unwrap_or(NonZeroU32::MIN);
+    let gate = GateConfig {
         body_limit: http.body_limit_bytes,
         body_budget: http.body_budget_bytes,
         body_deadline: Duration::from_millis(http.body_deadline_ms),
-        patience: Duration::from_millis(http.patience_ms),
+        body_least_rate: http.body_least_bytes_per_s,
         freshness: Freshness::seconds(http.freshness_s),
         decrypt_failures: http.decrypt_failures_per_minute,
-        dedupe: config.queue.dedupe,
-        pictures: config.image,
-        client_burst: NonZeroU32::new(http.client_burst).unwrap_or(NonZeroU32::MIN),
+        client_rate: NonZeroU32::new(http.client_rate_per_s)
+            .map(|per_second| ClientRate { per_second, burst }),
+        client_burst: burst,
         signature_failures: http.signature_failures_per_minute,
         trusted_proxies: http.trusted_proxies.clone(),
-        client_rate: NonZeroU32::new(http.client_rate_per_s).map(|per_second| ClientRate {
-            per_second,
-            burst: NonZeroU32::new(http.client_burst).unwrap_or(NonZeroU32::MIN),
-        }),
+        dedupe: config.queue.dedupe,
         queue: QueueLimits {
             jobs: config.queue.max_jobs,
             bytes: config.queue.max_bytes,
             client_share: config.queue.client_share,
         },
+    };
+    Ok(GatewayConfig {
+        gate,
+        patience: Duration::from_millis(http.patience_ms),
+        pictures: config.image,
         fmr: config.compare.fmr_settings()?,
     })
 }
@@ -60,6 +64,9 @@ pub fn tls_files(config: &Config) -> Option<TlsFiles> {
     })
 }
 
+/// The part of the connections that one address may have, unless configured.
+const CONNECTION_SHARE: usize = 4;
+
 pub(super) fn server_config(config: &Config) -> ServerConfig {
     let http = &config.http;
     ServerConfig {
@@ -68,6 +75,11 @@ pub(super) fn server_config(config: &Config) -> ServerConfig {
         head_deadline: Duration::from_millis(http.head_deadline_ms),
         idle_deadline: Duration::from_millis(http.idle_deadline_ms),
         max_connections: http.max_connections,
+        max_connections_per_address: match http.max_connections_per_address {
+            0 => (http.max_connections / CONNECTION_SHARE).max(1),
+            connections => connections,
+        },
+        trusted_proxies: http.trusted_proxies.clone(),
         max_streams: http.max_streams,
         drain: Duration::from_millis(http.drain_ms),
     }

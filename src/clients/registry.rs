@@ -1,7 +1,7 @@
 //! Who is calling: clients with their keys opened, kept in memory as long as they are current.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -42,12 +42,23 @@ pub struct ClientRegistry {
     clients: Clients,
     cache: Mutex<HashMap<String, Arc<Caller>>>,
     counts: Mutex<HashMap<u32, (Instant, u64)>>,
+    ids: Arc<Mutex<Ids>>,
+}
+
+/// The Client-Ids as they were read last.
+#[derive(Debug, Default)]
+struct Ids {
+    known: HashSet<String>,
+    /// When they were read, or began to be.
+    read: Option<Instant>,
 }
 
 /// Clients kept in memory; far more than an installation has.
 const CACHED: usize = 10_000;
 /// How long a count of clients is good for.
 const COUNTED: Duration = Duration::from_secs(5);
+/// How often the Client-Ids are read at most.
+const IDS_READ: Duration = Duration::from_secs(5);
 
 impl ClientRegistry {
     /// Opens the registry, if the master key is the one of every database.
@@ -57,7 +68,28 @@ impl ClientRegistry {
     pub async fn open(clients: impl Into<Clients>) -> Result<Self, ClientError> {
         let clients = clients.into();
         clients.check_master_key().await?;
-        Ok(Self { clients, cache: Mutex::default(), counts: Mutex::default() })
+        let known = clients.ids().await?.into_iter().collect();
+        let ids = Arc::new(Mutex::new(Ids { known, read: Some(Instant::now()) }));
+        Ok(Self { clients, cache: Mutex::default(), counts: Mutex::default(), ids })
+    }
+
+    /// Whether a client has this id, as far as was known some seconds ago. Asks nobody, but has the ids read again.
+    pub fn is_known(&self, client_id: &str) -> bool {
+        if self.remembered(client_id).is_some() {
+            return true;
+        }
+        let mut ids = lock(&self.ids);
+        if ids.read.is_none_or(|read| read.elapsed() >= IDS_READ) {
+            ids.read = Some(Instant::now());
+            let (clients, ids) = (self.clients.clone(), Arc::clone(&self.ids));
+            tokio::spawn(async move {
+                match clients.ids().await {
+                    Ok(known) => lock(&ids).known = known.into_iter().collect(),
+                    Err(error) => tracing::warn!(%error, "the client ids could not be read"),
+                }
+            });
+        }
+        ids.known.contains(client_id)
     }
 
     /// The current state of a client; `None` if there is no such client.

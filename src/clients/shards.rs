@@ -113,6 +113,18 @@ impl Clients {
         Ok(all)
     }
 
+    /// Every Client-Id in all tables.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn ids(&self) -> Result<Vec<String>, ClientError> {
+        let mut all = Vec::new();
+        for table in self.tables.iter() {
+            all.extend(table.store.ids().await?);
+        }
+        Ok(all)
+    }
+
     /// The table and the Client-Id of a client that is given by id or name.
     ///
     /// # Errors

@@ -183,6 +183,14 @@ impl ClientStore {
         Ok(count.unsigned_abs())
     }
 
+    /// Every Client-Id, disabled clients included.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn ids(&self) -> Result<Vec<String>, ClientError> {
+        Ok(on!(self, sqlite, postgres, readers, ids())?)
+    }
+
     /// Which revision of a client is current; `None` if there is no such client. One indexed read,
     /// made for every request so that a change counts at once.
     ///

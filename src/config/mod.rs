@@ -23,6 +23,9 @@ pub use sections::{
 /// The defaults, as text.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
+/// So many of the largest body must fit into the memory budget.
+const BODIES_IN_BUDGET: usize = 6;
+
 impl Config {
     /// Reads the defaults, `files` in their order, and every `VISAVIS_` variable of `environment`.
     ///
@@ -57,8 +60,12 @@ impl Config {
         if self.queue.max_attempts == 0 {
             return wrong("queue.max_attempts", "must be at least 1");
         }
-        if self.http.body_budget_bytes < self.http.body_limit_bytes {
-            return wrong("http.body_budget_bytes", "must be at least http.body_limit_bytes");
+        if self.http.body_budget_bytes / BODIES_IN_BUDGET < self.http.body_limit_bytes {
+            return wrong(
+                "http.body_budget_bytes",
+                "must be at least six times http.body_limit_bytes: half of it is for bodies that arrive, and parsing takes \
+                 three times a body",
+            );
         }
         if self.tls.cert_file.is_empty() != self.tls.key_file.is_empty() {
             return wrong("tls.cert_file", "and tls.key_file must both be given, or neither");

@@ -1,14 +1,13 @@
 //! The sections of the configuration as types; `config/default.toml` explains every key.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
 
-use crate::face::{calibration::Population, decode::DecodeLimits, quality::QualityLimits};
+use crate::{
+    face::{calibration::Population, decode::DecodeLimits, quality::QualityLimits},
+    gate::Network,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -87,6 +86,8 @@ pub struct HttpSection {
     pub body_budget_bytes: usize,
     /// How long a body may take to arrive.
     pub body_deadline_ms: u64,
+    /// Bytes per second of a body that must arrive on average; 0 for no limit.
+    pub body_least_bytes_per_s: u32,
     /// How long a head may take to arrive.
     pub head_deadline_ms: u64,
     /// How long `compare` waits.
@@ -98,7 +99,7 @@ pub struct HttpSection {
     /// How many requests from one address may fail to prove who they are in a minute; 0 for no limit.
     pub signature_failures_per_minute: u32,
     /// Proxies whose X-Forwarded-For is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Network>,
     /// Requests a second that one client may send; 0 for no limit.
     pub client_rate_per_s: u32,
     /// Requests at once that it may send after a pause.
@@ -107,6 +108,8 @@ pub struct HttpSection {
     pub idle_deadline_ms: u64,
     /// Connections at once.
     pub max_connections: usize,
+    /// Connections at once from one address; 0 for a quarter of them.
+    pub max_connections_per_address: usize,
     /// Requests at once on one HTTP/2 connection.
     pub max_streams: u32,
     /// How long requests may take when the server is to stop.

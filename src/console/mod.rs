@@ -95,7 +95,7 @@ const LOGIN_LIMIT: usize = 4 << 10;
 pub fn console(mut parts: Parts) -> Router {
     parts.clients = parts.clients.acting(&Actor::new("console"));
     let gateway = parts.front_end.then(|| gateway(parts.app.clone()));
-    let body_limit = parts.app.config.body_limit;
+    let body_limit = parts.app.config.gate.body_limit;
     let console =
         Arc::new(Console { parts, gateway, logins: Logins::default(), making: Mutex::default() });
     let guarded = Router::new()

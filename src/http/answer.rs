@@ -60,6 +60,8 @@ pub(super) struct Told {
     pub(super) code: &'static str,
     /// Which transaction it is about.
     pub(super) transaction_id: Option<TransactionId>,
+    /// Which limit refused the request.
+    pub(super) limit: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -75,7 +77,7 @@ impl Answer {
         let code = result.code;
         let bare = Bare { result, transaction_id };
         // Serialising strings into memory cannot fail.
-        let told = Told { code, transaction_id: transaction_id.cloned() };
+        let told = Told { code, transaction_id: transaction_id.cloned(), limit: None };
         Self { body: serde_json::to_vec(&bare).unwrap_or_default(), told }
     }
 
@@ -86,12 +88,21 @@ impl Answer {
         transaction_id: &TransactionId,
     ) -> Result<Self, ApiError> {
         let body = serde_json::to_vec(body).map_err(|e| ApiError::internal(&e))?;
-        Ok(Self { body, told: Told { code, transaction_id: Some(transaction_id.clone()) } })
+        Ok(Self {
+            body,
+            told: Told { code, transaction_id: Some(transaction_id.clone()), limit: None },
+        })
+    }
+
+    /// The same with the limit that was met.
+    pub(super) fn limited_by(mut self, limit: Option<&'static str>) -> Self {
+        self.told.limit = limit;
+        self
     }
 
     /// A body that is JSON text already.
     pub(super) fn text(body: String, code: &'static str) -> Self {
-        Self { body: body.into_bytes(), told: Told { code, transaction_id: None } }
+        Self { body: body.into_bytes(), told: Told { code, transaction_id: None, limit: None } }
     }
 }
 

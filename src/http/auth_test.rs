@@ -5,10 +5,14 @@
 
 use serde_json::{Map, Value};
 
-use super::{answer::Answer, error::ApiError, js, signed::Signed, wire::parse_object};
+use super::{answer::Answer, error::ApiError, exchange::SmallProven, js, wire::parse_object};
+use crate::gate::Cost;
 
-pub(super) async fn auth_test(signed: Signed) -> Result<Answer, ApiError> {
-    let parsed = signed.parse(echo).await?;
+/// A tree of JSON values takes up to 40 times its text, and the response has the text twice.
+const COST: Cost<String> = Cost { parsing: 48, kept: String::len };
+
+pub(super) async fn auth_test(SmallProven(proven): SmallProven) -> Result<Answer, ApiError> {
+    let parsed = proven.parse(COST, echo).await?;
     Ok(Answer::text(parsed.value, "SUCCESS"))
 }
 

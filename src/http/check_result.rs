@@ -5,23 +5,27 @@ use axum::extract::State;
 use super::{
     answer::{Answer, ResultPart},
     error::ApiError,
-    signed::Signed,
+    exchange::SmallProven,
     state::AppState,
     wire::{CheckBody, Telling, parse_object, tell},
 };
 use crate::{
     compare::TransactionId,
+    gate::Cost,
     queue::{Found, TransactionState},
 };
 
 /// Longest `transactionId`, bytes.
 const LONGEST: usize = 64;
 
+/// Members borrow from the body; one with escapes is copied.
+const COST: Cost<Option<TransactionId>> = Cost { parsing: 2, kept: |_| 0 };
+
 pub(super) async fn check_result(
     State(app): State<AppState>,
-    signed: Signed,
+    SmallProven(proven): SmallProven,
 ) -> Result<Answer, ApiError> {
-    let parsed = signed.parse(read_id).await?;
+    let parsed = proven.parse(COST, read_id).await?;
     let id = parsed.value.ok_or(ApiError::UnknownTransaction)?;
     let shard = match app.shards.find(id.shard()) {
         Found::Here(shard) => shard,

@@ -2,189 +2,208 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 
 use super::{
     answer::{Answer, ResultPart},
-    error::{ApiError, Limit},
+    error::ApiError,
     pictures::read_request,
-    signed::{Parsed, Signed},
     state::{AppState, Comparison},
     wire::{Telling, tell},
 };
 use crate::{
-    clients::Caller,
-    compare::{CompareFailure, Comparer, Request, RequestOptions, TransactionId},
+    compare::{CompareFailure, Comparer, Request, RequestOptions, TraceContext, TransactionId},
+    gate::{Admitted, Cost, Limit, Parsed, Proven, Rejection, Room},
     queue::{Accepted, NewJob, QueuedComparer, Shard, TransactionState},
 };
+
+/// The request holds both pictures as they are in the files, three quarters of their base64. Beside that an escaped member
+/// is copied once and one with line breaks once more.
+const COST: Cost<Request> = Cost { parsing: 3, kept: picture_bytes };
+
+fn picture_bytes(request: &Request) -> usize {
+    usize::try_from(request.bytes()).unwrap_or(usize::MAX)
+}
 
 /// `asynccompare`: the job is on the disk before the transaction id is answered.
 pub(super) async fn async_compare(
     State(app): State<AppState>,
-    signed: Signed,
+    trace: Option<Extension<TraceContext>>,
+    proven: Proven,
 ) -> Result<Answer, ApiError> {
-    if may_be_refused_early(&signed) {
-        admit(&app, signed.caller()).await?;
+    let shard = app.home(proven.caller())?;
+    if may_be_refused_early(&proven) {
+        check_queue(&app, shard, &proven).await?;
     }
-    let parsed = parse(&app, signed).await?;
-    let shard = admit(&app, &parsed.caller).await?;
-    within_quota(&app, shard, &parsed, enqueue(&app, shard, &parsed)).await
+    let admitted = parse(&app, trace, proven).await?.admit(shard, Room::Queue).await?;
+    if let Some(id) = &admitted.earlier {
+        return Ok(Answer::bare(ResultPart::processing(), Some(id)));
+    }
+    made(&admitted, enqueue(&app, shard, &admitted.parsed)).await
 }
 
 async fn enqueue(
     app: &AppState,
     shard: &Shard,
     parsed: &Parsed<Request>,
-) -> Result<Answer, ApiError> {
+) -> Result<(Answer, IsNew), ApiError> {
     let job = app.new_job(shard, parsed);
     let accepted = shard.store.enqueue(&job).await?;
-    if matches!(accepted, Accepted::New(_)) {
+    let is_new = IsNew(matches!(accepted, Accepted::New(_)));
+    if is_new.0 {
         shard.gauge.add(job.client_id, parsed.value.bytes());
         shard.wake.job_arrived();
     }
-    Ok(Answer::bare(ResultPart::processing(), Some(accepted.transaction_id())))
+    Ok((Answer::bare(ResultPart::processing(), Some(accepted.transaction_id())), is_new))
 }
 
-/// Does `work` if the client has not used up its comparisons of today. A repetition of a signed request is
-/// not another comparison, and neither is what could not be done.
-async fn within_quota(
-    app: &AppState,
-    shard: &Shard,
-    parsed: &Parsed<Request>,
-    work: impl Future<Output = Result<Answer, ApiError>>,
+/// Whether a comparison is one of its own, and no repetition that another process found first.
+struct IsNew(bool);
+
+/// Does `work`; what is not made after all, or was made before, is taken off the client's quota again.
+async fn made(
+    admitted: &Admitted,
+    work: impl Future<Output = Result<(Answer, IsNew), ApiError>>,
 ) -> Result<Answer, ApiError> {
-    let client_id = &parsed.caller.client_id;
-    let Some(quota) = parsed.caller.client.terms.daily_quota else { return work.await };
-    if app.config.dedupe && shard.store.find_duplicate(&parsed.dedupe).await?.is_some() {
-        return work.await;
+    match work.await {
+        Ok((answer, IsNew(true))) => Ok(answer),
+        Ok((answer, IsNew(false))) => {
+            admitted.uncount().await;
+            Ok(answer)
+        }
+        Err(error) => {
+            let is_undone = matches!(
+                error,
+                ApiError::Gate(Rejection::Refused(_) | Rejection::Internal)
+                    | ApiError::TimedOut
+                    | ApiError::Internal
+                    | ApiError::GivenUp(_)
+            );
+            if is_undone {
+                admitted.uncount().await;
+            }
+            Err(error)
+        }
     }
-    let counted = app.clients.count_comparison(shard.number, client_id, quota).await?;
-    let day = counted.ok_or(ApiError::Overloaded(Limit::Quota))?;
-    let done = work.await;
-    let undone = matches!(
-        done,
-        Err(ApiError::Overloaded(_)
-            | ApiError::TimedOut
-            | ApiError::Internal
-            | ApiError::GivenUp(_))
-    );
-    if undone && let Err(error) = app.clients.uncount_comparison(shard.number, client_id, day).await
-    {
-        tracing::warn!(client = client_id, %error, "a comparison that was not made stays counted");
-    }
-    done
 }
 
 /// `compare`: compared while the client waits; in memory, and recorded without the pictures, where this
 /// process has workers.
 pub(super) async fn compare(
     State(app): State<AppState>,
-    signed: Signed,
+    trace: Option<Extension<TraceContext>>,
+    proven: Proven,
 ) -> Result<Answer, ApiError> {
-    if may_be_refused_early(&signed) {
-        admit_now(&app, &signed).await?;
+    let shard = app.home(proven.caller())?;
+    if may_be_refused_early(&proven) {
+        check_room(&app, shard, &proven).await?;
     }
-    let parsed = parse(&app, signed).await?;
-    let shard = app.home(&parsed.caller)?;
+    let room = match &app.comparison {
+        Comparison::Local(_) => Room::None,
+        Comparison::Queued(_) => Room::Queue,
+    };
+    let admitted = parse(&app, trace, proven).await?.admit(shard, room).await?;
+    if let Some(answer) = earlier(&app, shard, &admitted).await? {
+        return Ok(answer);
+    }
     let comparing = async {
         match &app.comparison {
-            Comparison::Local(comparer) => compare_here(&app, comparer.as_ref(), &parsed).await,
-            Comparison::Queued(comparer) => compare_elsewhere(&app, *comparer, &parsed).await,
+            Comparison::Local(comparer) => {
+                compare_here(&app, shard, comparer.as_ref(), &admitted.parsed).await
+            }
+            Comparison::Queued(comparer) => {
+                compare_elsewhere(&app, shard, *comparer, &admitted.parsed).await
+            }
         }
     };
-    within_quota(&app, shard, &parsed, comparing).await
+    made(&admitted, comparing).await
 }
 
-/// Whether it can be refused before the work of parsing. What is encrypted must be decrypted first, or the client could
-/// not read the answer.
-fn may_be_refused_early(signed: &Signed) -> bool {
-    !signed.is_encrypted()
+/// Whether it can be refused before the work of parsing. What is encrypted is admitted after it, with everything else that
+/// is answered under its key.
+fn may_be_refused_early(proven: &Proven) -> bool {
+    !proven.is_encrypted()
+}
+
+/// Whether the queue has room for a request, or the request repeats one that is there.
+async fn check_queue(app: &AppState, shard: &Shard, proven: &Proven) -> Result<(), ApiError> {
+    match app.gate.check_queue(shard, proven.caller()).await {
+        Err(rejection) if app.gate.earlier(shard, proven.dedupe()).await?.is_none() => {
+            Err(rejection.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether there is room for a comparison that a client waits for. A repetition of a request that was compared needs
 /// none.
-async fn admit_now(app: &AppState, signed: &Signed) -> Result<(), ApiError> {
+async fn check_room(app: &AppState, shard: &Shard, proven: &Proven) -> Result<(), ApiError> {
     let comparer = match &app.comparison {
         Comparison::Local(comparer) => comparer,
-        Comparison::Queued(_) => return admit(app, signed.caller()).await.map(drop),
+        Comparison::Queued(_) => return check_queue(app, shard, proven).await,
     };
-    if comparer.has_room() {
+    if comparer.has_room() || app.gate.earlier(shard, proven.dedupe()).await?.is_some() {
         return Ok(());
     }
-    let store = &app.home(signed.caller())?.store;
-    let is_known = app.config.dedupe && store.find_duplicate(signed.dedupe()).await?.is_some();
-    if is_known { Ok(()) } else { Err(ApiError::Overloaded(Limit::Threads)) }
+    Err(Limit::WaitingRoom.refuse().into())
 }
 
 async fn compare_here(
     app: &AppState,
+    shard: &Shard,
     comparer: &dyn Comparer,
     parsed: &Parsed<Request>,
-) -> Result<Answer, ApiError> {
-    let shard = app.home(&parsed.caller)?;
-    if let Some(answer) = earlier(app, shard, parsed).await? {
-        return Ok(answer);
-    }
+) -> Result<(Answer, IsNew), ApiError> {
     let compared = comparer.compare(parsed.value.clone(), app.config.patience).await;
     let outcome = compared.map_err(|failure| match failure {
-        CompareFailure::Busy => ApiError::Overloaded(Limit::Threads),
+        CompareFailure::Busy => ApiError::from(Limit::WaitingRoom.refuse()),
         CompareFailure::TimedOut => ApiError::TimedOut,
         CompareFailure::Failed => ApiError::Internal,
     })?;
     let job = app.new_job(shard, parsed);
     let recorded = shard.store.record(&job, &outcome).await?;
+    let is_new = IsNew(matches!(recorded, Accepted::New(_)));
     let extras = parsed.caller.client.extras;
-    tell(Telling::Compare, recorded.transaction_id(), &outcome, extras, &app.config.pictures)
+    let id = recorded.transaction_id();
+    let answer = tell(Telling::Compare, id, &outcome, extras, &app.config.pictures);
+    // A picture that cannot be used is an outcome, too: the comparison counts.
+    answer.map(|answer| (answer, is_new))
 }
 
 /// A repetition finds the job that the first request made, so it needs no look of its own.
 async fn compare_elsewhere(
     app: &AppState,
+    shard: &Shard,
     comparer: QueuedComparer,
     parsed: &Parsed<Request>,
-) -> Result<Answer, ApiError> {
-    let shard = admit(app, &parsed.caller).await?;
+) -> Result<(Answer, IsNew), ApiError> {
     let job = app.new_job(shard, parsed);
-    let compared = comparer.compare(shard, &job, app.config.patience).await;
-    let (id, state) = compared?;
-    match state {
+    let (id, state) = comparer.compare(shard, &job, app.config.patience).await?;
+    let is_new = IsNew(id == job.transaction_id);
+    let answer = match state {
         TransactionState::Done(outcome) => {
             let extras = parsed.caller.client.extras;
-            tell(Telling::Compare, &id, &outcome, extras, &app.config.pictures)
+            tell(Telling::Compare, &id, &outcome, extras, &app.config.pictures)?
         }
-        TransactionState::Processing => Ok(Answer::bare(ResultPart::processing(), Some(&id))),
-        TransactionState::Dead => Err(ApiError::GivenUp(id)),
-    }
-}
-
-/// Where the job of this caller goes, if there is room for it.
-async fn admit<'a>(app: &'a AppState, caller: &Caller) -> Result<&'a Shard, ApiError> {
-    let shard = app.home(caller)?;
-    let alone = app.clients.is_alone(shard.number).await?;
-    if shard.gauge.has_room(app.config.queue, &caller.client_id, alone) {
-        Ok(shard)
-    } else {
-        Err(ApiError::Overloaded(Limit::Queue))
-    }
+        TransactionState::Processing => Answer::bare(ResultPart::processing(), Some(&id)),
+        TransactionState::Dead => return Err(ApiError::GivenUp(id)),
+    };
+    Ok((answer, is_new))
 }
 
 /// The answer to a repetition of a signed request that has an outcome already.
 async fn earlier(
     app: &AppState,
     shard: &Shard,
-    parsed: &Parsed<Request>,
+    admitted: &Admitted,
 ) -> Result<Option<Answer>, ApiError> {
-    if !app.config.dedupe {
-        return Ok(None);
-    }
-    let found = shard.store.find_duplicate(&parsed.dedupe).await?;
-    let Some(id) = found else { return Ok(None) };
-    let client_id = &parsed.caller.client_id;
-    let transaction = shard.store.transaction(client_id, &id).await?;
+    let Some(id) = &admitted.earlier else { return Ok(None) };
+    let client = &admitted.parsed.caller;
+    let transaction = shard.store.transaction(&client.client_id, id).await?;
     match transaction.map(|t| t.state) {
         Some(TransactionState::Done(outcome)) => {
-            let extras = parsed.caller.client.extras;
-            tell(Telling::Compare, &id, &outcome, extras, &app.config.pictures).map(Some)
+            let extras = client.client.extras;
+            tell(Telling::Compare, id, &outcome, extras, &app.config.pictures).map(Some)
         }
         _ => Ok(None),
     }
@@ -192,16 +211,20 @@ async fn earlier(
 
 /// From here on it is settled at which rate the decision turns: what is changed later counts for later
 /// requests.
-async fn parse(app: &AppState, signed: Signed) -> Result<Parsed<Request>, ApiError> {
-    let (config, own) = (Arc::clone(&app.config), signed.caller().client.fmr);
-    let trace = signed.trace();
+async fn parse(
+    app: &AppState,
+    trace: Option<Extension<TraceContext>>,
+    proven: Proven,
+) -> Result<Parsed<Request>, ApiError> {
+    let (config, own) = (Arc::clone(&app.config), proven.caller().client.fmr);
+    let trace = trace.map(|Extension(trace)| trace);
     let read = move |body: &[u8]| {
         let fmr = |document: Option<&str>| Some(config.fmr.in_force(own, document));
         let request = read_request(body, &config.pictures, fmr)?;
         let options = RequestOptions { trace, ..request.options };
         Ok(Request { options, ..request })
     };
-    signed.parse(read).await
+    proven.parse(COST, read).await
 }
 
 impl AppState {
@@ -209,7 +232,7 @@ impl AppState {
         NewJob {
             transaction_id: TransactionId::new(self.clock.now_utc(), shard.number),
             client_id: &parsed.caller.client_id,
-            dedupe: self.config.dedupe.then_some(parsed.dedupe),
+            dedupe: self.gate.stored_dedupe(parsed.dedupe),
             request: &parsed.value,
         }
     }

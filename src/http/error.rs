@@ -3,12 +3,15 @@
 //! Messages are plain ASCII without quotes, backslashes and percent signs, because some clients
 //! re-serialise an answer before they verify it. What broke inside is logged, never answered.
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    http::{HeaderValue, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
 
 use super::answer::{Answer, ResultPart};
 use crate::{
-    clients::ClientError,
     compare::{DecodeLimits, Refusal, TransactionId},
+    gate::{NotAnObject, Refused, Rejection},
     queue::QueueError,
 };
 
@@ -33,47 +36,21 @@ pub const RESULT_CODES: [&str; 15] = [
 
 /// Why a request has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     /// No endpoint has that path, or not with that method.
     UnknownEndpoint,
-    /// A required header is absent.
-    MissingHeader(&'static str),
-    /// A header is there and wrong.
-    IllegalHeader(&'static str, String),
-    /// No client has that id.
-    UnknownClient,
-    /// The client may not call any more.
-    ClientDisabled,
-    /// The client may call, but not in this way.
-    NotAllowed(&'static str),
-    /// The client has no such access key, or not any more.
-    UnknownAccessKey,
-    /// The signature is not by the client's key over this request.
-    BadSignature,
-    /// The signature is by a key that the client has replaced.
-    KeyExpired,
-    /// The body does not decrypt into a JSON object, for whatever reason.
-    Undecryptable,
-    /// Too many bodies of the client did not decrypt of late.
-    TooManyUndecryptable,
+    /// It did not pass the gate.
+    Gate(Rejection),
     /// The body is empty.
     EmptyBody,
     /// The body is not a JSON object.
     NotJson,
-    /// The body is larger than the limit, bytes.
-    BodyTooLarge(usize),
-    /// The body did not arrive in time.
-    BodyTooSlow,
     /// A member of the JSON object is wrong.
     Invalid(&'static str, String),
     /// A picture cannot be used; the name is the member that holds it.
     Picture(&'static str, Refusal, DecodeLimits, Option<TransactionId>),
     /// There is no such transaction of this client.
     UnknownTransaction,
-    /// Too many requests from one address did not prove who they are of late.
-    TooManyStrangers,
-    /// Something is full, or the client has had what it may have.
-    Overloaded(Limit),
     /// No outcome within the patience.
     TimedOut,
     /// The transaction was given up.
@@ -82,58 +59,11 @@ pub(super) enum ApiError {
     Internal,
 }
 
-/// Which limit a request met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    /// Jobs or bytes in the queue, or the client's share of them.
-    Queue,
-    /// Request bodies in memory.
-    Memory,
-    /// Callers who wait for a thread.
-    Threads,
-    /// Connections to the database.
-    Database,
-    /// Requests a second of the client.
-    Rate,
-    /// Comparisons a day of the client.
-    Quota,
-}
-
-impl Limit {
-    /// As the metrics have it.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Memory => "memory",
-            Self::Threads => "threads",
-            Self::Database => "database",
-            Self::Rate => "rate",
-            Self::Quota => "quota",
-        }
-    }
-
-    fn message(self) -> &'static str {
-        match self {
-            Self::Queue | Self::Memory | Self::Threads | Self::Database => {
-                "the server is at its limit; try again in a moment"
-            }
-            Self::Rate => "this client sends more requests than it may; try again in a moment",
-            Self::Quota => {
-                "this client has made as many comparisons today as it may; its day ends at midnight UTC"
-            }
-        }
-    }
-}
-
 impl ApiError {
-    /// Why a request was refused, if it was because of a limit; as the metrics have it.
-    fn refused_for(&self) -> Option<&'static str> {
+    /// The limit that was met.
+    fn refused(&self) -> Option<Refused> {
         match self {
-            Self::Overloaded(limit) => Some(limit.name()),
-            Self::TooManyUndecryptable => Some("decrypt"),
-            Self::TooManyStrangers => Some("signature"),
-            Self::BodyTooLarge(_) => Some("size"),
-            Self::BodyTooSlow => Some("slow"),
+            Self::Gate(Rejection::Refused(refused)) => Some(*refused),
             _ => None,
         }
     }
@@ -142,49 +72,16 @@ impl ApiError {
     fn result(&self) -> ResultPart {
         let part = |code, status, message: String| ResultPart { code, status, message };
         match self {
-            Self::UnknownEndpoint => part("NO_INTERFACE_DEF", "F", "no such API; check path and method".to_owned()),
-            Self::MissingHeader(name) => part("PARAM_MISSING", "F", format!("the header {name} is missing")),
-            Self::IllegalHeader(name, why) => part("PARAM_ILLEGAL", "F", format!("the header {name} {why}")),
-            Self::UnknownClient => {
-                part("MERCHANT_NOT_FOUND", "F", "no client with this Client-Id is registered".to_owned())
+            Self::UnknownEndpoint => {
+                part("NO_INTERFACE_DEF", "F", "no such API; check path and method".to_owned())
             }
-            Self::ClientDisabled => part("ACCESS_DENIED", "F", "this client has been disabled".to_owned()),
-            Self::NotAllowed(why) => part("ACCESS_DENIED", "F", (*why).to_owned()),
-            Self::BadSignature => part(
-                "SIGNATURE_INVALID",
-                "F",
-                "the signature does not match; check key, path, time and that the body is sent as signed".to_owned(),
-            ),
-            Self::UnknownAccessKey => part(
-                "KEY_NOT_FOUND",
-                "F",
-                "this client has no such Access-Key, or not any more".to_owned(),
-            ),
-            Self::KeyExpired => part(
-                "KEY_NOT_FOUND",
-                "F",
-                "the key of this signature has been replaced; use the current one of the client".to_owned(),
-            ),
-            Self::Undecryptable => part(
+            Self::Gate(rejection) => gate_result(rejection),
+            Self::EmptyBody => part("PARAM_MISSING", "F", "the request body is empty".to_owned()),
+            Self::NotJson => part(
                 "MSG_PARSE_ERROR",
                 "F",
-                "the request body does not decrypt into a JSON object; check the AES key, the padding and the \
-                 public key of the server"
-                    .to_owned(),
+                "the request body is not a JSON object, or names a member twice".to_owned(),
             ),
-            Self::TooManyUndecryptable => part(
-                "PARAM_ILLEGAL",
-                "F",
-                "too many request bodies did not decrypt; encrypted requests are refused for a minute".to_owned(),
-            ),
-            Self::EmptyBody => part("PARAM_MISSING", "F", "the request body is empty".to_owned()),
-            Self::NotJson => part("MSG_PARSE_ERROR", "F", "the request body is not a JSON object, or names a member twice".to_owned()),
-            Self::BodyTooLarge(limit) => part(
-                "UNABLE_GET_IMAGE",
-                "F",
-                format!("IMAGE_CHECK_FAILED: the request body has more than {limit} bytes"),
-            ),
-            Self::BodyTooSlow => part("PROCESS_TIMEOUT", "F", "the request body took too long to arrive".to_owned()),
             Self::Invalid(field, why) => part("INVALID_ARGUMENT", "F", format!("{field} {why}")),
             Self::Picture(name, refusal, limits, _) => part(
                 "UNABLE_GET_IMAGE",
@@ -194,31 +91,19 @@ impl ApiError {
             Self::UnknownTransaction => part(
                 "INVALID_ARGUMENT",
                 "F",
-                "transactionId names no transaction of this client, or one that has expired".to_owned(),
-            ),
-            Self::TooManyStrangers => part(
-                "REQUEST_TRAFFIC_EXCEED_LIMIT",
-                "F",
-                "too many requests from this address did not prove who they are; check Client-Id and keys, and try \
-                 again in a minute"
+                "transactionId names no transaction of this client, or one that has expired"
                     .to_owned(),
             ),
-            Self::Overloaded(limit) => {
-                part("REQUEST_TRAFFIC_EXCEED_LIMIT", "F", limit.message().to_owned())
-            }
             Self::TimedOut => part(
                 "PROCESS_TIMEOUT",
                 "F",
                 "the comparison took too long; try again or use asynccompare".to_owned(),
             ),
-            Self::GivenUp(_) => part("SYSTEM_ERROR", "F", "the comparison failed and was given up".to_owned()),
-            Self::Internal => part("SYSTEM_ERROR", "U", "internal error; try again".to_owned()),
+            Self::GivenUp(_) => {
+                part("SYSTEM_ERROR", "F", "the comparison failed and was given up".to_owned())
+            }
+            Self::Internal => internal(),
         }
-    }
-
-    /// Whether the request did not prove who it is from.
-    pub(super) fn is_of_a_stranger(&self) -> bool {
-        matches!(self, Self::UnknownClient | Self::UnknownAccessKey | Self::BadSignature)
     }
 
     fn transaction_id(&self) -> Option<&TransactionId> {
@@ -229,17 +114,6 @@ impl ApiError {
         }
     }
 
-    /// A database that is only busy is told apart from one that is broken.
-    fn of_store(error: &dyn std::error::Error, crowded: bool) -> Self {
-        if crowded {
-            metrics::counter!("visavis_store_errors_total").increment(1);
-            tracing::warn!(%error, "refused: no connection to the database became free");
-            return Self::Overloaded(Limit::Database);
-        }
-        metrics::counter!("visavis_store_errors_total").increment(1);
-        Self::internal(error)
-    }
-
     /// Logs what broke and answers without it.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "request failed");
@@ -247,15 +121,76 @@ impl ApiError {
     }
 }
 
-impl From<QueueError> for ApiError {
-    fn from(error: QueueError) -> Self {
-        Self::of_store(&error, error.is_crowded())
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Gate(rejection)
     }
 }
 
-impl From<ClientError> for ApiError {
-    fn from(error: ClientError) -> Self {
-        Self::of_store(&error, error.is_crowded())
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        Self::Gate(refused.into())
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        Self::Gate(error.into())
+    }
+}
+
+impl NotAnObject for ApiError {
+    fn is_not_an_object(&self) -> bool {
+        matches!(self, Self::NotJson | Self::EmptyBody)
+    }
+}
+
+/// Result code, status and message of a request that did not pass the gate.
+fn gate_result(rejection: &Rejection) -> ResultPart {
+    let part = |code, message: String| ResultPart { code, status: "F", message };
+    match rejection {
+        Rejection::MissingHeader(name) => {
+            part("PARAM_MISSING", format!("the header {name} is missing"))
+        }
+        Rejection::IllegalHeader(name, why) => {
+            part("PARAM_ILLEGAL", format!("the header {name} {why}"))
+        }
+        Rejection::UnknownClient => {
+            part("MERCHANT_NOT_FOUND", "no client with this Client-Id is registered".to_owned())
+        }
+        Rejection::ClientDisabled => {
+            part("ACCESS_DENIED", "this client has been disabled".to_owned())
+        }
+        Rejection::NotAllowed(why) => part("ACCESS_DENIED", (*why).to_owned()),
+        Rejection::BadSignature => part(
+            "SIGNATURE_INVALID",
+            "the signature does not match; check key, path, time and that the body is sent as signed; keys that were \
+             replaced are not valid any more"
+                .to_owned(),
+        ),
+        Rejection::UnknownAccessKey => part(
+            "KEY_NOT_FOUND",
+            "this client has no such Access-Key, or not any more".to_owned(),
+        ),
+        Rejection::Undecryptable => part(
+            "MSG_PARSE_ERROR",
+            "the request body does not decrypt into a JSON object; check the AES key, the padding and the public key of \
+             the server"
+                .to_owned(),
+        ),
+        Rejection::CutOff => {
+            part("MSG_PARSE_ERROR", "the connection ended inside the request body".to_owned())
+        }
+        Rejection::Refused(Refused { limit, .. }) => part(limit.result_code(), limit.message()),
+        Rejection::Internal => internal(),
+    }
+}
+
+fn internal() -> ResultPart {
+    ResultPart {
+        code: "SYSTEM_ERROR",
+        status: "U",
+        message: "internal error; try again".to_owned(),
     }
 }
 
@@ -273,16 +208,25 @@ fn sub_reason(refusal: &Refusal) -> &'static str {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        if let Some(reason) = self.refused_for() {
-            metrics::counter!("visavis_refused_total", "reason" => reason).increment(1);
+        let refused = self.refused();
+        let limit = refused.map(|refused| refused.limit.name());
+        let mut response =
+            Answer::bare(self.result(), self.transaction_id()).limited_by(limit).into_response();
+        if let Some(limit) = limit {
+            metrics::counter!("visavis_refused_total", "reason" => limit).increment(1);
         }
-        Answer::bare(self.result(), self.transaction_id()).into_response()
+        if let Some(wait) = refused.and_then(|refused| refused.retry_after) {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Limit;
 
     fn all() -> Vec<ApiError> {
         let id = TransactionId::new(time::OffsetDateTime::UNIX_EPOCH, 0);
@@ -297,30 +241,28 @@ mod tests {
         ];
         let mut all = vec![
             ApiError::UnknownEndpoint,
-            ApiError::MissingHeader("Signature"),
-            ApiError::IllegalHeader("Request-Time", "is wrong".to_owned()),
-            ApiError::UnknownClient,
-            ApiError::ClientDisabled,
-            ApiError::NotAllowed("this client must encrypt its requests"),
-            ApiError::UnknownAccessKey,
-            ApiError::BadSignature,
-            ApiError::KeyExpired,
-            ApiError::Undecryptable,
-            ApiError::TooManyUndecryptable,
             ApiError::EmptyBody,
             ApiError::NotJson,
-            ApiError::BodyTooLarge(1),
-            ApiError::BodyTooSlow,
             ApiError::Invalid("bizId", "is missing".to_owned()),
             ApiError::UnknownTransaction,
-            ApiError::TooManyStrangers,
-            ApiError::Overloaded(Limit::Queue),
-            ApiError::Overloaded(Limit::Rate),
-            ApiError::Overloaded(Limit::Quota),
             ApiError::TimedOut,
             ApiError::GivenUp(id.clone()),
             ApiError::Internal,
         ];
+        all.extend(Limit::ALL.map(|limit| ApiError::from(limit.refuse())));
+        let rejections = [
+            Rejection::MissingHeader("Signature"),
+            Rejection::IllegalHeader("Request-Time", "is wrong".to_owned()),
+            Rejection::UnknownClient,
+            Rejection::ClientDisabled,
+            Rejection::NotAllowed("this client must encrypt its requests"),
+            Rejection::UnknownAccessKey,
+            Rejection::BadSignature,
+            Rejection::Undecryptable,
+            Rejection::CutOff,
+            Rejection::Internal,
+        ];
+        all.extend(rejections.map(ApiError::from));
         all.extend(
             refusals.map(|r| ApiError::Picture("face1.content", r, limits, Some(id.clone()))),
         );

@@ -1,72 +1,38 @@
-//! One request and its answer: who calls is looked up before, the answer is encrypted and signed in
+//! One request and its response: who calls is looked up before, the response is encrypted and signed in
 //! kind after, whatever happened between. One line is logged.
 
 use std::{
-    sync::{Arc, OnceLock},
+    borrow::Cow,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{Request, State},
+    extract::{FromRequest, Request, State},
     http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 
-use super::{answer::Told, error::ApiError, recent::endpoint, state::AppState};
+use super::{answer::Told, error::ApiError, recent::endpoint, router::RawUri, state::AppState};
 use crate::{
-    clients::{Caller, KeySet},
     compare::{TraceContext, TransactionId},
+    gate::{Arrived, Identified, Proven, SMALL_BODY_BYTES, Scheme, single},
     signing::{
-        Content, SigningError, SymmetricKey, encrypt_header, format_time, mac_header, random_bytes,
+        Content, SigningError, encrypt_header, format_time, mac_header, random_bytes,
         signature_header,
     },
     telemetry::spans,
 };
 
-/// How a client signs, and wants its answers signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
-    /// RSA key pairs on both sides; the default.
-    KeyPair,
-    /// `Auth-Type: AKSK`: an access key and a secret key that both sides hold.
-    Secret,
-}
-
-impl Scheme {
-    /// Reads Auth-Type.
-    ///
-    /// # Errors
-    /// [`ApiError::IllegalHeader`] when it is neither absent nor AKSK.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        match single(headers, "Auth-Type")?.map(str::trim) {
-            None | Some("") => Ok(Self::KeyPair),
-            Some(name) if name.eq_ignore_ascii_case("AKSK") => Ok(Self::Secret),
-            Some(_) => {
-                let why = "is not AKSK; leave it out to sign with the key pair".to_owned();
-                Err(ApiError::IllegalHeader("Auth-Type", why))
-            }
-        }
-    }
-}
-
-/// What is known of a request before its body is read, and how it is to be answered.
-#[derive(Debug)]
-pub(super) struct Exchange {
-    /// The registered client that the request says it is from; nothing is proven yet.
-    pub(super) caller: Option<Arc<Caller>>,
-    client_id: String,
+/// A request whose response is to be logged, counted, encrypted and signed.
+struct Exchange {
+    arrived: Arrived,
     path: String,
-    scheme: Scheme,
-    /// The keys that an answer is signed with if nothing is proven.
-    presumed: Option<Arc<KeySet>>,
-    proven: OnceLock<(String, Arc<KeySet>)>,
-    cipher: OnceLock<SymmetricKey>,
+    /// The registered client that the request claims to be from.
+    client: String,
 }
-
-/// The client id is echoed into the signed text of the answer, so its length is bounded.
-const LONGEST_CLIENT_ID: usize = 128;
 
 /// Looks the caller up, runs the rest, encrypts and signs what comes back.
 pub(super) async fn exchange(
@@ -76,24 +42,25 @@ pub(super) async fn exchange(
 ) -> Response {
     let started = Instant::now();
     let (trace, parent_id) = trace_of(request.headers());
-    let client_id = single(request.headers(), "Client-Id").ok().flatten();
-    let client_id =
-        client_id.filter(|id| id.len() <= LONGEST_CLIENT_ID).unwrap_or_default().to_owned();
-    let (caller, failure) = match app.clients.find(&client_id).await {
-        Ok(caller) => (caller, None),
-        // The answer is signed with the keys that are remembered; nothing else is done with them.
-        Err(error) => (app.clients.remembered(&client_id), Some(ApiError::from(error))),
-    };
+    let arrived = Arrived::read(&app.gate, &request);
+    // Also for a request that is dropped in the middle, because its connection or stream ends.
+    let mut failing = Failing { arrived: arrived.clone(), app: app.clone(), is_failure: true };
     let path = request.uri().path().to_owned();
-    let exchange = Arc::new(Exchange::new(caller, client_id, path, request.headers()));
-    let response = if let Some(error) = failure {
-        error.into_response()
-    } else {
-        request.extensions_mut().insert(Arc::clone(&exchange));
-        request.extensions_mut().insert(trace);
-        next.run(request).await
+    let identified = arrived.identify(&app.gate).await;
+    let client = identified.as_ref().ok().and_then(|identified| identified.caller.as_ref());
+    let client = client.map_or("unknown", |caller| &caller.client_id).to_owned();
+    let exchange = Exchange { arrived, path, client };
+    let response = match identified {
+        Err(rejection) => ApiError::from(rejection).into_response(),
+        Ok(identified) => {
+            request.extensions_mut().insert(Arc::new(identified));
+            request.extensions_mut().insert(trace);
+            next.run(request).await
+        }
     };
     let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
+    failing.is_failure = !OUR_FAULT.contains(&told.code);
+    drop(failing);
     let elapsed = started.elapsed();
     app.recent().note(&exchange.path, told.code, elapsed);
     exchange.log(&told, &trace, elapsed);
@@ -101,49 +68,91 @@ pub(super) async fn exchange(
     exchange.seal(&app, response).await
 }
 
+/// Result codes that are no failure of the sender.
+const OUR_FAULT: [&str; 2] = ["SYSTEM_ERROR", "REQUEST_TRAFFIC_EXCEED_LIMIT"];
+
+/// Counts a request as failed when it ends without proof.
+struct Failing {
+    arrived: Arrived,
+    app: AppState,
+    is_failure: bool,
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        if self.is_failure {
+            self.arrived.failed(&self.app.gate);
+        }
+    }
+}
+
+/// A request whose signature holds; a handler that takes one cannot run without it.
+impl FromRequest<AppState> for Proven {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
+        prove(request, app, app.gate.body_limit()).await
+    }
+}
+
+/// The same for an endpoint that takes no pictures: its body is small.
+pub(super) struct SmallProven(pub(super) Proven);
+
+impl FromRequest<AppState> for SmallProven {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
+        prove(request, app, SMALL_BODY_BYTES).await.map(Self)
+    }
+}
+
+async fn prove(request: Request, app: &AppState, limit: usize) -> Result<Proven, ApiError> {
+    let identified = request.extensions().get::<Arc<Identified>>().cloned();
+    let identified = identified.ok_or(ApiError::Internal)?;
+    let original = request.extensions().get::<RawUri>().map(|uri| uri.0.clone());
+    let (parts, body) = request.into_parts();
+    let proven = identified.prove(&app.gate, parts, original.as_ref(), body, limit).await?;
+    Ok(proven)
+}
+
+/// The longest unknown path that is logged, characters.
+const MAX_LOGGED_PATH: usize = 128;
+
+/// A path as it may stand in the log: anybody may send any.
+fn loggable(path: &str) -> Cow<'_, str> {
+    let is_short = path.len() <= MAX_LOGGED_PATH;
+    if is_short && !path.contains(char::is_control) {
+        return Cow::Borrowed(path);
+    }
+    let mut text = String::new();
+    for character in path.chars().take(MAX_LOGGED_PATH) {
+        if character.is_control() {
+            text.extend(character.escape_unicode());
+        } else {
+            text.push(character);
+        }
+    }
+    if !is_short {
+        text.push_str(" (cut)");
+    }
+    Cow::Owned(text)
+}
+
 impl Exchange {
-    fn new(
-        caller: Option<Arc<Caller>>,
-        client_id: String,
-        path: String,
-        headers: &HeaderMap,
-    ) -> Self {
-        let scheme = Scheme::of(headers).unwrap_or(Scheme::KeyPair);
-        let access_key = single(headers, "Access-Key").ok().flatten();
-        let presumed = caller.as_ref().and_then(|caller| {
-            let named = caller.client.keys.iter().find(|set| Some(&*set.access_key) == access_key);
-            named.or_else(|| caller.newest()).cloned()
-        });
-        let (proven, cipher) = (OnceLock::new(), OnceLock::new());
-        Self { caller, client_id, path, scheme, presumed, proven, cipher }
-    }
-
-    /// The answer is to be signed over the URI that the client signed and with the keys it has.
-    pub(super) fn answer_as(&self, uri: String, keys: Arc<KeySet>) {
-        // Set once per request; a second value could only be the same.
-        let _ = self.proven.set((uri, keys));
-    }
-
-    /// The answer is to be encrypted under the key of the request: clients decrypt with the key that
-    /// they sent, whatever the answer's Encrypt header says.
-    pub(super) fn answer_under(&self, key: SymmetricKey) {
-        // Set once per request, as above.
-        let _ = self.cipher.set(key);
-    }
-
     /// One line a request, and the same for the metrics. Of what the client says there are the path, its id once that
     /// is known to be one, and the trace it wants to be found by.
     fn log(&self, told: &Told, trace: &TraceContext, elapsed: Duration) {
-        let client = self.client();
+        let client = self.client.as_str();
         let (code, endpoint) = (told.code, endpoint(&self.path));
         metrics::counter!("visavis_requests_total", "endpoint" => endpoint, "client" => client.to_owned(), "code" => code)
             .increment(1);
         metrics::histogram!("visavis_request_seconds", "endpoint" => endpoint).record(elapsed);
         tracing::info!(
-            path = self.path,
+            path = &*loggable(&self.path),
             client,
             mode = self.mode(),
             code,
+            limit = told.limit,
             transaction = told.transaction_id.as_ref().map(TransactionId::as_str),
             trace = %trace,
             elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
@@ -153,13 +162,12 @@ impl Exchange {
 
     /// The span of the request.
     fn trace(&self, told: &Told, trace: TraceContext, parent_id: u64, took: Duration) {
-        // Strangers do not fill the exporter's queue.
-        if !(spans::are_wanted() && trace.is_sampled() && self.proven.get().is_some()) {
+        // Unproven requests do not fill the exporter's queue.
+        if !(spans::are_wanted() && trace.is_sampled() && self.arrived.reply.proven().is_some()) {
             return;
         }
-        let client = self.client();
         let transaction = told.transaction_id.as_ref().map(|id| ("transaction", id.to_string()));
-        let known = [("client", client.to_owned()), ("code", told.code.to_owned())];
+        let known = [("client", self.client.clone()), ("code", told.code.to_owned())];
         spans::tell(spans::Span {
             name: endpoint(&self.path),
             role: spans::Role::Server,
@@ -172,13 +180,8 @@ impl Exchange {
         });
     }
 
-    /// The Client-Id, once it is known to be one.
-    fn client(&self) -> &str {
-        self.caller.as_ref().map_or("unknown", |caller| caller.client_id.as_str())
-    }
-
     fn mode(&self) -> &'static str {
-        match (self.scheme, self.cipher.get()) {
+        match (self.arrived.scheme, self.arrived.reply.cipher()) {
             (Scheme::Secret, _) => "access_key",
             (Scheme::KeyPair, None) => "key_pair",
             (Scheme::KeyPair, Some(_)) => "encrypted",
@@ -197,6 +200,9 @@ impl Exchange {
             let signature = self.sign(&time, &body)?;
             insert(&mut parts.headers, "response-time", &time);
             insert(&mut parts.headers, "signature", &signature);
+            if self.arrived.closes_connection() {
+                insert(&mut parts.headers, "connection", "close");
+            }
             Ok(())
         });
         match sealed {
@@ -209,7 +215,8 @@ impl Exchange {
     }
 
     fn encrypt(&self, body: &mut Vec<u8>, headers: &mut HeaderMap) -> Result<(), SigningError> {
-        let (Some(key), Some((_, keys))) = (self.cipher.get(), self.proven.get()) else {
+        let reply = &self.arrived.reply;
+        let (Some(key), Some((_, keys))) = (reply.cipher(), reply.proven()) else {
             return Ok(());
         };
         *body = key.encrypt(body)?.into_bytes();
@@ -222,8 +229,9 @@ impl Exchange {
     /// response would be a valid request. Without a known client nobody could check a signature. Both get random bytes of
     /// the same form, because some SDKs fail on a response without a signature and never show its message.
     fn sign(&self, time: &str, body: &[u8]) -> Result<String, SigningError> {
-        let content = |uri| Content { uri, client_id: &self.client_id, time, body };
-        Ok(match (self.scheme, self.proven.get(), &self.presumed) {
+        let Arrived { client_id, scheme, reply, .. } = &self.arrived;
+        let content = |uri| Content { uri, client_id, time, body };
+        Ok(match (scheme, reply.proven(), reply.presumed()) {
             (Scheme::Secret, Some((uri, keys)), _) => {
                 mac_header(&keys.secret_key.sign(&content(uri)))
             }
@@ -253,17 +261,17 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-/// The value of a header that may be there once: two of them are two readings of one request, and a
-/// proxy may have checked the other one.
-pub(super) fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &'static str,
-) -> Result<Option<&'a str>, ApiError> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
-        return Err(ApiError::IllegalHeader(name, "is there twice".to_owned()));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_the_log_is_short_and_has_no_control_characters() {
+        let usual = "/api/v1/zoloz/facecompare/compare";
+        assert_eq!(loggable(usual), usual);
+        let long = loggable(&"/x".repeat(30_000)).into_owned();
+        assert_eq!(long, "/x".repeat(MAX_LOGGED_PATH / 2) + " (cut)");
+        let controls = loggable("/\u{9b}31m\u{85}\u{1b}[2J/");
+        assert_eq!(controls, "/\\u{9b}31m\\u{85}\\u{1b}[2J/");
     }
-    let text = first.map(|value| value.to_str()).transpose();
-    text.map_err(|_| ApiError::IllegalHeader(name, "is not plain ASCII".to_owned()))
 }

@@ -5,16 +5,11 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::{
-    auth_test::echo,
-    check_result::read_id,
-    head::{Head, candidates},
-    pictures::read_request,
-    signed::open,
-};
+use super::{auth_test::echo, check_result::read_id, pictures::read_request};
 use crate::{
     clients::Caller,
     compare::DecodeLimits,
+    gate::{Head, candidates, open},
     signing::{Freshness, ServerKey},
 };
 
@@ -60,5 +55,5 @@ pub fn json(data: &[u8]) -> bool {
 pub fn encrypted(server_key: &ServerKey, data: &[u8]) -> bool {
     let (wrapped, body) = data.split_at(data.len().min(256));
     let Ok(key) = server_key.unwrap_key(wrapped) else { return false };
-    open(key, body, echo).is_ok_and(|(_, echoed)| echoed.is_ok())
+    open(&key, body, echo).is_ok_and(|echoed| echoed.is_ok())
 }

@@ -2,8 +2,8 @@
 //! models.
 //!
 //! ```text
-//! request ─ path cleaned ─ exchange: who calls? ─ Signed: verify, then decrypt and parse ─ handler
-//! answer  ◀──────────────── exchange: encrypt, sign ◀───────── Answer or ApiError ◀─────────┘
+//! request ─ path cleaned ─ exchange ─ gate: verify, then decrypt and parse ─ handler
+//! response ◀────────────── exchange: encrypt, sign ◀──── Answer or ApiError ◀─────┘
 //! ```
 //!
 //! Every answer, errors included, is HTTP 200 with a JSON result and a signature: client SDKs throw
@@ -12,34 +12,25 @@
 mod admin;
 mod answer;
 mod auth_test;
-mod body;
 mod check_result;
 mod compare;
-mod connections;
-mod decrypt_guard;
 mod error;
 mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
-mod head;
 mod health;
-mod idle;
 mod js;
 mod lenient;
 mod pictures;
-mod rates;
 mod recent;
 mod router;
 mod server;
-mod signed;
 mod state;
-mod strangers;
 mod tls;
 mod wire;
 
 pub use admin::{About, admin};
 pub use error::RESULT_CODES;
-pub use rates::ClientRate;
 pub use recent::{Answered, Recent};
 pub use router::gateway;
 pub use server::{ServeError, ServerConfig, Serving, serve};

@@ -1,5 +1,7 @@
 //! Every route and every layer, in order.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Body,
@@ -17,7 +19,6 @@ use tower_http::{
 
 use super::{
     auth_test::auth_test,
-    body::discard,
     check_result::check_result,
     compare::{async_compare, compare},
     error::ApiError,
@@ -25,6 +26,7 @@ use super::{
     health,
     state::AppState,
 };
+use crate::gate::Identified;
 
 /// The path and query as they came, before cleaning.
 #[derive(Debug, Clone)]
@@ -91,9 +93,13 @@ fn cleaned(uri: &Uri) -> Option<Uri> {
 }
 
 async fn unknown_endpoint(State(app): State<AppState>, request: Request) -> Response {
+    let identified = request.extensions().get::<Arc<Identified>>().cloned();
     let (parts, body) = request.into_parts();
-    discard(&parts.headers, body, &app.config).await;
-    let mut answer = ApiError::UnknownEndpoint.into_response();
+    let refused = match identified {
+        Some(identified) => identified.turn_away(&app.gate, &parts, body).await,
+        None => None,
+    };
+    let mut answer = refused.map_or(ApiError::UnknownEndpoint, ApiError::from).into_response();
     // The only method for which 200 means something else: that this is a proxy, and the tunnel stands.
     if parts.method == Method::CONNECT {
         *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

@@ -19,10 +19,8 @@ use axum_server::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::task::JoinHandle;
 
-use super::{
-    connections::Capped,
-    tls::{TlsError, TlsFiles},
-};
+use super::tls::{TlsError, TlsFiles};
+use crate::gate::{ConnectionLimits, Connections, Network};
 
 /// Times, limits and places of the socket.
 #[derive(Debug, Clone)]
@@ -37,6 +35,10 @@ pub struct ServerConfig {
     pub idle_deadline: Duration,
     /// Connections at once.
     pub max_connections: usize,
+    /// Connections at once from one address.
+    pub max_connections_per_address: usize,
+    /// Proxies, to whom that does not apply.
+    pub trusted_proxies: Vec<Network>,
     /// Requests at once on one HTTP/2 connection.
     pub max_streams: u32,
     /// How long requests may take to finish when the server is to stop.
@@ -89,10 +91,16 @@ pub fn serve(router: Router, config: &ServerConfig) -> Result<Serving, ServeErro
     SockRef::from(&listener).set_tcp_keepalive(&probe).map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     let handle = Handle::new();
-    let capped = Capped::new(config.max_connections, config.head_deadline, config.idle_deadline);
+    let connections = Connections::new(ConnectionLimits {
+        in_all: config.max_connections,
+        per_address: config.max_connections_per_address,
+        trusted_proxies: config.trusted_proxies.clone(),
+        patience: config.head_deadline,
+        idle: config.idle_deadline,
+    });
     let mut server = axum_server::from_tcp(listener)
         .map_err(bind)?
-        .acceptor(capped)
+        .acceptor(connections)
         .handle(handle.clone())
         .first_request_timeout(config.head_deadline);
     server
@@ -116,7 +124,7 @@ pub fn serve(router: Router, config: &ServerConfig) -> Result<Serving, ServeErro
             let tls = RustlsConfig::from_config(files.load()?);
             let reloading = tokio::spawn(files.clone().keep_fresh(tls.clone()));
             let acceptor = RustlsAcceptor::new(tls).handshake_timeout(config.head_deadline);
-            let server = server.map(|capped| acceptor.acceptor(capped));
+            let server = server.map(|connections| acceptor.acceptor(connections));
             ("https", tokio::spawn(server.serve(service)), Some(reloading))
         }
     };

@@ -82,6 +82,11 @@ impl ClientKey {
         self.parsed.verify_digest_sig(digest, signature).map_err(|_| SigningError::Mismatch)
     }
 
+    /// Bytes of a signature by this key.
+    pub fn signature_bytes(&self) -> usize {
+        self.encrypting.ciphertext_size()
+    }
+
     /// Wraps an AES key for the owner of this key: RSAES-PKCS1-v1_5.
     ///
     /// # Errors

@@ -44,6 +44,7 @@ const METRICS: &[(&str, Kind, &str, &str)] = &[
     ("visavis_decrypt_refused_total", Kind::Counter, "client",
         "Encrypted requests refused unread after too many that did not decrypt"),
     ("visavis_connections_refused_total", Kind::Counter, "", "Connections closed unread because there were too many"),
+    ("visavis_connections_evicted_total", Kind::Counter, "", "Idle connections closed to make room for others"),
     ("visavis_connections_idle_total", Kind::Counter, "", "Connections closed because nobody used them"),
     ("visavis_comparisons_total", Kind::Counter, "outcome", "Pairs compared in this process: match, non_match or refused"),
     ("visavis_score", Kind::Histogram, "", "Scores of the pairs compared in this process, 0 to 100"),

@@ -114,7 +114,7 @@ async fn a_time_is_read_in_every_form_and_signed_as_it_stands() {
 async fn a_time_beyond_the_window_is_refused_on_both_sides_and_a_window_of_zero_takes_all() {
     let times = ["2026-01-01T00:15:01+0000", "2025-12-31T23:44:59Z", "2020-01-01T00:00:00+0000"];
     let strict = TestApp::new().await;
-    let lenient = TestApp::with(|config| config.freshness = Freshness::seconds(0)).await;
+    let lenient = TestApp::with(|config| config.gate.freshness = Freshness::seconds(0)).await;
     for time in times {
         let refused = strict.send(strict.signed_at(TEST, BODY, time)).await;
         assert_eq!(refused.code(), "PARAM_ILLEGAL", "{time}");
@@ -169,7 +169,7 @@ async fn a_repeated_signed_request_is_one_transaction_and_another_time_is_anothe
 
 #[tokio::test]
 async fn without_dedupe_every_request_is_a_transaction() {
-    let app = TestApp::with(|config| config.dedupe = false).await;
+    let app = TestApp::with(|config| config.gate.dedupe = false).await;
     let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
     for path in [ASYNC, ASYNC, COMPARE, COMPARE] {
         app.send(app.signed(path, &body)).await.transaction_id();

@@ -116,7 +116,7 @@ async fn asynccheckresult_wants_a_transaction_id() {
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_told_the_limit_and_one_at_the_limit_is_read() {
     const LIMIT: usize = 2_048;
-    let app = TestApp::with(|config| config.body_limit = LIMIT).await;
+    let app = TestApp::with(|config| config.gate.body_limit = LIMIT).await;
     let before = stored(&app).await;
     for endpoint in [COMPARE, ASYNC] {
         let answer = app.send(app.signed(endpoint, &" ".repeat(LIMIT + 1))).await;

@@ -117,7 +117,7 @@ fn every_captured_signature_of_key_pair_mode_verifies() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_captured_request_goes_through_the_whole_gateway_in_its_mode() {
     let Some(text) = vectors() else { return };
-    let app = TestApp::with(|config| config.freshness = Freshness::seconds(0)).await;
+    let app = TestApp::with(|config| config.gate.freshness = Freshness::seconds(0)).await;
     let merchant_key = key(&text);
     let keys = NewKeys {
         merchant_key: &merchant_key,

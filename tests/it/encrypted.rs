@@ -1,13 +1,18 @@
-//! `RSA_AES` mode: what real clients send is read, the answer is under the client's own key, and nobody
-//! learns from an answer whether a wrapped key was well-formed.
+//! `RSA_AES` mode: what real clients send is read, the response is under the client's own key from the proof on, and nobody
+//! learns from a response whether a wrapped key was well-formed.
+
+use std::num::NonZeroU32;
 
 use axum::body::to_bytes;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-use visavis::signing::ServerKey;
+use visavis::{
+    clients::{ClientChange, Encryption, TermsChange},
+    signing::ServerKey,
+};
 
 use crate::support::{
-    AesKey, Answer, Picture, TestApp, header_of, merchant, pair, server_key, stored,
+    AesKey, Answer, CLIENT, Picture, TestApp, header_of, merchant, pair, server_key, stored,
 };
 
 const TEST: &str = "/api/v1/zoloz/authentication/test";
@@ -163,26 +168,95 @@ fn mismatched() -> Vec<(&'static str, String, String)> {
     ]
 }
 
+/// Sends a request whose response must be encrypted, under whatever key.
+async fn refused_in_secret(
+    app: &TestApp,
+    request: axum::http::Request<axum::body::Body>,
+) -> Answer {
+    let (answer, status) = app.send_raw(request).await;
+    assert_eq!(status, 200);
+    assert!(answer.header("encrypt").is_some(), "{}", answer.text);
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=UTF-8"));
+    answer
+}
+
 #[tokio::test]
-async fn whatever_does_not_decrypt_into_json_has_one_answer_in_clear() {
-    let app = TestApp::with(|config| config.decrypt_failures = 1_000).await;
+async fn whatever_does_not_decrypt_into_json_has_one_response_under_the_key_that_was_sent() {
+    let app = TestApp::with(|config| config.gate.decrypt_failures = 1_000).await;
     let before = stored(&app).await;
-    let mut texts = Vec::new();
+    let (mut lengths, mut texts) = (Vec::new(), Vec::new());
     for path in [TEST, COMPARE, ASYNC, CHECK] {
         for (what, body, encrypt) in mismatched() {
-            let answer = refused(&app, app.encrypted_as(path, &body, &encrypt)).await;
-            assert_eq!(answer.code(), "MSG_PARSE_ERROR", "{what}: {}", answer.text);
-            texts.push(answer.text);
+            app.clock.advance(1_000);
+            let answer = refused_in_secret(&app, app.encrypted_as(path, &body, &encrypt)).await;
+            lengths.push(answer.text.len());
+            // The client's own mistakes can be read by it.
+            if !what.contains("key") {
+                let opened = answer.opened(&key(32));
+                assert_eq!(opened.code(), "MSG_PARSE_ERROR", "{what}: {}", opened.text);
+                texts.push(opened.text);
+            }
         }
     }
     texts.dedup();
     assert_eq!(texts.len(), 1, "{texts:?}");
+    lengths.dedup();
+    assert_eq!(lengths.len(), 1, "no kind of wrapped key shows by the length: {lengths:?}");
     assert_eq!(stored(&app).await, before);
 }
 
 #[tokio::test]
+async fn every_refusal_of_a_proven_encrypted_request_is_encrypted() {
+    let key = key(32);
+    let test = |app: &TestApp| app.encrypted(TEST, "{}", &key);
+
+    let app = TestApp::new().await;
+    app.clients.set_disabled(CLIENT, true).await.unwrap();
+    let disabled = refused_in_secret(&app, test(&app)).await;
+    assert_eq!(disabled.opened(&key).code(), "ACCESS_DENIED");
+    let mut forged = test(&app);
+    forged.headers_mut().insert("signature", "algorithm=RSA256, signature=AAAA".parse().unwrap());
+    assert_eq!(refused(&app, forged).await.code(), "SIGNATURE_INVALID", "nothing is proven");
+
+    let app = TestApp::new().await;
+    let late = test(&app);
+    app.clock.advance(901_000);
+    let late = refused_in_secret(&app, late).await.opened(&key);
+    assert_eq!(late.code(), "PARAM_ILLEGAL");
+    assert!(late.message().contains("clock"), "{}", late.text);
+
+    let app = TestApp::new().await;
+    let terms = TermsChange { encryption: Some(Encryption::Off), ..TermsChange::default() };
+    app.change(ClientChange { terms, ..ClientChange::default() }).await;
+    let unwanted = refused_in_secret(&app, test(&app)).await;
+    assert_eq!(unwanted.opened(&key).code(), "ACCESS_DENIED");
+
+    let app = TestApp::new().await;
+    let terms = TermsChange { daily_quota: Some(Some(NonZeroU32::MIN)), ..TermsChange::default() };
+    app.change(ClientChange { terms, ..ClientChange::default() }).await;
+    let body = pair(Picture::Person(1), Picture::Person(1));
+    assert_eq!(post(&app, COMPARE, &body, &key).await.code(), "SUCCESS");
+    app.clock.advance(1_000);
+    assert_eq!(post(&app, COMPARE, &body, &key).await.code(), "REQUEST_TRAFFIC_EXCEED_LIMIT");
+}
+
+/// Whoever records a request in clear has no way to close its client's encrypted mode.
+#[tokio::test]
+async fn one_captured_signature_closes_no_encrypted_mode_however_often_it_is_replayed() {
+    let app = TestApp::with(|config| config.gate.decrypt_failures = 3).await;
+    for attempt in 0..20_u8 {
+        let wrapped = [attempt; 256];
+        let mut replay = app.signed(TEST, "{}");
+        replay.headers_mut().insert("encrypt", header_of(&wrapped).parse().unwrap());
+        refused_in_secret(&app, replay).await;
+    }
+    app.clock.advance(1_000);
+    assert_eq!(post(&app, TEST, &json!({}), &key(16)).await.code(), "SUCCESS");
+}
+
+#[tokio::test]
 async fn the_signature_is_checked_before_anything_is_unwrapped() {
-    let app = TestApp::with(|config| config.decrypt_failures = 1).await;
+    let app = TestApp::with(|config| config.gate.decrypt_failures = 1).await;
     for (_, body, encrypt) in mismatched() {
         let mut request = app.encrypted_as(TEST, &body, &encrypt);
         request
@@ -196,15 +270,14 @@ async fn the_signature_is_checked_before_anything_is_unwrapped() {
 
 #[tokio::test]
 async fn too_many_failures_of_one_client_close_its_encrypted_mode_for_a_minute() {
-    let app = TestApp::with(|config| config.decrypt_failures = 3).await;
+    let app = TestApp::with(|config| config.gate.decrypt_failures = 3).await;
     let (_, body, encrypt) = mismatched().swap_remove(0);
     for _ in 0..3 {
-        let answer = refused(&app, app.encrypted_as(TEST, &body, &encrypt)).await;
-        assert_eq!(answer.code(), "MSG_PARSE_ERROR");
+        refused_in_secret(&app, app.encrypted_as(TEST, &body, &encrypt)).await;
+        app.clock.advance(1_000);
     }
     let good = json!({ "title": "hello" });
-    let closed = app.encrypted(TEST, &good.to_string(), &key(32));
-    let closed = refused(&app, closed).await;
+    let closed = post(&app, TEST, &good, &key(32)).await;
     assert_eq!(closed.code(), "PARAM_ILLEGAL", "{}", closed.text);
     assert!(closed.message().contains("did not decrypt"), "{}", closed.text);
     assert_eq!(
@@ -219,26 +292,29 @@ async fn too_many_failures_of_one_client_close_its_encrypted_mode_for_a_minute()
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn failures_at_once_are_no_more_than_failures_one_after_the_other() {
     let app = TestApp::with(|config| {
-        config.decrypt_failures = 2;
-        config.body_budget = 64 << 20;
+        config.gate.decrypt_failures = 2;
+        config.gate.body_budget = 64 << 20;
     })
     .await;
     // Large enough for several threads to be at it.
-    let body = key(32).encrypt(json!({ "title": "x".repeat(600_000) }).to_string().as_bytes());
+    let body = key(32).encrypt(json!({ "bizId": "x".repeat(600_000) }).to_string().as_bytes());
     // What happens at once differs from time to time.
     for _ in 0..5 {
-        let requests: Vec<_> = (0..24)
-            .map(|n| app.encrypted_as(TEST, &body, &AesKey(vec![n; 32]).header(server_key())))
+        let keys: Vec<_> = (0..24).map(|n| AesKey(vec![n; 32])).collect();
+        let requests: Vec<_> = keys
+            .iter()
+            .map(|key| app.encrypted_as(COMPARE, &body, &key.header(server_key())))
             .collect();
         let answers: Vec<_> = requests
             .into_iter()
             .map(|request| tokio::spawn(app.router.clone().oneshot(request)))
             .collect();
         let mut failed = 0;
-        for answer in answers {
+        for (answer, key) in answers.into_iter().zip(&keys) {
             let body = answer.await.unwrap().unwrap().into_body();
-            let json: Value =
-                serde_json::from_slice(&to_bytes(body, usize::MAX).await.unwrap()).unwrap();
+            let text = to_bytes(body, usize::MAX).await.unwrap();
+            let text = key.decrypt(std::str::from_utf8(&text).unwrap());
+            let json: Value = serde_json::from_str(&text).unwrap();
             match json["result"]["resultCode"].as_str() {
                 Some("MSG_PARSE_ERROR") => failed += 1,
                 code => assert_eq!(code, Some("PARAM_ILLEGAL"), "{json}"),
@@ -282,8 +358,9 @@ async fn a_repeated_request_is_answered_encrypted_and_not_at_all_without_its_key
         let again = app.send(app.encrypted_as(path, &body, &header)).await.opened(&key);
         assert_eq!(again.transaction_id(), first.transaction_id());
         assert_eq!(again.json["score"], first.json["score"]);
-        let other = AesKey(vec![1; 32]).header(server_key());
-        let stolen = refused(&app, app.encrypted_as(path, &body, &other)).await;
+        let other = AesKey(vec![1; 32]);
+        let stolen = app.encrypted_as(path, &body, &other.header(server_key()));
+        let stolen = refused_in_secret(&app, stolen).await.opened(&other);
         assert_eq!(stolen.code(), "MSG_PARSE_ERROR");
         let stripped = refused(&app, app.signed(path, &body)).await;
         assert_eq!(stripped.code(), "MSG_PARSE_ERROR");
@@ -292,7 +369,7 @@ async fn a_repeated_request_is_answered_encrypted_and_not_at_all_without_its_key
 
 #[tokio::test]
 async fn a_full_queue_is_told_so_that_an_encrypted_client_can_read_it() {
-    let app = TestApp::with(|config| config.queue.jobs = 1).await;
+    let app = TestApp::with(|config| config.gate.queue.jobs = 1).await;
     let body = pair(Picture::Person(1), Picture::Person(2));
     let key = key(32);
     assert_eq!(post(&app, ASYNC, &body, &key).await.code(), "PROCESSING");

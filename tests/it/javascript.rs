@@ -26,7 +26,7 @@ const ECHOED: [&str; 8] = [
 ];
 
 async fn answers() -> Vec<String> {
-    let app = TestApp::with(|config| config.body_limit = 4_000).await;
+    let app = TestApp::with(|config| config.gate.body_limit = 4_000).await;
     let mut answers = Vec::new();
     for body in ECHOED {
         let request = app.signed("/api/v1/zoloz/authentication/test", body);

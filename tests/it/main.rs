@@ -22,6 +22,7 @@ mod encrypted;
 mod evaluate;
 mod examples;
 mod faces;
+mod gate;
 mod gpu;
 mod javascript;
 mod log;

@@ -41,7 +41,7 @@ fn full(endpoint: &str) -> String {
 #[tokio::test]
 async fn every_answer_fits_the_schema_of_its_endpoint() {
     let document = document();
-    let app = TestApp::with(|config| config.dedupe = false).await;
+    let app = TestApp::with(|config| config.gate.dedupe = false).await;
     let good = || pair(Picture::Person(1), Picture::Person(1));
     for extras in [true, false] {
         app.set_extras(extras).await;

@@ -7,12 +7,13 @@ use axum::body::to_bytes;
 use serde_json::json;
 use tower::ServiceExt as _;
 use visavis::{
-    http::{ClientRate, Comparison, gateway},
+    gate::ClientRate,
+    http::{Comparison, gateway},
     queue::QueuedComparer,
 };
 
 use crate::support::{
-    AesKey, CLIENT, Listening, Picture, TestApp, add_client, pair, signed_as, stored,
+    AesKey, CLIENT, Connection, Listening, Picture, TestApp, add_client, pair, signed_as, stored,
 };
 
 const ASYNC: &str = "facecompare/asynccompare";
@@ -23,7 +24,7 @@ const BUSY: &str = r#"{"result":{"resultCode":"REQUEST_TRAFFIC_EXCEED_LIMIT","re
 
 #[tokio::test]
 async fn a_full_queue_refuses_further_jobs_and_still_answers_the_rest() {
-    let app = TestApp::with(|config| config.queue.jobs = 2).await;
+    let app = TestApp::with(|config| config.gate.queue.jobs = 2).await;
     let mut accepted = Vec::new();
     for person in 1..=2 {
         let body = pair(Picture::Person(person), Picture::Person(1));
@@ -44,7 +45,7 @@ async fn a_full_queue_refuses_further_jobs_and_still_answers_the_rest() {
 
 #[tokio::test]
 async fn a_queue_can_be_full_by_bytes() {
-    let app = TestApp::with(|config| config.queue.bytes = 12).await;
+    let app = TestApp::with(|config| config.gate.queue.bytes = 12).await;
     let body = pair(Picture::Person(1), Picture::Person(1));
     assert_eq!(app.post(ASYNC, &body).await.code(), "PROCESSING");
     app.clock.advance(1_000);
@@ -126,7 +127,7 @@ async fn who_would_wait_too_long_is_refused_before_anybody_parses_the_request() 
 
 #[tokio::test]
 async fn a_compare_that_would_be_a_job_is_refused_before_anybody_parses_it() {
-    let mut app = TestApp::with(|config| config.queue.jobs = 1).await;
+    let mut app = TestApp::with(|config| config.gate.queue.jobs = 1).await;
     let mut state = app.state.clone();
     state.comparison = Comparison::Queued(QueuedComparer);
     app.router = gateway(state);
@@ -138,46 +139,50 @@ async fn a_compare_that_would_be_a_job_is_refused_before_anybody_parses_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn request_bodies_share_one_memory_budget_and_give_it_back() {
+    const THIRD: &str = "2188000000000003";
     let app = TestApp::with(|config| {
-        config.body_budget = 4_096;
-        config.body_deadline = Duration::from_secs(20);
+        config.gate.body_limit = 190_000;
+        // Half of it for bodies that arrive: four of these, and no fifth one.
+        config.gate.body_budget = 1_200_000;
+        config.gate.body_deadline = Duration::from_secs(20);
     })
     .await;
+    add_client(&app.clients, OTHER, "other").await;
+    add_client(&app.clients, THIRD, "third").await;
     let server = Listening::start(app);
-    let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(3_000));
-    let request = server.request(TEST, &body);
-    let (begun, rest) = request.split_at(request.len() - 10);
-
-    // The holder's share is taken when its head has been read. On a busy machine another may come first, and
-    // then it is the holder who is refused: tried again, with more time between the two.
-    let holder = (1..=20).find_map(|attempt| {
-        let mut holder = server.connect();
+    let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(140_000));
+    let from = |last: u8| Connection::from([127, 0, 0, last], server.address());
+    let mut holders = Vec::new();
+    for (last, client_id) in [(2, CLIENT), (3, CLIENT), (4, OTHER), (5, OTHER)] {
+        let request = server.request_of(client_id, COMPARE_PATH, &body);
+        let (begun, rest) = request.split_at(request.len() - 10);
+        let mut holder = from(last);
         holder.send(begun);
-        thread::sleep(Duration::from_millis(30 * attempt));
-        let mut other = server.connect();
-        other.send(&request);
-        let reply = other.read_reply();
-        if reply.body == BUSY {
-            return Some(holder);
-        }
-        assert_eq!(reply.code(), "SUCCESS", "{}", reply.body);
-        drop(holder);
-        // Until its share, if it had one, is given back.
-        thread::sleep(Duration::from_millis(200));
-        None
+        holders.push((holder, rest.to_owned()));
+    }
+    let request = server.request_of(THIRD, COMPARE_PATH, &body);
+    // The holders are charged when their bytes have been read, which takes a moment.
+    let refused = (0..200).any(|_| {
+        thread::sleep(Duration::from_millis(20));
+        let mut fifth = from(6);
+        fifth.send(&request);
+        let reply = fifth.read_reply();
+        assert!(reply.body == BUSY || reply.code() == "INVALID_ARGUMENT", "{}", reply.body);
+        reply.body == BUSY
     });
-    let mut holder = holder.expect("two such bodies do not fit into the budget");
-
-    holder.send(rest);
-    assert_eq!(holder.read_reply().code(), "SUCCESS", "who has a share keeps it");
-    let mut after = server.connect();
+    assert!(refused, "five such bodies do not fit into the budget");
+    for (mut holder, rest) in holders {
+        holder.send(rest);
+        assert_eq!(holder.read_reply().code(), "INVALID_ARGUMENT", "what is charged stays");
+    }
+    let mut after = from(6);
     after.send(&request);
-    assert_eq!(after.read_reply().code(), "SUCCESS", "the share was given back");
+    assert_eq!(after.read_reply().code(), "INVALID_ARGUMENT", "the budget was given back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_arrive_in_time_is_told_so() {
-    let app = TestApp::with(|config| config.body_deadline = Duration::from_millis(200)).await;
+    let app = TestApp::with(|config| config.gate.body_deadline = Duration::from_millis(200)).await;
     let server = Listening::start(app);
     let request = server.request(TEST, r#"{"title":"hello"}"#);
     let mut connection = server.connect();
@@ -203,7 +208,7 @@ async fn a_database_that_is_only_busy_is_a_limit_and_not_an_error() {
 /// Two clients on one queue of eight.
 #[tokio::test]
 async fn one_client_does_not_fill_the_queue_of_the_others() {
-    let app = TestApp::with(|config| config.queue.jobs = 8).await;
+    let app = TestApp::with(|config| config.gate.queue.jobs = 8).await;
     add_client(&app.clients, OTHER, "other").await;
     let mut codes = Vec::new();
     for person in 1..=4 {
@@ -224,7 +229,7 @@ async fn one_client_does_not_fill_the_queue_of_the_others() {
 
 #[tokio::test]
 async fn a_client_alone_may_fill_the_whole_queue() {
-    let app = TestApp::with(|config| config.queue.jobs = 8).await;
+    let app = TestApp::with(|config| config.gate.queue.jobs = 8).await;
     for person in 1..=8 {
         let body = pair(Picture::Person(person), Picture::Person(1));
         assert_eq!(app.post(ASYNC, &body).await.code(), "PROCESSING", "{person}");
@@ -243,7 +248,7 @@ fn three_at_once() -> ClientRate {
 
 #[tokio::test]
 async fn a_client_over_its_rate_is_refused_and_the_others_are_not() {
-    let app = TestApp::with(|config| config.client_rate = Some(three_at_once())).await;
+    let app = TestApp::with(|config| config.gate.client_rate = Some(three_at_once())).await;
     add_client(&app.clients, OTHER, "other").await;
     let test = |client: &str| signed_as(client, TEST, "{}", &app.now());
     let mut codes = Vec::new();
@@ -257,7 +262,7 @@ async fn a_client_over_its_rate_is_refused_and_the_others_are_not() {
 
 #[tokio::test]
 async fn nobody_uses_up_the_rate_of_a_client_whose_key_they_do_not_have() {
-    let app = TestApp::with(|config| config.client_rate = Some(three_at_once())).await;
+    let app = TestApp::with(|config| config.gate.client_rate = Some(three_at_once())).await;
     for _ in 0..10 {
         let mut forged = app.signed(TEST, "{}");
         forged
@@ -270,7 +275,7 @@ async fn nobody_uses_up_the_rate_of_a_client_whose_key_they_do_not_have() {
 
 #[tokio::test]
 async fn a_client_that_encrypts_is_told_of_its_rate_in_a_form_that_it_can_read() {
-    let app = TestApp::with(|config| config.client_rate = Some(three_at_once())).await;
+    let app = TestApp::with(|config| config.gate.client_rate = Some(three_at_once())).await;
     let key = AesKey(vec![1; 16]);
     let mut last = None;
     for _ in 0..4 {

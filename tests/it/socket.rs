@@ -171,8 +171,8 @@ async fn a_client_that_sends_its_whole_body_first_still_reads_why_its_head_was_r
     // More than the buffers of both ends hold, so an answer that closes the connection under the
     // client while it is still sending would never be read.
     let app = TestApp::with(|config| {
-        config.body_limit = 40 << 20;
-        config.body_budget = 80 << 20;
+        config.gate.body_limit = 40 << 20;
+        config.gate.body_budget = 80 << 20;
     })
     .await;
     let server = Listening::start(app);

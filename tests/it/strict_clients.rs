@@ -256,7 +256,7 @@ fn questions() -> Vec<(&'static str, String, &'static str)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_strict_client_reads_every_answer_in_every_mode_that_it_has() {
-    let server = Listening::start(TestApp::with(|config| config.dedupe = false).await);
+    let server = Listening::start(TestApp::with(|config| config.gate.dedupe = false).await);
     for reader in READERS {
         let key = reader.aes.map(|bytes| AesKey((0..bytes).map(|b| b + 65).collect()));
         for (path, body, code) in questions() {
@@ -344,7 +344,7 @@ async fn over_http2(
 async fn the_shell_script_reads_answers_over_http_2_and_nothing_over_http_1() {
     let (folder, made) = (tempfile::tempdir().unwrap(), certificate());
     let files = install(folder.path(), &made);
-    let app = TestApp::with(|config| config.dedupe = false).await;
+    let app = TestApp::with(|config| config.gate.dedupe = false).await;
     let plain = Listening::start(TestApp::new().await);
     let server = Listening::with(app, |config| config.tls = Some(files));
     let mut sender = http2(&server, client(&made, &[b"h2"])).await;
@@ -369,7 +369,7 @@ async fn the_shell_script_reads_answers_over_http_2_and_nothing_over_http_1() {
 /// The Java SDK in the mode without key pairs: exact names, and the signature compared as text.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_java_client_with_an_access_key_reads_every_answer() {
-    let server = Listening::start(TestApp::with(|config| config.dedupe = false).await);
+    let server = Listening::start(TestApp::with(|config| config.gate.dedupe = false).await);
     for (path, body, code) in questions() {
         let time = server.app.now();
         let signature = mac(&SECRET, &format!("POST {path}\n{CLIENT}.{time}.{body}"));

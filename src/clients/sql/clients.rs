@@ -234,6 +234,10 @@ macro_rules! statements {
                 .await
             }
 
+            pub(in crate::clients) async fn ids(pool: &Pool<$database>) -> Result<Vec<String>, Error> {
+                sqlx::query_scalar("/* client ids */ SELECT client_id FROM client").fetch_all(pool).await
+            }
+
             pub(in crate::clients) async fn revision(
                 pool: &Pool<$database>,
                 client_id: &str,

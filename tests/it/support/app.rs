@@ -30,6 +30,7 @@ use visavis::{
         Engine,
         calibration::{Calibration, CalibrationTable},
     },
+    gate::GateConfig,
     http::{AppState, Comparison, GatewayConfig, gateway},
     queue::{Gauge, QueueLimits, RetryPolicy, Shard, Shards, Store},
     sealing::MasterKey,
@@ -151,20 +152,24 @@ impl TestApp {
             ..RunnerConfig::default()
         };
         let runner = Runner::new(store.clone(), pool.clone(), config, wake);
-        let mut gateway_config = GatewayConfig {
+        let gate = GateConfig {
             body_limit: 1 << 20,
-            body_budget: 4 << 20,
+            body_budget: 8 << 20,
             body_deadline: Duration::from_secs(2),
-            patience: Duration::from_secs(5),
+            body_least_rate: 0,
             freshness: Freshness::seconds(900),
             decrypt_failures: 10,
-            dedupe: true,
-            pictures: DecodeLimits::default(),
             client_rate: None,
             client_burst: NonZeroU32::MIN,
             signature_failures: 0,
             trusted_proxies: Vec::new(),
+            dedupe: true,
             queue: QueueLimits { jobs: 100, bytes: 1 << 20, client_share: 0.25 },
+        };
+        let mut gateway_config = GatewayConfig {
+            gate,
+            patience: Duration::from_secs(5),
+            pictures: DecodeLimits::default(),
             fmr: FmrSettings::new(Fmr::new(1e-5).unwrap(), None),
         };
         change(&mut gateway_config);

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::{Domain, Socket, Type};
 use visavis::http::{ServerConfig, Serving, serve};
 
 use super::{Answer, CLIENT, TestApp, signature_over};
@@ -36,6 +37,8 @@ impl Listening {
             head_deadline: HEAD_DEADLINE,
             idle_deadline: IDLE_DEADLINE,
             max_connections: 1_000,
+            max_connections_per_address: 1_000,
+            trusted_proxies: Vec::new(),
             max_streams: 16,
             drain: Duration::from_millis(200),
         };
@@ -54,11 +57,15 @@ impl Listening {
 
     /// The head of a correctly signed request, up to the empty line; `extra` are further lines.
     pub fn head(&self, path: &str, body: &str, extra: &[&str]) -> String {
+        self.head_of(CLIENT, path, body, extra)
+    }
+
+    fn head_of(&self, client_id: &str, path: &str, body: &str, extra: &[&str]) -> String {
         let time = self.app.now();
         let mut head = format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=UTF-8\r\n\
-             Client-Id: {CLIENT}\r\nRequest-Time: {time}\r\nSignature: {}\r\n",
-            signature_over(CLIENT, path, body, &time)
+             Client-Id: {client_id}\r\nRequest-Time: {time}\r\nSignature: {}\r\n",
+            signature_over(client_id, path, body, &time)
         );
         for line in extra {
             write!(head, "{line}\r\n").unwrap();
@@ -68,7 +75,12 @@ impl Listening {
 
     /// A correctly signed request whose length is announced.
     pub fn request(&self, path: &str, body: &str) -> String {
-        self.head(path, body, &[&format!("Content-Length: {}", body.len())]) + body
+        self.request_of(CLIENT, path, body)
+    }
+
+    /// The same by another client.
+    pub fn request_of(&self, client_id: &str, path: &str, body: &str) -> String {
+        self.head_of(client_id, path, body, &[&format!("Content-Length: {}", body.len())]) + body
     }
 }
 
@@ -107,7 +119,18 @@ impl Reply {
 
 impl Connection {
     fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::new(TcpStream::connect(address).unwrap())
+    }
+
+    /// A connection from another address of this machine.
+    pub fn from(own: [u8; 4], address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((own, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::new(socket.into())
+    }
+
+    fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
         Self { stream, unread: Vec::new() }
@@ -115,6 +138,26 @@ impl Connection {
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends to a peer that may have closed.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Whether the other side has closed; what has come is dropped.
+    pub fn is_closed(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 4096];
+        let closed = loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(error) => break error.kind() != std::io::ErrorKind::WouldBlock,
+            }
+        };
+        self.stream.set_nonblocking(false).unwrap();
+        closed
     }
 
     /// Up to and without the next empty line.

@@ -94,8 +94,6 @@ spec:
         - { name: VISAVIS_HTTP_LEAVE_MS, value: "10000" }
         {{- if $root.Values.trustedProxies }}
         - { name: VISAVIS_HTTP_TRUSTED_PROXIES, value: {{ join " " $root.Values.trustedProxies | quote }} }
-        {{- else }}
-        - { name: VISAVIS_HTTP_SIGNATURE_FAILURES_PER_MINUTE, value: "0" }
         {{- end }}
         {{- range $name, $value := $root.Values.settings }}
         - { name: {{ $name }}, value: {{ $value | quote }} }
@@ -115,8 +113,9 @@ spec:
         periodSeconds: 3
         timeoutSeconds: 5
         failureThreshold: 2
+      # Where nobody else connects: a crowd on the other port is no reason to restart.
       livenessProbe:
-        httpGet: { path: /health/live, port: {{ .probe }} }
+        httpGet: { path: /health/live, port: metrics }
         periodSeconds: 10
         timeoutSeconds: 5
         failureThreshold: 6

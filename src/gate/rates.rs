@@ -1,4 +1,4 @@
-//! How many requests each client may send, whatever the others do.
+//! How many requests per second each client may send.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{
+    DefaultDirectRateLimiter, Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+};
 
 use crate::clients::ClientTerms;
 
@@ -65,9 +68,9 @@ impl Rates {
         Some(ClientRate { per_second, burst })
     }
 
-    /// Counts a request; whether it is within the client's rate.
-    pub(super) fn admit(&self, client_id: &str, terms: &ClientTerms) -> bool {
-        let Some(rate) = self.in_force(terms) else { return true };
+    /// Counts a request; `None` when it is within the client's rate, otherwise how long the client should wait.
+    pub(super) fn exceeded(&self, client_id: &str, terms: &ClientTerms) -> Option<Duration> {
+        let rate = self.in_force(terms)?;
         let mut clients = self.clients();
         // One that was changed counts anew.
         let known = clients.get_mut(client_id).filter(|counted| counted.rate == rate);
@@ -81,11 +84,11 @@ impl Rates {
             limiter
         };
         drop(clients);
-        limiter.check().is_ok()
+        limiter.check().err().map(|early| early.wait_time_from(DefaultClock::default().now()))
     }
 
-    /// Forgets clients that have been quiet: the table holds only those that matter.
-    pub(super) fn forget_quiet(&self) {
+    /// Forgets clients for which it makes no difference.
+    pub(super) fn forget_idle_clients(&self) {
         self.clients().retain(|_, counted| counted.last.elapsed() < counted.rate.recovers_within());
     }
 
@@ -105,22 +108,24 @@ mod tests {
         let usual = ClientRate { per_second: NonZeroU32::MIN, burst: FEW };
         let rates = Rates::new(Some(usual), FEW);
         let terms = ClientTerms::default();
-        let admitted = |client: &str, terms| (0..9).filter(|_| rates.admit(client, terms)).count();
+        let admitted = |client: &str, terms| {
+            (0..9).filter(|_| rates.exceeded(client, terms).is_none()).count()
+        };
         assert_eq!((admitted("a", &terms), admitted("b", &terms)), (3, 3));
         let own = ClientTerms { burst: NonZeroU32::new(7), ..terms };
         assert_eq!(admitted("a", &own), 7, "from the next request on");
         let free = Rates::new(None, FEW);
-        assert!((0..1_000).all(|_| free.admit("a", &terms)));
+        assert!((0..1_000).all(|_| free.exceeded("a", &terms).is_none()));
         let limited = ClientTerms { rate_per_s: Some(NonZeroU32::MIN), ..terms };
-        assert_eq!((0..9).filter(|_| free.admit("c", &limited)).count(), 3);
+        assert_eq!((0..9).filter(|_| free.exceeded("c", &limited).is_none()).count(), 3);
     }
 
     #[test]
     fn a_client_is_forgotten_only_when_it_makes_no_difference() {
         let rates = Rates::new(Some(ClientRate { per_second: NonZeroU32::MIN, burst: FEW }), FEW);
         let terms = ClientTerms::default();
-        while rates.admit("a", &terms) {}
-        rates.forget_quiet();
-        assert!(!rates.admit("a", &terms));
+        while rates.exceeded("a", &terms).is_none() {}
+        rates.forget_idle_clients();
+        assert!(rates.exceeded("a", &terms) > Some(Duration::ZERO));
     }
 }

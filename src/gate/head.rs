@@ -7,23 +7,66 @@ use axum::http::{HeaderMap, Uri};
 use memchr::memmem;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{
-    error::ApiError,
-    exchange::{Scheme, single},
-};
+use super::rejection::Rejection;
 use crate::{
-    clients::{Caller, ClientTerms, Encryption, KeySet, Modes},
+    clients::{Caller, Encryption, KeySet, Modes},
     clock::UnixMillis,
     signing::{
         Content, EncryptHeader, Freshness, HeaderBytes, SignatureHeader, SigningError, parse_mac,
     },
 };
 
+/// How a client signs, and wants its responses signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// RSA key pairs on both sides; the default.
+    KeyPair,
+    /// `Auth-Type: AKSK`: an access key and a secret key that both sides hold.
+    Secret,
+}
+
+impl Scheme {
+    /// Reads Auth-Type.
+    ///
+    /// # Errors
+    /// [`Rejection::IllegalHeader`] when it is neither absent nor AKSK.
+    pub(super) fn parse(headers: &HeaderMap) -> Result<Self, Rejection> {
+        match single(headers, "Auth-Type")?.map(str::trim) {
+            None | Some("") => Ok(Self::KeyPair),
+            Some(name) if name.eq_ignore_ascii_case("AKSK") => Ok(Self::Secret),
+            Some(_) => {
+                let why = "is not AKSK; leave it out to sign with the key pair".to_owned();
+                Err(Rejection::IllegalHeader("Auth-Type", why))
+            }
+        }
+    }
+}
+
+/// The value of a header that may occur once: two of them are two readings of one request, and a
+/// proxy may have checked the other one.
+pub(crate) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+) -> Result<Option<&'a str>, Rejection> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Rejection::IllegalHeader(name, "is there twice".to_owned()));
+    }
+    let text = first.map(|value| value.to_str()).transpose();
+    text.map_err(|_| Rejection::IllegalHeader(name, "is not plain ASCII".to_owned()))
+}
+
+/// HMAC-SHA-256.
+const MAC_BYTES: usize = 32;
+
 /// The parsed headers; nothing is proven yet.
-pub(super) struct Head {
+pub(crate) struct Head {
     pub(super) caller: Arc<Caller>,
     /// The AES key as it came, if the body is encrypted.
     pub(super) wrapped_key: Option<HeaderBytes>,
+    /// What is wrong with a request whose signature holds all the same.
+    pub(super) objection: Option<Rejection>,
     time: String,
     proof: Proof,
 }
@@ -37,7 +80,7 @@ enum Proof {
 }
 
 /// What was shown.
-pub(super) struct Proven {
+pub(crate) struct Shown {
     /// The URI that was signed.
     pub(super) uri: String,
     /// The keys it was signed with.
@@ -48,25 +91,21 @@ impl Head {
     /// Reads the headers.
     ///
     /// # Errors
-    /// What is missing or wrong, by the name of the header; or that the client is unknown or disabled.
-    pub(super) fn read(
+    /// What is missing or wrong, by the name of the header; or that the client is unknown.
+    pub(crate) fn read(
         headers: &HeaderMap,
         caller: Option<Arc<Caller>>,
         freshness: Freshness,
         now: UnixMillis,
-    ) -> Result<Self, ApiError> {
+    ) -> Result<Self, Rejection> {
         required(headers, "Client-Id")?;
         let time = required(headers, "Request-Time")?;
         let signature = required(headers, "Signature")?;
-        let scheme = Scheme::of(headers)?;
+        let scheme = Scheme::parse(headers)?;
         let encrypt = single(headers, "Encrypt")?.filter(|value| !value.is_empty());
-        // Also where it is not needed: what is there twice is never read one way here and another there.
+        // Also where it is not needed: what occurs twice is never read one way here and another there.
         let access_key = single(headers, "Access-Key")?.filter(|value| !value.is_empty());
-        let caller = caller.ok_or(ApiError::UnknownClient)?;
-        if caller.client.disabled {
-            return Err(ApiError::ClientDisabled);
-        }
-        allowed(&caller.client.terms, scheme, encrypt.is_some())?;
+        let caller = caller.ok_or(Rejection::UnknownClient)?;
         let proof = match scheme {
             Scheme::KeyPair => {
                 let header =
@@ -74,59 +113,76 @@ impl Head {
                 Proof::KeyPair(header.signature, header.key_version.map(str::to_owned))
             }
             Scheme::Secret => {
-                let access_key = access_key.ok_or(ApiError::MissingHeader("Access-Key"))?;
+                let access_key = access_key.ok_or(Rejection::MissingHeader("Access-Key"))?;
                 let mut keys = caller.keys(now, None).into_iter();
                 let keys = keys.find(|set| set.access_key == access_key);
-                let keys = Arc::clone(keys.ok_or(ApiError::UnknownAccessKey)?);
+                let keys = Arc::clone(keys.ok_or(Rejection::UnknownAccessKey)?);
                 let mac = parse_mac(signature).map_err(|_| {
                     let why = "is not base64, as it must be in mode AKSK".to_owned();
-                    ApiError::IllegalHeader("Signature", why)
+                    Rejection::IllegalHeader("Signature", why)
                 })?;
                 Proof::Secret(mac, keys)
             }
         };
-        let encrypt = encrypt.map(|value| wrapped_key(scheme, value)).transpose()?;
-        freshness.check(time, now).map_err(|e| illegal("Request-Time", e))?;
-        Ok(Self { caller, wrapped_key: encrypt, time: time.to_owned(), proof })
+        let wrapped_key = encrypt.map(|value| wrapped_key(scheme, value)).transpose()?;
+        let objection = objection(&caller, scheme, wrapped_key.is_some()).or_else(|| {
+            freshness.check(time, now).err().map(|error| illegal("Request-Time", error))
+        });
+        Ok(Self { caller, wrapped_key, objection, time: time.to_owned(), proof })
     }
 
-    /// Finds out which of the URIs was signed, and with which keys.
+    /// Whether an objection waits until the signature is checked, because a response before that would be one that the
+    /// client cannot read (encrypted) or check (by secret).
+    pub(super) fn objects_late(&self) -> bool {
+        self.wrapped_key.is_some() || matches!(self.proof, Proof::Secret(..))
+    }
+
+    /// Whether the signature has the length that one by a valid key of the client has.
+    pub(super) fn is_plausible(&self, now: UnixMillis) -> bool {
+        match &self.proof {
+            Proof::KeyPair(signature, _) => {
+                let keys = self.caller.keys(now, None);
+                keys.iter().any(|set| set.merchant_key.signature_bytes() == signature.len())
+            }
+            Proof::Secret(mac, _) => mac.len() == MAC_BYTES,
+        }
+    }
+
+    /// Finds out which of the URIs was signed, and with which of the keys that are valid now.
     ///
     /// # Errors
-    /// [`ApiError::BadSignature`]; [`ApiError::KeyExpired`] when it would have held some time ago.
-    pub(super) fn verify(
+    /// [`Rejection::BadSignature`].
+    pub(crate) fn verify(
         &self,
         uris: Vec<String>,
         body: &[u8],
         now: UnixMillis,
-    ) -> Result<Proven, ApiError> {
+    ) -> Result<Shown, Rejection> {
         let client_id = &self.caller.client_id;
         if matches!(self.proof, Proof::Secret(..)) && is_response(body) {
-            return Err(ApiError::BadSignature);
+            return Err(Rejection::BadSignature);
         }
-        let mut expired = false;
         for uri in uris {
             let content = Content { uri: &uri, client_id, time: &self.time, body };
             match &self.proof {
                 Proof::Secret(mac, keys) => {
                     if keys.secret_key.verify(&content, mac).is_ok() {
-                        return Ok(Proven { uri, keys: Arc::clone(keys) });
+                        return Ok(Shown { uri, keys: Arc::clone(keys) });
                     }
                 }
                 Proof::KeyPair(signature, key_version) => {
                     let digest = content.digest();
-                    let signed =
-                        |set: &KeySet| set.merchant_key.verify_digest(&digest, signature).is_ok();
                     let keys = self.caller.keys(now, key_version.as_deref());
-                    if let Some(keys) = keys.into_iter().find(|set| signed(set)).cloned() {
-                        return Ok(Proven { uri, keys });
+                    let signed = |set: &&Arc<KeySet>| {
+                        set.merchant_key.verify_digest(&digest, signature).is_ok()
+                    };
+                    if let Some(keys) = keys.into_iter().find(signed).cloned() {
+                        return Ok(Shown { uri, keys });
                     }
-                    let mut past = self.caller.client.keys.iter().filter(|set| !set.is_valid(now));
-                    expired |= past.any(|set| signed(set));
                 }
             }
         }
-        Err(if expired { ApiError::KeyExpired } else { ApiError::BadSignature })
+        Err(Rejection::BadSignature)
     }
 
     /// The same for every repetition of one signed request, and for no other.
@@ -155,8 +211,12 @@ fn is_response(body: &[u8]) -> bool {
             .is_ok_and(|Response { result: ResultOfResponse { .. } }| true)
 }
 
-/// What the client may do at all.
-fn allowed(terms: &ClientTerms, scheme: Scheme, encrypted: bool) -> Result<(), ApiError> {
+/// Why a client may not call, or not like this.
+fn objection(caller: &Caller, scheme: Scheme, is_encrypted: bool) -> Option<Rejection> {
+    if caller.client.disabled {
+        return Some(Rejection::ClientDisabled);
+    }
+    let terms = &caller.client.terms;
     let why = match (terms.modes, scheme, terms.encryption) {
         (Modes::KeyPair, Scheme::Secret, _) => {
             "this client may sign with its key pair alone, not with its access key"
@@ -164,28 +224,28 @@ fn allowed(terms: &ClientTerms, scheme: Scheme, encrypted: bool) -> Result<(), A
         (Modes::AccessKey, Scheme::KeyPair, _) => {
             "this client may sign with its access key alone, not with its key pair"
         }
-        (_, _, Encryption::Required) if !encrypted => "this client must encrypt its requests",
-        (_, _, Encryption::Off) if encrypted => "this client must not encrypt its requests",
-        _ => return Ok(()),
+        (_, _, Encryption::Required) if !is_encrypted => "this client must encrypt its requests",
+        (_, _, Encryption::Off) if is_encrypted => "this client must not encrypt its requests",
+        _ => return None,
     };
-    Err(ApiError::NotAllowed(why))
+    Some(Rejection::NotAllowed(why))
 }
 
-fn wrapped_key(scheme: Scheme, encrypt: &str) -> Result<HeaderBytes, ApiError> {
+fn wrapped_key(scheme: Scheme, encrypt: &str) -> Result<HeaderBytes, Rejection> {
     if scheme == Scheme::Secret {
         let why = "cannot be combined with Auth-Type AKSK, which has no encryption";
-        return Err(ApiError::IllegalHeader("Encrypt", why.to_owned()));
+        return Err(Rejection::IllegalHeader("Encrypt", why.to_owned()));
     }
     EncryptHeader::parse(encrypt)
         .map(|header| header.wrapped_key)
         .map_err(|e| illegal("Encrypt", e))
 }
 
-fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, ApiError> {
-    single(headers, name)?.filter(|value| !value.is_empty()).ok_or(ApiError::MissingHeader(name))
+fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Rejection> {
+    single(headers, name)?.filter(|value| !value.is_empty()).ok_or(Rejection::MissingHeader(name))
 }
 
-fn illegal(name: &'static str, error: SigningError) -> ApiError {
+fn illegal(name: &'static str, error: SigningError) -> Rejection {
     let why = match (name, error) {
         ("Encrypt", SigningError::Algorithm) => "names an algorithm other than RSA_AES",
         (_, SigningError::Algorithm) => "names an algorithm other than RSA256",
@@ -196,12 +256,12 @@ fn illegal(name: &'static str, error: SigningError) -> ApiError {
         ("Encrypt", _) => "is not of the form algorithm=RSA_AES, symmetricKey=VALUE",
         _ => "is not of the form algorithm=RSA256, signature=VALUE",
     };
-    ApiError::IllegalHeader(name, why.to_owned())
+    Rejection::IllegalHeader(name, why.to_owned())
 }
 
 /// What a client may have signed as the path: the clean one (even if it sends `//api`), the one that
 /// it sent, and the one with its query.
-pub(super) fn candidates(clean: &Uri, original: Option<&Uri>) -> Vec<String> {
+pub(crate) fn candidates(clean: &Uri, original: Option<&Uri>) -> Vec<String> {
     let mut uris = vec![clean.path().to_owned()];
     let original = original.unwrap_or(clean);
     let with_query = original.path_and_query().map_or("", |p| p.as_str());

@@ -1,14 +1,15 @@
-//! A connection that nobody uses any more ends, whatever its peer still says.
+//! A connection that nobody uses any more ends, whatever its peer still sends.
 //!
 //! hyper ends an idle HTTP/1.1 connection by itself, but an HTTP/2 one lives as long as its peer answers
-//! pings, and one whose peer does not read its answers for ever. So what counts is requests: with none
-//! under way, and none begun or answered for so long, the socket fails.
+//! pings, and one whose peer does not read its responses for ever. So what counts is requests: with none
+//! under way, and none begun or answered for so long, the socket fails. It fails earlier when the connection is to be
+//! closed, because another one needs its place or its address is held back.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -20,12 +21,19 @@ use tokio::{
 
 /// What is under way on one connection, and since when nothing is.
 #[derive(Debug, Clone)]
-pub(super) struct Activity(Arc<Mutex<State>>);
+pub(crate) struct Activity(Arc<Mutex<State>>);
+
+/// How long a response may take to leave after its request is over.
+const FLUSH: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 struct State {
     under_way: usize,
     last: Instant,
+    /// When it is to end, once nothing is under way.
+    closing: Option<Instant>,
+    /// Who polls the socket.
+    waker: Option<Waker>,
 }
 
 /// A request under way; ended by being dropped.
@@ -34,7 +42,8 @@ pub(super) struct UnderWay(Activity);
 
 impl Activity {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { under_way: 0, last: Instant::now() })))
+        let state = State { under_way: 0, last: Instant::now(), closing: None, waker: None };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// Counts a request until it is answered or given up.
@@ -43,23 +52,41 @@ impl Activity {
         UnderWay(self.clone())
     }
 
+    /// Since when nothing is under way; `None` while something is, or when it ends anyway.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.under_way == 0 && state.closing.is_none()).then_some(state.last)
+    }
+
+    /// Ends the connection as soon as nothing is under way.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closing.get_or_insert(Instant::now() + FLUSH);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         change(&mut state);
         state.last = Instant::now();
     }
 
-    fn end(&self, patience: Duration) -> Option<Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).end(patience, Instant::now())
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// When the connection will have been idle for so long, as far as can be told now; `None` if it
-    /// has been already.
+    /// When the connection is to end, as far as is known now; `None` if that time has come.
     fn end(&self, patience: Duration, now: Instant) -> Option<Instant> {
         let since = if self.under_way > 0 { now } else { self.last };
         let end = since + patience;
+        let end = match self.closing {
+            Some(closing) if self.under_way == 0 => end.min(closing.max(self.last + FLUSH)),
+            _ => end,
+        };
         (end > now).then_some(end)
     }
 }
@@ -72,7 +99,7 @@ impl Drop for UnderWay {
 
 /// A socket that fails when its connection has been idle for too long.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(crate) struct Watched {
     stream: TcpStream,
     activity: Activity,
     patience: Duration,
@@ -91,10 +118,23 @@ impl Watched {
         self.activity.clone()
     }
 
-    /// An error once the connection is idle for too long; whoever polls is woken then.
+    /// An error once the connection is to end; the task that polls is woken then.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let mut state = self.activity.state();
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            state.waker = Some(context.waker().clone());
+        }
+        if state.closing.is_some() {
+            // The alarm was set before that was known.
+            let Some(end) = state.end(self.patience, Instant::now()) else {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "closed to make room"));
+            };
+            self.alarm.as_mut().reset(end);
+        }
+        drop(state);
         while self.alarm.as_mut().poll(context).is_ready() {
-            let Some(end) = self.activity.end(self.patience) else {
+            let end = self.activity.state().end(self.patience, Instant::now());
+            let Some(end) = end else {
                 metrics::counter!("visavis_connections_idle_total").increment(1);
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "idle for too long"));
             };
@@ -156,12 +196,20 @@ mod tests {
     fn the_end_is_counted_from_the_last_answer_and_never_comes_while_one_is_owed() {
         let (patience, second) = (Duration::from_secs(75), Duration::from_secs(1));
         let last = Instant::now();
-        let idle = State { under_way: 0, last };
+        let state = |under_way| State { under_way, last, closing: None, waker: None };
+        let idle = state(0);
         assert_eq!(idle.end(patience, last), Some(last + patience));
         assert_eq!(idle.end(patience, last + 74 * second), Some(last + patience));
         assert_eq!(idle.end(patience, last + 75 * second), None);
-        let busy = State { under_way: 1, last };
+        let busy = state(1);
         assert_eq!(busy.end(patience, last + 900 * second), Some(last + 975 * second));
+        let closing = State { closing: Some(last + second), ..state(0) };
+        assert_eq!(closing.end(patience, last), Some(last + second));
+        assert_eq!(closing.end(patience, last + second), None);
+        let closing = State { closing: Some(last), ..state(0) };
+        assert_eq!(closing.end(patience, last), Some(last + FLUSH), "its response has to leave");
+        let closing = State { closing: Some(last + second), ..state(1) };
+        assert!(closing.end(patience, last + 900 * second).is_some(), "a response is owed");
     }
 
     #[test]

@@ -1,0 +1,82 @@
+//! A request that a client has signed. From here on it is charged to that client, and its response can be read by it.
+//!
+//! | refused here | costs |
+//! | --- | --- |
+//! | a disabled client, a wrong mode, a wrong clock, if encrypted or signed by secret | a proven request; if encrypted an AES key unwrapped, too |
+//! | [`Limit::Rate`] | the same |
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+
+use super::{
+    Gate, Reply,
+    head::{Head, Shown},
+    memory::Lease,
+    parsed::offload,
+    refused::Limit,
+    rejection::Rejection,
+};
+use crate::{clients::Caller, signing::SymmetricKey};
+
+/// A verified request, not yet decrypted or parsed. Nothing can be answered from it but refusals.
+#[derive(Debug)]
+pub(crate) struct Proven {
+    pub(super) gate: Gate,
+    pub(super) caller: Arc<Caller>,
+    pub(super) dedupe: [u8; 32],
+    /// The AES key of the body, if it is encrypted.
+    pub(super) key: Option<SymmetricKey>,
+    pub(super) body: Bytes,
+    pub(super) lease: Lease,
+}
+
+impl Proven {
+    pub(super) async fn new(
+        gate: &Gate,
+        reply: &Reply,
+        head: &Head,
+        shown: Shown,
+        (body, lease): (Bytes, Lease),
+    ) -> Result<Self, Rejection> {
+        let keys = Arc::clone(&shown.keys);
+        reply.prove(shown.uri, shown.keys);
+        let key = match head.wrapped_key {
+            None => None,
+            Some(wrapped) => {
+                // A key that does not unwrap is replaced by a random one, so every refusal from here on is encrypted and
+                // tells nothing about the wrapped key.
+                let unwrap = move || keys.server_key.unwrap_key(&wrapped);
+                let key =
+                    offload(body.len(), move || unwrap().map_err(|e| Rejection::internal(&e)));
+                let key = key.await?;
+                reply.encrypt(key.clone());
+                Some(key)
+            }
+        };
+        if let Some(objection) = &head.objection {
+            return Err(objection.clone());
+        }
+        let caller = Arc::clone(&head.caller);
+        // Counted only now: nobody uses up another client's rate.
+        if let Some(wait) = gate.0.rates.exceeded(&caller.client_id, &caller.client.terms) {
+            return Err(Limit::Rate.refuse_for(wait).into());
+        }
+        Ok(Self { gate: gate.clone(), caller, dedupe: head.dedupe(), key, body, lease })
+    }
+
+    /// Whether the body came encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Digest of client and signature: the same for every repetition of one signed request.
+    pub(crate) fn dedupe(&self) -> &[u8; 32] {
+        &self.dedupe
+    }
+
+    /// Who signed it.
+    pub(crate) fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+}

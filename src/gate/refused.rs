@@ -1,0 +1,154 @@
+//! One refusal by a limit. The result code, the metric, the field in the log and the table in docs/ARCHITECTURE.md are
+//! made from it.
+
+use std::time::Duration;
+
+use super::SMALL_BODY_BYTES;
+
+/// A request that met a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Which limit.
+    pub limit: Limit,
+    /// When another attempt makes sense; `None` when the same request never will.
+    pub retry_after: Option<Duration>,
+}
+
+/// Every limit that a request can meet, in the order in which they are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Requests from one address that proved nothing.
+    AuthFailures,
+    /// Bytes of one body, at most this many.
+    BodySize(usize),
+    /// The time that a body may take, and the least rate of its bytes.
+    BodyTime,
+    /// Request bodies in memory.
+    Memory,
+    /// Requests per second of the client.
+    Rate,
+    /// Bodies of the client that did not decrypt.
+    DecryptFailures,
+    /// Comparisons per day of the client.
+    Quota,
+    /// Jobs or bytes in the queue, or the client's share of them.
+    Queue,
+    /// Requests that wait for a compute thread, or the client's share of them.
+    WaitingRoom,
+    /// Connections to the database.
+    Database,
+}
+
+/// How long to wait when a limit does not say it: something ends, and there is room again.
+const SOON: Duration = Duration::from_secs(1);
+
+impl Limit {
+    /// All of them, in their order.
+    pub const ALL: [Self; 10] = [
+        Self::AuthFailures,
+        Self::BodySize(SMALL_BODY_BYTES),
+        Self::BodyTime,
+        Self::Memory,
+        Self::Rate,
+        Self::DecryptFailures,
+        Self::Quota,
+        Self::Queue,
+        Self::WaitingRoom,
+        Self::Database,
+    ];
+
+    /// A refusal that is worth another attempt soon, or never for what is in the request itself.
+    pub fn refuse(self) -> Refused {
+        let retry_after = (!matches!(self, Self::BodySize(_))).then_some(SOON);
+        Refused { limit: self, retry_after }
+    }
+
+    /// A refusal that is worth another attempt after `wait`.
+    pub fn refuse_for(self, wait: Duration) -> Refused {
+        Refused { limit: self, retry_after: Some(wait) }
+    }
+
+    /// The value of `reason` in the metric `visavis_refused_total` and of `limit` in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AuthFailures => "auth_failures",
+            Self::BodySize(_) => "body_size",
+            Self::BodyTime => "body_time",
+            Self::Memory => "memory",
+            Self::Rate => "rate",
+            Self::DecryptFailures => "decrypt_failures",
+            Self::Quota => "quota",
+            Self::Queue => "queue",
+            Self::WaitingRoom => "waiting_room",
+            Self::Database => "database",
+        }
+    }
+
+    /// The result code of the response.
+    pub fn result_code(self) -> &'static str {
+        match self {
+            Self::BodySize(SMALL_BODY_BYTES) | Self::DecryptFailures => "PARAM_ILLEGAL",
+            Self::BodySize(_) => "UNABLE_GET_IMAGE",
+            Self::BodyTime => "PROCESS_TIMEOUT",
+            Self::AuthFailures
+            | Self::Memory
+            | Self::Rate
+            | Self::Quota
+            | Self::Queue
+            | Self::WaitingRoom
+            | Self::Database => "REQUEST_TRAFFIC_EXCEED_LIMIT",
+        }
+    }
+
+    /// What the response says: what is wrong, and what to do.
+    pub fn message(self) -> String {
+        let text = match self {
+            Self::AuthFailures => {
+                "too many failed authentications from this address; check Client-Id and keys, then try again in a minute"
+            }
+            Self::BodySize(SMALL_BODY_BYTES) => {
+                return format!("the request body has more than {SMALL_BODY_BYTES} bytes");
+            }
+            Self::BodySize(limit) => {
+                return format!("IMAGE_CHECK_FAILED: the request body has more than {limit} bytes");
+            }
+            Self::BodyTime => "the request body took too long to arrive",
+            Self::Rate => "this client exceeds its request rate; try again in a moment",
+            Self::DecryptFailures => {
+                "too many request bodies did not decrypt; encrypted requests are refused for a minute"
+            }
+            Self::Quota => {
+                "this client has used its comparisons of today; the next day begins at midnight UTC"
+            }
+            Self::Memory | Self::Queue | Self::WaitingRoom | Self::Database => {
+                "the server is at its limit; try again in a moment"
+            }
+        };
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_the_limits_in_their_order_with_their_codes() {
+        let text = include_str!("../../docs/ARCHITECTURE.md");
+        let table = text.split("## The gate").nth(1).unwrap().split("\n## ").next().unwrap();
+        let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+        let cells =
+            |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        let documented: Vec<_> = rows.iter().map(|row| cells(row)[2..4].to_vec()).collect();
+        let made = Limit::ALL.map(|limit| {
+            [limit.name(), limit.result_code()].map(|text| format!("`{text}`")).to_vec()
+        });
+        assert_eq!(documented, made);
+    }
+
+    #[test]
+    fn only_what_is_in_the_request_itself_is_never_worth_another_attempt() {
+        let never = Limit::ALL.into_iter().filter(|limit| limit.refuse().retry_after.is_none());
+        assert_eq!(never.collect::<Vec<_>>(), [Limit::BodySize(SMALL_BODY_BYTES)]);
+    }
+}

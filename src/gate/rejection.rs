@@ -1,0 +1,67 @@
+//! Why a request does not pass the gate.
+
+use super::refused::{Limit, Refused};
+use crate::{clients::ClientError, queue::QueueError};
+
+/// Why a request does not pass the gate. Nothing of it is secret, and all of it may be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// A required header is missing.
+    MissingHeader(&'static str),
+    /// A header has an invalid value.
+    IllegalHeader(&'static str, String),
+    /// No client has that id.
+    UnknownClient,
+    /// The client is disabled.
+    ClientDisabled,
+    /// The client is enabled, but not for this signing mode or without encryption.
+    NotAllowed(&'static str),
+    /// The client has no such access key, or it has expired.
+    UnknownAccessKey,
+    /// The signature is not by a valid key of the client over this request.
+    BadSignature,
+    /// The body does not decrypt into a JSON object, for whatever reason.
+    Undecryptable,
+    /// The connection ended inside the body.
+    CutOff,
+    /// A limit was met.
+    Refused(Refused),
+    /// Something failed on our side; details are in the log.
+    Internal,
+}
+
+impl Rejection {
+    /// Logs what failed and answers without it.
+    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "request failed");
+        Self::Internal
+    }
+
+    /// Distinguishes a database that is only busy from one that failed.
+    fn from_store(error: &dyn std::error::Error, is_crowded: bool) -> Self {
+        metrics::counter!("visavis_store_errors_total").increment(1);
+        if is_crowded {
+            tracing::warn!(%error, "refused: no connection to the database became free");
+            return Limit::Database.refuse().into();
+        }
+        Self::internal(error)
+    }
+}
+
+impl From<Refused> for Rejection {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<QueueError> for Rejection {
+    fn from(error: QueueError) -> Self {
+        Self::from_store(&error, error.is_crowded())
+    }
+}
+
+impl From<ClientError> for Rejection {
+    fn from(error: ClientError) -> Self {
+        Self::from_store(&error, error.is_crowded())
+    }
+}
