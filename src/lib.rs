@@ -16,7 +16,7 @@
 //! | [`gate`] | every limit on what a request may cost, and who it is from |
 //! | [`http`] | routes and responses |
 //! | [`console`] | the page for operators |
-//! | [`config`], [`db`], [`clock`], [`shutdown`], [`telemetry`], `outgoing` | what all of them stand on |
+//! | [`config`], [`db`], [`clock`], [`shutdown`], [`telemetry`], `outgoing`, `private_file` | what all of them stand on |
 //! | [`app`], [`cli`] | wiring |
 //!
 //! A request comes in through [`http`]: the caller is looked up in [`clients`], the signature checked
@@ -39,6 +39,7 @@ pub mod gate;
 pub mod http;
 pub mod models;
 mod outgoing;
+mod private_file;
 pub mod queue;
 pub mod sealing;
 pub mod shutdown;

@@ -11,8 +11,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("db", &["clock"]),
     ("outgoing", &[]),
+    ("private_file", &[]),
     ("telemetry", &["outgoing"]),
-    ("sealing", &[]),
+    ("sealing", &["private_file"]),
     ("shutdown", &[]),
     ("evaluate", &["face"]),
     ("models", &["face", "outgoing"]),
@@ -25,7 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Never `face`, never `worker`: a front end runs without models. `face` is the crate `visavis-face`.
     ("http", &["clients", "clock", "compare", "gate", "queue", "signing", "telemetry"]),
     // As `http`: a front end without models has one too.
-    ("console", &["clients", "clock", "compare", "http", "queue", "signing"]),
+    ("console", &["clients", "clock", "compare", "http", "private_file", "queue", "signing"]),
     ("config", &["compare", "db", "face", "gate"]),
 ];
 

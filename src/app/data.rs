@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     config::{Config, DatabaseSection},
     db::{Db, PostgresDb, SqliteDb},
+    private_file,
     queue::Store,
     sealing::MasterKey,
 };
@@ -119,8 +120,8 @@ fn make_folder(dir: &Path) -> Result<()> {
 pub(super) fn lock(dir: &Path) -> Result<std::fs::File> {
     make_folder(dir)?;
     let path = dir.join("serve.lock");
-    let file = std::fs::File::create(&path)
-        .with_context(|| format!("{} cannot be made", path.display()))?;
+    let file = private_file::open_or_create(&path)
+        .with_context(|| format!("{} cannot be opened", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(_) => bail!(
@@ -128,5 +129,23 @@ pub(super) fn lock(dir: &Path) -> Result<std::fs::File> {
              folder",
             dir.display()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_a_link_is_refused_and_its_file_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "kept").unwrap();
+        symlink(&victim, folder.path().join("serve.lock")).unwrap();
+        let refused = format!("{:#}", lock(folder.path()).unwrap_err());
+        assert!(refused.ends_with("it is a link; remove it"), "{refused}");
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
     }
 }

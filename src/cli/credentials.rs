@@ -3,14 +3,13 @@
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 use zeroize::Zeroizing;
 
-use crate::clients::Credentials;
+use crate::{clients::Credentials, private_file};
 
 /// Reads the file.
 pub(super) fn read(path: &Path) -> Result<Credentials> {
@@ -32,8 +31,7 @@ pub(super) struct NewFile {
 impl NewFile {
     /// Makes it.
     pub(super) fn create(path: &Path) -> Result<Self> {
-        let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file = file.with_context(|| {
+        let file = private_file::create_new(path).with_context(|| {
             format!("{} cannot be made; name a file that is not there yet", path.display())
         })?;
         Ok(Self { path: path.to_owned(), empty: Some(file) })

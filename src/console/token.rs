@@ -1,9 +1,8 @@
 //! The token that opens the console. It is shown once, when it is made; only its digest is kept.
 
 use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +13,8 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
+
+use crate::private_file::{self, Draft};
 
 /// SHA-256 of a token. A token is 256 random bits, so nothing slower is called for.
 pub(super) type Digest = [u8; 32];
@@ -44,9 +45,7 @@ impl TokenFile {
         }
         let (token, draft) = self.draft()?;
         // Of two processes that start together one wins, and nobody reads half a file.
-        let named = fs::hard_link(&draft, &self.0);
-        fs::remove_file(&draft)?;
-        match named {
+        match draft.name(&self.0) {
             Ok(()) => Ok(Some(token)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) => Err(error),
@@ -59,21 +58,14 @@ impl TokenFile {
     /// When the file cannot be written.
     pub fn renew(&self) -> io::Result<Zeroizing<String>> {
         let (token, draft) = self.draft()?;
-        fs::rename(&draft, &self.0)?;
+        draft.replace(&self.0)?;
         Ok(token)
     }
 
-    fn draft(&self) -> io::Result<(Zeroizing<String>, PathBuf)> {
+    fn draft(&self) -> io::Result<(Zeroizing<String>, Draft)> {
         let token = random_text()?;
-        let draft = self.0.with_extension(format!("new.{}", std::process::id()));
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)?;
-        writeln!(file, "sha256 {}", URL_SAFE_NO_PAD.encode(sha256(&token)))?;
-        file.sync_all()?;
+        let content = format!("sha256 {}\n", URL_SAFE_NO_PAD.encode(sha256(&token)));
+        let draft = Draft::write(&self.0, None, content.as_bytes())?;
         Ok((token, draft))
     }
 
@@ -90,11 +82,13 @@ impl TokenFile {
     }
 
     fn read(&self) -> Result<Digest, String> {
-        let mode = fs::metadata(&self.0).map_err(|e| e.to_string())?.permissions().mode();
+        let mut file = private_file::open(&self.0).map_err(|e| e.to_string())?;
+        let mode = file.metadata().map_err(|e| e.to_string())?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(format!("it has mode {:o} instead of 600", mode & 0o777));
         }
-        let text = fs::read_to_string(&self.0).map_err(|e| e.to_string())?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(|e| e.to_string())?;
         let bytes = text.trim().strip_prefix("sha256 ");
         let bytes = bytes.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
         bytes.and_then(|b| b.try_into().ok()).ok_or_else(|| "it holds no digest".to_owned())
@@ -121,6 +115,8 @@ pub(super) fn sha256(text: &str) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
     use super::*;
 
     #[test]
@@ -154,5 +150,20 @@ mod tests {
             fs::write(file.path(), text).unwrap();
             assert_eq!(file.digest(), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_token_is_not_written_through_a_link_that_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, victim) = (TokenFile::in_folder(folder.path()), folder.path().join("victim"));
+        fs::write(&victim, "kept").unwrap();
+        let draft = format!("console.new.{}", std::process::id());
+        symlink(&victim, folder.path().join(draft)).unwrap();
+        file.renew().unwrap();
+        fs::remove_file(file.path()).unwrap();
+        symlink(&victim, file.path()).unwrap();
+        file.renew().unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        assert!(file.digest().is_some());
     }
 }

@@ -2,9 +2,9 @@
 //! (`.next`) or the one that was (`.old`); each holds exactly 32 bytes and is readable by its owner alone.
 
 use std::{
-    fs, io,
-    io::Write as _,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -13,6 +13,7 @@ use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 use super::{KEY_LEN, Keys, SealError};
+use crate::private_file::{self, Draft};
 
 type Key = Zeroizing<[u8; KEY_LEN]>;
 
@@ -70,30 +71,11 @@ fn create(path: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     let key = random().map_err(io::Error::other)?;
-    let draft = beside(path, &format!(".draft.{}", std::process::id()));
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(key.as_ref())?;
-    let written = belongs_to_the_owner_of(&file, path).and_then(|()| file.sync_all());
-    let named = written.and_then(|()| fs::hard_link(&draft, path));
-    fs::remove_file(&draft)?;
-    named?;
-    sync_folder(path)
-}
-
-/// An operator may be root where the service is not: what the service cannot read would stop it.
-fn belongs_to_the_owner_of(file: &fs::File, path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    // The owner of the key that is there, if this is its successor; else that of the folder.
+    // The successor of a key belongs to that key's owner.
     let present = path.with_extension("");
-    let present = if path.extension().is_some_and(|end| end == "next") { &present } else { folder };
-    let (own, like) = (file.metadata()?, fs::metadata(present)?);
-    if own.uid() == like.uid() {
-        return Ok(());
-    }
-    fchown(file, Some(like.uid()), Some(like.gid()))
+    let like = path.extension().is_some_and(|end| end == "next").then_some(present.as_path());
+    Draft::write(path, like, key.as_ref())?.name(path)?;
+    sync_folder(path)
 }
 
 /// A new name is on the disk only when its folder is.
@@ -106,11 +88,13 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 fn read(path: &Path) -> Result<Key, SealError> {
     let unreadable = |e: io::Error| wrong(path, format!("cannot be read: {e}"));
-    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode();
+    let mut file = private_file::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(wrong(path, format!("has mode {:o}; run chmod 600 on it", mode & 0o777)));
     }
-    let bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * KEY_LEN));
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
     let key: [u8; KEY_LEN] = bytes
         .as_slice()
         .try_into()
@@ -176,4 +160,39 @@ pub fn retire(path: &Path) -> Result<(), SealError> {
 
 fn wrong(path: &Path, reason: impl Into<String>) -> SealError {
     SealError::KeyFile { path: path.to_path_buf(), reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_written_through_a_link_that_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("master.key"), folder.path().join("victim"));
+        fs::write(&victim, "kept").unwrap();
+        for name in ["master.key", "master.key.next"] {
+            let draft = format!("{name}.draft.{}", std::process::id());
+            symlink(&victim, folder.path().join(draft)).unwrap();
+        }
+        create_if_missing(&path).unwrap();
+        prepare(&path).unwrap();
+        promote(&path).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        assert_eq!(read_all(&path).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_key_is_read_through_the_links_of_a_mounted_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |name: &str| folder.path().join(name);
+        fs::create_dir(name("..version")).unwrap();
+        create_if_missing(&name("..version/master.key")).unwrap();
+        symlink("..version", name("..data")).unwrap();
+        symlink("..data/master.key", name("master.key")).unwrap();
+        create_if_missing(&name("master.key")).unwrap();
+        assert_eq!(read_all(&name("master.key")).unwrap().len(), 1);
+    }
 }

@@ -1,0 +1,269 @@
+//! Files for one user alone: the master key, the console's token, the lock, the embedded database.
+//!
+//! An operator runs commands as root on a folder that belongs to the account of the service. What that account may have
+//! laid there, links above all, must not make root write to other files or give them away.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
+    path::{Path, PathBuf},
+};
+
+use uuid::Uuid;
+
+const OWNER_ONLY_MODE: u32 = 0o600;
+/// A pipe is not waited for: it is opened, and refused as no regular file.
+const OPEN_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
+/// Makes a file that its owner alone can read and write, whatever the umask: never over another file, never through a
+/// link.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when the name is taken, by a link too.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(OWNER_ONLY_MODE);
+    let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
+    // A strict umask takes from the owner too.
+    file.set_permissions(fs::Permissions::from_mode(OWNER_ONLY_MODE))?;
+    Ok(file)
+}
+
+/// The same for a file of the service: it belongs to the owner of its folder.
+///
+/// # Errors
+/// As [`create_new`].
+pub(crate) fn create_for_service(path: &Path) -> io::Result<File> {
+    let file = create_new(path)?;
+    give_to_owner_of(&file, folder(path))?;
+    Ok(file)
+}
+
+/// Opens a file of the service to write, and makes it if it is missing. Its content stays.
+///
+/// # Errors
+/// When it is a link, no regular file, or a file with a further name.
+pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
+    match create_for_service(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        result => return result,
+    }
+    let file = open_without_link(OpenOptions::new().read(true).write(true), path)?;
+    check_own_file(&file)?;
+    Ok(file)
+}
+
+/// Opens a file to read it. A link is followed if root laid it, as on mounted secrets, or the owner of the file.
+///
+/// # Errors
+/// When it is no regular file, or a link that somebody else laid.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
+    if !opened.is_file() {
+        return Err(io::Error::other("it is no regular file; replace it by one"));
+    }
+    if named.is_symlink() {
+        check_link(&named, &opened)?;
+    } else if (named.dev(), named.ino()) != (opened.dev(), opened.ino()) {
+        return Err(io::Error::other("it was replaced while it was opened; try again"));
+    }
+    Ok(file)
+}
+
+fn check_link(link: &fs::Metadata, file: &fs::Metadata) -> io::Result<()> {
+    if link.uid() == 0 || link.uid() == file.uid() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "it is a link of user {} to a file of user {}; remove the link",
+        link.uid(),
+        file.uid()
+    )))
+}
+
+fn open_without_link(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    options.custom_flags(OPEN_FLAGS).open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other("it is a link; remove it"),
+        _ => error,
+    })
+}
+
+fn check_own_file(file: &File) -> io::Result<()> {
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is no regular file; remove it"));
+    }
+    if found.nlink() != 1 {
+        return Err(io::Error::other("it has further names (hard links); remove it"));
+    }
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// An operator may be root where the service is not: what the service cannot read would stop it. The file must be new.
+fn give_to_owner_of(file: &File, like: &Path) -> io::Result<()> {
+    let (own, like) = (file.metadata()?, fs::metadata(like)?);
+    if own.uid() == like.uid() {
+        return Ok(());
+    }
+    match fchown(file, Some(like.uid()), Some(like.gid())) {
+        // Root alone gives files away; for others the folder is one that they may write.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        result => result,
+    }
+}
+
+/// A file under a name that nobody can foresee, until it is complete and gets its own.
+pub(crate) struct Draft {
+    path: PathBuf,
+    is_renamed: bool,
+}
+
+impl Draft {
+    /// Writes it to the disk beside `target`. It belongs to the owner of `like`: the file that it replaces, or the folder.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is left then.
+    pub(crate) fn write(target: &Path, like: Option<&Path>, content: &[u8]) -> io::Result<Self> {
+        let mut name = target.as_os_str().to_owned();
+        name.push(format!(".draft.{}", Uuid::new_v4().simple()));
+        let path = PathBuf::from(name);
+        let mut file = create_new(&path)?;
+        let draft = Self { path, is_renamed: false };
+        file.write_all(content)?;
+        give_to_owner_of(&file, like.unwrap_or_else(|| folder(target)))?;
+        file.sync_all()?;
+        Ok(draft)
+    }
+
+    /// Gives it its name, of two processes to one.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] when the name is taken.
+    pub(crate) fn name(self, target: &Path) -> io::Result<()> {
+        fs::hard_link(&self.path, target)
+    }
+
+    /// Gives it its name instead of the file that has it.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub(crate) fn replace(mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        self.is_renamed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_renamed {
+            // Under its own name the file stays, and an error of the draft is reported already.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{lchown, symlink};
+
+    use super::*;
+
+    const SERVICE_UID: u32 = 65_532;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    fn is_root() -> bool {
+        fs::metadata("/proc/self").unwrap().uid() == 0
+    }
+
+    #[test]
+    fn nothing_is_made_through_a_link_or_over_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        let name = folder.path().join("name");
+        fs::write(&victim, "kept").unwrap();
+        for target in [&victim, &folder.path().join("missing")] {
+            symlink(target, &name).unwrap();
+            assert_eq!(create_new(&name).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+            let refused = open_or_create(&name).unwrap_err().to_string();
+            assert_eq!(refused, "it is a link; remove it");
+            fs::remove_file(&name).unwrap();
+        }
+        fs::hard_link(&victim, &name).unwrap();
+        assert!(open_or_create(&name).unwrap_err().to_string().contains("further names"));
+        fs::remove_file(&name).unwrap();
+        fs::create_dir(&name).unwrap();
+        assert!(open_or_create(&name).is_err());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        assert!(!folder.path().join("missing").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_opened_with_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        open_or_create(&path).unwrap().write_all(b"kept").unwrap();
+        assert_eq!(mode(&path), 0o600);
+        drop(open_or_create(&path).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+    }
+
+    #[test]
+    fn a_draft_gets_its_name_once_or_replaces_the_file_and_is_gone_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        Draft::write(&path, None, b"first").unwrap().name(&path).unwrap();
+        let taken = Draft::write(&path, None, b"second").unwrap().name(&path).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        Draft::write(&path, None, b"third").unwrap().replace(&path).unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode(&path)), ("third", 0o600));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_link_is_read_if_root_or_the_owner_of_the_file_laid_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "content").unwrap();
+        symlink(&file, &link).unwrap();
+        assert!(open(&link).is_ok() && open(&file).is_ok());
+        assert!(open(folder.path()).is_err());
+        if !is_root() {
+            return;
+        }
+        lchown(&link, Some(SERVICE_UID), None).unwrap();
+        let refused = open(&link).unwrap_err().to_string();
+        assert_eq!(refused, "it is a link of user 65532 to a file of user 0; remove the link");
+        lchown(&file, Some(SERVICE_UID), None).unwrap();
+        assert!(open(&link).is_ok());
+    }
+
+    #[test]
+    fn what_root_makes_in_the_folder_of_the_service_belongs_to_the_service() {
+        if !is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        lchown(folder.path(), Some(SERVICE_UID), Some(SERVICE_UID)).unwrap();
+        let path = |name: &str| folder.path().join(name);
+        drop(open_or_create(&path("lock")).unwrap());
+        Draft::write(&path("key"), None, b"").unwrap().name(&path("key")).unwrap();
+        drop(create_new(&path("of the operator")).unwrap());
+        let owner = |name: &str| fs::metadata(path(name)).unwrap().uid();
+        let owners = ["lock", "key", "of the operator"].map(owner);
+        assert_eq!(owners, [SERVICE_UID, SERVICE_UID, 0]);
+    }
+}
