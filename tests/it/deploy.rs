@@ -4,13 +4,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::{MetadataExt as _, lchown, symlink},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use toml::{Table, Value};
 use visavis::{config::DEFAULTS, face::session::sha256_hex};
 
-use crate::support::{in_repository, visavis};
+use crate::support::{Ran, Run as _, in_repository, visavis};
 
 /// A file of the repository.
 pub fn text(name: &str) -> String {
@@ -247,6 +249,73 @@ fn every_shape_hands_over_all_the_files_of_a_master_key_that_is_being_changed() 
     let unit = text("deploy/systemd/visavis-worker.service");
     assert!(unit.contains("\nLoadCredential=key:/etc/visavis/master\n"), "{unit}");
     assert!(unit.contains("\nEnvironment=VISAVIS_DATA_KEY_FILE=%d/key_master.key\n"), "{unit}");
+}
+
+/// A folder of secrets with a certificate of its own, so that none is made.
+fn secrets() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tls.pem", "tls.pem.key"] {
+        fs::write(folder.path().join(name), "PEM").unwrap();
+    }
+    folder
+}
+
+fn make_secrets(folder: &Path) -> Ran {
+    Command::new(in_repository("deploy/make-secrets")).arg(folder).ran()
+}
+
+#[test]
+fn secrets_that_are_made_again_stay_as_they_are() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    let folder = secrets();
+    assert_eq!(make_secrets(folder.path()).code, 0);
+    let state = |name: &str| {
+        let file = fs::symlink_metadata(folder.path().join(name)).unwrap();
+        (file.uid(), file.mode() & 0o777)
+    };
+    let key = fs::read(folder.path().join("master/master.key")).unwrap();
+    for _ in 0..2 {
+        let owners = ["master", "master/master.key", "postgres-password", "tls.pem"].map(state);
+        assert_eq!(owners, [(65_532, 0o700), (65_532, 0o400), (999, 0o400), (65_531, 0o400)]);
+        assert_eq!(fs::read(folder.path().join("master/master.key")).unwrap(), key);
+        let again = make_secrets(folder.path());
+        assert_eq!(again.code, 0, "{}", again.err);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6, "no draft is left");
+}
+
+/// The folder of the master key belongs to the service.
+#[test]
+fn root_makes_no_secrets_through_links_that_the_service_laid() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    for (name, hard) in [("master.key", false), ("master.key.new", false), ("master.key", true)] {
+        let folder = secrets();
+        assert_eq!(make_secrets(folder.path()).code, 0);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (victim, link) =
+            (elsewhere.path().join("victim"), folder.path().join("master").join(name));
+        fs::write(&victim, "kept").unwrap();
+        let before = fs::metadata(&victim).unwrap();
+        fs::remove_file(folder.path().join("master/master.key")).unwrap();
+        if hard {
+            fs::hard_link(&victim, &link).unwrap();
+        } else {
+            symlink(&victim, &link).unwrap();
+            lchown(&link, Some(65_532), Some(65_532)).unwrap();
+        }
+        let refused = make_secrets(folder.path());
+        assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
+        assert!(refused.err.contains(&format!("master/{name} is a link")), "{}", refused.err);
+        let after = fs::metadata(&victim).unwrap();
+        assert_eq!((after.uid(), after.mode()), (before.uid(), before.mode()));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        let master = fs::metadata(folder.path().join("master")).unwrap();
+        assert_eq!(master.uid(), 65_532, "the service keeps its folder");
+    }
 }
 
 /// The metrics of the program: of each whether it is a histogram, and its labels.
