@@ -13,6 +13,7 @@ use std::{
 use uuid::Uuid;
 
 const OWNER_ONLY_MODE: u32 = 0o600;
+const SHARED_MODE: u32 = 0o660;
 /// A pipe is not waited for: it is opened, and refused as no regular file.
 const OPEN_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
@@ -70,6 +71,40 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         return Err(io::Error::other("it was replaced while it was opened; try again"));
     }
     Ok(file)
+}
+
+/// Whether a file that another library opens by its name may be opened: as [`open`], without opening it.
+///
+/// # Errors
+/// When it is a link that somebody else laid.
+pub(crate) fn check_name(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(named) if named.is_symlink() => check_link(&named, &fs::metadata(path)?),
+        _ => Ok(()),
+    }
+}
+
+/// What users other than the service may do with a file of it, as bits of the mode that it should not have. None where
+/// there is no file. A folder that its group may write is shared on purpose, as volumes of Kubernetes with `fsGroup` are.
+pub(crate) fn excess_mode(path: &Path) -> u32 {
+    let Some(found) = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file) else {
+        return 0;
+    };
+    let is_shared = fs::metadata(folder(path)).is_ok_and(|folder| folder.mode() & 0o020 != 0);
+    let allowed = if is_shared { SHARED_MODE } else { OWNER_ONLY_MODE };
+    found.mode() & 0o777 & !allowed
+}
+
+/// Takes those bits from a file. Not while `SQLite` has it open in this process, whose locks would go with it.
+///
+/// # Errors
+/// When it belongs to somebody else, or as [`open_or_create`].
+pub(crate) fn close_to_others(path: &Path) -> io::Result<()> {
+    let excess = excess_mode(path);
+    let file = open_without_link(OpenOptions::new().read(true), path)?;
+    check_own_file(&file)?;
+    let mode = file.metadata()?.mode() & 0o7777;
+    file.set_permissions(fs::Permissions::from_mode(mode & !excess))
 }
 
 fn check_link(link: &fs::Metadata, file: &fs::Metadata) -> io::Result<()> {
@@ -221,6 +256,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_others_may_open_is_closed_to_them_and_to_a_group_unless_the_folder_is_the_groups()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        assert_eq!(excess_mode(&path), 0, "there is none");
+        fs::write(&path, "").unwrap();
+        for (folder_mode, found, excess) in
+            [(0o755, 0o666, 0o066), (0o700, 0o600, 0), (0o2770, 0o664, 0o004), (0o755, 0o400, 0)]
+        {
+            set(folder.path(), folder_mode);
+            set(&path, found);
+            assert_eq!(excess_mode(&path), excess, "{folder_mode:o} {found:o}");
+            close_to_others(&path).unwrap();
+            assert_eq!(mode(&path), found & !excess);
+        }
+    }
+
+    #[test]
     fn a_draft_gets_its_name_once_or_replaces_the_file_and_is_gone_then() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
@@ -239,7 +295,7 @@ mod tests {
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "content").unwrap();
         symlink(&file, &link).unwrap();
-        assert!(open(&link).is_ok() && open(&file).is_ok());
+        assert!(open(&link).is_ok() && open(&file).is_ok() && check_name(&link).is_ok());
         assert!(open(folder.path()).is_err());
         if !is_root() {
             return;
@@ -247,8 +303,9 @@ mod tests {
         lchown(&link, Some(SERVICE_UID), None).unwrap();
         let refused = open(&link).unwrap_err().to_string();
         assert_eq!(refused, "it is a link of user 65532 to a file of user 0; remove the link");
+        assert!(check_name(&link).is_err());
         lchown(&file, Some(SERVICE_UID), None).unwrap();
-        assert!(open(&link).is_ok());
+        assert!(open(&link).is_ok() && check_name(&link).is_ok());
     }
 
     #[test]

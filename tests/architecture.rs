@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// Every module under `src/` and the crate modules that it may name.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
-    ("db", &["clock"]),
+    ("db", &["clock", "private_file"]),
     ("outgoing", &[]),
     ("private_file", &[]),
     ("telemetry", &["outgoing"]),

@@ -1,6 +1,9 @@
 //! The data folder and the databases as configured.
 
-use std::{os::unix::fs::DirBuilderExt as _, path::Path};
+use std::{
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -116,10 +119,47 @@ fn make_folder(dir: &Path) -> Result<()> {
         .with_context(|| format!("the data folder {} cannot be made", dir.display()))
 }
 
+fn lock_path(dir: &Path) -> PathBuf {
+    dir.join("serve.lock")
+}
+
+/// The files of an embedded database that other users may open and should not, whatever umask made them.
+pub fn open_to_others(config: &Config) -> Vec<PathBuf> {
+    if config.database.is_shared() {
+        return Vec::new();
+    }
+    let database = config.data.database_path(&config.database);
+    let beside = |end| {
+        let mut name = database.clone().into_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let files = [lock_path(&config.data.dir), database.clone(), beside("-wal"), beside("-shm")];
+    files.into_iter().filter(|path| private_file::excess_mode(path) != 0).collect()
+}
+
+/// Closes them, before they are opened.
+pub(super) fn close_to_others(config: &Config) {
+    let (mut closed, mut open) = (Vec::new(), Vec::new());
+    for path in open_to_others(config) {
+        match private_file::close_to_others(&path) {
+            Ok(()) => closed.push(path.display().to_string()),
+            Err(error) => open.push(format!("{}: {error}", path.display())),
+        }
+    }
+    if !closed.is_empty() {
+        tracing::warn!(files = closed.join(", "), "closed files that other users could open");
+    }
+    if !open.is_empty() {
+        let files = open.join(", ");
+        tracing::warn!(files, "other users can open files of the service; chmod 600 closes them");
+    }
+}
+
 /// One process serves a data folder. The lock goes with the process, however it ends.
 pub(super) fn lock(dir: &Path) -> Result<std::fs::File> {
     make_folder(dir)?;
-    let path = dir.join("serve.lock");
+    let path = lock_path(dir);
     let file = private_file::open_or_create(&path)
         .with_context(|| format!("{} cannot be opened", path.display()))?;
     match file.try_lock() {
@@ -134,9 +174,20 @@ pub(super) fn lock(dir: &Path) -> Result<std::fs::File> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
 
     use super::*;
+
+    #[test]
+    fn the_lock_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(lock(folder.path()).unwrap());
+        let lock = fs::metadata(folder.path().join("serve.lock")).unwrap();
+        assert_eq!(lock.permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn a_lock_that_is_a_link_is_refused_and_its_file_is_kept() {

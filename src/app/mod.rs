@@ -12,7 +12,7 @@ use axum::Router;
 use tokio::task::JoinHandle;
 
 pub use console::token_file;
-pub use data::{Data, Database, database_name, look_at_data, open_data};
+pub use data::{Data, Database, database_name, look_at_data, open_data, open_to_others};
 pub use model::{Model, OpenedPack, installed_settings, library, load_model, model_dir, open_pack};
 pub use settings::{compute_threads, tls_files};
 
@@ -84,6 +84,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         telemetry::metrics().map_err(anyhow::Error::msg)?;
         Some(tokio::spawn(telemetry::keep_up()))
     };
+    if alone {
+        data::close_to_others(config);
+    }
     let lock = alone.then(|| data::lock(&config.data.dir)).transpose()?;
     let data = if roles.front_end {
         open_data(config).await?

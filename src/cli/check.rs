@@ -68,6 +68,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     findings.extend(thresholds.into_iter().map(|detail| finding("threshold", detail)));
     if let Ok(data) = &data {
         findings.push(finding("folder", machine::folder(&config.data.dir)));
+        findings.push(permissions(&config));
         findings.push(finding("clocks", data.clocks.clone().map_err(anyhow::Error::msg)));
     }
     findings.push(finding("files", machine::files(&config)));
@@ -109,6 +110,18 @@ fn runtime(library: &Path) -> Finding {
         )
     });
     Finding { warning, ..finding("runtime", detail) }
+}
+
+/// Whether other users can open the embedded database or hold its lock.
+fn permissions(config: &Config) -> Finding {
+    let open = app::open_to_others(config);
+    let names: Vec<_> = open.iter().map(|path| path.display().to_string()).collect();
+    let detail = if open.is_empty() {
+        "the files of the service are not accessible to other users".to_owned()
+    } else {
+        format!("other users can open {0}: run chmod 600 {0}", names.join(" "))
+    };
+    Finding { warning: !open.is_empty(), ..finding("permissions", Ok(detail)) }
 }
 
 fn tls(config: &Config) -> Result<String> {

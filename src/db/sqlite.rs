@@ -1,6 +1,6 @@
 //! The embedded database: pools, pragmas, schema.
 
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -8,6 +8,7 @@ use sqlx::sqlite::{
 };
 
 use super::{DbError, schema, unattended};
+use crate::private_file;
 
 /// Older versions can corrupt a database in WAL mode (the WAL-reset race, fixed in 3.51.3).
 const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -33,6 +34,7 @@ impl SqliteDb {
     pub async fn open(path: &Path) -> Result<Self, DbError> {
         let name = path.display().to_string();
         let failed = |source| DbError::Open { path: name.clone(), source };
+        make_private(path).map_err(|error| failed(error.into()))?;
         let base = SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(Duration::from_secs(5))
@@ -75,6 +77,16 @@ impl SqliteDb {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// Makes the file for its owner alone. `SQLite` gives its log and index the same owner and mode.
+fn make_private(path: &Path) -> io::Result<()> {
+    match private_file::create_for_service(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            private_file::check_name(path)
+        }
+        made => made.map(drop),
     }
 }
 

@@ -203,6 +203,7 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
             "runtime",
             "models",
             "folder",
+            "permissions",
             "clocks",
             "files",
             "memory",

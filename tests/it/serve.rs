@@ -2,8 +2,10 @@
 //! beside it, requests from the command line, and an orderly end.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
@@ -146,6 +148,39 @@ pub fn get(address: SocketAddr, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+#[test]
+fn files_that_other_users_could_open_are_named_by_a_check_and_closed_by_a_start() {
+    let data = Data::new();
+    let folder = data.folder().display().to_string();
+    let mode =
+        |name: &str| fs::metadata(data.folder().join(name)).unwrap().permissions().mode() & 0o777;
+    let open = |name: &str, mode: u32| {
+        fs::set_permissions(data.folder().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open("", 0o755);
+    add(&data, "app", &["client", "add", "app"]);
+    assert_eq!(mode("visavis.db"), 0o600);
+    let check = || {
+        let checked = visavis(&["check", "--data", &folder]).out;
+        let line = checked.lines().find(|line| line.contains(" permissions: ")).unwrap();
+        line.to_owned()
+    };
+    assert!(check().starts_with("ok "), "{}", check());
+    open("visavis.db", 0o644);
+    fs::write(data.folder().join("serve.lock"), "").unwrap();
+    open("serve.lock", 0o666);
+    let warned = check();
+    assert!(warned.starts_with("WARN permissions: other users can open "), "{warned}");
+    for name in ["serve.lock", "visavis.db"] {
+        assert!(warned.contains(&format!("{folder}/{name}")), "{warned}");
+    }
+    let server = Server::start(&data);
+    let files = ["serve.lock", "visavis.db", "visavis.db-wal", "visavis.db-shm"];
+    assert_eq!(files.map(mode), [0o600; 4]);
+    assert_eq!(server.terminate(), Some(0));
+    assert!(check().starts_with("ok "), "{}", check());
 }
 
 #[test]
