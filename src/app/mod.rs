@@ -27,7 +27,9 @@ use crate::{
     config::Config,
     db::Db,
     face::{Device, Runtime, jpeg::DECODER},
-    http::{About, AppState, Comparison, ServerConfig, Serving, admin, gateway, serve},
+    http::{
+        About, AppState, Comparison, ServerConfig, Serving, admin, gateway, restrict_hosts, serve,
+    },
     queue::{Kept, QueuedComparer, Shard, Shards},
     shutdown::Shutdown,
     telemetry,
@@ -277,7 +279,8 @@ fn admin_server(
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
     telemetry::tell_info(&about.labels());
     let server = ServerConfig { listen, tls: None, drain: ADMIN_DRAIN, ..server_config(config) };
-    let serving = serve(admin(app.clone(), about, metrics).merge(console), &server)
+    let router = admin(app.clone(), about, metrics).merge(console);
+    let serving = serve(restrict_hosts(router, &config.admin.hosts), &server)
         .context("admin.listen: choose another address, or an empty one for no metrics")?;
     Ok(Some(serving))
 }

@@ -73,6 +73,10 @@ impl Config {
         if !(self.admin.listen.is_empty() || self.admin.listen.parse::<SocketAddr>().is_ok()) {
             return wrong("admin.listen", "must be ADDRESS:PORT, or empty for none");
         }
+        if let Some(host) = self.admin.hosts.iter().find(|host| !is_host_name(host)) {
+            let why = format!("must be names without scheme and port; `{host}` is none");
+            return wrong("admin.hosts", &why);
+        }
         if self.http.max_connections == 0 || self.http.max_streams == 0 {
             return wrong("http.max_connections", "and http.max_streams must be at least 1");
         }
@@ -103,6 +107,11 @@ impl Config {
         self.compare.fmr_settings()?;
         self.database.validate()
     }
+}
+
+fn is_host_name(text: &str) -> bool {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    !text.is_empty() && text.chars().all(in_name)
 }
 
 impl DatabaseSection {
@@ -253,9 +262,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 27] = [
+        let cases: [Case; 28] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
+            (None, &[("VISAVIS_ADMIN_HOSTS", "faces.example http://x:1")], "admin.hosts"),
             (Some("[http]\nfreshness_s = \"soon\"\n"), &[], "http.freshness_s"),
             (Some("[quality.selfie]\nyaw_deg = { fail_abov = 20 }\n"), &[], "fail_abov"),
             (Some("[http\n"), &[], "visavis.toml"),

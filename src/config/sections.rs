@@ -138,6 +138,8 @@ pub struct AdminSection {
     pub listen: String,
     /// Whether the console is there too.
     pub console: bool,
+    /// Names by which it is called, beside IP addresses and localhost.
+    pub hosts: Vec<String>,
 }
 
 /// Where spans go.

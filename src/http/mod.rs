@@ -19,6 +19,7 @@ mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
+mod hosts;
 mod js;
 mod lenient;
 mod pictures;
@@ -31,6 +32,7 @@ mod wire;
 
 pub use admin::{About, admin};
 pub use error::RESULT_CODES;
+pub use hosts::restrict_hosts;
 pub use recent::{Answered, Recent};
 pub use router::gateway;
 pub use server::{ServeError, ServerConfig, Serving, serve};

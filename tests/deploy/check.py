@@ -135,7 +135,11 @@ def chart():
                     own = container["securityContext"]
                     check(own["allowPrivilegeEscalation"] is False and own["readOnlyRootFilesystem"] is True
                           and own["capabilities"]["drop"] == ["ALL"], f"helm: {name} is not restricted")
-                console = {e["name"]: e.get("value") for e in spec["containers"][0]["env"]}["VISAVIS_ADMIN_CONSOLE"]
+                environment = {e["name"]: e.get("value") for e in spec["containers"][0]["env"]}
+                hosts = environment["VISAVIS_ADMIN_HOSTS"].split()
+                own = [d["metadata"]["name"] for d in documents if d["kind"] == "Service" and d["metadata"]["name"].endswith("-metrics")]
+                check({hosts[0]} <= set(own) and f"{hosts[0]}.prod.svc" in hosts, f"helm: {name}: {hosts} are not names of {own}")
+                console = environment["VISAVIS_ADMIN_CONSOLE"]
                 check(console == ("true" if values is most else "false"), f"helm: {name}: console {console}")
                 probes = {"startupProbe", "readinessProbe", "livenessProbe"}
                 check(probes <= spec["containers"][0].keys(), f"helm: {name} lacks probes")

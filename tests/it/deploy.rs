@@ -179,6 +179,21 @@ fn every_health_check_asks_the_admin_address() {
     assert!(listen.ends_with(":9464"), "{listen}");
 }
 
+#[test]
+fn the_names_by_which_prometheus_calls_are_hosts_of_the_admin_address() {
+    let prometheus = text("deploy/prometheus/prometheus.yml");
+    let targets = prometheus.split("targets: [").skip(1).filter_map(|rest| rest.split_once(']'));
+    let targets = targets.flat_map(|(targets, _)| targets.split(", "));
+    let names: Vec<_> = targets.filter_map(|target| target.strip_suffix(":9464")).collect();
+    assert_eq!(names, ["front-1", "front-2"]);
+    let hosts = format!("VISAVIS_ADMIN_HOSTS: {}\n", names.join(" "));
+    assert!(text("deploy/compose.yaml").contains(&hosts), "{hosts}");
+    let chart = text("deploy/helm/visavis/templates/_helpers.tpl");
+    assert!(
+        chart.contains("{ name: VISAVIS_ADMIN_HOSTS, value: {{ include \"visavis.metricsHosts\"")
+    );
+}
+
 /// Kubernetes sets `VISAVIS_PORT` and more for a Service `visavis`, which is what docs/START.md makes.
 #[test]
 fn no_pod_of_the_chart_gets_variables_from_services() {

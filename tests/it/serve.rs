@@ -143,8 +143,13 @@ pub fn free_address() -> SocketAddr {
 }
 
 pub fn get(address: SocketAddr, path: &str) -> String {
+    get_from(address, "localhost", path)
+}
+
+/// The same with this host.
+fn get_from(address: SocketAddr, host: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -181,6 +186,26 @@ fn files_that_other_users_could_open_are_named_by_a_check_and_closed_by_a_start(
     assert_eq!(files.map(mode), [0o600; 4]);
     assert_eq!(server.terminate(), Some(0));
     assert!(check().starts_with("ok "), "{}", check());
+}
+
+#[test]
+fn a_request_to_the_admin_address_by_another_name_is_refused() {
+    let data = Data::new();
+    let admin = free_address();
+    let listen = admin.to_string();
+    let variables =
+        [("VISAVIS_ADMIN_LISTEN", &*listen), ("VISAVIS_ADMIN_HOSTS", "front-1 faces.example")];
+    let server = Server::start_with(&data, &[], &variables);
+    for path in ["/metrics", "/health", "/health/live", "/console/", "/console/api/login", "/x"] {
+        let refused = get_from(admin, "evil.example:9464", path);
+        assert!(refused.starts_with("HTTP/1.1 421 "), "{path}: {refused}");
+        assert!(refused.contains("add the name to admin.hosts"), "{refused}");
+    }
+    for host in [&*listen, "localhost:9464", "front-1:9464", "faces.example"] {
+        let taken = get_from(admin, host, "/metrics");
+        assert!(taken.starts_with("HTTP/1.1 200 "), "{host}: {taken}");
+    }
+    assert_eq!(server.terminate(), Some(0));
 }
 
 #[test]

@@ -4,6 +4,13 @@
 {{- if contains "visavis" .Release.Name }}{{ .Release.Name | trunc 50 }}{{ else }}{{ printf "%s-visavis" .Release.Name | trunc 50 }}{{ end }}
 {{- end }}
 
+{{/* Names of the Service of the metrics. */}}
+{{- define "visavis.metricsHosts" -}}
+{{- $name := printf "%s-metrics" (include "visavis.name" .) -}}
+{{- $space := .Release.Namespace -}}
+{{ printf "%s %s.%s %s.%s.svc %s.%s.svc.cluster.local" $name $name $space $name $space $name $space }}
+{{- end }}
+
 {{- define "visavis.selector" -}}
 app.kubernetes.io/name: visavis
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -90,6 +97,9 @@ spec:
         # ONNX Runtime, should it be a library of your own.
         - { name: ORT_DISABLE_TELEMETRY, value: "1" }
         - { name: VISAVIS_ADMIN_LISTEN, value: "0.0.0.0:9464" }
+        {{- if not (hasKey $root.Values.settings "VISAVIS_ADMIN_HOSTS") }}
+        - { name: VISAVIS_ADMIN_HOSTS, value: {{ include "visavis.metricsHosts" $root | quote }} }
+        {{- end }}
         - { name: VISAVIS_ADMIN_CONSOLE, value: {{ $root.Values.console.enabled | quote }} }
         - { name: VISAVIS_HTTP_LEAVE_MS, value: "10000" }
         {{- if $root.Values.trustedProxies }}
