@@ -5,7 +5,12 @@ use std::{os::unix::fs::MetadataExt as _, process::ExitCode};
 use anyhow::Result;
 
 use super::{DataArgs, block_on};
-use crate::{app, clients::Actor, config::Config, signing::format_time};
+use crate::{
+    app,
+    clients::{Actor, printable},
+    config::Config,
+    signing::format_time,
+};
 
 /// Arguments of `audit`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +41,10 @@ pub(super) fn run(mut config: Config, args: &AuditArgs) -> Result<ExitCode> {
             let when = &format_time(when)[..19];
             println!(
                 "{when:<20} {:<16} {:<16} {:<20} {}",
-                act.actor, act.act, act.subject, act.detail
+                printable(&act.actor),
+                act.act,
+                printable(&act.subject),
+                printable(&act.detail)
             );
         }
         Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::{DataArgs, block_on, collector, machine, models::rates_at_threshold};
 use crate::{
     app,
-    clients::ClientInfo,
+    clients::{ClientInfo, printable},
     compare::Fmr,
     config::Config,
     face::{Device, calibration::CalibrationTable, has_bfloat16, jpeg::DECODER},
@@ -211,6 +211,7 @@ fn thresholds(
         documents.into_iter().chain(by_source).collect::<Vec<_>>()
     });
     let own = clients.iter().flat_map(|(_, ClientInfo { name, fmr, .. })| {
+        let name = printable(name);
         let all = fmr.fmr.map(|fmr| (format!("client {name}"), fmr));
         let documents = fmr.document_fmr.map(|fmr| (format!("documents of client {name}"), fmr));
         all.into_iter().chain(documents)

@@ -122,11 +122,6 @@ pub fn new_client_id() -> Result<String, SigningError> {
     Ok(format!("2188{number:012}"))
 }
 
-/// Whether a client may be called that: 1 to 64 bytes that are not all blank.
-pub fn is_name(name: &str) -> bool {
-    !name.trim().is_empty() && name.len() <= 64
-}
-
 fn random<const N: usize>() -> Result<[u8; N], SigningError> {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).map_err(|_| SigningError::Failed)?;

@@ -8,6 +8,9 @@ pub enum ClientError {
     /// Another client has that name.
     #[error("there is a client called `{0}` already; choose another name")]
     NameTaken(String),
+    /// No client may have that name.
+    #[error("{0}")]
+    NameUnfit(String),
     /// No client has that id or name.
     #[error("there is no client `{0}`; `visavis client list` shows them")]
     Unknown(String),

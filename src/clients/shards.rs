@@ -9,6 +9,7 @@ use super::{
     audit::{Actor, AuditEntry},
     client::{ClientInfo, NewClient},
     error::ClientError,
+    name::is_client_id,
     store::ClientStore,
 };
 
@@ -125,16 +126,21 @@ impl Clients {
         Ok(all)
     }
 
-    /// The table and the Client-Id of a client that is given by id or name.
+    /// The table and the Client-Id of a client that is given by id or name. An id takes precedence over a name in any
+    /// database: early versions took the id of one client as the name of another.
     ///
     /// # Errors
     /// [`ClientError::Unknown`] when no client has that id or name.
     pub async fn resolve(&self, id_or_name: &str) -> Result<(&ClientStore, String), ClientError> {
+        match self.locate(id_or_name).await {
+            Ok(Some((table, _))) => return Ok((&table.store, id_or_name.to_owned())),
+            // A database that is out of reach may have a client with that id, if it is one.
+            Err(error) if is_client_id(id_or_name) => return Err(error),
+            Ok(None) | Err(_) => {}
+        }
         for table in self.tables.iter() {
-            match table.store.resolve(id_or_name).await {
-                Ok(client_id) => return Ok((&table.store, client_id)),
-                Err(ClientError::Unknown(_)) => {}
-                Err(error) => return Err(error),
+            if let Some(client_id) = table.store.id_of_name(id_or_name).await? {
+                return Ok((&table.store, client_id));
             }
         }
         Err(ClientError::Unknown(id_or_name.to_owned()))

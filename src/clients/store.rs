@@ -121,13 +121,12 @@ impl ClientStore {
         Ok(on!(self, sqlite, postgres, readers, list())?)
     }
 
-    /// The Client-Id of a client that is given by id or name.
+    /// The Client-Id of the client with a name.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`] when no client has that id or name.
-    pub async fn resolve(&self, id_or_name: &str) -> Result<String, ClientError> {
-        let found = on!(self, sqlite, postgres, readers, resolve(id_or_name))?;
-        found.ok_or_else(|| ClientError::Unknown(id_or_name.to_owned()))
+    /// [`ClientError::Database`].
+    pub(super) async fn id_of_name(&self, name: &str) -> Result<Option<String>, ClientError> {
+        Ok(on!(self, sqlite, postgres, readers, id_of_name(name))?)
     }
 
     /// Takes a client's right to call away, or gives it back.

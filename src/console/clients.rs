@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clients::{
         CONSOLE, ClientChange, ClientInfo, ClientTerms, Credentials, Encryption, FmrChange, Modes,
-        NewClient, TermsChange, is_name, new_client_id,
+        NewClient, TermsChange, check_name, new_client_id,
     },
     clock::UnixMillis,
     compare::{ClientFmr, Fmr},
@@ -133,9 +133,7 @@ pub(super) async fn add(
     State(console): State<Shared>,
     Posted(added): Posted<Added>,
 ) -> Result<Told<Handed>, Refused> {
-    if !is_name(&added.name) {
-        return Err(Refused::NameUnfit);
-    }
+    check_name(&added.name)?;
     if added.name == CONSOLE {
         return Err(Refused::NameOwn);
     }

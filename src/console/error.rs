@@ -120,6 +120,7 @@ impl From<ClientError> for Refused {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::NameTaken(_) => Self::NameTaken,
+            ClientError::NameUnfit(_) => Self::NameUnfit,
             ClientError::Unknown(_) => Self::UnknownClient,
             ClientError::NoShard(_) | ClientError::NotServed => Self::Elsewhere,
             ClientError::SameKey => Self::SameKey,

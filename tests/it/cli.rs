@@ -13,6 +13,7 @@ use rsa::{
     traits::PublicKeyParts as _,
 };
 use serde_json::Value;
+use visavis::db::SqliteDb;
 
 use crate::support::{Run as _, merchant, program, visavis, visavis_reading};
 
@@ -93,11 +94,35 @@ fn clients_have_keys_of_their_own_and_a_name_is_taken_once() {
         again.err
     );
     assert_eq!(again.err.lines().count(), 1, "{}", again.err);
-    for name in ["", " ", &"n".repeat(65)] {
-        assert_eq!(add(data.path(), name, &["--json"]).code, 2, "{name:?}");
+    let long = "n".repeat(65);
+    for (name, reason) in [
+        ("", "the name is empty: give one"),
+        (" ", "the name is empty: give one"),
+        (&long, "the name has 65 bytes: give one of at most 64"),
+        ("two ", "the name begins or ends with a space: leave it out"),
+        ("tw\no", "the name has the control or format character U+000A: leave it out"),
+        ("\u{202e}owt", "the name has the control or format character U+202E: leave it out"),
+        ("2188000000000001", "the name has the form of a Client-Id, 16 digits: add a letter"),
+    ] {
+        let refused = add(data.path(), name, &["--json"]);
+        assert_eq!(refused.code, 2, "{name:?}");
+        assert!(refused.err.contains(reason), "{name:?}: {}", refused.err);
     }
     let names: Vec<_> = list(data.path()).iter().map(|c| c["name"].clone()).collect();
     assert_eq!(names, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn a_name_that_an_early_version_took_is_listed_with_its_hidden_characters_as_numbers() {
+    let data = tempfile::tempdir().unwrap();
+    add(data.path(), "one", &["--json"]);
+    let db = SqliteDb::open(&data.path().join("visavis.db")).await.unwrap();
+    let rename = sqlx::query("UPDATE client SET name = $1").bind("a\nb\u{202e}\u{1b}[2J");
+    rename.execute(&db.writer).await.unwrap();
+    db.close().await;
+    let listed = visavis(&["client", "list", "--data", &data.path().display().to_string()]);
+    assert_eq!(listed.out.lines().count(), 2, "{}", listed.out);
+    assert!(listed.out.contains("a\\u{a}b\\u{202e}\\u{1b}[2J "), "{}", listed.out);
 }
 
 #[test]

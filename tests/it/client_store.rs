@@ -2,7 +2,8 @@
 
 use visavis::{
     clients::{
-        CONSOLE, ClientChange, ClientError, ClientStore, ClientTerms, FmrChange, NewClient, NewKeys,
+        CONSOLE, ClientChange, ClientError, ClientStore, ClientTable, ClientTerms, Clients,
+        FmrChange, NewClient, NewKeys,
     },
     clock::{Clock, MockClock},
     compare::{ClientFmr, Fmr},
@@ -111,11 +112,27 @@ async fn a_name_is_taken_once_and_leaves_nothing_behind(table: Table) {
 
 async fn a_client_is_found_by_id_and_by_name(table: Table) {
     table.add("1", "app").await.unwrap();
+    let clients = Clients::from(table.clients.clone());
     for name in ["1", "app"] {
-        assert_eq!(table.clients.resolve(name).await.unwrap(), "1");
+        assert_eq!(clients.resolve(name).await.unwrap().1, "1");
     }
-    let unknown = table.clients.resolve("2").await;
+    let unknown = clients.resolve("2").await;
     assert!(matches!(unknown, Err(ClientError::Unknown(name)) if name == "2"));
+}
+
+#[tokio::test]
+async fn an_id_takes_precedence_over_the_name_of_another_client_in_every_database() {
+    let (first, second) = (Table::sqlite().await, Table::sqlite().await);
+    let (id, other) = ("2188000000000001", "2188000000000002");
+    first.add(other, id).await.unwrap();
+    second.add(id, "app").await.unwrap();
+    let table = |shard: u32, table: &Table| ClientTable { shard, store: table.clients.clone() };
+    let clients = Clients::new(vec![table(0, &first), table(1, &second)], 2);
+    let (store, found) = clients.resolve(id).await.unwrap();
+    assert_eq!(found, id);
+    assert!(store.revision(id).await.unwrap().is_some(), "in the database of that client");
+    assert_eq!(clients.resolve("app").await.unwrap().1, id);
+    assert_eq!(clients.resolve(other).await.unwrap().1, other);
 }
 
 async fn every_change_raises_the_revision(table: Table) {

@@ -18,7 +18,7 @@ use crate::{
     app,
     clients::{
         CONSOLE, ClientChange, ClientError, ClientInfo, ClientTerms, Clients, Credentials,
-        FmrChange, MadeKeys, NewClient, is_name, new_client_id,
+        FmrChange, MadeKeys, NewClient, check_name, new_client_id, printable,
     },
     clock::Clock,
     compare::ClientFmr,
@@ -67,9 +67,7 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
 }
 
 async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
-    if !is_name(&args.name) {
-        bail!("a name has 1 to 64 bytes");
-    }
+    check_name(&args.name)?;
     if args.name == CONSOLE {
         bail!(
             "the console for operators calls as the client `{CONSOLE}`; give the app another name"
@@ -260,7 +258,8 @@ fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> 
         let state = if client.disabled_at.is_some() { "disabled" } else { "active" };
         let fields = if client.extras { "all" } else { "strict" };
         let shard = if sharded { format!("{shard:<5} ") } else { String::new() };
-        let (id, name, version) = (&client.client_id, &client.name, client.key_version);
+        let (id, name) = (&client.client_id, printable(&client.name));
+        let version = client.key_version;
         let [all, documents] = [client.fmr.fmr, client.fmr.document_fmr]
             .map(|own| own.map_or_else(|| "-".to_owned(), |fmr| fmr.to_string()));
         println!(

@@ -155,16 +155,14 @@ macro_rules! statements {
                 u32::try_from(version).map_err(|e| Error::Decode(e.into()))
             }
 
-            pub(in crate::clients) async fn resolve(
+            pub(in crate::clients) async fn id_of_name(
                 pool: &Pool<$database>,
-                id_or_name: &str,
+                name: &str,
             ) -> Result<Option<String>, Error> {
-                sqlx::query_scalar(
-                    "/* client resolve */ SELECT client_id FROM client WHERE client_id = $1 OR name = $1",
-                )
-                .bind(id_or_name)
-                .fetch_optional(pool)
-                .await
+                sqlx::query_scalar("/* client name */ SELECT client_id FROM client WHERE name = $1")
+                    .bind(name)
+                    .fetch_optional(pool)
+                    .await
             }
 
             pub(in crate::clients) async fn set_disabled(

@@ -40,7 +40,7 @@ export const texts = {
     foreign: "The request does not come from this page. Is a proxy changing the Host header?",
     nothing: "The server has no such page.",
     malformed: "The server could not read the request, or it is too large.",
-    nameUnfit: "A name has 1 to 64 bytes.",
+    nameUnfit: "This name cannot be used. Give one of 1 to 64 bytes without control or format characters, without spaces at its ends, and not of 16 digits.",
     nameOwn: "The console itself calls as the client of that name. Give the app another one.",
     nameTaken: "There is a client of that name already.",
     unknownClient: "There is no such client.",

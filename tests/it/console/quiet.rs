@@ -9,6 +9,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use serde_json::json;
+use visavis::clients::Clients;
 
 use super::{Desk, own};
 use crate::{log::hear, support::Picture};
@@ -85,7 +86,7 @@ fn own_page(path: &str) -> Request<Body> {
 
 /// The console's own client: its id, and its secret as text.
 async fn visavis_client(desk: &Desk) -> (String, String) {
-    let id = desk.app.clients.resolve("console").await.unwrap();
+    let id = Clients::from(desk.app.clients.clone()).resolve("console").await.unwrap().1;
     let client = desk.app.clients.get(&id).await.unwrap().unwrap();
     (id, URL_SAFE_NO_PAD.encode(client.keys[0].secret_key.as_bytes()))
 }
