@@ -9,11 +9,29 @@ use super::{
     sql::{on, once, postgres_acts, sqlite_acts},
     store::ClientStore,
 };
-use crate::db::Db;
+use crate::{db::Db, signing::ClientKey};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 impl ClientStore {
+    /// Whether a public key is that of a key of ours, for any client or for the gateway.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`], or [`ClientError::Seal`] when one does not open.
+    pub(super) async fn has_server_key(&self, given: &ClientKey) -> Result<bool, ClientError> {
+        let (clients, own) = on!(self, sqlite_acts, postgres_acts, readers, sealed())?;
+        let of_clients = clients.into_iter().map(|(client_id, version, server_key, _)| {
+            (server_key_label(&client_id, u32::try_from(version).unwrap_or_default()), server_key)
+        });
+        let own = own.into_iter().map(|(purpose, sealed)| (server_key_label(&purpose, 1), sealed));
+        for (label, sealed) in of_clients.chain(own) {
+            if given.is_half_of(&self.key.open(&label, &sealed)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Seals all private keys and secrets under the current master key; returns how many rows there were. With
     /// `dry` it only tries whether all of them open with that key alone.
     ///

@@ -28,6 +28,9 @@ pub enum ClientError {
          its server keys the app knows; give another one, or end the old keys at once (--overlap 0)"
     )]
     SameKey,
+    /// The public key is that of a key of ours, whose signatures are on every response.
+    #[error("the public key is one of this server: give the public half of the app's own key pair")]
+    ServerKey,
     /// No request could fulfil the terms.
     #[error(
         "a client that signs with its access key cannot be made to encrypt: that mode has no encryption; allow it \

@@ -12,6 +12,7 @@ use super::{
     name::is_client_id,
     store::ClientStore,
 };
+use crate::signing::ClientKey;
 
 /// The client tables that this process can reach; clones share the connections.
 #[derive(Debug, Clone)]
@@ -99,6 +100,21 @@ impl Clients {
         let (_, table) = best.ok_or(ClientError::NoShard(shard.unwrap_or_default()))?;
         table.store.add(new).await?;
         Ok(table.shard)
+    }
+
+    /// Checks the public key that an app gives for a new client or for new keys.
+    ///
+    /// # Errors
+    /// [`SigningError::Weak`](crate::signing::SigningError::Weak), [`ClientError::ServerKey`], or a failure of database or
+    /// sealing.
+    pub async fn check_key(&self, given: &ClientKey) -> Result<(), ClientError> {
+        given.check_strength()?;
+        for table in self.tables.iter() {
+            if table.store.has_server_key(given).await? {
+                return Err(ClientError::ServerKey);
+            }
+        }
+        Ok(())
     }
 
     /// All clients, each with the number of its database, oldest first.

@@ -142,7 +142,7 @@ pub(super) async fn add(
     if terms.are_contradictory() {
         return Err(Refused::Contradiction);
     }
-    let keys = make_keys(given(&added.public_key)?).await?;
+    let keys = make_keys(console.given(&added.public_key).await?).await?;
     let credentials = keys.credentials(new_client_id()?, 1)?;
     let new = NewClient {
         client_id: &credentials.client_id,
@@ -179,7 +179,7 @@ pub(super) async fn rotate(
         return Err(Refused::OverlapUnfit);
     }
     let (store, client_id) = console.parts.clients.resolve(&id).await?;
-    let keys = make_keys(given(&rotated.public_key)?).await?;
+    let keys = make_keys(console.given(&rotated.public_key).await?).await?;
     let overlap_ms = i64::from(rotated.overlap_s) * 1_000;
     let version = store.rotate(&client_id, &keys.to_store(), overlap_ms).await?;
     audit(&Act::KeysRotated { client: &client_id });
@@ -226,11 +226,14 @@ impl super::Console {
         let found = clients.into_iter().find(|(_, client)| client.client_id == client_id);
         found.map(|(_, client)| client.name).ok_or(Refused::UnknownClient)
     }
-}
 
-fn given(text: &str) -> Result<Option<ClientKey>, Refused> {
-    if text.trim().is_empty() {
-        return Ok(None);
+    /// The public key of a form, if it has one.
+    async fn given(&self, text: &str) -> Result<Option<ClientKey>, Refused> {
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        let key = ClientKey::from_text(text).map_err(|_| Refused::KeyUnfit)?;
+        self.parts.clients.check_key(&key).await?;
+        Ok(Some(key))
     }
-    ClientKey::from_text(text).map(Some).map_err(|_| Refused::KeyUnfit)
 }

@@ -36,6 +36,10 @@ pub(super) enum Refused {
     UnknownClient,
     /// The public key cannot be used.
     KeyUnfit,
+    /// Anybody can forge signatures for the public key.
+    KeyWeak,
+    /// The public key is one of this server.
+    ServerKey,
     /// The public key is one that stays good.
     SameKey,
     /// The rate is none that a decision may turn at.
@@ -85,7 +89,9 @@ impl Refused {
             Self::NameTaken => (StatusCode::CONFLICT, "nameTaken"),
             Self::UnknownClient => (StatusCode::NOT_FOUND, "unknownClient"),
             Self::KeyUnfit => (StatusCode::BAD_REQUEST, "keyUnfit"),
+            Self::KeyWeak => (StatusCode::BAD_REQUEST, "keyWeak"),
             Self::SameKey => (StatusCode::CONFLICT, "sameKey"),
+            Self::ServerKey => (StatusCode::CONFLICT, "serverKey"),
             Self::RateUnfit => (StatusCode::BAD_REQUEST, "rateUnfit"),
             Self::NumberUnfit => (StatusCode::BAD_REQUEST, "numberUnfit"),
             Self::Contradiction => (StatusCode::BAD_REQUEST, "contradiction"),
@@ -124,6 +130,8 @@ impl From<ClientError> for Refused {
             ClientError::Unknown(_) => Self::UnknownClient,
             ClientError::NoShard(_) | ClientError::NotServed => Self::Elsewhere,
             ClientError::SameKey => Self::SameKey,
+            ClientError::ServerKey => Self::ServerKey,
+            ClientError::Signing(SigningError::Weak(_)) => Self::KeyWeak,
             ClientError::Contradiction => Self::Contradiction,
             ClientError::Rotating(_) => Self::Overtaken,
             error if error.is_crowded() => Self::Busy,

@@ -15,10 +15,11 @@ use zeroize::Zeroizing;
 
 use super::{
     canonical::Content,
-    der::{key_der, spki_of_pkcs1},
+    der::{key_der, modulus_of_pkcs8, numbers_of_spki, spki_of_pkcs1},
     error::SigningError,
     repeated::Repeated,
     symmetric::SymmetricKey,
+    weak,
 };
 
 /// A public key: verifies the other side's messages, and wraps AES keys for it.
@@ -64,6 +65,21 @@ impl ClientKey {
     /// `SubjectPublicKeyInfo` DER.
     pub fn spki_der(&self) -> &[u8] {
         &self.spki
+    }
+
+    /// Checks a key that is to be registered: those that anybody can forge signatures for are refused.
+    ///
+    /// # Errors
+    /// [`SigningError::Weak`].
+    pub fn check_strength(&self) -> Result<(), SigningError> {
+        let (modulus, exponent) = numbers_of_spki(&self.spki).ok_or(SigningError::Key)?;
+        weak::check(modulus, exponent)
+    }
+
+    /// Whether it is the public half of a private key in PKCS#8.
+    pub fn is_half_of(&self, pkcs8: &[u8]) -> bool {
+        let own = numbers_of_spki(&self.spki).map(|(modulus, _)| modulus);
+        own.is_some() && own == modulus_of_pkcs8(pkcs8)
     }
 
     /// Checks a signature over `content`.
@@ -245,6 +261,27 @@ mod tests {
         for text in ["", "hello", "AAAA", &base64[..100], "-----BEGIN PUBLIC KEY-----"] {
             assert_eq!(ClientKey::from_text(text).err(), Some(SigningError::Key), "{text}");
         }
+    }
+
+    #[test]
+    fn a_public_key_knows_its_private_half() {
+        let (one, other) = (ServerKey::generate().unwrap(), ServerKey::generate().unwrap());
+        let public = ClientKey::from_der(&one.spki_der().unwrap()).unwrap();
+        assert!(public.is_half_of(one.pkcs8_der()));
+        assert!(!public.is_half_of(other.pkcs8_der()) && !public.is_half_of(b""));
+    }
+
+    #[test]
+    fn a_weak_key_is_read_and_not_fit_to_be_registered() {
+        let strong = ClientKey::from_der(&ServerKey::generate().unwrap().spki_der().unwrap());
+        assert_eq!(strong.unwrap().check_strength(), Ok(()));
+        // 0xC5C5…: 197 divides it.
+        let weak = ClientKey::from_der(&public_of(2048)).unwrap();
+        let refused = weak.check_strength().unwrap_err().to_string();
+        assert!(
+            refused.contains("a small prime divides its modulus: make a new pair"),
+            "{refused}"
+        );
     }
 
     /// `RSAPublicKey` of so many bits. That the modulus is no product of two primes nobody can tell.

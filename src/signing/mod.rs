@@ -22,6 +22,7 @@ mod keys;
 mod repeated;
 mod secret;
 mod symmetric;
+mod weak;
 
 pub use canonical::Content;
 pub use der::{bare_base64, key_der};

@@ -15,7 +15,7 @@ use rsa::{
 use serde_json::Value;
 use visavis::db::SqliteDb;
 
-use crate::support::{Run as _, merchant, program, visavis, visavis_reading};
+use crate::support::{Run as _, merchant, program, visavis, visavis_reading, weak_key};
 
 fn add(data: &Path, name: &str, more: &[&str]) -> crate::support::Ran {
     let data = data.display().to_string();
@@ -185,6 +185,27 @@ fn an_app_that_keeps_its_own_key_registers_the_public_half() {
     assert_eq!(binary.code, 2);
     assert!(binary.err.contains("PEM or base64"), "{}", binary.err);
     assert_eq!(list(data.path()).len(), 2);
+}
+
+#[test]
+fn a_key_that_anybody_can_forge_with_and_keys_of_the_server_are_not_registered() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().display().to_string();
+    let keys = add(data.path(), "app", &["--json"]).json();
+    let server = keys["serverPublicKey"].as_str().unwrap();
+    for (key, reason) in [
+        (&*STANDARD.encode(weak_key()), "a small prime divides its modulus: make a new pair"),
+        (server, "the public key is one of this server: give the public half of the app's own"),
+    ] {
+        for command in [&["client", "add", "new"][..], &["client", "rotate", "app"]] {
+            let arguments = [command, &["--data", &folder, "--public-key", "-"]].concat();
+            let refused = visavis_reading(&arguments, key);
+            assert_eq!(refused.code, 2, "{}", refused.out);
+            assert!(refused.err.contains(reason), "{}", refused.err);
+        }
+    }
+    let clients = list(data.path());
+    assert_eq!((clients.len(), &clients[0]["keyVersion"]), (1, &1.into()));
 }
 
 #[test]

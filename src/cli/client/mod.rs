@@ -77,7 +77,7 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
     if terms.are_contradictory() {
         return Err(ClientError::Contradiction.into());
     }
-    let keys = args.keys.make()?;
+    let keys = args.keys.make(clients).await?;
     let credentials = keys.credentials(new_client_id()?, 1)?;
     let new = NewClient {
         client_id: &credentials.client_id,
@@ -171,14 +171,14 @@ struct PublicHalf<'a> {
 
 async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
     const TOO_LONG: &str = "--overlap is too long; some days or weeks will do";
-    let (clients, client_id) = clients.resolve(&args.name).await?;
-    let keys = args.keys.make()?;
+    let (store, client_id) = clients.resolve(&args.name).await?;
+    let keys = args.keys.make(clients).await?;
     let overlap = i64::try_from(args.overlap.as_millis()).context(TOO_LONG)?;
     let until = time::Duration::try_from(args.overlap).ok();
     let until = until.and_then(|overlap| Clock::System.now_utc().checked_add(overlap));
     let until = until.context(TOO_LONG)?;
     let file = args.keys.new_file()?;
-    let version = clients.rotate(&client_id, &keys.to_store(), overlap).await?;
+    let version = store.rotate(&client_id, &keys.to_store(), overlap).await?;
     let credentials = keys.credentials(client_id, version)?;
     let old = if args.overlap.is_zero() {
         "the old ones are no longer good".to_owned()
@@ -190,8 +190,12 @@ async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
 }
 
 impl KeyArgs {
-    fn make(&self) -> Result<MadeKeys> {
-        Ok(MadeKeys::make(self.public_key.as_deref().map(given_key).transpose()?)?)
+    async fn make(&self, clients: &Clients) -> Result<MadeKeys> {
+        let given = self.public_key.as_deref().map(given_key).transpose()?;
+        if let Some(key) = &given {
+            clients.check_key(key).await?;
+        }
+        Ok(MadeKeys::make(given)?)
     }
 
     fn new_file(&self) -> Result<Option<NewFile>> {

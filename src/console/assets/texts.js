@@ -45,6 +45,8 @@ export const texts = {
     nameTaken: "There is a client of that name already.",
     unknownClient: "There is no such client.",
     keyUnfit: "That is no RSA public key of 2048 to 8192 bits as PEM or base64.",
+    keyWeak: "Anybody can forge signatures for this key. Make a new key pair of 2048 bits or more with the exponent 65537.",
+    serverKey: "This is a public key of this server. Give the public half of the app's own key pair.",
     sameKey: "The client has that public key already, and its keys stay good. Give another one, or no overlap.",
     rateUnfit: "A rate lies between 1e-6 and 1e-1.",
     numberUnfit: "That is no whole number, or none that can be used here.",

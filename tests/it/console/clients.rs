@@ -1,11 +1,12 @@
 //! Clients, managed in it.
 
 use axum::{body::Body, http::Request};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use visavis::signing::{Content, SecretKey, mac_header};
 
 use super::Desk;
-use crate::support::{Picture, pair};
+use crate::support::{Picture, pair, server_key, weak_key};
 
 /// Calls the gateway with credentials that the console handed out; the result code.
 async fn call(desk: &Desk, credentials: &Value) -> String {
@@ -128,6 +129,10 @@ async fn what_cannot_be_done_is_told_by_a_code_that_the_page_has_a_sentence_for(
     let unknown = "G000000000FID20260101000000000000000000";
     let year = json!({ "overlapS": 40_000_000 });
     let key = json!({ "name": "x", "publicKey": "AAAA" });
+    let weak = json!({ "name": "x", "publicKey": STANDARD.encode(weak_key()) });
+    let own = STANDARD.encode(server_key().spki_der().unwrap());
+    let of_server = json!({ "name": "x", "publicKey": own });
+    let rotated = json!({ "overlapS": 0, "publicKey": own });
     let rate = json!({ "name": "x", "settings": { "fmr": "80" } });
     let number = json!({ "name": "x", "settings": { "dailyQuota": "many" } });
     let both = json!({ "modes": "access-key", "encryption": "required" });
@@ -145,6 +150,9 @@ async fn what_cannot_be_done_is_told_by_a_code_that_the_page_has_a_sentence_for(
         ("clients", contradiction, 400, "contradiction"),
         ("clients/app/change", json!({ "burst": "0" }), 400, "numberUnfit"),
         ("clients", key, 400, "keyUnfit"),
+        ("clients", weak, 400, "keyWeak"),
+        ("clients", of_server, 409, "serverKey"),
+        ("clients/app/rotate", rotated, 409, "serverKey"),
         ("clients", strange, 400, "malformed"),
         ("clients/nobody/rotate", json!({ "overlapS": 0 }), 404, "unknownClient"),
         ("clients/nobody/disable", json!({}), 404, "unknownClient"),

@@ -16,6 +16,13 @@ use rsa::{
 };
 use visavis::signing::ServerKey;
 
+/// A public key in PKCS#1 with the modulus 2^2048 - 1, which 3 divides.
+pub fn weak_key() -> Vec<u8> {
+    let head = [0x30, 0x82, 0x01, 0x0A, 0x02, 0x82, 0x01, 0x01, 0x00];
+    let exponent = [0x02, 0x03, 0x01, 0x00, 0x01];
+    [&head[..], &[0xFF; 256], &exponent].concat()
+}
+
 /// The AES key of a client: 16, 24 or 32 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AesKey(pub Vec<u8>);

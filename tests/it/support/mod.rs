@@ -17,7 +17,7 @@ pub use app::{
     Answer, CLIENT, SECRET, TestApp, add_client, merchant, pair, policy, server_key,
     signature_over, signed_as,
 };
-pub use crypto::{AesKey, header_of, mac};
+pub use crypto::{AesKey, header_of, mac, weak_key};
 pub use database::stored;
 pub use engine::{FakeEngine, Picture};
 pub use javascript::assert_javascript_form;
