@@ -18,7 +18,9 @@ pub use settings::{compute_threads, tls_files};
 
 use self::{
     console::open_console,
-    settings::{gateway_config, maintenance_config, runner_config, server_config},
+    settings::{
+        gateway_config, maintenance_config, runner_config, server_config, warn_open_tls_key,
+    },
 };
 use crate::{
     clients::ClientRegistry,
@@ -130,6 +132,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         gateway_config(config)?,
     );
     let serving = if roles.front_end {
+        warn_open_tls_key(config);
         Some(serve(gateway(app.clone()), &server_config(config))?)
     } else {
         None

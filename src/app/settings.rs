@@ -54,6 +54,15 @@ pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
     })
 }
 
+/// Warns of a private key of TLS that every user of the system can read.
+pub(super) fn warn_open_tls_key(config: &Config) {
+    let Some(files) = tls_files(config) else { return };
+    if let Some(mode) = files.open_key_mode() {
+        let (file, mode) = (files.key.display(), format!("{mode:o}"));
+        tracing::warn!(%file, mode, "every user can read the private key of TLS; chmod 600 closes it");
+    }
+}
+
 /// Certificate and key as configured; `None` for plain HTTP.
 pub fn tls_files(config: &Config) -> Option<TlsFiles> {
     let tls = &config.tls;

@@ -59,7 +59,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
         // What is wrong is told already.
         Err(_) => Vec::new(),
     };
-    let mut findings = vec![configuration, finding("tls", tls(&config))];
+    let mut findings = vec![configuration, tls(&config)];
     if let Ok(models) = &models {
         findings.push(finding("device", Ok(models.device.clone())));
         findings.push(runtime(&models.library));
@@ -124,12 +124,26 @@ fn permissions(config: &Config) -> Finding {
     Finding { warning: !open.is_empty(), ..finding("permissions", Ok(detail)) }
 }
 
-fn tls(config: &Config) -> Result<String> {
+/// Whether certificate and key can be used, and the key is not every user's.
+fn tls(config: &Config) -> Finding {
     let Some(files) = app::tls_files(config) else {
-        return Ok("none: plain HTTP, for behind a proxy that ends TLS".to_owned());
+        let none = "none: plain HTTP, for behind a proxy that ends TLS".to_owned();
+        return finding("tls", Ok(none));
     };
-    files.load()?;
-    Ok(format!("{} and its key can be used", files.certificate.display()))
+    if let Err(error) = files.load() {
+        return finding("tls", Err(error.into()));
+    }
+    let usable = format!("{} and its key can be used", files.certificate.display());
+    match files.open_key_mode() {
+        None => finding("tls", Ok(usable)),
+        Some(mode) => {
+            let detail = format!(
+                "{usable}, but every user can read the key (mode {mode:o}): run chmod 600 {}",
+                files.key.display()
+            );
+            Finding { warning: true, ..finding("tls", Ok(detail)) }
+        }
+    }
 }
 
 fn traces(config: &Config) -> Result<String> {

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -77,6 +78,12 @@ impl TlsFiles {
             .map_err(pair)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
+    }
+
+    /// The mode of the private key if every user of the system can read it.
+    pub fn open_key_mode(&self) -> Option<u32> {
+        let mode = fs::metadata(&self.key).ok()?.permissions().mode();
+        (mode & 0o004 != 0).then_some(mode & 0o777)
     }
 
     /// What changes when a file is replaced, also behind a symbolic link.

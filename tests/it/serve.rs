@@ -209,6 +209,23 @@ fn a_request_to_the_admin_address_by_another_name_is_refused() {
 }
 
 #[test]
+fn a_private_key_of_tls_that_every_user_can_read_is_named_by_a_check() {
+    let data = Data::new();
+    let (cert, key) = certificate(data.folder());
+    for (mode, found) in [(0o644, "WARN tls: "), (0o640, "ok   tls: "), (0o600, "ok   tls: ")] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let mut check = program();
+        check.arg("check").arg("--data").arg(data.folder());
+        check.env("VISAVIS_TLS_CERT_FILE", &cert).env("VISAVIS_TLS_KEY_FILE", &key);
+        let said = check.ran().out;
+        let line = said.lines().find(|line| line.contains(" tls: ")).unwrap();
+        assert!(line.starts_with(found), "{mode:o}: {line}");
+        let cure = format!("every user can read the key (mode 644): run chmod 600 {key}");
+        assert_eq!(line.contains(&cure), mode == 0o644, "{line}");
+    }
+}
+
+#[test]
 fn a_server_with_a_certificate_is_called_over_tls_and_watched_on_another_address() {
     let data = Data::new();
     let (cert, key) = certificate(data.folder());
