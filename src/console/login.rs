@@ -86,6 +86,8 @@ fn set_cookie(value: String) -> [(HeaderName, String); 1] {
 /// Behind a proxy that ends TLS the cookie must not travel without it. Whoever makes this up gets a cookie that
 /// their browser does not send back.
 fn secure(headers: &HeaderMap) -> &'static str {
-    let https = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    if https { "; Secure" } else { "" }
+    let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+    // Of several proxies each adds its own; the browser spoke to the first.
+    let first = proto.and_then(|list| list.split(',').next()).unwrap_or_default();
+    if first.trim().eq_ignore_ascii_case("https") { "; Secure" } else { "" }
 }

@@ -56,11 +56,22 @@ async fn nobody_gets_in_without_the_token_and_the_cookie_is_for_the_browser_alon
 #[tokio::test]
 async fn behind_a_proxy_that_ends_tls_the_cookie_is_kept_to_tls() {
     let desk = Desk::new().await;
-    let body = json!({ "token": desk.token }).to_string();
-    let mut request = own(Method::POST, "/console/api/login", "", body);
-    request.headers_mut().insert("x-forwarded-proto", "https".parse().unwrap());
-    let reply = desk.send(request).await;
-    assert!(reply.header("set-cookie").ends_with("; Secure"), "{reply:?}");
+    for (proto, is_secure) in [
+        ("https", true),
+        ("https, http", true),
+        ("HTTPS,http", true),
+        ("http", false),
+        ("http, https", false),
+        ("", false),
+    ] {
+        let body = json!({ "token": desk.token }).to_string();
+        let mut request = own(Method::POST, "/console/api/login", "", body);
+        request.headers_mut().insert("x-forwarded-proto", proto.parse().unwrap());
+        let reply = desk.send(request).await;
+        let cookie = reply.header("set-cookie");
+        assert!(!cookie.is_empty(), "{proto}");
+        assert_eq!(cookie.ends_with("; Secure"), is_secure, "{proto}: {cookie}");
+    }
 }
 
 #[tokio::test]
