@@ -114,7 +114,8 @@ def chart():
         "settings": {"VISAVIS_LOG_LEVEL": "debug"},
         "trustedProxies": ["10.0.0.1", "10.0.0.2"],
         "console": {"enabled": True},
-        "networkPolicy": {"databaseTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "apiFrom": [{"podSelector": {}}]},
+        "networkPolicy": {"databaseTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "apiFrom": [{"podSelector": {}}],
+                          "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]},
     }
     with helm.Chart.load(CHART) as loaded:
         for values, expected in ((least, 9), (most, 13)):
@@ -146,7 +147,7 @@ def chart():
         refused = [
             {}, least | {"masterKey": {"existingSecret": ""}}, least | {"surprise": 1}, least | {"front": {"replica": 3}},
             least | {"database": {"url": "postgres://visavis:secret@db/visavis"}}, least | {"settings": {"PATH": "/"}},
-            least | {"console": {"enabled": "yes"}},
+            least | {"console": {"enabled": "yes"}}, least | {"console": {"enabled": True}},
         ]
         for values in refused:
             try:

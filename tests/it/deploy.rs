@@ -158,6 +158,12 @@ fn what_opens_the_operators_address_to_a_network_has_no_console_unless_it_is_ask
         "- { name: VISAVIS_ADMIN_CONSOLE, value: {{ $root.Values.console.enabled | quote }} }";
     assert_eq!(opened, [chart, "VISAVIS_ADMIN_CONSOLE: \"false\""]);
     assert!(text("deploy/helm/visavis/values.yaml").contains("\nconsole:\n  enabled: false\n"));
+    // To every pod of the cluster it is not opened: tests/deploy/check.py tries it.
+    let policy = text("deploy/helm/visavis/templates/networkpolicy.yaml");
+    assert!(
+        policy
+            .contains("{{- if and .Values.console.enabled (not $policy.metricsFrom) }}\n{{- fail ")
+    );
 }
 
 /// The API may be TLS, listen elsewhere, or not be there at all.
