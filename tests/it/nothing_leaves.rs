@@ -55,22 +55,71 @@ fn no_library_that_is_fetched_has_a_telemetry_collector() {
     }
 }
 
+/// A repository with the library that is pinned and what fetches it; the name of the library.
+fn fetched() -> (tempfile::TempDir, String) {
+    let copy = tempfile::tempdir().unwrap();
+    for folder in ["scripts", "runtime"] {
+        fs::create_dir(copy.path().join(folder)).unwrap();
+    }
+    for file in ["scripts/fetch-runtime", "runtime.lock"] {
+        fs::copy(in_repository(file), copy.path().join(file)).unwrap();
+    }
+    let name = runtime_library().file_name().unwrap().to_str().unwrap().to_owned();
+    fs::copy(runtime_library(), copy.path().join("runtime").join(&name)).unwrap();
+    (copy, name)
+}
+
+#[test]
+fn a_library_that_is_not_the_pinned_one_is_refused_each_time() {
+    let (copy, name) = fetched();
+    let fetch = || Command::new(copy.path().join("scripts/fetch-runtime")).ran();
+    assert_eq!(fetch().code, 0);
+    let library = copy.path().join("runtime").join(name);
+    let mut bytes = fs::read(&library).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&library, bytes).unwrap();
+    let refused = fetch();
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    let cure = "runtime/ has other libraries than runtime.lock pins: remove runtime/";
+    assert!(refused.err.contains(cure), "{}", refused.err);
+    assert!(library.exists(), "it may be somebody's own");
+}
+
+#[test]
+fn every_lock_of_a_library_has_the_digests_of_all_that_are_fetched() {
+    let script = text("scripts/fetch-runtime");
+    for (lock, machines) in [
+        ("runtime", &["x86_64", "aarch64"][..]),
+        ("runtime-gpu", &["x86_64"]),
+        ("runtime-openvino", &["x86_64"]),
+    ] {
+        let of_lock = script.split_once(&format!("name={lock} package=")).unwrap().1;
+        let others = of_lock.split_once("others=\"").unwrap().1.split('"').next().unwrap();
+        let lock = text(&format!("{lock}.lock"));
+        let version = lock.lines().find_map(|line| line.split_once("==")).unwrap().1;
+        let library = format!("libonnxruntime.so.{}", version.trim_end_matches([' ', '\\']));
+        let expected: BTreeSet<_> = others.split_whitespace().chain([&*library]).collect();
+        for machine in machines {
+            let rows = lock.lines().filter_map(|line| line.strip_prefix(&format!("# {machine} ")));
+            let rows: Vec<_> = rows.map(|row| row.split_once(' ').unwrap()).collect();
+            assert!(rows.iter().all(|(digest, _)| digest.len() == 64), "{rows:?}");
+            let names: BTreeSet<_> = rows.iter().map(|(_, name)| *name).collect();
+            assert_eq!(names, expected, "{machine}");
+        }
+    }
+}
+
 #[test]
 fn a_library_of_another_version_does_not_stay_beside_the_one_that_is_fetched() {
-    let copy = tempfile::tempdir().unwrap();
-    let (scripts, runtime) = (copy.path().join("scripts"), copy.path().join("runtime"));
-    fs::create_dir(&scripts).unwrap();
-    fs::create_dir(&runtime).unwrap();
-    fs::copy(in_repository("scripts/fetch-runtime"), scripts.join("fetch-runtime")).unwrap();
-    fs::copy(in_repository("runtime.lock"), copy.path().join("runtime.lock")).unwrap();
-    let pinned = runtime_library().file_name().unwrap().to_owned();
-    for name in [pinned.to_str().unwrap(), "libonnxruntime.so.1.32.0", "LICENSE"] {
+    let (copy, pinned) = fetched();
+    let runtime = copy.path().join("runtime");
+    for name in ["libonnxruntime.so.1.32.0", "LICENSE"] {
         fs::write(runtime.join(name), "").unwrap();
     }
-    let ran = Command::new(scripts.join("fetch-runtime")).ran();
+    let ran = Command::new(copy.path().join("scripts/fetch-runtime")).ran();
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
     assert!(ran.out.contains("removed runtime/libonnxruntime.so.1.32.0"), "{}", ran.out);
-    assert_eq!(names(&runtime), ["LICENSE", pinned.to_str().unwrap()].map(str::to_owned).into());
+    assert_eq!(names(&runtime), ["LICENSE".to_owned(), pinned].into());
 }
 
 /// The names of all files below a folder.
