@@ -96,7 +96,7 @@ venv: .venv/done
 
 .venv/done: tests/requirements.txt
 	python3 -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	touch $@
 
 # The tests of "cpu-bf16" want its library, which there is for x86-64 only; elsewhere they see it refused.
@@ -160,7 +160,7 @@ deploy-check: build .tools/deploy/done ## deploy/ read by Compose, Helm, Prometh
 
 .tools/deploy/done: tests/deploy/requirements.txt
 	python3 -m venv .tools/deploy
-	.tools/deploy/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -r tests/deploy/requirements.txt
+	.tools/deploy/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes -r tests/deploy/requirements.txt
 	touch $@
 
 bundle: build ## One archive for machines without a network, into dist/, with licences, bill of materials and checksums
@@ -181,7 +181,7 @@ inventory-check: models .tools/inventory/done ## The bill of materials against C
 
 .tools/inventory/done: tests/deploy/inventory.txt
 	python3 -m venv .tools/inventory
-	.tools/inventory/bin/python -m pip install --quiet --disable-pip-version-check -r tests/deploy/inventory.txt
+	.tools/inventory/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes -r tests/deploy/inventory.txt
 	touch $@
 
 release: deny inventory-check bundle-check units-check ## Everything that is given away, checked; dist/ has it

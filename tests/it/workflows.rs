@@ -65,6 +65,32 @@ fn every_job_says_what_it_may_and_the_rest_is_forbidden() {
     }
 }
 
+#[test]
+fn every_package_of_pypi_that_make_installs_is_pinned_by_its_digests() {
+    let makefile = fs::read_to_string(crate::support::in_repository("Makefile")).unwrap();
+    let installs: Vec<_> = makefile.lines().filter(|line| line.contains("pip install")).collect();
+    assert_eq!(installs.len(), 3, "{installs:?}");
+    for line in installs {
+        let (_, file) =
+            line.split_once(" --require-hashes -r ").unwrap_or_else(|| panic!("{line}"));
+        let lock = fs::read_to_string(crate::support::in_repository(file)).unwrap();
+        let pins = lock.replace(" \\\n", " ");
+        let pins: Vec<_> = pins.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(pins.len() > 9, "{file}");
+        for pin in pins {
+            assert!(pin.contains("==") && pin.contains("--hash=sha256:"), "{file}: {pin}");
+        }
+        // What people wrote is what was pinned.
+        let wanted =
+            fs::read_to_string(crate::support::in_repository(&file.replace(".txt", ".in")));
+        for name in wanted.unwrap().lines().filter(|line| !line.starts_with('#')) {
+            let (name, version) = name.split_once("==").unwrap();
+            let name = name.split('[').next().unwrap().to_lowercase();
+            assert!(lock.contains(&format!("\n{name}=={version} \\\n")), "{file}: {name}");
+        }
+    }
+}
+
 /// Commands of the workflows are those that people have.
 #[test]
 fn every_make_target_that_is_named_exists() {
