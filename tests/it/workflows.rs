@@ -65,6 +65,34 @@ fn every_job_says_what_it_may_and_the_rest_is_forbidden() {
     }
 }
 
+/// Its token would sign whatever a dependency of the build makes of it.
+#[test]
+fn no_job_that_attests_builds_or_checks_out() {
+    let mut attesting = 0;
+    for (name, lines) in workflows() {
+        let is_head = |line: &str| line.starts_with("  ") && !line.starts_with("   ");
+        for job in lines.split(|line| is_head(line)) {
+            if !job.iter().any(|line| line.contains("id-token: write")) {
+                continue;
+            }
+            attesting += 1;
+            for line in job.iter().filter(|line| line.contains("uses: ")) {
+                let allowed = [
+                    "actions/attest-build-provenance@",
+                    "actions/deploy-pages@",
+                    "docker/login-action@",
+                ];
+                assert!(allowed.iter().any(|action| line.contains(action)), "{name}: {line}");
+            }
+            for line in job.iter().map(|line| line.trim().trim_start_matches("- ")) {
+                let builds = ["run: make", "cargo", "pip", "container:", "apt-get"];
+                assert!(!builds.iter().any(|word| line.contains(word)), "{name}: {line}");
+            }
+        }
+    }
+    assert_eq!(attesting, 3, "the archive, the images and the pages");
+}
+
 #[test]
 fn every_package_of_pypi_that_make_installs_is_pinned_by_its_digests() {
     let makefile = fs::read_to_string(crate::support::in_repository("Makefile")).unwrap();
