@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("compare", &["face"]),
     ("clients", &["clock", "compare", "db", "sealing", "signing"]),
     ("queue", &["clock", "compare", "db", "sealing", "shutdown"]),
-    ("worker", &["compare", "face", "queue", "shutdown", "telemetry"]),
+    ("worker", &["compare", "face", "gate", "queue", "shutdown", "telemetry"]),
     ("gate", &["clients", "clock", "compare", "queue", "signing"]),
     // Never `face`, never `worker`: a front end runs without models. `face` is the crate `visavis-face`.
     ("http", &["clients", "clock", "compare", "gate", "queue", "signing", "telemetry"]),

@@ -225,6 +225,7 @@ async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
         ComputePool::start(threads, &factory, &decider)
     });
     let pool = pool.await??;
+    pool.set_queue_weight(config.worker.queue_weight);
     let model = device.model_name();
     tracing::info!(pack = pack.name, threads, %device, model, "engines are warm");
     Ok((pool, Computing { runtime, policy }))

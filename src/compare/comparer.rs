@@ -29,12 +29,17 @@ pub type ComparerFuture<'a> =
 
 /// Compares while the caller waits.
 pub trait Comparer: Send + Sync + Debug {
-    /// The outcome of `request`, or a failure after at most `patience`.
-    fn compare(&self, request: Request, patience: Duration) -> ComparerFuture<'_>;
+    /// The outcome of a request of this client, or a failure after at most `patience`.
+    fn compare<'a>(
+        &'a self,
+        client_id: &'a str,
+        request: Request,
+        patience: Duration,
+    ) -> ComparerFuture<'a>;
 
     /// Whether [`compare`](Self::compare) would not be [`CompareFailure::Busy`] now, for those who would rather know
     /// before they make a request. It may be busy all the same a moment later.
-    fn has_room(&self) -> bool;
+    fn has_room(&self, client_id: &str) -> bool;
 }
 
 /// What [`Viewer::look`] returns.

@@ -1,6 +1,6 @@
 //! The sections of the configuration as types; `config/default.toml` explains every key.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -182,6 +182,8 @@ pub struct WorkerSection {
     pub threads: usize,
     /// `compare` requests that may wait for one.
     pub waiting: usize,
+    /// Turns of the queue for one of a client that waits.
+    pub queue_weight: NonZeroU32,
     /// How long to wait for a wake-up before looking anyway.
     pub poll_ms: u64,
     /// How long running jobs may take when the process is to stop.

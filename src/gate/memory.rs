@@ -4,7 +4,7 @@
 //! Bytes are charged when they arrive, never when they are announced. What is unproven counts against its address and
 //! against the Client-Id that it claims. A body that finds such a share full waits, unless it is the oldest one there: so
 //! one of them always gets on. What is unproven fills half of the budget at most; the other half is for what is parsed, so
-//! that a proven request waits only for others that end.
+//! that a proven request waits only for others that end. When the budget is full, a request waits for some seconds.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use super::refused::{Limit, Refused};
 
@@ -73,7 +76,7 @@ pub(super) struct Lease {
     accounts: Vec<Account>,
 }
 
-/// How long a proven request waits for memory.
+/// How long a request waits while the budget is full.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a lease does not grow now.
@@ -110,21 +113,13 @@ impl Ledger {
 }
 
 impl Lease {
-    /// Grows to `bytes`. What is unproven waits while a share is full; what is proven waits while the budget is full.
+    /// Grows to `bytes`; waits while the budget is full, and for longer while a share of it is.
     ///
     /// # Errors
-    /// [`Limit::Memory`] when the budget is full, or stays full.
+    /// [`Limit::Memory`] when the budget stays full.
     pub(super) async fn grow(&mut self, bytes: usize) -> Result<(), Refused> {
-        let is_proven = self.accounts.is_empty();
-        let growing = self.grow_in_turn(bytes, is_proven);
-        if !is_proven {
-            return growing.await;
-        }
-        timeout(PATIENCE, growing).await.unwrap_or_else(|_| Err(Limit::Memory.refuse()))
-    }
-
-    async fn grow_in_turn(&mut self, bytes: usize, is_proven: bool) -> Result<(), Refused> {
         let ledger = self.ledger.clone();
+        let mut full_since = None;
         loop {
             let released = ledger.0.released.notified();
             tokio::pin!(released);
@@ -132,8 +127,12 @@ impl Lease {
             released.as_mut().enable();
             match self.try_grow(bytes) {
                 Ok(()) => return Ok(()),
-                Err(Full::Budget) if !is_proven => return Err(Limit::Memory.refuse()),
-                Err(Full::Budget | Full::Share) => released.await,
+                Err(Full::Share) => released.await,
+                Err(Full::Budget) => {
+                    let since = *full_since.get_or_insert_with(Instant::now);
+                    let ended = timeout_at(since + PATIENCE, released).await;
+                    ended.map_err(|_| Limit::Memory.refuse())?;
+                }
             }
         }
     }

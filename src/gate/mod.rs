@@ -24,6 +24,7 @@ mod refused;
 mod rejection;
 mod repetitions;
 mod reply;
+mod turns;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -51,6 +52,7 @@ pub use self::{
     peers::Network,
     rates::ClientRate,
     refused::{Limit, Refused},
+    turns::{Full, Participant, Slot, Turns},
 };
 use crate::{clients::ClientRegistry, clock::Clock, queue::QueueLimits, signing::Freshness};
 

@@ -142,7 +142,9 @@ async fn check_room(app: &AppState, shard: &Shard, proven: &Proven) -> Result<()
         Comparison::Local(comparer) => comparer,
         Comparison::Queued(_) => return check_queue(app, shard, proven).await,
     };
-    if comparer.has_room() || app.gate.earlier(shard, proven.dedupe()).await?.is_some() {
+    if comparer.has_room(&proven.caller().client_id)
+        || app.gate.earlier(shard, proven.dedupe()).await?.is_some()
+    {
         return Ok(());
     }
     Err(Limit::WaitingRoom.refuse().into())
@@ -154,7 +156,8 @@ async fn compare_here(
     comparer: &dyn Comparer,
     parsed: &Parsed<Request>,
 ) -> Result<(Answer, IsNew), ApiError> {
-    let compared = comparer.compare(parsed.value.clone(), app.config.patience).await;
+    let client_id = &parsed.caller.client_id;
+    let compared = comparer.compare(client_id, parsed.value.clone(), app.config.patience).await;
     let outcome = compared.map_err(|failure| match failure {
         CompareFailure::Busy => ApiError::from(Limit::WaitingRoom.refuse()),
         CompareFailure::TimedOut => ApiError::TimedOut,

@@ -5,12 +5,13 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    pool::{ComputePool, PoolFailure, Slot},
+    pool::{ComputePool, PoolFailure},
     runner::RunnerConfig,
     telling,
 };
 use crate::{
     compare::Outcome,
+    gate::Slot,
     queue::{Lease, QueueError, Store},
 };
 

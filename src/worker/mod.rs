@@ -20,6 +20,6 @@ mod watchdog;
 
 pub use local::LocalComparer;
 pub use maintenance::{Maintenance, MaintenanceConfig};
-pub use pool::{ComputePool, EngineFactory, PoolFailure, Slot};
+pub use pool::{ComputePool, EngineFactory, PoolFailure};
 pub use runner::{Runner, RunnerConfig};
 pub use watchdog::watch;

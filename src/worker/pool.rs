@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    num::NonZeroU32,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,23 +18,11 @@ use super::telling;
 use crate::{
     compare::{Look, Outcome, PictureData, PictureKind, Policy, Request},
     face::{Comparison, Engine, FaceError, Picture},
+    gate::{Full, Participant, Slot, Turns},
 };
 
 /// Makes an engine; called once per thread, and again after a panic.
 pub type EngineFactory = Arc<dyn Fn() -> Result<Box<dyn Engine>, FaceError> + Send + Sync>;
-
-/// The right to have one thread work, or to have one work while all others rest; given back when the work is done, not when its caller stops
-/// waiting, so that a slow comparison is never joined by another one on the same thread.
-#[derive(Debug)]
-pub struct Slot {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl From<OwnedSemaphorePermit> for Slot {
-    fn from(permit: OwnedSemaphorePermit) -> Self {
-        Self { _permit: permit }
-    }
-}
 
 /// The engine could not compare: worth another try.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +46,8 @@ enum Work {
 
 struct Task {
     work: Work,
+    /// Given back when the work is done, not when its caller stops waiting, so that a slow comparison is never joined by
+    /// another one on the same thread.
     slot: Slot,
 }
 
@@ -64,7 +55,7 @@ struct Task {
 #[derive(Debug, Clone)]
 pub struct ComputePool {
     threads: Arc<Threads>,
-    slots: Arc<Semaphore>,
+    turns: Turns,
     suspect: Arc<Semaphore>,
     busy: Arc<[Busy]>,
 }
@@ -132,8 +123,13 @@ impl ComputePool {
         };
         start_all(worker, threads)?;
         metrics::gauge!("visavis_compute_threads").set(threads as f64);
-        let (slots, suspect) = (Semaphore::new(threads).into(), Semaphore::new(1).into());
-        Ok(Self { threads: running, slots, suspect, busy })
+        let (turns, suspect) = (Turns::new(threads), Semaphore::new(1).into());
+        Ok(Self { threads: running, turns, suspect, busy })
+    }
+
+    /// Gives the jobs of the queue so many turns for one of a client that waits.
+    pub fn set_queue_weight(&self, weight: NonZeroU32) {
+        self.turns.set_queue_weight(weight);
     }
 
     /// How many threads there are.
@@ -147,30 +143,35 @@ impl ComputePool {
         begun.map(|since| since.elapsed()).max().unwrap_or_default()
     }
 
-    /// Waits for a free thread, first come, first served.
+    /// Waits for a thread for a job of the queue.
     ///
     /// # Errors
     /// [`PoolFailure::Stopped`].
     pub async fn slot(&self) -> Result<Slot, PoolFailure> {
-        Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .map(Slot::from)
-            .map_err(|_| PoolFailure::Stopped)
+        let slot = self.turns.take(&Participant::Queue, usize::MAX).await;
+        slot.map_err(|Full| PoolFailure::Stopped)
+    }
+
+    /// Waits for a thread for somebody who waits for the outcome, in a waiting room of this size.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub async fn slot_for(&self, participant: &Participant, room: usize) -> Result<Slot, Full> {
+        self.turns.take(participant, room).await
+    }
+
+    /// Whether [`slot_for`](Self::slot_for) would not be [`Full`] at once.
+    pub fn has_room_for(&self, participant: &Participant, room: usize) -> bool {
+        self.turns.has_room(participant, room)
     }
 
     /// Waits until all threads are free and keeps them: for a comparison that may take the process down,
-    /// so that it takes no other one with it. Whoever asks later waits for this one.
+    /// so that it takes no other one with it. Those that ask later wait for this one.
     ///
     /// # Errors
     /// [`PoolFailure::Stopped`].
     pub async fn all_slots(&self) -> Result<Slot, PoolFailure> {
-        let all = u32::try_from(self.size()).map_err(|_| PoolFailure::Stopped)?;
-        Arc::clone(&self.slots)
-            .acquire_many_owned(all)
-            .await
-            .map(Slot::from)
-            .map_err(|_| PoolFailure::Stopped)
+        self.turns.take_all(&Participant::Queue).await.map_err(|Full| PoolFailure::Stopped)
     }
 
     /// The right to be the one comparison of this process that may take it down; `None` while another has it.
@@ -178,14 +179,9 @@ impl ComputePool {
         Arc::clone(&self.suspect).try_acquire_owned().ok()
     }
 
-    /// A free thread if there is one right now.
+    /// A thread for a job of the queue, if one is free and nobody waits for it.
     pub fn try_slot(&self) -> Option<Slot> {
-        Arc::clone(&self.slots).try_acquire_owned().ok().map(Slot::from)
-    }
-
-    /// Whether [`try_slot`](Self::try_slot) would give one.
-    pub fn has_free_slot(&self) -> bool {
-        self.slots.available_permits() > 0
+        self.turns.try_take(&Participant::Queue)
     }
 
     /// Compares on the thread of `slot`. If the returned future is dropped before the thread began,

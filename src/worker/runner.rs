@@ -10,9 +10,10 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
     compare_job::{self, jitter},
-    pool::{ComputePool, Slot},
+    pool::ComputePool,
 };
 use crate::{
+    gate::Slot,
     queue::{JobId, Lease, RetryPolicy, Store},
     shutdown::Shutdown,
 };

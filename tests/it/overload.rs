@@ -1,7 +1,15 @@
 //! More than the service can take: a full queue, a full memory budget, too many who wait, and bodies
 //! that take too long. Each is told apart, nothing is stored, and the room comes back.
 
-use std::{num::NonZeroU32, thread, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use axum::body::to_bytes;
 use serde_json::json;
@@ -123,6 +131,48 @@ async fn who_would_wait_too_long_is_refused_before_anybody_parses_the_request() 
         assert!(text.contains("SUCCESS"), "{text}");
     }
     assert_eq!(app.post(COMPARE, &json!([])).await.code(), "MSG_PARSE_ERROR");
+}
+
+/// Two threads, room for eight, and a client that always has 24 comparisons under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_with_many_comparisons_under_way_keeps_no_other_one_out() {
+    let app = TestApp::new().await;
+    add_client(&app.clients, OTHER, "other").await;
+    let busy = Arc::new(AtomicUsize::new(0));
+    let greedy: Vec<_> = (0..24)
+        .map(|n| {
+            let (router, busy) = (app.router.clone(), Arc::clone(&busy));
+            let requests: Vec<_> = (0..60)
+                .map(|m| {
+                    let mut body = pair(Picture::Slow(60), Picture::Person(1));
+                    body["bizId"] = json!(format!("{n}-{m}"));
+                    app.signed(COMPARE_PATH, &body.to_string())
+                })
+                .collect();
+            tokio::spawn(async move {
+                for request in requests {
+                    let answer = router.clone().oneshot(request).await.unwrap();
+                    let text = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+                    if text.starts_with(BUSY.as_bytes()) {
+                        busy.fetch_add(1, Ordering::SeqCst);
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    for n in 0..8 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut body = pair(Picture::Person(1), Picture::Person(1));
+        body["bizId"] = json!(format!("other-{n}"));
+        let request = signed_as(OTHER, COMPARE_PATH, &body.to_string(), &app.now());
+        let (answer, _) = app.send_raw(request).await;
+        assert_eq!(answer.code(), "SUCCESS", "request {n}: {}", answer.text);
+    }
+    assert!(busy.load(Ordering::SeqCst) > 20, "the greedy one is refused meanwhile");
+    for one in greedy {
+        one.abort();
+    }
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use visavis::{
         PictureKind, Refusal, Request, Side, Viewer as _,
     },
     face::{Comparison, Engine, FaceError, Picture as FacePicture},
+    gate::{Participant, Turns},
     worker::{ComputePool, EngineFactory, LocalComparer},
 };
 
@@ -48,14 +49,14 @@ async fn waits(comparison: &mut ComparerFuture<'_>) -> bool {
 #[tokio::test]
 async fn a_pair_is_compared_while_the_caller_waits() {
     let (comparer, _pool) = comparer(&Gate::open(), 1, 1);
-    let outcome = comparer.compare(good(), PATIENCE).await.unwrap();
+    let outcome = comparer.compare("a", good(), PATIENCE).await.unwrap();
     assert!(matches!(outcome, Outcome::Compared(verdict) if verdict.same_person()));
 }
 
 #[tokio::test]
 async fn a_bad_picture_is_an_outcome_here_too() {
     let (comparer, _pool) = comparer(&Gate::open(), 1, 1);
-    let outcome = comparer.compare(request(Picture::Nothing), PATIENCE).await.unwrap();
+    let outcome = comparer.compare("a", request(Picture::Nothing), PATIENCE).await.unwrap();
     assert_eq!(outcome, Outcome::Refused { side: Side::Probe, refusal: Refusal::NoFace });
 }
 
@@ -77,7 +78,7 @@ async fn one_picture_is_looked_at_by_itself_and_what_breaks_breaks_nothing_else(
 async fn a_look_waits_where_comparisons_wait_and_is_refused_when_they_are() {
     let gate = Gate::closed();
     let (comparer, _pool) = comparer(&gate, 1, 1);
-    let mut running = comparer.compare(good(), PATIENCE);
+    let mut running = comparer.compare("a", good(), PATIENCE);
     assert!(waits(&mut running).await);
     gate.wait_for(1).await;
     let mut waiting = comparer.look(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE);
@@ -92,9 +93,9 @@ async fn a_look_waits_where_comparisons_wait_and_is_refused_when_they_are() {
 async fn what_breaks_is_a_failure_and_the_next_comparison_works() {
     let (comparer, _pool) = comparer(&Gate::open(), 1, 1);
     for breaking in [Picture::Broken, Picture::Panics, Picture::Panics] {
-        let failed = comparer.compare(request(breaking), PATIENCE).await;
+        let failed = comparer.compare("a", request(breaking), PATIENCE).await;
         assert_eq!(failed, Err(CompareFailure::Failed));
-        assert!(comparer.compare(good(), PATIENCE).await.is_ok());
+        assert!(comparer.compare("a", good(), PATIENCE).await.is_ok());
     }
 }
 
@@ -102,29 +103,30 @@ async fn what_breaks_is_a_failure_and_the_next_comparison_works() {
 async fn beyond_its_limit_of_waiting_callers_it_is_busy() {
     let gate = Gate::closed();
     let (comparer, _pool) = comparer(&gate, 1, 2);
-    let mut first = comparer.compare(good(), PATIENCE);
+    let mut first = comparer.compare("a", good(), PATIENCE);
     assert!(waits(&mut first).await);
-    let mut waiting = [comparer.compare(good(), PATIENCE), comparer.compare(good(), PATIENCE)];
+    let mut waiting =
+        [comparer.compare("a", good(), PATIENCE), comparer.compare("a", good(), PATIENCE)];
     for comparison in &mut waiting {
         assert!(waits(comparison).await);
     }
-    assert_eq!(comparer.compare(good(), PATIENCE).await, Err(CompareFailure::Busy));
+    assert_eq!(comparer.compare("a", good(), PATIENCE).await, Err(CompareFailure::Busy));
     gate.unlock();
     assert!(first.await.is_ok());
     for comparison in waiting {
         assert!(comparison.await.is_ok());
     }
-    assert!(comparer.compare(good(), PATIENCE).await.is_ok(), "there is room again");
+    assert!(comparer.compare("a", good(), PATIENCE).await.is_ok(), "there is room again");
 }
 
 #[tokio::test]
 async fn a_caller_who_leaves_frees_the_place() {
     let gate = Gate::closed();
     let (comparer, _pool) = comparer(&gate, 1, 1);
-    let mut first = comparer.compare(good(), PATIENCE);
+    let mut first = comparer.compare("a", good(), PATIENCE);
     assert!(waits(&mut first).await);
     for _ in 0..5 {
-        let mut leaving = comparer.compare(good(), PATIENCE);
+        let mut leaving = comparer.compare("a", good(), PATIENCE);
         assert!(waits(&mut leaving).await);
     }
     gate.unlock();
@@ -135,23 +137,23 @@ async fn a_caller_who_leaves_frees_the_place() {
 async fn a_caller_whose_patience_ends_is_told_so() {
     let gate = Gate::closed();
     let (comparer, _pool) = comparer(&gate, 1, 1);
-    let running = comparer.compare(good(), SHORT);
-    let waiting = comparer.compare(good(), SHORT);
+    let running = comparer.compare("a", good(), SHORT);
+    let waiting = comparer.compare("a", good(), SHORT);
     let (running, waiting) = tokio::join!(running, waiting);
     assert_eq!(running, Err(CompareFailure::TimedOut));
     assert_eq!(waiting, Err(CompareFailure::TimedOut));
     gate.unlock();
-    assert!(comparer.compare(good(), PATIENCE).await.is_ok());
+    assert!(comparer.compare("a", good(), PATIENCE).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_thread_is_not_free_before_it_is_done() {
     let gate = Gate::closed();
     let (comparer, pool) = comparer(&gate, 1, 4);
-    assert_eq!(comparer.compare(good(), SHORT).await, Err(CompareFailure::TimedOut));
+    assert_eq!(comparer.compare("a", good(), SHORT).await, Err(CompareFailure::TimedOut));
     gate.wait_for(1).await;
     assert!(pool.try_slot().is_none());
-    let mut next = comparer.compare(good(), PATIENCE);
+    let mut next = comparer.compare("a", good(), PATIENCE);
     assert!(waits(&mut next).await);
     assert_eq!((gate.begun(), gate.seen().inside), (1, 1));
     gate.unlock();
@@ -168,14 +170,14 @@ async fn nothing_is_compared_for_a_caller_who_left_before_it_began() {
     assert!(poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx).is_pending())).await);
     gate.wait_for(1).await;
     // A second slot for the same thread, as if it had been given back too early.
-    let spare = Arc::new(tokio::sync::Semaphore::new(1));
-    let slot = Arc::clone(&spare).acquire_owned().await.unwrap().into();
+    let spare = Turns::new(1);
+    let slot = spare.try_take(&Participant::Queue).unwrap();
     let mut left = Box::pin(pool.run(slot, good()));
     assert!(poll_fn(|cx| Poll::Ready(left.as_mut().poll(cx).is_pending())).await);
     drop(left);
     gate.unlock();
     assert!(running.await.is_ok());
-    let returned = tokio::time::timeout(PATIENCE, spare.acquire()).await;
+    let returned = tokio::time::timeout(PATIENCE, spare.take(&Participant::Queue, 1)).await;
     assert!(returned.is_ok(), "the slot comes back");
     assert_eq!(gate.begun(), 1);
 }
