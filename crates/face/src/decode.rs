@@ -10,11 +10,12 @@
 use std::io::Cursor;
 
 use image::{
-    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, metadata::Orientation,
+    DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage, RgbaImage,
+    metadata::Orientation,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{jpeg, refusal::Refusal};
+use super::{jpeg, png::Png, refusal::Refusal};
 
 /// What a picture may be at most, and at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,35 +98,53 @@ pub fn decode_reduced(
     long_side: u32,
 ) -> Result<Reduced, Refusal> {
     let format = check_envelope(bytes, limits)?;
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut alloc = Limits::default();
-    // Eight bytes a pixel is the widest layout (16-bit RGBA); twice that for the decoder's own use.
-    alloc.max_alloc = Some(limits.max_pixels.saturating_mul(16));
-    reader.limits(alloc);
-    let mut decoder = reader.into_decoder().map_err(|_| Refusal::Undecodable)?;
-    let (width, height) = decoder.dimensions();
+    let (decode, (width, height), orientation) = open(bytes, format)?;
     if width.min(height) < limits.min_side
         || width.max(height) > limits.max_side
         || u64::from(width) * u64::from(height) > limits.max_pixels
     {
         return Err(Refusal::Dimensions { width, height });
     }
-    // A picture whose EXIF block is damaged is still a picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let reduction = reduction(width.max(height), long_side);
     let reduced = (format == ImageFormat::Jpeg && reduction > 1)
         .then(|| jpeg::decode(bytes, (width, height), reduction))
         .flatten();
     let (picture, reduction) = match reduced {
         Some(picture) => (picture, reduction),
-        None => {
-            (flatten(DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Undecodable)?), 1)
-        }
+        None => (decode()?, 1),
     };
     let mut upright = DynamicImage::ImageRgb8(picture);
     upright.apply_orientation(orientation);
     let size = if lies_on_a_side(orientation) { (height, width) } else { (width, height) };
     Ok(Reduced { image: upright.into_rgb8(), reduction, size })
+}
+
+/// What decodes the whole picture, as it is stored.
+type Decode<'a> = Box<dyn FnOnce() -> Result<RgbImage, Refusal> + 'a>;
+
+/// Reads the header: what decodes the picture, its size, and how it is to be turned.
+fn open(
+    bytes: &[u8],
+    format: ImageFormat,
+) -> Result<(Decode<'_>, (u32, u32), Orientation), Refusal> {
+    if format == ImageFormat::Png {
+        let png = Png::open(bytes)?;
+        let orientation = png.orientation().unwrap_or(Orientation::NoTransforms);
+        let size = png.size();
+        return Ok((Box::new(|| png.decode()), size, orientation));
+    }
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    // The size is checked by the caller.
+    reader.no_limits();
+    let mut decoder = reader.into_decoder().map_err(|_| Refusal::Undecodable)?;
+    let size = decoder.dimensions();
+    // A picture whose EXIF block is damaged is still a picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let decode = || {
+        let picture = DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Undecodable)?;
+        Ok(flatten(picture))
+    };
+    Ok((Box::new(decode), size, orientation))
 }
 
 fn lies_on_a_side(orientation: Orientation) -> bool {
@@ -140,21 +159,35 @@ fn reduction(long: u32, wanted: u32) -> u32 {
 
 /// Drops the alpha channel by laying the picture over white.
 fn flatten(picture: DynamicImage) -> RgbImage {
-    if !picture.color().has_alpha() {
-        return picture.into_rgb8();
+    match picture {
+        DynamicImage::ImageRgba8(rgba) => flatten_in_place(rgba),
+        picture if picture.color().has_alpha() => flatten_in_place(picture.into_rgba8()),
+        picture => picture.into_rgb8(),
     }
-    let rgba = picture.into_rgba8();
-    let mut rgb = RgbImage::new(rgba.width(), rgba.height());
-    for (to, from) in rgb.pixels_mut().zip(rgba.pixels()) {
-        let [r, g, b, a] = from.0.map(u16::from);
-        to.0 = [r, g, b].map(|c| over_white(c, a));
-    }
-    rgb
 }
 
-fn over_white(channel: u16, alpha: u16) -> u8 {
-    let sum = channel * alpha + 255 * (255 - alpha);
-    u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
+/// Writes each pixel over those that were read before it.
+fn flatten_in_place(rgba: RgbaImage) -> RgbImage {
+    let (width, height) = rgba.dimensions();
+    let mut samples = rgba.into_raw();
+    let pixels = samples.len() / 4;
+    for pixel in 0..pixels {
+        let from = pixel * 4;
+        let [r, g, b, a] = [0, 1, 2, 3].map(|channel| samples[from + channel]);
+        samples[pixel * 3..pixel * 3 + 3].copy_from_slice(&over_white([r, g, b, a]));
+    }
+    samples.truncate(pixels * 3);
+    samples.shrink_to_fit();
+    RgbImage::from_raw(width, height, samples).unwrap_or_default()
+}
+
+/// An RGBA pixel laid over white.
+pub(super) fn over_white([r, g, b, alpha]: [u8; 4]) -> [u8; 3] {
+    let alpha = u16::from(alpha);
+    [r, g, b].map(|channel| {
+        let sum = u16::from(channel) * alpha + 255 * (255 - alpha);
+        u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
+    })
 }
 
 #[cfg(test)]
@@ -178,7 +211,7 @@ mod tests {
         let picture = decode(&png(20, 20), &DecodeLimits::default()).unwrap();
         assert_eq!(picture.get_pixel(0, 5).0, [255, 255, 255]);
         assert_eq!(picture.get_pixel(1, 5).0, [200, 100, 0]);
-        assert_eq!(over_white(100, 128), 177);
+        assert_eq!(over_white([100, 100, 100, 128]), [177; 3]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod manifest;
 pub mod nms;
 pub mod patch;
 pub mod plausible;
+mod png;
 pub mod quality;
 mod refusal;
 mod search;
