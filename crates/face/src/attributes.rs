@@ -8,7 +8,7 @@ use super::{
     geometry::{BoundingBox, Landmarks, Point},
     manifest::{EyesNet, Located, Net},
     patch::Patch,
-    session::{NetSession, Placement, Runtime, to_tensor},
+    session::{NetSession, Placement, Runtime},
 };
 
 /// How the head is turned, in degrees; all zero when it faces the camera upright.
@@ -67,7 +67,7 @@ impl PoseEstimator {
     ) -> Result<HeadPose, FaceError> {
         let Net { input, .. } = &self.net;
         let patch = Patch::from_box(picture, area, input.width, input.height);
-        let tensor = to_tensor(&patch, input);
+        let tensor = patch.to_tensor(input);
         let names = self.outputs.each_ref().map(String::as_str);
         let angles = self.session.run(&tensor, (input.width, input.height), names)?;
         let angle = |i: usize| angles[i].first().copied().unwrap_or_default();

@@ -9,7 +9,7 @@ use super::{
     geometry::{BoundingBox, Landmarks, Point},
     manifest::{LandmarkNet, Located, PointOrder},
     patch::Patch,
-    session::{NetSession, Placement, Runtime, to_tensor},
+    session::{NetSession, Placement, Runtime},
 };
 
 /// The refinement net with its session.
@@ -76,7 +76,7 @@ impl LandmarkRefiner {
         let (values, probability) = match &self.outputs {
             None => (self.session.run_patch(&patch, input, 10)?, 1.0),
             Some(outputs) => {
-                let (tensor, size) = (to_tensor(&patch, input), (input.width, input.height));
+                let (tensor, size) = (patch.to_tensor(input), (input.width, input.height));
                 let names = outputs.each_ref().map(String::as_str);
                 let [values, face] = self.session.run(&tensor, size, names)?;
                 let face = self.session.expect_length(face, 2)?;

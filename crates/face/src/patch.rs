@@ -13,7 +13,10 @@
 
 use image::RgbImage;
 
-use super::geometry::BoundingBox;
+use super::{
+    geometry::BoundingBox,
+    manifest::{ChannelOrder, Input},
+};
 
 /// `height` rows of `width` RGB pixels, each channel 0 to 255, interleaved.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +95,20 @@ impl Patch {
             }
         }
         Self { width: self.height, height: self.width, pixels }
+    }
+
+    /// Planes one after the other (NCHW), in the channel order and range that a net wants: 3 × `height` × `width` values.
+    pub fn to_tensor(&self, input: &Input) -> Vec<f32> {
+        let channels = match input.order {
+            ChannelOrder::Rgb => [0, 1, 2],
+            ChannelOrder::Bgr => [2, 1, 0],
+        };
+        let mut tensor = Vec::with_capacity(self.pixels.len());
+        for channel in channels {
+            let plane = self.pixels.chunks_exact(3).map(|pixel| pixel[channel]);
+            tensor.extend(plane.map(|value| (value - input.mean) * input.scale));
+        }
+        tensor
     }
 
     /// Luma (ITU-R BT.601) of every pixel, 0 to 255.
@@ -199,6 +216,15 @@ mod tests {
     use image::Rgb;
 
     use super::*;
+
+    #[test]
+    fn a_tensor_is_planar_in_the_order_the_net_wants() {
+        let patch = Patch { width: 2, height: 1, pixels: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0] };
+        let input = |order| Input { width: 2, height: 1, order, mean: 1.0, scale: 2.0 };
+        let tensor = |order| patch.to_tensor(&input(order));
+        assert_eq!(tensor(ChannelOrder::Rgb), [0.0, 6.0, 2.0, 8.0, 4.0, 10.0]);
+        assert_eq!(tensor(ChannelOrder::Bgr), [4.0, 10.0, 2.0, 8.0, 0.0, 6.0]);
+    }
 
     fn gradient() -> RgbImage {
         RgbImage::from_fn(40, 30, |x, y| Rgb([(x * 6) as u8, (y * 8) as u8, 7]))

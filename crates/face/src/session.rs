@@ -21,7 +21,7 @@ use super::{
     batch::{AtWork, BatchOptions, OrtNet, Owner, SharedNet},
     device::Device,
     error::FaceError,
-    manifest::{ChannelOrder, Input, Located, Weights},
+    manifest::{Input, Located, Weights},
     patch::Patch,
     telemetry,
 };
@@ -283,7 +283,7 @@ impl NetSession {
         input: &Input,
         expected: usize,
     ) -> Result<Vec<f32>, FaceError> {
-        let tensor = to_tensor(patch, input);
+        let tensor = patch.to_tensor(input);
         let output = self.output_names().into_iter().next().unwrap_or_default();
         let [values] = self.run(&tensor, (patch.width, patch.height), [&output])?;
         self.expect_length(values, expected)
@@ -378,31 +378,9 @@ impl Graph<'_> {
     }
 }
 
-/// Interleaved RGB to NCHW in the net's channel order and range.
-pub fn to_tensor(patch: &Patch, input: &Input) -> Vec<f32> {
-    let channels = match input.order {
-        ChannelOrder::Rgb => [0, 1, 2],
-        ChannelOrder::Bgr => [2, 1, 0],
-    };
-    let mut tensor = Vec::with_capacity(patch.pixels.len());
-    for channel in channels {
-        let plane = patch.pixels.chunks_exact(3).map(|pixel| pixel[channel]);
-        tensor.extend(plane.map(|value| (value - input.mean) * input.scale));
-    }
-    tensor
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tensor_is_planar_in_the_order_the_net_wants() {
-        let patch = Patch { width: 2, height: 1, pixels: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0] };
-        let input = |order| Input { width: 2, height: 1, order, mean: 1.0, scale: 2.0 };
-        assert_eq!(to_tensor(&patch, &input(ChannelOrder::Rgb)), [0.0, 6.0, 2.0, 8.0, 4.0, 10.0]);
-        assert_eq!(to_tensor(&patch, &input(ChannelOrder::Bgr)), [4.0, 10.0, 2.0, 8.0, 0.0, 6.0]);
-    }
 
     #[test]
     fn sha256_matches_the_published_vector() {

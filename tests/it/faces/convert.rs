@@ -10,7 +10,7 @@ use visavis::{
         detect::Detector,
         geometry::{Landmarks, Point},
         manifest::{EmbedderNet, Manifest, Weights},
-        session::{NetSession, Placement, Runtime, sha256_hex, to_tensor},
+        session::{NetSession, Placement, Runtime, sha256_hex},
     },
     models::{
         convert::{ConvertError, Options, convert, convert_to_eight_bits, to_onnx},
@@ -163,7 +163,7 @@ fn embeddings_in_eight_bits_point_where_those_in_single_precision_do() {
         let points = Landmarks(std::array::from_fn(|i| Point::new(points[i][0], points[i][1])));
         let face = align(&photo, &points, &net).unwrap().patch;
         let embed = |session: &mut NetSession| {
-            let input = to_tensor(&face, &net.input);
+            let input = face.to_tensor(&net.input);
             let [values] = session.run(&input, (face.width, face.height), ["out"]).unwrap();
             Embedding::normalised(values).unwrap()
         };
