@@ -55,11 +55,19 @@ const ALIGNMENT: u32 = 32;
 /// Pictures whose longer side is below this are doubled: their faces are below the training range.
 const TINY: u32 = 160;
 
-/// The detector with its session and buffers.
+/// As much memory the resizer keeps for the next picture.
+const MOST_KEPT_BYTES: usize = 4 << 20;
+
+/// Inputs with more pixels are rare, and what the net takes for them is not kept.
+const MOST_KEPT_PIXELS: usize = 640 * 640;
+
+/// The detector with its sessions and buffers.
 #[derive(Debug)]
 pub struct Detector {
     net: DetectorNet,
     session: NetSession,
+    /// The same net for large inputs, which keeps no memory.
+    large: NetSession,
     resizer: Resizer,
 }
 
@@ -69,8 +77,9 @@ impl Detector {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<DetectorNet>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights, Placement::Here)?;
-        Ok(Self { net: located.net.clone(), session, resizer: Resizer::new() })
+        let open = |placement| NetSession::open(runtime, located, &located.net.weights, placement);
+        let (session, large) = (open(Placement::Here)?, open(Placement::HereUnkept)?);
+        Ok(Self { net: located.net.clone(), session, large, resizer: Resizer::new() })
     }
 
     /// The longer sides at which a picture of this size is looked at, in the order in which they are tried: as the pack
@@ -124,9 +133,7 @@ impl Detector {
         long_side: u32,
     ) -> Result<Cow<'a, RgbImage>, FaceError> {
         let (width, height) = picture.dimensions();
-        let scale = f64::from(long_side) / f64::from(width.max(height));
-        let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
-        let (to_width, to_height) = (side(width), side(height));
+        let (to_width, to_height) = scaled((width, height), long_side);
         if (to_width, to_height) == (width, height) {
             return Ok(Cow::Borrowed(picture));
         }
@@ -143,15 +150,20 @@ impl Detector {
             .map_err(|e| failed(&e))?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         self.resizer.resize_typed(&source, &mut target, &options).map_err(|e| failed(&e))?;
+        // Between its two passes it has as many columns as the picture, and would keep them.
+        if self.resizer.size_of_internal_buffers() > MOST_KEPT_BYTES {
+            self.resizer.reset_internal_buffers();
+        }
         Ok(Cow::Owned(resized))
     }
 
     /// Detects at the picture's own size; coordinates are its pixels.
     fn run(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
-        let width = picture.width().next_multiple_of(ALIGNMENT) as usize;
-        let height = picture.height().next_multiple_of(ALIGNMENT) as usize;
+        let (width, height) = (padded(picture.width()), padded(picture.height()));
         let tensor = letterbox(picture, width, height);
-        let outputs: [Vec<f32>; 12] = self.session.run(
+        let is_large = width * height > MOST_KEPT_PIXELS;
+        let session = if is_large { &mut self.large } else { &mut self.session };
+        let outputs: [Vec<f32>; 12] = session.run(
             &tensor,
             (width, height),
             [
@@ -159,6 +171,12 @@ impl Detector {
                 "bbox_32", "kps_8", "kps_16", "kps_32",
             ],
         )?;
+        if is_large {
+            // The outputs kept what they lay in from being given back. The smallest of runs gives it back now.
+            let least = ALIGNMENT as usize;
+            let _: [Vec<f32>; 1] =
+                session.run(&vec![0.0; 3 * least * least], (least, least), ["cls_8"])?;
+        }
         let mut found = Vec::new();
         for (i, stride) in STRIDES.into_iter().enumerate() {
             let columns = width / stride;
@@ -176,6 +194,18 @@ impl Detector {
         }
         Ok(suppress(found, self.net.nms_iou))
     }
+}
+
+/// Width and height of a picture whose longer side is brought to `long_side`.
+fn scaled((width, height): (u32, u32), long_side: u32) -> (u32, u32) {
+    let scale = f64::from(long_side) / f64::from(width.max(height));
+    let side = |pixels: u32| ((f64::from(pixels) * scale).round() as u32).max(1);
+    (side(width), side(height))
+}
+
+/// A side of the net's input.
+fn padded(side: u32) -> usize {
+    side.next_multiple_of(ALIGNMENT) as usize
 }
 
 /// BGR planes, 0 to 255, the picture in the top left corner and zeros elsewhere.

@@ -13,7 +13,7 @@ use std::{
 use aws_lc_rs::digest;
 use ort::{
     environment::Environment,
-    session::{Session, builder::GraphOptimizationLevel},
+    session::{RunOptions, Session, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
 
@@ -150,6 +150,8 @@ pub enum Placement {
     /// On the calling thread, as the model has it, whatever the device: a net so small that a GPU gains nothing by it, one
     /// that decides where others look, or one in eight bits.
     Here,
+    /// As [`Here`](Self::Here), for large inputs: at its end a run gives back the memory that holds no output.
+    HereUnkept,
     /// On the device of the runtime: in batches on a GPU, in bfloat16 on [`Device::CpuBf16`].
     OnDevice,
 }
@@ -163,7 +165,7 @@ pub struct NetSession {
 /// Where a net is run.
 enum Place {
     /// On the calling thread.
-    Here { session: Session, input: String },
+    Here { session: Session, input: String, shrinks: bool },
     /// On the thread that owns the device, with the tensors of other engines.
     Device(SharedNet),
 }
@@ -209,8 +211,9 @@ impl NetSession {
             (Placement::OnDevice, Some((owner, options))) => {
                 Place::Device(shared(runtime, owner, *options, bytes, &name)?)
             }
-            (Placement::OnDevice, None) => here(runtime, bytes, &name, runtime.device)?,
-            (Placement::Here, _) => here(runtime, bytes, &name, Device::Cpu)?,
+            (Placement::OnDevice, None) => here(runtime, bytes, &name, runtime.device, false)?,
+            (Placement::Here, _) => here(runtime, bytes, &name, Device::Cpu, false)?,
+            (Placement::HereUnkept, _) => here(runtime, bytes, &name, Device::Cpu, true)?,
         };
         Ok(Self { place, name })
     }
@@ -249,11 +252,16 @@ impl NetSession {
         let failed = |net: &str, source| FaceError::Inference { net: net.to_owned(), source };
         let mut found: Outputs<N> = std::array::from_fn(|_| Vec::new());
         match &mut self.place {
-            Place::Here { session, input } => {
+            Place::Here { session, input, shrinks } => {
                 let tensor = TensorRef::from_array_view(([1, 3, height, width], tensor))
                     .map_err(|e| failed(&self.name, e))?;
+                let inputs = ort::inputs![input.as_str() => tensor];
+                let mut options = RunOptions::new().map_err(|e| failed(&self.name, e))?;
+                if *shrinks {
+                    options.set(SHRINK, "cpu:0").map_err(|e| failed(&self.name, e))?;
+                }
                 let ran = session
-                    .run(ort::inputs![input.as_str() => tensor])
+                    .run_with_options(inputs, &options)
                     .map_err(|e| failed(&self.name, e))?;
                 for (values, name) in found.iter_mut().zip(outputs) {
                     let output = ran.get(name).and_then(|o| o.try_extract_tensor::<f32>().ok());
@@ -306,11 +314,17 @@ impl NetSession {
 }
 
 /// A net for the calling thread.
-fn here(runtime: &Runtime, bytes: &[u8], name: &str, device: Device) -> Result<Place, FaceError> {
+fn here(
+    runtime: &Runtime,
+    bytes: &[u8],
+    name: &str,
+    device: Device,
+    shrinks: bool,
+) -> Result<Place, FaceError> {
     let graph = Graph { environment: &runtime.environment, bytes, name, device, memory: 0 };
     let session = graph.session().map_err(|error| error.blamed_on(device))?;
     let input = session.inputs().first().map(|i| i.name().to_owned()).unwrap_or_default();
-    Ok(Place::Here { session, input })
+    Ok(Place::Here { session, input, shrinks })
 }
 
 /// A net on the device of the runtime, opened there if no other engine has had it opened.
@@ -330,6 +344,9 @@ fn shared(
         Ok(Box::new(OrtNet::open(&graph, options.most)?))
     })
 }
+
+/// Has an arena give back what is free in it.
+const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
 
 /// Without it ONNX Runtime takes the fastest way to multiply whole numbers of eight bits on processors that lack an
 /// instruction for it (AVX2 without VNNI), whose sums overflow: embeddings are then another person's. With it a net in
