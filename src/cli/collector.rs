@@ -2,58 +2,19 @@
 //! environment disables it before the library is loaded; no call into the library does that.
 
 use std::{
-    env,
     fs::{self, File},
     io::{self, Read as _},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use memchr::memmem::Finder;
-
-use crate::face::telemetry;
 
 /// Where the collector sends to. In every library that has one, in none that has not (1.27 to 1.32 were looked at).
 const ADDRESS: &[u8] = b"events.data.microsoft.com";
 
 /// How much of a library is in memory at a time; those for a GPU have 280 MB.
 const CHUNK_BYTES: usize = 1 << 20;
-
-/// Starts the program again, in this process and with the same arguments, unless its environment disables telemetry. Only
-/// `unsafe` code could set a variable of the running process.
-///
-/// # Errors
-/// When that fails.
-pub(super) fn restart_without_telemetry() -> Result<()> {
-    if telemetry::is_disabled() {
-        return Ok(());
-    }
-    let error = restart();
-    bail!(
-        "ONNX Runtime's telemetry cannot be disabled because the program cannot restart itself ({error}): set {}={} in its \
-         environment",
-        telemetry::VARIABLE,
-        telemetry::DISABLED
-    )
-}
-
-/// Returns only when that fails.
-fn restart() -> io::Error {
-    let mut arguments = env::args_os();
-    let name = arguments.next().unwrap_or_default();
-    let arguments: Vec<_> = arguments.collect();
-    let exec = |program: &Path| {
-        let mut command = Command::new(program);
-        command.arg0(&name).args(&arguments).env(telemetry::VARIABLE, telemetry::DISABLED).exec()
-    };
-    // By its path, so that `ps` and `pgrep` show its name and not `exe`; by the link if an upgrade has just replaced it.
-    if let Ok(program) = env::current_exe() {
-        exec(&program);
-    }
-    exec(Path::new("/proc/self/exe"))
-}
 
 /// Which of a library and its providers, which it loads from its own folder, have a collector.
 pub(super) fn find(library: &Path) -> Result<Vec<PathBuf>> {

@@ -20,6 +20,7 @@ mod labelled;
 mod machine;
 mod manual;
 mod models;
+mod restart;
 mod serve;
 mod wire_client;
 
@@ -142,7 +143,7 @@ impl Command {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     if cli.command.loads_runtime() {
-        collector::restart_without_telemetry()?;
+        restart::restart_with_variables()?;
     }
     // Whoever speaks TLS in this process does it with this library.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
