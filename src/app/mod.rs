@@ -2,6 +2,7 @@
 
 mod console;
 mod data;
+mod memory;
 mod model;
 mod settings;
 
@@ -13,8 +14,9 @@ use tokio::task::JoinHandle;
 
 pub use console::token_file;
 pub use data::{Data, Database, database_name, look_at_data, open_data, open_to_others};
+pub use memory::MemoryPlan;
 pub use model::{Model, OpenedPack, installed_settings, library, load_model, model_dir, open_pack};
-pub use settings::{compute_threads, tls_files};
+pub use settings::tls_files;
 
 use self::{
     console::open_console,
@@ -215,7 +217,7 @@ struct Computing {
 async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
     let Model { factory, policy, pack, runtime } = load_model(config)?;
     let device = runtime.device();
-    let threads = compute_threads(config)?;
+    let threads = MemoryPlan::new(config)?.threads;
     let decider = Arc::clone(&policy);
     let pool = tokio::task::spawn_blocking(move || {
         // Opens the nets that all share, so that what is wrong with a GPU is found once and not by every thread in turn.

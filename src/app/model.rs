@@ -4,11 +4,12 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::MemoryPlan;
 use crate::{
     compare::Policy,
     config::Config,
     face::{
-        Device, Engine, EngineOptions, FaceError, OnnxEngine, Runtime,
+        Device, Engine, EngineOptions, FaceError, OnnxEngine, PixelMemory, Runtime,
         calibration::{Calibration, CalibrationTable},
         manifest::{Manifest, ResolvedPack},
         session::newest_library,
@@ -39,22 +40,19 @@ impl std::fmt::Debug for Model {
 pub struct OpenedPack {
     /// The pack.
     pub pack: ResolvedPack,
+    /// How many threads this machine has for its engines.
+    pub threads: usize,
     runtime: Runtime,
     options: EngineOptions,
 }
 
 impl OpenedPack {
-    /// Where its nets are run.
-    pub fn device(&self) -> Device {
-        self.runtime.device()
-    }
-
     /// A warm engine, for one thread.
     ///
     /// # Errors
     /// When a net cannot be loaded.
     pub fn engine(&self) -> Result<OnnxEngine, FaceError> {
-        let mut engine = OnnxEngine::open(&self.runtime, &self.pack, self.options)?;
+        let mut engine = OnnxEngine::open(&self.runtime, &self.pack, self.options.clone())?;
         engine.warm_up()?;
         Ok(engine)
     }
@@ -85,12 +83,14 @@ pub fn open_pack(config: &Config) -> Result<OpenedPack> {
             );
         }
     }
+    let plan = MemoryPlan::new(config)?;
     let options = EngineOptions {
         limits: config.image,
         selfie: config.quality.selfie,
         document: config.quality.document,
+        memory: PixelMemory::new(plan.pixels),
     };
-    Ok(OpenedPack { pack, runtime, options })
+    Ok(OpenedPack { pack, threads: plan.threads, runtime, options })
 }
 
 /// Stands in when the operator insists on a pack without a table; its scores mean nothing.

@@ -13,17 +13,6 @@ use crate::{
     worker::{MaintenanceConfig, RunnerConfig},
 };
 
-/// How many threads compare: as configured, else as many as keep the device busy.
-///
-/// # Errors
-/// When there is no such device, or the system does not tell how many cores there are.
-pub fn compute_threads(config: &Config) -> Result<usize> {
-    Ok(match config.worker.threads {
-        0 => config.runtime.device()?.threads()?,
-        threads => threads,
-    })
-}
-
 pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
     let http = &config.http;
     let burst = NonZeroU32::new(http.client_burst).unwrap_or(NonZeroU32::MIN);

@@ -80,7 +80,7 @@ impl PipelineArgs {
     pub(super) fn gallery(&self, pack: &OpenedPack, files: &[PhotoFile]) -> Result<Gallery> {
         let threads = match self.threads {
             Some(threads) => threads.max(1),
-            None => pack.device().threads()?,
+            None => pack.threads,
         };
         let mut engines =
             (0..threads).map(|_| pack.engine()).collect::<Result<Vec<OnnxEngine>, _>>()?;

@@ -6,21 +6,13 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    app::{self, Data},
+    app::{Data, MemoryPlan},
     config::Config,
     db::Db,
-    face::Device,
 };
 
 /// Files beside connections: database, nets, sockets of the pool.
 const OTHER_FILES: u64 = 100;
-/// What a process has in memory beside bodies and nets, and what the nets of one thread take with a large photo.
-const BASE_MIB: u64 = 100;
-const THREAD_MIB: u64 = 100;
-/// What CUDA takes of the machine's memory, and how much more for each size of batch: 913 MiB and 1477 in all were measured
-/// with one and with six sizes, beside what threads take.
-const CUDA_MIB: u64 = 700;
-const CUDA_SIZE_MIB: u64 = 120;
 /// As far as two clocks may be apart: a Request-Time that is read late, a lease that seems over early.
 const SKEW_MS: i64 = 5_000;
 
@@ -41,44 +33,21 @@ pub(super) fn files(config: &Config) -> Result<String> {
 
 /// Whether what may be in memory at once fits.
 pub(super) fn memory(config: &Config) -> Result<String> {
-    let parts = memory_parts(config, config.runtime.device()?, app::compute_threads(config)?);
-    let needed = BASE_MIB + parts.iter().map(|(mib, _)| mib).sum::<u64>();
-    let Some(there) = memory_mib() else {
-        return Ok(format!("{needed} MiB may be used; the system does not tell how much there is"));
-    };
-    if there < needed {
-        let parts: Vec<_> = parts.iter().map(|(mib, what)| format!("{mib} for {what}")).collect();
-        bail!("{there} MiB are there, and up to {needed} may be used: {}", parts.join(", "));
-    }
-    Ok(format!("{needed} MiB may be used at most, {there} are there"))
-}
-
-/// What may be used beside the base, in MiB, and for what.
-fn memory_parts(config: &Config, device: Device, threads: usize) -> Vec<(u64, String)> {
-    let mut parts = vec![
-        (
-            config.http.body_budget_bytes as u64 >> 20,
-            "bodies of requests (http.body_budget_bytes)".to_owned(),
+    let plan = MemoryPlan::new(config)?;
+    let needed = plan.needed_mib();
+    let parts: Vec<_> = plan.parts.iter().map(|(mib, what)| format!("{mib} for {what}")).collect();
+    let parts = parts.join(", ");
+    match plan.available_mib {
+        None => Ok(format!(
+            "up to {needed} MiB needed (the system does not tell how much is available): {parts}"
+        )),
+        Some(available) if available < needed => bail!(
+            "up to {needed} MiB needed, {available} MiB available: raise the limit on memory or lower a setting: {parts}"
         ),
-        (config.queue.kept_bytes >> 20, "pictures of accepted jobs (queue.kept_bytes)".to_owned()),
-        (THREAD_MIB * threads as u64, format!("{threads} threads (worker.threads)")),
-    ];
-    if matches!(device, Device::Cuda(_)) {
-        let sizes = config.runtime.batches().sizes().count() as u64;
-        let what = format!("CUDA and {sizes} sizes of batch (runtime.batch_max)");
-        parts.push((CUDA_MIB + CUDA_SIZE_MIB * sizes, what));
+        Some(available) => {
+            Ok(format!("up to {needed} MiB needed ({available} MiB available): {parts}"))
+        }
     }
-    parts
-}
-
-/// The memory of the machine, or that of the container if it has less.
-fn memory_mib() -> Option<u64> {
-    let told = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = told.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let machine = line.split_whitespace().next()?.parse::<u64>().ok()? / 1_024;
-    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit = limit.and_then(|text| text.trim().parse::<u64>().ok()).map(|bytes| bytes >> 20);
-    Some(limit.map_or(machine, |limit| limit.min(machine)))
 }
 
 /// Who may look into the data folder: outcomes lie in it in clear.
@@ -134,19 +103,6 @@ mod tests {
         let large = config(|config| config.http.body_budget_bytes = 1 << 50);
         assert!(memory(&large).unwrap_err().to_string().contains("http.body_budget_bytes"));
         assert!(files(&config(|_| ())).is_ok() && memory(&config(|_| ())).is_ok());
-    }
-
-    #[test]
-    fn a_gpu_takes_memory_of_the_machine_too_and_more_for_larger_batches() {
-        let config = config(|config| config.runtime.batch_max = 20);
-        let parts = |device| memory_parts(&config, device, 4);
-        let (cpu, gpu) = (parts(Device::Cpu), parts(Device::Cuda(0)));
-        assert_eq!(cpu[2], (4 * THREAD_MIB, "4 threads (worker.threads)".to_owned()));
-        assert_eq!(gpu[..3], cpu);
-        // 1, 2, 4, 8, 16 and 20 rows.
-        let (mib, what) = &gpu[3];
-        assert_eq!(*mib, CUDA_MIB + 6 * CUDA_SIZE_MIB);
-        assert!(what.contains("6 sizes") && what.contains("runtime.batch_max"), "{what}");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use std::{
 pub use layers::ConfigError;
 pub use sections::{
     AdminSection, CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat,
-    LogSection, ModelSection, QualitySection, QueueSection, RuntimeSection, TlsSection,
-    TracesSection, WorkerSection,
+    LogSection, MemorySection, ModelSection, QualitySection, QueueSection, RuntimeSection,
+    TlsSection, TracesSection, WorkerSection,
 };
 
 /// The defaults, as text.
@@ -25,6 +25,8 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// So many of the largest body must fit into the memory budget.
 const BODIES_IN_BUDGET: usize = 6;
+/// Less memory holds no photo of a phone.
+const LEAST_PIXELS_BYTES: u64 = 64 << 20;
 
 impl Config {
     /// Reads the defaults, `files` in their order, and every `VISAVIS_` variable of `environment`.
@@ -102,6 +104,10 @@ impl Config {
         }
         if self.worker.stuck_ms <= self.queue.job_deadline_ms {
             return wrong("worker.stuck_ms", "must be more than queue.job_deadline_ms");
+        }
+        if self.memory.pixels_bytes != 0 && self.memory.pixels_bytes < LEAST_PIXELS_BYTES {
+            let why = format!("must be at least {LEAST_PIXELS_BYTES}, or 0 for what is free");
+            return Err(ConfigError::new("memory.pixels_bytes", why));
         }
         self.runtime.validate()?;
         self.compare.fmr_settings()?;

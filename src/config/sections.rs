@@ -27,6 +27,8 @@ pub struct Config {
     pub queue: QueueSection,
     /// Compute threads.
     pub worker: WorkerSection,
+    /// Memory.
+    pub memory: MemorySection,
     /// Model packs.
     pub model: ModelSection,
     /// ONNX Runtime.
@@ -190,6 +192,14 @@ pub struct WorkerSection {
     pub drain_ms: u64,
     /// After how long a comparison is given up together with its process.
     pub stuck_ms: u64,
+}
+
+/// Memory.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemorySection {
+    /// For decoded pixels, bytes; 0 for what is free.
+    pub pixels_bytes: u64,
 }
 
 /// Model packs.

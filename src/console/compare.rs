@@ -216,6 +216,7 @@ fn code(refusal: &Refusal) -> &'static str {
         Refusal::TooManyBytes { .. } => "tooManyBytes",
         Refusal::UnknownFormat => "unknownFormat",
         Refusal::Dimensions { .. } => "dimensions",
+        Refusal::PixelMemory { .. } => "pixelMemory",
         Refusal::Undecodable => "undecodable",
         Refusal::NoFace => "noFace",
     }

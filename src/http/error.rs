@@ -202,7 +202,8 @@ fn sub_reason(refusal: &Refusal) -> &'static str {
         Refusal::Empty
         | Refusal::TooManyBytes { .. }
         | Refusal::UnknownFormat
-        | Refusal::Dimensions { .. } => "IMAGE_CHECK_FAILED",
+        | Refusal::Dimensions { .. }
+        | Refusal::PixelMemory { .. } => "IMAGE_CHECK_FAILED",
     }
 }
 
@@ -236,6 +237,7 @@ mod tests {
             Refusal::TooManyBytes { bytes: 2, limit: 1 },
             Refusal::UnknownFormat,
             Refusal::Dimensions { width: 1, height: 1 },
+            Refusal::PixelMemory { bytes: 2, limit: 1 },
             Refusal::Undecodable,
             Refusal::NoFace,
         ];

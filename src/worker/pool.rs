@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::telling;
 use crate::{
     compare::{Look, Outcome, PictureData, PictureKind, Policy, Request},
-    face::{Comparison, Engine, FaceError, Picture},
+    face::{Comparison, Engine, FaceError, Picture, while_waiting},
     gate::{Full, Participant, Slot, Turns},
 };
 
@@ -259,6 +259,9 @@ impl Worker {
             }
         };
         drop(ready);
+        let (busy, number) = (Arc::clone(&self.busy), self.number);
+        // It waits for other pictures then, and does not hang.
+        while_waiting(move || busy[number].set(Some(Instant::now())));
         let policy = &self.policy;
         loop {
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();

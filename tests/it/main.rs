@@ -38,6 +38,7 @@ mod openapi;
 mod overload;
 mod packages;
 mod pages;
+mod pixels;
 mod rotation;
 mod serve;
 mod setup;

@@ -15,7 +15,12 @@ use image::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{jpeg, png::Png, refusal::Refusal};
+use super::{
+    jpeg,
+    png::{self, Png},
+    refusal::Refusal,
+    webp,
+};
 
 /// What a picture may be at most, and at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +85,7 @@ pub struct Reduced {
 /// as a viewer shows them. Returns `height` rows of `width` pixels after the orientation is applied.
 ///
 /// # Errors
-/// Any [`Refusal`] but [`Refusal::NoFace`].
+/// Any [`Refusal`] but [`Refusal::NoFace`] and [`Refusal::PixelMemory`].
 pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Refusal> {
     decode_reduced(bytes, limits, u32::MAX).map(|decoded| decoded.image)
 }
@@ -97,54 +102,167 @@ pub fn decode_reduced(
     limits: &DecodeLimits,
     long_side: u32,
 ) -> Result<Reduced, Refusal> {
-    let format = check_envelope(bytes, limits)?;
-    let (decode, (width, height), orientation) = open(bytes, format)?;
+    let file = PictureFile::read(bytes, limits)?;
+    let (reduction, size) = (file.reduction(long_side), file.upright_size());
+    match file.decode_with(reduction) {
+        Some(image) => Ok(Reduced { image, reduction, size }),
+        None => Ok(Reduced { image: file.decode_whole()?, reduction: 1, size }),
+    }
+}
+
+/// A picture whose header was read and lies within the limits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PictureFile<'a> {
+    bytes: &'a [u8],
+    format: ImageFormat,
+    /// As it is stored.
+    size: (u32, u32),
+    orientation: Orientation,
+    /// What decoding all pixels takes at most, bytes, with the picture itself.
+    whole_bytes: u64,
+    /// The same for fewer pixels, without the picture itself; `None` if there are none but all.
+    reducing_bytes: Option<u64>,
+}
+
+impl<'a> PictureFile<'a> {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// As [`decode`].
+    pub(super) fn read(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Self, Refusal> {
+        let format = check_envelope(bytes, limits)?;
+        if format == ImageFormat::Png {
+            let png = Png::open(bytes)?;
+            let (size, orientation) = (png.size(), png.orientation());
+            check_size(size, limits)?;
+            let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+            let whole_bytes = png::working_bytes(size, bytes) + rgb_bytes(size);
+            return Ok(Self {
+                bytes,
+                format,
+                size,
+                orientation,
+                whole_bytes,
+                reducing_bytes: None,
+            });
+        }
+        let mut decoder = decoder(bytes, format)?;
+        let size = decoder.dimensions();
+        check_size(size, limits)?;
+        // A picture whose EXIF block is damaged is still a picture.
+        let orientation = if format == ImageFormat::WebP && !webp::has_whole_exif(bytes) {
+            Orientation::NoTransforms
+        } else {
+            decoder.orientation().unwrap_or(Orientation::NoTransforms)
+        };
+        let pixels = u64::from(size.0) * u64::from(size.1);
+        // The decoders for JPEG and WebP copy the file.
+        let copied = 3 * bytes.len() as u64 + OTHER_BYTES;
+        let mut reducing_bytes = None;
+        let whole_bytes = match format {
+            ImageFormat::Jpeg => {
+                let frame = jpeg::Frame::read(bytes, size);
+                let working = frame.working_bytes() + copied;
+                reducing_bytes = jpeg::can_reduce(&frame).then_some(working);
+                if frame.channels == 1 {
+                    // It becomes RGB when the decoder is done.
+                    (working + pixels).max(copied + 4 * pixels)
+                } else {
+                    working + 3 * pixels
+                }
+            }
+            ImageFormat::WebP => webp::decoding_bytes(size, bytes) + copied,
+            // An allocator may copy what is left when alpha was dropped.
+            _ if decoder.color_type().has_alpha() => 7 * pixels + copied,
+            _ => 3 * pixels + copied,
+        };
+        Ok(Self { bytes, format, size, orientation, whole_bytes, reducing_bytes })
+    }
+
+    /// Width and height of the upright picture, pixels.
+    pub(super) fn upright_size(&self) -> (u32, u32) {
+        let (width, height) = self.size;
+        if lies_on_a_side(self.orientation) { (height, width) } else { (width, height) }
+    }
+
+    /// The largest reduction that leaves `long_side` pixels on the longer side.
+    pub(super) fn reduction(&self, long_side: u32) -> u32 {
+        if self.reducing_bytes.is_some() {
+            reduction(self.size.0.max(self.size.1), long_side)
+        } else {
+            1
+        }
+    }
+
+    /// The size of the decoded picture, bytes.
+    pub(super) fn image_bytes(&self, reduction: u32) -> u64 {
+        rgb_bytes((self.size.0.div_ceil(reduction), self.size.1.div_ceil(reduction)))
+    }
+
+    /// What decoding it upright takes at most, bytes, with the decoded picture.
+    pub(super) fn decoding_bytes(&self, reduction: u32) -> u64 {
+        let image = self.image_bytes(reduction);
+        let decoding = match self.reducing_bytes {
+            Some(working) if reduction > 1 => working + image,
+            _ => self.whole_bytes,
+        };
+        let upright = if lies_on_a_side(self.orientation) { 2 * image } else { image };
+        decoding.max(upright)
+    }
+
+    /// The upright picture with fewer pixels; `None` if this takes all of them: it is damaged, or `reduction` is 1.
+    pub(super) fn decode_with(&self, reduction: u32) -> Option<RgbImage> {
+        if reduction == 1 {
+            return None;
+        }
+        let picture = jpeg::decode(self.bytes, self.size, reduction)?;
+        Some(upright(picture, self.orientation))
+    }
+
+    /// The upright picture with all pixels.
+    ///
+    /// # Errors
+    /// [`Refusal::Undecodable`].
+    pub(super) fn decode_whole(&self) -> Result<RgbImage, Refusal> {
+        let picture = if self.format == ImageFormat::Png {
+            Png::open(self.bytes)?.decode()?
+        } else {
+            let decoder = decoder(self.bytes, self.format)?;
+            flatten(DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Undecodable)?)
+        };
+        Ok(upright(picture, self.orientation))
+    }
+}
+
+/// Small buffers of decoders, bytes.
+const OTHER_BYTES: u64 = 1 << 20;
+
+fn decoder(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder, Refusal> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    // The size is checked by the caller.
+    reader.no_limits();
+    reader.into_decoder().map_err(|_| Refusal::Undecodable)
+}
+
+fn check_size((width, height): (u32, u32), limits: &DecodeLimits) -> Result<(), Refusal> {
     if width.min(height) < limits.min_side
         || width.max(height) > limits.max_side
         || u64::from(width) * u64::from(height) > limits.max_pixels
     {
         return Err(Refusal::Dimensions { width, height });
     }
-    let reduction = reduction(width.max(height), long_side);
-    let reduced = (format == ImageFormat::Jpeg && reduction > 1)
-        .then(|| jpeg::decode(bytes, (width, height), reduction))
-        .flatten();
-    let (picture, reduction) = match reduced {
-        Some(picture) => (picture, reduction),
-        None => (decode()?, 1),
-    };
-    let mut upright = DynamicImage::ImageRgb8(picture);
-    upright.apply_orientation(orientation);
-    let size = if lies_on_a_side(orientation) { (height, width) } else { (width, height) };
-    Ok(Reduced { image: upright.into_rgb8(), reduction, size })
+    Ok(())
 }
 
-/// What decodes the whole picture, as it is stored.
-type Decode<'a> = Box<dyn FnOnce() -> Result<RgbImage, Refusal> + 'a>;
+/// Bytes of a picture in 8-bit RGB.
+fn rgb_bytes((width, height): (u32, u32)) -> u64 {
+    u64::from(width) * u64::from(height) * 3
+}
 
-/// Reads the header: what decodes the picture, its size, and how it is to be turned.
-fn open(
-    bytes: &[u8],
-    format: ImageFormat,
-) -> Result<(Decode<'_>, (u32, u32), Orientation), Refusal> {
-    if format == ImageFormat::Png {
-        let png = Png::open(bytes)?;
-        let orientation = png.orientation().unwrap_or(Orientation::NoTransforms);
-        let size = png.size();
-        return Ok((Box::new(|| png.decode()), size, orientation));
-    }
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    // The size is checked by the caller.
-    reader.no_limits();
-    let mut decoder = reader.into_decoder().map_err(|_| Refusal::Undecodable)?;
-    let size = decoder.dimensions();
-    // A picture whose EXIF block is damaged is still a picture.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let decode = || {
-        let picture = DynamicImage::from_decoder(decoder).map_err(|_| Refusal::Undecodable)?;
-        Ok(flatten(picture))
-    };
-    Ok((Box::new(decode), size, orientation))
+fn upright(picture: RgbImage, orientation: Orientation) -> RgbImage {
+    let mut picture = DynamicImage::ImageRgb8(picture);
+    picture.apply_orientation(orientation);
+    picture.into_rgb8()
 }
 
 fn lies_on_a_side(orientation: Orientation) -> bool {
@@ -195,6 +313,7 @@ mod tests {
     use image::{ImageEncoder, Rgba, RgbaImage, codecs::png::PngEncoder};
 
     use super::*;
+    use crate::flat;
 
     fn png(width: u32, height: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -310,5 +429,72 @@ mod tests {
             decode(b"\xFF\xD8\xFF\xE0", &DecodeLimits::default()),
             Err(Refusal::Undecodable)
         );
+    }
+
+    /// What decoding is said to take and what it took of this process' own allocator, bytes.
+    fn said_and_taken(file: &[u8]) -> (u64, u64) {
+        let picture = PictureFile::read(file, &DecodeLimits::default()).unwrap();
+        let size = picture.upright_size();
+        let mut decoded = None;
+        let taken = allocation_counter::measure(|| decoded = Some(picture.decode_whole()));
+        assert_eq!(decoded.unwrap().map(|image| image.dimensions()), Ok(size));
+        (picture.decoding_bytes(1), taken.bytes_max)
+    }
+
+    #[test]
+    fn decoding_takes_no_more_memory_than_is_said_and_not_much_less() {
+        use ::png::{
+            BitDepth::{Eight, Sixteen},
+            ColorType::{Grayscale, Rgb, Rgba},
+        };
+        const W: u32 = 3_001;
+        const H: u32 = 2_003;
+        let turned =
+            |orientation| flat::oriented(&flat::jpeg(W, H, flat::HALVED, false), orientation);
+        let files = [
+            ("png rgb", flat::png(W, H, Rgb, Eight)),
+            ("png rgba", flat::png(W, H, Rgba, Eight)),
+            ("png rgba 16", flat::png(W, H, Rgba, Sixteen)),
+            ("png grey 16", flat::png(W, H, Grayscale, Sixteen)),
+            ("jpeg", flat::jpeg(W, H, flat::HALVED, false)),
+            ("jpeg full", flat::jpeg(W, H, flat::FULL, false)),
+            ("jpeg grey", flat::jpeg(W, H, flat::GREY, false)),
+            ("jpeg progressive", flat::jpeg(W, H, flat::HALVED, true)),
+            ("jpeg progressive full", flat::jpeg(W, H, flat::FULL, true)),
+            ("jpeg progressive grey", flat::jpeg(W, H, flat::GREY, true)),
+            ("jpeg progressive cmyk", flat::jpeg(W, H, &[(1, 1); 4], true)),
+            ("jpeg on its head", turned(3)),
+            ("jpeg on its side", turned(6)),
+            ("jpeg on its side, mirrored", turned(5)),
+            ("bmp", flat::bmp(W, H)),
+            ("webp lossy", flat::webp_lossy(W, H)),
+            ("webp lossy with alpha", flat::webp_lossy_with_alpha(W, H)),
+            ("webp lossless", flat::webp_lossless(W, H, false)),
+            ("webp lossless with alpha", flat::webp_lossless(W, H, true)),
+        ];
+        let mut wrong = Vec::new();
+        for (name, file) in files {
+            let (said, taken) = said_and_taken(&file);
+            if said < taken || said > taken * 3 / 2 {
+                wrong.push(format!("{name}: {taken} bytes, and said were {said}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn a_webp_that_claims_to_have_much_exif_takes_no_memory_for_it() {
+        let whole = flat::webp_lossy(64, 48);
+        let header = b"VP8X\x0A\0\0\0\x08\0\0\0\x3F\0\0\x2F\0\0";
+        let claim = b"EXIF\xF0\xFF\xFF\xFFII*\0";
+        let mut file = [&whole[..12], header, &whole[12..], claim].concat();
+        let length = u32::try_from(file.len() - 8).unwrap();
+        file[4..8].copy_from_slice(&length.to_le_bytes());
+        let mut decoded = None;
+        let taken = allocation_counter::measure(|| {
+            decoded = Some(decode(&file, &DecodeLimits::default()));
+        });
+        assert_eq!(decoded.unwrap().map(|picture| picture.dimensions()), Ok((64, 48)));
+        assert!(taken.bytes_max < 10 << 20, "{}", taken.bytes_max);
     }
 }

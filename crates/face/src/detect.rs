@@ -61,6 +61,10 @@ const MOST_KEPT_BYTES: usize = 4 << 20;
 /// Inputs with more pixels are rare, and what the net takes for them is not kept.
 const MOST_KEPT_PIXELS: usize = 640 * 640;
 
+/// What the net and its input take for each pixel of a large input, bytes. 49 were measured with YuNet-s and ONNX Runtime 1.28,
+/// with 2560 pixels on the longer side.
+const LARGE_BYTES_PER_PIXEL: u64 = 56;
+
 /// The detector with its sessions and buffers.
 #[derive(Debug)]
 pub struct Detector {
@@ -194,6 +198,13 @@ impl Detector {
         }
         Ok(suppress(found, self.net.nms_iou))
     }
+}
+
+/// What [`Detector::detect_at`] takes for a picture of this size, bytes, beyond what it keeps from picture to picture.
+pub(super) fn working_bytes(size: (u32, u32), long_side: u32) -> u64 {
+    let (width, height) = scaled(size, long_side);
+    let pixels = padded(width) * padded(height);
+    if pixels > MOST_KEPT_PIXELS { pixels as u64 * LARGE_BYTES_PER_PIXEL } else { 0 }
 }
 
 /// Width and height of a picture whose longer side is brought to `long_side`.

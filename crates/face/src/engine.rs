@@ -14,10 +14,11 @@ use super::{
     geometry::{BoundingBox, Landmarks, Point},
     landmarks::LandmarkRefiner,
     manifest::ResolvedPack,
+    memory::PixelMemory,
     plausible::FaceCheck,
     quality::{Observed, Quality, QualityLimits, UnifiedQuality, judge, measure},
     refusal::Refusal,
-    search::{Found, Seen},
+    search::{Ended, Found, Seen},
     session::Runtime,
     sight::Sight,
     similarity::{Embedding, Similarity},
@@ -125,7 +126,7 @@ pub trait Engine: Send {
 pub type Look = Result<Box<FaceReport>, Refusal>;
 
 /// What the pipeline accepts and demands.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
     /// Limits on the files.
     pub limits: DecodeLimits,
@@ -133,6 +134,8 @@ pub struct EngineOptions {
     pub selfie: QualityLimits,
     /// Quality limits for document portraits.
     pub document: QualityLimits,
+    /// The memory for decoded pixels, which all engines of a process share.
+    pub memory: PixelMemory,
 }
 
 /// An analysed face.
@@ -224,16 +227,18 @@ impl OnnxEngine {
     ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
         let mut watch = Stopwatch::start();
         let _at_work = self.runtime.at_work();
-        let limits = self.options.limits;
-        let sight = match Sight::open(picture.bytes, &limits) {
+        let (limits, memory) = (self.options.limits, self.options.memory.clone());
+        let mut sight = match Sight::open(picture.bytes, &limits, &memory) {
             Ok(sight) => sight,
             Err(refusal) => return Ok(Err(refusal)),
         };
         watch.end_of(Stage::Decode);
         let size = sight.size();
-        let found = self.find(Found::nothing(sight, picture.hint), &mut watch)?;
-        let Some((Found { sight, faces, .. }, seen)) = found else {
-            return Ok(Err(Refusal::NoFace));
+        let (Found { faces, .. }, seen) = match self.find(&mut sight, picture.hint, &mut watch) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Err(Refusal::NoFace)),
+            Err(Ended::Refused(refusal)) => return Ok(Err(refusal)),
+            Err(Ended::Failed(error)) => return Err(error),
         };
         let Seen { face, landmarks, aligned, embedding } = seen;
         let (image, area) = (sight.image(), sight.at_hand(&face).area);
@@ -260,7 +265,7 @@ impl OnnxEngine {
         });
         watch.end_of(Stage::Quality);
         // Told as they lie on the picture that was sent.
-        let turn = sight.turn();
+        let turn = sight.view().turn;
         let area = turn.map_or(face.area, |turn| turn.area_back(&face.area, size));
         let landmarks = turn.map_or(landmarks, |turn| turn.landmarks_back(&landmarks, size));
         let report = FaceReport {

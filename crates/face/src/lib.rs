@@ -24,10 +24,13 @@ mod digest;
 pub mod embed;
 pub mod engine;
 mod error;
+#[cfg(test)]
+mod flat;
 pub mod geometry;
 pub mod jpeg;
 pub mod landmarks;
 pub mod manifest;
+mod memory;
 pub mod nms;
 pub mod patch;
 pub mod plausible;
@@ -41,6 +44,7 @@ mod similarity;
 pub mod stages;
 pub mod telemetry;
 pub mod turn;
+mod webp;
 
 pub use batch::{AtWork, BatchOptions};
 pub use device::{Device, has_bfloat16};
@@ -48,6 +52,7 @@ pub use engine::{
     Comparison, Engine, EngineOptions, FaceReport, Look, OnnxEngine, Picture, PictureKind, Side,
 };
 pub use error::FaceError;
+pub use memory::{PixelMemory, while_waiting};
 pub use refusal::Refusal;
 pub use session::Runtime;
 pub use similarity::{Embedding, LengthCorrection, Similarity};

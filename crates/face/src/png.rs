@@ -13,6 +13,12 @@ use super::{decode::over_white, refusal::Refusal};
 /// What the decoder may hold beside twice the file: some rows, each of 8 bytes a pixel at most.
 const ROWS_BYTES: usize = 16 << 20;
 
+/// What decoding takes at most beside the picture itself, bytes: rows, and chunks of the file.
+pub(super) fn working_bytes((width, _): (u32, u32), file: &[u8]) -> u64 {
+    // Some rows of 8 bytes a pixel that wait for their filter, and one that is converted.
+    u64::from(width) * 8 * 8 + 2 * file.len() as u64 + (1 << 20)
+}
+
 /// A PNG file whose header was read.
 pub(super) struct Png<'a>(Reader<Cursor<&'a [u8]>>);
 

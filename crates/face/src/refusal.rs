@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::decode::DecodeLimits;
 
+const MIB: u64 = 1 << 20;
+
 /// What is wrong with one picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -29,6 +31,13 @@ pub enum Refusal {
         /// Pixels from top to bottom, as the header says.
         height: u32,
     },
+    /// Decoding the picture, or looking at it closely, takes more memory than there is for pixels in all.
+    PixelMemory {
+        /// What it takes, bytes.
+        bytes: u64,
+        /// The limit, bytes.
+        limit: u64,
+    },
     /// The format is known but the file is damaged, or of a variety that is not read.
     Undecodable,
     /// The picture was read and shows no face.
@@ -43,6 +52,7 @@ impl Refusal {
             Self::TooManyBytes { .. } => "file too large",
             Self::UnknownFormat => "unknown format",
             Self::Dimensions { .. } => "too small or too large",
+            Self::PixelMemory { .. } => "too much memory",
             Self::Undecodable => "damaged",
             Self::NoFace => "no face",
         }
@@ -59,6 +69,11 @@ impl Refusal {
             Self::Dimensions { width, height } => format!(
                 "{name} is {width} x {height} pixels; sides of {} to {} and at most {} pixels are accepted",
                 limits.min_side, limits.max_side, limits.max_pixels
+            ),
+            Self::PixelMemory { bytes, limit } => format!(
+                "analysing {name} takes {} MiB of memory, more than the {} MiB that are allowed; send fewer pixels",
+                bytes.div_ceil(MIB),
+                limit / MIB
             ),
             Self::Undecodable => {
                 format!("{name} is damaged or of a variety of its format that is not supported")

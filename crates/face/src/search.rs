@@ -9,39 +9,46 @@
 
 use super::{
     align::{AlignedFace, align, magnification},
-    detect::{Detection, choose},
+    detect::{Detection, choose, working_bytes},
     engine::OnnxEngine,
     error::FaceError,
     geometry::{BoundingBox, Landmarks},
     landmarks::LandmarkRefiner,
     manifest::EmbedderNet,
-    sight::Sight,
+    refusal::Refusal,
+    sight::{Sight, View},
     similarity::Embedding,
     stages::{Stage, Stopwatch},
     turn::{TURNS, Turn},
 };
 
 /// Where faces were looked for, and what was found, in pixels of the picture in the file held this way.
-pub(super) struct Found<'a> {
-    pub(super) sight: Sight<'a>,
+pub(super) struct Found {
+    view: View,
+    /// Width and height of the picture in the file, held this way.
+    size: (u32, u32),
     pub(super) faces: Vec<Detection>,
     hint: Option<BoundingBox>,
 }
 
-impl<'a> Found<'a> {
-    /// Nothing as yet.
-    pub(super) fn nothing(sight: Sight<'a>, hint: Option<BoundingBox>) -> Self {
-        Self { sight, faces: Vec::new(), hint }
+impl Found {
+    /// Nothing as yet, on the picture as it is held.
+    fn nothing(sight: &Sight<'_>, hint: Option<BoundingBox>) -> Self {
+        Self { view: sight.view(), size: sight.size(), faces: Vec::new(), hint }
     }
 
     /// Nothing as yet, on the upright picture held another way.
     fn turned(&self, turn: Turn) -> Self {
-        let hint = self.hint.map(|hint| turn.area(&hint, self.sight.size()));
-        Self::nothing(self.sight.turned(turn), hint)
+        Self {
+            view: self.view.turned(turn),
+            size: Turn::size(Some(turn), self.size),
+            faces: Vec::new(),
+            hint: self.hint.map(|hint| turn.area(&hint, self.size)),
+        }
     }
 
     fn chosen(&self) -> Option<Detection> {
-        choose(&self.faces, self.hint.as_ref(), self.sight.size()).copied()
+        choose(&self.faces, self.hint.as_ref(), self.size).copied()
     }
 
     /// Of the face that would be chosen; 0 without one.
@@ -50,7 +57,7 @@ impl<'a> Found<'a> {
     }
 
     fn long_side(&self) -> f32 {
-        let (width, height) = self.sight.size();
+        let (width, height) = self.size;
         width.max(height) as f32
     }
 
@@ -60,12 +67,39 @@ impl<'a> Found<'a> {
     }
 
     /// Has as many pixels at hand as the embedder's input can show of a face, as far as the file has them.
-    fn sharpen(&mut self, face: &Detection, net: &EmbedderNet) {
-        let blurred = magnification(&self.sight.at_hand(face).landmarks, net);
+    fn sharpen(
+        &mut self,
+        sight: &mut Sight<'_>,
+        face: &Detection,
+        net: &EmbedderNet,
+    ) -> Result<(), Refusal> {
+        let blurred = magnification(&sight.at_hand(face).landmarks, net);
         if blurred > 1.0 {
-            let at_hand = f64::from(self.long_side() / self.sight.reduction());
-            self.sight.with_long_side((at_hand * blurred).floor() as u32);
+            let at_hand = f64::from(self.long_side() / sight.reduction());
+            sight.with_long_side((at_hand * blurred).floor() as u32)?;
+            self.view = sight.view();
         }
+        Ok(())
+    }
+}
+
+/// Why a search ended without a result.
+pub(super) enum Ended {
+    /// The picture is unfit.
+    Refused(Refusal),
+    /// Something broke on our side.
+    Failed(FaceError),
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<FaceError> for Ended {
+    fn from(error: FaceError) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -84,38 +118,40 @@ const MOST_TRIED: usize = 4;
 const TURNED_SIDE: u32 = 640;
 
 impl OnnxEngine {
-    /// The face of a picture, and the picture as it must be held for it to be upright. Pictures are turned only when
+    /// The face of a picture, which is then held as it must be for the face to be upright. Pictures are turned only when
     /// the detector found nothing, is not sure of it, or found what turned out to be no face.
-    pub(super) fn find<'a>(
+    pub(super) fn find(
         &mut self,
-        mut upright: Found<'a>,
+        sight: &mut Sight<'_>,
+        hint: Option<BoundingBox>,
         watch: &mut Stopwatch,
-    ) -> Result<Option<(Found<'a>, Seen)>, FaceError> {
-        let mut tried = self.detect_hinted(&mut upright)?;
+    ) -> Result<Option<(Found, Seen)>, Ended> {
+        let mut upright = Found::nothing(sight, hint);
+        let mut tried = self.detect_hinted(sight, &mut upright)?;
         watch.end_of(Stage::Detect);
         let Some(sure) = self.detector.sure() else {
-            return Ok(self.look(&mut upright, watch)?.map(|seen| (upright, seen)));
+            return Ok(self.look(sight, &mut upright, watch)?.map(|seen| (upright, seen)));
         };
         let is_sure = upright.confidence() >= sure;
-        if is_sure && let Some(seen) = self.look(&mut upright, watch)? {
+        if is_sure && let Some(seen) = self.look(sight, &mut upright, watch)? {
             return Ok(Some((upright, seen)));
         }
-        let mut turned = self.surest_turn(&upright, tried)?;
+        let mut turned = self.surest_turn(sight, &upright, tried)?;
         watch.end_of(Stage::Detect);
         // Upright is what photos usually are: a turn goes before it only where it leaves no doubt.
         let turn_first = turned.confidence() >= sure;
-        if turn_first && let Some(seen) = self.look(&mut turned, watch)? {
+        if turn_first && let Some(seen) = self.look(sight, &mut turned, watch)? {
             return Ok(Some((turned, seen)));
         }
-        if !is_sure && let Some(seen) = self.look(&mut upright, watch)? {
+        if !is_sure && let Some(seen) = self.look(sight, &mut upright, watch)? {
             return Ok(Some((upright, seen)));
         }
         // What was taken for a face may have kept the detector from looking closer, where a small one shows. Coarser
         // views than that one are left out: they show animals more often than faces.
         while tried > 0 {
-            tried = self.detect(&mut upright, tried, 0, u32::MAX)?;
+            tried = self.detect(sight, &mut upright, tried, 0, u32::MAX)?;
             watch.end_of(Stage::Detect);
-            if let Some(seen) = self.look(&mut upright, watch)? {
+            if let Some(seen) = self.look(sight, &mut upright, watch)? {
                 return Ok(Some((upright, seen)));
             }
         }
@@ -124,20 +160,20 @@ impl OnnxEngine {
         if turn_first || !(tells_faces || self.face_check.is_some()) {
             return Ok(None);
         }
-        Ok(self.look(&mut turned, watch)?.map(|seen| (turned, seen)))
+        Ok(self.look(sight, &mut turned, watch)?.map(|seen| (turned, seen)))
     }
 
     /// As [`detect`](Self::detect), beginning with the size at which the face that the sender means shows.
-    fn detect_hinted(&mut self, found: &mut Found<'_>) -> Result<usize, FaceError> {
+    fn detect_hinted(&mut self, sight: &mut Sight<'_>, found: &mut Found) -> Result<usize, Ended> {
         if let Some(hint) = found.hint {
-            let closest = self.detector.closest_side(found.sight.size());
+            let closest = self.detector.closest_side(found.size);
             let least = found.side_for(self.detector.near(), &hint).min(closest);
-            let tried = self.detect(found, 0, least, u32::MAX)?;
+            let tried = self.detect(sight, found, 0, least, u32::MAX)?;
             if tried > 0 {
                 return Ok(tried);
             }
         }
-        self.detect(found, 0, 0, u32::MAX)
+        self.detect(sight, found, 0, 0, u32::MAX)
     }
 
     /// Looks at the picture at one size after the other, from number `first` on, until there is a face, and once more
@@ -145,21 +181,24 @@ impl OnnxEngine {
     /// are not larger than the last one before `first`. Returns the number from which on to go on, 0 without a face.
     fn detect(
         &mut self,
-        found: &mut Found<'_>,
+        sight: &mut Sight<'_>,
+        found: &mut Found,
         first: usize,
         least: u32,
         most: u32,
-    ) -> Result<usize, FaceError> {
+    ) -> Result<usize, Ended> {
+        sight.show(found.view)?;
         found.faces.clear();
-        let sides = self.detector.long_sides(found.sight.size());
-        let closest = self.detector.closest_side(found.sight.size());
+        let sides = self.detector.long_sides(found.size);
+        let closest = self.detector.closest_side(found.size);
         let mut least = first.checked_sub(1).map_or(least, |last| sides[last] + 1);
         let mut next = 0;
         for (number, side) in sides.iter().enumerate().skip(first) {
             if *side < least || *side > most || sides[..number].contains(side) {
                 continue;
             }
-            let faces = self.detect_at(&mut found.sight, *side)?;
+            let faces = self.detect_at(sight, *side)?;
+            found.view = sight.view();
             if !faces.is_empty() {
                 found.faces = faces;
             }
@@ -175,12 +214,13 @@ impl OnnxEngine {
         Ok(next)
     }
 
-    fn detect_at(&mut self, sight: &mut Sight<'_>, side: u32) -> Result<Vec<Detection>, FaceError> {
-        if sight.lacks(side) {
-            // Whoever looks this close may have to look closer yet: decoded once, not at every step.
-            sight.with_long_side(self.detector.closest_side(sight.size()));
-        }
+    fn detect_at(&mut self, sight: &mut Sight<'_>, side: u32) -> Result<Vec<Detection>, Ended> {
+        // Whoever looks this close may have to look closer yet: decoded once, not at every step.
+        let closest = self.detector.closest_side(sight.size());
+        let wanted = if sight.lacks(side) { closest } else { side };
+        sight.prepare(wanted, working_bytes(sight.size(), side))?;
         let mut faces = self.detector.detect_at(sight.image(), side)?;
+        sight.clear_room();
         for face in &mut faces {
             *face = face.scaled(sight.reduction(), sight.reduction());
         }
@@ -188,17 +228,18 @@ impl OnnxEngine {
     }
 
     /// The turned picture with the surest face, looked at from the size on at which the upright one showed something.
-    fn surest_turn<'a>(
+    fn surest_turn(
         &mut self,
-        upright: &Found<'a>,
+        sight: &mut Sight<'_>,
+        upright: &Found,
         tried: usize,
-    ) -> Result<Found<'a>, FaceError> {
+    ) -> Result<Found, Ended> {
         let first = tried.saturating_sub(1);
-        let sides = self.detector.long_sides(upright.sight.size());
+        let sides = self.detector.long_sides(upright.size);
         let most = sides.get(first).copied().unwrap_or_default().max(TURNED_SIDE);
-        let mut turned = |turn: Turn| -> Result<Found<'a>, FaceError> {
+        let mut turned = |turn: Turn| -> Result<Found, Ended> {
             let mut found = upright.turned(turn);
-            self.detect(&mut found, first, 0, most)?;
+            self.detect(sight, &mut found, first, 0, most)?;
             Ok(found)
         };
         let [one, others @ ..] = TURNS;
@@ -216,14 +257,16 @@ impl OnnxEngine {
     /// detections no more.
     fn look(
         &mut self,
-        found: &mut Found<'_>,
+        sight: &mut Sight<'_>,
+        found: &mut Found,
         watch: &mut Stopwatch,
-    ) -> Result<Option<Seen>, FaceError> {
+    ) -> Result<Option<Seen>, Ended> {
         for _ in 0..MOST_TRIED {
             let Some(face) = found.chosen() else { break };
-            found.sharpen(&face, self.embedder.net());
+            sight.show(found.view)?;
+            found.sharpen(sight, &face, self.embedder.net())?;
             watch.end_of(Stage::Decode);
-            if let Some(seen) = self.look_at(&found.sight, face, watch)? {
+            if let Some(seen) = self.look_at(sight, face, watch)? {
                 return Ok(Some(seen));
             }
             found.faces.retain(|other| *other != face);

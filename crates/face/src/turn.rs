@@ -23,12 +23,28 @@ pub enum Turn {
 pub const TURNS: [Turn; 3] = [Turn::Quarter, Turn::ThreeQuarters, Turn::Half];
 
 impl Turn {
-    /// The turned picture.
-    pub fn of(self, picture: &RgbImage) -> RgbImage {
-        match self {
-            Self::Quarter => imageops::rotate90(picture),
-            Self::Half => imageops::rotate180(picture),
-            Self::ThreeQuarters => imageops::rotate270(picture),
+    /// Quarters of a circle, clockwise.
+    fn quarters(turn: Option<Self>) -> u32 {
+        match turn {
+            None => 0,
+            Some(Self::Quarter) => 1,
+            Some(Self::Half) => 2,
+            Some(Self::ThreeQuarters) => 3,
+        }
+    }
+
+    /// The size of a picture, when it is held another way.
+    pub(super) fn size(turn: Option<Self>, (width, height): (u32, u32)) -> (u32, u32) {
+        if Self::quarters(turn) % 2 == 1 { (height, width) } else { (width, height) }
+    }
+
+    /// A picture that is held one way, held another way. Takes as much memory again only for an odd number of quarters.
+    pub(super) fn change(picture: &mut RgbImage, from: Option<Self>, to: Option<Self>) {
+        match (Self::quarters(to) + 4 - Self::quarters(from)) % 4 {
+            1 => *picture = imageops::rotate90(picture),
+            2 => imageops::rotate180_in_place(picture),
+            3 => *picture = imageops::rotate270(picture),
+            _ => {}
         }
     }
 
@@ -91,7 +107,9 @@ mod tests {
         let size = picture.dimensions();
         let middle = Point::new(2.0, 1.0);
         for turn in TURNS {
-            let turned = turn.of(&picture);
+            let mut turned = picture.clone();
+            Turn::change(&mut turned, None, Some(turn));
+            assert_eq!(turned.dimensions(), Turn::size(Some(turn), size));
             let at = turn.point(middle, size);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "inside")]
             let pixel = turned.get_pixel(at.x as u32, at.y as u32);
@@ -102,6 +120,29 @@ mod tests {
             assert_eq!(turn.area_back(&there, size), area, "{turn:?}");
             let sides = if turn == Turn::Half { (3.0, 2.0) } else { (2.0, 3.0) };
             assert_eq!((there.width, there.height), sides);
+        }
+    }
+
+    #[test]
+    fn a_picture_can_be_brought_from_any_way_of_holding_it_to_any_other() {
+        let upright =
+            RgbImage::from_fn(
+                5,
+                3,
+                |x, y| Rgb([x, y, 9].map(|value| u8::try_from(value).unwrap())),
+            );
+        let ways = [None, Some(Turn::Quarter), Some(Turn::Half), Some(Turn::ThreeQuarters)];
+        let held = |way| {
+            let mut picture = upright.clone();
+            Turn::change(&mut picture, None, way);
+            picture
+        };
+        for from in ways {
+            for to in ways {
+                let mut picture = held(from);
+                Turn::change(&mut picture, from, to);
+                assert_eq!(picture, held(to), "{from:?} {to:?}");
+            }
         }
     }
 }

@@ -135,7 +135,7 @@ pub(super) fn run(config: &Config, config_file: Option<&Path>, args: &BenchArgs)
 fn measured(config: &Config, config_file: Option<&Path>, args: &BenchArgs) -> Result<Report> {
     let workers = match args.workers {
         Some(workers) => usize::from(workers.get()),
-        None if args.url.is_none() => app::compute_threads(config)?,
+        None if args.url.is_none() => app::MemoryPlan::new(config)?.threads,
         // What is configured here says nothing of a service elsewhere.
         None => config.runtime.device()?.threads()?,
     };

@@ -5,6 +5,7 @@ const refusals = {
   tooManyBytes: "The file is larger than is accepted.",
   unknownFormat: "The file is not a JPEG, PNG, BMP or WebP picture.",
   dimensions: "The picture has too few or too many pixels.",
+  pixelMemory: "Analysing the picture takes more memory than is allowed (memory.pixels_bytes).",
   undecodable: "The picture is damaged, or of a variety of its format that is not read.",
   noFace: "No face was found in the picture.",
 };

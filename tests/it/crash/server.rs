@@ -251,6 +251,14 @@ impl App {
         answer["transactionId"].as_str().unwrap().to_owned()
     }
 
+    /// `compare` of two files.
+    pub fn compare(&self, server: &Server, probe: &[u8], reference: &[u8]) -> Value {
+        let [face1, face2] =
+            [probe, reference].map(|file| json!({ "content": STANDARD.encode(file) }));
+        let biz_id = uuid::Uuid::new_v4().to_string();
+        self.call(server, "compare", &json!({ "bizId": biz_id, "face1": face1, "face2": face2 }))
+    }
+
     /// Asks until the transaction is finished, and that with a verdict.
     pub fn expect_verdict(&self, server: &Server, transaction_id: &str) {
         let begun = Instant::now();

@@ -97,6 +97,7 @@ async fn every_refusal_comes_back_as_it_was(bench: &mut Bench) {
         Refusal::TooManyBytes { bytes: usize::MAX / 2, limit: 1 },
         Refusal::UnknownFormat,
         Refusal::Dimensions { width: u32::MAX, height: 0 },
+        Refusal::PixelMemory { bytes: u64::MAX / 2, limit: 1 },
         Refusal::Undecodable,
         Refusal::NoFace,
     ] {

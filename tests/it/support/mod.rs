@@ -7,6 +7,9 @@ mod app;
 mod crypto;
 mod database;
 mod engine;
+#[path = "../../../crates/face/src/flat.rs"]
+#[expect(dead_code, reason = "some kinds are for the tests of the crate alone")]
+pub mod flat;
 mod javascript;
 pub mod models;
 mod postgres;

@@ -78,8 +78,12 @@ pub fn engine() -> OnnxEngine {
 /// The pipeline with a pack and limits of the test's own.
 pub fn engine_of(pack: &ResolvedPack, limits: DecodeLimits) -> OnnxEngine {
     let config = config();
-    let options =
-        EngineOptions { limits, selfie: config.quality.selfie, document: config.quality.document };
+    let options = EngineOptions {
+        limits,
+        selfie: config.quality.selfie,
+        document: config.quality.document,
+        ..EngineOptions::default()
+    };
     OnnxEngine::open(&runtime(), pack, options).expect("the pack is in models/: run `make models`")
 }
 

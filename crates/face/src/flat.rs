@@ -1,0 +1,140 @@
+//! Pictures of one colour for tests: small as files, and as large in memory as any picture of their kind and size.
+
+use std::io::Write as _;
+
+/// The sampling factors of the three components of a JPEG, to the right and downwards: full colour.
+pub(crate) const FULL: &[(u8, u8)] = &[(1, 1); 3];
+/// Colour with half of the columns and rows, as cameras write it.
+pub(crate) const HALVED: &[(u8, u8)] = &[(2, 2), (1, 1), (1, 1)];
+/// One component.
+pub(crate) const GREY: &[(u8, u8)] = &[(1, 1)];
+
+fn high_first(value: u32) -> [u8; 2] {
+    u16::try_from(value).unwrap().to_be_bytes()
+}
+
+/// A JPEG with one scan, which has nothing but the means of blocks if it is progressive.
+pub(crate) fn jpeg(width: u32, height: u32, factors: &[(u8, u8)], progressive: bool) -> Vec<u8> {
+    let count = u8::try_from(factors.len()).unwrap();
+    let mut file = vec![0xFF, 0xD8];
+    let mut segment = |marker: u8, parts: &[&[u8]]| {
+        let data = parts.concat();
+        file.extend([0xFF, marker]);
+        file.extend(high_first(u32::try_from(data.len()).unwrap() + 2));
+        file.extend(data);
+    };
+    segment(0xDB, &[&[0], &[1; 64]]);
+    let components: Vec<u8> =
+        (1..).zip(factors).flat_map(|(id, (h, v))| [id, h << 4 | v, 0]).collect();
+    let size = [high_first(height), high_first(width)].concat();
+    segment(if progressive { 0xC2 } else { 0xC0 }, &[&[8], &size, &[count], &components]);
+    // One code of one bit: no difference, or the end of the block.
+    let one_code = [&[1_u8][..], &[0; 16]].concat();
+    segment(0xC4, &[&[0x00], &one_code]);
+    segment(0xC4, &[&[0x10], &one_code]);
+    let scanned: Vec<u8> = (1..=count).flat_map(|id| [id, 0]).collect();
+    segment(0xDA, &[&[count], &scanned, &[0, if progressive { 0 } else { 63 }, 0]]);
+    let most = |of: fn(&(u8, u8)) -> u8| u32::from(factors.iter().map(of).max().unwrap());
+    let (across, down) = (most(|(h, _)| *h), most(|(_, v)| *v));
+    let in_unit: u32 = factors.iter().map(|(h, v)| u32::from(h * v)).sum();
+    let blocks = width.div_ceil(8 * across) * height.div_ceil(8 * down) * in_unit;
+    let bits = if progressive { blocks } else { 2 * blocks };
+    file.resize(file.len() + bits.div_ceil(8) as usize, 0);
+    file.extend([0xFF, 0xD9]);
+    file
+}
+
+/// A JPEG with an EXIF block that says how it is to be turned, 1 to 8.
+pub(crate) fn oriented(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0";
+    let data = [&exif[..], &[orientation, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let length = high_first(u32::try_from(data.len()).unwrap() + 2);
+    [&jpeg[..2], &[0xFF, 0xE1], &length, &data, &jpeg[2..]].concat()
+}
+
+/// A PNG, written row by row.
+pub(crate) fn png(width: u32, height: u32, color: png::ColorType, depth: png::BitDepth) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    encoder.set_compression(png::Compression::Fast);
+    encoder.set_filter(png::Filter::Sub);
+    let mut writer = encoder.write_header().unwrap();
+    let mut rows = writer.stream_writer().unwrap();
+    let row = vec![0x80; width as usize * color.samples() * depth as usize / 8];
+    for _ in 0..height {
+        rows.write_all(&row).unwrap();
+    }
+    rows.finish().unwrap();
+    writer.finish().unwrap();
+    file
+}
+
+/// A BMP with a palette and runs of pixels.
+pub(crate) fn bmp(width: u32, height: u32) -> Vec<u8> {
+    let mut row: Vec<u8> = (0..width / 255).flat_map(|_| [255, 7]).collect();
+    row.extend([u8::try_from(width % 255).unwrap().max(1), 7, 0, 0]);
+    let pixels = [row.repeat(height as usize), vec![0, 1]].concat();
+    let start = 14 + 40 + 256 * 4;
+    let length = u32::try_from(pixels.len()).unwrap();
+    let mut file = b"BM".to_vec();
+    for number in [start + length, 0, start, 40, width, height] {
+        file.extend(number.to_le_bytes());
+    }
+    // One plane of eight bits a pixel, in runs.
+    file.extend([1, 0, 8, 0]);
+    for number in [1, length, 0, 0, 256, 256] {
+        file.extend(u32::to_le_bytes(number));
+    }
+    file.extend([0x80, 0x80, 0x80, 0].repeat(256));
+    file.extend(pixels);
+    file
+}
+
+fn riff(chunks: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut body = b"WEBP".to_vec();
+    for (name, data) in chunks {
+        body.extend(name.as_bytes());
+        body.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+        body.extend(data);
+        body.extend(vec![0; data.len() % 2]);
+    }
+    let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+    [&b"RIFF"[..], &length, &body].concat()
+}
+
+/// A lossless picture behind its header, lowest bits first: no transform, no cache, one group of five codes with one
+/// symbol each.
+const ONE_COLOUR: u64 = 0b000_1000_1000_1000_1000_1000;
+
+/// A lossless WebP.
+pub(crate) fn webp_lossless(width: u32, height: u32, alpha: bool) -> Vec<u8> {
+    let header = u64::from(width - 1) | u64::from(height - 1) << 14 | u64::from(alpha) << 28;
+    let bits = (header | ONE_COLOUR << 32).to_le_bytes();
+    riff(&[("VP8L", [&[0x2F][..], &bits, &[0; 16]].concat())])
+}
+
+/// A lossy frame: to its arithmetic decoder zeros are the likelier answer to every question.
+fn lossy_frame(width: u32, height: u32) -> Vec<u8> {
+    let blocks = width.div_ceil(16) * height.div_ceil(16);
+    let first = 1_000 + blocks;
+    // A key frame that is shown, with so many bytes of headers.
+    let tag = (0x10 | first << 5).to_le_bytes();
+    let low_first = |value: u32| u16::try_from(value).unwrap().to_le_bytes();
+    let head = [&tag[..3], &[0x9D, 0x01, 0x2A], &low_first(width), &low_first(height)].concat();
+    [head, vec![0; (first + blocks * 4) as usize]].concat()
+}
+
+/// A lossy WebP.
+pub(crate) fn webp_lossy(width: u32, height: u32) -> Vec<u8> {
+    riff(&[("VP8 ", lossy_frame(width, height))])
+}
+
+/// A lossy WebP with an alpha channel.
+pub(crate) fn webp_lossy_with_alpha(width: u32, height: u32) -> Vec<u8> {
+    let three = |value: u32| (value - 1).to_le_bytes()[..3].to_vec();
+    let header = [vec![0x10, 0, 0, 0], three(width), three(height)].concat();
+    let alpha = [&[1][..], &ONE_COLOUR.to_le_bytes(), &[0; 16]].concat();
+    riff(&[("VP8X", header), ("ALPH", alpha), ("VP8 ", lossy_frame(width, height))])
+}

@@ -1,0 +1,93 @@
+//! Pictures that are small as files and as large as can be when they are decoded, through the real program: it takes no more
+//! memory than `visavis check` says, and everybody gets a response.
+//!
+//! What is measured is the most that the process ever had in memory (`VmHWM`). A control group with that limit would show the
+//! same by killing it, but only where tests may make one; `RLIMIT_AS` counts what is mapped and never touched, too.
+
+use std::{fs, thread};
+
+use serde_json::Value;
+
+use crate::{
+    crash::server::{App, Data, Server},
+    support::{Run as _, flat, with_models},
+};
+
+/// As much for pixels as a small machine has.
+const PIXELS_MIB: u64 = 600;
+const SETTINGS: [(&str, &str); 4] = [
+    ("VISAVIS_MEMORY_PIXELS_BYTES", "629145600"),
+    ("VISAVIS_HTTP_BODY_BUDGET_BYTES", "41943040"),
+    ("VISAVIS_QUEUE_KEPT_BYTES", "0"),
+    ("VISAVIS_HTTP_PATIENCE_MS", "120000"),
+];
+
+/// What `visavis check` says is needed with two workers, MiB.
+fn needed_mib(data: &Data) -> u64 {
+    let mut check = with_models();
+    check.args(["check", "--json", "--data"]).arg(data.folder()).envs(SETTINGS);
+    let findings: Value = check.env("VISAVIS_WORKER_THREADS", "2").ran().json();
+    let memory = findings.as_array().unwrap().iter().find(|found| found["what"] == "memory");
+    let detail = memory.unwrap()["detail"].as_str().unwrap();
+    assert!(detail.contains("600 for decoded pixels (memory.pixels_bytes)"), "{detail}");
+    let (number, _) = detail.strip_prefix("up to ").unwrap().split_once(" MiB needed").unwrap();
+    number.parse().unwrap()
+}
+
+/// The most that the process ever had in memory, MiB.
+fn peak_mib(server: &Server) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+}
+
+/// As many pixels as are accepted and one decoder can hold, and many in every format; and one that only says so.
+fn worst() -> Vec<(&'static str, Vec<u8>)> {
+    use png::{BitDepth::Sixteen, ColorType::Rgba};
+    let mut promised = flat::jpeg(640, 640, flat::HALVED, false);
+    // Height and width behind the quantisation table.
+    promised[76..80].copy_from_slice(&[0xEA, 0x60, 0xEA, 0x60]);
+    vec![
+        ("NO_FACE", flat::png(8_000, 8_000, Rgba, Sixteen)),
+        ("NO_FACE", flat::jpeg(8_160, 6_120, flat::HALVED, true)),
+        ("NO_FACE", flat::oriented(&flat::jpeg(8_160, 6_120, flat::HALVED, false), 6)),
+        ("NO_FACE", flat::webp_lossy(6_000, 6_000)),
+        ("NO_FACE", flat::bmp(6_000, 6_000)),
+        // More than there is for all of them.
+        ("IMAGE_CHECK_FAILED", flat::webp_lossy_with_alpha(8_000, 8_000)),
+        ("IMAGE_CHECK_FAILED", promised),
+    ]
+}
+
+#[test]
+fn the_worst_pictures_at_once_take_no_more_memory_than_check_says_and_all_get_a_response() {
+    let data = Data::new();
+    let app = App::register(&data);
+    let needed = needed_mib(&data);
+    let server = Server::start_with(&data, &["--workers", "2"], &SETTINGS);
+    let worst = worst();
+    let responses: Vec<_> = thread::scope(|scope| {
+        let asked: Vec<_> = worst
+            .iter()
+            .map(|(_, picture)| scope.spawn(|| app.compare(&server, picture, picture)))
+            .collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    for (number, (response, (reason, _))) in responses.iter().zip(&worst).enumerate() {
+        let result = &response["result"];
+        let message = result["resultMessage"].as_str().unwrap();
+        assert_eq!(result["resultCode"], "UNABLE_GET_IMAGE", "{number}: {response}");
+        assert!(message.starts_with(reason), "{number}: {message}");
+    }
+    let never = responses[5]["result"]["resultMessage"].as_str().unwrap();
+    let words = format!("more than the {PIXELS_MIB} MiB that are allowed");
+    assert!(
+        never.contains("decoding face1.content takes 701 MiB") && never.contains(&words),
+        "{never}"
+    );
+    let peak = peak_mib(&server);
+    assert!(peak <= needed, "{peak} MiB, and check says {needed}");
+    // They were decoded.
+    assert!(peak > 500, "{peak}");
+    assert_eq!(server.terminate(), Some(0));
+}
