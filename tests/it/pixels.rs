@@ -82,7 +82,7 @@ fn the_worst_pictures_at_once_take_no_more_memory_than_check_says_and_all_get_a_
     let never = responses[5]["result"]["resultMessage"].as_str().unwrap();
     let words = format!("more than the {PIXELS_MIB} MiB that are allowed");
     assert!(
-        never.contains("decoding face1.content takes 701 MiB") && never.contains(&words),
+        never.contains("analysing face1.content takes 701 MiB") && never.contains(&words),
         "{never}"
     );
     let peak = peak_mib(&server);
