@@ -162,7 +162,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Connections {
             let place = connections.enter(address, activity.clone()).ok_or_else(refused)?;
             let permit = connections.permit().await.ok_or_else(refused)?;
             drop(waiting);
-            Ok((watched, Held { service, activity, _held: Arc::new((permit, place)) }))
+            Ok((watched, Held { service, activity, _place: Arc::new((permit, place)) }))
         })
     }
 }
@@ -172,7 +172,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Connections {
 pub(crate) struct Held<S> {
     service: S,
     activity: Activity,
-    _held: Arc<(OwnedSemaphorePermit, Place)>,
+    _place: Arc<(OwnedSemaphorePermit, Place)>,
 }
 
 /// Requests under this path keep no connection open: anybody may send them.

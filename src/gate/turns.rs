@@ -325,7 +325,7 @@ mod tests {
     async fn order(asked: &[&Participant], weight: u32) -> Vec<Participant> {
         let turns = Turns::new(1);
         turns.set_queue_weight(NonZeroU32::new(weight).unwrap());
-        let served = Arc::default();
+        let served: Arc<Mutex<Vec<_>>> = Arc::default();
         let busy = turns.take(&client("busy"), 99).await.unwrap();
         let mut waiting = Vec::new();
         for who in asked {
@@ -336,8 +336,7 @@ mod tests {
         for one in waiting {
             one.await.unwrap().unwrap();
         }
-        let order = served.lock().unwrap().clone();
-        order
+        Arc::into_inner(served).unwrap().into_inner().unwrap()
     }
 
     #[tokio::test]

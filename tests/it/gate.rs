@@ -81,7 +81,7 @@ async fn one_address_does_not_fill_the_memory_for_bodies_of_the_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_trickles_is_cut_off_long_before_its_time_is_up() {
     let app = TestApp::with(|config| {
-        config.gate.body_deadline = Duration::from_secs(60);
+        config.gate.body_deadline = Duration::from_mins(1);
         config.gate.body_least_rate = 4_096;
         config.gate.signature_failures = 1;
     })
@@ -168,7 +168,7 @@ async fn a_proven_request_is_served_behind_a_proxy_where_others_prove_nothing() 
     for n in 0..20 {
         let mut stray = server.connect();
         stray.send(format!("POST {TEST} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
-        let code = stray.read_reply().code().to_owned();
+        let code = stray.read_reply().code().clone();
         assert_eq!(code, if n < 3 { "PARAM_MISSING" } else { HELD_BACK });
         let mut honest = server.connect();
         honest.send(server.request(TEST, &format!(r#"{{"n":{n}}}"#)));
@@ -196,7 +196,7 @@ async fn one_address_does_not_hold_all_connections() {
         config.max_connections = 20;
         config.max_connections_per_address = 15;
         config.head_deadline = Duration::from_secs(5);
-        config.idle_deadline = Duration::from_secs(60);
+        config.idle_deadline = Duration::from_mins(1);
     });
     let health = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut crowd: Vec<_> =

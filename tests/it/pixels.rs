@@ -15,9 +15,10 @@ use crate::{
 
 /// As much for pixels as a small machine has.
 const PIXELS_MIB: u64 = 600;
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("VISAVIS_MEMORY_PIXELS_BYTES", "629145600"),
-    ("VISAVIS_HTTP_BODY_BUDGET_BYTES", "41943040"),
+    ("VISAVIS_HTTP_BODY_LIMIT_BYTES", "16777216"),
+    ("VISAVIS_HTTP_BODY_BUDGET_BYTES", "100663296"),
     ("VISAVIS_QUEUE_KEPT_BYTES", "0"),
     ("VISAVIS_HTTP_PATIENCE_MS", "120000"),
 ];
