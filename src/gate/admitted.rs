@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`Limit::Queue`] | a look-up in memory; for requests in clear before they are parsed |
 //! | [`Limit::Quota`] | two queries |
+//! | [`Limit::WaitingRoom`] | a look-up in memory; for requests in clear before they are parsed |
 
 use std::time::Duration;
 

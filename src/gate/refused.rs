@@ -29,10 +29,10 @@ pub enum Limit {
     Rate,
     /// Bodies of the client that did not decrypt.
     DecryptFailures,
-    /// Comparisons per day of the client.
-    Quota,
     /// Jobs or bytes in the queue, or the client's share of them.
     Queue,
+    /// Comparisons per day of the client.
+    Quota,
     /// Requests that wait for a compute thread, or the client's share of them.
     WaitingRoom,
     /// Connections to the database.
@@ -51,8 +51,8 @@ impl Limit {
         Self::Memory,
         Self::Rate,
         Self::DecryptFailures,
-        Self::Quota,
         Self::Queue,
+        Self::Quota,
         Self::WaitingRoom,
         Self::Database,
     ];

@@ -1,10 +1,13 @@
 //! What has proven nothing costs its sender more than us, and never keeps a proven request out.
 
-use std::{thread, time::Duration};
+use std::{num::NonZeroU32, thread, time::Duration};
 
 use axum::http::Request;
 use serde_json::json;
-use visavis::clients::{ClientChange, TermsChange};
+use visavis::{
+    clients::{ClientChange, TermsChange},
+    gate::ClientRate,
+};
 
 use crate::support::{CLIENT, Connection, Listening, Picture, TestApp, pair, stored};
 
@@ -228,8 +231,7 @@ async fn asking_for_health_keeps_no_connection_open() {
 #[tokio::test]
 async fn repetitions_at_once_count_once_against_the_quota() {
     let app = TestApp::new().await;
-    let terms =
-        TermsChange { daily_quota: Some(std::num::NonZeroU32::new(1)), ..Default::default() };
+    let terms = TermsChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() };
     app.change(ClientChange { terms, ..Default::default() }).await;
     let body = pair(Picture::Slow(200), Picture::Person(1)).to_string();
     let request = || app.send(app.signed(COMPARE, &body));
@@ -245,6 +247,34 @@ async fn repetitions_at_once_count_once_against_the_quota() {
     assert_eq!(another.code(), "INVALID_ARGUMENT", "what is no comparison is not counted");
     let another = app.send(app.signed(COMPARE, &body)).await;
     assert_eq!(another.code(), HELD_BACK, "the quota was used up once: {}", another.text);
+}
+
+/// What is cheap to find out is found out first.
+#[tokio::test]
+async fn a_request_over_several_limits_is_told_the_first_one_of_the_documented_order() {
+    let terms = TermsChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() };
+    let told = async |jobs: u64, requests: u32| {
+        let app = TestApp::with(|config| {
+            config.gate.queue.jobs = jobs;
+            let (per_second, burst) = (NonZeroU32::MIN, NonZeroU32::new(3).unwrap());
+            config.gate.client_rate = Some(ClientRate { per_second, burst });
+        })
+        .await;
+        app.change(ClientChange { terms, ..Default::default() }).await;
+        let mut last = String::new();
+        for n in 0..requests {
+            let mut body = pair(Picture::Person(1), Picture::Person(1));
+            body["bizId"] = json!(format!("{n}"));
+            let endpoint = if n == 0 { "compare" } else { "asynccompare" };
+            let answer = app.post(&format!("facecompare/{endpoint}"), &body).await;
+            last = answer.message().to_owned();
+        }
+        last
+    };
+    assert_eq!(told(9, 1).await, "success");
+    assert!(told(9, 2).await.contains("comparisons of today"));
+    assert!(told(0, 2).await.contains("the server is at its limit"), "the queue before the quota");
+    assert!(told(0, 4).await.contains("request rate"), "the rate before both");
 }
 
 #[tokio::test]

@@ -1,14 +1,21 @@
 //! TLS, both versions of HTTP, compression, and the limits on connections, on a real socket.
 
 use std::{
+    convert::Infallible,
     io::{Read as _, Write as _},
     net::TcpStream,
     path::Path,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use axum::{body::Body, http::HeaderMap};
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    http::HeaderMap,
+};
+use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::{
@@ -143,6 +150,62 @@ async fn http_2_carries_many_comparisons_at_once() {
     for call in calls {
         let answer = call.await.unwrap();
         assert_eq!((answer.code(), &answer.json["samePerson"]), ("SUCCESS", &true.into()));
+    }
+}
+
+/// A body that never comes.
+struct Endless;
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+/// A request that nobody has signed, whose body never comes.
+fn endless(server: &Listening, client_id: &str) -> axum::http::Request<Body> {
+    axum::http::Request::post(format!("https://localhost{COMPARE}"))
+        .header("Client-Id", client_id)
+        .header("Request-Time", server.app.now())
+        .header("Signature", format!("algorithm=RSA256, signature={}", "AAAA".repeat(86)))
+        .body(Body::new(Endless))
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_streams_without_proof_keep_nobody_out_and_their_connection_is_closed() {
+    let (folder, made) = (tempfile::tempdir().unwrap(), certificate());
+    let files = install(folder.path(), &made);
+    let app = TestApp::with(|config| {
+        config.gate.signature_failures = 3;
+        config.gate.body_least_rate = 4_096;
+        config.gate.body_deadline = Duration::from_mins(1);
+    })
+    .await;
+    let server = Listening::with(app, |config| config.tls = Some(files));
+    let mut crowd = http2(&server, client(&made, &[b"h2"])).await;
+    let open: Vec<_> = (0..12).map(|_| crowd.send_request(endless(&server, CLIENT))).collect();
+    let mut honest = http2(&server, client(&made, &[b"h2"])).await;
+    let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
+    let answer = send_http2(&mut honest, server.app.signed(COMPARE, &body)).await;
+    assert_eq!(answer.code(), "SUCCESS");
+    for response in open {
+        response.await.unwrap();
+    }
+    let held_back = crowd.send_request(endless(&server, "nobody")).await.unwrap();
+    let bytes = axum::body::to_bytes(Body::new(held_back.into_body()), usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(text.contains("REQUEST_TRAFFIC_EXCEED_LIMIT"), "{text}");
+    let begun = Instant::now();
+    while !crowd.is_closed() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it was the last one");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
