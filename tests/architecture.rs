@@ -26,7 +26,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Never `face`, never `worker`: a front end runs without models. `face` is the crate `visavis-face`.
     ("http", &["clients", "clock", "compare", "gate", "queue", "signing", "telemetry"]),
     // As `http`: a front end without models has one too.
-    ("console", &["clients", "clock", "compare", "http", "private_file", "queue", "signing"]),
+    (
+        "console",
+        &["clients", "clock", "compare", "gate", "http", "private_file", "queue", "signing"],
+    ),
     ("config", &["compare", "db", "face", "gate"]),
 ];
 

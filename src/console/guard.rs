@@ -86,6 +86,26 @@ pub(super) async fn logged_in(
     }
 }
 
+/// How many times its body a request with photos takes: the body, its text and the request that is made of it.
+const BODY_COPIES: usize = 3;
+
+/// Charges photos to the memory for request bodies before they are read, and gives it back with the response.
+pub(super) async fn charged(
+    State(console): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let app = &console.parts.app;
+    let limit = app.config.gate.body_limit;
+    let bytes = announced.map_or(limit, |length| length.min(limit));
+    match app.gate.lease(BODY_COPIES * bytes).await {
+        Ok(_lease) => next.run(request).await,
+        Err(_) => Refused::Busy.into_response(),
+    }
+}
+
 impl Console {
     /// Whether the cookie is that of a login; what the page does by itself does not keep it open.
     pub(super) fn is_logged_in(&self, headers: &HeaderMap, by_itself: bool) -> bool {

@@ -43,6 +43,7 @@ use self::{api::Told, logins::Logins};
 use crate::{
     clients::{Actor, CONSOLE, Clients},
     compare::{QualityLimits, Viewer},
+    gate::SMALL_BODY_BYTES,
     http::{About, AppState, gateway},
 };
 
@@ -98,19 +99,23 @@ pub fn console(mut parts: Parts) -> Router {
     let body_limit = parts.app.config.gate.body_limit;
     let console =
         Arc::new(Console { parts, gateway, logins: Logins::default(), making: Mutex::default() });
+    let with_photos = Router::new()
+        .route("/look", post(compare::look))
+        .route("/compare", post(compare::compare))
+        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(from_fn_with_state(Arc::clone(&console), guard::charged));
     let guarded = Router::new()
         .route("/about", get(about))
         .route("/logout", post(login::log_out))
         .route("/live", get(live::live))
-        .route("/look", post(compare::look))
-        .route("/compare", post(compare::compare))
+        .merge(with_photos)
         .route("/clients", get(clients::list).post(clients::add))
         .route("/clients/{id}/rotate", post(clients::rotate))
         .route("/clients/{id}/change", post(clients::change))
         .route("/clients/{id}/disable", post(clients::disable))
         .route("/clients/{id}/enable", post(clients::enable))
         .route("/transactions/{id}", get(transactions::transaction))
-        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(DefaultBodyLimit::max(SMALL_BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&console), guard::logged_in));
     let api = Router::new()
         .route(

@@ -47,11 +47,16 @@ impl Identified {
         body_limit: usize,
     ) -> Result<Proven, Rejection> {
         let proven = self.try_prove(gate, parts, original, body, body_limit).await;
-        // What a held-back address sends is answered alike, whatever is wrong with it.
-        if self.arrived.held_back.is_some() && self.arrived.reply.proven().is_none() {
-            return proven.map_err(|_| self.arrived.hold_back().into());
+        let is_unproven = self.arrived.reply.proven().is_none();
+        match proven {
+            // What a held-back address sends is answered alike, whatever is wrong with it.
+            Err(rejection)
+                if self.arrived.held_back.is_some() && is_unproven && !rejection.is_ours() =>
+            {
+                Err(self.arrived.hold_back().into())
+            }
+            proven => proven,
         }
-        proven
     }
 
     async fn try_prove(
@@ -76,9 +81,11 @@ impl Identified {
         let bytes = match collect(&parts.headers, &mut body, limits, &mut lease).await {
             Ok(bytes) => bytes,
             Err(rejection) => {
-                let is_whole_wanted = matches!(&rejection, Rejection::Refused(refused)
-                    if !matches!(refused.limit, Limit::BodyTime));
-                if is_whole_wanted {
+                drop(lease);
+                // One that is too slow, or gone, is not waited for any longer.
+                let is_arriving = matches!(&rejection, Rejection::Refused(refused)
+                    if refused.limit != Limit::BodyTime);
+                if is_arriving {
                     self.discard(gate, &parts, body).await;
                 }
                 return Err(rejection);

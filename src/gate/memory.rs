@@ -69,7 +69,7 @@ struct Charged {
 
 /// Charged bytes; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     ledger: Ledger,
     number: u64,
     bytes: usize,

@@ -133,6 +133,16 @@ impl Gate {
         self.0.rates.forget_idle_clients();
     }
 
+    /// Takes memory for what an operator sends, from the budget for request bodies.
+    ///
+    /// # Errors
+    /// [`Limit::Memory`].
+    pub(crate) async fn lease(&self, bytes: usize) -> Result<Lease, Refused> {
+        let mut lease = self.0.ledger.open(Vec::new());
+        lease.grow(bytes).await?;
+        Ok(lease)
+    }
+
     fn body_limits(&self, bytes: usize) -> BodyLimits {
         let config = &self.0.config;
         let (deadline, least_rate) = (config.body_deadline, config.body_least_rate);

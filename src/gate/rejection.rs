@@ -31,6 +31,15 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
+    /// Whether the sender could not have avoided it.
+    pub(super) fn is_ours(&self) -> bool {
+        match self {
+            Self::Internal => true,
+            Self::Refused(refused) => matches!(refused.limit, Limit::Memory | Limit::Database),
+            _ => false,
+        }
+    }
+
     /// Logs what failed and answers without it.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "request failed");

@@ -1,6 +1,10 @@
 //! What has proven nothing costs its sender more than us, and never keeps a proven request out.
 
-use std::{num::NonZeroU32, thread, time::Duration};
+use std::{
+    num::NonZeroU32,
+    thread,
+    time::{Duration, Instant},
+};
 
 use axum::http::Request;
 use serde_json::json;
@@ -79,6 +83,34 @@ async fn one_address_does_not_fill_the_memory_for_bodies_of_the_others() {
         "SUCCESS",
         "its turn comes, although they claim to be it"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_addresses_that_claim_one_client_do_not_slow_down_the_one_that_proved_to_be_it() {
+    let app = TestApp::with(|config| {
+        config.gate.body_limit = 100_000;
+        config.gate.body_budget = 2_400_000;
+        config.gate.body_deadline = Duration::from_mins(1);
+        config.gate.body_least_rate = 4_096;
+    })
+    .await;
+    let server = Listening::start(app);
+    let mut known = Connection::from([127, 0, 0, 3], server.address());
+    known.send(server.request(TEST, "{}"));
+    assert_eq!(known.read_reply().code(), "SUCCESS");
+    let mut open = Vec::new();
+    for n in 0..20 {
+        let head = forged_head(&server, COMPARE, CLIENT, "Content-Length: 90000");
+        let mut connection = Connection::from([127, 0, 1, n], server.address());
+        connection.send(head + &"x".repeat(80_000));
+        open.push(connection);
+    }
+    thread::sleep(Duration::from_millis(300));
+    let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(90_000));
+    let begun = Instant::now();
+    known.send(server.request(COMPARE, &body));
+    assert_eq!(known.read_reply().code(), "INVALID_ARGUMENT");
+    assert!(begun.elapsed() < Duration::from_secs(4), "it waits for none of them to be cut off");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -113,3 +113,17 @@ async fn a_process_without_front_end_or_without_workers_says_so() {
     let look = json!({ "content": content });
     assert_eq!(desk.post(&cookie, "look", &look).await.error(), "noWorkers");
 }
+
+/// Each takes three megabytes of the eight for request bodies while it is looked at.
+#[tokio::test]
+async fn photos_of_operators_are_charged_to_the_memory_for_request_bodies() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    let slow = json!({ "content": STANDARD.encode(Picture::Slow(4_500).bytes()) });
+    let look = || desk.post(&cookie, "look", &slow);
+    let (one, two, three) = tokio::join!(look(), look(), look());
+    let refused = [one, two, three].into_iter().filter(|reply| reply.status == 503);
+    assert_eq!(refused.map(|reply| reply.error()).collect::<Vec<_>>(), ["busy"]);
+    let quick = json!({ "content": STANDARD.encode(Picture::Person(1).bytes()) });
+    assert_eq!(desk.post(&cookie, "look", &quick).await.status, 200, "it was given back");
+}
