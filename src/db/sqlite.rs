@@ -2,9 +2,12 @@
 
 use std::{io, path::Path, time::Duration};
 
-use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+use sqlx::{
+    Connection as _,
+    sqlite::{
+        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+        SqliteSynchronous,
+    },
 };
 
 use super::{DbError, schema, unattended};
@@ -14,6 +17,9 @@ use crate::private_file;
 const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
 /// The embedded database: one writer, a few readers.
+///
+/// Workaround for `sqlx` 0.9: when `SQLite` has rolled a transaction back by itself, because the disk is full, the ROLLBACK
+/// that follows fails, and the connection counts as inside a transaction for ever. It is closed instead of used again.
 ///
 /// A second writing connection would gain nothing (`SQLite` has one write lock) and bring busy errors:
 /// every write goes through the single connection of `writer`, in order.
@@ -56,6 +62,16 @@ impl SqliteDb {
         let writer = pool()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(10))
+            .before_acquire(|connection, _| {
+                let is_clean = !connection.is_in_transaction();
+                if !is_clean {
+                    metrics::counter!("visavis_store_connections_closed_total").increment(1);
+                    tracing::warn!(
+                        "a transaction did not end; its connection to the database is closed"
+                    );
+                }
+                Box::pin(async move { Ok(is_clean) })
+            })
             .connect_with(writing)
             .await
             .map_err(failed)?;

@@ -64,6 +64,7 @@ const METRICS: &[(&str, Kind, &str, &str)] = &[
     ("visavis_seal_failures_total", Kind::Counter, "", "Jobs put back because this process does not have their master key"),
     ("visavis_leases_lost_total", Kind::Counter, "", "Leases that ran out under a running job"),
     ("visavis_store_errors_total", Kind::Counter, "", "Requests that failed or were refused because of the database"),
+    ("visavis_store_connections_closed_total", Kind::Counter, "", "Connections to SQLite closed because a transaction on them did not end"),
     ("visavis_pool_connections", Kind::Gauge, "shard, state", "Connections to the database: used and idle"),
     ("visavis_payload_bytes", Kind::Gauge, "shard", "Room that stored pictures take in Postgres, dead ones included"),
     ("visavis_dead_tuples", Kind::Gauge, "shard", "Dead rows of the job tables in Postgres"),

@@ -18,6 +18,7 @@ mod client_store;
 mod console;
 mod crash;
 mod deploy;
+mod disk;
 mod encrypted;
 mod evaluate;
 mod examples;

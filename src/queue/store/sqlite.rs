@@ -99,6 +99,9 @@ async fn find_by_dedupe(
 
 pub(super) async fn ping(db: &SqliteDb) -> Result<(), QueueError> {
     sqlx::query("/* ping */ SELECT 1").execute(&db.readers).await?;
+    // A store that can be read and takes no jobs is not ready.
+    let transaction = db.writer.begin_with("BEGIN IMMEDIATE").await?;
+    transaction.rollback().await?;
     Ok(())
 }
 

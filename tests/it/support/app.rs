@@ -137,7 +137,11 @@ impl TestApp {
 
     /// A service with a changed configuration.
     pub async fn with(change: impl FnOnce(&mut GatewayConfig)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::in_folder(tempfile::tempdir().unwrap(), change).await
+    }
+
+    /// The same with its data in a folder of the caller's choice.
+    pub async fn in_folder(folder: TempDir, change: impl FnOnce(&mut GatewayConfig)) -> Self {
         let (time, clock) = Clock::mock(NOW);
         let db = SqliteDb::open(&folder.path().join("visavis.db")).await.unwrap();
         let key = MasterKey::random().unwrap();

@@ -1,0 +1,118 @@
+//! A disk that is full, and has room again.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+    process::Command,
+};
+
+use axum::{body::Body, http::Request};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use crate::support::{Picture, TestApp, left_out};
+
+const ASYNC: &str = "facecompare/asynccompare";
+
+/// A small disk of its own; unmounted when dropped.
+struct Disk(TempDir);
+
+impl Disk {
+    /// `None` where nobody may mount one.
+    fn mount(mib: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={mib}m");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(folder.path())
+            .output();
+        mount.is_ok_and(|mount| mount.status.success()).then(|| Self(folder))
+    }
+
+    /// Takes all the room that is left; returns the file that has it.
+    fn fill(&self) -> std::path::PathBuf {
+        let path = self.0.path().join("filler");
+        let mut file = File::create(&path).unwrap();
+        for size in [1 << 20, 1 << 12, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+        assert!(
+            unmounted.is_ok_and(|status| status.success()),
+            "{} stays",
+            self.0.path().display()
+        );
+    }
+}
+
+/// Pictures of 200 kB, so that they need new pages.
+fn pair(number: u32) -> Value {
+    let bytes = [Picture::Person(1).bytes(), vec![0; 200_000]].concat();
+    let face = json!({ "content": STANDARD.encode(bytes) });
+    json!({ "bizId": number.to_string(), "face1": face, "face2": face })
+}
+
+async fn is_ready(app: &TestApp) -> bool {
+    let request = Request::get("/health/ready").body(Body::empty()).unwrap();
+    app.router.clone().oneshot(request).await.unwrap().status().is_success()
+}
+
+async fn enqueue(app: &TestApp, number: u32) -> String {
+    app.post(ASYNC, &pair(number)).await.text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none() {
+    let Some(disk) = Disk::mount(12) else {
+        left_out("a full disk: nobody here may mount one; run the tests as root");
+        return;
+    };
+    let folder = TempDir::new_in(disk.0.path()).unwrap();
+    let data: &Path = &folder.path().to_owned();
+    let app = TestApp::in_folder(folder, |config| {
+        config.gate.body_budget = 32 << 20;
+        config.gate.queue.bytes = 64 << 20;
+    })
+    .await;
+    let accepted = app.post(ASYNC, &pair(0)).await.transaction_id();
+    let filler = disk.fill();
+    let mut refused = 0;
+    for number in 1..=5 {
+        refused += u32::from(enqueue(&app, number).await.contains("SYSTEM_ERROR"));
+    }
+    assert!(refused > 0, "the disk is not full: {:?}", fs::read_dir(data).unwrap().count());
+    fs::remove_file(filler).unwrap();
+    for number in 6..=8 {
+        let text = enqueue(&app, number).await;
+        assert!(text.contains("PROCESSING"), "there is room again: {text}");
+    }
+    assert!(is_ready(&app).await);
+    app.runner.run_until_idle().await;
+    assert_eq!(app.check(&accepted).await.code(), "SUCCESS", "what was accepted before");
+    app.clients.set_disabled("2188000000000001", false).await.unwrap();
+    let compared = app.post("facecompare/compare", &pair(9)).await;
+    assert_eq!(compared.code(), "SUCCESS");
+    drop(app);
+    drop(disk);
+}
+
+/// A connection that is left inside a transaction, as a failed rollback leaves it.
+#[tokio::test]
+async fn a_store_whose_transaction_did_not_end_begins_another_one() {
+    let app = TestApp::new().await;
+    let mut connection = app.db.writer.acquire().await.unwrap();
+    let transaction = sqlx::Connection::begin(&mut *connection).await.unwrap();
+    std::mem::forget(transaction);
+    drop(connection);
+    assert!(is_ready(&app).await);
+    assert!(enqueue(&app, 1).await.contains("PROCESSING"));
+}
