@@ -106,7 +106,9 @@ const FAILED: u8 = 2;
 /// Reads the arguments, runs the command, and turns the result into an exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
+    let done = run(&cli);
+    telemetry::finish();
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("visavis: {error:#}");

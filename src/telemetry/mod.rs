@@ -1,9 +1,12 @@
 //! The log and the metrics: where they go and what they look like. What may be logged is said in
 //! `docs/LOGGING.md`.
 
+mod log;
 pub mod spans;
 
 use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
+
+pub use self::log::finish;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt};
@@ -15,7 +18,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub fn start(level: &str, json: bool) -> Result<(), String> {
     let filter = EnvFilter::try_new(level).map_err(|e| format!("log.level: {e}"))?;
     let colours = std::io::stderr().is_terminal();
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let log = log::Log::to_stderr();
+    let builder = fmt().with_env_filter(filter).with_writer(log).with_ansi(colours);
     // An error means that a log is set up already, which tests do.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
     Ok(())
@@ -63,6 +67,7 @@ const METRICS: &[(&str, Kind, &str, &str)] = &[
     ("visavis_dead_total", Kind::Counter, "", "Jobs given up"),
     ("visavis_seal_failures_total", Kind::Counter, "", "Jobs put back because this process does not have their master key"),
     ("visavis_leases_lost_total", Kind::Counter, "", "Leases that ran out under a running job"),
+    ("visavis_log_lines_lost_total", Kind::Counter, "", "Lines of the log that could not be written, or not in time"),
     ("visavis_store_errors_total", Kind::Counter, "", "Requests that failed or were refused because of the database"),
     ("visavis_store_connections_closed_total", Kind::Counter, "", "Connections to SQLite closed because a transaction on them did not end"),
     ("visavis_pool_connections", Kind::Gauge, "shard, state", "Connections to the database: used and idle"),

@@ -11,6 +11,7 @@ use serde_json::json;
 use tracing::{Dispatch, subscriber::DefaultGuard};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _};
 
+use crate::crash::server::{Data, Server};
 use crate::support::{CLIENT, Picture, TestApp, merchant, server_key, signature_over};
 
 /// A log that is kept in memory.
@@ -117,4 +118,44 @@ async fn nothing_that_is_personal_or_secret_is_in_the_log() {
     for secret in secrets {
         assert!(!text.contains(&secret), "{secret} is in the log:\n{text}");
     }
+}
+
+/// Has a server answer so many requests that nobody signed; each is a line of its log.
+fn answers(server: &Server, requests: usize) {
+    for _ in 0..requests {
+        let answer = server.get("/nothing");
+        assert!(answer.contains("NO_INTERFACE_DEF"), "{answer}");
+    }
+}
+
+const NO_LIMIT: [(&str, &str); 1] = [("VISAVIS_HTTP_SIGNATURE_FAILURES_PER_MINUTE", "0")];
+
+#[test]
+fn a_log_whose_reader_is_gone_costs_lines_and_no_request() {
+    let data = Data::new();
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let server = Server::start_logging(&data, writer, &NO_LIMIT);
+    answers(&server, 20);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_log_on_a_full_disk_costs_lines_and_no_request() {
+    let data = Data::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let server = Server::start_logging(&data, full, &NO_LIMIT);
+    answers(&server, 20);
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// A pipe holds 64 kB, a few hundred lines.
+#[test]
+fn a_log_that_nobody_reads_costs_lines_and_no_request() {
+    let data = Data::new();
+    let (reader, writer) = io::pipe().unwrap();
+    let server = Server::start_logging(&data, writer, &NO_LIMIT);
+    answers(&server, 1_000);
+    assert_eq!(server.terminate(), Some(0), "nor does it hold up the end");
+    drop(reader);
 }

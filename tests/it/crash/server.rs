@@ -138,8 +138,19 @@ impl Server {
         Self::spawn(data.work(), variables)
     }
 
-    fn spawn(mut command: Command, variables: &[(&str, &str)]) -> Self {
-        command.envs(variables.iter().copied()).stderr(Stdio::null());
+    /// Starts with its log going there.
+    pub fn start_logging(data: &Data, log: impl Into<Stdio>, variables: &[(&str, &str)]) -> Self {
+        let mut command = data.serve();
+        command.args(["--workers", "1"]);
+        Self::spawn_logging(command, log.into(), variables)
+    }
+
+    fn spawn(command: Command, variables: &[(&str, &str)]) -> Self {
+        Self::spawn_logging(command, Stdio::null(), variables)
+    }
+
+    fn spawn_logging(mut command: Command, log: Stdio, variables: &[(&str, &str)]) -> Self {
+        command.envs(variables.iter().copied()).stderr(log);
         let mut child = Killed(command.spawn().unwrap());
         let output = child.0.stdout.take().unwrap();
         let (told, line) = mpsc::channel();
@@ -153,6 +164,15 @@ impl Server {
         let url = url.strip_prefix("listens on ").unwrap_or("nowhere://");
         let (scheme, address) = url.split_once("://").unwrap();
         Self { child, scheme: scheme.to_owned(), address: address.to_owned() }
+    }
+
+    /// The response to a request that nobody has signed.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        std::io::read_to_string(stream).unwrap()
     }
 
     /// Where it answers, as a socket takes it.
