@@ -99,6 +99,13 @@ impl Config {
         if !(self.queue.client_share > 0.0 && self.queue.client_share <= 1.0) {
             return wrong("queue.client_share", "must be more than 0 and at most 1");
         }
+        // A request is fresh for that long before and after its time.
+        if self.queue.dedupe && self.queue.retention_s < 2 * u64::from(self.http.freshness_s) {
+            return wrong(
+                "queue.retention_s",
+                "must be at least twice http.freshness_s: a recorded request would be compared anew",
+            );
+        }
         if self.http.client_burst == 0 {
             return wrong("http.client_burst", "must be at least 1");
         }
@@ -268,7 +275,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 28] = [
+        let cases: [Case; 30] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (None, &[("VISAVIS_ADMIN_HOSTS", "faces.example http://x:1")], "admin.hosts"),
@@ -285,6 +292,8 @@ mod tests {
             (None, &[("VISAVIS_DATABASE_URLS", "sqlite:x")], "database.urls"),
             (None, &[("VISAVIS_DATABASE_URLS", "postgres://a/x postgres://a/x")], "number 1 twice"),
             (None, &[("VISAVIS_DATABASE_SHARDS", "1")], "database.shards"),
+            (None, &[("VISAVIS_QUEUE_RETENTION_S", "1799")], "queue.retention_s"),
+            (None, &[("VISAVIS_HTTP_BODY_BUDGET_BYTES", "200000000")], "http.body_budget_bytes"),
             (None, &[("VISAVIS_QUEUE_CLIENT_SHARE", "0")], "queue.client_share"),
             (None, &[("VISAVIS_WORKER_STUCK_MS", "20000")], "worker.stuck_ms"),
             (None, &[("VISAVIS_COMPARE_FMR", "80")], "compare.fmr"),

@@ -44,7 +44,9 @@ impl SqliteDb {
         let base = SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(Duration::from_secs(5))
-            .foreign_keys(true);
+            .foreign_keys(true)
+            // Not in a file for temporary data: there may be no folder for one, and it would be in clear.
+            .pragma("temp_store", "MEMORY");
         let writing = base
             .clone()
             .create_if_missing(true)

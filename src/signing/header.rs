@@ -32,14 +32,29 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Decodes base64 as careless callers send it: either alphabet, with or without padding, with line
-/// breaks. `None` if it is none.
+/// Decodes base64 as careless callers send it: either alphabet, with or without padding, with line breaks and tabs, with
+/// spaces in place of `+`, which form decoders write. `None` if it is none.
 pub fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
     if let Ok(bytes) = LENIENT.decode(text) {
         return Some(bytes);
     }
-    let cleaned: Vec<u8> =
-        text.iter().copied().filter(|b| !b.is_ascii_whitespace()).map(standard_alphabet).collect();
+    let mut cleaned = Vec::with_capacity(text.len());
+    let mut is_indented = true;
+    for byte in text {
+        // Spaces that begin a line indent it.
+        is_indented = matches!(byte, b'\r' | b'\n') || is_indented && byte.is_ascii_whitespace();
+        if !is_indented && (*byte == b' ' || !byte.is_ascii_whitespace()) {
+            cleaned.push(*byte);
+        }
+    }
+    // One space at the end may be the last character; others are none.
+    let content = cleaned.trim_ascii_end().len();
+    if cleaned.len() != content + 1 || cleaned.len() % 4 != 0 {
+        cleaned.truncate(content);
+    }
+    for character in &mut cleaned {
+        *character = if *character == b' ' { b'+' } else { standard_alphabet(*character) };
+    }
     LENIENT.decode(cleaned).ok()
 }
 
@@ -280,6 +295,21 @@ mod tests {
         for text in ["", "a!b", "algorithm=RSA256", "signature="] {
             assert_eq!(parsed(text), Err(SigningError::Header), "{text}");
         }
+    }
+
+    #[test]
+    fn a_space_is_a_plus_that_a_form_decoder_swallowed_and_other_white_space_is_nothing() {
+        let decoded = |text: &str| lenient_base64(text.as_bytes());
+        let plain = Some(vec![0xFB, 0xEF, 0xBE, 0xFB, 0xEF, 0xBE]);
+        for text in
+            ["+ + + + ", "+++ ++++", "++\r\n  + ++++\n", "++\t+ ++++", "----  --", "+++++++ "]
+        {
+            assert_eq!(decoded(text), plain, "{text:?}");
+        }
+        for text in ["  AAAA", "AAAA ", "AAAA  ", "AA\nAA\n", "AAAA\r\n "] {
+            assert_eq!(decoded(text), Some(vec![0, 0, 0]), "{text:?}");
+        }
+        assert_eq!(decoded("A?AA"), None);
     }
 
     #[test]

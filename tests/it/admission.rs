@@ -209,6 +209,7 @@ async fn careless_but_readable_bodies_are_compared() {
         format!(r#"{{"content":"data:image/jpeg;base64,{jpeg}","rect":null}}"#),
         format!(r#"{{"content":" Data:image\/jpeg;base64,{jpeg}"}}"#),
         format!(r#"{{"content":"{}\r\n{}\n","rect":""}}"#, &jpeg[..4], &jpeg[4..]),
+        format!(r#"{{"content":"{}"}}"#, jpeg.replace('+', " ")),
         format!(r#"{{"content":"{jpeg}","rect":"543,544,112,56"}}"#),
         format!(r#"{{"content":"{jpeg}","rect":"left,top","more":[1]}}"#),
         format!(r#"{{"content":"{}"}}"#, URL_SAFE_NO_PAD.encode(&bytes)),

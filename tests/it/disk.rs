@@ -116,3 +116,13 @@ async fn a_store_whose_transaction_did_not_end_begins_another_one() {
     assert!(is_ready(&app).await);
     assert!(enqueue(&app, 1).await.contains("PROCESSING"));
 }
+
+/// There may be no folder for temporary files, and what lies in one is in clear.
+#[tokio::test]
+async fn the_database_keeps_temporary_data_in_memory() {
+    let app = TestApp::new().await;
+    for pool in [&app.db.writer, &app.db.readers] {
+        let store: i64 = sqlx::query_scalar("PRAGMA temp_store").fetch_one(pool).await.unwrap();
+        assert_eq!(store, 2, "2 is MEMORY");
+    }
+}
