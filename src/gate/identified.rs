@@ -118,7 +118,7 @@ impl Identified {
         Proven::new(gate, &arrived.reply, &head, shown, (bytes, lease)).await
     }
 
-    /// The head, unless something speaks against it that the client can be told already.
+    /// The head, unless the client is to be refused already and can read the response.
     fn unobjected(&self, mut head: Head, now: UnixMillis) -> Result<Head, Rejection> {
         if self.arrived.held_back.is_some() && !head.is_plausible(now) {
             return Err(Rejection::BadSignature);

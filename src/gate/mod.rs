@@ -149,7 +149,7 @@ impl Gate {
         BodyLimits { bytes, deadline, least_rate }
     }
 
-    /// A lease for a body that nobody has proven to have sent.
+    /// A lease for the body of an unproven request.
     fn unproven(&self, arrived: &Arrived, client_id: &str) -> Lease {
         let is_known =
             arrived.peer.is_some_and(|peer| self.0.peers.is_proven(peer, self.0.clock.now()));

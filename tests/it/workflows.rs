@@ -134,3 +134,15 @@ fn every_make_target_that_is_named_exists() {
     }
     assert!(named > 3, "{named}");
 }
+
+#[test]
+fn every_break_of_make_mutations_has_its_place_in_the_source() {
+    let checked = std::process::Command::new("bash")
+        .arg(crate::support::in_repository("scripts/mutations"))
+        .env("CHECK", "1")
+        .env("CARGO_TARGET_DIR", std::env::temp_dir())
+        .output()
+        .unwrap();
+    let stale = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success() && stale.is_empty(), "{stale}");
+}
