@@ -2,6 +2,7 @@
 
 mod console;
 mod data;
+mod expired_keys;
 mod memory;
 mod model;
 mod settings;
@@ -151,6 +152,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
             servants.push(tokio::spawn(shard.waiting.clone().serve(shard.store.clone())));
         }
     }
+    tasks.push(tokio::spawn(expired_keys::purge(data.clients.clone(), shutdown.clone())));
     servants.extend(upkeep);
     servants.push(tokio::spawn(forget_quiet_clients(app.clone())));
     let limit = Duration::from_millis(config.worker.stuck_ms);

@@ -5,6 +5,7 @@ mod audit;
 mod client;
 mod credentials;
 mod error;
+mod expired;
 mod keys;
 mod name;
 mod registry;

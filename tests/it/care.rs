@@ -1,14 +1,27 @@
 //! What an operator does with what is stored: erases it, changes the master key, and finds it all in the log of
 //! acts. Run as an operator runs it, on both databases.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
+use visavis::{
+    clients::{ClientStore, NewKeys},
+    clock::Clock,
+    db::SqliteDb,
+    sealing::MasterKey,
+    signing::ClientKey,
+};
 
 use crate::{
     crash::server::{App, Data, Server},
-    nodes::Site,
-    support::{Ran, Run as _, in_repository, with_models},
+    nodes::{PATIENCE, Site},
+    support::{Ran, Run as _, in_repository, merchant, server_key, with_models},
 };
 
 fn run(data: &Data, arguments: &[&str]) -> Ran {
@@ -52,6 +65,39 @@ fn every_act_on_a_client_is_kept_with_who_did_it_and_without_its_keys() {
     }
     let table = run(&data, &["audit", "--last", "2"]);
     assert_eq!(table.out.lines().count(), 3, "{}", table.out);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_deletes_key_sets_that_expired_more_than_thirty_days_ago() {
+    let data = Data::new();
+    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    let (long_ago, clock) = Clock::mock(Clock::System.now());
+    clock.advance(-31 * 24 * 60 * 60 * 1_000);
+    let key = MasterKey::load_or_create(&data.folder().join("master.key")).unwrap();
+    let db = SqliteDb::open(&data.database()).await.unwrap();
+    let clients = ClientStore::new(db.clone(), key, long_ago);
+    let client_id = clients.ids().await.unwrap().remove(0);
+    let merchant_key = ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap();
+    let keys = NewKeys {
+        merchant_key: &merchant_key,
+        server_key: server_key(),
+        access_key: "AK2",
+        secret_key: &[7; 32],
+    };
+    clients.rotate(&client_id, &keys, 0).await.unwrap();
+    let versions = async || {
+        let client = clients.get(&client_id).await.unwrap().unwrap();
+        client.keys.iter().map(|set| set.version).collect::<Vec<_>>()
+    };
+    assert_eq!(versions().await, [2, 1]);
+    let server = tokio::task::block_in_place(|| Server::start(&data));
+    let begun = Instant::now();
+    while versions().await != [2] {
+        assert!(begun.elapsed() < PATIENCE, "the old set is still there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(tokio::task::block_in_place(|| server.terminate()), Some(0));
+    db.close().await;
 }
 
 #[test]

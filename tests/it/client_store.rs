@@ -64,6 +64,11 @@ fn keys<'a>(merchant_key: &'a ClientKey, access_key: &'a str) -> NewKeys<'a> {
     NewKeys { merchant_key, server_key: server_key(), access_key, secret_key: &[7; 32] }
 }
 
+/// The public half of a pair, and the name of a secret.
+fn keys_of(pair: &ServerKey, version: u32) -> (ClientKey, String) {
+    (ClientKey::from_der(&pair.spki_der().unwrap()).unwrap(), format!("AK{version}"))
+}
+
 macro_rules! on_both {
     ($($case:ident),+ $(,)?) => {
         mod on_sqlite {
@@ -83,6 +88,8 @@ on_both! {
     rates_of_its_own_are_kept_changed_one_by_one_and_taken_away,
     the_table_takes_no_rate_that_nothing_can_be_decided_at,
     keys_follow_each_other_and_the_old_ones_end,
+    key_sets_are_deleted_thirty_days_after_they_expired_and_the_newest_never,
+    expired_key_sets_of_many_clients_are_deleted_in_batches,
     the_value_that_checks_the_master_key_is_made_once,
     another_master_key_opens_nothing,
     the_consoles_own_client_is_nobody_else_who_waits,
@@ -237,6 +244,49 @@ async fn keys_follow_each_other_and_the_old_ones_end(table: Table) {
     assert_eq!(client.keys[0].server_key.pkcs8_der(), server_key().pkcs8_der());
     let unknown = table.clients.rotate("2", &keys(&other, "AK4"), 0).await;
     assert!(matches!(unknown, Err(ClientError::Unknown(_))));
+}
+
+async fn key_sets_are_deleted_thirty_days_after_they_expired_and_the_newest_never(table: Table) {
+    const DAY: i64 = 24 * 60 * 60 * 1_000;
+    table.add("1", "app").await.unwrap();
+    let other = |n| keys_of(&ServerKey::generate().unwrap(), n);
+    for version in 2..5 {
+        let (key, access_key) = other(version);
+        let overlap = i64::from(version) * 1_000;
+        table.clients.rotate("1", &keys(&key, &access_key), overlap).await.unwrap();
+    }
+    let versions = async || {
+        let client = table.clients.get("1").await.unwrap().unwrap();
+        client.keys.iter().map(|set| set.version).collect::<Vec<_>>()
+    };
+    let revision = table.clients.revision("1").await.unwrap();
+    table.clock.advance(30 * DAY + 2_000);
+    assert_eq!(table.clients.purge_expired_keys().await.unwrap(), 0, "not before");
+    assert_eq!(versions().await, [4, 3, 2, 1]);
+    table.clock.advance(1);
+    assert_eq!(table.clients.purge_expired_keys().await.unwrap(), 1);
+    assert_eq!(versions().await, [4, 3, 2]);
+    table.clock.advance(400 * DAY);
+    assert_eq!(table.clients.purge_expired_keys().await.unwrap(), 2);
+    assert_eq!(versions().await, [4], "the newest has no end");
+    assert_eq!(table.clients.revision("1").await.unwrap(), revision, "nobody used them");
+    let (key, access_key) = other(5);
+    assert_eq!(table.clients.rotate("1", &keys(&key, &access_key), 0).await.unwrap(), 5);
+}
+
+async fn expired_key_sets_of_many_clients_are_deleted_in_batches(table: Table) {
+    let merchant_key = ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap();
+    for n in 0..103 {
+        let client_id = format!("{n}");
+        table.add(&client_id, &format!("app {n}")).await.unwrap();
+        let access_key = format!("AK2-{n}");
+        table.clients.rotate(&client_id, &keys(&merchant_key, &access_key), 0).await.unwrap();
+    }
+    table.clock.advance(31 * 24 * 60 * 60 * 1_000);
+    assert_eq!(table.clients.purge_expired_keys().await.unwrap(), 103);
+    assert_eq!(table.clients.purge_expired_keys().await.unwrap(), 0);
+    let listed = table.clients.list().await.unwrap();
+    assert!(listed.len() == 103 && listed.iter().all(|client| client.key_version == 2));
 }
 
 async fn the_value_that_checks_the_master_key_is_made_once(table: Table) {

@@ -3,10 +3,12 @@
 
 mod acts;
 mod clients;
+mod expired;
 
 pub(super) use self::{
     acts::{postgres as postgres_acts, sqlite as sqlite_acts},
     clients::{postgres, sqlite},
+    expired::{postgres as postgres_expired, sqlite as sqlite_expired},
 };
 
 use super::{keys::SealedKeys, terms::ClientTerms};

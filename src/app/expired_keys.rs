@@ -1,0 +1,34 @@
+//! The background task that deletes expired key sets.
+
+use std::time::Duration;
+
+use crate::{clients::Clients, shutdown::Shutdown};
+
+/// How often it looks for some.
+const PURGE_INTERVAL: Duration = Duration::from_hours(1);
+
+/// Deletes expired key sets in all databases until the process is to stop.
+pub(super) async fn purge(clients: Clients, mut shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = purge_once(&clients) => {}
+            () = shutdown.wished() => return,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PURGE_INTERVAL) => {}
+            () = shutdown.wished() => return,
+        }
+    }
+}
+
+async fn purge_once(clients: &Clients) {
+    for table in clients.tables() {
+        match table.store.purge_expired_keys().await {
+            Ok(0) => {}
+            Ok(purged) => tracing::info!(shard = table.shard, purged, "expired key sets deleted"),
+            Err(error) => {
+                tracing::warn!(shard = table.shard, %error, "expired key sets could not be deleted");
+            }
+        }
+    }
+}
