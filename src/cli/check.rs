@@ -70,6 +70,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
         findings.push(finding("folder", machine::folder(&config.data.dir)));
         findings.push(permissions(&config));
         findings.push(finding("clocks", data.clocks.clone().map_err(anyhow::Error::msg)));
+        findings.push(clients_finding(data));
     }
     findings.push(finding("files", machine::files(&config)));
     findings.push(finding("memory", machine::memory(&config)));
@@ -122,6 +123,21 @@ fn permissions(config: &Config) -> Finding {
         format!("other users can open {0}: run chmod 600 {0}", names.join(" "))
     };
     Finding { warning: !open.is_empty(), ..finding("permissions", Ok(detail)) }
+}
+
+/// Whether every client is as Visavis stored it.
+fn clients_finding(data: &Looked) -> Finding {
+    let tampered = data.tampered.iter().map(|id| printable(id));
+    let tampered = tampered.collect::<Vec<_>>().join(", ");
+    let result = if tampered.is_empty() {
+        Ok(format!("{} as Visavis stored them", data.clients.len()))
+    } else {
+        Err(anyhow::anyhow!(
+            "changed outside of Visavis and not served: {tampered}; restore the database from a backup, or look at their \
+             settings and run visavis client rotate ID --overlap 0"
+        ))
+    };
+    finding("clients", result)
 }
 
 /// Whether certificate and key can be used, and the key is not every user's.
@@ -243,12 +259,18 @@ struct Looked {
     /// What was found of their clocks, or what is wrong with them.
     clocks: Result<String, String>,
     clients: Vec<(u32, ClientInfo)>,
+    /// Ids of those that were changed outside of Visavis.
+    tampered: Vec<String>,
 }
 
 async fn data(config: &Config) -> Result<Looked> {
     let data = app::look_at_data(config).await?;
     data.clients.check_master_key().await?;
     let clients = data.clients.list().await?;
+    let mut tampered = Vec::new();
+    for table in data.clients.tables() {
+        tampered.extend(table.store.tampered().await?);
+    }
     let mut jobs = 0;
     for database in &data.databases {
         jobs += database.store.depth().await?.jobs;
@@ -260,5 +282,5 @@ async fn data(config: &Config) -> Result<Looked> {
         app::database_name(config),
         clients.len()
     );
-    Ok(Looked { detail, clocks, clients })
+    Ok(Looked { detail, clocks, clients, tampered })
 }

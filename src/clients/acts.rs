@@ -32,8 +32,8 @@ impl ClientStore {
         Ok(false)
     }
 
-    /// Seals all private keys and secrets under the current master key; returns how many rows there were. With
-    /// `dry` it only tries whether all of them open with that key alone.
+    /// Seals all private keys and secrets under the current master key and makes the MACs of clients anew; returns
+    /// how many rows were sealed. With `dry` it only tries whether all of them are under that key alone.
     ///
     /// # Errors
     /// [`ClientError::Database`], or [`ClientError::Seal`] when one does not open.
@@ -59,6 +59,7 @@ impl ClientStore {
                 on!(self, sqlite_acts, postgres_acts, writer, reseal_own(&purpose, &sealed))?;
             }
         }
+        self.restamp(dry).await?;
         Ok(count)
     }
 

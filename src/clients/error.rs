@@ -40,6 +40,12 @@ pub enum ClientError {
     /// Somebody else has changed the client in the same moment.
     #[error("`{0}` was changed by somebody else in the same moment; look at it and try again")]
     Rotating(String),
+    /// The MAC of the client does not hold.
+    #[error(
+        "the client `{0}` was changed outside of Visavis: restore the database from a backup, or look at the client's \
+         settings and give it new keys at once (`visavis client rotate {0} --overlap 0`)"
+    )]
+    Tampered(String),
     /// The database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

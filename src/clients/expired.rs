@@ -31,8 +31,13 @@ impl ClientStore {
                 owners(before, &after, BATCH)
             )?;
             for client_id in &owners {
-                purged +=
-                    on!(self, sqlite_expired, postgres_expired, writer, purge(client_id, before))?;
+                purged += on!(
+                    self,
+                    sqlite_expired,
+                    postgres_expired,
+                    writer,
+                    purge(client_id, before, &self.key)
+                )?;
             }
             match owners.into_iter().last() {
                 Some(last) => after = last,

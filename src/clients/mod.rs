@@ -7,12 +7,14 @@ mod credentials;
 mod error;
 mod expired;
 mod keys;
+mod mac;
 mod name;
 mod registry;
 mod shards;
 mod sql;
 mod store;
 mod terms;
+mod trust;
 
 pub use audit::{Actor, AuditEntry};
 pub use client::{ClientChange, ClientInfo, FmrChange, NewClient, StoredClient};

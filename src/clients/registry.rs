@@ -43,6 +43,8 @@ pub struct ClientRegistry {
     cache: Mutex<HashMap<String, Arc<Caller>>>,
     counts: Mutex<HashMap<u32, (Instant, u64)>>,
     ids: Arc<Mutex<Ids>>,
+    /// When a tampered client was last reported.
+    tampered: Mutex<Option<Instant>>,
 }
 
 /// The Client-Ids as they were read last.
@@ -57,6 +59,8 @@ struct Ids {
 const CACHED: usize = 10_000;
 /// How long a count of clients is good for.
 const COUNTED: Duration = Duration::from_secs(5);
+/// How often a tampered client is reported at most.
+const TAMPERED_REPORTED: Duration = Duration::from_mins(1);
 /// How often the Client-Ids are read at most.
 const IDS_READ: Duration = Duration::from_secs(5);
 
@@ -70,7 +74,8 @@ impl ClientRegistry {
         clients.check_master_key().await?;
         let known = clients.ids().await?.into_iter().collect();
         let ids = Arc::new(Mutex::new(Ids { known, read: Some(Instant::now()) }));
-        Ok(Self { clients, cache: Mutex::default(), counts: Mutex::default(), ids })
+        let (cache, counts, tampered) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { clients, cache, counts, ids, tampered })
     }
 
     /// Whether a client has this id, as far as was known some seconds ago. Asks nobody, but has the ids read again.
@@ -110,7 +115,11 @@ impl ClientRegistry {
         if let Some(known) = known.filter(|known| known.client.revision == revision) {
             return Ok(Some(known));
         }
-        let Some(client) = table.store.get(client_id).await? else { return Ok(None) };
+        let client = table.store.get(client_id).await;
+        if matches!(client, Err(ClientError::Tampered(_))) {
+            self.report_tampered(client_id);
+        }
+        let Some(client) = client? else { return Ok(None) };
         let client_id = client_id.to_owned();
         let caller = Arc::new(Caller { client_id: client_id.clone(), shard: table.shard, client });
         let mut cache = lock(&self.cache);
@@ -119,6 +128,18 @@ impl ClientRegistry {
         }
         cache.insert(client_id, Arc::clone(&caller));
         Ok(Some(caller))
+    }
+
+    /// Logs it, but not for every request of the client.
+    fn report_tampered(&self, client_id: &str) {
+        let mut reported = lock(&self.tampered);
+        if reported.is_none_or(|reported| reported.elapsed() >= TAMPERED_REPORTED) {
+            *reported = Some(Instant::now());
+            tracing::error!(
+                client = client_id,
+                "client row was changed outside of Visavis: restore it from a backup or rotate its keys"
+            );
+        }
     }
 
     /// What was last known of a client, current or not.

@@ -7,10 +7,18 @@ use super::{
     client::{ClientChange, ClientInfo, NewClient, StoredClient},
     error::ClientError,
     keys::{KeySet, NewKeys, SealedKeys, secret_label, server_key_label},
-    sql::{Act, Changed, ChangedRow, ClientRow, NewRow, on, once, postgres, sqlite},
+    mac,
+    sql::{
+        Act, Changed, ChangedRow, ClientRow, Found, NewRow, on, once, parse_fmr, parse_terms,
+        postgres, postgres_rows, sqlite, sqlite_rows,
+    },
     terms::ClientTerms,
 };
-use crate::{clock::Clock, db::Db, sealing::MasterKey, signing::ServerKey};
+use crate::{
+    clock::Clock,
+    db::Db,
+    sealing::{MasterKey, SealError},
+};
 
 /// The client table; clones share the connections.
 #[derive(Debug, Clone)]
@@ -55,7 +63,7 @@ impl ClientStore {
         let row = NewRow { client_id, name, extras, fmr, terms };
         let keys = self.seal(new.client_id, 1, &new.keys)?;
         let act = self.act("client add", client_id, detail.to_string());
-        if once!(self, sqlite, postgres, add(&row, &keys, &act))? {
+        if once!(self, sqlite, postgres, add(&row, &keys, &act, &self.key))? {
             Ok(())
         } else {
             Err(ClientError::NameTaken(new.name.to_owned()))
@@ -63,35 +71,42 @@ impl ClientStore {
     }
 
     /// Gives a client new keys; the ones it has stay good for `overlap_ms` milliseconds, if they were
-    /// not to end before. Returns the version of the new ones.
+    /// not to end before. Returns the version of the new ones. Without an overlap it repairs a client
+    /// that was changed outside of Visavis.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`], [`ClientError::SameKey`], [`ClientError::Rotating`], or a failure of
-    /// database or sealing.
+    /// [`ClientError::Unknown`], [`ClientError::SameKey`], [`ClientError::Rotating`], with an overlap
+    /// [`ClientError::Tampered`], or a failure of database or sealing.
     pub async fn rotate(
         &self,
         client_id: &str,
         keys: &NewKeys<'_>,
         overlap_ms: i64,
     ) -> Result<u32, ClientError> {
-        let unknown = || ClientError::Unknown(client_id.to_owned());
-        let client = self.get(client_id).await?.ok_or_else(unknown)?;
+        let rows = self.rows(client_id).await?;
+        let newest = rows.first().ok_or_else(|| ClientError::Unknown(client_id.to_owned()))?;
+        let (revision, version) = (newest.revision, newest.keys.version.saturating_add(1));
         let now = self.clock.now();
-        let end = now.saturating_add(overlap_ms);
-        let stays = |set: &&Arc<KeySet>| overlap_ms > 0 && set.is_valid(now);
-        let same = |set: &Arc<KeySet>| set.merchant_key.spki_der() == keys.merchant_key.spki_der();
-        if client.keys.iter().filter(stays).any(same) {
-            return Err(ClientError::SameKey);
+        if overlap_ms > 0 {
+            let client = self.open(client_id, rows)?;
+            let same =
+                |set: &Arc<KeySet>| set.merchant_key.spki_der() == keys.merchant_key.spki_der();
+            if client.keys.iter().filter(|set| set.is_valid(now)).any(same) {
+                return Err(ClientError::SameKey);
+            }
         }
-        let version = client.keys.first().map_or(1, |newest| newest.version + 1);
         let sealed = self.seal(client_id, version, keys)?;
-        // Only if nobody has changed the client since it was read.
         let detail = serde_json::json!({ "keyVersion": version, "overlapMs": overlap_ms });
         let act = self.act("client rotate", client_id, detail.to_string());
-        if once!(self, sqlite, postgres, rotate(client_id, client.revision, &sealed, end, &act))? {
-            Ok(version)
-        } else {
-            Err(ClientError::Rotating(client_id.to_owned()))
+        let end = now.saturating_add(overlap_ms);
+        // Only if nobody has changed the client since it was read. None of the old keys is good any more without an
+        // overlap, whoever has written them.
+        let (current, repair) = ((client_id, revision), (&self.key, overlap_ms <= 0));
+        let found = once!(self, sqlite, postgres, rotate(current, &sealed, end, &act, repair))?;
+        match found {
+            Found::Client => Ok(version),
+            Found::Tampered => Err(ClientError::Tampered(client_id.to_owned())),
+            Found::Nothing => Err(ClientError::Rotating(client_id.to_owned())),
         }
     }
 
@@ -132,19 +147,20 @@ impl ClientStore {
     /// Takes a client's right to call away, or gives it back.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`].
+    /// [`ClientError::Unknown`], or [`ClientError::Tampered`] when it is to be given back.
     pub async fn set_disabled(&self, client_id: &str, disabled: bool) -> Result<(), ClientError> {
         let at = disabled.then(|| self.clock.now());
         let name = if disabled { "client disable" } else { "client enable" };
         let act = self.act(name, client_id, "{}".to_owned());
-        changed_one(client_id, once!(self, sqlite, postgres, set_disabled(client_id, at, &act))?)
+        let found = once!(self, sqlite, postgres, set_disabled(client_id, at, &act, &self.key))?;
+        changed(client_id, found)
     }
 
     /// Changes what a client gets, all of it at once and from its next request on.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`], [`ClientError::Contradiction`], or [`ClientError::Rotating`] when somebody
-    /// else was quicker.
+    /// [`ClientError::Unknown`], [`ClientError::Contradiction`], [`ClientError::Tampered`], or
+    /// [`ClientError::Rotating`] when somebody else was quicker.
     pub async fn change(&self, client_id: &str, change: &ClientChange) -> Result<(), ClientError> {
         let ClientChange { extras, fmr, document_fmr, terms } = *change;
         let terms = if terms.is_empty() {
@@ -166,11 +182,11 @@ impl ClientStore {
         });
         let row = ChangedRow { extras, fmr, document_fmr, terms };
         let act = self.act("client set", client_id, detail.to_string());
-        let changed = once!(self, sqlite, postgres, change(client_id, &row, &act))?;
-        if changed == 0 && row.terms.is_some() {
+        let found = once!(self, sqlite, postgres, change(client_id, &row, &act, &self.key))?;
+        if found == Found::Nothing && row.terms.is_some() {
             return Err(ClientError::Rotating(client_id.to_owned()));
         }
-        changed_one(client_id, changed)
+        changed(client_id, found)
     }
 
     /// How many clients may call, the console's own aside.
@@ -202,41 +218,39 @@ impl ClientStore {
     /// A client with its keys.
     ///
     /// # Errors
-    /// A failure of database, sealing or keys.
+    /// [`ClientError::Tampered`], or a failure of database, sealing or keys.
     pub async fn get(&self, client_id: &str) -> Result<Option<StoredClient>, ClientError> {
-        let rows = on!(self, sqlite, postgres, readers, get(client_id))?;
-        let Some(newest) = rows.first() else { return Ok(None) };
-        let (revision, extras, fmr) = (newest.revision, newest.extras, newest.fmr);
-        let terms = newest.terms;
+        let rows = self.rows(client_id).await?;
+        if rows.is_empty() { Ok(None) } else { self.open(client_id, rows).map(Some) }
+    }
+
+    /// A client as it is stored, a row for each key set, newest first.
+    pub(super) async fn rows(&self, client_id: &str) -> Result<Vec<ClientRow>, ClientError> {
+        Ok(on!(self, sqlite_rows, postgres_rows, readers, get(client_id))?)
+    }
+
+    fn open(&self, client_id: &str, rows: Vec<ClientRow>) -> Result<StoredClient, ClientError> {
+        let tampered = || ClientError::Tampered(client_id.to_owned());
+        if !mac::holds(&self.key, &rows) {
+            // With another master key no MAC holds, and nothing opens.
+            let opens = |ClientRow { keys, .. }: &ClientRow| {
+                let label = server_key_label(client_id, keys.version);
+                self.key.open(&label, &keys.server_key).is_ok()
+            };
+            let is_ours = rows.iter().any(opens);
+            return Err(if is_ours { tampered() } else { SealError::DoesNotOpen.into() });
+        }
+        let newest = rows.first().ok_or_else(tampered)?;
+        let (revision, extras) = (newest.revision, newest.extras);
+        let fmr = parse_fmr(newest.fmr, newest.document_fmr)?;
+        let terms = parse_terms(newest.terms.as_deref())?;
         let disabled = newest.disabled_at.is_some();
         let open =
             |label: &str, sealed: &[u8]| self.key.open(label, sealed).map_err(ClientError::from);
         let keys =
             rows.into_iter().map(|ClientRow { keys, .. }| keys.open(client_id, open).map(Arc::new));
         let keys = keys.collect::<Result<_, ClientError>>()?;
-        Ok(Some(StoredClient { revision, keys, extras, fmr, terms, disabled }))
-    }
-
-    /// Opens a value that every database holds under the master key; writes it on first use.
-    ///
-    /// # Errors
-    /// [`ClientError::Seal`] with another master key; a failure of the database.
-    pub async fn check_master_key(&self) -> Result<(), ClientError> {
-        // Earlier versions kept a key under this name that signed responses to unknown callers.
-        const PURPOSE: &str = "gateway";
-        let label = server_key_label(PURPOSE, 1);
-        let sealed = if let Some(sealed) = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?
-        {
-            sealed
-        } else {
-            let made = self.key.seal(&label, ServerKey::generate()?.pkcs8_der())?;
-            on!(self, sqlite, postgres, writer, keep_server_key(PURPOSE, &made, self.clock.now()))?;
-            // Another process may have been first; what is stored counts.
-            let stored = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?;
-            stored.ok_or(ClientError::Database(sqlx::Error::RowNotFound))?
-        };
-        self.key.open(&label, &sealed)?;
-        Ok(())
+        Ok(StoredClient { revision, keys, extras, fmr, terms, disabled })
     }
 }
 
@@ -245,6 +259,10 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn changed_one(client_id: &str, rows: u64) -> Result<(), ClientError> {
-    if rows == 0 { Err(ClientError::Unknown(client_id.to_owned())) } else { Ok(()) }
+fn changed(client_id: &str, found: Found) -> Result<(), ClientError> {
+    match found {
+        Found::Client => Ok(()),
+        Found::Tampered => Err(ClientError::Tampered(client_id.to_owned())),
+        Found::Nothing => Err(ClientError::Unknown(client_id.to_owned())),
+    }
 }

@@ -35,6 +35,7 @@ pub(super) const SQLITE: &[Step] = steps!("sqlite":
     4 "0004_turns.sql" "turns",
     5 "0005_client_fmr.sql" "client fmr",
     6 "0006_terms_and_audit.sql" "terms and audit",
+    7 "0007_client_mac.sql" "client mac",
 );
 
 /// The schema of a Postgres database.
@@ -44,6 +45,7 @@ pub(super) const POSTGRES: &[Step] = steps!("postgres":
     3 "0003_turns.sql" "turns",
     4 "0004_client_fmr.sql" "client fmr",
     5 "0005_terms_and_audit.sql" "terms and audit",
+    6 "0006_client_mac.sql" "client mac",
 );
 
 /// What brings a database up to the last step.

@@ -71,6 +71,10 @@ impl From<QueueError> for Rejection {
 
 impl From<ClientError> for Rejection {
     fn from(error: ClientError) -> Self {
+        // The registry logs it, once a minute.
+        if matches!(error, ClientError::Tampered(_)) {
+            return Self::Internal;
+        }
         Self::from_store(&error, error.is_crowded())
     }
 }

@@ -5,6 +5,7 @@
 //! is bound in: a value sealed as one thing cannot be opened as another.
 
 mod key_file;
+mod mac;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +19,10 @@ use aws_lc_rs::{
 };
 use zeroize::Zeroizing;
 
-pub use self::key_file::{prepare, promote, retire};
+pub use self::{
+    key_file::{prepare, promote, retire},
+    mac::MacInput,
+};
 
 const KEY_LEN: usize = 32;
 const SALT_LEN: usize = 16;

@@ -100,6 +100,35 @@ async fn a_server_deletes_key_sets_that_expired_more_than_thirty_days_ago() {
     db.close().await;
 }
 
+#[tokio::test]
+async fn a_check_names_a_client_that_was_changed_in_the_database_until_it_has_new_keys() {
+    let data = Data::new();
+    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    let clients = || {
+        let found = run(&data, &["check", "--json"]);
+        let findings = found.json();
+        let of_it = findings.as_array().unwrap().iter().find(|found| found["what"] == "clients");
+        (
+            of_it.unwrap()["ok"].as_bool().unwrap(),
+            of_it.unwrap()["detail"].as_str().unwrap().to_owned(),
+        )
+    };
+    assert_eq!(clients(), (true, "1 as Visavis stored them".to_owned()));
+    let db = SqliteDb::open(&data.database()).await.unwrap();
+    sqlx::query("UPDATE client SET extras = 0").execute(&db.writer).await.unwrap();
+    let id: String =
+        sqlx::query_scalar("SELECT client_id FROM client").fetch_one(&db.readers).await.unwrap();
+    db.close().await;
+    let (ok, detail) = clients();
+    assert!(!ok && detail.contains(&id), "{detail}");
+    let refused = run(&data, &["client", "set", "app", "--extras", "on"]);
+    assert_eq!(refused.code, 2);
+    let told = format!("visavis client rotate {id} --overlap 0");
+    assert!(refused.err.contains(&told), "{}", refused.err);
+    assert_eq!(run(&data, &["client", "rotate", &id, "--overlap", "0", "--json"]).code, 0);
+    assert!(clients().0);
+}
+
 #[test]
 fn terms_are_shown_and_can_be_taken_back() {
     let data = Data::new();

@@ -205,6 +205,7 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
             "folder",
             "permissions",
             "clocks",
+            "clients",
             "files",
             "memory",
             "traces",

@@ -19,7 +19,9 @@ const NOW: i64 = 1_767_225_600_000;
 /// A table, the hands of its clock, and what else opens it.
 struct Table {
     clients: ClientStore,
+    key: MasterKey,
     clock: MockClock,
+    time: Clock,
     db: Db,
     _folder: tempfile::TempDir,
 }
@@ -39,8 +41,41 @@ impl Table {
 
     fn of(db: Db, folder: tempfile::TempDir) -> Self {
         let (time, clock) = Clock::mock(NOW);
-        let clients = ClientStore::new(db.clone(), MasterKey::random().unwrap(), time);
-        Self { clients, clock, db, _folder: folder }
+        let key = MasterKey::random().unwrap();
+        let clients = ClientStore::new(db.clone(), key.clone(), time.clone());
+        Self { clients, key, clock, time, db, _folder: folder }
+    }
+
+    /// What somebody does who can write the database and nothing else.
+    async fn write(&self, statement: &str) {
+        let ran = self.try_write(statement).await;
+        assert_eq!(ran.unwrap_or_else(|error| panic!("{statement}: {error}")), 1, "{statement}");
+    }
+
+    async fn try_write(&self, statement: &str) -> Result<u64, sqlx::Error> {
+        let query = sqlx::AssertSqlSafe(statement.to_owned());
+        Ok(match &self.db {
+            Db::Sqlite(db) => sqlx::query(query).execute(&db.writer).await?.rows_affected(),
+            Db::Postgres(db) => sqlx::query(query).execute(&db.pool).await?.rows_affected(),
+        })
+    }
+
+    /// What is stored, as a constant of SQL.
+    fn blob(&self, bytes: &[u8]) -> String {
+        let hex = crate::migrations::hex(bytes);
+        match &self.db {
+            Db::Sqlite(_) => format!("x'{hex}'"),
+            Db::Postgres(_) => format!("'\\x{hex}'::bytea"),
+        }
+    }
+
+    async fn is_tampered(&self, client_id: &str) -> bool {
+        let got = self.clients.get(client_id).await;
+        let refused = matches!(&got, Err(ClientError::Tampered(id)) if id == client_id);
+        assert!(refused || got.is_ok(), "{got:?}");
+        let listed = self.clients.tampered().await.unwrap();
+        assert_eq!(listed.iter().any(|id| id == client_id), refused);
+        refused
     }
 
     async fn add(&self, client_id: &str, name: &str) -> Result<(), ClientError> {
@@ -92,6 +127,10 @@ on_both! {
     expired_key_sets_of_many_clients_are_deleted_in_batches,
     the_value_that_checks_the_master_key_is_made_once,
     another_master_key_opens_nothing,
+    a_client_that_was_changed_in_the_database_is_not_served,
+    no_change_gives_a_mac_to_what_somebody_else_wrote,
+    new_keys_without_an_overlap_repair_a_client_that_was_changed_in_the_database,
+    clients_of_an_earlier_version_get_macs_once,
     the_consoles_own_client_is_nobody_else_who_waits,
 }
 
@@ -215,16 +254,12 @@ async fn the_table_takes_no_rate_that_nothing_can_be_decided_at(table: Table) {
     table.add("1", "app").await.unwrap();
     for column in ["fmr", "document_fmr"] {
         for (rate, taken) in [("1e-6", true), ("0.1", true), ("9e-7", false), ("0.2", false)] {
-            let update = sqlx::AssertSqlSafe(format!("UPDATE client SET {column} = {rate}"));
-            let ran = match &table.db {
-                Db::Sqlite(db) => sqlx::query(update).execute(&db.writer).await.map(|_| ()),
-                Db::Postgres(db) => sqlx::query(update).execute(&db.pool).await.map(|_| ()),
-            };
+            let ran = table.try_write(&format!("UPDATE client SET {column} = {rate}")).await;
             assert_eq!(ran.is_ok(), taken, "{column} {rate}: {ran:?}");
         }
     }
-    let client = table.clients.get("1").await.unwrap().unwrap();
-    assert_eq!(client.fmr, ClientFmr { fmr: Some(Fmr::MOST), document_fmr: Some(Fmr::MOST) });
+    let listed = table.clients.list().await.unwrap();
+    assert_eq!(listed[0].fmr, ClientFmr { fmr: Some(Fmr::MOST), document_fmr: Some(Fmr::MOST) });
 }
 
 async fn keys_follow_each_other_and_the_old_ones_end(table: Table) {
@@ -300,6 +335,141 @@ async fn another_master_key_opens_nothing(table: Table) {
     table.add("1", "app").await.unwrap();
     let stranger = ClientStore::new(table.db.clone(), MasterKey::random().unwrap(), Clock::System);
     assert!(matches!(stranger.get("1").await, Err(ClientError::Seal(_))));
+}
+
+/// What would let somebody call in the name of client 1, or give it what its operator did not.
+const CHANGES: [&str; 16] = [
+    "UPDATE client_key SET merchant_key = (SELECT merchant_key FROM client_key WHERE client_id = 'other')
+     WHERE client_id = '1' AND version = 2",
+    "UPDATE client_key SET access_key = 'AKx' WHERE client_id = '1' AND version = 2",
+    "UPDATE client_key SET expires_at = NULL WHERE client_id = '1' AND version = 1",
+    "UPDATE client_key SET expires_at = expires_at + 1 WHERE client_id = '1' AND version = 1",
+    "DELETE FROM client_key WHERE client_id = '1' AND version = 2",
+    "DELETE FROM client_key WHERE client_id = '1' AND version = 1",
+    "UPDATE client_key SET client_id = '1', version = 3 WHERE client_id = 'other'",
+    "UPDATE client SET disabled_at = NULL WHERE client_id = '1'",
+    "UPDATE client SET name = 'x' WHERE client_id = '1'",
+    "UPDATE client SET extras = NOT extras WHERE client_id = '1'",
+    "UPDATE client SET fmr = 0.1 WHERE client_id = '1'",
+    "UPDATE client SET document_fmr = NULL WHERE client_id = '1'",
+    "UPDATE client SET terms = NULL WHERE client_id = '1'",
+    "UPDATE client SET revision = revision - 1 WHERE client_id = '1'",
+    "UPDATE client SET mac = NULL WHERE client_id = '1'",
+    "UPDATE client SET mac = (SELECT mac FROM client WHERE client_id = 'other') WHERE client_id = '1'",
+];
+
+/// A client that is disabled, with keys that end, rates and terms; and another one.
+async fn add_a_client_of_every_setting(table: &Table) {
+    let given = |key: &ServerKey| ClientKey::from_der(&key.spki_der().unwrap()).unwrap();
+    let (first, second) = (given(merchant()), given(&ServerKey::generate().unwrap()));
+    let terms = ClientTerms { daily_quota: std::num::NonZeroU32::new(7), ..ClientTerms::default() };
+    let new = NewClient {
+        client_id: "1",
+        name: "app",
+        keys: keys(&first, "AK1"),
+        extras: true,
+        fmr: ClientFmr { fmr: Some(Fmr::LEAST), document_fmr: Some(Fmr::LEAST) },
+        terms,
+    };
+    table.clients.add(&new).await.unwrap();
+    table.clients.rotate("1", &keys(&second, "AK2"), 1_000).await.unwrap();
+    table.clients.set_disabled("1", true).await.unwrap();
+    let new = NewClient { client_id: "other", name: "other", keys: keys(&first, "AK"), ..new };
+    table.clients.add(&new).await.unwrap();
+}
+
+async fn a_client_that_was_changed_in_the_database_is_not_served(table: Table) {
+    for change in CHANGES {
+        for statement in ["DELETE FROM client_key", "DELETE FROM client"] {
+            table.try_write(statement).await.unwrap();
+        }
+        add_a_client_of_every_setting(&table).await;
+        assert!(!table.is_tampered("1").await);
+        table.write(change).await;
+        assert!(table.is_tampered("1").await, "{change}");
+    }
+}
+
+async fn no_change_gives_a_mac_to_what_somebody_else_wrote(table: Table) {
+    add_a_client_of_every_setting(&table).await;
+    table.write("UPDATE client SET name = 'x' WHERE client_id = '1'").await;
+    let tampered = |result| matches!(result, Err(ClientError::Tampered(id)) if id == "1");
+    let strict = ClientChange { extras: Some(false), ..Default::default() };
+    assert!(tampered(table.clients.change("1", &strict).await));
+    let quota = visavis::clients::TermsChange { daily_quota: Some(None), ..Default::default() };
+    let terms = ClientChange { terms: quota, ..Default::default() };
+    assert!(tampered(table.clients.change("1", &terms).await));
+    assert!(tampered(table.clients.set_disabled("1", false).await));
+    let (key, access_key) = keys_of(&ServerKey::generate().unwrap(), 3);
+    let rotated = table.clients.rotate("1", &keys(&key, &access_key), 1_000).await;
+    assert!(tampered(rotated.map(drop)));
+    table.clients.reseal(false).await.unwrap();
+    table.clients.reseal(true).await.unwrap();
+    table.clients.check_master_key().await.unwrap();
+    table.clock.advance(400 * 24 * 60 * 60 * 1_000);
+    assert_eq!(table.clients.purge_expired_keys().await.unwrap(), 0);
+    assert!(table.is_tampered("1").await);
+    table.clients.set_disabled("1", true).await.unwrap();
+    assert!(table.is_tampered("1").await, "disabled, and still not trusted");
+    assert!(!table.is_tampered("other").await);
+}
+
+async fn new_keys_without_an_overlap_repair_a_client_that_was_changed_in_the_database(
+    table: Table,
+) {
+    add_a_client_of_every_setting(&table).await;
+    table.write(CHANGES[0]).await;
+    let (key, access_key) = keys_of(&ServerKey::generate().unwrap(), 3);
+    table.clients.rotate("1", &keys(&key, &access_key), 0).await.unwrap();
+    let client = table.clients.get("1").await.unwrap().unwrap();
+    let now = table.time.now();
+    let good: Vec<_> = client.keys.iter().filter(|set| set.is_valid(now)).collect();
+    let [newest] = &good[..] else { panic!("{good:?}") };
+    assert_eq!(newest.merchant_key.spki_der(), key.spki_der());
+    assert!(client.disabled);
+}
+
+async fn clients_of_an_earlier_version_get_macs_once(table: Table) {
+    add_a_client_of_every_setting(&table).await;
+    let old = table.key.seal("server-key/gateway", server_key().pkcs8_der()).unwrap();
+    let old = table.blob(&old);
+    table
+        .write(&format!(
+            "INSERT INTO server_key (purpose, sealed, created_at) VALUES ('gateway', {old}, 1)"
+        ))
+        .await;
+    table.write("UPDATE client SET mac = NULL WHERE client_id = '1'").await;
+    assert!(table.is_tampered("1").await, "not before the start");
+    table.clients.check_master_key().await.unwrap();
+    assert!(!table.is_tampered("1").await);
+
+    table.write("UPDATE client SET mac = NULL WHERE client_id = '1'").await;
+    table.clients.check_master_key().await.unwrap();
+    assert!(table.is_tampered("1").await, "once");
+    table.write("DELETE FROM server_key").await;
+    table.clients.check_master_key().await.unwrap();
+    assert!(table.is_tampered("1").await, "nor for somebody who takes away that it was done");
+}
+
+#[tokio::test]
+async fn macs_under_the_old_master_key_are_made_anew_before_it_is_retired() {
+    let table = Table::sqlite().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("master.key");
+    let store = || {
+        let key = MasterKey::load_or_create(&path).unwrap();
+        ClientStore::new(table.db.clone(), key, Clock::System)
+    };
+    crate::support::add_client(&store(), "1", "app").await;
+    visavis::sealing::prepare(&path).unwrap();
+    visavis::sealing::promote(&path).unwrap();
+    let changing = store();
+    assert!(changing.get("1").await.is_ok(), "both keys hold meanwhile");
+    assert!(changing.reseal(true).await.is_err());
+    changing.reseal(false).await.unwrap();
+    changing.reseal(true).await.unwrap();
+    visavis::sealing::retire(&path).unwrap();
+    assert!(store().get("1").await.is_ok());
 }
 
 async fn the_consoles_own_client_is_nobody_else_who_waits(table: Table) {

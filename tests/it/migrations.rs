@@ -63,6 +63,7 @@ fn jobs(time: &str) -> String {
 /// A client of an earlier step has no rates of its own, keeps everything else, and can be given some.
 async fn goes_on_with_the_client(db: Db, key: MasterKey, step: &str) {
     let clients = ClientStore::new(db, key, Clock::System);
+    clients.check_master_key().await.unwrap();
     let before = clients.get("2188").await.unwrap().unwrap();
     assert_eq!((before.revision, before.extras, before.disabled), (5, false, false), "{step}");
     assert_eq!(before.fmr, ClientFmr::default(), "{step}");
@@ -79,20 +80,25 @@ const CLIENT_ROW: &str = "INSERT INTO client (client_id, name, extras, revision,
      INSERT INTO client_key (client_id, version, merchant_key, server_key, access_key, secret_key, created_at)
      VALUES ('2188', 1, KEYS, 17)";
 
+/// What the start of an earlier version stored, apart from clients.
+const OWN_ROW: &str =
+    "; INSERT INTO server_key (purpose, sealed, created_at) VALUES ('gateway', SEALED, 17)";
+
 /// How the first clients were stored on `SQLite`.
 const FIRST_CLIENT_ROW: &str = "INSERT INTO client
          (client_id, name, merchant_key, server_key, access_key, secret_key, extras, version, created_at)
      VALUES ('2188', 'old', KEYS, EXTRAS, 5, 17)";
 
 fn client_row(row: &str, extras: &str, blob: impl Fn(&[u8]) -> String, key: &MasterKey) -> String {
+    let own = blob(&key.seal("server-key/gateway", server_key().pkcs8_der()).unwrap());
     let merchant_key = blob(&merchant().spki_der().unwrap());
     let server_key = blob(&key.seal("server-key/2188", server_key().pkcs8_der()).unwrap());
     let secret_key = blob(&key.seal("client-secret/2188", &SECRET).unwrap());
     let keys = format!("{merchant_key}, {server_key}, 'AK1', {secret_key}");
-    row.replace("KEYS", &keys).replace("EXTRAS", extras)
+    row.replace("KEYS", &keys).replace("EXTRAS", extras) + &OWN_ROW.replace("SEALED", &own)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text
@@ -102,7 +108,7 @@ fn hex(bytes: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_comes_up_from_every_earlier_step_with_its_clients() {
     let steps = steps("postgres").await;
-    for step in steps.iter().filter(|step| (2..5).contains(&step.version)) {
+    for step in steps.iter().filter(|step| (2..6).contains(&step.version)) {
         let url = cluster().url(&cluster().new_database().await);
         let old = unattended(PgPoolOptions::new()).connect(&url).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
@@ -119,7 +125,7 @@ async fn postgres_comes_up_from_every_earlier_step_with_its_clients() {
 #[tokio::test]
 async fn sqlite_comes_up_from_every_earlier_step_with_its_clients() {
     let steps = steps("sqlite").await;
-    for step in steps.iter().filter(|step| (2..6).contains(&step.version)) {
+    for step in steps.iter().filter(|step| (2..7).contains(&step.version)) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("visavis.db");
         let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
@@ -205,12 +211,14 @@ async fn no_step_was_edited() {
     postgres 3 a08f4a0794160f39
     postgres 4 e1f888a103be9fb7
     postgres 5 afa077c024db9d1d
+    postgres 6 e361197467ee4358
     sqlite 1 ef846ebf3f34fa39
     sqlite 2 ebd6f409636b33fe
     sqlite 3 10cab357fd4ddc12
     sqlite 4 c02e3de3a22ea3df
     sqlite 5 56cc5681646eca68
     sqlite 6 b22ffb396eb56698
+    sqlite 7 ffdec589c9391bc8
     ");
 }
 

@@ -198,6 +198,25 @@ async fn the_access_key_says_which_secret_is_meant() {
 
 /// The schema as it was before clients had several keys, with a client in it.
 #[tokio::test]
+async fn a_client_that_was_changed_in_the_database_gets_system_errors_and_one_line_in_the_log() {
+    let (log, _hearing) = crate::log::hear();
+    let app = TestApp::new().await;
+    let swap = sqlx::query("UPDATE client_key SET merchant_key = $1 WHERE client_id = $2");
+    let other = ServerKey::generate().unwrap();
+    swap.bind(other.spki_der().unwrap()).bind(CLIENT).execute(&app.db.writer).await.unwrap();
+    for key in [&other, merchant(), &other] {
+        let (answer, _) = app.send_raw(signed(&app, key, "{}", "")).await;
+        assert_eq!(answer.code(), "SYSTEM_ERROR");
+    }
+    let reported = format!(
+        "ERROR visavis::clients::registry: client row was changed outside of Visavis: restore it from a backup or \
+         rotate its keys client=\"{CLIENT}\""
+    );
+    assert_eq!(log.text().matches(&reported).count(), 1, "{}", log.text());
+    assert_eq!(log.text().matches(" ERROR ").count(), 1, "{}", log.text());
+}
+
+#[tokio::test]
 async fn clients_of_the_first_schema_keep_their_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("visavis.db");
@@ -225,10 +244,16 @@ async fn clients_of_the_first_schema_keep_their_keys() {
     .execute(&pool)
     .await
     .unwrap();
+    sqlx::query("INSERT INTO server_key (purpose, sealed, created_at) VALUES ('gateway', $1, 17)")
+        .bind(key.seal("server-key/gateway", server_key().pkcs8_der()).unwrap())
+        .execute(&pool)
+        .await
+        .unwrap();
     pool.close().await;
 
     let db = SqliteDb::open(&path).await.unwrap();
     let clients = ClientStore::new(db, key, Clock::System);
+    clients.check_master_key().await.unwrap();
     let client = clients.get("2188").await.unwrap().unwrap();
     assert_eq!((client.revision, client.extras, client.disabled), (5, false, true));
     let [keys] = &client.keys[..] else { panic!("one generation") };

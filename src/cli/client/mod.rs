@@ -41,6 +41,8 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
             ClientCommand::List(_) | ClientCommand::Export(_) => app::look_at_data(&config).await?,
             _ => app::open_data(&config).await?,
         };
+        // Clients of an earlier version have no MACs until then.
+        data.clients.check_master_key().await?;
         let clients = &data.clients.clone().acting(&operator());
         match command {
             ClientCommand::Add(args) => add(clients, args).await?,

@@ -7,12 +7,17 @@ macro_rules! statements {
 
             use crate::{
                 clients::{
-                    CONSOLE, ClientInfo, ClientTerms,
+                    CONSOLE, ClientInfo,
                     keys::SealedKeys,
-                    sql::{Act, ChangedRow, ClientRow, NewRow, acts::$module::keep},
+                    sql::{
+                        Act, ChangedRow, Found, NewRow,
+                        acts::$module::keep,
+                        parse_fmr, parse_terms,
+                        rows::$module::{lock, stamp},
+                    },
                 },
                 clock::UnixMillis,
-                compare::{ClientFmr, Fmr},
+                sealing::MasterKey,
             };
 
             /// Inserts a client with its first keys; false when the name is taken.
@@ -21,6 +26,7 @@ macro_rules! statements {
                 new: &NewRow<'_>,
                 keys: &SealedKeys,
                 act: &Act<'_>,
+                key: &MasterKey,
             ) -> Result<bool, Error> {
                 let mut transaction = pool.begin().await?;
                 let inserted = sqlx::query(
@@ -42,20 +48,26 @@ macro_rules! statements {
                     return Ok(false);
                 }
                 insert_keys(&mut transaction, new.client_id, keys, act.at).await?;
+                stamp(&mut transaction, new.client_id, key).await?;
                 keep(&mut transaction, act).await?;
                 transaction.commit().await.map(|()| true)
             }
 
-            /// Inserts further keys and ends the others at `end`, if the client still is at `revision`.
+            /// Inserts further keys and ends the others at `end`, if the client still is at `revision`. With `repair`
+            /// a client that was tampered with is one of ours again.
             pub(in crate::clients) async fn rotate(
                 pool: &Pool<$database>,
-                client_id: &str,
-                revision: i64,
+                (client_id, revision): (&str, i64),
                 keys: &SealedKeys,
                 end: UnixMillis,
                 act: &Act<'_>,
-            ) -> Result<bool, Error> {
+                (key, repair): (&MasterKey, bool),
+            ) -> Result<Found, Error> {
                 let mut transaction = pool.begin().await?;
+                let found = lock(&mut transaction, client_id, key).await?;
+                if found == Found::Nothing || (found == Found::Tampered && !repair) {
+                    return Ok(found);
+                }
                 let touched = sqlx::query(
                     "/* client rotate */
                      UPDATE client SET revision = revision + 1 WHERE client_id = $1 AND revision = $2",
@@ -65,7 +77,7 @@ macro_rules! statements {
                 .execute(&mut *transaction)
                 .await?;
                 if touched.rows_affected() == 0 {
-                    return Ok(false);
+                    return Ok(Found::Nothing);
                 }
                 sqlx::query(
                     "/* client rotate */
@@ -77,8 +89,9 @@ macro_rules! statements {
                 .execute(&mut *transaction)
                 .await?;
                 insert_keys(&mut transaction, client_id, keys, act.at).await?;
+                stamp(&mut transaction, client_id, key).await?;
                 keep(&mut transaction, act).await?;
-                transaction.commit().await.map(|()| true)
+                transaction.commit().await.map(|()| Found::Client)
             }
 
             async fn insert_keys(
@@ -123,36 +136,18 @@ macro_rules! statements {
             }
 
             fn info(row: &$row) -> Result<ClientInfo, Error> {
+                let version: i64 = row.try_get("version")?;
                 Ok(ClientInfo {
                     client_id: row.try_get("client_id")?,
                     name: row.try_get("name")?,
                     access_key: row.try_get("access_key")?,
-                    key_version: version(row)?,
+                    key_version: u32::try_from(version).map_err(|e| Error::Decode(e.into()))?,
                     extras: row.try_get("extras")?,
-                    fmr: client_fmr(row)?,
-                    terms: terms(row)?,
+                    fmr: parse_fmr(row.try_get("fmr")?, row.try_get("document_fmr")?)?,
+                    terms: parse_terms(row.try_get("terms")?)?,
                     created_at: row.try_get("created_at")?,
                     disabled_at: row.try_get("disabled_at")?,
                 })
-            }
-
-            fn client_fmr(row: &$row) -> Result<ClientFmr, Error> {
-                let fmr = |column: &str| {
-                    let rate: Option<f64> = row.try_get(column)?;
-                    rate.map(Fmr::new).transpose().map_err(|e| Error::Decode(e.into()))
-                };
-                Ok(ClientFmr { fmr: fmr("fmr")?, document_fmr: fmr("document_fmr")? })
-            }
-
-            fn terms(row: &$row) -> Result<ClientTerms, Error> {
-                let text: Option<String> = row.try_get("terms")?;
-                let terms = text.map(|text| serde_json::from_str(&text)).transpose();
-                terms.map(Option::unwrap_or_default).map_err(|e| Error::Decode(e.into()))
-            }
-
-            fn version(row: &$row) -> Result<u32, Error> {
-                let version: i64 = row.try_get("version")?;
-                u32::try_from(version).map_err(|e| Error::Decode(e.into()))
             }
 
             pub(in crate::clients) async fn id_of_name(
@@ -165,14 +160,20 @@ macro_rules! statements {
                     .await
             }
 
+            /// Disabling is done to a client that was tampered with too; it does not get a MAC by that.
             pub(in crate::clients) async fn set_disabled(
                 pool: &Pool<$database>,
                 client_id: &str,
                 at: Option<UnixMillis>,
                 act: &Act<'_>,
-            ) -> Result<u64, Error> {
+                key: &MasterKey,
+            ) -> Result<Found, Error> {
                 let mut transaction = pool.begin().await?;
-                let changed = sqlx::query(
+                let found = lock(&mut transaction, client_id, key).await?;
+                if found == Found::Nothing || (found == Found::Tampered && at.is_none()) {
+                    return Ok(found);
+                }
+                sqlx::query(
                     "/* client set_disabled */
                      UPDATE client SET disabled_at = $2, revision = revision + 1 WHERE client_id = $1",
                 )
@@ -180,10 +181,11 @@ macro_rules! statements {
                 .bind(at)
                 .execute(&mut *transaction)
                 .await?;
-                if changed.rows_affected() > 0 {
-                    keep(&mut transaction, act).await?;
+                if found == Found::Client {
+                    stamp(&mut transaction, client_id, key).await?;
                 }
-                transaction.commit().await.map(|()| changed.rows_affected())
+                keep(&mut transaction, act).await?;
+                transaction.commit().await.map(|()| Found::Client)
             }
 
             pub(in crate::clients) async fn change(
@@ -191,12 +193,17 @@ macro_rules! statements {
                 client_id: &str,
                 change: &ChangedRow,
                 act: &Act<'_>,
-            ) -> Result<u64, Error> {
+                key: &MasterKey,
+            ) -> Result<Found, Error> {
                 let (terms, revision) = match &change.terms {
                     Some((terms, revision)) => (Some(terms), Some(*revision)),
                     None => (None, None),
                 };
                 let mut transaction = pool.begin().await?;
+                let found = lock(&mut transaction, client_id, key).await?;
+                if found != Found::Client {
+                    return Ok(found);
+                }
                 let changed = sqlx::query(
                     "/* client change */
                      UPDATE client SET
@@ -217,10 +224,12 @@ macro_rules! statements {
                 .bind(revision)
                 .execute(&mut *transaction)
                 .await?;
-                if changed.rows_affected() > 0 {
-                    keep(&mut transaction, act).await?;
+                if changed.rows_affected() == 0 {
+                    return Ok(Found::Nothing);
                 }
-                transaction.commit().await.map(|()| changed.rows_affected())
+                stamp(&mut transaction, client_id, key).await?;
+                keep(&mut transaction, act).await?;
+                transaction.commit().await.map(|()| Found::Client)
             }
 
             pub(in crate::clients) async fn count(pool: &Pool<$database>) -> Result<i64, Error> {
@@ -244,43 +253,6 @@ macro_rules! statements {
                     .bind(client_id)
                     .fetch_optional(pool)
                     .await
-            }
-
-            /// A row for each key set, newest first.
-            pub(in crate::clients) async fn get(
-                pool: &Pool<$database>,
-                client_id: &str,
-            ) -> Result<Vec<ClientRow>, Error> {
-                let rows = sqlx::query(
-                    "/* client get */
-                     SELECT revision, extras, fmr, document_fmr, terms, disabled_at, client_key.version, merchant_key,
-                         server_key, access_key, secret_key, expires_at
-                     FROM client JOIN client_key USING (client_id)
-                     WHERE client_id = $1 ORDER BY client_key.version DESC",
-                )
-                .bind(client_id)
-                .fetch_all(pool)
-                .await?;
-                rows.iter().map(client).collect()
-            }
-
-            fn client(row: &$row) -> Result<ClientRow, Error> {
-                let keys = SealedKeys {
-                    version: version(row)?,
-                    merchant_key: row.try_get("merchant_key")?,
-                    server_key: row.try_get("server_key")?,
-                    access_key: row.try_get("access_key")?,
-                    secret_key: row.try_get("secret_key")?,
-                    expires_at: row.try_get("expires_at")?,
-                };
-                Ok(ClientRow {
-                    revision: row.try_get("revision")?,
-                    extras: row.try_get("extras")?,
-                    fmr: client_fmr(row)?,
-                    terms: terms(row)?,
-                    disabled_at: row.try_get("disabled_at")?,
-                    keys,
-                })
             }
 
             pub(in crate::clients) async fn server_key(

@@ -5,7 +5,14 @@ macro_rules! statements {
         pub(in crate::clients) mod $module {
             use sqlx::{Error, Pool};
 
-            use crate::clock::UnixMillis;
+            use crate::{
+                clients::sql::{
+                    Found,
+                    rows::$module::{lock, stamp},
+                },
+                clock::UnixMillis,
+                sealing::MasterKey,
+            };
 
             /// Clients after `after` with key sets that expired before `before`, the newest set of each aside.
             pub(in crate::clients) async fn owners(
@@ -28,12 +35,17 @@ macro_rules! statements {
                 .await
             }
 
-            /// Deletes them; returns how many there were.
+            /// Deletes them; returns how many there were. A client that was tampered with stays as it is.
             pub(in crate::clients) async fn purge(
                 pool: &Pool<$database>,
                 client_id: &str,
                 before: UnixMillis,
+                key: &MasterKey,
             ) -> Result<u64, Error> {
+                let mut transaction = pool.begin().await?;
+                if lock(&mut transaction, client_id, key).await? != Found::Client {
+                    return Ok(0);
+                }
                 let purged = sqlx::query(
                     "/* expired keys */
                      DELETE FROM client_key WHERE client_id = $1 AND expires_at < $2 AND version <
@@ -41,9 +53,10 @@ macro_rules! statements {
                 )
                 .bind(client_id)
                 .bind(before)
-                .execute(pool)
+                .execute(&mut *transaction)
                 .await?;
-                Ok(purged.rows_affected())
+                stamp(&mut transaction, client_id, key).await?;
+                transaction.commit().await.map(|()| purged.rows_affected())
             }
         }
     };

@@ -4,15 +4,22 @@
 mod acts;
 mod clients;
 mod expired;
+mod rows;
 
 pub(super) use self::{
     acts::{postgres as postgres_acts, sqlite as sqlite_acts},
     clients::{postgres, sqlite},
     expired::{postgres as postgres_expired, sqlite as sqlite_expired},
+    rows::{postgres as postgres_rows, sqlite as sqlite_rows},
 };
 
+use sqlx::Error;
+
 use super::{keys::SealedKeys, terms::ClientTerms};
-use crate::{clock::UnixMillis, compare::ClientFmr};
+use crate::{
+    clock::UnixMillis,
+    compare::{ClientFmr, Fmr},
+};
 
 /// A client to be inserted.
 pub(super) struct NewRow<'a> {
@@ -50,14 +57,43 @@ pub(super) struct Changed {
     pub(super) to: Option<f64>,
 }
 
-/// A client, and one of its key sets.
+/// A client as it is stored, and one of its key sets.
 pub(super) struct ClientRow {
+    pub(super) client_id: String,
+    pub(super) name: String,
     pub(super) revision: i64,
     pub(super) extras: bool,
-    pub(super) fmr: ClientFmr,
-    pub(super) terms: ClientTerms,
+    pub(super) fmr: Option<f64>,
+    pub(super) document_fmr: Option<f64>,
+    /// As JSON.
+    pub(super) terms: Option<String>,
     pub(super) disabled_at: Option<UnixMillis>,
+    pub(super) mac: Option<Vec<u8>>,
     pub(super) keys: SealedKeys,
+}
+
+/// What a change found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The client as Visavis stored it.
+    Client,
+    /// A client that was changed by somebody without the master key.
+    Tampered,
+    /// No such client, or not at that revision.
+    Nothing,
+}
+
+/// The rates of a client, if decisions can be made at them.
+pub(super) fn parse_fmr(all: Option<f64>, documents: Option<f64>) -> Result<ClientFmr, Error> {
+    let fmr =
+        |rate: Option<f64>| rate.map(Fmr::new).transpose().map_err(|e| Error::Decode(e.into()));
+    Ok(ClientFmr { fmr: fmr(all)?, document_fmr: fmr(documents)? })
+}
+
+/// The terms of a client out of their JSON.
+pub(super) fn parse_terms(text: Option<&str>) -> Result<ClientTerms, Error> {
+    let terms = text.map(serde_json::from_str).transpose();
+    terms.map(Option::unwrap_or_default).map_err(|e| Error::Decode(e.into()))
 }
 
 /// Runs the statement of that name where the clients are; `SQLite` reads and writes through different

@@ -1,0 +1,45 @@
+//! The MAC of a client, over everything that decides who may call in its name and what it gets. Whoever writes the
+//! database without the master key cannot make one.
+
+use super::sql::ClientRow;
+use crate::sealing::{MacInput, MasterKey, SealError};
+
+/// One MAC for a client and its key sets together: with one for each row, a set could be taken from the database
+/// unseen, and the one before it would be the newest again.
+const LABEL: &str = "client-mac";
+
+/// The MAC over a client as it is stored, under the current key. Private keys and secrets are left out: each is sealed
+/// for its client and version. Times of creation decide nothing.
+pub(super) fn mac(key: &MasterKey, rows: &[ClientRow]) -> Result<Vec<u8>, SealError> {
+    key.mac(LABEL, &input(rows))
+}
+
+/// Whether a client is as Visavis stored it.
+pub(super) fn holds(key: &MasterKey, rows: &[ClientRow]) -> bool {
+    let mac = rows.first().and_then(|client| client.mac.as_deref());
+    mac.is_some_and(|mac| key.has_made(LABEL, &input(rows), mac))
+}
+
+fn input(rows: &[ClientRow]) -> MacInput {
+    let mut input = MacInput::default();
+    if let Some(client) = rows.first() {
+        let rate = |rate: Option<f64>| rate.map(|rate| rate.to_bits().to_be_bytes());
+        input = input
+            .field(client.client_id.as_bytes())
+            .field(client.name.as_bytes())
+            .field(&client.revision.to_be_bytes())
+            .field(&[u8::from(client.extras)])
+            .nullable(rate(client.fmr))
+            .nullable(rate(client.document_fmr))
+            .nullable(client.terms.as_deref())
+            .nullable(client.disabled_at.map(i64::to_be_bytes));
+    }
+    for ClientRow { keys, .. } in rows {
+        input = input
+            .field(&keys.version.to_be_bytes())
+            .field(&keys.merchant_key)
+            .field(keys.access_key.as_bytes())
+            .nullable(keys.expires_at.map(i64::to_be_bytes));
+    }
+    input
+}

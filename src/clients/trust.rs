@@ -1,0 +1,82 @@
+//! Whether a database belongs to the master key, and its clients to Visavis.
+
+use super::{
+    error::ClientError,
+    keys::server_key_label,
+    mac,
+    sql::{on, postgres, postgres_acts, postgres_rows, sqlite, sqlite_acts, sqlite_rows},
+    store::ClientStore,
+};
+use crate::{db::Db, sealing::SealError};
+
+/// The name of a value that every database holds under the master key. Earlier versions kept a key there that signed
+/// responses to unknown callers.
+const PURPOSE: &str = "gateway";
+/// The value since every client has a MAC. An earlier one says that none has: it cannot be made without the master key,
+/// so nobody without it can take the MACs away and have them made anew.
+const HAS_MACS: &[u8] = b"clients have MACs";
+
+impl ClientStore {
+    /// Opens a value that every database holds under the master key; writes it on first use. The clients of an earlier
+    /// version get their MACs, once.
+    ///
+    /// # Errors
+    /// [`ClientError::Seal`] with another master key; a failure of the database.
+    pub async fn check_master_key(&self) -> Result<(), ClientError> {
+        let label = server_key_label(PURPOSE, 1);
+        let sealed = if let Some(sealed) = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?
+        {
+            sealed
+        } else {
+            let made = self.key.seal(&label, HAS_MACS)?;
+            on!(self, sqlite, postgres, writer, keep_server_key(PURPOSE, &made, self.clock.now()))?;
+            // Another process may have been first; what is stored counts.
+            let stored = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?;
+            stored.ok_or(ClientError::Database(sqlx::Error::RowNotFound))?
+        };
+        if self.key.open(&label, &sealed)?.as_slice() == HAS_MACS {
+            return Ok(());
+        }
+        let ids = self.ids().await?;
+        for client_id in &ids {
+            on!(self, sqlite_rows, postgres_rows, writer, adopt(client_id, &self.key))?;
+        }
+        let made = self.key.seal(&label, HAS_MACS)?;
+        on!(self, sqlite_acts, postgres_acts, writer, reseal_own(PURPOSE, &made))?;
+        tracing::info!(clients = ids.len(), "clients of an earlier version have MACs now");
+        Ok(())
+    }
+
+    /// The ids of all clients that were changed outside of Visavis.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn tampered(&self) -> Result<Vec<String>, ClientError> {
+        let mut tampered = Vec::new();
+        for client_id in self.ids().await? {
+            let rows = self.rows(&client_id).await?;
+            // Without keys it cannot call.
+            if !rows.is_empty() && !mac::holds(&self.key, &rows) {
+                tampered.push(client_id);
+            }
+        }
+        Ok(tampered)
+    }
+
+    /// Makes all MACs anew under the current master key. With `dry` it only tries whether they hold with that key
+    /// alone. One that holds under no key stays as it is.
+    pub(super) async fn restamp(&self, dry: bool) -> Result<(), ClientError> {
+        let current = self.key.current();
+        for client_id in self.ids().await? {
+            if !dry {
+                on!(self, sqlite_rows, postgres_rows, writer, restamp(&client_id, &self.key))?;
+                continue;
+            }
+            let rows = self.rows(&client_id).await?;
+            if mac::holds(&self.key, &rows) && !mac::holds(&current, &rows) {
+                return Err(SealError::DoesNotOpen.into());
+            }
+        }
+        Ok(())
+    }
+}
