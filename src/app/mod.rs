@@ -1,5 +1,6 @@
 //! Wiring: from the configuration to things that run.
 
+mod audit_log;
 mod console;
 mod data;
 mod expired_keys;
@@ -153,6 +154,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         }
     }
     tasks.push(tokio::spawn(expired_keys::purge(data.clients.clone(), shutdown.clone())));
+    tasks.push(tokio::spawn(audit_log::run(data.clients.clone(), shutdown.clone())));
     servants.extend(upkeep);
     servants.push(tokio::spawn(forget_quiet_clients(app.clone())));
     let limit = Duration::from_millis(config.worker.stuck_ms);

@@ -71,6 +71,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
         findings.push(permissions(&config));
         findings.push(finding("clocks", data.clocks.clone().map_err(anyhow::Error::msg)));
         findings.push(clients_finding(data));
+        findings.push(finding("audit", data.audit.clone().map_err(anyhow::Error::msg)));
     }
     findings.push(finding("files", machine::files(&config)));
     findings.push(finding("memory", machine::memory(&config)));
@@ -261,16 +262,27 @@ struct Looked {
     clients: Vec<(u32, ClientInfo)>,
     /// Ids of those that were changed outside of Visavis.
     tampered: Vec<String>,
+    /// How many entries follow from each other, or what does not.
+    audit: Result<String, String>,
 }
 
 async fn data(config: &Config) -> Result<Looked> {
     let data = app::look_at_data(config).await?;
     data.clients.check_master_key().await?;
     let clients = data.clients.list().await?;
-    let mut tampered = Vec::new();
+    let (mut tampered, mut entries, mut broken) = (Vec::new(), 0, Vec::new());
     for table in data.clients.tables() {
         tampered.extend(table.store.tampered().await?);
+        match table.store.verify_audit().await? {
+            Ok(end) => entries += end.number,
+            Err(found) => broken.push(format!("database {}: {found}", table.shard)),
+        }
     }
+    let audit = if broken.is_empty() {
+        Ok(format!("{entries} entries follow from each other"))
+    } else {
+        Err(format!("{}; compare it with the log and a backup", broken.join("; ")))
+    };
     let mut jobs = 0;
     for database in &data.databases {
         jobs += database.store.depth().await?.jobs;
@@ -282,5 +294,5 @@ async fn data(config: &Config) -> Result<Looked> {
         app::database_name(config),
         clients.len()
     );
-    Ok(Looked { detail, clocks, clients, tampered })
+    Ok(Looked { detail, clocks, clients, tampered, audit })
 }

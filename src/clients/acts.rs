@@ -32,7 +32,7 @@ impl ClientStore {
         Ok(false)
     }
 
-    /// Seals all private keys and secrets under the current master key and makes the MACs of clients anew; returns
+    /// Seals all private keys and secrets under the current master key and makes all MACs anew; returns
     /// how many rows were sealed. With `dry` it only tries whether all of them are under that key alone.
     ///
     /// # Errors
@@ -60,6 +60,7 @@ impl ClientStore {
             }
         }
         self.restamp(dry).await?;
+        self.restamp_head(dry).await?;
         Ok(count)
     }
 
@@ -74,7 +75,7 @@ impl ClientStore {
         detail: &serde_json::Value,
     ) -> Result<(), ClientError> {
         let act = self.act(act, subject, detail.to_string());
-        Ok(once!(self, sqlite_acts, postgres_acts, note(&act))?)
+        Ok(once!(self, sqlite_acts, postgres_acts, note(&act, &self.key))?)
     }
 
     /// The latest acts in this database, newest first.

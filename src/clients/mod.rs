@@ -2,6 +2,7 @@
 
 mod acts;
 mod audit;
+mod chain;
 mod client;
 mod credentials;
 mod error;
@@ -17,6 +18,7 @@ mod terms;
 mod trust;
 
 pub use audit::{Actor, AuditEntry};
+pub use chain::{AuditBreak, AuditEnd};
 pub use client::{ClientChange, ClientInfo, FmrChange, NewClient, StoredClient};
 pub use credentials::{CONSOLE, Credentials, MadeKeys, new_client_id};
 pub use error::ClientError;

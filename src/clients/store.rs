@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    audit::Actor,
+    audit::{Actor, AuditEntry},
     client::{ClientChange, ClientInfo, NewClient, StoredClient},
     error::ClientError,
     keys::{KeySet, NewKeys, SealedKeys, secret_label, server_key_label},
     mac,
     sql::{
-        Act, Changed, ChangedRow, ClientRow, Found, NewRow, on, once, parse_fmr, parse_terms,
-        postgres, postgres_rows, sqlite, sqlite_rows,
+        Changed, ChangedRow, ClientRow, Found, NewRow, on, once, parse_fmr, parse_terms, postgres,
+        postgres_rows, sqlite, sqlite_rows,
     },
     terms::ClientTerms,
 };
@@ -42,13 +42,14 @@ impl ClientStore {
         self
     }
 
-    pub(super) fn act<'a>(
-        &'a self,
-        act: &'static str,
-        subject: &'a str,
-        detail: String,
-    ) -> Act<'a> {
-        Act { at: self.clock.now(), actor: self.actor.name(), what: act, subject, detail }
+    pub(super) fn act(&self, act: &str, subject: &str, detail: String) -> AuditEntry {
+        AuditEntry {
+            at: self.clock.now(),
+            actor: self.actor.name().to_owned(),
+            act: act.to_owned(),
+            subject: subject.to_owned(),
+            detail,
+        }
     }
 
     /// Registers a client.

@@ -12,38 +12,42 @@ use crate::{db::Db, sealing::SealError};
 /// The name of a value that every database holds under the master key. Earlier versions kept a key there that signed
 /// responses to unknown callers.
 const PURPOSE: &str = "gateway";
-/// The value since every client has a MAC. An earlier one says that none has: it cannot be made without the master key,
+/// The value since every client has a MAC and the audit is a chain. An earlier one says that none has: it cannot be made without the master key,
 /// so nobody without it can take the MACs away and have them made anew.
 const HAS_MACS: &[u8] = b"clients have MACs";
 
 impl ClientStore {
     /// Opens a value that every database holds under the master key; writes it on first use. The clients of an earlier
-    /// version get their MACs, once.
+    /// version get their MACs and its audit becomes the beginning of a chain, once.
     ///
     /// # Errors
     /// [`ClientError::Seal`] with another master key; a failure of the database.
     pub async fn check_master_key(&self) -> Result<(), ClientError> {
         let label = server_key_label(PURPOSE, 1);
-        let sealed = if let Some(sealed) = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?
-        {
-            sealed
-        } else {
-            let made = self.key.seal(&label, HAS_MACS)?;
-            on!(self, sqlite, postgres, writer, keep_server_key(PURPOSE, &made, self.clock.now()))?;
-            // Another process may have been first; what is stored counts.
-            let stored = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?;
-            stored.ok_or(ClientError::Database(sqlx::Error::RowNotFound))?
-        };
-        if self.key.open(&label, &sealed)?.as_slice() == HAS_MACS {
+        let open = |sealed: Vec<u8>| self.key.open(&label, &sealed);
+        let value =
+            on!(self, sqlite, postgres, writer, server_key(PURPOSE))?.map(open).transpose()?;
+        if value.as_ref().is_some_and(|value| value.as_slice() == HAS_MACS) {
             return Ok(());
         }
         let ids = self.ids().await?;
-        for client_id in &ids {
-            on!(self, sqlite_rows, postgres_rows, writer, adopt(client_id, &self.key))?;
+        // Where clients are and the value is not, somebody has deleted it.
+        if value.is_some() || ids.is_empty() {
+            self.begin_chain().await?;
         }
         let made = self.key.seal(&label, HAS_MACS)?;
-        on!(self, sqlite_acts, postgres_acts, writer, reseal_own(PURPOSE, &made))?;
-        tracing::info!(clients = ids.len(), "clients of an earlier version have MACs now");
+        if value.is_some() {
+            for client_id in &ids {
+                on!(self, sqlite_rows, postgres_rows, writer, adopt(client_id, &self.key))?;
+            }
+            on!(self, sqlite_acts, postgres_acts, writer, reseal_own(PURPOSE, &made))?;
+            tracing::info!(clients = ids.len(), "clients of an earlier version have MACs now");
+            return Ok(());
+        }
+        on!(self, sqlite, postgres, writer, keep_server_key(PURPOSE, &made, self.clock.now()))?;
+        // Another process may have been first; what is stored counts.
+        let stored = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?;
+        open(stored.ok_or(ClientError::Database(sqlx::Error::RowNotFound))?)?;
         Ok(())
     }
 

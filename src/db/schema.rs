@@ -36,6 +36,7 @@ pub(super) const SQLITE: &[Step] = steps!("sqlite":
     5 "0005_client_fmr.sql" "client fmr",
     6 "0006_terms_and_audit.sql" "terms and audit",
     7 "0007_client_mac.sql" "client mac",
+    8 "0008_audit_chain.sql" "audit chain",
 );
 
 /// The schema of a Postgres database.
@@ -46,6 +47,7 @@ pub(super) const POSTGRES: &[Step] = steps!("postgres":
     4 "0004_client_fmr.sql" "client fmr",
     5 "0005_terms_and_audit.sql" "terms and audit",
     6 "0006_client_mac.sql" "client mac",
+    7 "0007_audit_chain.sql" "audit chain",
 );
 
 /// What brings a database up to the last step.

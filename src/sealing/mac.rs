@@ -1,6 +1,6 @@
 //! MACs over what is stored in clear and decides something: HMAC-SHA-256 under a key derived from the master key.
 
-use aws_lc_rs::{hkdf, hmac};
+use aws_lc_rs::{digest, hkdf, hmac};
 
 use super::{KEY_LEN, MasterKey, SealError};
 
@@ -27,6 +27,12 @@ impl MacInput {
             Some(field) => self.field(&[1]).field(field.as_ref()),
             None => self.field(&[0]),
         }
+    }
+
+    /// Its digest, under no key.
+    #[must_use]
+    pub fn sha256(&self) -> Vec<u8> {
+        digest::digest(&digest::SHA256, &self.0).as_ref().to_vec()
     }
 }
 

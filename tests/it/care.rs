@@ -129,6 +129,53 @@ async fn a_check_names_a_client_that_was_changed_in_the_database_until_it_has_ne
     assert!(clients().0);
 }
 
+#[tokio::test]
+async fn the_audit_is_verified_and_the_first_entry_that_does_not_follow_is_named() {
+    let data = Data::new();
+    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "disable", "app"]).code, 0);
+    assert_eq!(run(&data, &["client", "enable", "app"]).code, 0);
+    let whole = run(&data, &["audit", "verify"]);
+    assert_eq!(whole.code, 0, "{}", whole.out);
+    assert!(whole.out.starts_with("database 0: ok, 3 entries, "), "{}", whole.out);
+    let db = SqliteDb::open(&data.database()).await.unwrap();
+    sqlx::query("DELETE FROM audit WHERE act = 'client disable'")
+        .execute(&db.writer)
+        .await
+        .unwrap();
+    db.close().await;
+    let broken = run(&data, &["audit", "verify"]);
+    assert_eq!(broken.code, 1, "{}", broken.out);
+    assert_eq!(
+        broken.out,
+        "database 0: FAIL: entry 2 does not follow from those before it: it or one before it was changed, added or removed\n"
+    );
+    let checked = run(&data, &["check"]);
+    assert!(checked.out.contains("FAIL audit: database 0: entry 2 does not"), "{}", checked.out);
+}
+
+#[test]
+fn a_server_logs_the_digest_of_the_last_entry_of_its_audit() {
+    let data = Data::new();
+    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    let verified = run(&data, &["audit", "verify"]);
+    let digest = verified.out.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
+    let log = data.folder().join("log");
+    let mut server = with_models();
+    server.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.folder());
+    server.env("VISAVIS_ADMIN_LISTEN", "").stderr(fs::File::create(&log).unwrap());
+    let mut server = server.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    let line = format!("audit entry shard=0 number=1 digest=\"{digest}\"");
+    let is_logged = || fs::read_to_string(&log).unwrap().contains(&line);
+    while begun.elapsed() < PATIENCE && !is_logged() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(is_logged(), "{}", fs::read_to_string(&log).unwrap());
+}
+
 #[test]
 fn terms_are_shown_and_can_be_taken_back() {
     let data = Data::new();

@@ -206,6 +206,7 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
             "permissions",
             "clocks",
             "clients",
+            "audit",
             "files",
             "memory",
             "traces",

@@ -2,8 +2,8 @@
 
 use visavis::{
     clients::{
-        CONSOLE, ClientChange, ClientError, ClientStore, ClientTable, ClientTerms, Clients,
-        FmrChange, NewClient, NewKeys,
+        AuditBreak, CONSOLE, ClientChange, ClientError, ClientStore, ClientTable, ClientTerms,
+        Clients, FmrChange, NewClient, NewKeys,
     },
     clock::{Clock, MockClock},
     compare::{ClientFmr, Fmr},
@@ -131,6 +131,10 @@ on_both! {
     no_change_gives_a_mac_to_what_somebody_else_wrote,
     new_keys_without_an_overlap_repair_a_client_that_was_changed_in_the_database,
     clients_of_an_earlier_version_get_macs_once,
+    an_audit_shows_whether_an_entry_was_changed_added_or_removed,
+    a_further_entry_does_not_hide_that_entries_were_removed,
+    entries_that_are_made_together_follow_each_other,
+    entries_of_an_earlier_version_are_the_beginning_of_the_chain,
     the_consoles_own_client_is_nobody_else_who_waits,
 }
 
@@ -451,6 +455,105 @@ async fn clients_of_an_earlier_version_get_macs_once(table: Table) {
     assert!(table.is_tampered("1").await, "nor for somebody who takes away that it was done");
 }
 
+/// A new audit with four entries.
+async fn begin_an_audit(table: &Table) {
+    for name in ["client_key", "client", "server_key", "audit", "audit_head"] {
+        table.try_write(&format!("DELETE FROM {name}")).await.unwrap();
+    }
+    table.clients.check_master_key().await.unwrap();
+    for subject in ["one", "two", "three", "four"] {
+        table.clients.note("erase", subject, &serde_json::json!({})).await.unwrap();
+    }
+}
+
+async fn an_audit_shows_whether_an_entry_was_changed_added_or_removed(table: Table) {
+    let verify = || table.clients.verify_audit();
+    let earlier = "INSERT INTO audit (at, actor, act, subject, detail)
+                   SELECT at, actor, act, subject, detail FROM audit WHERE number = 1";
+    for (change, broken) in [
+        ("UPDATE audit SET actor = 'x' WHERE number = 2", AuditBreak::Entry(2)),
+        ("UPDATE audit SET act = 'x' WHERE number = 2", AuditBreak::Entry(2)),
+        ("UPDATE audit SET subject = 'x' WHERE number = 3", AuditBreak::Entry(3)),
+        ("UPDATE audit SET detail = 'x' WHERE number = 4", AuditBreak::Entry(4)),
+        ("UPDATE audit SET at = at + 1 WHERE number = 1", AuditBreak::Entry(1)),
+        ("UPDATE audit SET digest = NULL WHERE number = 3", AuditBreak::Entry(3)),
+        ("DELETE FROM audit WHERE number = 1", AuditBreak::Entry(1)),
+        ("DELETE FROM audit WHERE number = 2", AuditBreak::Entry(2)),
+        ("DELETE FROM audit WHERE number = 4", AuditBreak::EndsAfter(3)),
+        ("UPDATE audit SET number = NULL WHERE number = 1", AuditBreak::Entry(1)),
+        (earlier, AuditBreak::Entry(5)),
+        ("UPDATE audit_head SET number = number + 1", AuditBreak::EndsAfter(4)),
+        ("UPDATE audit_head SET number = number - 1", AuditBreak::Head(3)),
+        ("DELETE FROM audit_head", AuditBreak::NoHead),
+    ] {
+        begin_an_audit(&table).await;
+        assert_eq!(verify().await.unwrap().unwrap().number, 4);
+        table.write(change).await;
+        assert_eq!(verify().await.unwrap(), Err(broken), "{change}");
+    }
+    begin_an_audit(&table).await;
+    assert_eq!(table.try_write("DELETE FROM audit").await.unwrap(), 4);
+    assert_eq!(verify().await.unwrap(), Err(AuditBreak::EndsAfter(0)));
+}
+
+async fn a_further_entry_does_not_hide_that_entries_were_removed(table: Table) {
+    begin_an_audit(&table).await;
+    table.write("DELETE FROM audit WHERE number = 4").await;
+    table
+        .write(
+            "UPDATE audit_head SET number = 3, digest = (SELECT digest FROM audit WHERE number = 3)",
+        )
+        .await;
+    assert_eq!(table.clients.verify_audit().await.unwrap(), Err(AuditBreak::Head(3)));
+    table.clients.note("erase", "five", &serde_json::json!({})).await.unwrap();
+    assert_eq!(table.clients.verify_audit().await.unwrap(), Err(AuditBreak::Head(4)));
+    table.write("DELETE FROM audit_head").await;
+    table.write("DELETE FROM server_key").await;
+    table.add("1", "app").await.unwrap();
+    table.clients.check_master_key().await.unwrap();
+    assert!(table.clients.verify_audit().await.unwrap().is_err());
+}
+
+async fn entries_that_are_made_together_follow_each_other(table: Table) {
+    begin_an_audit(&table).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..20 {
+        let clients = table.clients.clone();
+        tasks.spawn(async move {
+            clients.note("erase", &n.to_string(), &serde_json::json!({})).await.unwrap();
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+        assert!(table.clients.verify_audit().await.unwrap().is_ok(), "meanwhile");
+    }
+    assert_eq!(table.clients.verify_audit().await.unwrap().unwrap().number, 24);
+}
+
+async fn entries_of_an_earlier_version_are_the_beginning_of_the_chain(table: Table) {
+    for subject in ["one", "two"] {
+        table
+            .write(&format!(
+                "INSERT INTO audit (at, actor, act, subject, detail) VALUES (1, 'jane', 'erase', '{subject}', '')"
+            ))
+            .await;
+    }
+    let old = table.blob(&table.key.seal("server-key/gateway", b"").unwrap());
+    table
+        .write(&format!(
+            "INSERT INTO server_key (purpose, sealed, created_at) VALUES ('gateway', {old}, 1)"
+        ))
+        .await;
+    table.clients.check_master_key().await.unwrap();
+    assert_eq!(table.clients.verify_audit().await.unwrap().unwrap().number, 0);
+    table.clients.note("erase", "three", &serde_json::json!({})).await.unwrap();
+    let end = table.clients.verify_audit().await.unwrap().unwrap();
+    assert_eq!((end.number, end.digest.len()), (1, 64));
+    assert_eq!(table.clients.audit_ends(Some(0)).await.unwrap(), [end]);
+    table.write("DELETE FROM audit WHERE subject = 'two'").await;
+    assert_eq!(table.clients.verify_audit().await.unwrap(), Err(AuditBreak::Entry(1)));
+}
+
 #[tokio::test]
 async fn macs_under_the_old_master_key_are_made_anew_before_it_is_retired() {
     let table = Table::sqlite().await;
@@ -460,6 +563,7 @@ async fn macs_under_the_old_master_key_are_made_anew_before_it_is_retired() {
         let key = MasterKey::load_or_create(&path).unwrap();
         ClientStore::new(table.db.clone(), key, Clock::System)
     };
+    store().check_master_key().await.unwrap();
     crate::support::add_client(&store(), "1", "app").await;
     visavis::sealing::prepare(&path).unwrap();
     visavis::sealing::promote(&path).unwrap();
@@ -470,6 +574,7 @@ async fn macs_under_the_old_master_key_are_made_anew_before_it_is_retired() {
     changing.reseal(true).await.unwrap();
     visavis::sealing::retire(&path).unwrap();
     assert!(store().get("1").await.is_ok());
+    assert_eq!(store().verify_audit().await.unwrap().unwrap().number, 1);
 }
 
 async fn the_consoles_own_client_is_nobody_else_who_waits(table: Table) {

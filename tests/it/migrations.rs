@@ -108,7 +108,7 @@ pub fn hex(bytes: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_comes_up_from_every_earlier_step_with_its_clients() {
     let steps = steps("postgres").await;
-    for step in steps.iter().filter(|step| (2..6).contains(&step.version)) {
+    for step in steps.iter().filter(|step| (2..7).contains(&step.version)) {
         let url = cluster().url(&cluster().new_database().await);
         let old = unattended(PgPoolOptions::new()).connect(&url).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
@@ -125,7 +125,7 @@ async fn postgres_comes_up_from_every_earlier_step_with_its_clients() {
 #[tokio::test]
 async fn sqlite_comes_up_from_every_earlier_step_with_its_clients() {
     let steps = steps("sqlite").await;
-    for step in steps.iter().filter(|step| (2..7).contains(&step.version)) {
+    for step in steps.iter().filter(|step| (2..8).contains(&step.version)) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("visavis.db");
         let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
@@ -212,6 +212,7 @@ async fn no_step_was_edited() {
     postgres 4 e1f888a103be9fb7
     postgres 5 afa077c024db9d1d
     postgres 6 e361197467ee4358
+    postgres 7 0e08be1cab178419
     sqlite 1 ef846ebf3f34fa39
     sqlite 2 ebd6f409636b33fe
     sqlite 3 10cab357fd4ddc12
@@ -219,6 +220,7 @@ async fn no_step_was_edited() {
     sqlite 5 56cc5681646eca68
     sqlite 6 b22ffb396eb56698
     sqlite 7 ffdec589c9391bc8
+    sqlite 8 dfd31f579948f2d0
     ");
 }
 

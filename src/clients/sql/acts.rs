@@ -5,7 +5,11 @@ macro_rules! statements {
         pub(in crate::clients) mod $module {
             use sqlx::{Error, Pool, Transaction};
 
-            use crate::{clients::{AuditEntry, sql::Act}, clock::UnixMillis};
+            use crate::{
+                clients::{AuditEntry, sql::chain::$module::extend},
+                clock::UnixMillis,
+                sealing::MasterKey,
+            };
 
             /// Client, version, server key and secret, sealed.
             type SealedRow = (String, i64, Vec<u8>, Vec<u8>);
@@ -54,20 +58,27 @@ macro_rules! statements {
                     .map(|_| ())
             }
 
-            /// Keeps an act with what it did.
+            /// Keeps an act with what it did. Without a chain the entry has no place in one, which a check of the audit
+            /// tells: an operator who cannot act would be worse.
             pub(in crate::clients::sql) async fn keep(
                 transaction: &mut Transaction<'_, $database>,
-                act: &Act<'_>,
+                act: &AuditEntry,
+                key: &MasterKey,
             ) -> Result<(), Error> {
+                let head = extend(transaction, act, key).await?;
+                let (number, digest) = head.map(|head| (head.number, head.digest)).unzip();
                 sqlx::query(
                     "/* audit */
-                     INSERT INTO audit (at, actor, act, subject, detail) VALUES ($1, $2, $3, $4, $5)",
+                     INSERT INTO audit (at, actor, act, subject, detail, number, digest)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 )
                 .bind(act.at)
-                .bind(act.actor)
-                .bind(act.what)
-                .bind(act.subject)
+                .bind(&act.actor)
+                .bind(&act.act)
+                .bind(&act.subject)
                 .bind(&act.detail)
+                .bind(number)
+                .bind(digest)
                 .execute(&mut **transaction)
                 .await
                 .map(|_| ())
@@ -76,10 +87,11 @@ macro_rules! statements {
             /// Keeps an act that was done elsewhere.
             pub(in crate::clients) async fn note(
                 pool: &Pool<$database>,
-                act: &Act<'_>,
+                act: &AuditEntry,
+                key: &MasterKey,
             ) -> Result<(), Error> {
                 let mut transaction = pool.begin().await?;
-                keep(&mut transaction, act).await?;
+                keep(&mut transaction, act, key).await?;
                 transaction.commit().await
             }
 

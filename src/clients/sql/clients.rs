@@ -7,10 +7,10 @@ macro_rules! statements {
 
             use crate::{
                 clients::{
-                    CONSOLE, ClientInfo,
+                    AuditEntry, CONSOLE, ClientInfo,
                     keys::SealedKeys,
                     sql::{
-                        Act, ChangedRow, Found, NewRow,
+                        ChangedRow, Found, NewRow,
                         acts::$module::keep,
                         parse_fmr, parse_terms,
                         rows::$module::{lock, stamp},
@@ -25,7 +25,7 @@ macro_rules! statements {
                 pool: &Pool<$database>,
                 new: &NewRow<'_>,
                 keys: &SealedKeys,
-                act: &Act<'_>,
+                act: &AuditEntry,
                 key: &MasterKey,
             ) -> Result<bool, Error> {
                 let mut transaction = pool.begin().await?;
@@ -49,7 +49,7 @@ macro_rules! statements {
                 }
                 insert_keys(&mut transaction, new.client_id, keys, act.at).await?;
                 stamp(&mut transaction, new.client_id, key).await?;
-                keep(&mut transaction, act).await?;
+                keep(&mut transaction, act, key).await?;
                 transaction.commit().await.map(|()| true)
             }
 
@@ -60,7 +60,7 @@ macro_rules! statements {
                 (client_id, revision): (&str, i64),
                 keys: &SealedKeys,
                 end: UnixMillis,
-                act: &Act<'_>,
+                act: &AuditEntry,
                 (key, repair): (&MasterKey, bool),
             ) -> Result<Found, Error> {
                 let mut transaction = pool.begin().await?;
@@ -90,7 +90,7 @@ macro_rules! statements {
                 .await?;
                 insert_keys(&mut transaction, client_id, keys, act.at).await?;
                 stamp(&mut transaction, client_id, key).await?;
-                keep(&mut transaction, act).await?;
+                keep(&mut transaction, act, key).await?;
                 transaction.commit().await.map(|()| Found::Client)
             }
 
@@ -165,7 +165,7 @@ macro_rules! statements {
                 pool: &Pool<$database>,
                 client_id: &str,
                 at: Option<UnixMillis>,
-                act: &Act<'_>,
+                act: &AuditEntry,
                 key: &MasterKey,
             ) -> Result<Found, Error> {
                 let mut transaction = pool.begin().await?;
@@ -184,7 +184,7 @@ macro_rules! statements {
                 if found == Found::Client {
                     stamp(&mut transaction, client_id, key).await?;
                 }
-                keep(&mut transaction, act).await?;
+                keep(&mut transaction, act, key).await?;
                 transaction.commit().await.map(|()| Found::Client)
             }
 
@@ -192,7 +192,7 @@ macro_rules! statements {
                 pool: &Pool<$database>,
                 client_id: &str,
                 change: &ChangedRow,
-                act: &Act<'_>,
+                act: &AuditEntry,
                 key: &MasterKey,
             ) -> Result<Found, Error> {
                 let (terms, revision) = match &change.terms {
@@ -228,7 +228,7 @@ macro_rules! statements {
                     return Ok(Found::Nothing);
                 }
                 stamp(&mut transaction, client_id, key).await?;
-                keep(&mut transaction, act).await?;
+                keep(&mut transaction, act, key).await?;
                 transaction.commit().await.map(|()| Found::Client)
             }
 

@@ -2,12 +2,14 @@
 //! are written once and made for each.
 
 mod acts;
+mod chain;
 mod clients;
 mod expired;
 mod rows;
 
 pub(super) use self::{
     acts::{postgres as postgres_acts, sqlite as sqlite_acts},
+    chain::{postgres as postgres_chain, sqlite as sqlite_chain},
     clients::{postgres, sqlite},
     expired::{postgres as postgres_expired, sqlite as sqlite_expired},
     rows::{postgres as postgres_rows, sqlite as sqlite_rows},
@@ -29,15 +31,6 @@ pub(super) struct NewRow<'a> {
     pub(super) fmr: ClientFmr,
     /// As JSON.
     pub(super) terms: Option<String>,
-}
-
-/// What was done, to be kept with it.
-pub(super) struct Act<'a> {
-    pub(super) at: UnixMillis,
-    pub(super) actor: &'a str,
-    pub(super) what: &'static str,
-    pub(super) subject: &'a str,
-    pub(super) detail: String,
 }
 
 /// What is to become of some columns of a client; the others stay as they are.

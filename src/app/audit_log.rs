@@ -1,0 +1,42 @@
+//! The background task that logs the digests of the audit: what is removed from the end of a database's audit is still
+//! in the log.
+
+use std::{collections::HashMap, time::Duration};
+
+use crate::{
+    clients::{ClientTable, Clients},
+    shutdown::Shutdown,
+};
+
+/// How often it looks for new entries.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Logs number and digest of the last entry of each audit, and of each further one, until the process is to stop.
+pub(super) async fn run(clients: Clients, mut shutdown: Shutdown) {
+    let mut logged = HashMap::new();
+    loop {
+        tokio::select! {
+            () = log_new(clients.tables(), &mut logged) => {}
+            () = shutdown.wished() => return,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOG_INTERVAL) => {}
+            () = shutdown.wished() => return,
+        }
+    }
+}
+
+/// `logged`: the number of the last entry that was logged, by shard.
+async fn log_new(tables: &[ClientTable], logged: &mut HashMap<u32, i64>) {
+    for ClientTable { shard, store } in tables {
+        match store.audit_ends(logged.get(shard).copied()).await {
+            Ok(ends) => {
+                for end in ends {
+                    tracing::info!(shard, number = end.number, digest = end.digest, "audit entry");
+                    logged.insert(*shard, end.number);
+                }
+            }
+            Err(error) => tracing::warn!(shard, %error, "the audit could not be read"),
+        }
+    }
+}
