@@ -42,6 +42,9 @@ fn peak_mib(server: &Server) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
 }
 
+/// The lengths of codes with the largest table for the fewest bits.
+const TABLE_BITS: [u32; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10];
+
 /// As many pixels as are accepted and one decoder can hold, and many in every format; and one that only says so.
 fn worst() -> Vec<(&'static str, Vec<u8>)> {
     use png::{BitDepth::Eight, ColorType::Grayscale};
@@ -57,6 +60,12 @@ fn worst() -> Vec<(&'static str, Vec<u8>)> {
         // More than there is for all of them.
         ("IMAGE_CHECK_FAILED", flat::webp_lossy_with_alpha(8_000, 8_000)),
         ("IMAGE_CHECK_FAILED", promised),
+        // Tables of codes, as large as they may be.
+        ("NO_FACE", flat::webp_groups((640, 640), 3_000, 0, &TABLE_BITS)),
+        (
+            "FACE_IMAGE_VIDEO_TYPE_NOT_SUPPORTED",
+            flat::webp_groups((640, 640), 9_000, 0, &TABLE_BITS),
+        ),
     ]
 }
 

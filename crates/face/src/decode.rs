@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     jpeg,
+    memory::PixelMemory,
     png::{self, Png},
     refusal::Refusal,
     webp,
@@ -102,7 +103,7 @@ pub fn decode_reduced(
     limits: &DecodeLimits,
     long_side: u32,
 ) -> Result<Reduced, Refusal> {
-    let file = PictureFile::read(bytes, limits)?;
+    let file = PictureFile::read(bytes, limits, &PixelMemory::default())?;
     let (reduction, size) = (file.reduction(long_side), file.upright_size());
     match file.decode_with(reduction) {
         Some(image) => Ok(Reduced { image, reduction, size }),
@@ -125,11 +126,15 @@ pub(super) struct PictureFile<'a> {
 }
 
 impl<'a> PictureFile<'a> {
-    /// Reads the header.
+    /// Reads the header, and of a lossless WebP all that comes before the pixels: waits until there is memory for that.
     ///
     /// # Errors
-    /// As [`decode`].
-    pub(super) fn read(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Self, Refusal> {
+    /// As [`decode`], and [`Refusal::PixelMemory`].
+    pub(super) fn read(
+        bytes: &'a [u8],
+        limits: &DecodeLimits,
+        memory: &PixelMemory,
+    ) -> Result<Self, Refusal> {
         let format = check_envelope(bytes, limits)?;
         if format == ImageFormat::Png {
             let png = Png::open(bytes)?;
@@ -171,7 +176,7 @@ impl<'a> PictureFile<'a> {
                     working + 3 * pixels
                 }
             }
-            ImageFormat::WebP => webp::decoding_bytes(size, bytes) + copied,
+            ImageFormat::WebP => webp::decoding_bytes(size, bytes, memory)? + copied,
             // An allocator may copy what is left when alpha was dropped.
             _ if decoder.color_type().has_alpha() => 7 * pixels + copied,
             _ => 3 * pixels + copied,
@@ -433,7 +438,8 @@ mod tests {
 
     /// What decoding is said to take and what it took of this process' own allocator, bytes.
     fn said_and_taken(file: &[u8]) -> (u64, u64) {
-        let picture = PictureFile::read(file, &DecodeLimits::default()).unwrap();
+        let picture =
+            PictureFile::read(file, &DecodeLimits::default(), &PixelMemory::default()).unwrap();
         let size = picture.upright_size();
         let mut decoded = None;
         let taken = allocation_counter::measure(|| decoded = Some(picture.decode_whole()));
@@ -471,6 +477,16 @@ mod tests {
             ("webp lossy with alpha", flat::webp_lossy_with_alpha(W, H)),
             ("webp lossless", flat::webp_lossless(W, H, false)),
             ("webp lossless with alpha", flat::webp_lossless(W, H, true)),
+            ("webp with many codes", flat::webp_groups((128, 128), 1_023, 0, SHALLOW)),
+            ("webp with many codes and a cache", flat::webp_groups((128, 128), 1_023, 11, SHALLOW)),
+            (
+                "webp with many codes of its alpha",
+                flat::webp_alpha_groups((128, 128), 1_023, SHALLOW),
+            ),
+            (
+                "webp with many codes of a frame",
+                flat::webp_lossless_animation((128, 128), 1_023, SHALLOW),
+            ),
         ];
         let mut wrong = Vec::new();
         for (name, file) in files {
@@ -496,5 +512,62 @@ mod tests {
         });
         assert_eq!(decoded.unwrap().map(|picture| picture.dimensions()), Ok((64, 48)));
         assert!(taken.bytes_max < 10 << 20, "{}", taken.bytes_max);
+    }
+
+    /// The lengths of codes with the largest table for the fewest bits.
+    const SHALLOW: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10];
+
+    #[test]
+    fn a_webp_with_more_codes_than_it_can_use_is_refused_before_they_are_built() {
+        for file in [
+            flat::webp_groups((16, 16), u16::MAX, 0, SHALLOW),
+            flat::webp_alpha_groups((16, 16), u16::MAX, SHALLOW),
+            flat::webp_lossless_animation((16, 16), u16::MAX, SHALLOW),
+        ] {
+            let mut decoded = None;
+            let taken = allocation_counter::measure(|| {
+                decoded = Some(decode(&file, &DecodeLimits::default()));
+            });
+            assert_eq!(decoded, Some(Err(Refusal::Undecodable)));
+            assert!(taken.bytes_max < 2 << 20, "{}", taken.bytes_max);
+        }
+    }
+
+    #[test]
+    fn reading_the_codes_of_a_webp_takes_memory_too() {
+        let (limits, file) =
+            (DecodeLimits::default(), flat::webp_groups((2_000, 1_000), 99, 0, SHALLOW));
+        let read =
+            |mib: u64| PictureFile::read(&file, &limits, &PixelMemory::new(mib << 20)).map(|_| ());
+        assert_eq!(read(2), Ok(()));
+        assert_eq!(
+            read(1),
+            Err(Refusal::PixelMemory { bytes: 500_000 + (1 << 20), limit: 1 << 20 })
+        );
+    }
+
+    #[test]
+    fn a_webp_takes_no_more_memory_than_is_said_whatever_byte_of_it_is_changed() {
+        let groups = include_bytes!("../../../fuzz/seeds/picture/groups.webp");
+        let alpha = include_bytes!("../../../fuzz/seeds/picture/alpha.webp");
+        let (limits, memory) = (DecodeLimits::default(), PixelMemory::default());
+        // The alpha channel ends where the lossy frame begins.
+        for (file, end) in [(&groups[..], groups.len()), (&alpha[..], 294)] {
+            let mut decoded = 0;
+            for (at, bit) in (0..end).flat_map(|at| [(at, 1), (at, 16), (at, 128)]) {
+                let mut file = file.to_vec();
+                file[at] ^= bit;
+                let Ok(picture) = PictureFile::read(&file, &limits, &memory) else { continue };
+                let taken = allocation_counter::measure(|| {
+                    decoded += u32::from(picture.decode_whole().is_ok());
+                });
+                assert!(taken.bytes_max <= picture.decoding_bytes(1), "{at} {bit}");
+            }
+            assert!(decoded > 100, "{decoded}");
+            for end in 0..file.len() {
+                let cut = decode(&file[..end], &limits);
+                assert!(cut.is_err() || file.len() - end < 4, "{end}: {cut:?}");
+            }
+        }
     }
 }

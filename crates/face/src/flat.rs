@@ -92,14 +92,19 @@ pub(crate) fn bmp(width: u32, height: u32) -> Vec<u8> {
     file
 }
 
-fn riff(chunks: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let mut body = b"WEBP".to_vec();
+fn chunks(chunks: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
     for (name, data) in chunks {
-        body.extend(name.as_bytes());
-        body.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
-        body.extend(data);
-        body.extend(vec![0; data.len() % 2]);
+        bytes.extend(name.as_bytes());
+        bytes.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+        bytes.extend(data);
+        bytes.extend(vec![0; data.len() % 2]);
     }
+    bytes
+}
+
+fn riff(all: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let body = [&b"WEBP"[..], &chunks(all)].concat();
     let length = u32::try_from(body.len()).unwrap().to_le_bytes();
     [&b"RIFF"[..], &length, &body].concat()
 }
@@ -131,10 +136,113 @@ pub(crate) fn webp_lossy(width: u32, height: u32) -> Vec<u8> {
     riff(&[("VP8 ", lossy_frame(width, height))])
 }
 
+/// The header of an extended WebP.
+fn extended(flags: u8, (width, height): (u32, u32)) -> (&'static str, Vec<u8>) {
+    let three = |value: u32| (value - 1).to_le_bytes()[..3].to_vec();
+    ("VP8X", [vec![flags, 0, 0, 0], three(width), three(height)].concat())
+}
+
+fn lossy_with_alpha(size: (u32, u32), alpha: &[u8]) -> Vec<u8> {
+    let alpha = ("ALPH", [&[1], alpha].concat());
+    riff(&[extended(0x10, size), alpha, ("VP8 ", lossy_frame(size.0, size.1))])
+}
+
+/// An animation of one frame: chunks of a picture.
+fn animation((width, height): (u32, u32), frame: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let three = |value: u32| (value - 1).to_le_bytes()[..3].to_vec();
+    let at_start = [vec![0; 6], three(width), three(height), vec![0; 4]].concat();
+    let frame = [at_start, chunks(frame)].concat();
+    riff(&[extended(0x12, (width, height)), ("ANIM", vec![0; 6]), ("ANMF", frame)])
+}
+
+/// An animation with a lossless frame that has so many groups of codes and one more.
+pub(crate) fn webp_lossless_animation(size: (u32, u32), largest: u16, lengths: &[u32]) -> Vec<u8> {
+    animation(size, &[("VP8L", grouped(size, largest, 0, lengths))])
+}
+
 /// A lossy WebP with an alpha channel.
 pub(crate) fn webp_lossy_with_alpha(width: u32, height: u32) -> Vec<u8> {
-    let three = |value: u32| (value - 1).to_le_bytes()[..3].to_vec();
-    let header = [vec![0x10, 0, 0, 0], three(width), three(height)].concat();
-    let alpha = [&[1][..], &ONE_COLOUR.to_le_bytes(), &[0; 16]].concat();
-    riff(&[("VP8X", header), ("ALPH", alpha), ("VP8 ", lossy_frame(width, height))])
+    lossy_with_alpha((width, height), &[&ONE_COLOUR.to_le_bytes()[..], &[0; 16]].concat())
+}
+
+/// Bits, the lowest of each byte first.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    buffer: u64,
+    count: u32,
+}
+
+impl Bits {
+    fn add(&mut self, value: u32, count: u32) {
+        self.buffer |= u64::from(value) << self.count;
+        self.count += count;
+        while self.count >= 8 {
+            self.bytes.push(self.buffer.to_le_bytes()[0]);
+            self.buffer >>= 8;
+            self.count -= 8;
+        }
+    }
+
+    /// A code with one symbol.
+    fn add_symbol(&mut self, symbol: u32) {
+        self.add(0b101, 3);
+        self.add(symbol, 8);
+    }
+
+    /// A code whose first symbols have codes of these lengths, and the others none.
+    fn add_code(&mut self, lengths: &[u32]) {
+        // A length is a code of four bits, which come highest first; 16, 17 and 18 are none.
+        self.add(15 << 1, 5);
+        for length in [&[0, 0, 4, 4, 4, 4, 4, 4, 0][..], &[4; 10]].concat() {
+            self.add(length, 3);
+        }
+        // So many are told, in 12 bits.
+        self.add(1 | 5 << 1, 4);
+        self.add(u32::try_from(lengths.len()).unwrap() - 2, 12);
+        for length in lengths {
+            self.add(length.reverse_bits() >> 28, 4);
+        }
+    }
+
+    /// A lossless picture behind its header: all blocks of 4 x 4 pixels are of the group with the largest number. A cache of colours
+    /// has so many bits, and every code these lengths.
+    fn add_groups(&mut self, largest: u16, cache: u32, lengths: &[u32]) {
+        self.add(0, 1);
+        self.add(u32::from(cache > 0) | cache << 1, if cache > 0 { 5 } else { 1 });
+        self.add(1, 4);
+        self.add(0, 1);
+        let largest = u32::from(largest);
+        for symbol in [largest & 0xFF, largest >> 8, 0, 0, 0] {
+            self.add_symbol(symbol);
+        }
+        (0..5 * (largest + 1)).for_each(|_| self.add_code(lengths));
+    }
+
+    /// The bytes, and zeros for some pixels.
+    fn end(mut self, pixels: u32) -> Vec<u8> {
+        self.add(0, 8);
+        self.bytes.resize(self.bytes.len() + pixels as usize, 0);
+        self.bytes
+    }
+}
+
+fn grouped((width, height): (u32, u32), largest: u16, cache: u32, lengths: &[u32]) -> Vec<u8> {
+    let mut bits = Bits::default();
+    bits.add(0x2F, 8);
+    bits.add((width - 1) | ((height - 1) << 14), 32);
+    bits.add_groups(largest, cache, lengths);
+    bits.end(width * height)
+}
+
+/// A lossless WebP with so many groups of codes and one more.
+pub(crate) fn webp_groups(size: (u32, u32), largest: u16, cache: u32, lengths: &[u32]) -> Vec<u8> {
+    riff(&[("VP8L", grouped(size, largest, cache, lengths))])
+}
+
+/// A lossy WebP with such an alpha channel.
+pub(crate) fn webp_alpha_groups(size: (u32, u32), largest: u16, lengths: &[u32]) -> Vec<u8> {
+    let mut bits = Bits::default();
+    bits.add_groups(largest, 0, lengths);
+    lossy_with_alpha(size, &bits.end(size.0 * size.1))
 }

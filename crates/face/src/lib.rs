@@ -44,6 +44,7 @@ mod similarity;
 pub mod stages;
 pub mod telemetry;
 pub mod turn;
+mod vp8l;
 mod webp;
 
 pub use batch::{AtWork, BatchOptions};

@@ -59,7 +59,7 @@ impl<'a> Sight<'a> {
         limits: &DecodeLimits,
         memory: &'a PixelMemory,
     ) -> Result<Self, Refusal> {
-        let file = PictureFile::read(bytes, limits)?;
+        let file = PictureFile::read(bytes, limits, memory)?;
         let view = View { turn: None, reduction: 1 };
         let image = RgbImage::default();
         let mut sight = Self { file, memory, view, image, lease: None, room: 0, is_damaged: false };

@@ -1,4 +1,6 @@
-//! What decoding a WebP file takes, by its header; image-webp 0.2 decodes it.
+//! What decoding a WebP file takes, by all that comes before its pixels; image-webp 0.2 decodes it.
+
+use super::{memory::PixelMemory, refusal::Refusal, vp8l::Bitstream};
 
 /// What a WebP file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,14 +15,23 @@ enum Content {
 const ANIMATION: u8 = 0x02;
 const ALPHA: u8 = 0x10;
 
-/// The most bytes that decoding takes, with the picture itself, beside copies of the file.
-pub(super) fn decoding_bytes((width, height): (u32, u32), file: &[u8]) -> u64 {
+/// The most bytes that decoding takes, with the picture itself, beside copies of the file. Waits until there is memory to read
+/// what comes before the pixels.
+///
+/// # Errors
+/// [`Refusal::Undecodable`] or [`Refusal::PixelMemory`].
+pub(super) fn decoding_bytes(
+    size: (u32, u32),
+    file: &[u8],
+    memory: &PixelMemory,
+) -> Result<u64, Refusal> {
     // In hundredths of a byte for each pixel. Luma, and chroma with a quarter of its pixels each; then the headers of blocks.
     const PLANES: u64 = 150;
     const HEADERS: u64 = 40;
     // Four channels; images of predictors, colours and entropies at a sixteenth of the pixels.
     const LOSSLESS: u64 = 400 + 90;
-    let per_pixel = match content(file) {
+    let (content, lossless) = content(file, size).ok_or(Refusal::Undecodable)?;
+    let per_pixel = match content {
         Content::Lossy => PLANES + HEADERS + 300,
         // The alpha channel is a lossless picture of its own first.
         Content::LossyWithAlpha => PLANES + 400 + LOSSLESS + 100,
@@ -31,33 +42,96 @@ pub(super) fn decoding_bytes((width, height): (u32, u32), file: &[u8]) -> u64 {
         Content::Animated => 400 + 400 + PLANES + HEADERS + 400 + 100,
     };
     // Blocks are whole.
-    let blocks = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
-    blocks * 256 * per_pixel / 100
+    let blocks = u64::from(size.0.div_ceil(16)) * u64::from(size.1.div_ceil(16));
+    let pixels = blocks * 256 * per_pixel / 100;
+    let Some(lossless) = lossless else { return Ok(pixels) };
+    let _lease = memory.lease(lossless.reading_bytes())?;
+    Ok(pixels + lossless.table_bytes().ok_or(Refusal::Undecodable)?)
 }
 
 /// Whether its EXIF block, if it has one, is in the file from end to end. One that is not can claim to have 4 GiB, which
 /// image-webp 0.2.4 allocates before it reads them.
 pub(super) fn has_whole_exif(file: &[u8]) -> bool {
-    chunks(file).all(|chunk| chunk.name != b"EXIF" || chunk.length <= chunk.data.len())
+    chunks(body(file)).all(|chunk| chunk.name != b"EXIF" || chunk.length <= chunk.data.len())
 }
 
-fn content(file: &[u8]) -> Content {
-    let has_alpha = |byte: Option<&u8>, flag| byte.is_none_or(|byte| byte & flag != 0);
-    let Some(Chunk { name, data, .. }) = chunks(file).next() else { return Content::Lossy };
-    match name {
+/// What image-webp decodes of a file whose header claims this size, and the lossless bitstream in that; `None` if the file is
+/// damaged.
+fn content(file: &[u8], size: (u32, u32)) -> Option<(Content, Option<Bitstream<'_>>)> {
+    let first = chunks(body(file)).next()?;
+    let find = |name| chunks(body(file)).find(|chunk| chunk.name == name);
+    match first.name {
+        b"VP8 " => Some((Content::Lossy, None)),
         // Behind the signature 14 bits of width and of height, then whether there is an alpha channel.
-        b"VP8L" => Content::Lossless { alpha: has_alpha(data.get(4), 0x10) },
-        b"VP8X" if has_alpha(data.first(), ANIMATION) => Content::Animated,
+        b"VP8L" => {
+            let alpha = first.data.get(4)? & 0x10 != 0;
+            Some((Content::Lossless { alpha }, Some(picture(&first, size))))
+        }
         b"VP8X" => {
-            let alpha = has_alpha(data.first(), ALPHA);
-            match (chunks(file).any(|chunk| chunk.name == b"VP8L"), alpha) {
-                (true, alpha) => Content::Lossless { alpha },
-                (false, true) => Content::LossyWithAlpha,
-                (false, false) => Content::Lossy,
+            let alpha = first.data.first()? & ALPHA != 0;
+            let frame = first_frame(file);
+            if first.data.first()? & ANIMATION != 0 {
+                return animated(frame?, size);
+            }
+            // image-webp takes what is missing from a frame, if there is one.
+            if frame.is_some() {
+                return None;
+            }
+            match (find(b"VP8 "), find(b"VP8L")) {
+                (Some(_), None) => Some(if alpha {
+                    let channel = find(b"ALPH").and_then(|chunk| alpha_channel(&chunk, size));
+                    (Content::LossyWithAlpha, channel)
+                } else {
+                    (Content::Lossy, None)
+                }),
+                (None, Some(lossless)) => {
+                    Some((Content::Lossless { alpha }, Some(picture(&lossless, size))))
+                }
+                _ => None,
             }
         }
-        _ => Content::Lossy,
+        _ => None,
     }
+}
+
+/// What is decoded of an animation of this size, by its first frame.
+fn animated(
+    (frame, inner): ((u32, u32), &[u8]),
+    size: (u32, u32),
+) -> Option<(Content, Option<Bitstream<'_>>)> {
+    if frame.0 > size.0 || frame.1 > size.1 {
+        return None;
+    }
+    let first = chunks(inner).next()?;
+    let lossless = match first.name {
+        b"VP8L" => Some(picture(&first, frame)),
+        b"VP8 " => None,
+        b"ALPH" => alpha_channel(&first, frame),
+        _ => return None,
+    };
+    Some((Content::Animated, lossless))
+}
+
+/// Width and height of the first frame of an animation, pixels, and its chunks.
+fn first_frame(file: &[u8]) -> Option<((u32, u32), &[u8])> {
+    let frame = chunks(body(file)).find(|chunk| chunk.name == b"ANMF")?;
+    let (header, inner) = frame.data.split_first_chunk::<16>()?;
+    let [.., w0, w1, w2, h0, h1, h2, _, _, _, _] = *header;
+    let three = |bytes: [u8; 3]| {
+        let [low, middle, high] = bytes;
+        u32::from_le_bytes([low, middle, high, 0]) + 1
+    };
+    Some(((three([w0, w1, w2]), three([h0, h1, h2])), inner))
+}
+
+fn picture<'a>(chunk: &Chunk<'a>, size: (u32, u32)) -> Bitstream<'a> {
+    Bitstream { data: chunk.data, size, has_header: true }
+}
+
+/// The bitstream of an alpha channel, if it is compressed.
+fn alpha_channel<'a>(chunk: &Chunk<'a>, size: (u32, u32)) -> Option<Bitstream<'a>> {
+    let (method, data) = chunk.data.split_first()?;
+    (method & 3 == 1).then_some(Bitstream { data, size, has_header: false })
 }
 
 struct Chunk<'a> {
@@ -68,8 +142,12 @@ struct Chunk<'a> {
     data: &'a [u8],
 }
 
-fn chunks(file: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
-    let mut rest = file.get(12..).unwrap_or_default();
+/// All behind the signature.
+fn body(file: &[u8]) -> &[u8] {
+    file.get(12..).unwrap_or_default()
+}
+
+fn chunks(mut rest: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     std::iter::from_fn(move || {
         let (name, after) = rest.split_first_chunk::<4>()?;
         let (length, data) = after.split_first_chunk::<4>()?;
