@@ -552,7 +552,7 @@ mod tests {
         let alpha = include_bytes!("../../../fuzz/seeds/picture/alpha.webp");
         let (limits, memory) = (DecodeLimits::default(), PixelMemory::default());
         // The alpha channel ends where the lossy frame begins.
-        for (file, end) in [(&groups[..], groups.len()), (&alpha[..], 294)] {
+        for (file, end) in [(&groups[..], groups.len()), (&alpha[..], 304)] {
             let mut decoded = 0;
             for (at, bit) in (0..end).flat_map(|at| [(at, 1), (at, 16), (at, 128)]) {
                 let mut file = file.to_vec();
@@ -568,6 +568,25 @@ mod tests {
                 let cut = decode(&file[..end], &limits);
                 assert!(cut.is_err() || file.len() - end < 4, "{end}: {cut:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_lossy_webp_with_a_frame_of_another_size_is_refused_before_it_is_decoded() {
+        let (said, large) = ((64, 48), (4_000, 3_000));
+        for (file, is_whole) in [
+            (flat::webp_of_another_size(said, said), true),
+            (flat::webp_of_another_size(said, large), false),
+            (flat::webp_lossy_animation(said, said), true),
+            (flat::webp_lossy_animation(said, large), false),
+        ] {
+            let mut decoded = None;
+            let taken = allocation_counter::measure(|| {
+                decoded = Some(decode(&file, &DecodeLimits::default()));
+            });
+            let expected = if is_whole { Ok(said) } else { Err(Refusal::Undecodable) };
+            assert_eq!(decoded.unwrap().map(|picture| picture.dimensions()), expected);
+            assert!(taken.bytes_max < 2 << 20, "{}", taken.bytes_max);
         }
     }
 }

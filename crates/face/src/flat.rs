@@ -147,12 +147,22 @@ fn lossy_with_alpha(size: (u32, u32), alpha: &[u8]) -> Vec<u8> {
     riff(&[extended(0x10, size), alpha, ("VP8 ", lossy_frame(size.0, size.1))])
 }
 
+/// A lossy WebP with a frame of another size than its header says.
+pub(crate) fn webp_of_another_size(said: (u32, u32), (width, height): (u32, u32)) -> Vec<u8> {
+    riff(&[extended(0, said), ("VP8 ", lossy_frame(width, height))])
+}
+
 /// An animation of one frame: chunks of a picture.
 fn animation((width, height): (u32, u32), frame: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let three = |value: u32| (value - 1).to_le_bytes()[..3].to_vec();
     let at_start = [vec![0; 6], three(width), three(height), vec![0; 4]].concat();
     let frame = [at_start, chunks(frame)].concat();
     riff(&[extended(0x12, (width, height)), ("ANIM", vec![0; 6]), ("ANMF", frame)])
+}
+
+/// An animation with a lossy frame of a size.
+pub(crate) fn webp_lossy_animation(said: (u32, u32), (width, height): (u32, u32)) -> Vec<u8> {
+    animation(said, &[("VP8 ", lossy_frame(width, height))])
 }
 
 /// An animation with a lossless frame that has so many groups of codes and one more.

@@ -78,7 +78,7 @@ fn content(file: &[u8], size: (u32, u32)) -> Option<(Content, Option<Bitstream<'
                 return None;
             }
             match (find(b"VP8 "), find(b"VP8L")) {
-                (Some(_), None) => Some(if alpha {
+                (Some(lossy), None) if has_size(&lossy, size) => Some(if alpha {
                     let channel = find(b"ALPH").and_then(|chunk| alpha_channel(&chunk, size));
                     (Content::LossyWithAlpha, channel)
                 } else {
@@ -102,11 +102,13 @@ fn animated(
     if frame.0 > size.0 || frame.1 > size.1 {
         return None;
     }
-    let first = chunks(inner).next()?;
+    let mut inner = chunks(inner);
+    let first = inner.next()?;
     let lossless = match first.name {
         b"VP8L" => Some(picture(&first, frame)),
-        b"VP8 " => None,
-        b"ALPH" => alpha_channel(&first, frame),
+        b"VP8 " if has_size(&first, frame) => None,
+        // What follows is decoded whatever its name.
+        b"ALPH" if has_size(&inner.next()?, frame) => alpha_channel(&first, frame),
         _ => return None,
     };
     Some((Content::Animated, lossless))
@@ -132,6 +134,14 @@ fn picture<'a>(chunk: &Chunk<'a>, size: (u32, u32)) -> Bitstream<'a> {
 fn alpha_channel<'a>(chunk: &Chunk<'a>, size: (u32, u32)) -> Option<Bitstream<'a>> {
     let (method, data) = chunk.data.split_first()?;
     (method & 3 == 1).then_some(Bitstream { data, size, has_header: false })
+}
+
+/// Whether a lossy frame is a whole picture of this size. image-webp 0.2.4 decodes one of any size before it compares that with
+/// the container's.
+fn has_size(lossy: &Chunk<'_>, size: (u32, u32)) -> bool {
+    let [tag, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1, ..] = *lossy.data else { return false };
+    let side = |low: u8, high: u8| u32::from(u16::from_le_bytes([low, high]) & 0x3FFF);
+    tag & 1 == 0 && (side(w0, w1), side(h0, h1)) == size
 }
 
 struct Chunk<'a> {
