@@ -52,7 +52,10 @@ pub(super) fn decoding_bytes(
 /// Whether its EXIF block, if it has one, is in the file from end to end. One that is not can claim to have 4 GiB, which
 /// image-webp 0.2.4 allocates before it reads them.
 pub(super) fn has_whole_exif(file: &[u8]) -> bool {
-    chunks(body(file)).all(|chunk| chunk.name != b"EXIF" || chunk.length <= chunk.data.len())
+    // One in the first frame is taken, too.
+    let in_frame = first_frame(file).into_iter().flat_map(|(_, inner)| chunks(inner));
+    let mut all = chunks(body(file)).chain(in_frame);
+    all.all(|chunk| chunk.name != b"EXIF" || chunk.length <= chunk.data.len())
 }
 
 /// What image-webp decodes of a file whose header claims this size, and the lossless bitstream in that; `None` if the file is
