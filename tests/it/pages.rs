@@ -131,7 +131,7 @@ fn every_alert_is_on_the_page_of_operations_with_its_severity() {
 
 #[test]
 fn what_the_page_of_security_says_is_kept_true_by_tests_that_exist() {
-    let sources: String = ["tests", "src"]
+    let sources: String = ["tests", "src", "crates"]
         .iter()
         .flat_map(|folder| files(folder))
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
