@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    path::Path,
+    path::PathBuf,
     process::Command,
 };
 
@@ -33,7 +33,7 @@ impl Disk {
     }
 
     /// Takes all the room that is left; returns the file that has it.
-    fn fill(&self) -> std::path::PathBuf {
+    fn fill(&self) -> PathBuf {
         let path = self.0.path().join("filler");
         let mut file = File::create(&path).unwrap();
         for size in [1 << 20, 1 << 12, 1] {
@@ -77,7 +77,6 @@ async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none(
         return;
     };
     let folder = TempDir::new_in(disk.0.path()).unwrap();
-    let data: &Path = &folder.path().to_owned();
     let app = TestApp::in_folder(folder, |config| {
         config.gate.body_budget = 32 << 20;
         config.gate.queue.bytes = 64 << 20;
@@ -89,7 +88,7 @@ async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none(
     for number in 1..=5 {
         refused += u32::from(enqueue(&app, number).await.contains("SYSTEM_ERROR"));
     }
-    assert!(refused > 0, "the disk is not full: {:?}", fs::read_dir(data).unwrap().count());
+    assert!(refused > 0, "the disk is not full");
     fs::remove_file(filler).unwrap();
     for number in 6..=8 {
         let text = enqueue(&app, number).await;
