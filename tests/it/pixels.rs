@@ -1,16 +1,21 @@
 //! Pictures that are small as files and as large as can be when they are decoded, through the real program: it takes no more
 //! memory than `visavis check` says, and everybody gets a response.
 //!
-//! What is measured is the most that the process ever had in memory (`VmHWM`). A control group with that limit would show the
-//! same by killing it, but only where tests may make one; `RLIMIT_AS` counts what is mapped and never touched, too.
+//! Where a test may make a control group, the process has one of exactly that size, in which it would be killed. The most that it
+//! ever had in memory (`VmHWM`) is measured everywhere; `RLIMIT_AS` counts what is mapped and never touched, too.
 
-use std::{fs, thread};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use crate::{
     crash::server::{App, Data, Server},
-    support::{Run as _, flat, with_models},
+    support::{Run as _, flat, left_out_everywhere, with_models},
 };
 
 /// As much for pixels as a small machine has.
@@ -35,11 +40,44 @@ fn needed_mib(data: &Data) -> u64 {
     number.parse().unwrap()
 }
 
-/// The most that the process ever had in memory, MiB.
-fn peak_mib(server: &Server) -> u64 {
+/// A number of /proc/PID/status, MiB.
+fn status_mib(server: &Server, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+}
+
+/// A control group of one process, version 1 or 2; removed when dropped.
+struct Group(PathBuf);
+
+impl Group {
+    /// Limits what a process takes from now on; `None` where nobody may make a group.
+    fn limit(server: &Server, mib: u64) -> Option<Self> {
+        let (version_1, version_2) = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup");
+        let (root, limit) = if Path::new(version_1).is_dir() {
+            (version_1, "memory.limit_in_bytes")
+        } else {
+            (version_2, "memory.max")
+        };
+        let folder = Path::new(root).join(format!("visavis-test-{}", server.pid()));
+        fs::create_dir(&folder).ok()?;
+        let group = Self(folder);
+        fs::write(group.0.join(limit), (mib << 20).to_string()).ok()?;
+        fs::write(group.0.join("cgroup.procs"), server.pid().to_string()).ok()?;
+        Some(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The process has ended, but the system may take a moment to see it.
+        for _ in 0..50 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// The lengths of codes with the largest table for the fewest bits.
@@ -75,6 +113,11 @@ fn the_worst_pictures_at_once_take_no_more_memory_than_check_says_and_all_get_a_
     let app = App::register(&data);
     let needed = needed_mib(&data);
     let server = Server::start_with(&data, &["--workers", "2"], &SETTINGS);
+    // What it has already is not charged to the group.
+    let group = Group::limit(&server, needed - status_mib(&server, "VmRSS"));
+    if group.is_none() {
+        left_out_everywhere("the worst pictures in a control group: nobody here may make one");
+    }
     let worst = worst();
     let responses: Vec<_> = thread::scope(|scope| {
         let asked: Vec<_> = worst
@@ -95,9 +138,10 @@ fn the_worst_pictures_at_once_take_no_more_memory_than_check_says_and_all_get_a_
         never.contains("analysing face1.content takes 701 MiB") && never.contains(&words),
         "{never}"
     );
-    let peak = peak_mib(&server);
+    let peak = status_mib(&server, "VmHWM");
     assert!(peak <= needed, "{peak} MiB, and check says {needed}");
     // They were decoded.
     assert!(peak > 500, "{peak}");
-    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(server.terminate(), Some(0), "it was not killed");
+    drop(group);
 }
