@@ -44,7 +44,7 @@ impl Proven {
         let key = match head.wrapped_key {
             None => None,
             Some(wrapped) => {
-                // A key that does not unwrap is replaced by a random one, so every refusal from here on is encrypted and
+                // A key that does not unwrap is replaced by another one, so every refusal from here on is encrypted and
                 // tells nothing about the wrapped key.
                 let unwrap = move || keys.server_key.unwrap_key(&wrapped);
                 let key =

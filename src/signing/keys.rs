@@ -3,6 +3,7 @@
 use aws_lc_rs::{
     digest::Digest,
     encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der},
+    hmac,
     rsa::{
         KeySize, Pkcs1PrivateDecryptingKey, Pkcs1PublicEncryptingKey, PrivateDecryptingKey,
         PublicEncryptingKey,
@@ -120,6 +121,8 @@ pub struct ServerKey {
     decrypting: Pkcs1PrivateDecryptingKey,
     pkcs8: Zeroizing<Vec<u8>>,
     signed: Repeated,
+    /// Makes the keys that take the place of those that do not unwrap.
+    rejecting: hmac::Key,
 }
 
 impl std::fmt::Debug for ServerKey {
@@ -144,7 +147,8 @@ impl ServerKey {
         let decrypting = PrivateDecryptingKey::from_pkcs8(&pkcs8).map_err(|_| SigningError::Key)?;
         let decrypting =
             Pkcs1PrivateDecryptingKey::new(decrypting).map_err(|_| SigningError::Key)?;
-        Ok(Self { pair, decrypting, pkcs8, signed: Repeated::default() })
+        let rejecting = hmac::Key::new(hmac::HMAC_SHA256, &pkcs8);
+        Ok(Self { pair, decrypting, pkcs8, signed: Repeated::default(), rejecting })
     }
 
     /// Reads a PKCS#8 key.
@@ -195,24 +199,23 @@ impl ServerKey {
         })
     }
 
-    /// Unwraps an AES key. It never fails: what is wrongly padded or has no AES key's length gives a
-    /// random key instead (implicit rejection), under which the body then decrypts to noise like any
-    /// other garbage. Whether the padding was right is what Bleichenbacher's attack asks, and the
-    /// Encrypt header is outside the signed text, so anybody may ask.
+    /// Unwraps an AES key. It never fails: what is wrongly padded or has no AES key's length gives another key instead (implicit
+    /// rejection), under which the body then decrypts to noise like any other garbage. Whether the padding was right is what
+    /// Bleichenbacher's attack asks, and the Encrypt header is outside the signed text, so anybody may ask.
+    ///
+    /// The other key is always the same for one wrapped key: the response is encrypted under it, so one that differed from
+    /// request to request would tell that the padding was wrong.
     ///
     /// # Errors
-    /// [`SigningError::Failed`] when there are no random numbers.
+    /// [`SigningError::Failed`] never, as long as a digest has the length of an AES key.
     pub fn unwrap_key(&self, wrapped: &[u8]) -> Result<SymmetricKey, SigningError> {
-        // Drawn before, so that it costs the same whether it is needed or not.
-        let decoy = SymmetricKey::random(DECOY_BYTES)?;
+        // Made before, so that it costs the same whether it is needed or not.
+        let rejected = SymmetricKey::new(hmac::sign(&self.rejecting, wrapped).as_ref())?;
         let mut plain = Zeroizing::new(vec![0; self.decrypting.min_output_size()]);
         let unwrapped = self.decrypting.decrypt(wrapped, &mut plain);
-        Ok(unwrapped.ok().and_then(|key| SymmetricKey::new(key).ok()).unwrap_or(decoy))
+        Ok(unwrapped.ok().and_then(|key| SymmetricKey::new(key).ok()).unwrap_or(rejected))
     }
 }
-
-/// The length that most clients' keys have.
-const DECOY_BYTES: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -336,18 +339,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_wrapped_key_gives_another_key_every_time() {
+    fn what_is_not_a_wrapped_key_gives_one_key_that_no_other_server_key_makes_of_it() {
         let server = ServerKey::generate().unwrap();
+        let same = ServerKey::from_pkcs8(server.pkcs8_der()).unwrap();
+        let other = ServerKey::generate().unwrap();
         let public = ClientKey::from_der(&server.spki_der().unwrap()).unwrap();
         let mut broken = public.wrap_key(&SymmetricKey::random(32).unwrap()).unwrap();
         broken[200] ^= 1;
         let mut short = vec![0; 256];
         public.encrypting.encrypt(&[7; 15], &mut short).unwrap();
         for wrapped in [&broken[..], &short, &[0xFF; 256], &[0; 256], b"", &[1; 1024]] {
-            let (one, two) =
-                (server.unwrap_key(wrapped).unwrap(), server.unwrap_key(wrapped).unwrap());
-            assert_eq!(one.as_bytes().len(), DECOY_BYTES);
-            assert_ne!(one.as_bytes(), two.as_bytes());
+            let key = |server: &ServerKey| server.unwrap_key(wrapped).unwrap().as_bytes().to_vec();
+            // In any process that has the key: a client may reach several.
+            assert_eq!(key(&server), key(&same));
+            assert_ne!(key(&server), key(&other));
         }
     }
 

@@ -205,6 +205,20 @@ async fn whatever_does_not_decrypt_into_json_has_one_response_under_the_key_that
     assert_eq!(stored(&app).await, before);
 }
 
+/// Within one second the same request has the same response, whatever its wrapped key is: one that differed would tell that
+/// the key was not well-formed.
+#[tokio::test]
+async fn a_wrapped_key_that_does_not_open_gives_the_same_response_every_time() {
+    let app = TestApp::with(|config| config.gate.decrypt_failures = 1_000).await;
+    for (what, body, encrypt) in mismatched() {
+        app.clock.advance(1_000);
+        let one = refused_in_secret(&app, app.encrypted_as(TEST, &body, &encrypt)).await;
+        let again = refused_in_secret(&app, app.encrypted_as(TEST, &body, &encrypt)).await;
+        assert_eq!(one.text, again.text, "{what}");
+        assert_eq!(one.header("signature"), again.header("signature"), "{what}");
+    }
+}
+
 #[tokio::test]
 async fn every_refusal_of_a_proven_encrypted_request_is_encrypted() {
     let key = key(32);
