@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use visavis::{
-    clients::{Caller, KeySet, StoredClient},
+    clients::{Caller, ClientTerms, KeySet, StoredClient},
     compare::ClientFmr,
     signing::{ClientKey, SecretKey, ServerKey},
 };
@@ -25,6 +25,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         keys: vec![Arc::new(keys)],
         extras: true,
         fmr: ClientFmr::default(),
+        terms: ClientTerms::default(),
         disabled: false,
     };
     Arc::new(Caller { client_id: "2188".to_owned(), shard: 0, client })
