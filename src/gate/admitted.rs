@@ -3,7 +3,7 @@
 //! | refused here | costs |
 //! | --- | --- |
 //! | [`Limit::Queue`] | a look-up in memory; for requests in clear before they are parsed |
-//! | [`Limit::Quota`] | two queries |
+//! | [`Limit::Quota`] | three queries |
 //! | [`Limit::WaitingRoom`] | a look-up in memory; for requests in clear before they are parsed |
 
 use std::time::Duration;
@@ -21,7 +21,8 @@ use crate::{
 pub(crate) struct Admitted {
     /// What is asked for.
     pub(crate) parsed: Parsed<Request>,
-    /// The transaction of an earlier request with the same signature. It was counted then.
+    /// The transaction of an earlier request with the same signature, which was counted then. Not looked up for a job that
+    /// is not counted: the queue finds it.
     pub(crate) earlier: Option<TransactionId>,
     counted_on: Option<i64>,
     shard: u32,
@@ -39,7 +40,8 @@ pub(crate) enum Room {
 }
 
 impl Gate {
-    /// Whether there is room for another job of the client in the queue of a database.
+    /// Whether there is room for another job of the client in the queue of a database, or the request with this digest
+    /// repeats one that is there.
     ///
     /// # Errors
     /// [`Limit::Queue`], or a failure of the database.
@@ -47,9 +49,12 @@ impl Gate {
         &self,
         shard: &Shard,
         caller: &Caller,
+        dedupe: &[u8; 32],
     ) -> Result<(), Rejection> {
         let is_alone = self.0.clients.is_alone(shard.number).await?;
-        if shard.gauge.has_room(self.0.config.queue, &caller.client_id, is_alone) {
+        if shard.gauge.has_room(self.0.config.queue, &caller.client_id, is_alone)
+            || self.earlier(shard, dedupe).await?.is_some()
+        {
             Ok(())
         } else {
             Err(Limit::Queue.refuse().into())
@@ -89,7 +94,12 @@ impl Parsed<Request> {
         } else {
             None
         };
-        let earlier = gate.earlier(shard, &self.dedupe).await?;
+        let quota = self.caller.client.terms.daily_quota;
+        let earlier = if room == Room::None || quota.is_some() {
+            gate.earlier(shard, &self.dedupe).await?
+        } else {
+            None
+        };
         let mut admitted =
             Admitted { earlier, counted_on: None, shard: shard.number, _only: only, parsed: self };
         if admitted.earlier.is_some() {
@@ -97,9 +107,9 @@ impl Parsed<Request> {
         }
         let caller = &admitted.parsed.caller;
         if room == Room::Queue {
-            gate.check_queue(shard, caller).await?;
+            gate.check_queue(shard, caller, &admitted.parsed.dedupe).await?;
         }
-        let Some(quota) = caller.client.terms.daily_quota else { return Ok(admitted) };
+        let Some(quota) = quota else { return Ok(admitted) };
         let client_id = &caller.client_id;
         let counted = gate.0.clients.count_comparison(shard.number, client_id, quota).await?;
         if counted.is_none() {

@@ -33,7 +33,7 @@ pub(super) async fn async_compare(
 ) -> Result<Answer, ApiError> {
     let shard = app.home(proven.caller())?;
     if may_be_refused_early(&proven) {
-        check_queue(&app, shard, &proven).await?;
+        app.gate.check_queue(shard, proven.caller(), proven.dedupe()).await?;
     }
     let admitted = parse(&app, trace, proven).await?.admit(shard, Room::Queue).await?;
     if let Some(id) = &admitted.earlier {
@@ -125,22 +125,14 @@ fn may_be_refused_early(proven: &Proven) -> bool {
     !proven.is_encrypted()
 }
 
-/// Whether the queue has room for a request, or the request repeats one that is there.
-async fn check_queue(app: &AppState, shard: &Shard, proven: &Proven) -> Result<(), ApiError> {
-    match app.gate.check_queue(shard, proven.caller()).await {
-        Err(rejection) if app.gate.earlier(shard, proven.dedupe()).await?.is_none() => {
-            Err(rejection.into())
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Whether there is room for a comparison that a client waits for. A repetition of a request that was compared needs
 /// none.
 async fn check_room(app: &AppState, shard: &Shard, proven: &Proven) -> Result<(), ApiError> {
     let comparer = match &app.comparison {
         Comparison::Local(comparer) => comparer,
-        Comparison::Queued(_) => return check_queue(app, shard, proven).await,
+        Comparison::Queued(_) => {
+            return Ok(app.gate.check_queue(shard, proven.caller(), proven.dedupe()).await?);
+        }
     };
     if comparer.has_room(&proven.caller().client_id)
         || app.gate.earlier(shard, proven.dedupe()).await?.is_some()
