@@ -6,7 +6,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::http::{HeaderMap, Request, Version};
+use axum::http::{Request, Version};
 
 use super::{
     Gate, Reply,
@@ -21,7 +21,7 @@ use super::{
 const MAX_CLIENT_ID_BYTES: usize = 128;
 
 /// What the head of a request says.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Arrived {
     /// Where it came from; `None` inside the process.
     pub(crate) peer: Option<IpAddr>,
@@ -30,7 +30,7 @@ pub(crate) struct Arrived {
     /// How it claims to be signed.
     pub(crate) scheme: Scheme,
     /// How the response is to be signed and encrypted.
-    pub(crate) reply: Arc<Reply>,
+    pub(crate) reply: Reply,
     pub(super) held_back: Option<Duration>,
     access_key: Option<String>,
     activity: Option<Activity>,
@@ -39,28 +39,28 @@ pub(crate) struct Arrived {
 
 impl Arrived {
     /// Reads the head.
-    pub(crate) fn read<B>(gate: &Gate, request: &Request<B>) -> Self {
+    pub(crate) fn read<B>(gate: &Gate, request: &Request<B>) -> Arc<Self> {
         let (headers, extensions) = (request.headers(), request.extensions());
         let text = |name| single(headers, name).ok().flatten().map(str::to_owned);
         let peer = gate.0.peers.address(extensions, headers);
         let client_id = text("Client-Id").filter(|id| id.len() <= MAX_CLIENT_ID_BYTES);
-        Self {
+        Arc::new(Self {
             peer,
             client_id: client_id.unwrap_or_default(),
-            scheme: scheme(headers),
-            reply: Arc::default(),
+            scheme: Scheme::parse(headers).unwrap_or(Scheme::KeyPair),
+            reply: Reply::default(),
             held_back: peer.and_then(|peer| gate.0.peers.held_back(peer, gate.0.clock.now())),
             access_key: text("Access-Key"),
             activity: extensions.get::<Activity>().cloned(),
             has_streams: request.version() == Version::HTTP_2,
-        }
+        })
     }
 
     /// Looks up who it claims to be from. From a held-back address only a known Client-Id is worth a query.
     ///
     /// # Errors
     /// [`Limit::AuthFailures`], or a failure of the database.
-    pub(crate) async fn identify(&self, gate: &Gate) -> Result<Identified, Rejection> {
+    pub(crate) async fn identify(self: &Arc<Self>, gate: &Gate) -> Result<Identified, Rejection> {
         let remembered = || gate.0.clients.remembered(&self.client_id);
         if self.held_back.is_some() && !gate.0.clients.is_known(&self.client_id) {
             return Err(self.hold_back().into());
@@ -83,7 +83,7 @@ impl Arrived {
                 self.reply.presume(Arc::clone(keys));
             }
         }
-        Ok(Identified { arrived: self.clone(), caller: found? })
+        Ok(Identified { arrived: Arc::clone(self), caller: found? })
     }
 
     /// The refusal of a held-back address. Its connection is closed.
@@ -107,8 +107,4 @@ impl Arrived {
             gate.0.peers.failed(peer, gate.0.clock.now());
         }
     }
-}
-
-fn scheme(headers: &HeaderMap) -> Scheme {
-    Scheme::parse(headers).unwrap_or(Scheme::KeyPair)
 }

@@ -25,10 +25,10 @@ use super::{
 use crate::{clients::Caller, clock::UnixMillis};
 
 /// A request with the client that it claims to be from.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Identified {
     /// What its head says.
-    pub(crate) arrived: Arrived,
+    pub(crate) arrived: Arc<Arrived>,
     /// The client; nothing is proven.
     pub(crate) caller: Option<Arc<Caller>>,
 }
@@ -104,7 +104,7 @@ impl Identified {
         }
         let (mut head, mut shown) = shown?;
         if self.arrived.held_back.is_some() {
-            // It was looked up in memory alone. What has changed since is asked for now that it is worth a query.
+            // What is remembered of the client may be old. Now that the signature holds, it is worth a query.
             let current = gate.0.clients.find(&head.caller.client_id).await?;
             if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &head.caller)) {
                 (head, shown) = verify(Arc::new(read(current)?)).await?;
@@ -114,8 +114,7 @@ impl Identified {
             gate.0.peers.proved(peer, now);
         }
         lease.prove();
-        let Self { arrived, .. } = self;
-        Proven::new(gate, &arrived.reply, &head, shown, (bytes, lease)).await
+        Proven::new(gate, &self.arrived.reply, &head, shown, (bytes, lease)).await
     }
 
     /// The head, unless the client is to be refused already and can read the response.

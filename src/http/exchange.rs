@@ -18,7 +18,7 @@ use axum::{
 use super::{answer::Told, error::ApiError, recent::endpoint, router::RawUri, state::AppState};
 use crate::{
     compare::{TraceContext, TransactionId},
-    gate::{Arrived, Identified, Proven, SMALL_BODY_BYTES, Scheme, single},
+    gate::{Arrived, Gate, Identified, Proven, SMALL_BODY_BYTES, Scheme, single},
     signing::{
         Content, SigningError, encrypt_header, format_time, mac_header, random_bytes,
         signature_header,
@@ -28,7 +28,7 @@ use crate::{
 
 /// A request whose response is to be logged, counted, encrypted and signed.
 struct Exchange {
-    arrived: Arrived,
+    arrived: Arc<Arrived>,
     path: String,
     /// The registered client that the request claims to be from.
     client: String,
@@ -44,7 +44,8 @@ pub(super) async fn exchange(
     let (trace, parent_id) = trace_of(request.headers());
     let arrived = Arrived::read(&app.gate, &request);
     // Also for a request that is dropped in the middle, because its connection or stream ends.
-    let mut failing = Failing { arrived: arrived.clone(), app: app.clone(), is_failure: true };
+    let mut failing =
+        Failing { arrived: Arc::clone(&arrived), gate: app.gate.clone(), is_failure: true };
     let path = request.uri().path().to_owned();
     let identified = arrived.identify(&app.gate).await;
     let client = identified.as_ref().ok().and_then(|identified| identified.caller.as_ref());
@@ -73,15 +74,15 @@ const OUR_FAULT: [&str; 2] = ["SYSTEM_ERROR", "REQUEST_TRAFFIC_EXCEED_LIMIT"];
 
 /// Counts a request as failed when it ends without proof.
 struct Failing {
-    arrived: Arrived,
-    app: AppState,
+    arrived: Arc<Arrived>,
+    gate: Gate,
     is_failure: bool,
 }
 
 impl Drop for Failing {
     fn drop(&mut self) {
         if self.is_failure {
-            self.arrived.failed(&self.app.gate);
+            self.arrived.failed(&self.gate);
         }
     }
 }
@@ -229,7 +230,7 @@ impl Exchange {
     /// response would be a valid request. Without a known client nobody could check a signature. Both get random bytes of
     /// the same form, because some SDKs fail on a response without a signature and never show its message.
     fn sign(&self, time: &str, body: &[u8]) -> Result<String, SigningError> {
-        let Arrived { client_id, scheme, reply, .. } = &self.arrived;
+        let Arrived { client_id, scheme, reply, .. } = &*self.arrived;
         let content = |uri| Content { uri, client_id, time, body };
         Ok(match (scheme, reply.proven(), reply.presumed()) {
             (Scheme::Secret, Some((uri, keys)), _) => {
