@@ -11,6 +11,7 @@ use axum::{
 };
 
 use super::{Console, Shared, error::Refused};
+use crate::gate::announced_length;
 
 /// The name of the cookie.
 pub(super) const COOKIE: &str = "visavis_console";
@@ -95,11 +96,9 @@ pub(super) async fn charged(
     request: Request,
     next: Next,
 ) -> Response {
-    let announced = request.headers().get(header::CONTENT_LENGTH);
-    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let app = &console.parts.app;
     let limit = app.config.gate.body_limit;
-    let bytes = announced.map_or(limit, |length| length.min(limit));
+    let bytes = announced_length(request.headers()).map_or(limit, |length| length.min(limit));
     match app.gate.lease(BODY_COPIES * bytes).await {
         Ok(_lease) => next.run(request).await,
         Err(_) => Refused::Busy.into_response(),

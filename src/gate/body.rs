@@ -54,8 +54,8 @@ async fn read(
     lease: &mut Lease,
 ) -> Result<Bytes, Rejection> {
     let too_large = || Rejection::from(Limit::BodySize(limits.bytes).refuse());
-    let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: usize| length > limits.bytes) {
+    let announced = announced_length(headers);
+    if announced.is_some_and(|length| length > limits.bytes) {
         return Err(too_large());
     }
     let most = announced.unwrap_or(limits.bytes);
@@ -75,6 +75,11 @@ async fn read(
         collected.extend_from_slice(&data);
     }
     Ok(Bytes::from(collected))
+}
+
+/// How long a body is to be; `None` for one that comes in chunks.
+pub(crate) fn announced_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Reads the rest of the body of a request that is refused already, without keeping it: a client whose connection is

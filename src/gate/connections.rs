@@ -21,7 +21,7 @@ use tower::Service;
 
 use super::{
     idle::{Activity, Watched},
-    peers::{Network, subscriber},
+    peers::{Network, contain, subscriber},
 };
 
 /// Limits on connections.
@@ -77,7 +77,7 @@ impl Connections {
     /// The address that a connection counts for; `None` for a trusted proxy.
     fn counted_for(&self, stream: &TcpStream) -> io::Result<Option<IpAddr>> {
         let address = stream.peer_addr()?.ip().to_canonical();
-        let is_proxy = self.limits.trusted_proxies.iter().any(|proxy| proxy.contains(address));
+        let is_proxy = contain(&self.limits.trusted_proxies, address);
         Ok((!is_proxy).then(|| subscriber(address)))
     }
 

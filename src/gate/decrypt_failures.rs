@@ -9,15 +9,15 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use tokio::sync::Notify;
 
-use super::refused::{Limit, Refused};
+use super::{
+    refused::{Limit, Refused},
+    window::{MINUTE, left},
+};
 use crate::clock::UnixMillis;
-
-const WINDOW_MS: i64 = 60_000;
 
 /// Counts failures in windows of a minute. Only known clients come here, so it stays small.
 #[derive(Debug)]
@@ -79,18 +79,17 @@ impl DecryptFailures {
         now: UnixMillis,
     ) -> Result<Option<Pass>, Refused> {
         self.change(client_id, |window| {
-            if !(0..WINDOW_MS).contains(&now.saturating_sub(window.began)) {
+            let left = left(window.began, MINUTE, now).unwrap_or_else(|| {
                 window.began = now;
                 window.failures.clear();
-            }
+                MINUTE
+            });
             let of_client = u32::try_from(window.failures.len()).unwrap_or(u32::MAX);
             let of_signature = window.failures.get(&dedupe).copied().unwrap_or_default();
             let failures = of_client.max(of_signature);
             if failures >= self.limit {
                 metrics::counter!("visavis_decrypt_refused_total", "client" => client_id.to_owned())
                     .increment(1);
-                let left = window.began.saturating_add(WINDOW_MS).saturating_sub(now);
-                let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
                 return Err(Limit::DecryptFailures.refuse_for(left));
             }
             let has_room = failures.saturating_add(window.under_way) < self.limit;

@@ -121,10 +121,8 @@ impl Lease {
         let ledger = self.ledger.clone();
         let mut full_since = None;
         loop {
+            // Made before the attempt, so that no release is missed in between.
             let released = ledger.0.released.notified();
-            tokio::pin!(released);
-            // Registered before the attempt, so that no release is missed in between.
-            released.as_mut().enable();
             match self.try_grow(bytes) {
                 Ok(()) => return Ok(()),
                 Err(Full::Share) => released.await,

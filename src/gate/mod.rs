@@ -25,12 +25,14 @@ mod rejection;
 mod repetitions;
 mod reply;
 mod turns;
+mod window;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 pub(crate) use self::{
     admitted::{Admitted, Room},
     arrived::Arrived,
+    body::announced_length,
     connections::Connections,
     head::{Head, Scheme, candidates, single},
     identified::Identified,

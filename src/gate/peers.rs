@@ -16,11 +16,11 @@ use axum::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::window::{MINUTE, left};
 use crate::clock::UnixMillis;
 
-const WINDOW_MS: i64 = 60_000;
 /// For so long an address that has proven to be a client counts as one.
-const PROVEN_MS: i64 = 600_000;
+const PROVEN_FOR: Duration = Duration::from_mins(10);
 /// More addresses than this are not remembered.
 const MAX_PEERS: usize = 50_000;
 
@@ -30,9 +30,15 @@ const MAX_PEERS: usize = 50_000;
 pub struct Network(IpNet);
 
 impl Network {
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
+    fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
+}
+
+/// Whether an address is in one of these networks.
+pub(super) fn contain(networks: &[Network], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(address))
 }
 
 impl FromStr for Network {
@@ -95,17 +101,12 @@ impl Seen {
     }
 
     fn is_open(self, now: UnixMillis) -> bool {
-        is_within(self.began, WINDOW_MS, now)
+        left(self.began, MINUTE, now).is_some()
     }
 
     fn is_proven(self, now: UnixMillis) -> bool {
-        self.proven.is_some_and(|proven| is_within(proven, PROVEN_MS, now))
+        self.proven.is_some_and(|proven| left(proven, PROVEN_FOR, now).is_some())
     }
-}
-
-/// Whether `now` is in the `length` milliseconds from `began` on. Not when the clock was set back.
-fn is_within(began: UnixMillis, length: i64, now: UnixMillis) -> bool {
-    (0..length).contains(&now.saturating_sub(began))
 }
 
 impl Peers {
@@ -116,7 +117,7 @@ impl Peers {
 
     /// Whether this is the address of a trusted proxy.
     pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
-        self.proxies.iter().any(|proxy| proxy.contains(address.to_canonical()))
+        contain(&self.proxies, address)
     }
 
     /// Where a request came from: the peer, or, if that is a trusted proxy, the last address before the trusted proxies
@@ -143,9 +144,8 @@ impl Peers {
     /// For how much longer requests from there are held back; `None` when they are not.
     pub(super) fn held_back(&self, from: IpAddr, now: UnixMillis) -> Option<Duration> {
         let seen = self.seen().get(&from).copied()?;
-        let is_held_back = self.limit > 0 && seen.is_open(now) && seen.failures >= self.limit;
-        let left = seen.began.saturating_add(WINDOW_MS).saturating_sub(now);
-        is_held_back.then(|| Duration::from_millis(u64::try_from(left).unwrap_or_default()))
+        let left = left(seen.began, MINUTE, now)?;
+        (self.limit > 0 && seen.failures >= self.limit).then_some(left)
     }
 
     /// Counts a request from there that did not prove who it is.
@@ -184,7 +184,7 @@ impl Peers {
         let mut seen = self.seen();
         if seen.len() >= MAX_PEERS && !seen.contains_key(&from) {
             seen.retain(|_, seen| seen.is_open(now) || seen.is_proven(now));
-            // Those that are held back stay so; the others begin anew.
+            // Those that are held back stay so; the others start at zero again.
             if seen.len() >= MAX_PEERS {
                 seen.retain(|_, seen| seen.failures >= self.limit.max(1));
             }

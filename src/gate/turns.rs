@@ -233,10 +233,13 @@ impl State {
         (self.waiting_of(newcomer) + 1 < waiting).then_some(longest)
     }
 
-    fn can_join(&self, participant: &Participant, room: usize) -> bool {
+    fn has_free_place(&self, participant: &Participant, room: usize) -> bool {
         *participant == Participant::Queue
             || self.guests().map(|(_, waiting)| waiting).sum::<usize>() < room
-            || self.longest(participant).is_some()
+    }
+
+    fn can_join(&self, participant: &Participant, room: usize) -> bool {
+        self.has_free_place(participant, room) || self.longest(participant).is_some()
     }
 
     /// Makes room for another request in the waiting room; the one that has to leave, if any.
@@ -245,9 +248,7 @@ impl State {
         participant: &Participant,
         room: usize,
     ) -> Result<Option<Waiter>, Full> {
-        if *participant == Participant::Queue
-            || self.guests().map(|(_, waiting)| waiting).sum::<usize>() < room
-        {
+        if self.has_free_place(participant, room) {
             return Ok(None);
         }
         let longest = self.longest(participant).cloned().ok_or(Full)?;
@@ -261,7 +262,7 @@ impl State {
             line.waiting.front().map(|head| ((line.turn, head.arrival), head.threads, who))
         });
         let (_, threads, who) = heads.min_by_key(|(order, ..)| *order)?;
-        // One that needs more is not overtaken, or it would wait for ever.
+        // One that needs more is not overtaken, or it might never get a turn.
         if threads > self.free {
             return None;
         }
