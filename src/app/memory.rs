@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 
 use anyhow::Result;
 
-use crate::{config::Config, face::Device};
+use crate::{
+    config::{Config, LEAST_PIXELS_BYTES},
+    face::Device,
+};
 
 const MIB: u64 = 1 << 20;
 /// What a process holds beside everything else.
@@ -19,8 +22,6 @@ const CUDA_SIZE_MIB: u64 = 120;
 /// For pixels by default, if that much is free: any picture within the default limits, or an ordinary one for each thread.
 const PIXELS_MIB: u64 = 1_024;
 const PIXELS_OF_THREAD_MIB: u64 = 96;
-/// At least so much is for pixels: less holds no photo of a phone.
-const LEAST_PIXELS_MIB: u64 = 64;
 
 /// How a process shares out memory.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl MemoryPlan {
         let pixels = configured.unwrap_or_else(|| {
             let wanted = PIXELS_MIB.max(PIXELS_OF_THREAD_MIB * threads as u64);
             let left = free.map_or(wanted, |free| free.saturating_sub(for_threads));
-            wanted.min(left).max(LEAST_PIXELS_MIB)
+            wanted.min(left).max(LEAST_PIXELS_BYTES / MIB)
         });
         parts.push((for_threads, format!("{threads} threads (worker.threads)")));
         parts.push((pixels, "decoded pixels (memory.pixels_bytes)".to_owned()));

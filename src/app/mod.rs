@@ -219,9 +219,8 @@ struct Computing {
 
 /// Compute threads, each with the configured pack loaded and warm, and what they work with.
 async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
-    let Model { factory, policy, pack, runtime } = load_model(config)?;
+    let Model { factory, policy, pack, threads, runtime } = load_model(config)?;
     let device = runtime.device();
-    let threads = MemoryPlan::new(config)?.threads;
     let decider = Arc::clone(&policy);
     let pool = tokio::task::spawn_blocking(move || {
         // Opens the nets that all share, so that what is wrong with a GPU is found once and not by every thread in turn.

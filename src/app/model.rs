@@ -25,6 +25,8 @@ pub struct Model {
     pub policy: Arc<Policy>,
     /// The pack.
     pub pack: ResolvedPack,
+    /// How many threads this machine has for engines.
+    pub threads: usize,
     /// Where its nets are run.
     pub runtime: Runtime,
 }
@@ -110,10 +112,10 @@ pub fn load_model(config: &Config) -> Result<Model> {
     let calibration =
         Calibration::of(&table, config.compare.population).map_err(|why| anyhow!(why))?;
     let policy = Policy::new(calibration, &pack.name, config.compare.fmr_settings()?.fmr());
-    let runtime = opened.runtime.clone();
+    let (threads, runtime) = (opened.threads, opened.runtime.clone());
     let factory: EngineFactory =
         Arc::new(move || Ok(Box::new(opened.engine()?) as Box<dyn Engine>));
-    Ok(Model { factory, policy: Arc::new(policy), pack, runtime })
+    Ok(Model { factory, policy: Arc::new(policy), pack, threads, runtime })
 }
 
 /// The pack's own table, if it was measured with this very pack.

@@ -20,7 +20,7 @@ const BEGINNING: &[u8] = b"visavis audit";
 /// The number of all entries that are older than the chain.
 const EARLIER: i64 = 0;
 /// Entries read by one statement.
-const BATCH: i64 = 1_000;
+pub(super) const BATCH: i64 = 1_000;
 
 /// An entry as it is stored.
 pub(super) struct Link {
@@ -175,8 +175,7 @@ impl ClientStore {
         loop {
             let before = at.after;
             loop {
-                let links =
-                    on!(self, sqlite_chain, postgres_chain, readers, links(at.after, BATCH))?;
+                let links = on!(self, sqlite_chain, postgres_chain, readers, links(at.after))?;
                 for link in &links {
                     if let Err(broken) = at.follow(link) {
                         return Ok(Err(broken));
@@ -210,7 +209,7 @@ impl ClientStore {
     /// [`ClientError::Database`].
     pub async fn audit_ends(&self, after: Option<i64>) -> Result<Vec<AuditEnd>, ClientError> {
         let ends = if let Some(after) = after {
-            on!(self, sqlite_chain, postgres_chain, readers, digests(after, BATCH))?
+            on!(self, sqlite_chain, postgres_chain, readers, digests(after))?
         } else {
             let head = on!(self, sqlite_chain, postgres_chain, readers, head())?;
             head.map(|head| (head.number, head.digest)).into_iter().collect()
@@ -219,7 +218,7 @@ impl ClientStore {
         Ok(ends.into_iter().map(end).collect())
     }
 
-    /// Makes the MAC of the head anew under the current master key. With `dry` it only tries whether it holds with that
+    /// Computes the MAC of the head again under the current master key. With `dry` it only tries whether it holds with that
     /// key alone. One that holds under no key stays as it is.
     pub(super) async fn restamp_head(&self, dry: bool) -> Result<(), ClientError> {
         if !dry {

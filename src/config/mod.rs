@@ -25,8 +25,8 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// So many of the largest body must fit into the memory budget.
 const BODIES_IN_BUDGET: usize = 6;
-/// Less memory holds no photo of a phone.
-const LEAST_PIXELS_BYTES: u64 = 64 << 20;
+/// For decoded pixels, bytes. Less memory holds no photo of a phone.
+pub const LEAST_PIXELS_BYTES: u64 = 64 << 20;
 
 impl Config {
     /// Reads the defaults, `files` in their order, and every `VISAVIS_` variable of `environment`.

@@ -32,7 +32,7 @@ pub(super) struct Log {
 enum Message {
     Line(Vec<u8>),
     /// Everything before it was written, or lost, when this is dropped.
-    Flush(#[expect(dead_code, reason = "that it is dropped is the message")] SyncSender<()>),
+    Flush(SyncSender<()>),
 }
 
 /// One line; sent when dropped.
@@ -81,7 +81,13 @@ pub fn finish() {
 
 fn write_lines(waiting: &Receiver<Message>, mut output: impl Write, lost: &AtomicU64) {
     while let Ok(message) = waiting.recv() {
-        let Message::Line(line) = message else { continue };
+        let line = match message {
+            Message::Line(line) => line,
+            Message::Flush(written) => {
+                drop(written);
+                continue;
+            }
+        };
         if output.write_all(&line).and_then(|()| output.flush()).is_err() {
             count_lost(lost);
             continue;

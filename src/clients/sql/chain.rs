@@ -8,7 +8,7 @@ macro_rules! statements {
             use crate::{
                 clients::{
                     audit::AuditEntry,
-                    chain::{Beginning, Head, Link},
+                    chain::{BATCH, Beginning, Head, Link},
                 },
                 clock::UnixMillis,
                 sealing::{MasterKey, SealError},
@@ -21,15 +21,13 @@ macro_rules! statements {
             pub(in crate::clients) async fn links(
                 pool: &Pool<$database>,
                 after: i64,
-                limit: i64,
             ) -> Result<Vec<Link>, Error> {
-                read(&mut *pool.acquire().await?, after, limit).await
+                read(&mut *pool.acquire().await?, after).await
             }
 
             async fn read(
                 connection: &mut $connection,
                 after: i64,
-                limit: i64,
             ) -> Result<Vec<Link>, Error> {
                 let rows: Vec<LinkRow> = sqlx::query_as(
                     "/* audit chain */
@@ -37,7 +35,7 @@ macro_rules! statements {
                      WHERE id > $1 ORDER BY id LIMIT $2",
                 )
                 .bind(after)
-                .bind(limit)
+                .bind(BATCH)
                 .fetch_all(connection)
                 .await?;
                 let link = |(id, number, digest, at, actor, act, subject, detail)| Link {
@@ -53,7 +51,6 @@ macro_rules! statements {
             pub(in crate::clients) async fn digests(
                 pool: &Pool<$database>,
                 after: i64,
-                limit: i64,
             ) -> Result<Vec<(i64, Vec<u8>)>, Error> {
                 sqlx::query_as(
                     "/* audit chain */
@@ -61,7 +58,7 @@ macro_rules! statements {
                      ORDER BY number LIMIT $2",
                 )
                 .bind(after)
-                .bind(limit)
+                .bind(BATCH)
                 .fetch_all(pool)
                 .await
             }
@@ -128,7 +125,7 @@ macro_rules! statements {
                 }
                 let (mut beginning, mut after) = (Beginning::new(), i64::MIN);
                 loop {
-                    let links = read(&mut transaction, after, 1_000).await?;
+                    let links = read(&mut transaction, after).await?;
                     for link in &links {
                         beginning.add(&link.entry);
                     }
@@ -151,7 +148,7 @@ macro_rules! statements {
                 transaction.commit().await
             }
 
-            /// Makes the MAC of the head anew, if it holds.
+            /// Computes the MAC of the head again, if it holds.
             pub(in crate::clients) async fn restamp(
                 pool: &Pool<$database>,
                 key: &MasterKey,
