@@ -1,6 +1,7 @@
 //! What has proven nothing costs its sender more than us, and never keeps a proven request out.
 
 use std::{
+    iter,
     num::NonZeroU32,
     thread,
     time::{Duration, Instant},
@@ -55,6 +56,22 @@ async fn announced_bodies_and_open_ones_keep_nobody_out() {
     assert_eq!(reply.code(), "SUCCESS", "{}", reply.body);
 }
 
+/// Sends most of a body with a wrong signature from each address, and keeps the connections open.
+fn send_forged_bodies(
+    server: &Listening,
+    addresses: impl Iterator<Item = [u8; 4]>,
+) -> Vec<Connection> {
+    let send = |address| {
+        let head = forged_head(server, COMPARE, CLIENT, "Content-Length: 90000");
+        let mut connection = Connection::from(address, server.address());
+        connection.send(head + &"x".repeat(80_000));
+        connection
+    };
+    let open = addresses.map(send).collect();
+    thread::sleep(Duration::from_millis(300));
+    open
+}
+
 /// Bytes that have arrived without proof fill one share of the memory and no more, whoever sends them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_address_does_not_fill_the_memory_for_bodies_of_the_others() {
@@ -68,14 +85,7 @@ async fn one_address_does_not_fill_the_memory_for_bodies_of_the_others() {
     let server = Listening::start(app);
     let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
     let request = server.request(COMPARE, &body);
-    let mut open = Vec::new();
-    for _ in 0..12 {
-        let head = forged_head(&server, COMPARE, CLIENT, "Content-Length: 90000");
-        let mut connection = Connection::from([127, 0, 0, 2], server.address());
-        connection.send(head + &"x".repeat(80_000));
-        open.push(connection);
-    }
-    thread::sleep(Duration::from_millis(300));
+    let _open = send_forged_bodies(&server, iter::repeat_n([127, 0, 0, 2], 12));
     let mut known = Connection::from([127, 0, 0, 3], server.address());
     known.send(&request);
     assert_eq!(
@@ -98,14 +108,7 @@ async fn many_addresses_that_claim_one_client_do_not_slow_down_the_one_that_prov
     let mut known = Connection::from([127, 0, 0, 3], server.address());
     known.send(server.request(TEST, "{}"));
     assert_eq!(known.read_reply().code(), "SUCCESS");
-    let mut open = Vec::new();
-    for n in 0..20 {
-        let head = forged_head(&server, COMPARE, CLIENT, "Content-Length: 90000");
-        let mut connection = Connection::from([127, 0, 1, n], server.address());
-        connection.send(head + &"x".repeat(80_000));
-        open.push(connection);
-    }
-    thread::sleep(Duration::from_millis(300));
+    let _open = send_forged_bodies(&server, (0..20).map(|n| [127, 0, 1, n]));
     let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(90_000));
     let begun = Instant::now();
     known.send(server.request(COMPARE, &body));
