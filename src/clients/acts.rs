@@ -32,7 +32,7 @@ impl ClientStore {
         Ok(false)
     }
 
-    /// Seals all private keys and secrets under the current master key and makes all MACs anew; returns
+    /// Seals all private keys and secrets under the current master key and computes all MACs again; returns
     /// how many rows were sealed. With `dry` it only tries whether all of them are under that key alone.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The MAC of a client, over everything that decides who may call in its name and what it gets. Whoever writes the
+//! The MAC of a client, over everything that decides who may call in its name and what it gets. Somebody who writes the
 //! database without the master key cannot make one.
 
 use super::sql::ClientRow;

@@ -101,7 +101,7 @@ impl ClientStore {
         let act = self.act("client rotate", client_id, detail.to_string());
         let end = now.saturating_add(overlap_ms);
         // Only if nobody has changed the client since it was read. None of the old keys is good any more without an
-        // overlap, whoever has written them.
+        // overlap, no matter who wrote them.
         let (current, repair) = ((client_id, revision), (&self.key, overlap_ms <= 0));
         let found = once!(self, sqlite, postgres, rotate(current, &sealed, end, &act, repair))?;
         match found {

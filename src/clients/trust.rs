@@ -13,7 +13,7 @@ use crate::{db::Db, sealing::SealError};
 /// responses to unknown callers.
 const PURPOSE: &str = "gateway";
 /// The value since every client has a MAC and the audit is a chain. An earlier one says that none has: it cannot be made without the master key,
-/// so nobody without it can take the MACs away and have them made anew.
+/// so nobody without it can remove the MACs and have them computed again.
 const HAS_MACS: &[u8] = b"clients have MACs";
 
 impl ClientStore {
@@ -67,7 +67,7 @@ impl ClientStore {
         Ok(tampered)
     }
 
-    /// Makes all MACs anew under the current master key. With `dry` it only tries whether they hold with that key
+    /// Computes all MACs again under the current master key. With `dry` it only tries whether they hold with that key
     /// alone. One that holds under no key stays as it is.
     pub(super) async fn restamp(&self, dry: bool) -> Result<(), ClientError> {
         let current = self.key.current();

@@ -19,7 +19,7 @@ const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// The embedded database: one writer, a few readers.
 ///
 /// Workaround for `sqlx` 0.9: when `SQLite` has rolled a transaction back by itself, because the disk is full, the ROLLBACK
-/// that follows fails, and the connection counts as inside a transaction for ever. It is closed instead of used again.
+/// that follows fails, and the connection counts as inside a transaction from then on. It is closed instead of used again.
 ///
 /// A second writing connection would gain nothing (`SQLite` has one write lock) and bring busy errors:
 /// every write goes through the single connection of `writer`, in order.

@@ -1,7 +1,7 @@
 //! A connection that nobody uses any more ends, whatever its peer still sends.
 //!
 //! hyper ends an idle HTTP/1.1 connection by itself, but an HTTP/2 one lives as long as its peer answers
-//! pings, and one whose peer does not read its responses for ever. So what counts is requests: with none
+//! pings, and one whose peer does not read its responses never ends. So what counts is requests: with none
 //! under way, and none begun or answered for so long, the socket fails. It fails earlier when the connection is to be
 //! closed, because another one needs its place or its address is held back.
 

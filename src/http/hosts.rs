@@ -46,7 +46,7 @@ async fn check_host(
     let Some(foreign) = allowed.foreign_host(&request) else {
         return next.run(request).await;
     };
-    // Once in a process: whoever sends such requests must not fill the log.
+    // Once per process: such requests must not fill the log.
     if !allowed.has_warned.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             host = foreign,

@@ -1,5 +1,5 @@
-//! Public keys that anybody can forge signatures for, found without factoring: whoever registers one, by mistake or
-//! misled, lets others call in a client's name.
+//! Public keys that anybody can forge signatures for, found without factoring: a client that registers one, by mistake or
+//! misled, lets others call in its name.
 
 use super::error::SigningError;
 

@@ -207,7 +207,7 @@ impl Bits {
         for length in [&[0, 0, 4, 4, 4, 4, 4, 4, 0][..], &[4; 10]].concat() {
             self.add(length, 3);
         }
-        // So many are told, in 12 bits.
+        // The number of lengths, in 12 bits.
         self.add(1 | 5 << 1, 4);
         self.add(u32::try_from(lengths.len()).unwrap() - 2, 12);
         for length in lengths {

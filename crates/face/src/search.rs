@@ -215,7 +215,7 @@ impl OnnxEngine {
     }
 
     fn detect_at(&mut self, sight: &mut Sight<'_>, side: u32) -> Result<Vec<Detection>, Ended> {
-        // Whoever looks this close may have to look closer yet: decoded once, not at every step.
+        // A closer step may follow: decode once for all of them, not at every step.
         let closest = self.detector.closest_side(sight.size());
         let wanted = if sight.lacks(side) { closest } else { side };
         sight.prepare(wanted, working_bytes(sight.size(), side))?;

@@ -67,7 +67,7 @@ impl<'a> Sight<'a> {
         Ok(sight)
     }
 
-    /// Holds the picture as it is, decoded anew.
+    /// Holds the picture as it is, decoded again.
     fn decode(&mut self, reduction: u32) -> Result<(), Refusal> {
         // Nobody waits for memory while holding some.
         self.image = RgbImage::default();

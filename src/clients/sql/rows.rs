@@ -100,7 +100,7 @@ macro_rules! statements {
                     .map(|_| ())
             }
 
-            /// Makes the MAC of a client anew, if it holds.
+            /// Computes the MAC of a client again, if it holds.
             pub(in crate::clients) async fn restamp(
                 pool: &Pool<$database>,
                 client_id: &str,
