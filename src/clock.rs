@@ -4,9 +4,12 @@
 //! leases, retention and freshness are tested by moving a [`Clock::mock`] instead of sleeping.
 //! Time-outs inside one process use `std::time::Instant` and do not come here.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
 };
 
 use time::OffsetDateTime;
@@ -26,19 +29,28 @@ pub enum Clock {
 
 /// The hands of a [`Clock::Mock`]; clones share them.
 #[derive(Debug, Clone)]
-pub struct MockClock(Arc<AtomicI64>);
+pub struct MockClock {
+    date: Arc<AtomicI64>,
+    steady: Arc<AtomicI64>,
+}
 
 impl MockClock {
-    /// Moves the clock by `millis`, which may be negative.
+    /// Time passes: `millis`, which may be negative.
     pub fn advance(&self, millis: i64) {
-        self.0.fetch_add(millis, Ordering::SeqCst);
+        self.steady.fetch_add(millis, Ordering::SeqCst);
+        self.step(millis);
+    }
+
+    /// Somebody sets the date: no time passes.
+    pub fn step(&self, millis: i64) {
+        self.date.fetch_add(millis, Ordering::SeqCst);
     }
 }
 
 impl Clock {
     /// A clock that shows `now` until it is moved, with the handle that moves it.
     pub fn mock(now: UnixMillis) -> (Self, MockClock) {
-        let hands = MockClock(Arc::new(AtomicI64::new(now)));
+        let hands = MockClock { date: Arc::new(AtomicI64::new(now)), steady: Arc::default() };
         (Self::Mock(hands.clone()), hands)
     }
 
@@ -46,7 +58,16 @@ impl Clock {
     pub fn now(&self) -> UnixMillis {
         match self {
             Self::System => system_now(),
-            Self::Mock(hands) => hands.0.load(Ordering::SeqCst),
+            Self::Mock(hands) => hands.date.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Milliseconds since some moment of this process. Nobody can set this clock.
+    pub fn steady(&self) -> i64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Self::System => i64::try_from(START.elapsed().as_millis()).unwrap_or(i64::MAX),
+            Self::Mock(hands) => hands.steady.load(Ordering::SeqCst),
         }
     }
 
@@ -83,5 +104,13 @@ mod tests {
         hands.advance(500);
         assert_eq!(clock.now(), 1_500);
         assert_eq!(clock.now_utc().unix_timestamp(), 1);
+    }
+
+    #[test]
+    fn setting_the_date_moves_the_date_alone() {
+        let (clock, hands) = Clock::mock(1_000);
+        hands.advance(500);
+        hands.step(-1_000);
+        assert_eq!((clock.now(), clock.steady()), (500, 500));
     }
 }

@@ -37,6 +37,7 @@ pub(super) const SQLITE: &[Step] = steps!("sqlite":
     6 "0006_terms_and_audit.sql" "terms and audit",
     7 "0007_client_mac.sql" "client mac",
     8 "0008_audit_chain.sql" "audit chain",
+    9 "0009_due_from.sql" "due from",
 );
 
 /// The schema of a Postgres database.
@@ -48,6 +49,7 @@ pub(super) const POSTGRES: &[Step] = steps!("postgres":
     5 "0005_terms_and_audit.sql" "terms and audit",
     6 "0006_client_mac.sql" "client mac",
     7 "0007_audit_chain.sql" "audit chain",
+    8 "0008_due_from.sql" "due from",
 );
 
 /// What brings a database up to the last step.

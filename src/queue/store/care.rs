@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::QueryBuilder;
+use sqlx::{Connection as _, PgPool, QueryBuilder};
 
 use super::{Store, payload_label};
 use crate::{
@@ -32,6 +32,11 @@ const CHECKPOINT_FOR: Duration = Duration::from_secs(5);
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_millis(100);
 /// How many pictures are sealed anew at once.
 const BATCH: i64 = 16;
+
+/// Room beside the live pictures that is not worth clearing.
+const SPARE_BYTES: i64 = 64 << 20;
+/// Any number that nobody else uses: "visavis" in ASCII.
+const TIDY_LOCK: i64 = 0x0076_6973_6176_6973;
 
 /// The number of a job, what the client calls it, and its sealed pictures.
 type Payload = (i64, String, Vec<u8>, Vec<u8>);
@@ -205,6 +210,20 @@ impl Store {
         Ok(())
     }
 
+    /// Gives back the room of pictures that are gone, where the database does not by itself. Returns
+    /// whether there was much to do.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn tidy(&self) -> Result<bool, QueueError> {
+        match &self.db {
+            // Done with every purge, a few pages at a time.
+            Db::Sqlite(_) => Ok(false),
+            // Not cut off like the others: it may take long.
+            Db::Postgres(db) => Ok(clear_dead(&db.pool).await?),
+        }
+    }
+
     /// What is stored takes so much room: name and size, as the metrics have it.
     ///
     /// # Errors
@@ -229,6 +248,44 @@ impl Store {
             each!(&self.db, readers, |pool| sqlx::query_as(text).fetch_one(pool).await?);
         Ok([(names[0], one as f64), (names[1], other as f64)])
     }
+}
+
+/// Clears dead pictures at once if they take much more room than the live ones: the server's own
+/// clearing cannot be told to look more often for one table. One process does it at a time.
+async fn clear_dead(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let (crowded, own): (bool, bool) = sqlx::query_as(
+        "/* tidy */
+         SELECT pg_total_relation_size('job_payload') > $1 + 4 * coalesce(sum(bytes), 0),
+             (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'job_payload'::regclass)
+         FROM job WHERE state IN (0, 1)",
+    )
+    .bind(SPARE_BYTES)
+    .fetch_one(pool)
+    .await?;
+    if !crowded {
+        return Ok(false);
+    }
+    if !own {
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        TOLD.call_once(|| {
+            tracing::warn!(
+                "this role does not own job_payload and cannot clear dead pictures away; autovacuum has to do it alone"
+            );
+        });
+        return Ok(false);
+    }
+    // A session of its own: it may take longer than any other statement, and the lock goes with it.
+    let mut session = pool.acquire().await?.detach();
+    sqlx::query("SET statement_timeout = '10min'").execute(&mut session).await?;
+    let mine: bool = sqlx::query_scalar("/* tidy */ SELECT pg_try_advisory_lock($1)")
+        .bind(TIDY_LOCK)
+        .fetch_one(&mut session)
+        .await?;
+    if mine {
+        sqlx::query("VACUUM job_payload").execute(&mut session).await?;
+    }
+    session.close().await?;
+    Ok(mine)
 }
 
 impl Erasure {

@@ -7,6 +7,7 @@
 mod care;
 mod history;
 mod kept;
+mod lease_clock;
 mod postgres;
 mod rows;
 mod sqlite;
@@ -15,11 +16,14 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use self::rows::{
-    Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
-    transaction_state,
-};
 pub use self::{care::Erasure, history::History, kept::Kept};
+use self::{
+    lease_clock::LeaseClock,
+    rows::{
+        Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
+        transaction_state,
+    },
+};
 use super::{
     error::QueueError,
     job::{Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState},
@@ -37,6 +41,7 @@ pub struct Store {
     db: Db,
     key: MasterKey,
     clock: Clock,
+    lease_clock: LeaseClock,
     storing: Storing,
     kept: Option<Kept>,
 }
@@ -80,7 +85,14 @@ macro_rules! insert {
 impl Store {
     /// The job table of a database.
     pub fn new(db: Db, key: MasterKey, clock: Clock) -> Self {
-        Self { db, key, clock, storing: Storing::default(), kept: None }
+        Self {
+            db,
+            key,
+            clock,
+            lease_clock: LeaseClock::default(),
+            storing: Storing::default(),
+            kept: None,
+        }
     }
 
     /// The job table of an embedded database.
@@ -166,7 +178,9 @@ impl Store {
         length: Duration,
     ) -> Result<Vec<Lease>, QueueError> {
         let asked = Instant::now();
-        let claimed = on!(self, claim(limit, owner, &self.clock, millis(length)))?;
+        self.lease_clock.has_lease(millis(length));
+        let latest = self.lease_clock.latest(&self.clock);
+        let claimed = on!(self, claim(limit, owner, &self.clock, millis(length), latest))?;
         let mut leases = Vec::with_capacity(claimed.len());
         for row in claimed {
             match lease(&row, asked, length) {
@@ -241,15 +255,7 @@ impl Store {
         exactly_one(on!(self, put_back(id, token, &self.clock, millis(delay), 0))?)
     }
 
-    /// Puts back a job that was not worked on; the attempt does not count.
-    ///
-    /// # Errors
-    /// [`QueueError::LeaseLost`] when the token is not the latest.
-    pub async fn hand_back(&self, id: JobId, token: i64) -> Result<(), QueueError> {
-        self.postpone(id, token, Duration::ZERO).await
-    }
-
-    /// The same, to be claimed again after `delay`.
+    /// Puts back a job that was not worked on, to be claimed again after `delay`; the attempt does not count.
     ///
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
@@ -327,20 +333,6 @@ impl Store {
     /// [`QueueError::Database`].
     pub async fn purge(&self, age: Duration, limit: u32) -> Result<u64, QueueError> {
         on!(self, purge(&self.clock, millis(age), limit))
-    }
-
-    /// Gives back the room of pictures that are gone, where the database does not by itself. Returns
-    /// whether there was much to do.
-    ///
-    /// # Errors
-    /// [`QueueError::Database`].
-    pub async fn tidy(&self) -> Result<bool, QueueError> {
-        match &self.db {
-            // Done with every purge, a few pages at a time.
-            Db::Sqlite(_) => Ok(false),
-            // Not cut off like the others: it may take long.
-            Db::Postgres(db) => Ok(postgres::tidy(&db.pool).await?),
-        }
     }
 
     /// Connections to the database: used and idle.

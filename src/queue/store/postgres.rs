@@ -4,11 +4,11 @@
 //! Every statement is whole by itself at READ COMMITTED and may be made twice: the connection may be lost
 //! between a commit and its answer. Leases begin and end by the database's clock.
 
-use sqlx::{Connection as _, Error, PgPool, Row as _, postgres::PgRow};
+use sqlx::{Error, PgPool, Row as _, postgres::PgRow};
 
 use super::rows::{Claimed, Row, client_depth};
 use crate::{
-    clock::Clock,
+    clock::{Clock, UnixMillis},
     queue::{ClientDepth, JobId},
 };
 
@@ -25,7 +25,8 @@ pub(super) async fn enqueue(
          WITH new AS (
              INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, created_at,
                               turn)
-             SELECT $1, $2, $3, $4, 0, now, $6, $7, now, $10 + greatest(
+             -- Due whatever the clock shows: it may be set back while the job waits.
+             SELECT $1, $2, $3, $4, 0, 'epoch', $6, $7, now, $10 + greatest(
                  -- Behind the client's own jobs,
                  (SELECT max(turn) + 1 FROM job WHERE client_id = $2 AND state IN (0, 1)),
                  -- and not before what is next, or was last.
@@ -122,17 +123,19 @@ pub(super) async fn claim(
     owner: &str,
     clock: &Clock,
     lease: i64,
+    latest: Option<UnixMillis>,
 ) -> Result<Vec<Claimed>, Error> {
     let rows = sqlx::query(
         "/* claim */
          WITH due AS MATERIALIZED (
              -- New jobs, retries and expired leases alike. Materialised: as a subquery the planner may take
              -- more rows than the limit.
-             SELECT id FROM job WHERE state IN (0, 1) AND due_at <= visavis_now($3)
+             SELECT id FROM job
+             WHERE state IN (0, 1) AND due_at <= least(visavis_now($3), to_timestamp($5 / 1000.0))
              ORDER BY turn, id LIMIT $1 FOR UPDATE SKIP LOCKED
          )
          UPDATE job
-         SET state = 1, token = token + 1, attempt = attempt + 1, owner = $2,
+         SET state = 1, token = token + 1, attempt = attempt + 1, owner = $2, due_from = visavis_now($3),
              due_at = visavis_now($3) + $4 * interval '1 millisecond',
              started_at = coalesce(started_at, visavis_now($3))
          FROM due WHERE job.id = due.id AND job.state IN (0, 1)
@@ -143,6 +146,7 @@ pub(super) async fn claim(
     .bind(owner)
     .bind(clock.set_time())
     .bind(lease)
+    .bind(latest)
     .fetch_all(pool)
     .await?;
     let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
@@ -188,7 +192,7 @@ pub(super) async fn renew(
     let (ids, tokens): (Vec<JobId>, Vec<i64>) = held.iter().copied().unzip();
     sqlx::query_scalar(
         "/* renew */
-         UPDATE job SET due_at = visavis_now($3) + $4 * interval '1 millisecond'
+         UPDATE job SET due_from = visavis_now($3), due_at = visavis_now($3) + $4 * interval '1 millisecond'
          FROM unnest($1::bigint[], $2::bigint[]) AS held (id, token)
          WHERE job.id = held.id AND job.token = held.token AND state = 1
          RETURNING job.id",
@@ -234,8 +238,8 @@ pub(super) async fn put_back(
 ) -> Result<u64, Error> {
     let put = sqlx::query(
         "/* put_back */
-         UPDATE job SET state = 0, due_at = visavis_now($3) + $4 * interval '1 millisecond',
-             attempt = attempt - $5
+         UPDATE job SET state = 0, attempt = attempt - $5, due_from = visavis_now($3),
+             due_at = CASE $4 WHEN 0 THEN 'epoch' ELSE visavis_now($3) + $4 * interval '1 millisecond' END
          WHERE id = $1 AND token = $2 AND state = 1",
     )
     .bind(id)
@@ -300,12 +304,29 @@ pub(super) async fn ended(
 pub(super) async fn recover(pool: &PgPool, clock: &Clock) -> Result<u64, Error> {
     let recovered = sqlx::query(
         "/* recover */
-         UPDATE job SET due_at = visavis_now($1) WHERE state = 1 AND due_at > visavis_now($1)",
+         UPDATE job SET due_at = 'epoch' WHERE state = 1 AND due_at > visavis_now($1)",
     )
     .bind(clock.set_time())
     .execute(pool)
     .await?;
     Ok(recovered.rows_affected())
+}
+
+/// Dates leases and pauses again that begin in the future, because the clock was set back since: they end no later than they
+/// would have. Returns how many there were and what the clock shows.
+pub(super) async fn date_again(pool: &PgPool, clock: &Clock) -> Result<(i64, UnixMillis), Error> {
+    sqlx::query_as(
+        "/* date_again */
+         WITH future AS (
+             UPDATE job SET due_from = visavis_now($1), due_at = visavis_now($1) + (due_at - due_from)
+             WHERE state IN (0, 1) AND due_from > visavis_now($1) AND due_at > due_from
+             RETURNING 1
+         )
+         SELECT count(*), visavis_millis(visavis_now($1)) FROM future",
+    )
+    .bind(clock.set_time())
+    .fetch_one(pool)
+    .await
 }
 
 pub(super) async fn purge(
@@ -329,49 +350,6 @@ pub(super) async fn purge(
     .await?;
     Ok(purged.rows_affected())
 }
-
-/// Clears dead pictures at once if they take much more room than the live ones: the server's own
-/// clearing cannot be told to look more often for one table. One process does it at a time.
-pub(super) async fn tidy(pool: &PgPool) -> Result<bool, Error> {
-    let (crowded, own): (bool, bool) = sqlx::query_as(
-        "/* tidy */
-         SELECT pg_total_relation_size('job_payload') > $1 + 4 * coalesce(sum(bytes), 0),
-             (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'job_payload'::regclass)
-         FROM job WHERE state IN (0, 1)",
-    )
-    .bind(SPARE_BYTES)
-    .fetch_one(pool)
-    .await?;
-    if !crowded {
-        return Ok(false);
-    }
-    if !own {
-        static TOLD: std::sync::Once = std::sync::Once::new();
-        TOLD.call_once(|| {
-            tracing::warn!(
-                "this role does not own job_payload and cannot clear dead pictures away; autovacuum has to do it alone"
-            );
-        });
-        return Ok(false);
-    }
-    // A session of its own: it may take longer than any other statement, and the lock goes with it.
-    let mut session = pool.acquire().await?.detach();
-    sqlx::query("SET statement_timeout = '10min'").execute(&mut session).await?;
-    let mine: bool = sqlx::query_scalar("/* tidy */ SELECT pg_try_advisory_lock($1)")
-        .bind(TIDY_LOCK)
-        .fetch_one(&mut session)
-        .await?;
-    if mine {
-        sqlx::query("VACUUM job_payload").execute(&mut session).await?;
-    }
-    session.close().await?;
-    Ok(mine)
-}
-
-/// Room beside the live pictures that is not worth clearing.
-const SPARE_BYTES: i64 = 64 << 20;
-/// Any number that nobody else uses: "visavis" in ASCII.
-const TIDY_LOCK: i64 = 0x0076_6973_6176_6973;
 
 pub(super) async fn depth(pool: &PgPool) -> Result<Vec<ClientDepth>, Error> {
     let rows = sqlx::query_as(

@@ -5,7 +5,7 @@ use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::rows::{Claimed, Row, client_depth};
 use crate::{
-    clock::Clock,
+    clock::{Clock, UnixMillis},
     db::SqliteDb,
     queue::{ClientDepth, JobId, QueueError},
 };
@@ -22,7 +22,8 @@ pub(super) async fn enqueue(
     let inserted: Option<JobId> = sqlx::query_scalar(
         "/* enqueue */
          INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, created_at, turn)
-         VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $5, max(
+         -- Due whatever the clock shows: it may be set back while the job waits.
+         VALUES ($1, $2, $3, $4, 0, 0, $6, $7, $5, max(
              -- Behind the client's own jobs,
              coalesce((SELECT max(turn) + 1 FROM job WHERE client_id = $2 AND state IN (0, 1)), 0),
              -- and not before what is next, or was last.
@@ -121,16 +122,17 @@ pub(super) async fn claim(
     owner: &str,
     clock: &Clock,
     lease: i64,
+    latest: Option<UnixMillis>,
 ) -> Result<Vec<Claimed>, QueueError> {
     let now = clock.now();
     let rows = sqlx::query(
         "/* claim */
          UPDATE job
-         SET state = 1, token = token + 1, attempt = attempt + 1, owner = $2, due_at = $4,
+         SET state = 1, token = token + 1, attempt = attempt + 1, owner = $2, due_from = $3, due_at = $4,
              started_at = coalesce(started_at, $3)
          WHERE id IN (
              -- New jobs, retries and expired leases alike.
-             SELECT id FROM job WHERE state IN (0, 1) AND due_at <= $3 ORDER BY turn, id LIMIT $1
+             SELECT id FROM job WHERE state IN (0, 1) AND due_at <= $5 ORDER BY turn, id LIMIT $1
          )
          RETURNING id, transaction_id, options, token, attempt, turn, created_at",
     )
@@ -138,6 +140,7 @@ pub(super) async fn claim(
     .bind(owner)
     .bind(now)
     .bind(now + lease)
+    .bind(latest.map_or(now, |latest| latest.min(now)))
     .fetch_all(&db.writer)
     .await?;
     let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
@@ -180,16 +183,17 @@ pub(super) async fn renew(
     clock: &Clock,
     lease: i64,
 ) -> Result<Vec<JobId>, QueueError> {
-    let until = clock.now() + lease;
+    let now = clock.now();
     let mut tx = db.writer.begin_with("BEGIN IMMEDIATE").await?;
     let mut kept = Vec::with_capacity(held.len());
     for (id, token) in held {
         let renewed = sqlx::query(
-            "/* renew */ UPDATE job SET due_at = $3 WHERE id = $1 AND token = $2 AND state = 1",
+            "/* renew */ UPDATE job SET due_from = $3, due_at = $4 WHERE id = $1 AND token = $2 AND state = 1",
         )
         .bind(id)
         .bind(token)
-        .bind(until)
+        .bind(now)
+        .bind(now + lease)
         .execute(&mut *tx)
         .await?;
         if renewed.rows_affected() == 1 {
@@ -231,14 +235,16 @@ pub(super) async fn put_back(
     delay: i64,
     uncounted: i64,
 ) -> Result<u64, QueueError> {
+    let now = clock.now();
     let put = sqlx::query(
         "/* put_back */
-         UPDATE job SET state = 0, due_at = $3, attempt = attempt - $4
+         UPDATE job SET state = 0, due_from = $3, due_at = $4, attempt = attempt - $5
          WHERE id = $1 AND token = $2 AND state = 1",
     )
     .bind(id)
     .bind(token)
-    .bind(clock.now() + delay)
+    .bind(now)
+    .bind(if delay == 0 { 0 } else { now + delay })
     .bind(uncounted)
     .execute(&db.writer)
     .await?;
@@ -295,11 +301,29 @@ pub(super) async fn ended(
 
 pub(super) async fn recover(db: &SqliteDb, clock: &Clock) -> Result<u64, QueueError> {
     let recovered =
-        sqlx::query("/* recover */ UPDATE job SET due_at = $1 WHERE state = 1 AND due_at > $1")
+        sqlx::query("/* recover */ UPDATE job SET due_at = 0 WHERE state = 1 AND due_at > $1")
             .bind(clock.now())
             .execute(&db.writer)
             .await?;
     Ok(recovered.rows_affected())
+}
+
+/// Dates leases and pauses again that begin in the future, because the clock was set back since: they end no later than they
+/// would have. Returns how many there were and what the clock shows.
+pub(super) async fn date_again(
+    db: &SqliteDb,
+    clock: &Clock,
+) -> Result<(i64, UnixMillis), QueueError> {
+    let now = clock.now();
+    let dated = sqlx::query(
+        "/* date_again */
+         UPDATE job SET due_from = $1, due_at = $1 + due_at - due_from
+         WHERE state IN (0, 1) AND due_from > $1 AND due_at > due_from",
+    )
+    .bind(now)
+    .execute(&db.writer)
+    .await?;
+    Ok((i64::try_from(dated.rows_affected()).unwrap_or(i64::MAX), now))
 }
 
 pub(super) async fn purge(

@@ -170,7 +170,7 @@ impl Bench {
     }
 
     pub async fn hand_back(&self, lease: &Lease) -> Result<(), QueueError> {
-        self.store.hand_back(lease.job.id, lease.token).await
+        self.store.postpone(lease.job.id, lease.token, Duration::ZERO).await
     }
 
     pub async fn retry(&self, lease: &Lease, seconds: u64) -> Result<(), QueueError> {

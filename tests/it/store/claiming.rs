@@ -16,7 +16,6 @@ on_every_store! {
     a_retry_that_is_due_goes_before_younger_jobs,
     claimers_in_several_processes_never_share_a_job,
     an_expired_lease_is_taken_over_by_one_of_many,
-    a_clock_that_was_set_back_delays_and_loses_nothing,
 }
 
 async fn nothing_is_claimed_from_an_empty_queue(bench: &mut Bench) {
@@ -120,12 +119,4 @@ async fn an_expired_lease_is_taken_over_by_one_of_many(bench: &mut Bench) {
         let [lease] = claimers.join_all().await.concat().try_into().unwrap();
         assert_eq!(lease.token, first.token + round);
     }
-}
-
-async fn a_clock_that_was_set_back_delays_and_loses_nothing(bench: &mut Bench) {
-    let id = bench.enqueue().await;
-    bench.clock.advance(-60_000);
-    assert!(bench.claim(1).await.is_empty());
-    bench.clock.advance(60_000);
-    assert_eq!(ids(&bench.claim(1).await), [id]);
 }

@@ -32,6 +32,7 @@ macro_rules! on_every_store {
 mod accepting;
 pub mod bench;
 mod claiming;
+mod clock;
 mod ending;
 mod fairness;
 mod fencing;

@@ -203,9 +203,10 @@ impl Pair {
             Step::Bury(_) => {
                 (store.bury(*job, *token).await, self.model.finish(id, *token, Phase::Dead))
             }
-            Step::HandBack(_) => {
-                (store.hand_back(*job, *token).await, self.model.put_back(id, *token, 0, 1))
-            }
+            Step::HandBack(_) => (
+                store.postpone(*job, *token, Duration::ZERO).await,
+                self.model.put_back(id, *token, 0, 1),
+            ),
             Step::Retry(_, seconds) => {
                 let (wait, millis) = Self::length(*seconds);
                 let written = store.retry(*job, *token, wait).await;
