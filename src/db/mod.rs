@@ -3,6 +3,7 @@
 mod postgres;
 mod schema;
 mod sqlite;
+mod suspicion;
 
 use sqlx::migrate::MigrateError;
 

@@ -7,23 +7,25 @@ use sqlx::{
     postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions},
 };
 
-use super::{DbError, schema, unattended};
-use crate::clock::Clock;
+use super::{DbError, schema, suspicion::Suspicion, unattended};
+use crate::{clock::Clock, deadline};
 
 /// Told to every session: no statement of ours takes long, and a lock that does not come is a reason to
 /// try again.
-const SESSION: &str = "SET statement_timeout = '10s'; SET lock_timeout = '2s'; \
+const SESSION: &str = "SET statement_timeout = '8s'; SET lock_timeout = '2s'; \
                        SET idle_in_transaction_session_timeout = '10s'";
 /// How old a connection may get: servers change behind their names, and sessions gather memory.
 const LIFETIME: Duration = Duration::from_mins(30);
-/// How long a connection may take to become free.
+/// How long a connection may take to become free, and to answer a test.
 const ACQUIRE: Duration = Duration::from_secs(2);
-/// How long a call may take with everything, network included: longer than the statement's own limit.
-const CALL: Duration = Duration::from_secs(12);
-/// How long a call is tried again while the connection is being lost, and how long to wait between.
-const RETRY_FOR: Duration = Duration::from_secs(10);
+const TEST: Duration = Duration::from_secs(1);
+/// How long a call may take with everything, network and further tries included: clients wait for ten seconds.
+const CALL: Duration = Duration::from_secs(8);
+/// What a call may take at least, even if other calls of the same request took all the time.
+const LEAST: Duration = Duration::from_millis(500);
+/// How long to wait before a call is tried again.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Whether an address is one of Postgres.
 pub fn is_postgres(url: &str) -> bool {
@@ -36,6 +38,7 @@ pub struct PostgresDb {
     /// The pool; a connection is held for one statement.
     pub pool: PgPool,
     options: Arc<PgConnectOptions>,
+    suspicion: Suspicion,
 }
 
 impl PostgresDb {
@@ -69,9 +72,17 @@ impl PostgresDb {
                 .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
         }
         close(&first).await;
+        let suspicion = Suspicion::default();
+        let (before, after) = (suspicion.clone(), suspicion.clone());
         let pool = unattended(PgPoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
+            // Every test is a round trip. `SQLx` makes one more, after a call, which nobody waits for.
+            .test_before_acquire(false)
+            .before_acquire(move |connection, about| {
+                let is_due = before.is_due(about.idle_for);
+                Box::pin(async move { Ok(!is_due || answers(connection).await) })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection.execute(SESSION).await?;
@@ -82,15 +93,17 @@ impl PostgresDb {
                     Ok(())
                 })
             })
-            .after_release(|connection, about| {
-                Box::pin(async move { Ok(about.age < LIFETIME && answers(connection).await?) })
+            .after_release(move |connection, about| {
+                let is_due = after.is_due(Duration::ZERO);
+                let is_young = about.age < LIFETIME;
+                Box::pin(async move { Ok(is_young && (!is_due || answers(connection).await)) })
             })
             .connect_with(options.clone());
         let pool = in_time(CALL, pool).await.map_err(failed)?;
-        Ok(Self { pool, options: Arc::new(options) })
+        Ok(Self { pool, options: Arc::new(options), suspicion })
     }
 
-    /// Ears on a connection of their own.
+    /// A LISTEN connection outside the pool.
     ///
     /// # Errors
     /// When there is no connection.
@@ -107,7 +120,7 @@ impl PostgresDb {
         in_time(CALL, connected).await
     }
 
-    /// Whether ears still hear: whoever is told nothing cannot know.
+    /// Whether a LISTEN connection is still good: one that was idle for long may be half-open.
     ///
     /// # Errors
     /// When there is no answer.
@@ -161,7 +174,12 @@ impl PostgresDb {
         &self,
         call: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        in_time(CALL, call).await
+        let under_way = self.suspicion.begin();
+        let result = in_time(limit(), call).await;
+        if !result.as_ref().is_err_and(is_passing) {
+            under_way.ended();
+        }
+        result
     }
 
     /// Waits for the statements under way, as long as they may take, and closes all connections.
@@ -178,21 +196,31 @@ impl PostgresDb {
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        let begun = tokio::time::Instant::now();
+        let until = tokio::time::Instant::now() + limit();
         let mut wait = FIRST_WAIT;
         loop {
-            let error = match in_time(CALL, call()).await {
-                Ok(value) => return Ok(value),
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let under_way = self.suspicion.begin();
+            let error = match in_time(left, call()).await {
+                Ok(value) => {
+                    under_way.ended();
+                    return Ok(value);
+                }
                 // The pool says the same when nobody gives a connection back and when no new one can be made.
                 Err(sqlx::Error::PoolTimedOut) if !self.is_crowded() => {
                     sqlx::Error::Io(std::io::ErrorKind::NotConnected.into())
                 }
                 Err(error) => error,
             };
-            if !is_passing(&error) || begun.elapsed() + wait > RETRY_FOR {
+            if !is_passing(&error) {
+                under_way.ended();
                 return Err(error);
             }
-            tracing::warn!(%error, "the database was lost under a statement; it is made again");
+            drop(under_way);
+            if tokio::time::Instant::now() + wait >= until {
+                return Err(error);
+            }
+            tracing::warn!(%error, "database connection lost during a statement: retrying");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
@@ -245,10 +273,15 @@ async fn is_current(pool: &PgPool) -> Result<bool, sqlx::Error> {
     Ok(taken.into_iter().eq(schema::POSTGRES.iter().map(|step| step.version)))
 }
 
-/// Whether a connection that comes back to the pool is still good. The pool asks too, but waits for ever: a
-/// few connections that have gone silent under a call, and there would be none left.
-async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    in_time(ACQUIRE, connection.ping()).await.map(|()| true)
+/// Whether a connection is still good. `SQLx` tests one that comes back to the pool too, but without a time limit: after a few
+/// connections that went silent under a call none would be left.
+async fn answers(connection: &mut PgConnection) -> bool {
+    in_time(TEST, connection.ping()).await.is_ok()
+}
+
+/// How long a call may take: of what is left for the request, if one waits.
+fn limit() -> Duration {
+    deadline::remaining().map_or(CALL, |left| left.clamp(LEAST, CALL))
 }
 
 /// What is sent to somebody who is gone without a word is waited for without end, if nobody sets one.
@@ -263,7 +296,7 @@ async fn in_time<T>(
 /// The pool itself waits without end for a connection that does not come back to it.
 async fn close(pool: &PgPool) {
     if tokio::time::timeout(CALL, pool.close()).await.is_err() {
-        tracing::warn!("a connection to the database did not end in time and is left to it");
+        tracing::warn!("a database connection did not close in time");
     }
 }
 

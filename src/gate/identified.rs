@@ -22,7 +22,7 @@ use super::{
     refused::Limit,
     rejection::Rejection,
 };
-use crate::{clients::Caller, clock::UnixMillis};
+use crate::{clients::Caller, clock::UnixMillis, deadline};
 
 /// A request with the client that it claims to be from.
 #[derive(Debug)]
@@ -91,6 +91,7 @@ impl Identified {
                 return Err(rejection);
             }
         };
+        deadline::restart();
         let uris = candidates(&parts.uri, original);
         let verify = |head: Arc<Head>| {
             let (uris, bytes) = (uris.clone(), bytes.clone());

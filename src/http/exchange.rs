@@ -18,6 +18,7 @@ use axum::{
 use super::{answer::Told, error::ApiError, recent::endpoint, router::RawUri, state::AppState};
 use crate::{
     compare::{TraceContext, TransactionId},
+    deadline,
     gate::{Arrived, Gate, Identified, Proven, SMALL_BODY_BYTES, Scheme, single},
     signing::{
         Content, SigningError, encrypt_header, format_time, mac_header, random_bytes,
@@ -37,11 +38,22 @@ struct Exchange {
 /// Looks the caller up, runs the rest, encrypts and signs what comes back.
 pub(super) async fn exchange(
     State(app): State<AppState>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
     let (trace, parent_id) = trace_of(request.headers());
+    deadline::scope(Box::pin(answer(app, request, next, started, trace, parent_id))).await
+}
+
+async fn answer(
+    app: AppState,
+    mut request: Request,
+    next: Next,
+    started: Instant,
+    trace: TraceContext,
+    parent_id: u64,
+) -> Response {
     let arrived = Arrived::read(&app.gate, &request);
     // Also for a request that is dropped in the middle, because its connection or stream ends.
     let mut failing =

@@ -1,8 +1,10 @@
 //! Several processes on shared databases, with the real models.
 
+mod away;
 mod ending;
 mod failover;
 mod poolers;
+mod proxy;
 mod shards;
 mod sharing;
 

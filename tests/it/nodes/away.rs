@@ -1,0 +1,106 @@
+//! Postgres does not answer: what a request waits for, and what a statement costs while all is well.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use visavis::{
+    clock::Clock, compare::TransactionId, db::PostgresDb, queue::Store, sealing::MasterKey,
+};
+
+use super::{
+    Site, call,
+    proxy::{Mode, Proxy},
+};
+use crate::support::{cluster, in_repository};
+
+/// SDKs give up after ten seconds.
+const LIMIT: Duration = Duration::from_secs(9);
+
+async fn behind_proxy() -> (Proxy, String) {
+    let url = cluster().url(&cluster().new_database().await);
+    let proxy = Proxy::to(cluster().port());
+    let url = proxy.url(&url, cluster().port());
+    (proxy, url)
+}
+
+/// Every endpoint, asked at once.
+fn ask_everything(site: &Site, node: &crate::crash::server::Server, id: &str) {
+    let photo = in_repository("samples/hopper.jpg");
+    let calls: [&[&str]; 4] = [
+        &["test"],
+        &["compare", &photo, &photo],
+        &["asynccompare", &photo, &photo],
+        &["asynccheckresult", id],
+    ];
+    thread::scope(|threads| {
+        for arguments in calls {
+            threads.spawn(move || {
+                let begun = Instant::now();
+                let answer = call(&site.keys, node, arguments);
+                assert!(begun.elapsed() < LIMIT, "{arguments:?}: {:?}", begun.elapsed());
+                let code = answer["result"]["resultCode"].as_str().unwrap_or("SUCCESS");
+                // A client that was looked up a moment ago is known.
+                let is_test = arguments == ["test"] && code == "SUCCESS";
+                assert!(is_test || code == "SYSTEM_ERROR", "{arguments:?}: {answer}");
+            });
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_postgres_every_request_is_answered_within_nine_seconds() {
+    let (proxy, url) = behind_proxy().await;
+    tokio::task::block_in_place(|| {
+        let mut site = Site::on(vec![url]);
+        site.keys = site.add_client("app", &[]);
+        let node = site.node(&[]);
+        let id = site.enqueue(&node, 1);
+        site.expect_verdict(&node, &id);
+        for mode in [Mode::Closed, Mode::Silent] {
+            proxy.set(mode);
+            ask_everything(&site, &node, &id);
+            proxy.set(Mode::Open);
+            // And all is well again.
+            site.expect_verdict(&node, &site.enqueue(&node, 2));
+        }
+        assert_eq!(node.terminate(), Some(0));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_waits_for_one_round_trip() {
+    const STATEMENTS: usize = 200;
+    let (proxy, url) = behind_proxy().await;
+    let db = PostgresDb::open(&url, 1).await.unwrap();
+    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let id = TransactionId::new(Clock::System.now_utc(), 0);
+    let ask = async || assert!(store.transaction("2188", &id).await.unwrap().is_none());
+    // The statement is prepared once.
+    ask().await;
+    let before = proxy.round_trips();
+    for _ in 0..STATEMENTS {
+        ask().await;
+    }
+    let each = (proxy.round_trips() - before) as f64 / STATEMENTS as f64;
+    // The second one is a test by SQLx when the connection goes back, which nobody waits for.
+    assert!(each <= 2.05, "{each} round trips a statement");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_died_fail_no_statement() {
+    let (proxy, url) = behind_proxy().await;
+    let db = PostgresDb::open(&url, 4).await.unwrap();
+    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    for _ in 0..3 {
+        let (one, two, three, four) =
+            tokio::join!(store.ping(), store.ping(), store.ping(), store.ping());
+        for answer in [one, two, three, four] {
+            answer.unwrap();
+        }
+        proxy.set(Mode::Closed);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        proxy.set(Mode::Open);
+    }
+}
