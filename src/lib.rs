@@ -34,6 +34,7 @@ pub mod compare;
 pub mod config;
 pub mod console;
 pub mod db;
+mod deadline;
 pub mod evaluate;
 pub mod gate;
 pub mod http;
@@ -44,6 +45,7 @@ pub mod queue;
 pub mod sealing;
 pub mod shutdown;
 pub mod signing;
+pub mod supervisor;
 pub mod telemetry;
 pub mod worker;
 

@@ -9,22 +9,37 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// Every module under `src/` and the crate modules that it may name.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
-    ("db", &["clock", "private_file"]),
+    ("db", &["clock", "deadline", "private_file"]),
+    ("deadline", &[]),
     ("outgoing", &[]),
     ("private_file", &[]),
     ("telemetry", &["outgoing"]),
     ("sealing", &["private_file"]),
     ("shutdown", &[]),
+    ("supervisor", &["shutdown"]),
     ("evaluate", &["face"]),
     ("models", &["face", "outgoing"]),
     ("signing", &["clock"]),
     ("compare", &["face"]),
     ("clients", &["clock", "compare", "db", "sealing", "signing"]),
     ("queue", &["clock", "compare", "db", "sealing", "shutdown"]),
-    ("worker", &["compare", "face", "gate", "queue", "shutdown", "telemetry"]),
-    ("gate", &["clients", "clock", "compare", "queue", "signing"]),
+    ("worker", &["compare", "face", "gate", "queue", "shutdown", "supervisor", "telemetry"]),
+    ("gate", &["clients", "clock", "compare", "deadline", "queue", "signing"]),
     // Never `face`, never `worker`: a front end runs without models. `face` is the crate `visavis-face`.
-    ("http", &["clients", "clock", "compare", "gate", "queue", "signing", "telemetry"]),
+    (
+        "http",
+        &[
+            "clients",
+            "clock",
+            "compare",
+            "deadline",
+            "gate",
+            "queue",
+            "signing",
+            "supervisor",
+            "telemetry",
+        ],
+    ),
     // As `http`: a front end without models has one too.
     (
         "console",

@@ -107,6 +107,7 @@ impl Site {
         let here = Arc::clone(self.wake.here());
         let pool = pool(threads, begun);
         let runner = Runner::new(self.store.clone(), pool, RunnerConfig::default(), here);
+        tokio::spawn(runner.clone().heartbeat());
         tokio::spawn(runner.run(self.shutdown.clone()));
         if let Some(db) = &self.postgres {
             tokio::spawn(self.wake.clone().listen(db.clone(), self.shutdown.clone()));

@@ -34,7 +34,7 @@ pub(crate) async fn run(cluster: &Cluster) {
     let times =
         MaintenanceConfig { retention: Duration::from_hours(24), every: Duration::from_mins(1) };
     let maintenance = Maintenance::new(site.store.clone(), Gauge::default(), times, 0);
-    tokio::spawn(maintenance.run(site.shutdown()));
+    tokio::spawn(maintenance.clean(site.shutdown()));
     let pictures = Pictures::of(PICTURE);
     let mut pace = tokio::time::interval(Duration::from_millis(1_000 / RATE));
     let begun = Instant::now();

@@ -17,11 +17,11 @@ pub(super) async fn run(clients: Clients, mut shutdown: Shutdown) {
     loop {
         tokio::select! {
             () = log_new(clients.tables(), &mut logged) => {}
-            () = shutdown.wished() => return,
+            () = shutdown.requested() => return,
         }
         tokio::select! {
             () = tokio::time::sleep(LOG_INTERVAL) => {}
-            () = shutdown.wished() => return,
+            () = shutdown.requested() => return,
         }
     }
 }

@@ -12,11 +12,11 @@ pub(super) async fn purge(clients: Clients, mut shutdown: Shutdown) {
     loop {
         tokio::select! {
             () = purge_once(&clients) => {}
-            () = shutdown.wished() => return,
+            () = shutdown.requested() => return,
         }
         tokio::select! {
             () = tokio::time::sleep(PURGE_INTERVAL) => {}
-            () = shutdown.wished() => return,
+            () = shutdown.requested() => return,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Wiring: from the configuration to things that run.
 
 mod audit_log;
+mod background;
 mod console;
 mod data;
 mod expired_keys;
@@ -12,8 +13,6 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use axum::Router;
-use tokio::task::JoinHandle;
-
 pub use console::token_file;
 pub use data::{Data, Database, database_name, look_at_data, open_data, open_to_others};
 pub use memory::MemoryPlan;
@@ -21,25 +20,24 @@ pub use model::{Model, OpenedPack, installed_settings, library, load_model, mode
 pub use settings::tls_files;
 
 use self::{
+    background::Background,
     console::open_console,
-    settings::{
-        gateway_config, maintenance_config, runner_config, server_config, warn_open_tls_key,
-    },
+    settings::{gateway_config, server_config, warn_open_tls_key},
 };
 use crate::{
     clients::ClientRegistry,
     clock::Clock,
     compare::{Policy, Viewer},
     config::Config,
-    db::Db,
     face::{Device, Runtime, jpeg::DECODER},
     http::{
         About, AppState, Comparison, ServerConfig, Serving, admin, gateway, restrict_hosts, serve,
     },
     queue::{Kept, QueuedComparer, Shard, Shards},
     shutdown::Shutdown,
+    supervisor::Supervisor,
     telemetry,
-    worker::{ComputePool, LocalComparer, Maintenance, Runner, watch},
+    worker::{ComputePool, LocalComparer},
 };
 
 /// A running service.
@@ -52,11 +50,7 @@ pub struct Service {
     /// Its state, for readiness.
     pub app: AppState,
     data: Data,
-    /// End by themselves when the process is to stop.
-    tasks: Vec<JoinHandle<()>>,
-    /// Needed until the last request is answered.
-    servants: Vec<JoinHandle<()>>,
-    watchdog: Option<JoinHandle<bool>>,
+    background: Supervisor,
     _lock: Option<std::fs::File>,
 }
 
@@ -85,13 +79,10 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     if !config.traces.endpoint.is_empty() {
         telemetry::spans::start(&config.traces.endpoint).map_err(anyhow::Error::msg)?;
     }
-    // Before anything has something to tell.
-    let upkeep = if config.admin.listen.is_empty() {
-        None
-    } else {
+    // Before anything has something to count.
+    if !config.admin.listen.is_empty() {
         telemetry::metrics().map_err(anyhow::Error::msg)?;
-        Some(tokio::spawn(telemetry::keep_up()))
-    };
+    }
     if alone {
         data::close_to_others(config);
     }
@@ -135,9 +126,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         Clock::System,
         gateway_config(config)?,
     );
-    let serving = if roles.front_end {
+    let mut serving = if roles.front_end {
         warn_open_tls_key(config);
-        Some(serve(gateway(app.clone()), &server_config(config))?)
+        Some(serve(gateway(app.clone()), &server_config(config), app.tasks.clone())?)
     } else {
         None
     };
@@ -146,22 +137,22 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     let console = open_console(config, &app, &data, roles, viewer, &about);
     let admin = admin_server(config, &app, about, console)?;
 
-    let (mut tasks, mut servants) = (Vec::new(), Vec::new());
+    let mut background = Background::new(&app, shutdown);
     for (shard, database) in app.shards.iter().zip(&data.databases) {
-        tasks.extend(start_shard(config, shard, &database.db, pool.as_ref(), shutdown));
+        background.start_shard(config, shard, &database.db, pool.as_ref());
         if roles.front_end {
-            servants.push(tokio::spawn(shard.waiting.clone().serve(shard.store.clone())));
+            background.start_waiting_room(shard);
         }
     }
-    tasks.push(tokio::spawn(expired_keys::purge(data.clients.clone(), shutdown.clone())));
-    tasks.push(tokio::spawn(audit_log::run(data.clients.clone(), shutdown.clone())));
-    servants.extend(upkeep);
-    servants.push(tokio::spawn(forget_quiet_clients(app.clone())));
-    let limit = Duration::from_millis(config.worker.stuck_ms);
-    let broken = move || computing.as_ref().is_some_and(|computing| computing.runtime.is_gone());
-    let watchdog = pool.map(|pool| tokio::spawn(watch(pool, limit, broken, shutdown.clone())));
+    background.start_housekeeping(&app, &data.clients, !config.admin.listen.is_empty());
+    if let Some(reload) = serving.as_mut().and_then(Serving::take_reload) {
+        background.start_tls_reload(reload);
+    }
+    if let Some((pool, computing)) = pool.zip(computing) {
+        background.start_watchdog(config, pool, computing.runtime);
+    }
     app.set_ready(true);
-    Ok(Service { serving, admin, app, data, tasks, servants, watchdog, _lock: lock })
+    Ok(Service { serving, admin, app, data, background: background.supervisor, _lock: lock })
 }
 
 /// Jobs that a dead process of this data folder was at.
@@ -173,40 +164,6 @@ async fn recover(data: &Data) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// What keeps one database going: housekeeping, workers, and word of new jobs.
-fn start_shard(
-    config: &Config,
-    shard: &Shard,
-    db: &Db,
-    pool: Option<&ComputePool>,
-    shutdown: &Shutdown,
-) -> Vec<JoinHandle<()>> {
-    let housekeeping = maintenance_config(&config.queue);
-    let maintenance =
-        Maintenance::new(shard.store.clone(), shard.gauge.clone(), housekeeping, shard.number);
-    let mut tasks = vec![tokio::spawn(maintenance.run(shutdown.clone()))];
-    if let Some(pool) = pool {
-        let here = Arc::clone(shard.wake.here());
-        let runner = Runner::new(shard.store.clone(), pool.clone(), runner_config(config), here);
-        tasks.push(tokio::spawn(runner.run(shutdown.clone())));
-    }
-    if let Db::Postgres(db) = db {
-        let wake = &shard.wake;
-        tasks.push(tokio::spawn(wake.clone().announce(db.clone(), shutdown.clone())));
-        if pool.is_some() {
-            tasks.push(tokio::spawn(wake.clone().listen(db.clone(), shutdown.clone())));
-        }
-    }
-    tasks
-}
-
-async fn forget_quiet_clients(app: AppState) {
-    loop {
-        tokio::time::sleep(Duration::from_mins(1)).await;
-        app.gate.forget_idle_clients();
-    }
 }
 
 /// What the compute threads work with.
@@ -237,14 +194,9 @@ async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
 }
 
 impl Service {
-    /// Returns when a comparison will not come to an end, which only the end of the process cures.
-    pub async fn stuck(&mut self) {
-        if let Some(watchdog) = &mut self.watchdog
-            && matches!(watchdog.await, Ok(true))
-        {
-            return;
-        }
-        std::future::pending::<()>().await;
+    /// Returns when only a new process can go on, with the reason.
+    pub async fn failed(&self) -> String {
+        self.app.tasks.failed().await
     }
 
     /// Ends in order: no new requests, those under way answered, jobs finished or handed back, the
@@ -252,17 +204,13 @@ impl Service {
     ///
     /// # Errors
     /// When the socket had failed.
-    pub async fn stop(self) -> Result<()> {
+    pub async fn stop(mut self) -> Result<()> {
         self.app.set_ready(false);
         if let Some(serving) = self.serving {
             serving.stop().await?;
         }
-        for task in self.tasks {
-            task.await?;
-        }
-        for servant in self.servants {
-            servant.abort();
-        }
+        self.background.stop().await;
+        self.background.end().await;
         // Last, so that the end can be watched.
         if let Some(admin) = self.admin {
             admin.stop().await?;
@@ -289,7 +237,8 @@ fn admin_server(
     telemetry::tell_info(&about.labels());
     let server = ServerConfig { listen, tls: None, drain: ADMIN_DRAIN, ..server_config(config) };
     let router = admin(app.clone(), about, metrics).merge(console);
-    let serving = serve(restrict_hosts(router, &config.admin.hosts), &server)
+    let router = restrict_hosts(router, &config.admin.hosts);
+    let serving = serve(router, &server, app.tasks.clone())
         .context("admin.listen: choose another address, or an empty one for no metrics")?;
     Ok(Some(serving))
 }

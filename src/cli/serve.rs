@@ -95,10 +95,10 @@ fn choose_shards(config: &mut Config, shards: Option<&String>) -> Result<()> {
 /// Why a process ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// It was told to.
-    Told,
-    /// A comparison never ends; another process has to take over.
-    Stuck,
+    /// Somebody requested it.
+    Requested,
+    /// Only a new process can go on.
+    Failed,
 }
 
 /// Returns when standard input ends.
@@ -170,7 +170,7 @@ fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Resul
             }
         };
         tokio::pin!(ended);
-        let mut service = tokio::select! {
+        let service = tokio::select! {
             started = app::start(config, roles, &shutdown) => started?,
             // Nothing has been accepted yet.
             _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
@@ -188,14 +188,17 @@ fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Resul
         }
         tell_token(config, &service);
         let end = tokio::select! {
-            _ = terminate.recv() => End::Told,
-            _ = interrupt.recv() => End::Told,
-            () = &mut ended => End::Told,
-            () = service.stuck() => End::Stuck,
+            _ = terminate.recv() => End::Requested,
+            _ = interrupt.recv() => End::Requested,
+            () = &mut ended => End::Requested,
+            reason = service.failed() => {
+                tracing::error!(reason, "the process cannot go on: exiting with 1, start it again");
+                End::Failed
+            }
         };
         let stopping = async {
             service.app.set_ready(false);
-            if end == End::Told && roles.front_end {
+            if end == End::Requested && roles.front_end {
                 tokio::time::sleep(Duration::from_millis(config.http.leave_ms)).await;
             }
             tracing::info!(
@@ -207,7 +210,7 @@ fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Resul
         tokio::select! {
             stopped = stopping => {
                 stopped?;
-                Ok(if end == End::Told { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+                Ok(if end == End::Requested { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
             _ = terminate.recv() => Ok(ExitCode::FAILURE),
             _ = interrupt.recv() => Ok(ExitCode::FAILURE),

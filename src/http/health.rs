@@ -1,6 +1,6 @@
 //! Is the process alive, and should it get requests? Cheap, unsigned, without names or numbers.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{extract::State, http::StatusCode};
 use tokio::task::JoinSet;
@@ -15,11 +15,15 @@ pub(super) async fn live() -> &'static str {
 /// How long a store may take to say that it is there.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// The engines are warm, a store can be read, and the process is not stopping. With several stores one is
+/// The engines are warm, all background tasks run, a store can be read, and the process is not stopping. With several stores one is
 /// enough: taking the process away would not bring the others back.
-pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, &'static str) {
+pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, Cow<'static, str>) {
     if !app.is_ready() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n".into());
+    }
+    if let Some(down) = app.tasks.down() {
+        let body = format!("not ready: background tasks are down: {down}\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, body.into());
     }
     let mut asked = JoinSet::new();
     for shard in app.shards.iter().cloned() {
@@ -38,8 +42,8 @@ pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, &'static 
     }
     while let Some(answer) = asked.join_next().await {
         if matches!(answer, Ok(true)) {
-            return (StatusCode::OK, "ready\n");
+            return (StatusCode::OK, "ready\n".into());
         }
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store cannot be read\n")
+    (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store cannot be read\n".into())
 }

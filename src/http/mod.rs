@@ -35,7 +35,7 @@ pub use error::RESULT_CODES;
 pub use hosts::restrict_hosts;
 pub use recent::{Answered, Recent};
 pub use router::gateway;
-pub use server::{ServeError, ServerConfig, Serving, serve};
+pub use server::{ServeError, ServerConfig, Serving, TlsReload, serve};
 pub use state::{AppState, Comparison, GatewayConfig};
 pub use tls::{TlsError, TlsFiles};
 

@@ -20,7 +20,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::task::JoinHandle;
 
 use super::tls::{TlsError, TlsFiles};
-use crate::gate::{ConnectionLimits, Connections, Network};
+use crate::{
+    gate::{ConnectionLimits, Connections, Network},
+    supervisor::TaskHealth,
+};
 
 /// Times, limits and places of the socket.
 #[derive(Debug, Clone)]
@@ -65,7 +68,7 @@ pub struct Serving {
     pub scheme: &'static str,
     handle: Handle<SocketAddr>,
     task: JoinHandle<io::Result<()>>,
-    reloading: Option<JoinHandle<()>>,
+    reload: Option<TlsReload>,
     drain: Duration,
 }
 
@@ -79,11 +82,15 @@ const PING_AFTER: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 const TCP_PROBE_AFTER: Duration = Duration::from_mins(1);
 
-/// Binds and serves in the background.
+/// Binds and serves in the background. A server that ends before it is stopped is reported to `health`.
 ///
 /// # Errors
 /// [`ServeError`].
-pub fn serve(router: Router, config: &ServerConfig) -> Result<Serving, ServeError> {
+pub fn serve(
+    router: Router,
+    config: &ServerConfig,
+    health: TaskHealth,
+) -> Result<Serving, ServeError> {
     let bind = |e| ServeError::Bind(config.listen, e);
     let listener = TcpListener::bind(config.listen).map_err(bind)?;
     // Accepted sockets inherit it.
@@ -118,30 +125,51 @@ pub fn serve(router: Router, config: &ServerConfig) -> Result<Serving, ServeErro
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_PATIENCE);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let (scheme, task, reloading) = match &config.tls {
+    let (scheme, task, reload) = match &config.tls {
         None => ("http", tokio::spawn(server.http1_only().serve(service)), None),
         Some(files) => {
             let tls = RustlsConfig::from_config(files.load()?);
-            let reloading = tokio::spawn(files.clone().keep_fresh(tls.clone()));
+            let reload = TlsReload { files: files.clone(), config: tls.clone() };
             let acceptor = RustlsAcceptor::new(tls).handshake_timeout(config.head_deadline);
             let server = server.map(|connections| acceptor.acceptor(connections));
-            ("https", tokio::spawn(server.serve(service)), Some(reloading))
+            ("https", tokio::spawn(server.serve(service)), Some(reload))
         }
     };
-    Ok(Serving { address, scheme, handle, task, reloading, drain: config.drain })
+    let task = tokio::spawn(async move {
+        let ended = task.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        // After a stop nobody reads this.
+        health.fail(format!("the server on {address} has ended"));
+        ended
+    });
+    Ok(Serving { address, scheme, handle, task, reload, drain: config.drain })
+}
+
+/// Reloads a certificate that was renewed.
+#[derive(Debug, Clone)]
+pub struct TlsReload {
+    files: TlsFiles,
+    config: RustlsConfig,
+}
+
+impl TlsReload {
+    /// Looks for changed files until it is aborted.
+    pub async fn run(self) {
+        self.files.keep_fresh(self.config).await;
+    }
 }
 
 impl Serving {
+    /// What has to run beside a server with TLS; returned once.
+    pub fn take_reload(&mut self) -> Option<TlsReload> {
+        self.reload.take()
+    }
+
     /// Stops accepting, waits for requests under way, then closes.
     ///
     /// # Errors
     /// When the server had failed.
     pub async fn stop(self) -> io::Result<()> {
         self.handle.graceful_shutdown(Some(self.drain));
-        let stopped = self.task.await;
-        if let Some(reloading) = self.reloading {
-            reloading.abort();
-        }
-        stopped.map_err(io::Error::other)?
+        self.task.await.map_err(io::Error::other)?
     }
 }

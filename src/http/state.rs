@@ -15,6 +15,7 @@ use crate::{
     compare::{Comparer, DecodeLimits, FmrSettings},
     gate::{Gate, GateConfig},
     queue::{Found, QueuedComparer, Shard, Shards},
+    supervisor::TaskHealth,
 };
 
 /// Limits and times of the gateway.
@@ -56,6 +57,8 @@ pub struct AppState {
     pub gate: Gate,
     recent: Arc<Recent>,
     ready: Arc<AtomicBool>,
+    /// How the background tasks are.
+    pub tasks: TaskHealth,
 }
 
 impl AppState {
@@ -76,6 +79,7 @@ impl AppState {
             recent: Arc::default(),
             config: Arc::new(config),
             ready: Arc::default(),
+            tasks: TaskHealth::default(),
         }
     }
 

@@ -41,7 +41,7 @@ impl Wake {
         loop {
             tokio::select! {
                 () = self.elsewhere.notified() => {}
-                () = shutdown.wished() => return,
+                () = shutdown.requested() => return,
             }
             let tell = || sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&db.pool);
             if let Err(error) = db.retrying(tell).await {
@@ -59,11 +59,11 @@ impl Wake {
                     let Err(error) = heard;
                     tracing::warn!(%error, "wake-ups of other processes are not heard; polling goes on");
                 }
-                () = shutdown.wished() => return,
+                () = shutdown.requested() => return,
             }
             tokio::select! {
                 () = tokio::time::sleep(RECONNECT) => {}
-                () = shutdown.wished() => return,
+                () = shutdown.requested() => return,
             }
         }
     }

@@ -68,8 +68,10 @@ const METRICS: &[(&str, Kind, &str, &str)] = &[
     ("visavis_seal_failures_total", Kind::Counter, "", "Jobs put back because this process does not have their master key"),
     ("visavis_leases_lost_total", Kind::Counter, "", "Leases that ran out under a running job"),
     ("visavis_log_lines_lost_total", Kind::Counter, "", "Lines of the log that could not be written, or not in time"),
+    ("visavis_task_restarts_total", Kind::Counter, "task", "Background tasks that ended and were started again"),
     ("visavis_store_errors_total", Kind::Counter, "", "Requests that failed or were refused because of the database"),
     ("visavis_store_connections_closed_total", Kind::Counter, "", "Connections to SQLite closed because a transaction on them did not end"),
+    ("visavis_database_clock_ahead_seconds", Kind::Gauge, "shard", "How far the clock of the database is ahead of this machine's"),
     ("visavis_pool_connections", Kind::Gauge, "shard, state", "Connections to the database: used and idle"),
     ("visavis_payload_bytes", Kind::Gauge, "shard", "Room that stored pictures take in Postgres, dead ones included"),
     ("visavis_dead_tuples", Kind::Gauge, "shard", "Dead rows of the job tables in Postgres"),
@@ -128,8 +130,8 @@ pub fn metrics() -> Result<PrometheusHandle, String> {
     HANDLE.get_or_init(install).clone()
 }
 
-/// Sums up what histograms have collected, again and again: until it is summed up every single value is kept, and
-/// nobody may ever ask for the metrics.
+/// Sums up what histograms have collected, every few seconds: until then each value is kept, and nobody may ever ask
+/// for the metrics.
 pub async fn keep_up() {
     const EVERY: Duration = Duration::from_secs(5);
     let Ok(handle) = metrics() else { return };

@@ -1,4 +1,4 @@
-//! Housekeeping: old transactions go, and the depth of the queue is known to admission.
+//! Maintenance of a store: old transactions are deleted, and admission knows the depth of the queue.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Times of the housekeeping.
+/// Times of the maintenance.
 #[derive(Debug, Clone, Copy)]
 pub struct MaintenanceConfig {
     /// How long a finished transaction can be asked for.
@@ -23,7 +23,7 @@ const GAUGE_EVERY: Duration = Duration::from_secs(1);
 /// How often to look whether deleted pictures take too much room.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
 
-/// The housekeeping of one store.
+/// The maintenance of one store.
 #[derive(Debug, Clone)]
 pub struct Maintenance {
     store: Store,
@@ -34,20 +34,24 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Nothing happens before [`run`](Self::run). `shard` is the number of the database.
+    /// Nothing happens before [`watch_queue`](Self::watch_queue) and [`clean`](Self::clean). `shard` is the number of the
+    /// database.
     pub fn new(store: Store, gauge: Gauge, config: MaintenanceConfig, shard: u32) -> Self {
         Self { store, gauge, config, shard: shard.to_string() }
     }
 
-    /// Keeps house until the process is to stop.
-    pub async fn run(self, shutdown: Shutdown) {
-        // Apart: admission goes by the depth, and cleaning may take its time.
-        tokio::join!(self.read_depth(shutdown.clone()), self.clean(shutdown));
-    }
-
-    async fn read_depth(&self, mut shutdown: Shutdown) {
-        while !shutdown.is_wished() {
+    /// Reads depth and clock of the database every second, until the process is to stop.
+    pub async fn watch_queue(self, mut shutdown: Shutdown) {
+        while !shutdown.is_requested() {
             self.store.forget_kept();
+            match self.store.watch_clock().await {
+                Ok(ahead_ms) => {
+                    let ahead = ahead_ms as f64 / 1e3;
+                    let gauge = "visavis_database_clock_ahead_seconds";
+                    metrics::gauge!(gauge, "shard" => self.shard.clone()).set(ahead);
+                }
+                Err(error) => tracing::warn!(%error, "cannot read the clock of the database"),
+            }
             match self.store.depth_by_client().await {
                 Ok(clients) => {
                     self.tell(clients.iter().map(|client| client.depth).sum());
@@ -57,7 +61,7 @@ impl Maintenance {
             }
             tokio::select! {
                 () = tokio::time::sleep(GAUGE_EVERY) => {}
-                () = shutdown.wished() => {}
+                () = shutdown.requested() => {}
             }
         }
     }
@@ -86,7 +90,9 @@ impl Maintenance {
         }
     }
 
-    async fn clean(&self, mut shutdown: Shutdown) {
+    /// Deletes old transactions and gives room back, until the process is to stop. Apart from
+    /// [`watch_queue`](Self::watch_queue): it may take long, and admission goes by the depth.
+    pub async fn clean(self, mut shutdown: Shutdown) {
         let mut next_purge = Instant::now();
         loop {
             let begun = Instant::now();
@@ -100,7 +106,7 @@ impl Maintenance {
             tokio::select! {
                 () = cleaning => {}
                 // What is cut off here is whole or undone in the database.
-                () = shutdown.wished() => return,
+                () = shutdown.requested() => return,
             }
             if begun >= next_purge {
                 next_purge = begun + self.config.every;
@@ -110,7 +116,7 @@ impl Maintenance {
             let pause = TIDY_EVERY.max(begun.elapsed() * 10);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = shutdown.wished() => return,
+                () = shutdown.requested() => return,
             }
         }
     }

@@ -316,16 +316,16 @@ impl Worker {
         engine: &mut Option<Box<dyn Engine>>,
         work: impl FnOnce(&mut dyn Engine) -> Result<T, FaceError>,
     ) -> Result<T, FaceError> {
-        let mut current = match engine.take() {
-            Some(engine) => engine,
-            None => (self.factory)()?,
-        };
-        let done = catch_unwind(AssertUnwindSafe(|| work(current.as_mut())));
-        let Ok(done) = done else {
+        let taken = engine.take();
+        let guarded = catch_unwind(AssertUnwindSafe(|| {
+            let mut current = taken.map_or_else(|| (self.factory)(), Ok)?;
+            let done = work(current.as_mut());
+            *engine = Some(current);
+            done
+        }));
+        guarded.unwrap_or_else(|_| {
             metrics::counter!("visavis_engine_restarts_total").increment(1);
-            return Err(FaceError::Panicked);
-        };
-        *engine = Some(current);
-        done
+            Err(FaceError::Panicked)
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! The loop of a worker: a free thread, a claim, a job; a heartbeat beside it; a drain at the end.
+//! The loop of a worker: a free thread, a claim, a job; a drain at the end. A heartbeat beside it renews the leases.
 
 use std::{
     collections::HashMap,
@@ -54,6 +54,8 @@ pub struct Runner {
     wake: Arc<Notify>,
     owner: String,
     held: Arc<Mutex<HashMap<JobId, i64>>>,
+    /// Apart from the loop: if that panics, its jobs go on.
+    running: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Runner {
@@ -61,17 +63,16 @@ impl Runner {
     pub fn new(store: Store, pool: ComputePool, config: RunnerConfig, wake: Arc<Notify>) -> Self {
         // Random per process start: a restarted process must not look like its predecessor.
         let owner = uuid::Uuid::now_v7().to_string();
-        Self { store, pool, config, wake, owner, held: Arc::default() }
+        let (held, running) = (Arc::default(), Arc::default());
+        Self { store, pool, config, wake, owner, held, running }
     }
 
-    /// Works until the process is to stop; then finishes what is running, hands back what does not
-    /// finish in time, and returns.
+    /// Works until the process is to stop; then finishes what is running, puts back what does not
+    /// finish in time, and returns. [`heartbeat`](Self::heartbeat) has to run beside it.
     pub async fn run(self, mut shutdown: Shutdown) {
-        let heart = tokio::spawn(self.clone().beat());
-        let mut running = JoinSet::new();
         // What the last look at the table came to.
         let mut looked = Ok(0);
-        while !shutdown.is_wished() {
+        while !shutdown.is_requested() {
             // Interest is registered before the table is looked at, so no wake-up is lost.
             let woken = self.wake.notified();
             tokio::pin!(woken);
@@ -80,7 +81,7 @@ impl Runner {
             if looked.is_err() {
                 let answers = tokio::select! {
                     answer = self.store.ping() => answer.is_ok(),
-                    () = shutdown.wished() => break,
+                    () = shutdown.requested() => break,
                 };
                 if !answers {
                     self.pause(&mut shutdown).await;
@@ -89,15 +90,15 @@ impl Runner {
             }
             let slot = tokio::select! {
                 biased;
-                () = shutdown.wished() => break,
+                () = shutdown.requested() => break,
                 slot = self.pool.slot() => slot,
             };
             let Ok(slot) = slot else { break };
             // Not under the select: a claim that is cut off takes effect all the same, and its jobs
             // would be nobody's until their leases are over.
             let greedy = looked.is_ok_and(|claimed| claimed > 0);
-            looked = self.claim_and_start(slot, greedy, &mut running).await;
-            while running.try_join_next().is_some() {}
+            looked = self.claim_and_start(slot, greedy).await;
+            while locked(&self.running).try_join_next().is_some() {}
             if looked.is_err() {
                 self.pause(&mut shutdown).await;
             } else if looked == Ok(0) {
@@ -107,8 +108,7 @@ impl Runner {
                 }
             }
         }
-        self.drain(running).await;
-        heart.abort();
+        self.drain().await;
     }
 
     /// Until the next poll, or until the process is to stop.
@@ -116,7 +116,7 @@ impl Runner {
         let pause = self.config.poll.mul_f64(0.9 + 0.2 * jitter());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = shutdown.wished() => {}
+            () = shutdown.requested() => {}
         }
     }
 
@@ -124,9 +124,9 @@ impl Runner {
     pub async fn run_until_idle(&self) -> usize {
         let mut total = 0;
         loop {
-            let mut running = JoinSet::new();
             let Ok(slot) = self.pool.slot().await else { return total };
-            let claimed = self.claim_and_start(slot, true, &mut running).await.unwrap_or(0);
+            let claimed = self.claim_and_start(slot, true).await.unwrap_or(0);
+            let mut running = std::mem::take(&mut *locked(&self.running));
             while running.join_next().await.is_some() {}
             if claimed == 0 {
                 return total;
@@ -137,12 +137,7 @@ impl Runner {
 
     /// Claims a job for this free thread and, if `greedy`, for each further one; starts them and returns how
     /// many. Threads are not taken away from other databases on the mere chance of a job.
-    async fn claim_and_start(
-        &self,
-        free: Slot,
-        greedy: bool,
-        running: &mut JoinSet<()>,
-    ) -> Result<usize, NotClaimed> {
+    async fn claim_and_start(&self, free: Slot, greedy: bool) -> Result<usize, NotClaimed> {
         let mut slots = vec![free];
         if greedy {
             slots.extend(std::iter::from_fn(|| self.pool.try_slot()));
@@ -158,7 +153,7 @@ impl Runner {
         let claimed = leases.len();
         for (lease, slot) in leases.into_iter().zip(slots) {
             let held = Held::new(&self.held, &lease);
-            running.spawn(self.clone().work(lease, slot, held));
+            locked(&self.running).spawn(self.clone().work(lease, slot, held));
         }
         Ok(claimed)
     }
@@ -169,12 +164,11 @@ impl Runner {
     }
 
     fn holding(&self) -> Vec<(JobId, i64)> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.iter().map(|(id, token)| (*id, *token)).collect()
+        locked(&self.held).iter().map(|(id, token)| (*id, *token)).collect()
     }
 
-    /// Renews the leases of running jobs, three times as often as they run out.
-    async fn beat(self) {
+    /// Renews the leases of running jobs, three times as often as they run out, until it is aborted.
+    pub async fn heartbeat(self) {
         loop {
             tokio::time::sleep(self.config.lease / 3).await;
             let held = self.holding();
@@ -193,29 +187,31 @@ impl Runner {
         }
     }
 
-    async fn drain(&self, mut running: JoinSet<()>) {
+    async fn drain(&self) {
+        let mut running = std::mem::take(&mut *locked(&self.running));
         let finished = async { while running.join_next().await.is_some() {} };
         if tokio::time::timeout(self.config.drain, finished).await.is_ok() {
             return;
         }
-        let mut given_back = JoinSet::new();
+        let mut put_back = JoinSet::new();
         for (id, token) in self.holding() {
             let store = self.store.clone();
-            given_back.spawn(async move {
-                match store.hand_back(id, token).await {
-                    Ok(()) => tracing::info!(job = id, "job handed back"),
-                    Err(error) => tracing::warn!(job = id, %error, "job could not be handed back"),
+            put_back.spawn(async move {
+                // It was worked on for as long as the drain: the attempt counts, or a job that never ends would come for ever.
+                match store.retry(id, token, Duration::ZERO).await {
+                    Ok(()) => tracing::info!(job = id, "job put back at shutdown"),
+                    Err(error) => tracing::warn!(job = id, %error, "cannot put back a job"),
                 }
             });
         }
-        // One that is not handed back comes again when its lease is over.
-        let all = async { while given_back.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(HAND_BACK, all).await;
+        // One that is not put back is claimed again when its lease ends.
+        let all = async { while put_back.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(PUT_BACK, all).await;
     }
 }
 
-/// How long it may take to hand jobs back.
-const HAND_BACK: Duration = Duration::from_secs(3);
+/// How long it may take to put jobs back.
+const PUT_BACK: Duration = Duration::from_secs(3);
 
 /// The table could not be looked at; the log says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,19 +227,19 @@ struct Held {
 impl Held {
     fn new(all: &Arc<Mutex<HashMap<JobId, i64>>>, lease: &Lease) -> Self {
         let held = Self { all: Arc::clone(all), id: lease.job.id, token: lease.token };
-        held.lock().insert(held.id, held.token);
+        locked(&held.all).insert(held.id, held.token);
         held
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, i64>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         // The same process may have claimed the job again since.
-        let mut all = self.lock();
+        let mut all = locked(&self.all);
         if all.get(&self.id) == Some(&self.token) {
             all.remove(&self.id);
         }

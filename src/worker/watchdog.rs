@@ -1,40 +1,34 @@
-//! A thread that does not come back from a comparison cannot be stopped, and a device that runs nothing any more is
-//! not mended from inside: the process has to go.
+//! A thread that hangs in a comparison cannot be stopped, and a device that has failed cannot be repaired from inside: only a
+//! new process can.
 
 use std::time::Duration;
 
 use super::pool::ComputePool;
-use crate::shutdown::Shutdown;
+use crate::{shutdown::Shutdown, supervisor::TaskHealth};
 
 /// How often to look; a part of the limit where that is short.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Returns when a thread has been at one comparison for longer than `limit`, or when `broken` says that no comparison
-/// can be made any more: true. Or when the process is to stop anyway: false.
+/// Ends the process when a thread has been at one comparison for longer than `limit`, or when `broken` says that nothing can
+/// be compared any more. Returns when the process is to stop.
 pub async fn watch(
     pool: ComputePool,
     limit: Duration,
     broken: impl Fn() -> bool,
+    health: TaskHealth,
     mut shutdown: Shutdown,
-) -> bool {
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY.min(limit / 4)) => {}
-            () = shutdown.wished() => return false,
+            () = shutdown.requested() => return,
         }
         if broken() {
-            tracing::error!(
-                "nothing can be compared any more; the process has to be started again"
-            );
-            return true;
+            health.fail("the compute device has failed");
         }
         let slowest = pool.slowest();
         if slowest > limit {
-            tracing::error!(
-                ?slowest,
-                "a compute thread does not come back; the process has to be started again"
-            );
-            return true;
+            health.fail(format!("a compute thread has hung for {} ms", slowest.as_millis()));
         }
     }
 }

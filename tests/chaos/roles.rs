@@ -134,6 +134,14 @@ pub fn runner(store: Store, threads: usize) -> Runner {
     Runner::new(store, pool(threads), config(), Arc::default())
 }
 
+/// A runner with its heartbeat, as a process has them.
+async fn run(runner: Runner, shutdown: Shutdown) {
+    tokio::select! {
+        () = runner.clone().run(shutdown) => {}
+        () = runner.heartbeat() => {}
+    }
+}
+
 /// Threads with engines that take as long as the pictures say.
 pub fn pool(threads: usize) -> ComputePool {
     let factory: EngineFactory = Arc::new(|| Ok(Box::new(FakeEngine)));
@@ -163,7 +171,7 @@ async fn work(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
     report_lost_leases();
     let runner = runner(told.open().await, 1 + told.number as usize % 2);
     let (trigger, shutdown) = Shutdown::new();
-    let running = tokio::spawn(runner.run(shutdown));
+    let running = tokio::spawn(run(runner, shutdown));
     say("ready");
     while lines.recv().await.is_some() {}
     trigger.stop();
@@ -184,7 +192,7 @@ async fn alone(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
     let store = told.open().await;
     store.recover().await.unwrap();
     let (trigger, shutdown) = Shutdown::new();
-    let running = tokio::spawn(runner(store.clone(), 2).run(shutdown));
+    let running = tokio::spawn(run(runner(store.clone(), 2), shutdown));
     say("ready");
     while let Some(line) = lines.recv().await {
         let number = line.strip_prefix("enqueue ").unwrap().parse().unwrap();

@@ -46,6 +46,7 @@ mod setup;
 mod socket;
 mod store;
 mod strict_clients;
+mod supervised;
 mod support;
 mod terms;
 mod thresholds;

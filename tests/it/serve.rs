@@ -129,7 +129,7 @@ fn every_mode_is_called_from_the_command_line_and_keys_are_rotated_under_it() {
 }
 
 /// A certificate for localhost and its key, as files.
-fn certificate(folder: &Path) -> (String, String) {
+pub fn certificate(folder: &Path) -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();

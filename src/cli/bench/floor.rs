@@ -40,7 +40,7 @@ impl Floor {
         let next = &self.next;
         let work = |engine: &mut OnnxEngine| -> Result<usize> {
             let mut pairs = 0;
-            while begun.elapsed() < length && !stop.is_wished() {
+            while begun.elapsed() < length && !stop.is_requested() {
                 let files = photos.files(next.fetch_add(1, Ordering::Relaxed));
                 let [probe, reference] =
                     files.map(|bytes| Picture { bytes, hint: None, kind: PictureKind::Selfie });

@@ -89,7 +89,7 @@ impl Load<'_> {
         let begun = Instant::now();
         gather(in_flight, begun, || {
             let mut tally = Tally::default();
-            while begun.elapsed() < length && !self.stop.is_wished() {
+            while begun.elapsed() < length && !self.stop.is_requested() {
                 let Some(signed) = self.stock.take() else { break };
                 self.exchange(&signed, Instant::now(), &mut tally);
             }
@@ -107,7 +107,7 @@ impl Load<'_> {
             while let Some(due) = plan.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let due = begun + *due;
                 self.sleep_until(due.checked_sub(AHEAD).unwrap_or(begun));
-                if self.stop.is_wished() {
+                if self.stop.is_requested() {
                     break;
                 }
                 if begun.elapsed() > length + GRACE {
@@ -120,7 +120,7 @@ impl Load<'_> {
             }
             tally
         });
-        if !self.stop.is_wished() {
+        if !self.stop.is_requested() {
             slice.elapsed = slice.elapsed.max(length);
         }
         slice
@@ -141,7 +141,7 @@ impl Load<'_> {
     }
 
     fn sleep_until(&self, due: Instant) {
-        while !self.stop.is_wished() {
+        while !self.stop.is_requested() {
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -263,7 +263,7 @@ mod tests {
             while now.load(Ordering::SeqCst) < 3 {
                 thread::yield_now();
             }
-            stop.wish();
+            stop.request();
             Outcome::Compared
         };
         let slice = load(send, &stop, |load| load.saturate(3, Duration::from_hours(1)));

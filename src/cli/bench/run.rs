@@ -153,7 +153,7 @@ impl<'a> Run<'a> {
             workers: self.plan.workers,
             in_flight: self.plan.in_flight,
             rate: self.plan.rate,
-            interrupted: self.stop.is_wished(),
+            interrupted: self.stop.is_requested(),
         };
         Ok(Report::of(asked, self.sums))
     }
@@ -172,7 +172,7 @@ impl<'a> Run<'a> {
         self.bar.set_length(u64::from(slices * parts) * millis(length));
         let mut speed = self.warm_up(load)?;
         for n in 0..slices {
-            if self.stop.is_wished() {
+            if self.stop.is_requested() {
                 break;
             }
             // In turn which comes first, so that a machine that slows down harms both alike.
@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
             speed = service;
             self.sums.slices += 1;
             // A slice that was broken off says nothing of a ratio.
-            if let Some(floor) = floor.filter(|floor| *floor > 0.0 && !self.stop.is_wished()) {
+            if let Some(floor) = floor.filter(|floor| *floor > 0.0 && !self.stop.is_requested()) {
                 self.sums.ratios.push(service / floor);
             }
         }

@@ -122,7 +122,7 @@ impl OwnService {
         loop {
             match line.recv_timeout(LOOK) {
                 Ok(line) => return Ok(line),
-                Err(RecvTimeoutError::Timeout) if stop.is_wished() => {
+                Err(RecvTimeoutError::Timeout) if stop.is_requested() => {
                     bail!("stopped before anything was measured");
                 }
                 Err(RecvTimeoutError::Timeout) => {}

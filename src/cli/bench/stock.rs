@@ -128,7 +128,7 @@ impl Stock {
         }
         state.wanted = count.max(keep);
         self.room.notify_one();
-        while !state.is_full() && !state.closed && !stop.is_wished() {
+        while !state.is_full() && !state.closed && !stop.is_requested() {
             let waited = self.full.wait_timeout(state, LOOK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -14,18 +14,18 @@ use tokio::{
     sync::oneshot,
 };
 
-/// The wish to stop; clones share it.
+/// The request to stop; clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Expresses it; whether it was expressed before.
-    pub(super) fn wish(&self) -> bool {
+    /// Requests it; returns whether it was requested before.
+    pub(super) fn request(&self) -> bool {
         self.0.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether it was expressed.
-    pub(super) fn is_wished(&self) -> bool {
+    /// Whether it was requested.
+    pub(super) fn is_requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -52,7 +52,7 @@ pub(super) fn until_told<T: Send + 'static>(
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            if stop.wish() {
+            if stop.request() {
                 bail!("stopped before the requests under way were answered");
             }
         }

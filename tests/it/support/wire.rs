@@ -43,7 +43,7 @@ impl Listening {
             drain: Duration::from_millis(200),
         };
         change(&mut config);
-        let serving = serve(app.router.clone(), &config).unwrap();
+        let serving = serve(app.router.clone(), &config, app.state.tasks.clone()).unwrap();
         Self { app, serving }
     }
 

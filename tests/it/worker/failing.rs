@@ -11,6 +11,7 @@ use std::{
 use visavis::{
     face::{Comparison, Engine, FaceError, Picture as Input},
     shutdown::Shutdown,
+    supervisor::TaskHealth,
     worker::{ComputePool, EngineFactory, Runner, watch},
 };
 
@@ -257,20 +258,27 @@ async fn a_comparison_that_does_not_end_is_noticed_and_a_slow_one_is_not() {
     let rig = Rig::new(2, Gate::closed()).await;
     let (trigger, shutdown) = Shutdown::new();
     let limit = Duration::from_millis(200);
-    let dog = tokio::spawn(watch(rig.pool.clone(), limit, || false, shutdown.clone()));
+    let (hung, slow) = (TaskHealth::default(), TaskHealth::default());
+    let watching = |limit, health: &TaskHealth| {
+        tokio::spawn(watch(rig.pool.clone(), limit, || false, health.clone(), shutdown.clone()))
+    };
+    let dog = watching(limit, &hung);
+    let patient = watching(Duration::from_hours(1), &slow);
     assert_eq!(rig.pool.slowest(), Duration::ZERO);
     rig.enqueue_good(1).await;
     let running = rig.start();
     rig.gate.wait_for(1).await;
-    assert!(tokio::time::timeout(super::gate::PATIENCE, dog).await.unwrap().unwrap(), "noticed");
+    let reason = tokio::time::timeout(super::gate::PATIENCE, hung.failed()).await.unwrap();
+    assert!(reason.starts_with("a compute thread has hung for "), "{reason}");
     assert!(rig.pool.slowest() > limit);
-    let patient =
-        tokio::spawn(watch(rig.pool.clone(), Duration::from_hours(1), || false, shutdown));
     rig.gate.unlock();
     running.stopped().await;
     assert_eq!(rig.pool.slowest(), Duration::ZERO, "nobody is at work any more");
     trigger.stop();
-    assert!(!patient.await.unwrap(), "it only stopped");
+    dog.await.unwrap();
+    patient.await.unwrap();
+    let failed = tokio::time::timeout(Duration::ZERO, slow.failed()).await;
+    assert!(failed.is_err(), "it only stopped");
 }
 
 #[tokio::test]
@@ -283,11 +291,13 @@ async fn a_device_that_runs_nothing_any_more_is_noticed_while_nothing_is_compare
         move || broken.load(Ordering::SeqCst)
     };
     let limit = Duration::from_millis(200);
-    let dog = tokio::spawn(watch(rig.pool.clone(), limit, is_broken, shutdown));
-    tokio::time::sleep(limit).await;
-    assert!(!dog.is_finished(), "nothing is wrong yet");
+    let health = TaskHealth::default();
+    tokio::spawn(watch(rig.pool.clone(), limit, is_broken, health.clone(), shutdown));
+    let early = tokio::time::timeout(limit, health.failed()).await;
+    assert!(early.is_err(), "nothing is wrong yet");
     broken.store(true, Ordering::SeqCst);
-    assert!(tokio::time::timeout(super::gate::PATIENCE, dog).await.unwrap().unwrap());
+    let failed = tokio::time::timeout(super::gate::PATIENCE, health.failed()).await;
+    assert_eq!(failed.unwrap(), "the compute device has failed");
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl Rig {
 
     pub fn start(&self) -> Running {
         let (trigger, shutdown) = Shutdown::new();
-        Running { trigger, task: tokio::spawn(self.runner().run(shutdown)) }
+        Running { trigger, task: tokio::spawn(run(self.runner(), shutdown)) }
     }
 
     pub async fn is_done(&self, id: &TransactionId) -> bool {
@@ -117,5 +117,13 @@ impl Rig {
     pub async fn is_clean(&self) -> bool {
         self.bench.check_pictures().await;
         self.bench.store.payload_rows().await.unwrap() == 0
+    }
+}
+
+/// A runner with its heartbeat, as a process has them.
+pub async fn run(runner: Runner, shutdown: Shutdown) {
+    tokio::select! {
+        () = runner.clone().run(shutdown) => {}
+        () = runner.heartbeat() => {}
     }
 }

@@ -70,7 +70,7 @@ async fn housekeeping_drops_pictures_that_were_kept_for_too_long() {
         MaintenanceConfig { retention: Duration::from_hours(1), every: Duration::from_hours(1) };
     let (trigger, shutdown) = Shutdown::new();
     let house = Maintenance::new(rig.bench.store.clone(), Gauge::default(), times, 0);
-    let house = tokio::spawn(house.run(shutdown));
+    let house = tokio::spawn(house.watch_queue(shutdown));
     // It begins with that.
     tokio::task::yield_now().await;
     trigger.stop();
@@ -162,7 +162,7 @@ async fn a_runner_that_is_woken_does_not_wait_for_the_poll() {
 async fn an_accepted_request_wakes_the_runner() {
     let app = TestApp::new().await;
     let (trigger, shutdown) = visavis::shutdown::Shutdown::new();
-    let running = tokio::spawn(app.runner.clone().run(shutdown));
+    let running = tokio::spawn(super::rig::run(app.runner.clone(), shutdown));
     let accepted = app
         .post(
             "facecompare/asynccompare",

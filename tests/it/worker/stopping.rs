@@ -48,7 +48,7 @@ async fn jobs_that_wait_are_left_alone_by_a_runner_that_stops() {
 }
 
 #[tokio::test]
-async fn a_job_that_does_not_finish_in_time_is_handed_back_and_its_attempt_not_counted() {
+async fn a_job_that_does_not_finish_in_time_is_put_back_and_its_attempt_counts() {
     let mut rig = Rig::new(2, Gate::closed()).await;
     rig.config.drain = Duration::from_millis(30);
     let accepted = rig.enqueue_good(2).await;
@@ -57,7 +57,7 @@ async fn a_job_that_does_not_finish_in_time_is_handed_back_and_its_attempt_not_c
     running.stopped().await;
     let returned = rig.bench.claim(10).await;
     assert_eq!(crate::store::bench::ids(&returned), accepted);
-    assert!(returned.iter().all(|lease| lease.job.attempt == 1 && lease.token == 2));
+    assert!(returned.iter().all(|lease| lease.job.attempt == 2 && lease.token == 2));
     rig.gate.unlock();
     for lease in &returned {
         rig.bench.complete(lease).await.unwrap();
