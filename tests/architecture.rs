@@ -13,7 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("deadline", &[]),
     ("outgoing", &[]),
     ("private_file", &[]),
-    ("telemetry", &["outgoing"]),
+    ("telemetry", &["compare", "outgoing"]),
     ("sealing", &["private_file"]),
     ("shutdown", &[]),
     ("supervisor", &["shutdown"]),

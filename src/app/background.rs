@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    audit_log, expired_keys,
+    audit_log, expired_keys, open_files,
     settings::{maintenance_config, runner_config},
 };
 use crate::{
@@ -94,6 +94,7 @@ impl Background {
         self.until_shutdown("audit-log", move |shutdown| {
             audit_log::run(of_audit.clone(), shutdown)
         });
+        self.until_the_end("open-files", open_files::watch);
         self.until_the_end("idle-clients", move || forget_idle_clients(app.clone()));
         if metrics {
             self.until_the_end("metrics", telemetry::keep_up);

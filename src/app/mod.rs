@@ -7,6 +7,7 @@ mod data;
 mod expired_keys;
 mod memory;
 mod model;
+mod open_files;
 mod settings;
 
 use std::{sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ pub use console::token_file;
 pub use data::{Data, Database, database_name, look_at_data, open_data, open_to_others};
 pub use memory::MemoryPlan;
 pub use model::{Model, OpenedPack, installed_settings, library, load_model, model_dir, open_pack};
+pub use open_files::{needed_files, raise_limit};
 pub use settings::tls_files;
 
 use self::{
@@ -47,6 +49,10 @@ pub struct Service {
     pub serving: Option<Serving>,
     /// Where operators look, if anywhere.
     pub admin: Option<Serving>,
+    /// What it is and computes on.
+    pub about: About,
+    /// Threads that compare.
+    pub threads: usize,
     /// Its state, for readiness.
     pub app: AppState,
     data: Data,
@@ -75,9 +81,6 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
             "front end and workers can be apart only on Postgres: set database.url (VISAVIS_DATABASE_URL), or run \
              `visavis serve` with workers"
         );
-    }
-    if !config.traces.endpoint.is_empty() {
-        telemetry::spans::start(&config.traces.endpoint).map_err(anyhow::Error::msg)?;
     }
     // Before anything has something to count.
     if !config.admin.listen.is_empty() {
@@ -135,7 +138,8 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     let viewer = local.map(|local| local as Arc<dyn Viewer>);
     let about = about(computing.as_ref());
     let console = open_console(config, &app, &data, roles, viewer, &about);
-    let admin = admin_server(config, &app, about, console)?;
+    let admin = admin_server(config, &app, about.clone(), console)?;
+    let threads = pool.as_ref().map_or(0, ComputePool::size);
 
     let mut background = Background::new(&app, shutdown);
     for (shard, database) in app.shards.iter().zip(&data.databases) {
@@ -152,7 +156,16 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         background.start_watchdog(config, pool, computing.runtime);
     }
     app.set_ready(true);
-    Ok(Service { serving, admin, app, data, background: background.supervisor, _lock: lock })
+    Ok(Service {
+        serving,
+        admin,
+        about,
+        threads,
+        app,
+        data,
+        background: background.supervisor,
+        _lock: lock,
+    })
 }
 
 /// Jobs that a dead process of this data folder was at.
@@ -189,7 +202,7 @@ async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
     let pool = pool.await??;
     pool.set_queue_weight(config.worker.queue_weight);
     let model = device.model_name();
-    tracing::info!(pack = pack.name, threads, %device, model, "engines are warm");
+    tracing::debug!(pack = pack.name, threads, %device, model, "engines are warm");
     Ok((pool, Computing { runtime, policy }))
 }
 
@@ -217,7 +230,7 @@ impl Service {
         }
         self.data.close().await;
         // Blocks, but nothing else is left to be done.
-        telemetry::spans::finish();
+        telemetry::traces::finish();
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     compare::Fmr,
     config::Config,
     face::{Device, calibration::CalibrationTable, has_bfloat16, jpeg::DECODER},
-    telemetry::spans,
+    telemetry::traces,
 };
 
 /// Arguments of `check`.
@@ -166,10 +166,10 @@ fn tls(config: &Config) -> Finding {
 fn traces(config: &Config) -> Result<String> {
     let endpoint = &config.traces.endpoint;
     if endpoint.is_empty() {
-        return Ok("go nowhere".to_owned());
+        return Ok("disabled (traces.endpoint is not set)".to_owned());
     }
-    spans::start(endpoint).map_err(anyhow::Error::msg)?;
-    Ok(format!("go to {endpoint}"))
+    traces::check(endpoint).map_err(anyhow::Error::msg)?;
+    Ok(format!("exported to {endpoint}"))
 }
 
 /// The configured pack, found to be good.

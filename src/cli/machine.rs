@@ -6,13 +6,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    app::{Data, MemoryPlan},
+    app::{Data, MemoryPlan, needed_files},
     config::Config,
     db::Db,
 };
 
-/// Files beside connections: database, nets, sockets of the pool.
-const OTHER_FILES: u64 = 100;
 /// As far as two clocks may be apart: a Request-Time that is read late, a lease that seems over early.
 const SKEW_MS: i64 = 5_000;
 
@@ -20,7 +18,7 @@ const SKEW_MS: i64 = 5_000;
 pub(super) fn files(config: &Config) -> Result<String> {
     let (_, hard) =
         rlimit::getrlimit(rlimit::Resource::NOFILE).context("the limit on open files")?;
-    let needed = config.http.max_connections as u64 + OTHER_FILES;
+    let needed = needed_files(config);
     if hard < needed {
         bail!(
             "{hard} files may be open, and {} connections need {needed}: raise the limit (LimitNOFILE= of the unit, \

@@ -33,7 +33,11 @@ use std::{
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{app, config::Config, telemetry};
+use crate::{
+    app,
+    config::{Config, LogFormat},
+    telemetry,
+};
 
 /// Self-hosted, drop-in replacement for the ZOLOZ Face Compare API: are two faces one person, how
 /// sure, and are the pictures good enough.
@@ -149,10 +153,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     }
     // Whoever speaks TLS in this process does it with this library.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut config = load_config(cli.config.as_deref())?;
+    let file = cli.config.as_deref();
+    let mut config = load_config(file)?;
     match &cli.command {
-        Command::Serve(args) => serve::run(config, args),
-        Command::Work(args) => serve::work(config, args),
+        Command::Serve(args) => serve::run(config, file, args),
+        Command::Work(args) => serve::work(config, file, args),
         Command::Compare(args) => compare::run(&config, args),
         Command::Call(args) => call::run(args),
         Command::Bench(args) => Ok(bench::run(&config, cli.config.as_deref(), args)),
@@ -213,8 +218,11 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 
 /// Starts the log for a long-running command.
 fn start_log(config: &Config) -> Result<()> {
-    let json = config.log.format == crate::config::LogFormat::Json;
-    telemetry::start(&config.log.level, json).map_err(anyhow::Error::msg)
+    let format = match config.log.format {
+        LogFormat::Text => telemetry::Format::Logfmt,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::start(&config.log.level, format, &config.traces.endpoint).map_err(anyhow::Error::msg)
 }
 
 #[cfg(test)]

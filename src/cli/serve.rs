@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use super::{DataArgs, block_on, start_log};
 use crate::{
     app::{self, Roles, Service},
     config::Config,
+    http::Serving,
     shutdown::Shutdown,
 };
 
@@ -57,7 +58,7 @@ pub(super) struct WorkArgs {
 }
 
 /// Serves until it is told to stop.
-pub(super) fn run(mut config: Config, args: &ServeArgs) -> Result<ExitCode> {
+pub(super) fn run(mut config: Config, file: Option<&Path>, args: &ServeArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     if let Some(listen) = args.listen {
         config.http.listen = listen;
@@ -71,17 +72,17 @@ pub(super) fn run(mut config: Config, args: &ServeArgs) -> Result<ExitCode> {
     }
     choose_shards(&mut config, args.shards.as_ref())?;
     let roles = Roles { front_end: true, workers: args.workers != Some(0) };
-    until_stopped(&config, roles, args.until_input_ends)
+    until_stopped(&config, file, roles, args.until_input_ends)
 }
 
 /// Works until it is told to stop.
-pub(super) fn work(mut config: Config, args: &WorkArgs) -> Result<ExitCode> {
+pub(super) fn work(mut config: Config, file: Option<&Path>, args: &WorkArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     if let Some(workers) = args.workers {
         config.worker.threads = usize::from(workers);
     }
     choose_shards(&mut config, args.shards.as_ref())?;
-    until_stopped(&config, Roles { front_end: false, workers: true }, false)
+    until_stopped(&config, file, Roles { front_end: false, workers: true }, false)
 }
 
 fn choose_shards(config: &mut Config, shards: Option<&String>) -> Result<()> {
@@ -124,7 +125,7 @@ fn tell_token(config: &Config, service: &Service) {
     }
     if !io::stdout().is_terminal() {
         let folder = config.data.dir.display();
-        tracing::info!(%folder, "nobody can log in to the console yet; run `visavis console token`");
+        tracing::info!(%folder, "console has no token yet: run `visavis console token` to enable login");
         return;
     }
     let token = match file.make_if_absent() {
@@ -150,14 +151,34 @@ fn tell_token(config: &Config, service: &Service) {
     }
 }
 
+/// What runs, on what, and where it listens.
+fn log_start(config: &Config, file: Option<&Path>, service: &Service) {
+    let address = |serving: &Option<Serving>| {
+        serving.as_ref().map(|serving| format!("{}://{}", serving.scheme, serving.address))
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = file.map(|file| file.display().to_string()),
+        database = app::database_name(config),
+        api = address(&service.serving),
+        admin = address(&service.admin),
+        pack = service.about.pack,
+        device = service.about.device,
+        threads = service.threads,
+        "started"
+    );
+}
+
 /// Runs until SIGTERM or SIGINT, until standard input ends if that is asked for, or until it cannot go on; then
 /// ends in order. A second signal ends it while requests and jobs are under way.
-fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Result<ExitCode> {
+fn until_stopped(
+    config: &Config,
+    file: Option<&Path>,
+    roles: Roles,
+    until_input_ends: bool,
+) -> Result<ExitCode> {
     start_log(config)?;
-    // Every connection is an open file, and the usual soft limit is a thousand. As far as it goes.
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!(%error, "the limit on open files could not be raised");
-    }
+    app::raise_limit(config);
     block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -177,9 +198,7 @@ fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Resul
             _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
             () = &mut ended => return Ok(ExitCode::SUCCESS),
         };
-        if let Some(admin) = &service.admin {
-            tracing::info!(address = %admin.address, "metrics and health for operators");
-        }
+        log_start(config, file, &service);
         match &service.serving {
             Some(serving) => {
                 println!("Visavis listens on {}://{}", serving.scheme, serving.address);
@@ -201,11 +220,11 @@ fn until_stopped(config: &Config, roles: Roles, until_input_ends: bool) -> Resul
             if end == End::Requested && roles.front_end {
                 tokio::time::sleep(Duration::from_millis(config.http.leave_ms)).await;
             }
-            tracing::info!(
-                "stopping: requests under way are answered, jobs finished or handed back"
-            );
+            tracing::info!("stopping: finishing requests and jobs");
             trigger.stop();
-            service.stop().await
+            let stopped = service.stop().await;
+            tracing::info!("stopped");
+            stopped
         };
         tokio::select! {
             stopped = stopping => {

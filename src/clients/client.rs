@@ -90,6 +90,8 @@ pub struct ClientInfo {
 /// A client with its keys opened.
 #[derive(Debug)]
 pub struct StoredClient {
+    /// What the operator calls it.
+    pub name: String,
     /// Changes with every change of the client.
     pub revision: i64,
     /// Its keys, newest first; at least one.

@@ -242,7 +242,7 @@ impl ClientStore {
             return Err(if is_ours { tampered() } else { SealError::DoesNotOpen.into() });
         }
         let newest = rows.first().ok_or_else(tampered)?;
-        let (revision, extras) = (newest.revision, newest.extras);
+        let (name, revision, extras) = (newest.name.clone(), newest.revision, newest.extras);
         let fmr = parse_fmr(newest.fmr, newest.document_fmr)?;
         let terms = parse_terms(newest.terms.as_deref())?;
         let disabled = newest.disabled_at.is_some();
@@ -251,7 +251,7 @@ impl ClientStore {
         let keys =
             rows.into_iter().map(|ClientRow { keys, .. }| keys.open(client_id, open).map(Arc::new));
         let keys = keys.collect::<Result<_, ClientError>>()?;
-        Ok(StoredClient { revision, keys, extras, fmr, terms, disabled })
+        Ok(StoredClient { name, revision, keys, extras, fmr, terms, disabled })
     }
 }
 

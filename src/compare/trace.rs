@@ -26,6 +26,11 @@ impl TraceContext {
         Self { trace_id: trace_id.as_u128(), span_id: span_id.as_u64_pair().0, sampled: true }
     }
 
+    /// With these ids; `None` if one of them is 0.
+    pub fn from_ids(trace_id: u128, span_id: u64, sampled: bool) -> Option<Self> {
+        (trace_id != 0 && span_id != 0).then_some(Self { trace_id, span_id, sampled })
+    }
+
     /// The same trace, with a new span of this process.
     #[must_use]
     pub fn child(self) -> Self {

@@ -176,7 +176,9 @@ impl PostgresDb {
     ) -> Result<T, sqlx::Error> {
         let under_way = self.suspicion.begin();
         let result = in_time(limit(), call).await;
-        if !result.as_ref().is_err_and(is_passing) {
+        if result.as_ref().is_err_and(is_passing) {
+            under_way.lost();
+        } else {
             under_way.ended();
         }
         result
@@ -216,7 +218,7 @@ impl PostgresDb {
                 under_way.ended();
                 return Err(error);
             }
-            drop(under_way);
+            under_way.lost();
             if tokio::time::Instant::now() + wait >= until {
                 return Err(error);
             }

@@ -1,7 +1,7 @@
 //! Whether connections of a pool may be dead. Most of the time none is, and nobody asks.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,37 +12,54 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// Shared by a pool and its calls.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Suspicion(Arc<Mutex<Option<Instant>>>);
+pub(super) struct Suspicion(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    raised: Option<Instant>,
+    lost: Option<Instant>,
+}
 
 /// A call that is under way. Dropped before it [ended](Self::ended), it leaves a connection with half an answer.
 pub(super) struct UnderWay<'a>(Option<&'a Suspicion>);
 
 impl Suspicion {
-    pub(super) fn raise(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-
     /// Whether a connection is to be tested that was idle for so long.
     pub(super) fn is_due(&self, idle: Duration) -> bool {
-        let raised = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        idle >= IDLE || raised.is_some_and(|raised| raised.elapsed() < LASTS)
+        idle >= IDLE || self.state().raised.is_some_and(|raised| raised.elapsed() < LASTS)
     }
 
     pub(super) fn begin(&self) -> UnderWay<'_> {
         UnderWay(Some(self))
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl UnderWay<'_> {
+    /// The server answered.
     pub(super) fn ended(mut self) {
-        self.0 = None;
+        let Some(suspicion) = self.0.take() else { return };
+        if let Some(lost) = suspicion.state().lost.take() {
+            let lost_ms = u64::try_from(lost.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(lost_ms, "database connection restored");
+        }
+    }
+
+    /// The server does not answer.
+    pub(super) fn lost(self) {
+        if let Some(suspicion) = self.0 {
+            suspicion.state().lost.get_or_insert_with(Instant::now);
+        }
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if let Some(suspicion) = self.0 {
-            suspicion.raise();
+            suspicion.state().raised = Some(Instant::now());
         }
     }
 }

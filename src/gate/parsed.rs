@@ -106,5 +106,8 @@ pub(super) async fn offload<T: Send + 'static, E: From<Rejection> + Send + 'stat
     if size < OFFLOAD_FROM {
         return work();
     }
-    tokio::task::spawn_blocking(work).await.map_err(|e| Rejection::internal(&e))?
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
+        .await
+        .map_err(|e| Rejection::internal(&e))?
 }

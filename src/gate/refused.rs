@@ -68,7 +68,7 @@ impl Limit {
         Refused { limit: self, retry_after: Some(wait) }
     }
 
-    /// The value of `reason` in the metric `visavis_refused_total` and of `limit` in the log.
+    /// The value of `reason` in the metric `visavis_refused_total` and of `reason` in the log.
     pub fn name(self) -> &'static str {
         match self {
             Self::AuthFailures => "auth_failures",

@@ -40,6 +40,24 @@ impl Rejection {
         }
     }
 
+    /// For the log and those who search it: nothing that the sender chose.
+    pub(crate) fn reason(&self) -> String {
+        let name = match self {
+            Self::MissingHeader(name) => return format!("missing {name}"),
+            Self::IllegalHeader(name, _) => return format!("illegal {name}"),
+            Self::Refused(refused) => refused.limit.name(),
+            Self::UnknownClient => "unknown_client",
+            Self::ClientDisabled => "client_disabled",
+            Self::NotAllowed(_) => "mode_not_allowed",
+            Self::UnknownAccessKey => "unknown_access_key",
+            Self::BadSignature => "bad_signature",
+            Self::Undecryptable => "undecryptable",
+            Self::CutOff => "cut_off",
+            Self::Internal => "internal",
+        };
+        name.to_owned()
+    }
+
     /// Logs what failed and answers without it.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "request failed");

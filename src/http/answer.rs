@@ -50,18 +50,18 @@ impl ResultPart {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     body: Vec<u8>,
-    told: Told,
+    log: ResponseLog,
 }
 
 /// What an answer says, left in the response for the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Told {
+pub(super) struct ResponseLog {
     /// `resultCode`
     pub(super) code: &'static str,
     /// Which transaction it is about.
     pub(super) transaction_id: Option<TransactionId>,
-    /// Which limit refused the request.
-    pub(super) limit: Option<&'static str>,
+    /// Why the request was refused: nothing personal.
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -77,8 +77,8 @@ impl Answer {
         let code = result.code;
         let bare = Bare { result, transaction_id };
         // Serialising strings into memory cannot fail.
-        let told = Told { code, transaction_id: transaction_id.cloned(), limit: None };
-        Self { body: serde_json::to_vec(&bare).unwrap_or_default(), told }
+        let log = ResponseLog { code, transaction_id: transaction_id.cloned(), reason: None };
+        Self { body: serde_json::to_vec(&bare).unwrap_or_default(), log }
     }
 
     /// A whole body about a transaction; `code` is its `resultCode`.
@@ -90,19 +90,22 @@ impl Answer {
         let body = serde_json::to_vec(body).map_err(|e| ApiError::internal(&e))?;
         Ok(Self {
             body,
-            told: Told { code, transaction_id: Some(transaction_id.clone()), limit: None },
+            log: ResponseLog { code, transaction_id: Some(transaction_id.clone()), reason: None },
         })
     }
 
-    /// The same with the limit that was met.
-    pub(super) fn limited_by(mut self, limit: Option<&'static str>) -> Self {
-        self.told.limit = limit;
+    /// The same with the reason of a refusal.
+    pub(super) fn because_of(mut self, reason: String) -> Self {
+        self.log.reason = Some(reason);
         self
     }
 
     /// A body that is JSON text already.
     pub(super) fn text(body: String, code: &'static str) -> Self {
-        Self { body: body.into_bytes(), told: Told { code, transaction_id: None, limit: None } }
+        Self {
+            body: body.into_bytes(),
+            log: ResponseLog { code, transaction_id: None, reason: None },
+        }
     }
 }
 
@@ -111,7 +114,7 @@ impl IntoResponse for Answer {
         let mut response = Response::new(Body::from(self.body));
         let json = HeaderValue::from_static("application/json; charset=UTF-8");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
-        response.extensions_mut().insert(self.told);
+        response.extensions_mut().insert(self.log);
         response
     }
 }

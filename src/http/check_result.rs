@@ -1,6 +1,7 @@
 //! `asynccheckresult`: what became of a transaction. Changes nothing, so it may be repeated.
 
 use axum::extract::State;
+use tracing::Instrument as _;
 
 use super::{
     answer::{Answer, ResultPart},
@@ -39,7 +40,8 @@ pub(super) async fn check_result(
         Found::Nowhere => return Err(ApiError::UnknownTransaction),
     };
     let client_id = &parsed.caller.client_id;
-    let transaction = shard.store.transaction(client_id, &id).await?;
+    let span = tracing::error_span!("transaction", transaction = id.as_str());
+    let transaction = shard.store.transaction(client_id, &id).instrument(span).await?;
     match transaction.ok_or(ApiError::UnknownTransaction)?.state {
         TransactionState::Processing => Ok(Answer::bare(ResultPart::processing(), Some(&id))),
         TransactionState::Dead => Err(ApiError::GivenUp(id)),

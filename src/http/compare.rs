@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
+use tracing::{Instrument as _, Span};
 
 use super::{
     answer::{Answer, ResultPart},
@@ -48,7 +49,7 @@ async fn enqueue(
     parsed: &Parsed<Request>,
 ) -> Result<(Answer, IsNew), ApiError> {
     let job = app.new_job(shard, parsed);
-    let accepted = shard.store.enqueue(&job).await?;
+    let accepted = shard.store.enqueue(&job).instrument(transaction_span(&job)).await?;
     let is_new = IsNew(matches!(accepted, Accepted::New(_)));
     if is_new.0 {
         shard.gauge.add(job.client_id, parsed.value.bytes());
@@ -148,15 +149,19 @@ async fn compare_here(
     comparer: &dyn Comparer,
     parsed: &Parsed<Request>,
 ) -> Result<(Answer, IsNew), ApiError> {
-    let client_id = &parsed.caller.client_id;
-    let compared = comparer.compare(client_id, parsed.value.clone(), app.config.patience).await;
-    let outcome = compared.map_err(|failure| match failure {
-        CompareFailure::Busy => ApiError::from(Limit::WaitingRoom.refuse()),
-        CompareFailure::TimedOut => ApiError::TimedOut,
-        CompareFailure::Failed => ApiError::Internal,
-    })?;
     let job = app.new_job(shard, parsed);
-    let recorded = shard.store.record(&job, &outcome).await?;
+    let comparing = async {
+        let request = parsed.value.clone();
+        let compared = comparer.compare(job.client_id, request, app.config.patience).await;
+        let outcome = compared.map_err(|failure| match failure {
+            CompareFailure::Busy => ApiError::from(Limit::WaitingRoom.refuse()),
+            CompareFailure::TimedOut => ApiError::TimedOut,
+            CompareFailure::Failed => ApiError::Internal,
+        })?;
+        let recorded = shard.store.record(&job, &outcome).await?;
+        Ok::<_, ApiError>((outcome, recorded))
+    };
+    let (outcome, recorded) = comparing.instrument(transaction_span(&job)).await?;
     let is_new = IsNew(matches!(recorded, Accepted::New(_)));
     let extras = parsed.caller.client.extras;
     let id = recorded.transaction_id();
@@ -173,7 +178,8 @@ async fn compare_elsewhere(
     parsed: &Parsed<Request>,
 ) -> Result<(Answer, IsNew), ApiError> {
     let job = app.new_job(shard, parsed);
-    let (id, state) = comparer.compare(shard, &job, app.config.patience).await?;
+    let comparing = comparer.compare(shard, &job, app.config.patience);
+    let (id, state) = comparing.instrument(transaction_span(&job)).await?;
     let is_new = IsNew(id == job.transaction_id);
     let answer = match state {
         TransactionState::Done(outcome) => {
@@ -220,6 +226,11 @@ async fn parse(
         Ok(Request { options, ..request })
     };
     proven.parse(COST, read).await
+}
+
+/// Around everything that is done for a transaction before it is answered.
+fn transaction_span(job: &NewJob<'_>) -> Span {
+    tracing::error_span!("transaction", transaction = job.transaction_id.as_str())
 }
 
 impl AppState {

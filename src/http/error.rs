@@ -114,6 +114,22 @@ impl ApiError {
         }
     }
 
+    /// For the log and those who search it: the kind of mistake and where it is, nothing that the client sent.
+    fn reason(&self) -> String {
+        match self {
+            Self::UnknownEndpoint => "unknown_endpoint".to_owned(),
+            Self::Gate(rejection) => rejection.reason(),
+            Self::EmptyBody => "empty_body".to_owned(),
+            Self::NotJson => "not_json".to_owned(),
+            Self::Invalid(field, _) => format!("invalid {field}"),
+            Self::Picture(name, refusal, ..) => format!("{} {name}", sub_reason(refusal)),
+            Self::UnknownTransaction => "unknown_transaction".to_owned(),
+            Self::TimedOut => "timed_out".to_owned(),
+            Self::GivenUp(_) => "given_up".to_owned(),
+            Self::Internal => "internal".to_owned(),
+        }
+    }
+
     /// Logs what broke and answers without it.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "request failed");
@@ -211,8 +227,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let refused = self.refused();
         let limit = refused.map(|refused| refused.limit.name());
-        let mut response =
-            Answer::bare(self.result(), self.transaction_id()).limited_by(limit).into_response();
+        let answer = Answer::bare(self.result(), self.transaction_id()).because_of(self.reason());
+        let mut response = answer.into_response();
         if let Some(limit) = limit {
             metrics::counter!("visavis_refused_total", "reason" => limit).increment(1);
         }

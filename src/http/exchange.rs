@@ -14,9 +14,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use tracing::{Instrument as _, Span, field::Empty};
 
-use super::{answer::Told, error::ApiError, recent::endpoint, router::RawUri, state::AppState};
+use super::{
+    answer::ResponseLog, error::ApiError, recent::endpoint, router::RawUri, state::AppState,
+};
 use crate::{
+    clients::Caller,
     compare::{TraceContext, TransactionId},
     deadline,
     gate::{Arrived, Gate, Identified, Proven, SMALL_BODY_BYTES, Scheme, single},
@@ -24,7 +28,7 @@ use crate::{
         Content, SigningError, encrypt_header, format_time, mac_header, random_bytes,
         signature_header,
     },
-    telemetry::spans,
+    telemetry::traces::{continue_trace, set_proven},
 };
 
 /// A request whose response is to be logged, counted, encrypted and signed.
@@ -42,8 +46,19 @@ pub(super) async fn exchange(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let (trace, parent_id) = trace_of(request.headers());
-    deadline::scope(Box::pin(answer(app, request, next, started, trace, parent_id))).await
+    let span = tracing::error_span!(
+        "http.request",
+        trace = Empty,
+        from = Empty,
+        client = Empty,
+        client_name = Empty,
+        asked_client = Empty,
+        code = Empty,
+    );
+    let trace = continue_trace(&span, trace_of(request.headers()));
+    span.record("trace", tracing::field::display(trace));
+    let answering = answer(app, request, next, started, trace).instrument(span);
+    deadline::scope(Box::pin(answering)).await
 }
 
 async fn answer(
@@ -52,16 +67,19 @@ async fn answer(
     next: Next,
     started: Instant,
     trace: TraceContext,
-    parent_id: u64,
 ) -> Response {
     let arrived = Arrived::read(&app.gate, &request);
     // Also for a request that is dropped in the middle, because its connection or stream ends.
     let mut failing =
         Failing { arrived: Arc::clone(&arrived), gate: app.gate.clone(), is_failure: true };
     let path = request.uri().path().to_owned();
-    let identified = arrived.identify(&app.gate).await;
-    let client = identified.as_ref().ok().and_then(|identified| identified.caller.as_ref());
-    let client = client.map_or("unknown", |caller| &caller.client_id).to_owned();
+    record_peer(&arrived);
+    let claimed = loggable(&arrived.client_id).into_owned();
+    let looking_up = tracing::error_span!("identify", asked_client = claimed);
+    let identified = arrived.identify(&app.gate).instrument(looking_up).await;
+    let caller = identified.as_ref().ok().and_then(|identified| identified.caller.as_ref());
+    record_client(&arrived, caller.map(|caller| &**caller));
+    let client = caller.map_or("unknown", |caller| &caller.client_id).to_owned();
     let exchange = Exchange { arrived, path, client };
     let response = match identified {
         Err(rejection) => ApiError::from(rejection).into_response(),
@@ -71,14 +89,34 @@ async fn answer(
             next.run(request).await
         }
     };
-    let told = response.extensions().get::<Told>().cloned().unwrap_or_default();
-    failing.is_failure = !OUR_FAULT.contains(&told.code);
+    let log = response.extensions().get::<ResponseLog>().cloned().unwrap_or_default();
+    failing.is_failure = !OUR_FAULT.contains(&log.code);
     drop(failing);
     let elapsed = started.elapsed();
-    app.recent().note(&exchange.path, told.code, elapsed);
-    exchange.log(&told, &trace, elapsed);
-    exchange.trace(&told, trace, parent_id, elapsed);
+    app.recent().note(&exchange.path, log.code, elapsed);
+    exchange.log(&log, elapsed);
     exchange.seal(&app, response).await
+}
+
+/// The address of the sender, as every line about the request has it.
+fn record_peer(arrived: &Arrived) {
+    if let Some(peer) = arrived.peer {
+        Span::current().record("from", tracing::field::display(peer));
+    }
+}
+
+/// The client; of an unknown one the id that it claims.
+fn record_client(arrived: &Arrived, caller: Option<&Caller>) {
+    let span = Span::current();
+    let Some(caller) = caller else {
+        span.record("client", "unknown");
+        if !arrived.client_id.is_empty() {
+            span.record("asked_client", &*loggable(&arrived.client_id));
+        }
+        return;
+    };
+    span.record("client", &caller.client_id);
+    span.record("client_name", &caller.client.name);
 }
 
 /// Result codes that are no failure of the sender.
@@ -152,45 +190,27 @@ fn loggable(path: &str) -> Cow<'_, str> {
 }
 
 impl Exchange {
-    /// One line a request, and the same for the metrics. Of what the client says there are the path, its id once that
-    /// is known to be one, and the trace it wants to be found by.
-    fn log(&self, told: &Told, trace: &TraceContext, elapsed: Duration) {
+    /// One line a request, and the same for the metrics. Of what the client says there are the path, its id, and the trace
+    /// that it wants to be found by.
+    fn log(&self, log: &ResponseLog, elapsed: Duration) {
         let client = self.client.as_str();
-        let (code, endpoint) = (told.code, endpoint(&self.path));
+        let (code, endpoint) = (log.code, endpoint(&self.path));
         metrics::counter!("visavis_requests_total", "endpoint" => endpoint, "client" => client.to_owned(), "code" => code)
             .increment(1);
         metrics::histogram!("visavis_request_seconds", "endpoint" => endpoint).record(elapsed);
+        let span = Span::current();
+        span.record("code", code);
+        if self.arrived.reply.proven().is_some() {
+            set_proven(&span);
+        }
         tracing::info!(
             path = &*loggable(&self.path),
-            client,
             mode = self.mode(),
-            code,
-            limit = told.limit,
-            transaction = told.transaction_id.as_ref().map(TransactionId::as_str),
-            trace = %trace,
+            reason = log.reason,
+            transaction = log.transaction_id.as_ref().map(TransactionId::as_str),
             elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             "request"
         );
-    }
-
-    /// The span of the request.
-    fn trace(&self, told: &Told, trace: TraceContext, parent_id: u64, took: Duration) {
-        // Unproven requests do not fill the exporter's queue.
-        if !(spans::are_wanted() && trace.is_sampled() && self.arrived.reply.proven().is_some()) {
-            return;
-        }
-        let transaction = told.transaction_id.as_ref().map(|id| ("transaction", id.to_string()));
-        let known = [("client", self.client.clone()), ("code", told.code.to_owned())];
-        spans::tell(spans::Span {
-            name: endpoint(&self.path),
-            role: spans::Role::Server,
-            trace_id: trace.trace_id(),
-            span_id: trace.span_id(),
-            parent_id,
-            took,
-            ago: Duration::ZERO,
-            attributes: known.into_iter().chain(transaction).collect(),
-        });
     }
 
     fn mode(&self) -> &'static str {
@@ -221,7 +241,7 @@ impl Exchange {
         match sealed {
             Ok(()) => Response::from_parts(parts, Body::from(body)),
             Err(error) => {
-                tracing::error!(%error, "an answer could not be encrypted or signed");
+                tracing::error!(%error, "cannot encrypt or sign a response");
                 ApiError::Internal.into_response()
             }
         }
@@ -260,12 +280,9 @@ impl Exchange {
     }
 }
 
-/// The span of this request in the trace that the caller names, and what it is a part of there; or a trace of its
-/// own.
-fn trace_of(headers: &HeaderMap) -> (TraceContext, u64) {
-    let named = single(headers, "traceparent").ok().flatten();
-    let named = named.and_then(|text| text.trim().parse::<TraceContext>().ok());
-    named.map_or_else(|| (TraceContext::new(), 0), |named| (named.child(), named.span_id()))
+/// The trace that the caller names.
+fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
+    single(headers, "traceparent").ok().flatten()?.trim().parse().ok()
 }
 
 fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {

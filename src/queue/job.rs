@@ -48,6 +48,10 @@ pub struct Job {
     pub id: JobId,
     /// What the client calls it.
     pub transaction_id: TransactionId,
+    /// The Client-Id of whose it is.
+    pub client_id: String,
+    /// What the operator calls that client; `None` if it was deleted.
+    pub client_name: Option<String>,
     /// What was asked besides the pictures.
     pub options: RequestOptions,
     /// Which claim this is, from 1.

@@ -1,28 +1,56 @@
 //! The log and the metrics: where they go and what they look like. What may be logged is said in
 //! `docs/LOGGING.md`.
 
+mod format;
 mod log;
-pub mod spans;
+pub mod traces;
 
 use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
-pub use self::log::finish;
-
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
-/// Sends the log of this process to standard error; a second call changes nothing.
+pub use self::{
+    format::{Format, layer},
+    log::finish,
+};
+
+/// Sends the log of this process to standard error, and its traces to `endpoint`, if that is not empty. A second call
+/// changes nothing.
 ///
 /// # Errors
-/// A sentence when the filter cannot be read.
-pub fn start(level: &str, json: bool) -> Result<(), String> {
+/// A sentence when the filter or the address cannot be used, or the program was built without the export.
+pub fn start(level: &str, format: Format, endpoint: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(level).map_err(|e| format!("log.level: {e}"))?;
-    let colours = std::io::stderr().is_terminal();
-    let log = log::Log::to_stderr();
-    let builder = fmt().with_env_filter(filter).with_writer(log).with_ansi(colours);
+    // What it logs it returns as an error too, which is logged where it is handled.
+    let filter = match "sqlx=off".parse() {
+        Ok(quiet) if !level.contains("sqlx") => filter.add_directive(quiet),
+        _ => filter,
+    };
+    let log = layer(format, std::io::stderr().is_terminal(), log::Log::to_stderr());
+    let subscriber = tracing_subscriber::registry().with(log.with_filter(filter));
+    #[cfg(feature = "otlp")]
+    let subscriber = {
+        let traces = (!endpoint.is_empty()).then(|| traces::layer(endpoint)).transpose()?;
+        subscriber.with(traces)
+    };
+    #[cfg(not(feature = "otlp"))]
+    if !endpoint.is_empty() {
+        traces::check(endpoint)?;
+    }
     // An error means that a log is set up already, which tests do.
-    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    let _ = subscriber.try_init();
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// In the log, with the fields of its request, and not beside it.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(panic = message, location, "panic");
 }
 
 /// What a metric is.
@@ -68,6 +96,9 @@ const METRICS: &[(&str, Kind, &str, &str)] = &[
     ("visavis_seal_failures_total", Kind::Counter, "", "Jobs put back because this process does not have their master key"),
     ("visavis_leases_lost_total", Kind::Counter, "", "Leases that ran out under a running job"),
     ("visavis_log_lines_lost_total", Kind::Counter, "", "Lines of the log that could not be written, or not in time"),
+    ("visavis_open_files", Kind::Gauge, "", "Files that are open, connections included"),
+    ("visavis_open_files_limit", Kind::Gauge, "", "Files that may be open"),
+    ("visavis_open_files_exhausted_total", Kind::Counter, "", "Times that no file could be opened because of that limit"),
     ("visavis_task_restarts_total", Kind::Counter, "task", "Background tasks that ended and were started again"),
     ("visavis_store_errors_total", Kind::Counter, "", "Requests that failed or were refused because of the database"),
     ("visavis_store_connections_closed_total", Kind::Counter, "", "Connections to SQLite closed because a transaction on them did not end"),

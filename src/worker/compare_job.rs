@@ -1,18 +1,20 @@
 //! One job: pictures out of the store, outcome into it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::{Instrument as _, field::Empty};
 
 use super::{
+    outcome_metrics,
     pool::{ComputePool, PoolFailure},
     runner::RunnerConfig,
-    telling,
 };
 use crate::{
     compare::Outcome,
     gate::Slot,
     queue::{Lease, QueueError, Store},
+    telemetry::traces::{Past, continue_trace, record_past},
 };
 
 /// Why a job has no outcome.
@@ -68,17 +70,45 @@ pub(super) async fn run(
     slot: Slot,
 ) {
     let job = &lease.job;
-    let transaction = job.transaction_id.as_str();
-    let trace = job.options.trace.map(|trace| trace.to_string());
-    let trace = trace.as_deref();
-    telling::tell_wait(job.options.trace, store.age(job), job.attempt);
+    let span = tracing::error_span!(
+        "worker.job",
+        transaction = job.transaction_id.as_str(),
+        client = job.client_id,
+        client_name = job.client_name,
+        attempt = job.attempt,
+        trace = Empty,
+    );
+    let trace = continue_trace(&span, job.options.trace);
+    span.record("trace", tracing::field::display(trace));
+    run_traced(store, pool, config, lease, slot).instrument(span).await;
+}
+
+async fn run_traced(
+    store: &Store,
+    pool: &ComputePool,
+    config: &RunnerConfig,
+    lease: &Lease,
+    slot: Slot,
+) {
+    let (job, claimed, waited) = (&lease.job, Instant::now(), store.age(&lease.job));
+    record_past(Past {
+        name: "queue.wait",
+        took: waited,
+        ago: Duration::ZERO,
+        attributes: [("", ""); 2],
+    });
     let mut rights = Rights { slot: Some(slot), alone: None };
     let error = match work(store, pool, config, lease, &mut rights).await {
         Ok(outcome) => match store.complete(job.id, lease.token, &outcome).await {
             Ok(()) => {
                 metrics::counter!("visavis_jobs_completed_total").increment(1);
                 metrics::histogram!("visavis_job_seconds").record(store.age(job));
-                tracing::info!(transaction, trace, attempt = job.attempt, "job completed");
+                tracing::info!(
+                    outcome = outcome_metrics::name(&outcome),
+                    waited_ms = whole_ms(waited),
+                    elapsed_ms = whole_ms(claimed.elapsed()),
+                    "job completed"
+                );
                 return;
             }
             Err(error) => JobError::from(error),
@@ -86,39 +116,40 @@ pub(super) async fn run(
         Err(error) => error,
     };
     if matches!(error, JobError::LeaseLost) {
-        tracing::warn!(transaction, attempt = job.attempt, "lease lost: the outcome is dropped");
+        tracing::warn!("lease lost: dropping the outcome");
         return;
     }
     let ended = if matches!(error, JobError::Crowded) {
-        tracing::info!(transaction, %error, "job put back");
+        tracing::info!(%error, "job put back");
         store.postpone(job.id, lease.token, config.retry.first_delay).await
     } else if error.is_of_the_key() && store.age(job) < KEY_PATIENCE {
         metrics::counter!("visavis_seal_failures_total").increment(1);
         tracing::error!(
-            transaction,
-            trace,
             %error,
-            "the pictures do not open: this process does not have the master key that they were sealed under; the job \
-             waits until one that has it takes it"
+            "cannot decrypt the pictures with the master key of this process: the job waits for a process that can"
         );
         store.postpone(job.id, lease.token, KEY_PAUSE).await
     } else if let Some(delay) =
         config.retry.delay(job.attempt, jitter()).filter(|_| !matches!(error, JobError::Deadly))
     {
         metrics::counter!("visavis_retries_total").increment(1);
-        tracing::warn!(transaction, trace, attempt = job.attempt, ?delay, %error, "job failed, will be retried");
+        tracing::warn!(delay_ms = whole_ms(delay), %error, "job failed: retrying");
         store.retry(job.id, lease.token, delay).await
     } else {
         metrics::counter!("visavis_dead_total").increment(1);
-        tracing::error!(transaction, trace, attempt = job.attempt, %error, "job failed for the last time");
+        tracing::error!(%error, "job failed: giving up");
         store.bury(job.id, lease.token).await
     };
     if let Err(error) = ended {
         // The lease runs out by itself, and the job becomes claimable again.
-        tracing::warn!(transaction, %error, "the failed job could not be put back");
+        tracing::warn!(%error, "cannot put back the failed job");
     }
     // Only now: whoever waits for all threads may take the process down, and this job is safe from that.
     drop(rights);
+}
+
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a job may use; given back when its end is written down.

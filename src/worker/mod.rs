@@ -13,9 +13,9 @@
 mod compare_job;
 mod local;
 mod maintenance;
+mod outcome_metrics;
 mod pool;
 mod runner;
-mod telling;
 mod watchdog;
 
 pub use local::LocalComparer;

@@ -13,8 +13,9 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::Span;
 
-use super::telling;
+use super::outcome_metrics;
 use crate::{
     compare::{Look, Outcome, PictureData, PictureKind, Policy, Request},
     face::{Comparison, Engine, FaceError, Picture, while_waiting},
@@ -49,6 +50,8 @@ struct Task {
     /// Given back when the work is done, not when its caller stops waiting, so that a slow comparison is never joined by
     /// another one on the same thread.
     slot: Slot,
+    /// What the lines of the log and the trace are part of.
+    span: Span,
 }
 
 /// The compute threads of this process; clones share them. They end with the last clone.
@@ -80,7 +83,7 @@ impl Drop for End {
     fn drop(&mut self) {
         let ended = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         if ended.recv_timeout(PATIENCE_AT_THE_END) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("a compute thread does not end; nobody waits for it any longer");
+            tracing::warn!("gave up waiting for a compute thread");
         }
     }
 }
@@ -212,7 +215,7 @@ impl ComputePool {
         work: impl FnOnce(Reply<T>) -> Work,
     ) -> Result<T, PoolFailure> {
         let (reply, answer) = oneshot::channel();
-        let task = Task { work: work(reply), slot };
+        let task = Task { work: work(reply), slot, span: Span::current() };
         self.threads.tasks.send(task).map_err(|_| PoolFailure::Stopped)?;
         answer.await.map_err(|_| PoolFailure::Stopped)?
     }
@@ -265,18 +268,20 @@ impl Worker {
         let policy = &self.policy;
         loop {
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Task { work, slot }) = next else { return };
+            let Ok(Task { work, slot, span }) = next else { return };
+            let _request = span.enter();
             match work {
                 Work::Compare(request, reply) => {
                     self.attend(&mut engine, slot, reply, move |engine| {
+                        let _comparison = tracing::error_span!("face.compare").entered();
                         let begun = Instant::now();
                         let (probe, reference) = request.pictures();
                         let compared = engine.compare(&probe, &reference)?;
                         if let Comparison::Compared { times, .. } = &compared {
-                            telling::tell_times(times, request.options.trace, begun);
+                            outcome_metrics::record_stages(times, begun);
                         }
                         let outcome = policy.decide(compared, request.options.fmr);
-                        telling::tell(&outcome);
+                        outcome_metrics::count(&outcome);
                         Ok(outcome)
                     });
                 }

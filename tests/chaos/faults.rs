@@ -21,8 +21,8 @@ use crate::{
     wakes,
 };
 
-/// A call is given up after 12 s; before that it may have been tried for 10 s.
-const LONGEST_CALL: Duration = Duration::from_secs(23);
+/// A call is given up after 8 s, further tries included.
+const LONGEST_CALL: Duration = Duration::from_secs(9);
 /// Everything goes again after this.
 const RECOVERY: Duration = Duration::from_secs(5);
 /// How long recovery is waited for.
@@ -48,7 +48,7 @@ struct Call {
 pub fn every_fault_is_got_over(site: &Site) -> Vec<String> {
     let short = Duration::from_secs(5);
     // Longer than a call takes at most, or nothing would be given up.
-    let hole = Duration::from_secs(if site.long.is_some() { 30 } else { 16 });
+    let hole = Duration::from_secs(if site.long.is_some() { 30 } else { 12 });
     let faults = [
         ("100 ms in each direction", Weather::Slow(Duration::from_millis(100)), short),
         ("reset", Weather::Reset, short),

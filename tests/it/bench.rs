@@ -269,7 +269,7 @@ fn the_service_ends_with_whoever_measures_it_even_if_that_is_killed() {
     let temp = tempfile::tempdir().unwrap();
     assert_eq!(told("KILL", temp.path()).0, None, "killed, not exited");
     let begun = Instant::now();
-    while !log_of(temp.path()).unwrap().contains("stopping: requests under way are answered") {
+    while !log_of(temp.path()).unwrap().contains("stopping: finishing requests and jobs") {
         assert!(begun.elapsed() < PATIENCE, "the service goes on");
         thread::sleep(Duration::from_millis(20));
     }

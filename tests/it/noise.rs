@@ -99,6 +99,7 @@ fn no_request_head_stops_the_gateway() {
         expires_at: None,
     };
     let client = StoredClient {
+        name: "app".to_owned(),
         revision: 1,
         keys: vec![keys.into()],
         extras: true,

@@ -92,7 +92,10 @@ mod exported {
         // Whatever waits is sent at the end.
         assert_eq!(server.terminate(), Some(0));
         let spans = spans.lock().unwrap();
-        let request = spans.iter().find(|span| span.name == "asynccompare").unwrap();
+        let is_of = |span: &&Span, endpoint: &str| {
+            span.name == "http.request" && format!("{:?}", span.attributes).contains(endpoint)
+        };
+        let request = spans.iter().find(|span| is_of(span, "PROCESSING")).unwrap();
         let of_it: Vec<_> = spans.iter().filter(|span| span.trace_id == request.trace_id).collect();
         let children = |of: &Span| -> BTreeMap<&str, usize> {
             let mut names = BTreeMap::new();
@@ -101,10 +104,22 @@ mod exported {
             }
             names
         };
-        assert_eq!(children(request), BTreeMap::from([("comparison", 1), ("queue", 1)]));
-        let comparison = of_it.iter().find(|span| span.name == "comparison").unwrap();
-        let stages = ["decode", "detect", "landmarks", "align", "quality", "embed"];
-        assert_eq!(children(comparison), stages.into_iter().map(|stage| (stage, 2)).collect());
+        let of_request = children(request);
+        assert_eq!((of_request["worker.job"], of_request.contains_key("db.statement")), (1, true));
+        let job = of_it.iter().find(|span| span.name == "worker.job").unwrap();
+        let of_job = children(job);
+        assert_eq!((of_job["face.compare"], of_job["queue.wait"]), (1, 1));
+        let comparison = of_it.iter().find(|span| span.name == "face.compare").unwrap();
+        assert_eq!(children(comparison), BTreeMap::from([("face.stage", 12)]));
+        for stage in ["decode", "detect", "landmarks", "align", "quality", "embed"] {
+            let of_stage = of_it.iter().filter(|span| {
+                span.name == "face.stage" && format!("{:?}", span.attributes).contains(stage)
+            });
+            assert_eq!(of_stage.count(), 2, "{stage}");
+        }
+        assert!(
+            !spans.iter().any(|span| span.name == "db.statement" && span.parent_span_id.is_empty())
+        );
         for span in of_it.iter().filter(|span| span.parent_span_id == comparison.span_id) {
             let within = comparison.start_time_unix_nano.saturating_sub(1_000_000)
                 ..=comparison.end_time_unix_nano + 1_000_000;

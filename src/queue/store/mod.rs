@@ -4,6 +4,9 @@
 //! An enum and not a trait: the set of databases is closed, and neither callers nor futures need to be
 //! generic.
 
+#[macro_use]
+mod statements;
+
 mod care;
 mod history;
 mod kept;
@@ -14,6 +17,7 @@ mod sqlite;
 
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
 use zeroize::Zeroizing;
 
 pub use self::{care::Erasure, history::History, kept::Kept};
@@ -23,6 +27,7 @@ use self::{
         Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
         transaction_state,
     },
+    statements::{DEAD, DONE, QUEUED, statement_span},
 };
 use super::{
     error::QueueError,
@@ -44,42 +49,6 @@ pub struct Store {
     lease_clock: LeaseClock,
     storing: Storing,
     kept: Option<Kept>,
-}
-
-/// Runs the statement of that name in the module of the backend at hand.
-macro_rules! on {
-    ($store:expr, $function:ident ( $($argument:expr),* )) => {
-        match &$store.db {
-            Db::Sqlite(db) => sqlite::$function(db, $($argument),*).await,
-            Db::Postgres(db) => {
-                let call = || postgres::$function(&db.pool, $($argument),*);
-                db.retrying(call).await.map_err(QueueError::from)
-            }
-        }
-    };
-}
-
-/// The same for inserts, which can meet their own first try when they are made again.
-macro_rules! insert {
-    ($store:expr, $function:ident ( $($argument:expr),* )) => {
-        match &$store.db {
-            Db::Sqlite(db) => sqlite::$function(db, $($argument),*).await,
-            Db::Postgres(db) => {
-                let mut tried = false;
-                let call = || {
-                    let again = std::mem::replace(&mut tried, true);
-                    let inserting = postgres::$function(&db.pool, $($argument),*);
-                    async move {
-                        match inserting.await {
-                            Err(error) if again && postgres::is_there_already(&error) => Ok(None),
-                            result => result,
-                        }
-                    }
-                };
-                db.retrying(call).await.map_err(QueueError::from)
-            }
-        }
-    };
 }
 
 impl Store {
@@ -244,7 +213,7 @@ impl Store {
         outcome: &Outcome,
     ) -> Result<(), QueueError> {
         let outcome = to_json(outcome)?;
-        exactly_one(on!(self, complete(id, token, &outcome, &self.clock))?)
+        end!(self, DONE, complete(id, token, &outcome, &self.clock))
     }
 
     /// Puts a job back, to be claimed again after `delay`.
@@ -252,7 +221,7 @@ impl Store {
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
     pub async fn retry(&self, id: JobId, token: i64, delay: Duration) -> Result<(), QueueError> {
-        exactly_one(on!(self, put_back(id, token, &self.clock, millis(delay), 0))?)
+        end!(self, QUEUED, put_back(id, token, &self.clock, millis(delay), 0))
     }
 
     /// Puts back a job that was not worked on, to be claimed again after `delay`; the attempt does not count.
@@ -260,7 +229,7 @@ impl Store {
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
     pub async fn postpone(&self, id: JobId, token: i64, delay: Duration) -> Result<(), QueueError> {
-        exactly_one(on!(self, put_back(id, token, &self.clock, millis(delay), 1))?)
+        end!(self, QUEUED, put_back(id, token, &self.clock, millis(delay), 1))
     }
 
     /// Gives a job up and deletes its pictures.
@@ -268,7 +237,7 @@ impl Store {
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
     pub async fn bury(&self, id: JobId, token: i64) -> Result<(), QueueError> {
-        exactly_one(on!(self, bury(id, token, &self.clock))?)
+        end!(self, DEAD, bury(id, token, &self.clock))
     }
 
     /// A transaction of this client; another client's is as good as absent.

@@ -139,8 +139,9 @@ pub(super) async fn claim(
              due_at = visavis_now($3) + $4 * interval '1 millisecond',
              started_at = coalesce(started_at, visavis_now($3))
          FROM due WHERE job.id = due.id AND job.state IN (0, 1)
-         RETURNING job.id, transaction_id, options, token, attempt, turn,
-             visavis_millis(created_at) AS created_at",
+         RETURNING job.id, transaction_id, client_id, options, token, attempt, turn,
+             visavis_millis(created_at) AS created_at,
+             (SELECT name FROM client WHERE client.client_id = job.client_id) AS client_name",
     )
     .bind(i64::from(limit))
     .bind(owner)
@@ -159,6 +160,8 @@ fn claimed(row: &PgRow) -> Result<Claimed, Error> {
     Ok(Claimed {
         id: row.try_get("id")?,
         transaction_id: row.try_get("transaction_id")?,
+        client_id: row.try_get("client_id")?,
+        client_name: row.try_get("client_name")?,
         options: row.try_get("options")?,
         token: row.try_get("token")?,
         attempt: row.try_get("attempt")?,
@@ -268,6 +271,24 @@ pub(super) async fn bury(
     .execute(pool)
     .await?;
     Ok(buried.rows_affected())
+}
+
+/// 1 if a claim with this token left the job in this state, otherwise 0.
+pub(super) async fn is_left(
+    pool: &PgPool,
+    id: JobId,
+    token: i64,
+    state: i16,
+) -> Result<u64, Error> {
+    let left: i64 = sqlx::query_scalar(
+        "/* is_left */ SELECT count(*) FROM job WHERE id = $1 AND token = $2 AND state = $3",
+    )
+    .bind(id)
+    .bind(token)
+    .bind(state)
+    .fetch_one(pool)
+    .await?;
+    Ok(left.unsigned_abs())
 }
 
 /// State and outcome of a transaction.

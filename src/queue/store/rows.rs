@@ -32,6 +32,8 @@ pub(super) struct Row<'a> {
 pub(super) struct Claimed {
     pub(super) id: JobId,
     pub(super) transaction_id: String,
+    pub(super) client_id: String,
+    pub(super) client_name: Option<String>,
     pub(super) options: String,
     pub(super) token: i64,
     pub(super) attempt: i64,
@@ -119,6 +121,8 @@ pub(super) fn lease(row: &Claimed, asked: Instant, length: Duration) -> Result<L
     let job = Job {
         id: row.id,
         transaction_id: own_id(&row.transaction_id)?,
+        client_id: row.client_id.clone(),
+        client_name: row.client_name.clone(),
         options: serde_json::from_str(&row.options).map_err(wrong)?,
         attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
         created_at: row.created_at,

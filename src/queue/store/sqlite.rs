@@ -134,7 +134,8 @@ pub(super) async fn claim(
              -- New jobs, retries and expired leases alike.
              SELECT id FROM job WHERE state IN (0, 1) AND due_at <= $5 ORDER BY turn, id LIMIT $1
          )
-         RETURNING id, transaction_id, options, token, attempt, turn, created_at",
+         RETURNING id, transaction_id, client_id, options, token, attempt, turn, created_at,
+             (SELECT name FROM client WHERE client.client_id = job.client_id) AS client_name",
     )
     .bind(limit)
     .bind(owner)
@@ -153,6 +154,8 @@ fn claimed(row: &SqliteRow) -> Result<Claimed, sqlx::Error> {
     Ok(Claimed {
         id: row.try_get("id")?,
         transaction_id: row.try_get("transaction_id")?,
+        client_id: row.try_get("client_id")?,
+        client_name: row.try_get("client_name")?,
         options: row.try_get("options")?,
         token: row.try_get("token")?,
         attempt: row.try_get("attempt")?,

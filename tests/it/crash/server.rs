@@ -145,6 +145,21 @@ impl Server {
         Self::spawn_logging(command, log.into(), variables)
     }
 
+    /// Starts one that may have so many files open.
+    pub fn start_limited(data: &Data, files: u32, log: impl Into<Stdio>) -> Self {
+        let (serve, mut command) = (data.serve(), Command::new("prlimit"));
+        command.arg(format!("--nofile={files}:{files}")).arg(serve.get_program());
+        command.args(serve.get_args()).args(["--workers", "1"]).current_dir(data.folder());
+        for (name, value) in serve.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Self::spawn_logging(command, log.into(), &[])
+    }
+
     fn spawn(command: Command, variables: &[(&str, &str)]) -> Self {
         Self::spawn_logging(command, Stdio::null(), variables)
     }

@@ -6,14 +6,22 @@ use std::{
 };
 
 use visavis::{
-    clock::Clock, compare::TransactionId, db::PostgresDb, queue::Store, sealing::MasterKey,
+    clock::Clock,
+    compare::TransactionId,
+    db::PostgresDb,
+    queue::{QueueError, Store},
+    sealing::MasterKey,
 };
 
 use super::{
     Site, call,
     proxy::{Mode, Proxy},
 };
-use crate::support::{cluster, in_repository};
+use crate::{
+    log::lines,
+    store::bench::{new_job, refused, request},
+    support::{cluster, in_repository},
+};
 
 /// SDKs give up after ten seconds.
 const LIMIT: Duration = Duration::from_secs(9);
@@ -55,7 +63,8 @@ async fn without_postgres_every_request_is_answered_within_nine_seconds() {
     tokio::task::block_in_place(|| {
         let mut site = Site::on(vec![url]);
         site.keys = site.add_client("app", &[]);
-        let node = site.node(&[]);
+        let log = site.data.folder().join("log");
+        let node = site.logging_node(&log);
         let id = site.enqueue(&node, 1);
         site.expect_verdict(&node, &id);
         for mode in [Mode::Closed, Mode::Silent] {
@@ -66,7 +75,40 @@ async fn without_postgres_every_request_is_answered_within_nine_seconds() {
             site.expect_verdict(&node, &site.enqueue(&node, 2));
         }
         assert_eq!(node.terminate(), Some(0));
+        expect_a_log_that_can_be_followed(&std::fs::read_to_string(log).unwrap(), &id);
     });
+}
+
+/// From the request to the job, through the outage.
+fn expect_a_log_that_can_be_followed(log: &str, id: &str) {
+    let [started] = &lines(log, "started")[..] else { panic!("{log}") };
+    for field in ["version", "database", "api", "pack", "device", "threads"] {
+        assert!(started.contains_key(field), "{field} is not in {started:?}");
+    }
+    let of_the_job = |message| {
+        let mut found = lines(log, message).into_iter();
+        found.find(|line| line.get("transaction").is_some_and(|transaction| transaction == id))
+    };
+    let accepted = of_the_job("request").unwrap();
+    let completed = of_the_job("job completed").unwrap();
+    assert_eq!(completed["outcome"], "match");
+    for field in ["client", "client_name"] {
+        assert_eq!(accepted[field], completed[field]);
+    }
+    assert_eq!(accepted["client_name"], "app");
+    // The trace, not the span in it.
+    assert_eq!(accepted["trace"][..35], completed["trace"][..35]);
+    let retries = lines(log, "database connection lost during a statement: retrying");
+    let in_requests: Vec<_> = retries.iter().filter(|line| line.contains_key("from")).collect();
+    assert!(!in_requests.is_empty(), "{log}");
+    for line in in_requests {
+        // Its client may be what is being looked up.
+        let client = line.get("client").or(line.get("asked_client"));
+        assert_eq!(client, accepted.get("client"), "{line:?}");
+        assert!(line["trace"].starts_with("00-"), "{line:?}");
+    }
+    assert!(lines(log, "database connection restored").len() >= 2, "{log}");
+    assert_eq!(lines(log, "stopped").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,6 +128,42 @@ async fn a_statement_waits_for_one_round_trip() {
     let each = (proxy.round_trips() - before) as f64 / STATEMENTS as f64;
     // The second one is a test by SQLx when the connection goes back, which nobody waits for.
     assert!(each <= 2.05, "{each} round trips a statement");
+}
+
+/// The server commits, and its answer is lost: the statement is made again and meets its own work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_job_whose_answer_is_lost_is_no_lost_lease() {
+    const LEASE: Duration = Duration::from_secs(30);
+    let (proxy, url) = behind_proxy().await;
+    let db = PostgresDb::open(&url, 1).await.unwrap();
+    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let request = request(1);
+    let running = async || {
+        let id = TransactionId::new(Clock::System.now_utc(), 0);
+        store.enqueue(&new_job(&id, &request, None)).await.unwrap();
+        let [lease] = store.claim(1, "worker", LEASE).await.unwrap().try_into().unwrap();
+        (lease.job.id, lease.token)
+    };
+    // Each statement is prepared before: preparing it is an answer of its own.
+    for lose in [false, true] {
+        let lose = || {
+            if lose {
+                proxy.set(Mode::LosesAnAnswer);
+            }
+        };
+        let (job, token) = running().await;
+        lose();
+        store.complete(job, token, &refused()).await.unwrap();
+        let (job, token) = running().await;
+        lose();
+        store.bury(job, token).await.unwrap();
+        let (job, token) = running().await;
+        lose();
+        store.retry(job, token, LEASE).await.unwrap();
+    }
+    let (job, token) = running().await;
+    store.complete(job, token, &refused()).await.unwrap();
+    assert!(matches!(store.complete(job, token, &refused()).await, Err(QueueError::LeaseLost)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,10 @@ mod proxy;
 mod shards;
 mod sharing;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -77,6 +80,14 @@ impl Site {
         Server::start_with(&self.data, &[], &borrowed(&variables))
     }
 
+    /// One whose log goes to a file.
+    pub fn logging_node(&self, log: &Path) -> Server {
+        let mut variables = self.variables();
+        variables.push(("VISAVIS_WORKER_POLL_MS", "500".to_owned()));
+        let log = std::fs::File::create(log).unwrap();
+        Server::start_logging(&self.data, log, &borrowed(&variables))
+    }
+
     pub fn front_end(&self) -> Server {
         Server::start_with(&self.data, &["--workers", "0"], &borrowed(&self.variables()))
     }
@@ -112,7 +123,7 @@ impl Site {
     }
 }
 
-fn borrowed<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+pub fn borrowed<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
     variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 

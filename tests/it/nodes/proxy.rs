@@ -20,6 +20,8 @@ pub enum Mode {
     Closed,
     /// Passes nothing on and says nothing, as a firewall that drops packets.
     Silent,
+    /// Closes a connection instead of passing the next answer on, and then passes everything on again.
+    LosesAnAnswer,
 }
 
 /// A proxy on loopback; clones are the same one.
@@ -84,6 +86,10 @@ impl Proxy {
             }
             match from.read(&mut part) {
                 Ok(0) => break,
+                Ok(_) if !is_client && self.is(Mode::LosesAnAnswer) => {
+                    self.set(Mode::Open);
+                    break;
+                }
                 Ok(read) => {
                     if is_client {
                         let ended = messages.count(&part[..read]);

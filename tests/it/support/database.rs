@@ -36,3 +36,10 @@ async fn open(app: &TestApp) -> SqlitePool {
     let options = SqliteConnectOptions::new().filename(app.folder.path().join("visavis.db"));
     unattended(SqlitePoolOptions::new()).connect_with(options).await.unwrap()
 }
+
+/// Every statement on jobs fails from now on.
+pub async fn break_jobs(app: &TestApp) {
+    let pool = open(app).await;
+    sqlx::query("ALTER TABLE job RENAME TO gone").execute(&pool).await.unwrap();
+    pool.close().await;
+}

@@ -21,7 +21,7 @@ pub use app::{
     signature_over, signed_as,
 };
 pub use crypto::{AesKey, header_of, mac, weak_key};
-pub use database::stored;
+pub use database::{break_jobs, stored};
 pub use engine::{FakeEngine, Picture};
 pub use javascript::assert_javascript_form;
 pub use postgres::{Cluster, as_server_user, cluster, second_cluster};

@@ -21,6 +21,7 @@ pub struct Cluster {
     folder: PathBuf,
     port: u16,
     own: &'static str,
+    variables: Vec<(&'static str, String)>,
     made: AtomicU32,
     /// Ends the server and removes the folder when its standard input is closed: at our end at the latest.
     _keeper: Mutex<Child>,
@@ -76,13 +77,16 @@ fn succeed(command: &mut Command) {
 const QUICK: &str = "-c fsync=off -c full_page_writes=off -c shared_buffers=64MB -c max_wal_size=64MB \
                      -c min_wal_size=32MB -c autovacuum=off";
 
-fn start_server(folder: &Path, port: u16, own: &str) {
+fn start_server(folder: &Path, port: u16, own: &str, variables: &[(&'static str, String)]) {
     let settings = format!(
         "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c max_connections=400 {own}",
         folder.display()
     );
     succeed(
-        as_server_user(&binaries().join("pg_ctl"))
+        as_server_user(Path::new("env"))
+            // For the server alone: what it loads may not be meant for another user.
+            .args(variables.iter().map(|(name, value)| format!("{name}={value}")))
+            .arg(binaries().join("pg_ctl"))
             .args(["start", "--wait", "--silent", "-o", &settings, "-D"])
             .arg(folder.join("data"))
             .arg("-l")
@@ -100,6 +104,15 @@ impl Cluster {
 
     /// The same with these settings beside those of every server here.
     pub fn with(own: &'static str) -> Self {
+        Self::start_with(own, Vec::new())
+    }
+
+    /// The same as [`start`](Self::start) with these variables for the server.
+    pub fn under(variables: Vec<(&'static str, String)>) -> Self {
+        Self::start_with(QUICK, variables)
+    }
+
+    fn start_with(own: &'static str, variables: Vec<(&'static str, String)>) -> Self {
         let folder = tempfile::Builder::new().prefix("visavis-pg-").tempdir().unwrap().keep();
         let binaries = binaries();
         let data = folder.join("data");
@@ -120,7 +133,7 @@ impl Cluster {
         );
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let control = binaries.join("pg_ctl");
-        start_server(&folder, port, own);
+        start_server(&folder, port, own, &variables);
         let stop = as_server_user(&control);
         let stop: Vec<_> = std::iter::once(stop.get_program()).chain(stop.get_args()).collect();
         let keeper = Command::new("bash")
@@ -132,8 +145,14 @@ impl Cluster {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let cluster =
-            Self { folder, port, own, made: AtomicU32::new(0), _keeper: Mutex::new(keeper) };
+        let cluster = Self {
+            folder,
+            port,
+            own,
+            variables,
+            made: AtomicU32::new(0),
+            _keeper: Mutex::new(keeper),
+        };
         cluster.wait();
         cluster
     }
@@ -162,7 +181,7 @@ impl Cluster {
 
     /// Starts it again where it was.
     pub fn start_again(&self) {
-        start_server(&self.folder, self.port, self.own);
+        start_server(&self.folder, self.port, self.own, &self.variables);
         self.wait();
     }
 

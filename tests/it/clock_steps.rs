@@ -1,0 +1,143 @@
+//! Somebody sets the clock of a machine by an hour while jobs wait, run and are asked for.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    crash::server::{Data, Server},
+    nodes::{Site, borrowed},
+    support::{Cluster, Run as _, in_repository, left_out, program},
+};
+
+const HOUR: i64 = 3_600;
+
+/// A clock that a test sets, for programs that load libfaketime.
+struct Hands {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+impl Hands {
+    /// `None` where libfaketime is not installed.
+    fn new(folder: &Path) -> Option<Self> {
+        let found = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
+        let library = found.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
+        let Some(library) = library.into_iter().find(|path| path.exists()) else {
+            left_out("clocks are set by libfaketime: apt-get install faketime");
+            return None;
+        };
+        let hands = Self { library, file: folder.join("clock") };
+        hands.set(0);
+        Some(hands)
+    }
+
+    /// So many seconds ahead of the machine's clock.
+    fn set(&self, seconds: i64) {
+        let next = self.file.with_extension("next");
+        fs::write(&next, format!("{seconds:+}s\n")).unwrap();
+        fs::rename(&next, &self.file).unwrap();
+    }
+
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+    }
+}
+
+/// An app on a machine with this clock.
+struct App<'a> {
+    url: String,
+    keys: String,
+    clock: Option<&'a Hands>,
+}
+
+impl App<'_> {
+    fn call(&self, arguments: &[&str]) -> Value {
+        let mut command = program();
+        command
+            .arg("call")
+            .args(arguments)
+            .args(["--json", "--client", &self.keys, "--url", &self.url]);
+        command.envs(self.clock.into_iter().flat_map(Hands::variables));
+        let ran = command.ran();
+        assert!(ran.code < 2, "{}", ran.err);
+        ran.json()
+    }
+
+    fn enqueue(&self, count: usize) -> Vec<String> {
+        let photo = in_repository("samples/obama-2012.jpg");
+        let accepted = (0..count).map(|_| self.call(&["asynccompare", &photo, &photo]));
+        let id = |accepted: Value| {
+            assert_eq!(accepted["result"]["resultCode"], "PROCESSING", "{accepted}");
+            accepted["transactionId"].as_str().unwrap().to_owned()
+        };
+        accepted.map(id).collect()
+    }
+
+    fn expect_verdicts(&self, ids: &[String], within: Duration) {
+        let begun = Instant::now();
+        for id in ids {
+            loop {
+                let answer = self.call(&["asynccheckresult", id]);
+                if answer["result"]["resultCode"] != "PROCESSING" {
+                    assert_eq!(answer["samePerson"], true, "{answer}");
+                    break;
+                }
+                assert!(begun.elapsed() < within, "{id} waits for the clock");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+#[test]
+fn on_sqlite_jobs_are_done_at_once_whatever_the_clock_of_the_machine_does() {
+    let data = Data::new();
+    let Some(clock) = Hands::new(data.folder()) else { return };
+    let keys = crate::serve::add(&data, "app", &["client", "add", "app"]);
+    let variables = clock.variables();
+    let server = Server::start_with(&data, &["--workers", "1"], &borrowed(&variables));
+    let app = App { url: server.url(), keys, clock: Some(&clock) };
+    for (before, after) in [(HOUR, 0), (0, HOUR), (HOUR, -HOUR)] {
+        clock.set(before);
+        let ids = app.enqueue(4);
+        clock.set(after);
+        app.expect_verdicts(&ids, Duration::from_secs(30));
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// The clock of the database alone: those of the processes stay right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_jobs_are_done_at_once_whatever_the_clock_of_the_database_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(clock) = Hands::new(folder.path()) else { return };
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let cluster = Cluster::under(clock.variables());
+    let url = cluster.url(&cluster.new_database().await);
+    tokio::task::block_in_place(|| {
+        let mut site = Site::on(vec![url]);
+        site.keys = site.add_client("app", &[]);
+        for (before, after) in [(HOUR, 0), (0, HOUR), (HOUR, -HOUR)] {
+            clock.set(before);
+            let front = site.front_end();
+            let app = App { url: front.url(), keys: site.keys.clone(), clock: None };
+            let ids = app.enqueue(3);
+            clock.set(after);
+            let workers = site.workers();
+            app.expect_verdicts(&ids, Duration::from_secs(30));
+            assert_eq!(workers.terminate(), Some(0));
+            assert_eq!(front.terminate(), Some(0));
+        }
+    });
+}
