@@ -11,7 +11,7 @@ use crate::{
     clients::{ClientStore, ClientTable, Clients},
     clock::Clock,
     config::{Config, DatabaseSection},
-    db::{Db, PostgresDb, SqliteDb},
+    db::{Access, Db, DbError, PostgresDb, SqliteDb},
     private_file,
     queue::Store,
     sealing::MasterKey,
@@ -41,54 +41,144 @@ pub struct Database {
 const FRONT_END_CONNECTIONS: u32 = 10;
 const WORKER_CONNECTIONS: u32 = 4;
 
-/// Opens the data folder, making it, its key and its schema where they are missing.
+/// Opens the data of a front end: creates folder, key and tables that are missing, and brings the schema up to date.
 ///
 /// # Errors
-/// When folder, key or a database cannot be made or used.
+/// When folder, key or a database cannot be created or used, or the key is missing that a database needs.
 pub async fn open_data(config: &Config) -> Result<Data> {
-    open(config, FRONT_END_CONNECTIONS, true).await
-}
-
-/// The same without deciding anything: databases that are new do not get their numbers by it.
-///
-/// # Errors
-/// As [`open_data`].
-pub async fn look_at_data(config: &Config) -> Result<Data> {
-    open(config, WORKER_CONNECTIONS, false).await
+    open(config, FRONT_END_CONNECTIONS, Access::Migrate).await
 }
 
 /// The same for a process that only works.
 pub(super) async fn open_data_of_worker(config: &Config) -> Result<Data> {
-    open(config, WORKER_CONNECTIONS, true).await
+    open(config, WORKER_CONNECTIONS, Access::Migrate).await
 }
 
-async fn open(config: &Config, usual: u32, to_stay: bool) -> Result<Data> {
-    let dir = &config.data.dir;
-    make_folder(dir)?;
-    let key = MasterKey::load_or_create(&config.data.key_path())?;
+/// Opens the data for a command that needs no more than `access`.
+///
+/// # Errors
+/// As [`open_data`], and when something is missing that must not be created.
+pub async fn open_data_for(config: &Config, access: Access) -> Result<Data> {
+    open(config, WORKER_CONNECTIONS, access).await
+}
+
+async fn open(config: &Config, usual: u32, access: Access) -> Result<Data> {
+    if access >= Access::Create {
+        make_folder(&config.data.dir)?;
+    } else {
+        check_database_file(config)?;
+    }
+    let path = config.data.key_path();
+    let has_key = path.try_exists().with_context(|| format!("master key {}", path.display()))?;
+    if !has_key {
+        check_that_no_key_is_needed(config).await?;
+        if access < Access::Create {
+            bail!(
+                "master key {} does not exist: copy it from the machine that has it, or create it with `visavis client \
+                 add` or `visavis serve`",
+                path.display()
+            );
+        }
+    }
     let connections = match config.database.connections {
         0 => usual,
         n => n,
     };
-    let (mut databases, mut tables) = (Vec::new(), Vec::new());
+    let mut opened = Vec::new();
     for (number, url) in config.database.served()? {
-        let db: Db = if config.database.is_shared() {
-            let db = PostgresDb::open(url, connections).await?;
-            if to_stay {
+        let db = open_database(config, url, connections, access).await?;
+        if let Db::Postgres(db) = &db {
+            // A command that only reads does not decide which number a new database gets.
+            if access >= Access::Create {
                 db.claim_number(number).await?;
             } else {
                 db.check_number(number).await?;
             }
-            db.into()
-        } else {
-            SqliteDb::open(&config.data.database_path(&config.database)).await?.into()
-        };
+        }
+        opened.push((number, db));
+    }
+    // Last, so that a database which cannot be used leaves no key behind.
+    let key = if access >= Access::Create {
+        MasterKey::load_or_create(&path)?
+    } else {
+        MasterKey::load(&path)?
+    };
+    let (mut databases, mut tables) = (Vec::new(), Vec::new());
+    for (number, db) in opened {
         let store = Store::new(db.clone(), key.clone(), Clock::System);
         let clients = ClientStore::new(db.clone(), key.clone(), Clock::System);
         tables.push(ClientTable { shard: number, store: clients });
         databases.push(Database { number, store, db });
     }
     Ok(Data { databases, clients: Clients::new(tables, config.database.count()) })
+}
+
+async fn open_database(
+    config: &Config,
+    url: &str,
+    connections: u32,
+    access: Access,
+) -> Result<Db, DbError> {
+    Ok(if config.database.is_shared() {
+        PostgresDb::open_for(url, connections, access).await?.into()
+    } else {
+        SqliteDb::open_for(&config.data.database_path(&config.database), access).await?.into()
+    })
+}
+
+/// Whether the embedded database exists, if one is configured.
+pub fn check_database_file(config: &Config) -> Result<()> {
+    let path = config.data.database_path(&config.database);
+    if config.database.is_shared() || path.exists() {
+        return Ok(());
+    }
+    let setting = if config.database.url.is_empty() { "--data" } else { "database.url" };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    bail!(
+        "no Visavis data in {} (no {}): check {setting}, or create it with `visavis client add` or `visavis serve`",
+        folder.display(),
+        path.file_name().unwrap_or_default().to_string_lossy()
+    )
+}
+
+/// A new key would open nothing of what was sealed with the one that is missing.
+async fn check_that_no_key_is_needed(config: &Config) -> Result<()> {
+    let path = config.data.key_path();
+    let path = path.display();
+    if check_database_file(config).is_err() {
+        return Ok(());
+    }
+    for (_, url) in config.database.served()? {
+        let db = match open_database(config, url, WORKER_CONNECTIONS, Access::Read).await {
+            Ok(db) => db,
+            Err(DbError::NoSchema { .. }) => continue,
+            Err(DbError::Schema { path: database, .. }) => bail!(
+                "master key {path} is missing, but the database {database} of another version exists: restore the key from \
+                 your backup, or copy it from the machine that has it"
+            ),
+            Err(error) => return Err(error.into()),
+        };
+        // Whatever the key is: nothing is opened with it.
+        let store = ClientStore::new(db.clone(), MasterKey::random()?, Clock::System);
+        let sealed = store.sealed().await;
+        db.close().await;
+        match sealed? {
+            None => {}
+            Some(0) => bail!(
+                "master key {path} is missing, but the database holds values that are sealed with it: restore it from your \
+                 backup, or copy it from the machine that has it"
+            ),
+            Some(clients) => {
+                let clients =
+                    if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") };
+                bail!(
+                    "master key {path} is missing, but the database contains {clients}: restore it from your backup, or copy \
+                     it from the machine that has it; without it their keys cannot be recovered"
+                )
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Data {

@@ -15,7 +15,9 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use axum::Router;
 pub use console::token_file;
-pub use data::{Data, Database, database_name, look_at_data, open_data, open_to_others};
+pub use data::{
+    Data, Database, check_database_file, database_name, open_data, open_data_for, open_to_others,
+};
 pub use memory::MemoryPlan;
 pub use model::{Model, OpenedPack, installed_settings, library, load_model, model_dir, open_pack};
 pub use open_files::{needed_files, raise_limit};

@@ -13,6 +13,7 @@ use crate::{
     clients::{ClientInfo, printable},
     compare::Fmr,
     config::Config,
+    db::{Access, DbError, SchemaMismatch},
     face::{Device, calibration::CalibrationTable, has_bfloat16, jpeg::DECODER},
     telemetry::traces,
 };
@@ -66,6 +67,8 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     }
     findings.push(finding("models", models.map(|models| models.detail)));
     findings.extend(thresholds.into_iter().map(|detail| finding("threshold", detail)));
+    let mismatch = data.as_ref().err().and_then(mismatch);
+    findings.extend(mismatch.map(schema));
     if let Ok(data) = &data {
         findings.push(finding("folder", machine::folder(&config.data.dir)));
         findings.push(permissions(&config));
@@ -76,7 +79,9 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     findings.push(finding("files", machine::files(&config)));
     findings.push(finding("memory", machine::memory(&config)));
     findings.push(finding("traces", traces(&config)));
-    findings.push(finding("data", data.map(|data| data.detail)));
+    if mismatch.is_none() {
+        findings.push(finding("data", data.map(|data| data.detail)));
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
@@ -124,6 +129,20 @@ fn permissions(config: &Config) -> Finding {
         format!("other users can open {0}: run chmod 600 {0}", names.join(" "))
     };
     Finding { warning: !open.is_empty(), ..finding("permissions", Ok(detail)) }
+}
+
+/// The schema that a database has, if it is not the one of this program.
+fn mismatch(error: &anyhow::Error) -> Option<SchemaMismatch> {
+    match error.downcast_ref() {
+        Some(DbError::Schema { mismatch, .. }) => Some(*mismatch),
+        _ => None,
+    }
+}
+
+/// An older schema is migrated by the next start; a newer one prevents it.
+fn schema(mismatch: SchemaMismatch) -> Finding {
+    let (ok, detail) = (mismatch.is_older(), mismatch.to_string());
+    Finding { what: "schema", ok, warning: ok, detail }
 }
 
 /// Whether every client is as Visavis stored it.
@@ -267,8 +286,8 @@ struct Looked {
 }
 
 async fn data(config: &Config) -> Result<Looked> {
-    let data = app::look_at_data(config).await?;
-    data.clients.check_master_key().await?;
+    let data = app::open_data_for(config, Access::Read).await?;
+    data.clients.try_master_key().await?;
     let clients = data.clients.list().await?;
     let (mut tampered, mut entries, mut broken) = (Vec::new(), 0, Vec::new());
     for table in data.clients.tables() {

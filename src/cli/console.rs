@@ -28,6 +28,7 @@ pub(super) fn run(mut config: Config, command: &ConsoleCommand) -> Result<ExitCo
         let folder = config.data.dir.display();
         bail!("there is no data folder {folder}; name the one of the server with --data");
     }
+    app::check_database_file(&config)?;
     let file = app::token_file(&config);
     let token = file.renew().with_context(|| format!("{}", file.path().display()))?;
     println!("{}", *token);

@@ -9,6 +9,7 @@ use crate::{
     app::{self, Database},
     compare::{BizId, TransactionId},
     config::Config,
+    db::Access,
     queue::Erasure,
 };
 
@@ -35,7 +36,8 @@ pub(super) struct EraseArgs {
 pub(super) fn run(mut config: Config, args: &EraseArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     block_on(async {
-        let data = app::look_at_data(&config).await?;
+        let access = if args.yes { Access::Change } else { Access::Read };
+        let data = app::open_data_for(&config, access).await?;
         let which = which(args, &data).await?;
         let mut found = Vec::new();
         for database in &data.databases {

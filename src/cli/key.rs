@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use super::{DataArgs, audit::operator, block_on};
-use crate::{app, config::Config, sealing};
+use crate::{app, config::Config, db::Access, sealing};
 
 /// Subcommands of `key`, in the order in which they are run.
 #[derive(Debug, clap::Subcommand)]
@@ -65,7 +65,7 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
 /// Seals everything anew, or only looks whether that has been done; how many values there were.
 fn reseal(config: &Config, dry: bool) -> Result<u64> {
     block_on(async {
-        let data = app::look_at_data(config).await?;
+        let data = app::open_data_for(config, Access::Change).await?;
         let mut count = 0;
         for table in data.clients.tables() {
             count += table.store.reseal(dry).await?;
@@ -81,7 +81,7 @@ fn reseal(config: &Config, dry: bool) -> Result<u64> {
 /// Keeps the act before it is done.
 fn keep(config: &Config, act: &'static str) -> Result<()> {
     block_on(async {
-        let data = app::look_at_data(config).await?;
+        let data = app::open_data_for(config, Access::Change).await?;
         let clients = data.clients.clone().acting(&operator());
         clients.note(act, "master key", &serde_json::json!({})).await?;
         data.close().await;

@@ -46,6 +46,11 @@ pub enum ClientError {
          settings and give it new keys at once (`visavis client rotate {0} --overlap 0`)"
     )]
     Tampered(String),
+    /// The clients were stored by an earlier version, and what protects them against changes is missing.
+    #[error(
+        "the clients are from an earlier version and have no MACs yet: stop all processes, then run `visavis migrate`"
+    )]
+    NoMacs,
     /// The database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

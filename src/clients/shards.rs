@@ -213,6 +213,17 @@ impl Clients {
         }
         Ok(())
     }
+
+    /// The same without writing anything.
+    ///
+    /// # Errors
+    /// The same, and [`ClientError::NoMacs`] when the clients of an earlier version have none yet.
+    pub async fn try_master_key(&self) -> Result<(), ClientError> {
+        for table in self.tables.iter() {
+            table.store.try_master_key().await?;
+        }
+        Ok(())
+    }
 }
 
 impl From<ClientStore> for Clients {

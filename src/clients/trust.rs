@@ -1,6 +1,7 @@
 //! Whether a database belongs to the master key, and its clients to Visavis.
 
 use super::{
+    credentials::CONSOLE,
     error::ClientError,
     keys::server_key_label,
     mac,
@@ -49,6 +50,30 @@ impl ClientStore {
         let stored = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?;
         open(stored.ok_or(ClientError::Database(sqlx::Error::RowNotFound))?)?;
         Ok(())
+    }
+
+    /// The same without writing anything.
+    ///
+    /// # Errors
+    /// [`ClientError::Seal`] with another master key, [`ClientError::NoMacs`] when the clients of an earlier version have
+    /// none yet; a failure of the database.
+    pub(super) async fn try_master_key(&self) -> Result<(), ClientError> {
+        let Some(sealed) = on!(self, sqlite, postgres, readers, server_key(PURPOSE))? else {
+            return Ok(());
+        };
+        let value = self.key.open(&server_key_label(PURPOSE, 1), &sealed)?;
+        if value.as_slice() == HAS_MACS { Ok(()) } else { Err(ClientError::NoMacs) }
+    }
+
+    /// How many clients need the master key, the console's own aside; `None` when nothing was sealed with one yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn sealed(&self) -> Result<Option<usize>, ClientError> {
+        let clients = self.list().await?;
+        let clients = clients.iter().filter(|client| client.name != CONSOLE).count();
+        let value = on!(self, sqlite, postgres, readers, server_key(PURPOSE))?;
+        Ok((clients > 0 || value.is_some()).then_some(clients))
     }
 
     /// The ids of all clients that were changed outside of Visavis.

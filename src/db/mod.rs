@@ -5,6 +5,8 @@ mod schema;
 mod sqlite;
 mod suspicion;
 
+use std::fmt;
+
 use sqlx::migrate::MigrateError;
 
 pub use postgres::{PostgresDb, is_postgres};
@@ -28,6 +30,22 @@ pub enum DbError {
         path: String,
         /// Why.
         source: MigrateError,
+    },
+    /// There is a database, and nothing of Visavis in it.
+    #[error(
+        "no Visavis data in {path}: check database.url, or create the tables with `visavis client add` or `visavis serve`"
+    )]
+    NoSchema {
+        /// The file, or the host.
+        path: String,
+    },
+    /// The schema is that of another version of Visavis.
+    #[error("{path}: schema {mismatch}")]
+    Schema {
+        /// The file, or the host.
+        path: String,
+        /// Which version it has.
+        mismatch: SchemaMismatch,
     },
     /// The linked `SQLite` has a known bug that loses data.
     #[error("SQLite {0} can corrupt a database in WAL mode; 3.51.3 or newer is needed")]
@@ -54,6 +72,44 @@ pub enum DbError {
     /// The server takes no writes.
     #[error("{0} is a standby that takes no writes; give the address of the primary")]
     Standby(String),
+}
+
+/// A schema that is not the one of this program, by the numbers of the last steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaMismatch {
+    found: i64,
+    needed: i64,
+}
+
+impl SchemaMismatch {
+    /// Whether `visavis migrate` brings it up to date.
+    pub fn is_older(&self) -> bool {
+        self.found <= self.needed
+    }
+}
+
+impl fmt::Display for SchemaMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "version {}, this program needs {}: ", self.found, self.needed)?;
+        f.write_str(if self.is_older() {
+            "stop all processes, then run `visavis migrate`"
+        } else {
+            "use the version of Visavis that migrated it, or restore a backup from before"
+        })
+    }
+}
+
+/// What opening a database may do to it, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Only reads: creates no file and no table.
+    Read,
+    /// Changes rows of a database with the current schema.
+    Change,
+    /// Also creates a database or a schema that is missing.
+    Create,
+    /// Also brings the schema of an earlier version up to date.
+    Migrate,
 }
 
 /// A database; clones share the connections.

@@ -7,13 +7,15 @@ use sqlx::{
     postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions},
 };
 
-use super::{DbError, schema, suspicion::Suspicion, unattended};
+use super::{Access, DbError, schema, suspicion::Suspicion, unattended};
 use crate::{clock::Clock, deadline};
 
 /// Told to every session: no statement of ours takes long, and a lock that does not come is a reason to
 /// try again.
 const SESSION: &str = "SET statement_timeout = '8s'; SET lock_timeout = '2s'; \
                        SET idle_in_transaction_session_timeout = '10s'";
+/// Told to the sessions of a command that only reads.
+const READ_ONLY: &str = "SET default_transaction_read_only = on";
 /// How old a connection may get: servers change behind their names, and sessions gather memory.
 const LIFETIME: Duration = Duration::from_mins(30);
 /// How long a connection may take to become free, and to answer a test.
@@ -48,6 +50,14 @@ impl PostgresDb {
     /// # Errors
     /// [`DbError`]; an address in it is without user and password.
     pub async fn open(url: &str, connections: u32) -> Result<Self, DbError> {
+        Self::open_for(url, connections, Access::Migrate).await
+    }
+
+    /// The same for no more than `access` allows.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_for(url: &str, connections: u32, access: Access) -> Result<Self, DbError> {
         let unnamed = |source| DbError::Open { path: "at database.url".to_owned(), source };
         let options = PgConnectOptions::from_str(url).map_err(unnamed)?;
         let options = options.application_name("visavis");
@@ -65,7 +75,8 @@ impl PostgresDb {
             return Err(DbError::Standby(name));
         }
         // Looked at first, so that a role without the right to change the schema can start on a current one.
-        if !in_time(CALL, is_current(&first)).await.map_err(failed)? {
+        let taken = in_time(CALL, taken(&first)).await.map_err(failed)?;
+        if schema::needs_migration(&name, &taken, schema::POSTGRES, access)? {
             schema::migrator(schema::POSTGRES)
                 .run(&first)
                 .await
@@ -83,9 +94,12 @@ impl PostgresDb {
                 let is_due = before.is_due(about.idle_for);
                 Box::pin(async move { Ok(!is_due || answers(connection).await) })
             })
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
                 Box::pin(async move {
                     connection.execute(SESSION).await?;
+                    if access == Access::Read {
+                        connection.execute(READ_ONLY).await?;
+                    }
                     // After a failover the old address may lead to the one that takes no writes any more.
                     if is_standby(connection).await? {
                         return Err(sqlx::Error::Io(std::io::Error::other("this is a standby")));
@@ -264,15 +278,12 @@ async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> 
     sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await
 }
 
-/// Whether exactly the steps that this program knows were taken.
-async fn is_current(pool: &PgPool) -> Result<bool, sqlx::Error> {
-    let there = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-    if !sqlx::query_scalar::<_, bool>(there).fetch_one(pool).await? {
-        return Ok(false);
+async fn taken(pool: &PgPool) -> Result<Vec<i64>, sqlx::Error> {
+    let exists = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(exists).fetch_one(pool).await? {
+        return Ok(Vec::new());
     }
-    let taken = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
-    let taken: Vec<i64> = sqlx::query_scalar(taken).fetch_all(pool).await?;
-    Ok(taken.into_iter().eq(schema::POSTGRES.iter().map(|step| step.version)))
+    sqlx::query_scalar(schema::TAKEN).fetch_all(pool).await
 }
 
 /// Whether a connection is still good. `SQLx` tests one that comes back to the pool too, but without a time limit: after a few

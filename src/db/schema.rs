@@ -10,6 +10,8 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
+use super::{Access, DbError, SchemaMismatch};
+
 macro_rules! steps {
     ($folder:literal: $($version:literal $file:literal $description:literal,)*) => {
         &[$(Step {
@@ -60,6 +62,35 @@ pub(super) fn migrator(steps: &[Step]) -> Migrator {
     };
     Migrator::with_migrations(steps.iter().map(migration).collect())
 }
+
+/// Whether the schema has to be created or migrated before use, and may be. `taken` are the versions of the steps that
+/// were taken.
+///
+/// # Errors
+/// [`DbError::NoSchema`] or [`DbError::Schema`].
+pub(super) fn needs_migration(
+    path: &str,
+    taken: &[i64],
+    known: &[Step],
+    access: Access,
+) -> Result<bool, DbError> {
+    let path = path.to_owned();
+    let Some(found) = taken.last().copied() else {
+        return if access < Access::Create { Err(DbError::NoSchema { path }) } else { Ok(true) };
+    };
+    if taken.iter().copied().eq(known.iter().map(|step| step.version)) {
+        return Ok(false);
+    }
+    let mismatch = SchemaMismatch { found, needed: known.last().map_or(0, |step| step.version) };
+    if access < Access::Migrate || !mismatch.is_older() {
+        return Err(DbError::Schema { path, mismatch });
+    }
+    Ok(true)
+}
+
+/// The versions of the steps that were taken, if the table of them exists.
+pub(super) const TAKEN: &str =
+    "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,10 @@
 //! The embedded database: pools, pragmas, schema.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     Connection as _,
@@ -10,7 +14,7 @@ use sqlx::{
     },
 };
 
-use super::{DbError, schema, unattended};
+use super::{Access, DbError, schema, unattended};
 use crate::private_file;
 
 /// Older versions can corrupt a database in WAL mode (the WAL-reset race, fixed in 3.51.3).
@@ -32,35 +36,40 @@ pub struct SqliteDb {
 }
 
 impl SqliteDb {
-    /// Opens or makes the file and brings its schema up to date. Safe while another process has it
+    /// Opens or creates the file and brings its schema up to date. Safe while another process has it
     /// open.
     ///
     /// # Errors
     /// [`DbError`].
     pub async fn open(path: &Path) -> Result<Self, DbError> {
+        Self::open_for(path, Access::Migrate).await
+    }
+
+    /// Opens the file for no more than `access` allows.
+    ///
+    /// # Errors
+    /// [`DbError`].
+    pub async fn open_for(path: &Path, access: Access) -> Result<Self, DbError> {
         let name = path.display().to_string();
         let failed = |source| DbError::Open { path: name.clone(), source };
-        make_private(path).map_err(|error| failed(error.into()))?;
+        if access >= Access::Create { make_private(path) } else { private_file::check_name(path) }
+            .map_err(|error| failed(error.into()))?;
         let base = SqliteConnectOptions::new()
             .filename(path)
             .busy_timeout(Duration::from_secs(5))
             .foreign_keys(true)
             // Not in a file for temporary data: there may be no folder for one, and it would be in clear.
             .pragma("temp_store", "MEMORY");
-        let writing = base
-            .clone()
-            .create_if_missing(true)
-            // Page size and auto-vacuum take effect only before the first table.
-            .page_size(16_384)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .journal_mode(SqliteJournalMode::Wal)
-            // FULL: an acknowledged job survives a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            // What is deleted is overwritten: pages that are free hold nothing of it.
-            .pragma("secure_delete", "ON")
-            .pragma("journal_size_limit", "67108864");
-        // A file is always there, and to ask before each statement costs as much as a small one.
-        let pool = || unattended(SqlitePoolOptions::new()).test_before_acquire(false);
+        let reading = base.clone().read_only(true);
+        let writer = if access == Access::Read {
+            // A connection that only reads would leave a new log and its index behind. Without a log no process has the
+            // file open, and it is complete.
+            let is_open = ["-wal", "-journal"].iter().any(|end| beside(path, end).exists());
+            reading.clone().immutable(!is_open)
+        } else {
+            writing(base).create_if_missing(access >= Access::Create)
+        };
+        let readers = if access == Access::Read { writer.clone() } else { reading };
         let writer = pool()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(10))
@@ -74,18 +83,21 @@ impl SqliteDb {
                 }
                 Box::pin(async move { Ok(is_clean) })
             })
-            .connect_with(writing)
+            .connect_with(writer)
             .await
             .map_err(failed)?;
         check_version(&writer).await.map_err(failed)??;
-        schema::migrator(schema::SQLITE)
-            .run(&writer)
-            .await
-            .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
+        let taken = taken(&writer).await.map_err(failed)?;
+        if schema::needs_migration(&name, &taken, schema::SQLITE, access)? {
+            schema::migrator(schema::SQLITE)
+                .run(&writer)
+                .await
+                .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
+        }
         let readers = pool()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(2))
-            .connect_with(base.read_only(true))
+            .connect_with(readers)
             .await
             .map_err(failed)?;
         Ok(Self { writer, readers })
@@ -96,6 +108,38 @@ impl SqliteDb {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// A file is always there, and to ask before each statement costs as much as a small one.
+fn pool() -> SqlitePoolOptions {
+    unattended(SqlitePoolOptions::new()).test_before_acquire(false)
+}
+
+fn writing(base: SqliteConnectOptions) -> SqliteConnectOptions {
+    // Page size and auto-vacuum take effect only before the first table.
+    base.page_size(16_384)
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .journal_mode(SqliteJournalMode::Wal)
+        // FULL: an acknowledged job survives a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        // What is deleted is overwritten: pages that are free hold nothing of it.
+        .pragma("secure_delete", "ON")
+        .pragma("journal_size_limit", "67108864")
+}
+
+/// A file that `SQLite` keeps beside a database.
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(end);
+    PathBuf::from(name)
+}
+
+async fn taken(pool: &SqlitePool) -> Result<Vec<i64>, sqlx::Error> {
+    let exists = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')";
+    if !sqlx::query_scalar::<_, bool>(exists).fetch_one(pool).await? {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar(schema::TAKEN).fetch_all(pool).await
 }
 
 /// Makes the file for its owner alone. `SQLite` gives its log and index the same owner and mode.

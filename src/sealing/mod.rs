@@ -104,6 +104,14 @@ impl MasterKey {
     /// hold exactly 32 bytes.
     pub fn load_or_create(path: &Path) -> Result<Self, SealError> {
         key_file::create_if_missing(path)?;
+        Self::load(path)
+    }
+
+    /// The same without making a file.
+    ///
+    /// # Errors
+    /// As [`Self::load_or_create`], and when there is no file.
+    pub fn load(path: &Path) -> Result<Self, SealError> {
         let stamp = key_file::stamp(path);
         Ok(Self::of(Some(path.to_owned()), key_file::read_all(path)?, stamp))
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use visavis::face::{manifest::Manifest, session::sha256_hex};
 
 use crate::support::{
-    Ran, Run as _, in_repository,
+    Ran, Run as _, create_data, in_repository,
     models::{pack, shared},
     pack_folder, program, runtime_library, visavis, with_models,
 };
@@ -183,6 +183,7 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
     let models = damaged();
     let data = tempfile::tempdir().unwrap();
     let data = data.path().join("data").display().to_string();
+    create_data(Path::new(&data));
     let check = |folder: &Path| {
         ran(program()
             .args(["check", "--json", "--data", &data])

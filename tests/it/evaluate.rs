@@ -16,7 +16,7 @@ use visavis::face::{
 };
 
 use crate::support::{
-    Ran, Run as _, in_repository,
+    Ran, Run as _, create_data, in_repository,
     models::{pack, shared},
     pack_folder, with_models,
 };
@@ -410,6 +410,7 @@ fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
         toml::Value::Array(vec![0.2.into(), 1e-2.into()]),
         toml::Value::Array(vec![0.6.into(), 1e-6.into()]),
     ]);
+    create_data(&folder.path().join("data"));
     let mine = folder.path().join("mine");
     fs::create_dir(&mine).unwrap();
     fs::copy(

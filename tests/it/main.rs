@@ -18,6 +18,7 @@ mod client_store;
 mod clock_steps;
 mod console;
 mod crash;
+mod data_folder;
 mod deploy;
 mod disk;
 mod encrypted;

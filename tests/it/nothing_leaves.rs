@@ -18,7 +18,8 @@ use crate::{
     crash::server::{Data, Server},
     deploy::text,
     support::{
-        Ran, Run as _, cluster, in_repository, left_out, runtime_library, visavis, with_models,
+        Ran, Run as _, cluster, create_data, in_repository, left_out, runtime_library, visavis,
+        with_models,
     },
 };
 
@@ -281,6 +282,7 @@ fn no_command_that_compares_makes_a_file_or_a_connection_of_its_own() {
     ];
     for (arguments, code) in commands {
         let traced = Traced::new();
+        create_data(Path::new(&traced.path("data")));
         let ran = traced.network(arguments).ran();
         assert_eq!(ran.code, code, "{arguments:?}: {}{}", ran.out, ran.err);
         // `bench` calls the service that it starts; a name server is at port 53.
@@ -369,6 +371,7 @@ fn where_telemetry_cannot_be_disabled_nothing_is_loaded() {
 fn check_warns_of_a_library_with_a_telemetry_collector() {
     let check = |library: &Path, format: &[&str]| {
         let data = tempfile::tempdir().unwrap();
+        create_data(data.path());
         let mut command = with_models();
         command.args([&["check"], format].concat()).arg("--data").arg(data.path());
         command.env("ORT_DYLIB_PATH", library).ran()

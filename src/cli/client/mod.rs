@@ -23,6 +23,7 @@ use crate::{
     clock::Clock,
     compare::ClientFmr,
     config::Config,
+    db::Access,
     signing::{ClientKey, bare_base64, format_time},
 };
 
@@ -37,12 +38,18 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
     };
     data.apply(&mut config);
     block_on(async {
-        let data = match command {
-            ClientCommand::List(_) | ClientCommand::Export(_) => app::look_at_data(&config).await?,
-            _ => app::open_data(&config).await?,
+        let access = match command {
+            ClientCommand::List(_) | ClientCommand::Export(_) => Access::Read,
+            ClientCommand::Add(_) => Access::Create,
+            _ => Access::Change,
         };
-        // Clients of an earlier version have no MACs until then.
-        data.clients.check_master_key().await?;
+        let data = app::open_data_for(&config, access).await?;
+        if access == Access::Read {
+            data.clients.try_master_key().await?;
+        } else {
+            // Clients of an earlier version have no MACs until then.
+            data.clients.check_master_key().await?;
+        }
         let clients = &data.clients.clone().acting(&operator());
         match command {
             ClientCommand::Add(args) => add(clients, args).await?,

@@ -2,6 +2,7 @@
 //! another does again.
 
 use sqlx::Connection as _;
+use visavis::sealing::MasterKey;
 
 use super::Site;
 use crate::support::{Run as _, cluster};
@@ -84,6 +85,7 @@ async fn a_process_with_another_master_key_is_turned_away_before_it_takes_a_job(
     tokio::task::block_in_place(|| {
         let first = site.front_end();
         let other = tempfile::tempdir().unwrap();
+        MasterKey::load_or_create(&other.path().join("master.key")).unwrap();
         for command in ["serve", "work"] {
             let mut stranger = crate::support::with_models();
             stranger.arg(command).arg("--data").arg(other.path()).envs(site.variables());
@@ -103,7 +105,7 @@ async fn the_room_of_deleted_pictures_is_cleared() {
     let url = cluster().url(&cluster().new_database().await);
     let db = visavis::db::PostgresDb::open(&url, 4).await.unwrap();
     let pool = db.pool.clone();
-    let key = visavis::sealing::MasterKey::random().unwrap();
+    let key = MasterKey::random().unwrap();
     let store = visavis::queue::Store::postgres(db, key, visavis::clock::Clock::System);
     assert!(!store.tidy().await.unwrap(), "an empty table");
     for statement in [

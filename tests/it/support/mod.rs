@@ -26,8 +26,8 @@ pub use engine::{FakeEngine, Picture};
 pub use javascript::assert_javascript_form;
 pub use postgres::{Cluster, as_server_user, cluster, second_cluster};
 pub use program::{
-    Ran, Run, in_repository, pack_folder, program, runtime_library, visavis, visavis_reading,
-    with_models,
+    Ran, Run, create_data, in_repository, pack_folder, program, runtime_library, visavis,
+    visavis_reading, with_models,
 };
 pub use wire::{Connection, IDLE_DEADLINE, Listening, Reply};
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -112,6 +112,12 @@ fn threads(pid: u32) -> String {
 /// Runs the program with these arguments.
 pub fn visavis(arguments: &[&str]) -> Ran {
     program().args(arguments).ran()
+}
+
+/// Creates the key and the empty database of a data folder.
+pub fn create_data(folder: &Path) {
+    let created = program().args(["migrate", "--data"]).arg(folder).ran();
+    assert_eq!(created.code, 0, "{}", created.err);
 }
 
 /// Runs it with something on its standard input.
