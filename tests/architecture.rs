@@ -45,7 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "console",
         &["clients", "clock", "compare", "gate", "http", "private_file", "queue", "signing"],
     ),
-    ("config", &["compare", "db", "face", "gate"]),
+    ("config", &["compare", "db", "face", "gate", "telemetry"]),
 ];
 
 /// The wiring may name everything.

@@ -116,6 +116,8 @@ impl Config {
             let why = format!("must be at least {LEAST_PIXELS_BYTES}, or 0 for what is free");
             return Err(ConfigError::new("memory.pixels_bytes", why));
         }
+        crate::telemetry::parse_filter(&self.log.level)
+            .map_err(|why| ConfigError::new("log.level", why))?;
         self.runtime.validate()?;
         self.compare.fmr_settings()?;
         self.database.validate()
@@ -275,7 +277,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 30] = [
+        let cases: [Case; 32] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (None, &[("VISAVIS_ADMIN_HOSTS", "faces.example http://x:1")], "admin.hosts"),
@@ -287,6 +289,8 @@ mod tests {
             (None, &[("VISAVIS_PORT", "8080")], "did you mean"),
             (None, &[("VISAVIS_PORT", "tcp://10.0.0.1:80")], "enableServiceLinks: false"),
             (None, &[("VISAVIS_SERVICE_HOST", "10.0.0.1")], "enableServiceLinks: false"),
+            (None, &[("VISAVIS_LOG_LEVEL", "verbose")], "log.level: unknown level `verbose`"),
+            (Some("[log]\nlevel = \"info,visavis=loud\"\n"), &[], "log.level: unknown level `loud`"),
             (None, &[("VISAVIS_QUEUE_LEASE_MS", "1000")], "queue.job_deadline_ms"),
             (None, &[("VISAVIS_DATABASE_URL", "mysql://x")], "database.url"),
             (None, &[("VISAVIS_DATABASE_URLS", "sqlite:x")], "database.urls"),

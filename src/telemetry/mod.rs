@@ -1,6 +1,7 @@
 //! The log and the metrics: where they go and what they look like. What may be logged is said in
 //! `docs/LOGGING.md`.
 
+mod filter;
 mod format;
 mod log;
 pub mod traces;
@@ -9,10 +10,11 @@ use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 pub use self::{
+    filter::parse_filter,
     format::{Format, layer},
     log::finish,
 };
@@ -23,7 +25,7 @@ pub use self::{
 /// # Errors
 /// A sentence when the filter or the address cannot be used, or the program was built without the export.
 pub fn start(level: &str, format: Format, endpoint: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|e| format!("log.level: {e}"))?;
+    let filter = parse_filter(level).map_err(|why| format!("log.level: {why}"))?;
     // What it logs it returns as an error too, which is logged where it is handled.
     let filter = match "sqlx=off".parse() {
         Ok(quiet) if !level.contains("sqlx") => filter.add_directive(quiet),

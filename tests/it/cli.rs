@@ -311,6 +311,25 @@ fn an_unknown_variable_or_key_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_level_that_does_not_exist_is_refused_instead_of_logging_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    for level in ["verbose", "info,visavis=loud", ""] {
+        let mut command = program();
+        command.args(["serve", "--data"]).arg(data.path()).env("VISAVIS_LOG_LEVEL", level);
+        let refused = command.ran();
+        assert_eq!(refused.code, 2, "{level}: {}", refused.err);
+        assert!(refused.err.contains("log.level: unknown level `"), "{}", refused.err);
+        assert!(refused.err.contains("info,visavis::worker=debug"), "{}", refused.err);
+    }
+    let warning = program()
+        .args(["client", "add", "app", "--json", "--data"])
+        .arg(data.path())
+        .env("VISAVIS_LOG_LEVEL", "warning")
+        .ran();
+    assert_eq!(warning.code, 0, "{}", warning.err);
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_is_found_before_any_traffic() {
     let data = tempfile::tempdir().unwrap();
     let cert = data.path().join("chain.pem");
