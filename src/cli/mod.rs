@@ -153,24 +153,28 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     }
     // Whoever speaks TLS in this process does it with this library.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Read where it is needed: a command without settings works whatever the configuration is.
     let file = cli.config.as_deref();
-    let mut config = load_config(file)?;
+    let config = || load_config(file);
     match &cli.command {
-        Command::Serve(args) => serve::run(config, file, args),
-        Command::Work(args) => serve::work(config, file, args),
-        Command::Compare(args) => compare::run(&config, args),
+        Command::Serve(args) => serve::run(config()?, file, args),
+        Command::Work(args) => serve::work(config()?, file, args),
+        Command::Compare(args) => compare::run(&config()?, args),
         Command::Call(args) => call::run(args),
-        Command::Bench(args) => Ok(bench::run(&config, cli.config.as_deref(), args)),
-        Command::Client(command) => client::run(config, command),
-        Command::Erase(args) => erase::run(config, args),
-        Command::Key(command) => key::run(config, command),
-        Command::Audit(args) => audit::run(config, args),
-        Command::Console(command) => console::run(config, command),
-        Command::Models(command) => models::run(&config, command),
+        Command::Bench(args) => Ok(bench::run(&config()?, cli.config.as_deref(), args)),
+        Command::Client(command) => client::run(config()?, command),
+        Command::Erase(args) => erase::run(config()?, args),
+        Command::Key(command) => key::run(config()?, command),
+        Command::Audit(args) => audit::run(config()?, args),
+        Command::Console(command) => console::run(config()?, command),
+        Command::Models(command) => models::run(config, command),
         Command::Migrate(args) => {
+            let mut config = config()?;
             args.apply(&mut config);
             block_on(async {
-                app::open_data(&config).await?.close().await;
+                let data = app::open_data(&config).await?;
+                data.clients.check_master_key().await?;
+                data.close().await;
                 println!("the schema of {} is up to date", app::database_name(&config));
                 Ok(ExitCode::SUCCESS)
             })
@@ -179,11 +183,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             println!("{}", crate::http::OPENAPI.trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check(args) => check::run(config, args),
+        Command::Check(args) => check::run(config()?, args),
         Command::Completions(args) => Ok(manual::completions(args)),
         Command::Man(args) => manual::man(args),
-        Command::Evaluate(args) => evaluate::run(&config, args),
-        Command::Calibrate(args) => calibrate::run(&config, args),
+        Command::Evaluate(args) => evaluate::run(&config()?, args),
+        Command::Calibrate(args) => calibrate::run(&config()?, args),
     }
 }
 

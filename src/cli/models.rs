@@ -73,13 +73,24 @@ struct FileRow<'a> {
     state: &'static str,
 }
 
-pub(super) fn run(config: &Config, command: &ModelsCommand) -> Result<ExitCode> {
-    let manifest = Manifest::load(&app::model_dir(config))?;
-    let chosen = |pack: &Option<String>| pack.clone().unwrap_or_else(|| config.model.pack.clone());
+pub(super) fn run(
+    config: impl FnOnce() -> Result<Config>,
+    command: &ModelsCommand,
+) -> Result<ExitCode> {
+    let manifest = |config: &Config| Manifest::load(&app::model_dir(config));
+    let chosen = |pack: &Option<String>, config: &Config| {
+        pack.clone().unwrap_or_else(|| config.model.pack.clone())
+    };
     match command {
-        ModelsCommand::List { json } => list(&manifest, *json),
-        ModelsCommand::Pull { pack } => pull_pack(config, &manifest, &chosen(pack)),
-        ModelsCommand::Verify { pack } => verify(&manifest, &chosen(pack)),
+        ModelsCommand::List { json } => list(&manifest(&config()?)?, *json),
+        ModelsCommand::Pull { pack } => {
+            let config = config()?;
+            pull_pack(&config, &manifest(&config)?, &chosen(pack, &config))
+        }
+        ModelsCommand::Verify { pack } => {
+            let config = config()?;
+            verify(&manifest(&config)?, &chosen(pack, &config))
+        }
         ModelsCommand::Convert { files, ranges, output } => {
             convert_files(files, ranges.as_deref(), output)
         }

@@ -21,8 +21,19 @@ impl ConfigError {
 /// Every variable that sets a key, with the path of the key.
 pub(super) type Variables = BTreeMap<String, Vec<String>>;
 
-/// Variables that are not settings.
-const NOT_SETTINGS: [&str; 2] = ["VISAVIS_CONFIG", "VISAVIS_SHARED"];
+/// Variables that are not settings: of the command line, of the tests, and of the client examples.
+const NOT_SETTINGS: [&str; 6] = [
+    "VISAVIS_CONFIG",
+    "VISAVIS_SHARED",
+    "VISAVIS_URL",
+    "VISAVIS_CLIENT_ID",
+    "VISAVIS_MERCHANT_PRIVATE_KEY",
+    "VISAVIS_SERVER_PUBLIC_KEY",
+];
+/// Settings of the proxy in `deploy/`.
+const PROXY: &str = "VISAVIS_PROXY_";
+/// A name that differs by more changes is not suggested.
+const MAX_EDIT_DISTANCE: usize = 3;
 
 /// A table whose keys are the operator's own, each with a number.
 const OWN_KEYS: &str = "compare.fmr_by_source";
@@ -90,15 +101,24 @@ fn is_number(value: &Value) -> bool {
     matches!(value, Value::Float(_) | Value::Integer(_))
 }
 
-const SERVICE_LINK: &str = "is set by Kubernetes for a Service whose name begins with `visavis`, and is no setting: put \
-                            `enableServiceLinks: false` into the spec of the pod";
-
-/// Whether Kubernetes sets such a variable in every pod beside a Service, as do links between containers in Docker.
+/// Whether Kubernetes sets such a variable in every pod beside a Service, as do links between containers in Docker:
+/// `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_HTTP`, `…_PORT` and `…_PORT_80_TCP_ADDR`.
 fn is_service_link(name: &str, text: &str) -> bool {
     let has_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
-    let of_a_port = ["_TCP", "_UDP", "_SCTP"].iter().any(|end| name.contains(end));
-    let of_a_service = name.contains("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
-    of_a_service || (name.contains("_PORT") && (has_address || of_a_port))
+    if name.ends_with("_SERVICE_HOST") || (name.ends_with("_PORT") && has_address) {
+        return true;
+    }
+    if let Some((_, port)) = name.split_once("_SERVICE_PORT") {
+        return port.is_empty() || port.starts_with('_');
+    }
+    name.match_indices("_PORT_").any(|(at, mark)| is_linked_port(&name[at + mark.len()..]))
+}
+
+/// `80_TCP`, `80_TCP_ADDR` …
+fn is_linked_port(text: &str) -> bool {
+    let Some((port, protocol)) = text.split_once('_') else { return false };
+    let is_protocol = ["TCP", "UDP", "SCTP"].iter().any(|known| protocol.starts_with(known));
+    is_protocol && port.parse::<u16>().is_ok()
 }
 
 /// Sets keys from variables; the text is read as the type of the default.
@@ -107,15 +127,19 @@ pub(super) fn apply_environment(
     known: &Variables,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<(), ConfigError> {
-    let ours = environment
-        .filter(|(name, _)| name.starts_with("VISAVIS_") && !NOT_SETTINGS.contains(&name.as_str()));
-    for (name, text) in ours {
+    for (name, text) in environment.filter(|(name, _)| name.starts_with("VISAVIS_")) {
         let Some(path) = known.get(&name) else {
-            if is_service_link(&name, &text) {
-                return Err(ConfigError::new(&name, SERVICE_LINK.to_owned()));
+            if NOT_SETTINGS.contains(&name.as_str())
+                || name.starts_with(PROXY)
+                || is_service_link(&name, &text)
+            {
+                continue;
             }
-            let near = nearest(&name, known.keys().map(String::as_str));
-            return Err(ConfigError::new(&name, format!("is no setting; did you mean {near}?")));
+            let cure = match nearest(&name, known.keys()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "unset it, or see docs/CONFIGURATION.md for those that exist".to_owned(),
+            };
+            return Err(ConfigError::new(&name, format!("unknown environment variable: {cure}")));
         };
         let Some(slot) = slot(tree, path) else { continue };
         *slot = typed(slot, &text)
@@ -160,10 +184,9 @@ fn typed(like: &Value, text: &str) -> Option<Value> {
     })
 }
 
-/// The name that shares the longest beginning with `name`, then the one nearest in length.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
-    let shared = |other: &str| name.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
-    known
-        .max_by_key(|other| (shared(other), std::cmp::Reverse(other.len().abs_diff(name.len()))))
-        .unwrap_or_default()
+/// The known name that a typing error most likely meant.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let distances = known.map(|other| (strsim::osa_distance(name, other), other));
+    let (distance, near) = distances.min()?;
+    (distance <= MAX_EDIT_DISTANCE).then_some(near)
 }

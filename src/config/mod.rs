@@ -275,6 +275,28 @@ mod tests {
     }
 
     #[test]
+    fn variables_of_kubernetes_and_of_the_examples_are_ignored() {
+        for (name, value) in [
+            ("VISAVIS_SERVICE_HOST", "10.0.0.1"),
+            ("VISAVIS_SERVICE_PORT", "80"),
+            ("VISAVIS_SERVICE_PORT_HTTP", "80"),
+            ("VISAVIS_PORT", "tcp://10.0.0.1:80"),
+            ("VISAVIS_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("VISAVIS_PORT_80_TCP_PROTO", "tcp"),
+            ("VISAVIS_PORT_80_TCP_PORT", "80"),
+            ("VISAVIS_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("VISAVIS_ADMIN_SERVICE_HOST", "10.0.0.1"),
+            ("VISAVIS_ADMIN_SERVICE_PORT_METRICS", "9464"),
+            ("VISAVIS_ADMIN_PORT", "udp://10.0.0.1:53"),
+            ("VISAVIS_ADMIN_PORT_53_UDP_ADDR", "10.0.0.1"),
+            ("VISAVIS_URL", "http://127.0.0.1:8080"),
+            ("VISAVIS_PROXY_LISTEN", "443"),
+        ] {
+            assert!(load(None, &[(name, value)]).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
         let cases: [Case; 32] = [
@@ -286,11 +308,19 @@ mod tests {
             (Some("[http\n"), &[], "visavis.toml"),
             (None, &[("VISAVIS_HTTP_PATIENCE", "7")], "VISAVIS_HTTP_PATIENCE"),
             (None, &[("VISAVIS_HTTP_PATIENCE_MS", "soon")], "VISAVIS_HTTP_PATIENCE_MS"),
-            (None, &[("VISAVIS_PORT", "8080")], "did you mean"),
-            (None, &[("VISAVIS_PORT", "tcp://10.0.0.1:80")], "enableServiceLinks: false"),
-            (None, &[("VISAVIS_SERVICE_HOST", "10.0.0.1")], "enableServiceLinks: false"),
+            (
+                None,
+                &[("VISAVIS_PORT", "8080")],
+                "VISAVIS_PORT: unknown environment variable: unset it",
+            ),
+            (None, &[("VISAVIS_HTTP_FRESHNES_S", "60")], "did you mean VISAVIS_HTTP_FRESHNESS_S?"),
+            (None, &[("VISAVIS_SERVICE_PORTS", "80")], "VISAVIS_SERVICE_PORTS: unknown"),
             (None, &[("VISAVIS_LOG_LEVEL", "verbose")], "log.level: unknown level `verbose`"),
-            (Some("[log]\nlevel = \"info,visavis=loud\"\n"), &[], "log.level: unknown level `loud`"),
+            (
+                Some("[log]\nlevel = \"info,visavis=loud\"\n"),
+                &[],
+                "log.level: unknown level `loud`",
+            ),
             (None, &[("VISAVIS_QUEUE_LEASE_MS", "1000")], "queue.job_deadline_ms"),
             (None, &[("VISAVIS_DATABASE_URL", "mysql://x")], "database.url"),
             (None, &[("VISAVIS_DATABASE_URLS", "sqlite:x")], "database.urls"),

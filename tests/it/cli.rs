@@ -15,7 +15,10 @@ use rsa::{
 use serde_json::Value;
 use visavis::db::SqliteDb;
 
-use crate::support::{Run as _, merchant, program, visavis, visavis_reading, weak_key};
+use crate::{
+    deploy::{files, settings, variables},
+    support::{Run as _, merchant, program, visavis, visavis_reading, weak_key},
+};
 
 fn add(data: &Path, name: &str, more: &[&str]) -> crate::support::Ran {
     let data = data.display().to_string();
@@ -308,6 +311,45 @@ fn an_unknown_variable_or_key_is_refused_by_its_name() {
         "{}",
         unknown.err
     );
+}
+
+#[test]
+fn the_variables_of_the_examples_and_of_the_proxy_break_no_command() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command.args(["client", "add", "app", "--json", "--data"]).arg(data.path());
+    let mut count = 0;
+    for folder in ["examples", "deploy"] {
+        for file in files(folder) {
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            let names = variables(&text).into_iter().filter(|name| !settings().contains(name));
+            for name in names.filter(|name| name != "VISAVIS_" && !name.ends_with('_')) {
+                command.env(name, "x");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 8, "{count}");
+    let ran = command.ran();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
+#[test]
+fn a_command_without_settings_does_not_read_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().display().to_string();
+    let call = ["call", "test", "--client", "/nowhere.json"];
+    for arguments in [&["openapi"][..], &["completions", "bash"], &["man", &pages], &call] {
+        let broken =
+            [("VISAVIS_HTTP_FRESHNES_S", "60"), ("VISAVIS_CONFIG", "/nowhere/visavis.toml")];
+        let ran = program().args(arguments).envs(broken).ran();
+        assert!(
+            !ran.err.contains("FRESHNES_S") && !ran.err.contains("visavis.toml"),
+            "{}",
+            ran.err
+        );
+        assert_eq!(ran.code == 0, arguments[0] != "call", "{arguments:?}: {}", ran.err);
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 /// The words of a text that begin so and go on with capitals, digits and underscores.
-fn variables(text: &str) -> BTreeSet<String> {
+pub fn variables(text: &str) -> BTreeSet<String> {
     let in_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let words = text.split(|c: char| !in_name(c));
     words.filter(|word| word.starts_with("VISAVIS_")).map(str::to_owned).collect()
