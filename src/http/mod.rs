@@ -22,6 +22,7 @@ mod health;
 mod hosts;
 mod js;
 mod lenient;
+mod pem;
 mod pictures;
 mod recent;
 mod router;
@@ -37,7 +38,7 @@ pub use recent::{Answered, Recent};
 pub use router::gateway;
 pub use server::{ServeError, ServerConfig, Serving, TlsReload, serve};
 pub use state::{AppState, Comparison, GatewayConfig};
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{Fitness, TlsError, TlsFiles, is_ca_as_server};
 
 /// The API as an `OpenAPI` 3.1 document, JSON.
 pub const OPENAPI: &str = include_str!("openapi.json");

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::Ipv4Addr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,10 +11,14 @@ use std::{
 
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::{
-    ServerConfig,
+    CertificateError, RootCertStore, ServerConfig,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
 };
+use zeroize::Zeroizing;
+
+use super::pem;
 
 /// Where certificate and key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +42,22 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The key is not the certificate's, or of a kind that is not spoken.
-    #[error("certificate {} and key {} do not go together: {source}", certificate.display(), key.display())]
-    Pair {
+    /// The key is not the certificate's.
+    #[error(
+        "key {0} does not belong to certificate {1}: `openssl pkey -in {0} -pubout` and `openssl x509 -in {1} -noout -pubkey` \
+         must print the same",
+        key.display(),
+        certificate.display()
+    )]
+    Mismatch {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// The key or the certificate is of a kind that is not spoken.
+    #[error("certificate {} and key {} cannot be used: {source}", certificate.display(), key.display())]
+    Unsupported {
         /// The certificate.
         certificate: PathBuf,
         /// The key.
@@ -49,25 +67,48 @@ pub enum TlsError {
     },
 }
 
+/// Whether clients will take a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fitness {
+    /// It is the certificate of an authority, which is not for servers.
+    pub is_ca: bool,
+    /// Whole days until it expires, negative afterwards; `None` if it never does.
+    pub days_left: Option<i64>,
+}
+
+/// The end of the year 9999, which stands for no end in certificates.
+const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
+
+fn wrong(path: &Path, reason: String) -> TlsError {
+    TlsError::File { path: path.to_owned(), reason }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|e| wrong(path, format!("cannot be read: {e}")))
+}
+
+/// Whether a certificate was refused because it is that of an authority.
+pub fn is_ca_as_server(error: &CertificateError) -> bool {
+    // A type of another library, which rustls hides.
+    matches!(error, CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity"))
+}
+
 impl TlsFiles {
     /// Reads both files: TLS 1.2 and 1.3, HTTP/2 preferred.
     ///
     /// # Errors
     /// [`TlsError`].
     pub fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let wrong = |path: &Path, reason: String| TlsError::File { path: path.to_owned(), reason };
-        let chain = CertificateDer::pem_file_iter(&self.certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|e| wrong(&self.certificate, e.to_string()))?;
-        if chain.is_empty() {
-            return Err(wrong(&self.certificate, "holds no PEM certificate".to_owned()));
-        }
-        let key = PrivateKeyDer::from_pem_file(&self.key)
-            .map_err(|e| wrong(&self.key, format!("no PEM private key: {e}")))?;
-        let pair = |source| TlsError::Pair {
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            source,
+        let chain = self.chain()?;
+        let bytes = Zeroizing::new(read(&self.key)?);
+        let key = PrivateKeyDer::from_pem_slice(&bytes)
+            .map_err(|e| wrong(&self.key, pem::wrong_key(&self.key, &bytes, &e.to_string())))?;
+        let pair = |source| {
+            let (certificate, key) = (self.certificate.clone(), self.key.clone());
+            match source {
+                rustls::Error::InconsistentKeys(_) => TlsError::Mismatch { certificate, key },
+                source => TlsError::Unsupported { certificate, key, source },
+            }
         };
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -78,6 +119,49 @@ impl TlsFiles {
             .map_err(pair)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
+    }
+
+    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let bytes = read(&self.certificate)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        let reason = match chain {
+            Ok(chain) if !chain.is_empty() => return Ok(chain),
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        let reason = pem::wrong_certificate(&self.certificate, &bytes, &reason);
+        Err(wrong(&self.certificate, reason))
+    }
+
+    /// What clients will find wrong with the certificate, whoever they trust.
+    ///
+    /// # Errors
+    /// [`TlsError`] when it cannot be read.
+    pub fn fitness(&self) -> Result<Fitness, TlsError> {
+        let chain = self.chain()?;
+        let failed = |e: String| wrong(&self.certificate, format!("cannot be verified: {e}"));
+        let mut roots = RootCertStore::empty();
+        // What is looked at is found before an authority is looked for.
+        roots.add(chain[0].clone()).map_err(|e| failed(e.to_string()))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = verifier.build().map_err(|e| failed(e.to_string()))?;
+        let name = ServerName::from(Ipv4Addr::LOCALHOST);
+        let error_at =
+            |time| match verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], time) {
+                Err(rustls::Error::InvalidCertificate(error)) => Some(error),
+                _ => None,
+            };
+        let now = UnixTime::now();
+        let is_ca = error_at(now).is_some_and(|error| is_ca_as_server(&error));
+        let days = |end: UnixTime| {
+            (end.as_secs().cast_signed() - now.as_secs().cast_signed()).div_euclid(86_400)
+        };
+        let days_left = match error_at(UnixTime::since_unix_epoch(END_OF_TIME)) {
+            Some(CertificateError::ExpiredContext { not_after, .. }) => Some(days(not_after)),
+            _ => None,
+        };
+        Ok(Fitness { is_ca, days_left })
     }
 
     /// The mode of the private key if every user of the system can read it.

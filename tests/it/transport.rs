@@ -238,7 +238,7 @@ async fn files_that_are_no_certificate_are_refused_by_name() {
     std::fs::write(&files.certificate, "hello").unwrap();
     assert!(error(&files).contains("cert.pem"), "{}", error(&files));
     std::fs::write(&files.certificate, certificate().cert.pem()).unwrap();
-    assert!(error(&files).contains("do not go together"), "{}", error(&files));
+    assert!(error(&files).contains("does not belong to certificate"), "{}", error(&files));
     std::fs::remove_file(&files.key).unwrap();
     assert!(error(&files).contains("key.pem"), "{}", error(&files));
 }
