@@ -18,6 +18,7 @@ use ureq::{
     tls::{PemItem, RootCerts, parse_pem},
 };
 
+use super::send_error::{check_url, explain};
 use crate::{
     clients::Credentials,
     clock::Clock,
@@ -162,6 +163,7 @@ impl WireClient {
         timeout: Duration,
         ca: Option<&Path>,
     ) -> Result<Self> {
+        check_url(url)?;
         let agent = outgoing::agent(ca.map(trusted).transpose()?)
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
@@ -219,7 +221,7 @@ impl WireClient {
         request = request.header("Content-Length", prepared.body.len());
         let mut body = prepared.body.reader();
         let sent = request.send(SendBody::from_reader(&mut body));
-        let mut response = sent.with_context(|| format!("{url} does not answer"))?;
+        let mut response = sent.map_err(|error| explain(&self.url, error))?;
         let status = response.status();
         let text = response.body_mut().read_to_string().context("the answer is not text")?;
         if status != 200 {
