@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::process::{getegid, getgroups};
 use uuid::Uuid;
 
 const OWNER_ONLY_MODE: u32 = 0o600;
@@ -27,8 +28,11 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     options.read(true).write(true).create_new(true).mode(OWNER_ONLY_MODE);
     let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
     // A strict umask takes from the owner too.
-    file.set_permissions(fs::Permissions::from_mode(OWNER_ONLY_MODE))?;
-    Ok(file)
+    match file.set_permissions(fs::Permissions::from_mode(OWNER_ONLY_MODE)) {
+        // On a volume that has no modes of its own; what it shows is judged when the file is used.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(file),
+        result => result.map(|()| file),
+    }
 }
 
 /// The same for a file of the service: it belongs to the owner of its folder.
@@ -90,9 +94,22 @@ pub(crate) fn excess_mode(path: &Path) -> u32 {
     let Some(found) = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file) else {
         return 0;
     };
-    let is_shared = fs::metadata(folder(path)).is_ok_and(|folder| folder.mode() & 0o020 != 0);
-    let allowed = if is_shared { SHARED_MODE } else { OWNER_ONLY_MODE };
+    let allowed = if is_shared(path) { SHARED_MODE } else { OWNER_ONLY_MODE };
     found.mode() & 0o777 & !allowed
+}
+
+fn is_shared(path: &Path) -> bool {
+    fs::metadata(folder(path)).is_ok_and(|folder| folder.mode() & 0o020 != 0)
+}
+
+/// What others than this process may do with a secret that it reads, as bits of the mode that it must not have. The group
+/// may read and write where it is one of this process's own, as Kubernetes sets it on volumes with `fsGroup`, or where it
+/// shares the folder.
+pub(crate) fn exposed_mode(path: &Path, found: &fs::Metadata) -> u32 {
+    let is_own = getegid().as_raw() == found.gid()
+        || getgroups().is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == found.gid()));
+    let allowed = if is_own || is_shared(path) { SHARED_MODE } else { OWNER_ONLY_MODE };
+    found.mode() & 0o077 & !allowed
 }
 
 /// Takes those bits from a file. Not while `SQLite` has it open in this process, whose locks would go with it.

@@ -83,9 +83,10 @@ impl TokenFile {
 
     fn read(&self) -> Result<Digest, String> {
         let mut file = private_file::open(&self.0).map_err(|e| e.to_string())?;
-        let mode = file.metadata().map_err(|e| e.to_string())?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(format!("it has mode {:o} instead of 600", mode & 0o777));
+        let found = file.metadata().map_err(|e| e.to_string())?;
+        if private_file::exposed_mode(&self.0, &found) != 0 {
+            let mode = found.permissions().mode() & 0o777;
+            return Err(format!("it has mode {mode:o} instead of 600"));
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(|e| e.to_string())?;

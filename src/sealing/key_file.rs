@@ -89,9 +89,10 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 fn read(path: &Path) -> Result<Key, SealError> {
     let unreadable = |e: io::Error| wrong(path, format!("cannot be read: {e}"));
     let mut file = private_file::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(wrong(path, format!("has mode {:o}; run chmod 600 on it", mode & 0o777)));
+    let found = file.metadata().map_err(unreadable)?;
+    if private_file::exposed_mode(path, &found) != 0 {
+        let mode = found.permissions().mode() & 0o777;
+        return Err(wrong(path, format!("has mode {mode:o}; run chmod 600 on it")));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * KEY_LEN));
     file.read_to_end(&mut bytes).map_err(unreadable)?;
