@@ -1,6 +1,7 @@
 //! The data folder and the databases as configured.
 
 use std::{
+    fs::TryLockError,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
@@ -260,6 +261,12 @@ pub(super) fn lock(dir: &Path) -> Result<std::fs::File> {
             dir.display()
         ),
     }
+}
+
+/// Whether a process serves the embedded database now.
+pub fn is_served(config: &Config) -> bool {
+    let lock = std::fs::File::open(lock_path(&config.data.dir));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]

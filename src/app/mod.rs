@@ -12,16 +12,17 @@ mod settings;
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use axum::Router;
 pub use console::token_file;
 pub use data::{
-    Data, Database, check_database_file, database_name, open_data, open_data_for, open_to_others,
+    Data, Database, check_database_file, database_name, is_served, open_data, open_data_for,
+    open_to_others,
 };
 pub use memory::MemoryPlan;
 pub use model::{Model, OpenedPack, installed_settings, library, load_model, model_dir, open_pack};
 pub use open_files::{needed_files, raise_limit};
-pub use settings::tls_files;
+pub use settings::{listen_error, tls_files};
 
 use self::{
     background::Background,
@@ -133,7 +134,9 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     );
     let mut serving = if roles.front_end {
         warn_open_tls_key(config);
-        Some(serve(gateway(app.clone()), &server_config(config), app.tasks.clone())?)
+        let server = server_config(config, "http.listen", &config.http.listen)?;
+        let serving = serve(gateway(app.clone()), &server, app.tasks.clone());
+        Some(serving.map_err(|error| listen_error("http.listen", error))?)
     } else {
         None
     };
@@ -244,17 +247,15 @@ fn admin_server(
     about: About,
     console: Router,
 ) -> Result<Option<Serving>> {
-    if config.admin.listen.is_empty() {
-        return Ok(None);
-    }
-    let listen = config.admin.listen.parse().context("admin.listen")?;
+    let Some(listen) = config.admin.address()? else { return Ok(None) };
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
     telemetry::tell_info(&about.labels());
-    let server = ServerConfig { listen, tls: None, drain: ADMIN_DRAIN, ..server_config(config) };
+    let server = server_config(config, "admin.listen", &listen)?;
+    let server = ServerConfig { tls: None, drain: ADMIN_DRAIN, ..server };
     let router = admin(app.clone(), about, metrics).merge(console);
     let router = restrict_hosts(router, &config.admin.hosts);
     let serving = serve(router, &server, app.tasks.clone())
-        .context("admin.listen: choose another address, or an empty one for no metrics")?;
+        .map_err(|error| listen_error("admin.listen", error))?;
     Ok(Some(serving))
 }
 

@@ -2,12 +2,12 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
-    config::{Config, QueueSection},
+    config::{Config, ListenAddress, QueueSection},
     gate::{ClientRate, GateConfig},
-    http::{GatewayConfig, ServerConfig, TlsFiles},
+    http::{GatewayConfig, ServeError, ServerConfig, TlsFiles},
     queue::{QueueLimits, RetryPolicy},
     signing::Freshness,
     worker::{MaintenanceConfig, RunnerConfig},
@@ -65,10 +65,17 @@ pub fn tls_files(config: &Config) -> Option<TlsFiles> {
 /// The part of the connections that one address may have, unless configured.
 const CONNECTION_SHARE: usize = 4;
 
-pub(super) fn server_config(config: &Config) -> ServerConfig {
+/// The server of the API, or with its times and limits another one on `listen`, an address that `setting` has.
+pub(super) fn server_config(
+    config: &Config,
+    setting: &str,
+    listen: &ListenAddress,
+) -> Result<ServerConfig> {
     let http = &config.http;
-    ServerConfig {
-        listen: http.listen,
+    let resolved = listen.resolve();
+    let listen = resolved.with_context(|| format!("{setting}: {listen} cannot be resolved"))?;
+    Ok(ServerConfig {
+        listen,
         tls: tls_files(config),
         head_deadline: Duration::from_millis(http.head_deadline_ms),
         idle_deadline: Duration::from_millis(http.idle_deadline_ms),
@@ -80,7 +87,18 @@ pub(super) fn server_config(config: &Config) -> ServerConfig {
         trusted_proxies: http.trusted_proxies.clone(),
         max_streams: http.max_streams,
         drain: Duration::from_millis(http.drain_ms),
-    }
+    })
+}
+
+/// Why a server does not start; where its address is the reason, with the setting that has it.
+pub fn listen_error(setting: &str, error: ServeError) -> anyhow::Error {
+    let ServeError::Bind(..) = error else { return error.into() };
+    let example = if setting == "admin.listen" {
+        "VISAVIS_ADMIN_LISTEN=127.0.0.1:9465, or an empty one for no metrics"
+    } else {
+        "VISAVIS_HTTP_LISTEN=127.0.0.1:8081"
+    };
+    anyhow::anyhow!("{setting}: {error}: choose another address, such as {example}")
 }
 
 pub(super) fn runner_config(config: &Config) -> RunnerConfig {

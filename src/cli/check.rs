@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::Result;
 
-use super::{DataArgs, block_on, collector, machine, models::rates_at_threshold};
+use super::{
+    DataArgs, block_on, collector, finding::Finding, machine, models::rates_at_threshold, trial,
+};
 use crate::{
     app,
     clients::{ClientInfo, printable},
@@ -28,31 +30,11 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
-#[derive(serde::Serialize)]
-struct Finding {
-    what: &'static str,
-    ok: bool,
-    /// Not wrong, and better otherwise.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    warning: bool,
-    detail: String,
-}
-
-impl Finding {
-    fn label(&self) -> &'static str {
-        match (self.ok, self.warning) {
-            (false, _) => "FAIL",
-            (true, true) => "WARN",
-            (true, false) => "ok",
-        }
-    }
-}
-
 pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     // The configuration was validated when it was loaded.
     let configuration =
-        finding("configuration", Ok(format!("valid; listens on {}", config.http.listen)));
+        Finding::new("configuration", Ok(format!("valid; listens on {}", config.http.listen)));
     let (models, data) = (models(&config), block_on(data(&config)));
     let clients = data.as_ref().map_or(&[][..], |data| &data.clients);
     let thresholds = match &models {
@@ -60,75 +42,70 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
         // What is wrong is told already.
         Err(_) => Vec::new(),
     };
-    let mut findings = vec![configuration, tls(&config)];
+    let mut findings = vec![configuration, trial::ports(&config), tls(&config)];
     if let Ok(models) = &models {
-        findings.push(finding("device", Ok(models.device.clone())));
+        findings.push(Finding::new("device", Ok(models.device.clone())));
         findings.push(runtime(&models.library));
     }
-    findings.push(finding("models", models.map(|models| models.detail)));
-    findings.extend(thresholds.into_iter().map(|detail| finding("threshold", detail)));
+    findings.push(Finding::new("models", models.map(|models| models.detail)));
+    findings.extend(thresholds.into_iter().map(|detail| Finding::new("threshold", detail)));
     let mismatch = data.as_ref().err().and_then(mismatch);
     findings.extend(mismatch.map(schema));
     if let Ok(data) = &data {
-        findings.push(finding("folder", machine::folder(&config.data.dir)));
+        findings.push(Finding::new("folder", machine::folder(&config.data.dir)));
         findings.push(permissions(&config));
-        findings.push(finding("clocks", data.clocks.clone().map_err(anyhow::Error::msg)));
+        findings.push(clocks(&data.clocks));
         findings.push(clients_finding(data));
-        findings.push(finding("audit", data.audit.clone().map_err(anyhow::Error::msg)));
+        findings.push(Finding::new("audit", data.audit.clone().map_err(anyhow::Error::msg)));
     }
-    findings.push(finding("files", machine::files(&config)));
-    findings.push(finding("memory", machine::memory(&config)));
-    findings.push(finding("traces", traces(&config)));
+    findings.push(Finding::new("folders", trial::folders(&config)));
+    findings.push(Finding::new("files", machine::files(&config)));
+    findings.push(Finding::new("memory", machine::memory(&config)));
+    findings.push(Finding::new("traces", traces(&config)));
     if mismatch.is_none() {
-        findings.push(finding("data", data.map(|data| data.detail)));
+        findings.push(Finding::new("data", data.map(|data| data.detail)));
     }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
         for found in &findings {
-            println!("{:<4} {}: {}", found.label(), found.what, found.detail);
+            println!("{}", found.line());
         }
     }
     let good = findings.iter().all(|f| f.ok);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn finding(what: &'static str, result: Result<String>) -> Finding {
-    let (ok, detail) = match result {
-        Ok(detail) => (true, detail),
-        Err(error) => (false, format!("{error:#}")),
-    };
-    Finding { what, ok, warning: false, detail }
-}
-
 /// Whether the library that was loaded could report to its maker.
 fn runtime(library: &Path) -> Finding {
     let found = collector::find(library);
-    let warning = found.as_ref().is_ok_and(|files| !files.is_empty());
-    let detail = found.map(|files| {
-        if files.is_empty() {
-            return format!("{} has no telemetry collector", library.display());
-        }
-        let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-        format!(
-            "{} has a telemetry collector, which Visavis disables: use a library without one, as `make runtime` (for a GPU \
-             `make runtime-gpu`) fetches it",
-            names.join(" and ")
-        )
-    });
-    Finding { warning, ..finding("runtime", detail) }
+    let files = match found {
+        Ok(files) => files,
+        Err(error) => return Finding::new("runtime", Err(error)),
+    };
+    if files.is_empty() {
+        let detail = format!("{} has no telemetry collector", library.display());
+        return Finding::new("runtime", Ok(detail));
+    }
+    let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    let detail = format!(
+        "{} has a telemetry collector, which Visavis disables: use a library without one, as `make runtime` (for a GPU \
+         `make runtime-gpu`) fetches it",
+        names.join(" and ")
+    );
+    Finding::warning("runtime", detail)
 }
 
 /// Whether other users can open the embedded database or hold its lock.
 fn permissions(config: &Config) -> Finding {
     let open = app::open_to_others(config);
     let names: Vec<_> = open.iter().map(|path| path.display().to_string()).collect();
-    let detail = if open.is_empty() {
-        "the files of the service are not accessible to other users".to_owned()
-    } else {
-        format!("other users can open {0}: run chmod 600 {0}", names.join(" "))
-    };
-    Finding { warning: !open.is_empty(), ..finding("permissions", Ok(detail)) }
+    if open.is_empty() {
+        let detail = "the files of the service are not accessible to other users";
+        return Finding::new("permissions", Ok(detail.to_owned()));
+    }
+    let detail = format!("other users can open {0}: run chmod 600 {0}", names.join(" "));
+    Finding::warning("permissions", detail)
 }
 
 /// The schema that a database has, if it is not the one of this program.
@@ -141,8 +118,11 @@ fn mismatch(error: &anyhow::Error) -> Option<SchemaMismatch> {
 
 /// An older schema is migrated by the next start; a newer one prevents it.
 fn schema(mismatch: SchemaMismatch) -> Finding {
-    let (ok, detail) = (mismatch.is_older(), mismatch.to_string());
-    Finding { what: "schema", ok, warning: ok, detail }
+    if mismatch.is_older() {
+        Finding::warning("schema", mismatch.to_string())
+    } else {
+        Finding::new("schema", Err(anyhow::anyhow!("{mismatch}")))
+    }
 }
 
 /// Whether every client is as Visavis stored it.
@@ -157,28 +137,58 @@ fn clients_finding(data: &Looked) -> Finding {
              settings and run visavis client rotate ID --overlap 0"
         ))
     };
-    finding("clients", result)
+    Finding::new("clients", result)
 }
 
-/// Whether certificate and key can be used, and the key is not every user's.
+/// Whether certificate and key can be used, clients will take the certificate, and the key is not every user's.
 fn tls(config: &Config) -> Finding {
     let Some(files) = app::tls_files(config) else {
         let none = "none: plain HTTP, for behind a proxy that ends TLS".to_owned();
-        return finding("tls", Ok(none));
+        return Finding::new("tls", Ok(none));
     };
-    if let Err(error) = files.load() {
-        return finding("tls", Err(error.into()));
+    let (certificate, key) = (files.certificate.display(), files.key.display());
+    let fitness = match files.load().and_then(|_| files.fitness()) {
+        Ok(fitness) => fitness,
+        Err(error) => return Finding::new("tls", Err(error.into())),
+    };
+    let mut warnings = Vec::new();
+    if let Some(mode) = files.open_key_mode() {
+        warnings.push(format!("every user can read the key (mode {mode:o}): run chmod 600 {key}"));
     }
-    let usable = format!("{} and its key can be used", files.certificate.display());
-    match files.open_key_mode() {
-        None => finding("tls", Ok(usable)),
-        Some(mode) => {
-            let detail = format!(
-                "{usable}, but every user can read the key (mode {mode:o}): run chmod 600 {}",
-                files.key.display()
-            );
-            Finding { warning: true, ..finding("tls", Ok(detail)) }
+    if fitness.is_ca {
+        warnings.push(format!(
+            "{certificate} is the certificate of an authority (CA:TRUE), which most clients refuse: create it with -addext \
+             basicConstraints=critical,CA:FALSE"
+        ));
+    }
+    match fitness.days_left {
+        Some(days) if days < 0 => {
+            let error = anyhow::anyhow!("{certificate} has expired: renew it");
+            return Finding::new("tls", Err(error));
         }
+        Some(days) if days < SHORT_LIVED_DAYS => {
+            warnings.push(format!("{certificate} expires in {days} days: renew it"));
+        }
+        _ => {}
+    }
+    let usable = format!("{certificate} and its key can be used");
+    if warnings.is_empty() {
+        Finding::new("tls", Ok(usable))
+    } else {
+        Finding::warning("tls", format!("{usable}, but {}", warnings.join("; ")))
+    }
+}
+
+/// A certificate with fewer days left is to be renewed.
+const SHORT_LIVED_DAYS: i64 = 30;
+
+/// How far the clocks of the databases are from this one.
+fn clocks(worst: &Result<machine::Skew, String>) -> Finding {
+    match worst {
+        Err(why) => Finding::new("clocks", Err(anyhow::anyhow!("{why}"))),
+        Ok(skew) if skew.is_wrong() => Finding::new("clocks", Err(anyhow::anyhow!("{skew}"))),
+        Ok(skew) if skew.is_large() => Finding::warning("clocks", skew.to_string()),
+        Ok(skew) => Finding::new("clocks", Ok(skew.to_string())),
     }
 }
 
@@ -277,7 +287,7 @@ fn thresholds(
 struct Looked {
     detail: String,
     /// What was found of their clocks, or what is wrong with them.
-    clocks: Result<String, String>,
+    clocks: Result<machine::Skew, String>,
     clients: Vec<(u32, ClientInfo)>,
     /// Ids of those that were changed outside of Visavis.
     tampered: Vec<String>,

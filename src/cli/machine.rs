@@ -1,7 +1,7 @@
 //! What the machine has to have for a configuration: open files, memory, clocks, and a folder that is nobody
 //! else's. Each complaint names its cure.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fmt, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -12,7 +12,9 @@ use crate::{
 };
 
 /// As far as two clocks may be apart: a Request-Time that is read late, a lease that seems over early.
-const SKEW_MS: i64 = 5_000;
+const MAX_SKEW_MS: i64 = 5_000;
+/// Clocks that are set by NTP are nearer than this.
+const LARGE_SKEW_MS: i64 = 1_000;
 
 /// Whether there may be as many open files as connections are allowed.
 pub(super) fn files(config: &Config) -> Result<String> {
@@ -64,24 +66,52 @@ pub(super) fn folder(dir: &Path) -> Result<String> {
     Ok(format!("{} is closed to other users", dir.display()))
 }
 
-/// Whether the clocks of the databases go like this one.
-pub(super) async fn clocks(data: &Data) -> Result<String> {
-    let mut most = 0;
+/// How far the clock of a database is ahead of this machine's.
+#[derive(Clone, Copy)]
+pub(super) struct Skew {
+    database: u32,
+    ms: i64,
+}
+
+impl Skew {
+    /// Whether requests and leases are judged wrongly by it.
+    pub(super) fn is_wrong(self) -> bool {
+        self.ms.abs() > MAX_SKEW_MS
+    }
+
+    /// Whether somebody should look why.
+    pub(super) fn is_large(self) -> bool {
+        self.ms.abs() >= LARGE_SKEW_MS
+    }
+}
+
+impl fmt::Display for Skew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { database, ms } = *self;
+        if !self.is_large() {
+            return write!(f, "databases and this machine agree to {} ms", ms.abs());
+        }
+        let direction = if ms > 0 { "ahead of" } else { "behind" };
+        write!(
+            f,
+            "the clock of database {database} is {} ms {direction} this machine's: set both by NTP (chrony, \
+             systemd-timesyncd), otherwise requests seem stale and leases over",
+            ms.abs()
+        )
+    }
+}
+
+/// The clock of a database that differs most from this one.
+pub(super) async fn clocks(data: &Data) -> Result<Skew> {
+    let mut worst = Skew { database: 0, ms: 0 };
     for database in &data.databases {
         let Db::Postgres(db) = &database.db else { continue };
-        let skew = db.skew_ms(&crate::clock::Clock::System).await?;
-        if skew.abs() > SKEW_MS {
-            bail!(
-                "the clock of database {} is {} ms {} this one's: have both machines set theirs (chrony, ntpd), or \
-                 requests seem stale and leases over",
-                database.number,
-                skew.abs(),
-                if skew > 0 { "ahead of" } else { "behind" }
-            );
+        let ms = db.skew_ms(&crate::clock::Clock::System).await?;
+        if ms.abs() > worst.ms.abs() {
+            worst = Skew { database: database.number, ms };
         }
-        most = most.max(skew.abs());
     }
-    Ok(format!("databases and this machine agree to {most} ms"))
+    Ok(worst)
 }
 
 #[cfg(test)]

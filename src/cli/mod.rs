@@ -15,13 +15,16 @@ mod console;
 mod credentials;
 mod erase;
 mod evaluate;
+mod finding;
 mod key;
 mod labelled;
 mod machine;
 mod manual;
 mod models;
 mod restart;
+mod send_error;
 mod serve;
+mod trial;
 mod wire_client;
 
 use std::{

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -14,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{DataArgs, block_on, start_log};
 use crate::{
     app::{self, Roles, Service},
-    config::Config,
+    config::{Config, ListenAddress},
     http::Serving,
     shutdown::Shutdown,
 };
@@ -22,9 +21,10 @@ use crate::{
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
-    /// Address and port to listen on; port 0 lets the system choose [default: 127.0.0.1:8080]
+    /// Address and port to listen on, such as localhost:8080, or :8080 for all addresses; port 0 lets the system choose
+    /// [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT")]
-    listen: Option<SocketAddr>,
+    listen: Option<ListenAddress>,
     /// Certificate chain, PEM: serve HTTPS [default: as configured]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -60,8 +60,8 @@ pub(super) struct WorkArgs {
 /// Serves until it is told to stop.
 pub(super) fn run(mut config: Config, file: Option<&Path>, args: &ServeArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
-    if let Some(listen) = args.listen {
-        config.http.listen = listen;
+    if let Some(listen) = &args.listen {
+        config.http.listen.clone_from(listen);
     }
     if let (Some(cert), Some(key)) = (&args.tls_cert, &args.tls_key) {
         config.tls.cert_file = cert.display().to_string();

@@ -6,14 +6,13 @@
 mod decision;
 mod device;
 mod layers;
+mod listen;
 mod sections;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 pub use layers::ConfigError;
+pub use listen::ListenAddress;
 pub use sections::{
     AdminSection, CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat,
     LogSection, MemorySection, ModelSection, QualitySection, QueueSection, RuntimeSection,
@@ -46,8 +45,9 @@ impl Config {
             layers::merge(&mut tree, layers::parse(&name, &text)?, &name)?;
         }
         layers::apply_environment(&mut tree, &known, environment)?;
-        let config: Self = tree.try_into().map_err(|e: toml::de::Error| {
-            ConfigError::new("configuration", e.message().to_owned())
+        let config: Self = serde_path_to_error::deserialize(tree).map_err(|error| {
+            let problem = error.inner().message().to_owned();
+            ConfigError::new(&error.path().to_string(), problem)
         })?;
         config.validate()?;
         Ok(config)
@@ -72,8 +72,10 @@ impl Config {
         if self.tls.cert_file.is_empty() != self.tls.key_file.is_empty() {
             return wrong("tls.cert_file", "and tls.key_file must both be given, or neither");
         }
-        if !(self.admin.listen.is_empty() || self.admin.listen.parse::<SocketAddr>().is_ok()) {
-            return wrong("admin.listen", "must be ADDRESS:PORT, or empty for none");
+        if self.admin.address()?.as_ref() == Some(&self.http.listen)
+            && !self.http.listen.is_any_port()
+        {
+            return wrong("admin.listen", "must be another address or port than http.listen");
         }
         if let Some(host) = self.admin.hosts.iter().find(|host| !is_host_name(host)) {
             let why = format!("must be names without scheme and port; `{host}` is none");
@@ -127,6 +129,18 @@ impl Config {
 fn is_host_name(text: &str) -> bool {
     let in_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     !text.is_empty() && text.chars().all(in_name)
+}
+
+impl AdminSection {
+    /// Where operators look; `None` for nowhere.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it is no address and port.
+    pub fn address(&self) -> Result<Option<ListenAddress>, ConfigError> {
+        let wrong = |why| ConfigError::new("admin.listen", format!("{why}, or nothing for none"));
+        let listen = Some(self.listen.trim()).filter(|listen| !listen.is_empty());
+        listen.map(|listen| listen.parse().map_err(wrong)).transpose()
+    }
 }
 
 impl DatabaseSection {
@@ -221,7 +235,7 @@ mod tests {
     #[test]
     fn the_defaults_load() {
         let config = load(None, &[]).unwrap();
-        assert_eq!(config.http.listen, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.quality.selfie.yaw_deg.fail_above, Some(50.0));
         assert_eq!(config.runtime.device().unwrap(), Device::Cpu);
         assert_eq!(config.runtime.batches().wait, Duration::from_millis(2));
@@ -299,7 +313,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 32] = [
+        let cases: [Case; 36] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (None, &[("VISAVIS_ADMIN_HOSTS", "faces.example http://x:1")], "admin.hosts"),
@@ -315,6 +329,14 @@ mod tests {
             ),
             (None, &[("VISAVIS_HTTP_FRESHNES_S", "60")], "did you mean VISAVIS_HTTP_FRESHNESS_S?"),
             (None, &[("VISAVIS_SERVICE_PORTS", "80")], "VISAVIS_SERVICE_PORTS: unknown"),
+            (
+                None,
+                &[("VISAVIS_HTTP_LISTEN", "localhost")],
+                "http.listen: `localhost` is not an address",
+            ),
+            (None, &[("VISAVIS_ADMIN_LISTEN", "localhost")], "admin.listen: `localhost` is not an"),
+            (None, &[("VISAVIS_ADMIN_LISTEN", "127.0.0.1:8080")], "admin.listen: must be another"),
+            (None, &[("VISAVIS_LOG_FORMAT", "JSON")], "log.format: unknown variant `JSON`"),
             (None, &[("VISAVIS_LOG_LEVEL", "verbose")], "log.level: unknown level `verbose`"),
             (
                 Some("[log]\nlevel = \"info,visavis=loud\"\n"),

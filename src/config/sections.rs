@@ -1,9 +1,10 @@
 //! The sections of the configuration as types; `config/default.toml` explains every key.
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
 
+use super::ListenAddress;
 use crate::{
     face::{calibration::Population, decode::DecodeLimits, quality::QualityLimits},
     gate::Network,
@@ -81,7 +82,7 @@ impl std::fmt::Debug for DatabaseSection {
 #[serde(deny_unknown_fields)]
 pub struct HttpSection {
     /// Address and port.
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     /// Largest request body.
     pub body_limit_bytes: usize,
     /// Request bodies in memory at once.

@@ -60,8 +60,8 @@ mod tests {
             ("info", "info"),
             ("WARNING", "warn"),
             ("off", "off"),
-            ("info,visavis::worker=debug", "info,visavis::worker=debug"),
-            ("info, visavis=warning", "info,visavis=warn"),
+            ("info,visavis::worker=debug", "visavis::worker=debug,info"),
+            ("info, visavis=warning", "visavis=warn,info"),
             ("visavis=trace", "visavis=trace"),
             (
                 "info,visavis[http.request{path=\"/\"}]=debug",

@@ -199,6 +199,7 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
         what,
         [
             "configuration",
+            "ports",
             "tls",
             "device",
             "runtime",
@@ -208,6 +209,7 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
             "clocks",
             "clients",
             "audit",
+            "folders",
             "files",
             "memory",
             "traces",

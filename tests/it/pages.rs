@@ -211,6 +211,7 @@ fn run(name: &str, script: &str, variables: &[(&str, String)]) {
             command.env_remove(name);
         }
     }
+    command.env("VISAVIS_HTTP_LISTEN", api.to_string());
     command.env("VISAVIS_ADMIN_LISTEN", admin.to_string());
     command.env("VISAVIS_MODEL_DIR", pack_folder().parent().unwrap());
     command.env("VISAVIS_MODEL_PACK", pack().name);

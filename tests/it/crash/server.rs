@@ -133,6 +133,13 @@ impl Server {
         Self::spawn(command, variables)
     }
 
+    /// Starts where it is told to listen.
+    pub fn start_on(data: &Data, listen: &str) -> Self {
+        let mut command = data.command(&["serve", "--listen", listen, "--workers", "1"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Self::spawn(command, &[])
+    }
+
     /// Starts workers alone.
     pub fn start_workers(data: &Data, variables: &[(&str, &str)]) -> Self {
         Self::spawn(data.work(), variables)

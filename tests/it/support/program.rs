@@ -38,7 +38,7 @@ impl From<Output> for Ran {
     }
 }
 
-/// The program with an environment that has none of its variables, nor of ONNX Runtime's.
+/// The program with an environment that has none of its variables, nor of ONNX Runtime's, on ports that are free.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_visavis"));
     for (name, _) in std::env::vars_os() {
@@ -47,6 +47,8 @@ pub fn program() -> Command {
             command.env_remove(name);
         }
     }
+    // Tests run at once, and `check` listens where a start would.
+    command.env("VISAVIS_HTTP_LISTEN", "127.0.0.1:0").env("VISAVIS_ADMIN_LISTEN", "127.0.0.1:0");
     command
 }
 

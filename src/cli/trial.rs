@@ -1,0 +1,104 @@
+//! What a start does to the machine, tried and undone: it listens, and writes to folders.
+
+use std::{net::TcpListener, path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::{Access, access};
+use ureq::tls::TlsConfig;
+
+use super::finding::Finding;
+use crate::{
+    app,
+    config::{Config, ListenAddress},
+    http::ServeError,
+};
+
+/// How long a server may take to answer that it lives.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Listens on both addresses for a moment.
+pub(super) fn ports(config: &Config) -> Finding {
+    match try_ports(config) {
+        Ok((detail, false)) => Finding::new("ports", Ok(detail)),
+        Ok((detail, true)) => Finding::warning("ports", detail),
+        Err(error) => Finding::new("ports", Err(error)),
+    }
+}
+
+/// What was found, and whether it should be changed before a start.
+fn try_ports(config: &Config) -> Result<(String, bool)> {
+    let is_served = !config.database.is_shared() && app::is_served(config);
+    let (mut told, mut listening, mut is_taken) = (Vec::new(), Vec::new(), false);
+    let admin = config.admin.address()?;
+    let both = [("http.listen", Some(&config.http.listen)), ("admin.listen", admin.as_ref())];
+    for (setting, address) in both {
+        let Some(address) = address else { continue };
+        let resolved = address.resolve();
+        let resolved =
+            resolved.with_context(|| format!("{setting}: {address} cannot be resolved"))?;
+        match TcpListener::bind(resolved) {
+            Ok(listener) => {
+                // Both at once: they may be one address.
+                listening.push(listener);
+                told.push(format!("{setting} {address} is free"));
+            }
+            Err(_) if is_served => {
+                told.push(format!("{setting} {address} is in use by this service"));
+            }
+            Err(error) => {
+                let error = app::listen_error(setting, ServeError::Bind(resolved, error));
+                if !is_visavis(config, setting, address) {
+                    return Err(error);
+                }
+                is_taken = true;
+                told.push(format!("{error}, unless it is this service that listens there"));
+            }
+        }
+    }
+    Ok((told.join("; "), is_taken))
+}
+
+/// Whether a Visavis answers there.
+fn is_visavis(config: &Config, setting: &str, address: &ListenAddress) -> bool {
+    let is_tls = setting == "http.listen" && app::tls_files(config).is_some();
+    let scheme = if is_tls { "https" } else { "http" };
+    let Ok(mut address) = address.resolve() else { return false };
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let agent = ureq::Agent::config_builder()
+        .proxy(None)
+        // Nothing secret is sent, and the certificate is for a name.
+        .tls_config(TlsConfig::builder().disable_verification(true).build())
+        .timeout_global(Some(PATIENCE))
+        .build()
+        .new_agent();
+    let answer = agent.get(format!("{scheme}://{address}/health/live")).call();
+    answer.is_ok_and(|mut answer| answer.body_mut().read_to_string().is_ok_and(|b| b == "live\n"))
+}
+
+/// Whether this user can write where a start does.
+pub(super) fn folders(config: &Config) -> Result<String> {
+    let data = &config.data.dir;
+    let database = config.data.database_path(&config.database);
+    let folders = if config.database.is_shared() {
+        // It is created, and after that used only for the token of the console.
+        Vec::from_iter((!data.exists()).then_some(data.as_path()))
+    } else {
+        vec![data.as_path(), database.parent().unwrap_or(data)]
+    };
+    for folder in folders {
+        let existing = folder.ancestors().find(|folder| folder.exists());
+        // Of a relative path that does not exist yet.
+        let existing = existing.filter(|folder| !folder.as_os_str().is_empty());
+        let existing = existing.unwrap_or(Path::new("."));
+        if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {
+            bail!(
+                "{} cannot be written by this user ({error}): run as the user of the service, or give it the folder with \
+                 chown",
+                existing.display()
+            );
+        }
+    }
+    Ok("can be written".to_owned())
+}
