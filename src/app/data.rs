@@ -12,7 +12,7 @@ use crate::{
     clients::{ClientStore, ClientTable, Clients},
     clock::Clock,
     config::{Config, DatabaseSection},
-    db::{Access, Db, DbError, PostgresDb, SqliteDb},
+    db::{Access, Db, DbError, PostgresDb, SqliteDb, address_name},
     private_file,
     queue::Store,
     sealing::MasterKey,
@@ -191,14 +191,16 @@ impl Data {
     }
 }
 
-/// What to call the configured database in front of people: a file, or Postgres without its password.
+/// The configured databases as operators may see them: a file, or Postgres with user, host and database and without the
+/// password.
 pub fn database_name(config: &Config) -> String {
     let database: &DatabaseSection = &config.database;
-    match database.served().map_or(0, |served| served.len()) {
-        n if n > 1 => format!("Postgres ({n} databases)"),
-        _ if database.is_shared() => "Postgres".to_owned(),
-        _ => config.data.database_path(database).display().to_string(),
+    if !database.is_shared() {
+        return config.data.database_path(database).display().to_string();
     }
+    let served = database.served().unwrap_or_default();
+    let names: Vec<_> = served.into_iter().filter_map(|(_, url)| address_name(url)).collect();
+    format!("Postgres at {}", names.join(", "))
 }
 
 /// Makes the data folder, for its owner alone, if it is not there.

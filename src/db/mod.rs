@@ -1,6 +1,7 @@
 //! The databases that jobs and clients can lie in: `SQLite` in a file for one process, Postgres for many.
 
 mod postgres;
+mod reason;
 mod schema;
 mod sqlite;
 mod suspicion;
@@ -10,26 +11,27 @@ use std::fmt;
 use sqlx::migrate::MigrateError;
 
 pub use postgres::{PostgresDb, is_postgres};
+pub use reason::address_name;
 pub use sqlite::SqliteDb;
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     /// It could not be opened.
-    #[error("the database {path} could not be opened: {source}")]
+    #[error("cannot open the database {path}: {reason}")]
     Open {
-        /// The file, or the host.
+        /// The file, or user, host, port and database.
         path: String,
-        /// Why.
-        source: sqlx::Error,
+        /// What is wrong, and what to do if that is known.
+        reason: String,
     },
     /// The schema could not be brought up to date.
-    #[error("the schema of {path} could not be brought up to date: {source}")]
+    #[error("cannot migrate the schema of {path}: {reason}")]
     Migrate {
-        /// The file, or the host.
+        /// The file, or user, host, port and database.
         path: String,
-        /// Why.
-        source: MigrateError,
+        /// Why. No source, because it would be printed twice.
+        reason: MigrateError,
     },
     /// There is a database, and nothing of Visavis in it.
     #[error(

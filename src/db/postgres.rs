@@ -7,7 +7,13 @@ use sqlx::{
     postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions},
 };
 
-use super::{Access, DbError, schema, suspicion::Suspicion, unattended};
+use super::{
+    Access, DbError,
+    reason::{name, reason},
+    schema,
+    suspicion::Suspicion,
+    unattended,
+};
 use crate::{clock::Clock, deadline};
 
 /// Told to every session: no statement of ours takes long, and a lock that does not come is a reason to
@@ -58,11 +64,13 @@ impl PostgresDb {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_for(url: &str, connections: u32, access: Access) -> Result<Self, DbError> {
-        let unnamed = |source| DbError::Open { path: "at database.url".to_owned(), source };
-        let options = PgConnectOptions::from_str(url).map_err(unnamed)?;
+        let options = PgConnectOptions::from_str(url).map_err(|error| DbError::Open {
+            path: "at database.url".to_owned(),
+            reason: reason(&error, &PgConnectOptions::new_without_pgpass()),
+        })?;
         let options = options.application_name("visavis");
-        let name = name_of(&options);
-        let failed = |source| DbError::Open { path: name.clone(), source };
+        let name = name(&options);
+        let failed = |error| DbError::Open { path: name.clone(), reason: reason(&error, &options) };
         if in_time(CALL, is_transaction_pooler(&options)).await.map_err(failed)? {
             return Err(DbError::TransactionPooler(name));
         }
@@ -80,7 +88,7 @@ impl PostgresDb {
             schema::migrator(schema::POSTGRES)
                 .run(&first)
                 .await
-                .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
+                .map_err(|reason| DbError::Migrate { path: name.clone(), reason })?;
         }
         close(&first).await;
         let suspicion = Suspicion::default();
@@ -160,7 +168,7 @@ impl PostgresDb {
         let claim = "INSERT INTO shard (number) VALUES ($1::integer) ON CONFLICT DO NOTHING";
         in_time(CALL, sqlx::query(claim).bind(i64::from(number)).execute(&self.pool))
             .await
-            .map_err(|source| DbError::Open { path: self.name(), source })?;
+            .map_err(|error| self.failed(&error))?;
         self.check_number(number).await
     }
 
@@ -171,9 +179,7 @@ impl PostgresDb {
     pub async fn check_number(&self, number: u32) -> Result<(), DbError> {
         let asked = i64::from(number);
         let is = sqlx::query_scalar("SELECT number::bigint FROM shard").fetch_optional(&self.pool);
-        let is: Option<i64> = in_time(CALL, is)
-            .await
-            .map_err(|source| DbError::Open { path: self.name(), source })?;
+        let is: Option<i64> = in_time(CALL, is).await.map_err(|error| self.failed(&error))?;
         match is {
             Some(is) if is != asked => Err(DbError::OtherShard { path: self.name(), is, asked }),
             _ => Ok(()),
@@ -248,13 +254,12 @@ impl PostgresDb {
     }
 
     fn name(&self) -> String {
-        name_of(&self.options)
+        name(&self.options)
     }
-}
 
-/// What people may see of an address.
-fn name_of(options: &PgConnectOptions) -> String {
-    format!("{}:{}", options.get_host(), options.get_port())
+    fn failed(&self, error: &sqlx::Error) -> DbError {
+        DbError::Open { path: self.name(), reason: reason(error, &self.options) }
+    }
 }
 
 /// Whether an error says that the same statement may well succeed in a moment.

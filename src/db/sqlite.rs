@@ -51,7 +51,8 @@ impl SqliteDb {
     /// [`DbError`].
     pub async fn open_for(path: &Path, access: Access) -> Result<Self, DbError> {
         let name = path.display().to_string();
-        let failed = |source| DbError::Open { path: name.clone(), source };
+        let failed =
+            |error: sqlx::Error| DbError::Open { path: name.clone(), reason: error.to_string() };
         if access >= Access::Create { make_private(path) } else { private_file::check_name(path) }
             .map_err(|error| failed(error.into()))?;
         let base = SqliteConnectOptions::new()
@@ -92,7 +93,7 @@ impl SqliteDb {
             schema::migrator(schema::SQLITE)
                 .run(&writer)
                 .await
-                .map_err(|source| DbError::Migrate { path: name.clone(), source })?;
+                .map_err(|reason| DbError::Migrate { path: name.clone(), reason })?;
         }
         let readers = pool()
             .max_connections(4)

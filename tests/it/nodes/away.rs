@@ -182,3 +182,40 @@ async fn connections_that_died_fail_no_statement() {
         proxy.set(Mode::Open);
     }
 }
+
+/// What an operator reads who has mistyped something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_of_postgres_name_user_database_and_cure_once() {
+    let (_, good) = behind_proxy().await;
+    let good = good.as_str();
+    let (address, database) = good.rsplit_once('/').unwrap();
+    let port = address.rsplit_once(':').unwrap().1;
+    let cases = [
+        (
+            format!("{address}/nosuch"),
+            format!(
+                "visavis@127.0.0.1:{port}/nosuch: database \"nosuch\" does not exist: create it with: createdb -O visavis nosuch"
+            ),
+        ),
+        (
+            format!("postgres://nobody@127.0.0.1:{port}/{database}"),
+            format!(
+                "nobody@127.0.0.1:{port}/{database}: role \"nobody\" does not exist: create it with: createuser --pwprompt nobody"
+            ),
+        ),
+        (
+            format!("postgres://visavis:secret@127.0.0.1:9/{database}"),
+            format!(
+                "visavis@127.0.0.1:9/{database}: connection refused: start Postgres, or correct host and port in database.url"
+            ),
+        ),
+    ];
+    for (url, expected) in cases {
+        let site = Site::on(vec![url]);
+        let ran = tokio::task::block_in_place(|| site.run(&["client", "add", "app", "--json"]));
+        assert_eq!(ran.code, 2);
+        let expected = format!("visavis: cannot open the database {expected}\n");
+        assert!(ran.err.ends_with(&expected), "{} is not {expected}", ran.err);
+        assert!(!ran.err.contains("secret"), "{}", ran.err);
+    }
+}
