@@ -46,7 +46,7 @@ pub(super) fn run(mut config: Config, args: &EraseArgs) -> Result<ExitCode> {
         let mut count: u64 = found.iter().map(|(_, count)| count).sum();
         let mut clean = true;
         if args.yes {
-            note(&data, &found, &subject(&which)).await?;
+            note(&data, &found, &which.subject()).await?;
             count = 0;
             for (database, _) in found {
                 let (erased, wholly) = database.store.erase(&which).await?;
@@ -54,15 +54,22 @@ pub(super) fn run(mut config: Config, args: &EraseArgs) -> Result<ExitCode> {
             }
         }
         data.close().await;
+        let noun = if count == 1 { "transaction" } else { "transactions" };
         if args.yes {
-            println!("{count} transactions are erased, with their pictures and outcomes");
-            if !clean {
-                println!(
-                    "Somebody reads the database: its log still has copies, which go with the next checkpoint"
+            out!("{count} {noun} erased, with pictures and outcomes");
+            if !clean && config.database.is_shared() {
+                out!(
+                    "Postgres still has copies, because a transaction of another session may read them: after it ends, run \
+                     VACUUM job, job_payload"
+                );
+            } else if !clean {
+                out!(
+                    "the WAL still has copies, because another process reads the database; they are removed at the next \
+                     checkpoint"
                 );
             }
         } else {
-            println!("{count} transactions would be erased; say --yes to do it");
+            out!("{count} {noun} would be erased: re-run with --yes to erase");
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -79,11 +86,8 @@ async fn which(args: &EraseArgs, data: &app::Data) -> Result<Erasure> {
         Some(name) => Some(data.clients.resolve(name).await?.1),
         None => None,
     };
-    Ok(Erasure {
-        transaction_id: transaction_id.transpose()?,
-        biz_id: biz_id.transpose()?,
-        client_id,
-    })
+    let which = Erasure::new(transaction_id.transpose()?, biz_id.transpose()?, client_id);
+    which.context("name what is to be erased: --transaction, --biz-id or --client")
 }
 
 /// Keeps the erasure where there is something to erase, or in the first database. Before it is done: one that breaks
@@ -99,13 +103,4 @@ async fn note(data: &app::Data, found: &[(&Database, u64)], subject: &str) -> Re
         }
     }
     Ok(())
-}
-
-/// What is erased, for the log of acts, which is kept for ever: a bizId may be somebody's name, so it is not in it.
-fn subject(which: &Erasure) -> String {
-    let Erasure { transaction_id, biz_id, client_id } = which;
-    let transaction = transaction_id.as_ref().map(|id| format!("transaction {id}"));
-    let biz_id = biz_id.as_ref().map(|_| "a bizId".to_owned());
-    let client = client_id.as_ref().map(|id| format!("client {id}"));
-    transaction.into_iter().chain(biz_id).chain(client).collect::<Vec<_>>().join(", ")
 }

@@ -256,7 +256,7 @@ fn no_byte_of_a_picture_is_left_after_success_crash_erasure_or_drain() {
     assert!(pieces.iter().all(|piece| !is_in(data.folder(), piece).is_empty()), "it can be found");
     // One is erased while it waits, the others are finished by the next process, which then drains.
     let erased = run(&data, &["erase", "--transaction", &ids[5], "--yes"]);
-    assert_eq!(erased.out, "1 transactions are erased, with their pictures and outcomes\n");
+    assert_eq!(erased.out, "1 transaction erased, with pictures and outcomes\n");
     let server = Server::start(&data);
     for id in &ids[..5] {
         app.expect_verdict(&server, id);
@@ -277,7 +277,7 @@ fn an_erasure_is_told_before_it_is_done_and_its_biz_id_is_not_kept() {
         app.expect_verdict(&server, id);
     }
     let asked = run(&data, &["erase", "--client", "app"]);
-    assert_eq!(asked.out, "2 transactions would be erased; say --yes to do it\n");
+    assert_eq!(asked.out, "2 transactions would be erased: re-run with --yes to erase\n");
     app.expect_verdict(&server, &ids[0]);
     let nobody = run(&data, &["erase", "--biz-id", "jane.doe@example.org", "--yes"]);
     assert!(nobody.out.starts_with("0 transactions"), "{}", nobody.out);
@@ -421,15 +421,25 @@ async fn an_erasure_goes_through_all_transactions_and_erases_those_that_are_mean
     let store = visavis::db::PostgresDb::open(&site.urls[0], 2).await.unwrap();
     let key = visavis::sealing::MasterKey::random().unwrap();
     let store = visavis::queue::Store::postgres(store, key, visavis::clock::Clock::System);
-    let which = visavis::queue::Erasure { client_id: Some("c1".to_owned()), ..Default::default() };
+    let which = visavis::queue::Erasure::new(None, None, Some("c1".to_owned())).unwrap();
     assert_eq!(store.would_erase(&which).await.unwrap(), 3_000);
     assert_eq!(store.erase(&which).await.unwrap(), (3_000, true));
+    // A session that still sees what is erased next.
+    let mut reader = sqlx::PgConnection::connect(&site.urls[0]).await.unwrap();
+    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM job")
+        .execute(&mut reader)
+        .await
+        .unwrap();
+    let next = visavis::queue::Erasure::new(None, None, Some("c2".to_owned())).unwrap();
+    assert_eq!(store.erase(&next).await.unwrap(), (3_000, false));
+    sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+    assert_eq!(store.erase(&next).await.unwrap(), (0, true));
     let left: Vec<(String, i64)> =
         sqlx::query_as("SELECT client_id, count(*) FROM job GROUP BY 1 ORDER BY 1")
             .fetch_all(&mut connection)
             .await
             .unwrap();
-    assert_eq!(left, [("c0".to_owned(), 3_000), ("c2".to_owned(), 3_000)]);
+    assert_eq!(left, [("c0".to_owned(), 3_000)]);
 }
 
 /// Somebody reads while the log should be emptied: it is said, and not waited for without end.
@@ -443,8 +453,8 @@ async fn a_reader_that_keeps_copies_in_the_log_is_told() {
     let _: i64 =
         sqlx::query_scalar("SELECT count(*) FROM job").fetch_one(&mut *reader).await.unwrap();
     sqlx::query("CREATE TABLE later (n)").execute(&db.writer).await.unwrap();
-    let everything = visavis::queue::Erasure::default();
-    assert_eq!(store.erase(&everything).await.unwrap(), (0, false));
+    let which = visavis::queue::Erasure::new(None, None, Some("c1".to_owned())).unwrap();
+    assert_eq!(store.erase(&which).await.unwrap(), (0, false));
     reader.rollback().await.unwrap();
-    assert_eq!(store.erase(&everything).await.unwrap(), (0, true));
+    assert_eq!(store.erase(&which).await.unwrap(), (0, true));
 }

@@ -13,20 +13,17 @@ use crate::{
     sealing::MasterKey,
 };
 
-/// Which transactions are to be erased: those that all of the given are true of. All of them, if nothing is.
-#[derive(Debug, Clone, Default)]
+/// Which transactions are to be erased: those that have all of what is given.
+#[derive(Debug, Clone)]
 pub struct Erasure {
-    /// The one with this id.
-    pub transaction_id: Option<TransactionId>,
-    /// Those that a client has called by this id of its own.
-    pub biz_id: Option<BizId>,
-    /// Those of this client, by Client-Id.
-    pub client_id: Option<String>,
+    transaction: Option<TransactionId>,
+    biz_id: Option<BizId>,
+    client: Option<String>,
 }
 
 /// How many numbers of jobs one statement of an erasure goes through.
 const ERASED_AT_ONCE: i64 = 2_000;
-/// How long to try to empty the log of `SQLite` while somebody reads it. A try waits as long as a statement waits for a lock,
+/// How long to try to clear erased rows away while somebody reads them: on Postgres, and in the log of `SQLite`. A try waits as long as a statement waits for a lock,
 /// unless somebody else is emptying it: then it returns at once.
 const CHECKPOINT_FOR: Duration = Duration::from_secs(5);
 const BETWEEN_CHECKPOINTS: Duration = Duration::from_millis(100);
@@ -146,8 +143,24 @@ impl Store {
             Db::Postgres(db) => {
                 let mut session = db.pool.acquire().await?.detach();
                 sqlx::query("SET statement_timeout = '10min'").execute(&mut session).await?;
-                sqlx::query("VACUUM job, job_payload").execute(&mut session).await?;
-                Ok(true)
+                let started = Instant::now();
+                let is_clean = loop {
+                    sqlx::query("VACUUM job, job_payload").execute(&mut session).await?;
+                    // VACUUM notes here how many dead rows it had to leave, because somebody may still see them.
+                    let left = sqlx::query_scalar(
+                        "/* erase */
+                         SELECT coalesce(sum(n_dead_tup), 0)::bigint FROM pg_stat_all_tables
+                         WHERE relid IN (SELECT unnest(ARRAY[oid, reltoastrelid]) FROM pg_class
+                                         WHERE oid IN ('job'::regclass, 'job_payload'::regclass))",
+                    );
+                    let left: i64 = left.fetch_one(&mut session).await?;
+                    if left == 0 || started.elapsed() >= CHECKPOINT_FOR {
+                        break left == 0;
+                    }
+                    tokio::time::sleep(BETWEEN_CHECKPOINTS).await;
+                };
+                session.close().await?;
+                Ok(is_clean)
             }
         }
     }
@@ -289,6 +302,25 @@ async fn clear_dead(pool: &PgPool) -> Result<bool, sqlx::Error> {
 }
 
 impl Erasure {
+    /// The transaction with an id, those that a client called by an id of its own, those of the client with a Client-Id.
+    /// `None` if nothing is given: that would be all transactions.
+    pub fn new(
+        transaction: Option<TransactionId>,
+        biz_id: Option<BizId>,
+        client: Option<String>,
+    ) -> Option<Self> {
+        let is_anything = transaction.is_some() || biz_id.is_some() || client.is_some();
+        is_anything.then_some(Self { transaction, biz_id, client })
+    }
+
+    /// What is erased, as the audit has it, which is kept for ever. A bizId may be somebody's name, so it is not in it.
+    pub fn subject(&self) -> String {
+        let transaction = self.transaction.as_ref().map(|id| format!("transaction {id}"));
+        let biz_id = self.biz_id.as_ref().map(|_| "a bizId".to_owned());
+        let client = self.client.as_ref().map(|id| format!("client {id}"));
+        transaction.into_iter().chain(biz_id).chain(client).collect::<Vec<_>>().join(", ")
+    }
+
     /// The statement that deletes those with numbers from `from` on and below `to`.
     fn deleting<DB: sqlx::Database>(&self, from: i64, to: i64) -> QueryBuilder<DB>
     where
@@ -307,9 +339,9 @@ impl Erasure {
     {
         let mut query = QueryBuilder::new(statement);
         let parts = [
-            (" AND transaction_id = ", self.transaction_id.as_ref().map(TransactionId::as_str)),
+            (" AND transaction_id = ", self.transaction.as_ref().map(TransactionId::as_str)),
             (" AND biz_id = ", self.biz_id.as_ref().map(BizId::as_str)),
-            (" AND client_id = ", self.client_id.as_deref()),
+            (" AND client_id = ", self.client.as_deref()),
         ];
         for (column, value) in parts {
             if let Some(value) = value {
