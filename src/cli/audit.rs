@@ -47,14 +47,14 @@ pub(super) fn run(mut config: Config, args: &AuditArgs) -> Result<ExitCode> {
         let acts = data.clients.audit(args.last).await?;
         data.close().await;
         if args.json {
-            println!("{}", serde_json::to_string_pretty(&acts)?);
+            out!("{}", serde_json::to_string_pretty(&acts)?);
             return Ok(ExitCode::SUCCESS);
         }
-        println!("{:<20} {:<16} {:<16} {:<20} DETAIL", "WHEN", "WHO", "WHAT", "WHOM");
+        out!("{:<20} {:<16} {:<16} {:<20} DETAIL", "WHEN", "WHO", "WHAT", "WHOM");
         for act in acts {
             let when = time::OffsetDateTime::from_unix_timestamp(act.at / 1_000)?;
             let when = &format_time(when)[..19];
-            println!(
+            out!(
                 "{when:<20} {:<16} {:<16} {:<20} {}",
                 printable(&act.actor),
                 act.act,
@@ -75,19 +75,19 @@ fn verify(config: &Config) -> Result<ExitCode> {
             let shard = table.shard;
             match table.store.verify_audit().await? {
                 Ok(AuditEnd { number, digest }) => {
-                    println!(
+                    out!(
                         "database {shard}: ok, {number} entries, the last one has digest {digest}"
                     );
                 }
                 Err(broken) => {
-                    println!("database {shard}: FAIL: {broken}");
+                    out!("database {shard}: FAIL: {broken}");
                     code = ExitCode::FAILURE;
                 }
             }
         }
         data.close().await;
         if code == ExitCode::SUCCESS {
-            println!(
+            out!(
                 "Compare the last entry with the log (\"audit entry\"): it shows what was removed at the end."
             );
         }

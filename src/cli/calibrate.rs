@@ -59,7 +59,7 @@ pub(super) fn run(config: &Config, args: &CalibrateArgs) -> Result<ExitCode> {
     };
     match unified {
         Ok(unified) => text.push_str(&quality_table(&unified)),
-        Err(why) => eprintln!("no [quality]: {why}"),
+        Err(why) => err!("no [quality]: {why}"),
     }
     if let Some(file) = &args.groups {
         let set = PhotoSet::from_table(file)?.for_pairs(args.labelled.pair_type)?;
@@ -69,7 +69,7 @@ pub(super) fn run(config: &Config, args: &CalibrateArgs) -> Result<ExitCode> {
     match &args.out {
         Some(path) => fs::write(path, text)
             .with_context(|| format!("{} cannot be written", path.display()))?,
-        None => print!("{text}"),
+        None => out_part!("{text}"),
     }
     Ok(ExitCode::SUCCESS)
 }

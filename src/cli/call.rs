@@ -112,7 +112,7 @@ pub(super) fn run(args: &CallArgs) -> Result<ExitCode> {
         answer = wait(args, &client, answer, timeout)?;
     }
     if args.json {
-        println!("{answer}");
+        out!("{answer}");
     }
     let accepted = answer["result"]["resultStatus"] == "S";
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -145,20 +145,20 @@ fn exchange(
     let path = endpoint.path();
     let prepared = client.prepare(path, body.to_string().into())?;
     if !args.json {
-        println!("POST {path} HTTP/1.1");
+        out!("POST {path} HTTP/1.1");
         for (name, value) in &prepared.head {
-            println!("{name}: {}", shortened(value));
+            out!("{name}: {}", shortened(value));
         }
-        println!("\n{}\n", shortened_pictures(body.clone()));
+        out!("\n{}\n", shortened_pictures(body.clone()));
     }
     let answer = client.send(path, &prepared)?;
     if !args.json {
         for line in answer.head.lines() {
-            println!("{}", shortened(line));
+            out!("{}", shortened(line));
         }
-        println!("\n{}\n", answer.body);
+        out!("\n{}\n", answer.body);
         let how = if answer.was_encrypted { "valid, and it came encrypted" } else { "valid" };
-        println!("(the answer's signature is {how})\n");
+        out!("(the answer's signature is {how})\n");
     }
     serde_json::from_str(&answer.body).context("the answer is not JSON")
 }

@@ -66,10 +66,10 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
         findings.push(Finding::new("data", data.map(|data| data.detail)));
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        out!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
         for found in &findings {
-            println!("{}", found.line());
+            out!("{}", found.line());
         }
     }
     let good = findings.iter().all(|f| f.ok);

@@ -130,9 +130,9 @@ pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
             };
             let error = refusal.describe(&path.display().to_string(), &config.image);
             if args.json {
-                println!("{}", serde_json::to_string_pretty(&Refused { error: &error, face })?);
+                out!("{}", serde_json::to_string_pretty(&Refused { error: &error, face })?);
             }
-            eprintln!("could not tell: {error}");
+            err!("could not tell: {error}");
             Ok(ExitCode::from(super::FAILED))
         }
     }
@@ -149,7 +149,7 @@ fn print_json(verdict: &Verdict) -> Result<()> {
         face1: verdict.probe.as_ref().into(),
         face2: verdict.reference.as_ref().into(),
     };
-    println!("{}", serde_json::to_string_pretty(&compared)?);
+    out!("{}", serde_json::to_string_pretty(&compared)?);
     Ok(())
 }
 
@@ -164,8 +164,8 @@ pub(super) fn headline(verdict: &Verdict) -> &'static str {
 
 fn print_text(args: &CompareArgs, verdict: &Verdict) {
     let Verdict { score, threshold, similarity, .. } = verdict;
-    println!("{}", headline(verdict));
-    println!(
+    out!("{}", headline(verdict));
+    out!(
         "score {} of 100, threshold {} (similarity {:.4}; {}, {})",
         score.value(),
         Score::least_match(*threshold).value(),
@@ -179,7 +179,7 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
             QualityVerdict::Fail => "FAIL",
         };
         let m = &face.quality.measures;
-        println!(
+        out!(
             "{}: quality {quality}{}, {} x {} pixels, {} face{}, eyes {:.0} pixels apart, sharpness {:.1}",
             path.display(),
             m.unified.map_or_else(String::new, |unified| format!(" ({unified:.0} of 100)")),
@@ -192,10 +192,7 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
         );
         for reason in &face.quality.reasons {
             let weight = if reason.fails { "FAIL" } else { "warning" };
-            println!(
-                "  {weight} {:?}: {:.2} is beyond {:.2}",
-                reason.code, reason.value, reason.limit
-            );
+            out!("  {weight} {:?}: {:.2} is beyond {:.2}", reason.code, reason.value, reason.limit);
         }
     }
 }

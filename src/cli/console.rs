@@ -31,6 +31,6 @@ pub(super) fn run(mut config: Config, command: &ConsoleCommand) -> Result<ExitCo
     app::check_database_file(&config)?;
     let file = app::token_file(&config);
     let token = file.renew().with_context(|| format!("{}", file.path().display()))?;
-    println!("{}", *token);
+    out!("{}", *token);
     Ok(ExitCode::SUCCESS)
 }

@@ -26,24 +26,24 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
         KeyCommand::Prepare(_) => {
             keep(&config, "key prepare")?;
             let next = sealing::prepare(&path)?;
-            println!("{} is made; every process opens with it within some seconds", next.display());
-            println!(
+            out!("{} is made; every process opens with it within some seconds", next.display());
+            out!(
                 "Copy it to the same place on every other machine, keep a copy elsewhere, then run"
             );
-            println!("  visavis key rotate");
+            out!("  visavis key rotate");
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::Rotate(_) => {
             keep(&config, "key rotate")?;
             sealing::promote(&path)?;
             let sealed = reseal(&config, false)?;
-            println!("{} is the new key, and {sealed} sealed values are under it", path.display());
-            println!(
+            out!("{} is the new key, and {sealed} sealed values are under it", path.display());
+            out!(
                 "On every other machine: copy {0}.old first, then {0}, then remove the .next there; wait for some seconds, \
                  then run",
                 path.display()
             );
-            println!("  visavis key retire");
+            out!("  visavis key retire");
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::Retire(_) => {
@@ -53,7 +53,7 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
             )?;
             keep(&config, "key retire")?;
             sealing::retire(&path)?;
-            println!(
+            out!(
                 "the old key is deleted here; delete {}.old on the other machines too",
                 path.display()
             );

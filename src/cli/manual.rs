@@ -1,7 +1,7 @@
 //! `visavis completions` and `visavis man`: what a package installs beside the program, from the same description of
 //! the arguments.
 
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
@@ -27,7 +27,9 @@ pub(super) struct ManArgs {
 
 /// Prints the completions.
 pub(super) fn completions(args: &CompletionsArgs) -> ExitCode {
-    clap_complete::generate(args.shell, &mut Cli::command(), "visavis", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "visavis", &mut script);
+    out_part!("{}", String::from_utf8_lossy(&script));
     ExitCode::SUCCESS
 }
 

@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and the exit code that answers.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+#[macro_use]
+mod output;
 
 mod annotate;
 mod audit;
@@ -33,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::{
@@ -115,10 +117,11 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = run(&cli);
     telemetry::finish();
-    match done {
+    let printed = output::finish().context("cannot write to standard output");
+    match done.and_then(|code| printed.map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("visavis: {error:#}");
+            err!("visavis: {error:#}");
             ExitCode::from(FAILED)
         }
     }
@@ -178,12 +181,12 @@ fn run(cli: &Cli) -> Result<ExitCode> {
                 let data = app::open_data(&config).await?;
                 data.clients.check_master_key().await?;
                 data.close().await;
-                println!("the schema of {} is up to date", app::database_name(&config));
+                out!("the schema of {} is up to date", app::database_name(&config));
                 Ok(ExitCode::SUCCESS)
             })
         }
         Command::Openapi => {
-            println!("{}", crate::http::OPENAPI.trim_end());
+            out!("{}", crate::http::OPENAPI.trim_end());
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(args) => check::run(config()?, args),

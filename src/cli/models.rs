@@ -126,16 +126,16 @@ fn list(manifest: &Manifest, json: bool) -> Result<ExitCode> {
             });
             packs.insert(name.clone(), row);
         }
-        println!("{}", serde_json::to_string_pretty(&packs)?);
+        out!("{}", serde_json::to_string_pretty(&packs)?);
         return Ok(ExitCode::SUCCESS);
     }
     for (name, pack) in &manifest.packs {
-        println!("{name}: {}", pack.about);
-        println!("  accuracy: {}", pack.accuracy);
-        println!("  calibration: {}", pack.calibration.as_ref().map_or("none".to_owned(), card));
+        out!("{name}: {}", pack.about);
+        out!("  accuracy: {}", pack.accuracy);
+        out!("  calibration: {}", pack.calibration.as_ref().map_or("none".to_owned(), card));
         for row in rows(manifest, name, pack)? {
             let bytes: u64 = row.weights.sources.iter().map(|s| s.bytes).sum();
-            println!(
+            out!(
                 "  {:<10} {:<42} {:>6.1} MB  {:<11} sha256 {}…  {}",
                 row.role,
                 row.weights.file,
@@ -145,7 +145,7 @@ fn list(manifest: &Manifest, json: bool) -> Result<ExitCode> {
                 row.state
             );
         }
-        println!();
+        out!("");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -202,7 +202,7 @@ fn pull_pack(config: &Config, manifest: &Manifest, name: &str) -> Result<ExitCod
     for (pack, weights) in with_borrowed(manifest, name)? {
         let folder = manifest.folder.join(&pack);
         if state(&folder, weights)? == FileState::Verified {
-            println!("{:<42} is there, digest verified", weights.file);
+            out!("{:<42} is there, digest verified", weights.file);
             continue;
         }
         if weights.sources.is_empty() {
@@ -228,7 +228,7 @@ fn pull_pack(config: &Config, manifest: &Manifest, name: &str) -> Result<ExitCod
             bar.set_position(before[source] + bytes);
         })?;
         bar.finish_and_clear();
-        println!("{:<42} fetched, digest verified", weights.file);
+        out!("{:<42} fetched, digest verified", weights.file);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -238,7 +238,7 @@ fn verify(manifest: &Manifest, name: &str) -> Result<ExitCode> {
     for (pack, weights) in with_borrowed(manifest, name)? {
         let state = state(&manifest.folder.join(&pack), weights)?;
         good &= state == FileState::Verified;
-        println!("{:<42} {}", weights.file, shown(state));
+        out!("{:<42} {}", weights.file, shown(state));
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -256,6 +256,6 @@ fn convert_files(files: &[PathBuf], ranges: Option<&Path>, outputs: &[String]) -
     let options = Options { ranges: ranges.as_deref(), outputs };
     let onnx = to_onnx(&name, &contents, options).with_context(|| name.clone())?;
     fs::write(out, &onnx).with_context(|| named(out))?;
-    println!("{} has SHA-256 {}", out.display(), sha256_hex(&onnx));
+    out!("{} has SHA-256 {}", out.display(), sha256_hex(&onnx));
     Ok(ExitCode::SUCCESS)
 }

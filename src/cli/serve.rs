@@ -1,7 +1,7 @@
 //! `visavis serve` and `visavis work`.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{DataArgs, block_on, start_log};
+use super::{DataArgs, block_on, output, start_log};
 use crate::{
     app::{self, Roles, Service},
     config::{Config, ListenAddress},
@@ -137,17 +137,16 @@ fn tell_token(config: &Config, service: &Service) {
             return;
         }
     };
-    let told = writeln!(
-        io::stdout(),
+    let printed = output::try_line(format_args!(
         "The console for operators is at {}://{}/console/. Its token, shown this once:\n\n  {}\n\n\
          Only its digest is kept; `visavis console token` makes another one.",
-        admin.scheme,
-        admin.address,
-        *token
-    );
-    // Whoever started the process may read the first line alone.
-    if told.is_err() {
-        tracing::warn!("nobody saw the console's token; visavis console token makes another one");
+        admin.scheme, admin.address, *token
+    ));
+    // The program that started this one may read the first line alone.
+    if printed.is_err() {
+        tracing::warn!(
+            "cannot print the token of the console: run `visavis console token` for another one"
+        );
     }
 }
 
@@ -199,11 +198,12 @@ fn until_stopped(
             () = &mut ended => return Ok(ExitCode::SUCCESS),
         };
         log_start(config, file, &service);
-        match &service.serving {
-            Some(serving) => {
-                println!("Visavis listens on {}://{}", serving.scheme, serving.address);
-            }
-            None => println!("Visavis works"),
+        let line = match &service.serving {
+            Some(serving) => format!("Visavis listens on {}://{}", serving.scheme, serving.address),
+            None => "Visavis works".to_owned(),
+        };
+        if let Err(error) = output::try_line(format_args!("{line}")) {
+            tracing::warn!(%error, "cannot write to standard output");
         }
         tell_token(config, &service);
         let end = tokio::select! {

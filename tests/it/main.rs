@@ -44,6 +44,7 @@ mod overload;
 mod packages;
 mod pages;
 mod pixels;
+mod printing;
 mod rotation;
 mod serve;
 mod setup;

@@ -122,11 +122,11 @@ pub(super) fn run(config: &Config, config_file: Option<&Path>, args: &BenchArgs)
             } else {
                 report.table()
             };
-            println!("{text}");
+            out!("{text}");
             if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("visavis: {error:#}");
+            err!("visavis: {error:#}");
             ExitCode::FAILURE
         }
     }

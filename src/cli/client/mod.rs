@@ -62,12 +62,12 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
             ClientCommand::Disable(args) => {
                 let (store, client_id) = clients.resolve(&args.name).await?;
                 store.set_disabled(&client_id, true).await?;
-                println!("{} may not call any more", args.name);
+                out!("{} may not call any more", args.name);
             }
             ClientCommand::Enable(args) => {
                 let (store, client_id) = clients.resolve(&args.name).await?;
                 store.set_disabled(&client_id, false).await?;
-                println!("{} may call again", args.name);
+                out!("{} may call again", args.name);
             }
         }
         data.close().await;
@@ -109,26 +109,26 @@ async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
     store.change(&client_id, &change).await?;
     if let Some(extras) = extras {
         let what = if *extras { "all fields" } else { "the documented fields alone" };
-        println!("{name} gets {what}");
+        out!("{name} gets {what}");
     }
     for (change, of, otherwise) in [
         (fmr, "", "the configured rate"),
         (document_fmr, " about documents", "its --fmr, or else at the configured rate"),
     ] {
         match change {
-            Some(FmrChange::Own(fmr)) => println!(
+            Some(FmrChange::Own(fmr)) => out!(
                 "{name}'s further requests{of} are decided at a false match rate of {fmr}, score {}",
                 fmr.least_match().value()
             ),
             Some(FmrChange::Default) => {
-                println!("{name}'s further requests{of} are decided at {otherwise}");
+                out!("{name}'s further requests{of} are decided at {otherwise}");
             }
             None => {}
         }
     }
     if !terms.is_empty() {
         let client = store.get(&client_id).await?;
-        println!(
+        out!(
             "{name} may from its next request on: {}",
             client.map(|c| c.terms).unwrap_or_default()
         );
@@ -151,7 +151,7 @@ async fn export(clients: &Clients, args: &ExportArgs) -> Result<()> {
     };
     let text = serde_json::to_string_pretty(&public)?;
     let Some(path) = &args.out else {
-        println!("{text}");
+        out!("{text}");
         return Ok(());
     };
     let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
@@ -159,7 +159,7 @@ async fn export(clients: &Clients, args: &ExportArgs) -> Result<()> {
         format!("{} cannot be made; name a file that is not there yet", path.display())
     })?;
     file.write_all(text.as_bytes())?;
-    eprintln!(
+    err!(
         "what {} needs is in {}, but for its private and its secret key",
         args.name,
         path.display()
@@ -215,9 +215,9 @@ impl KeyArgs {
         match file {
             Some(file) => {
                 let path = file.fill(credentials)?;
-                eprintln!("{news}; its keys are in {}", path.display());
+                err!("{news}; its keys are in {}", path.display());
             }
-            None if self.json => println!("{}", serde_json::to_string(credentials)?),
+            None if self.json => out!("{}", serde_json::to_string(credentials)?),
             None => print_credentials(news, credentials),
         }
         Ok(())
@@ -238,32 +238,36 @@ fn given_key(path: &Path) -> Result<ClientKey> {
 }
 
 fn print_credentials(news: &str, c: &Credentials) {
-    println!("{news}. The app needs:\n");
-    println!("  Client-Id             {}", c.client_id);
+    out!("{news}. The app needs:\n");
+    out!("  Client-Id             {}", c.client_id);
     match &c.merchant_private_key {
-        Some(key) => println!("  merchant private key  {key}"),
-        None => println!("  merchant private key  the one that the app keeps itself"),
+        Some(key) => out!("  merchant private key  {key}"),
+        None => out!("  merchant private key  the one that the app keeps itself"),
     }
-    println!("  server public key     {}", c.server_public_key);
-    println!("\n  or, for AK/SK mode\n");
-    println!("  access key            {}", c.access_key);
-    println!("  secret key            {}\n", c.secret_key);
-    println!(
-        "Private and secret key are shown this once; here only sealed or public halves are kept."
-    );
+    out!("  server public key     {}", c.server_public_key);
+    out!("\n  or, for AK/SK mode\n");
+    out!("  access key            {}", c.access_key);
+    out!("  secret key            {}\n", c.secret_key);
+    out!("Private and secret key are shown this once; here only sealed or public halves are kept.");
 }
 
 fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> {
     if json {
         let listed: Vec<_> =
             clients.iter().map(|(shard, client)| Listed { shard: *shard, client }).collect();
-        println!("{}", serde_json::to_string_pretty(&listed)?);
+        out!("{}", serde_json::to_string_pretty(&listed)?);
         return Ok(());
     }
     let shard = if sharded { "SHARD " } else { "" };
-    println!(
+    out!(
         "{:<18} {:<24} {:<20} {:<5} {:<8} {:<8} {:<8} {shard}STATE",
-        "CLIENT-ID", "NAME", "CREATED", "KEYS", "FIELDS", "FMR", "DOC-FMR"
+        "CLIENT-ID",
+        "NAME",
+        "CREATED",
+        "KEYS",
+        "FIELDS",
+        "FMR",
+        "DOC-FMR"
     );
     for (shard, client) in clients {
         let created = time::OffsetDateTime::from_unix_timestamp(client.created_at / 1_000)?;
@@ -275,7 +279,7 @@ fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> 
         let version = client.key_version;
         let [all, documents] = [client.fmr.fmr, client.fmr.document_fmr]
             .map(|own| own.map_or_else(|| "-".to_owned(), |fmr| fmr.to_string()));
-        println!(
+        out!(
             "{id:<18} {name:<24} {created:<20} v{version:<4} {fields:<8} {all:<8} {documents:<8} {shard}{state}"
         );
     }

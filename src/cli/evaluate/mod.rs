@@ -101,7 +101,7 @@ pub(super) fn run(config: &Config, args: &EvaluateArgs) -> Result<ExitCode> {
             .with_context(|| format!("{} cannot be written", path.display()))?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&evaluation)?);
+        out!("{}", serde_json::to_string_pretty(&evaluation)?);
     } else {
         summary::print(&evaluation);
     }

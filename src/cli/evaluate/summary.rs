@@ -11,7 +11,7 @@ use crate::{
 
 /// Prints it.
 pub(super) fn print(evaluation: &Evaluation) {
-    println!(
+    out!(
         "{}: {} photos, {} without a usable face ({}), {:.1} ms each",
         evaluation.pack,
         evaluation.photos,
@@ -20,7 +20,7 @@ pub(super) fn print(evaluation: &Evaluation) {
         evaluation.median_ms
     );
     let people = evaluation.people.map_or_else(String::new, |people| format!("{people} people, "));
-    println!(
+    out!(
         "{people}{} mated and {} non-mated pairs ({})",
         evaluation.pairs.mated,
         evaluation.pairs.non_mated,
@@ -29,7 +29,7 @@ pub(super) fn print(evaluation: &Evaluation) {
     print_pairs(&evaluation.pairs);
     if let Some(ten_fold) = evaluation.ten_fold_accuracy {
         let at_threshold = evaluation.accuracy.map(percent);
-        println!(
+        out!(
             "\nten-fold accuracy {}, at the configured threshold {}; {} pairs left out for want of a face",
             percent(ten_fold),
             at_threshold.unwrap_or("-".to_owned()),
@@ -40,22 +40,22 @@ pub(super) fn print(evaluation: &Evaluation) {
     if let Some(quality) = &evaluation.quality {
         print_quality(quality);
     }
-    println!("\n{:<10} {:>10} {:>7}", "STAGE", "MS, MEDIAN", "SHARE");
+    out!("\n{:<10} {:>10} {:>7}", "STAGE", "MS, MEDIAN", "SHARE");
     for stage in Stage::ALL {
         let (median, share) = (evaluation.stage_ms.of(stage), evaluation.stage_share.of(stage));
-        println!("{:<10} {median:>10.2} {:>5.0} %", stage.name(), share * 100.0);
+        out!("{:<10} {median:>10.2} {:>5.0} %", stage.name(), share * 100.0);
     }
 }
 
 fn print_pairs(pairs: &PairMeasures) {
     if let Some(rate) = pairs.eer {
-        println!("equal error rate {}", percent(rate));
+        out!("equal error rate {}", percent(rate));
     }
     if !pairs.at.is_empty() {
-        println!("\n{:<8} {:>10} {:>9} {:>20}", "FMR", "SIMILARITY", "FNMR", "95 %");
+        out!("\n{:<8} {:>10} {:>9} {:>20}", "FMR", "SIMILARITY", "FNMR", "95 %");
     }
     for (fmr, point) in &pairs.at {
-        println!(
+        out!(
             "{fmr:<8} {:>10.4} {:>9} {:>20}",
             point.similarity,
             or_dash(point.fnmr),
@@ -63,14 +63,20 @@ fn print_pairs(pairs: &PairMeasures) {
         );
     }
     if !pairs.claimed.is_empty() {
-        println!(
+        out!(
             "\n{:<8} {:>5} {:>10} {:>9} {:>20} {:>9} {:>20}",
-            "CLAIMED", "SCORE", "SIMILARITY", "MEASURED", "95 %", "FNMR", "95 %"
+            "CLAIMED",
+            "SCORE",
+            "SIMILARITY",
+            "MEASURED",
+            "95 %",
+            "FNMR",
+            "95 %"
         );
     }
     for (fmr, claim) in &pairs.claimed {
         let measured = &claim.measured;
-        println!(
+        out!(
             "{fmr:<8} {:>5} {:>10.4} {:>9} {:>20} {:>9} {:>20}",
             claim.score,
             measured.similarity,
@@ -84,15 +90,15 @@ fn print_pairs(pairs: &PairMeasures) {
 
 fn print_groups(evaluation: &Evaluation) {
     if let Some(rates) = &evaluation.within_groups {
-        println!("\nwithin groups together: false match rate {}", rate(rates.fmr));
+        out!("\nwithin groups together: false match rate {}", rate(rates.fmr));
     }
     if evaluation.groups.is_empty() {
         return;
     }
-    println!("\n{:<28} {:>7} {:>9} {:>9} {:>9}", "GROUP", "PEOPLE", "PAIRS", "FMR", "FNMR");
+    out!("\n{:<28} {:>7} {:>9} {:>9} {:>9}", "GROUP", "PEOPLE", "PAIRS", "FMR", "FNMR");
     for group in &evaluation.groups {
         let name = format!("{}: {}", group.column, group.group);
-        println!(
+        out!(
             "{name:<28} {:>7} {:>9} {:>9} {:>9}",
             group.people,
             group.non_mated,
@@ -103,24 +109,24 @@ fn print_groups(evaluation: &Evaluation) {
 }
 
 fn print_quality(quality: &QualityMeasures) {
-    println!(
+    out!(
         "\n{} of the photos fail the configured limits; FNMR at FMR {} without the worst photos by each measure:",
         percent(quality.failed),
         rate(quality.fmr)
     );
-    print!("{:<24}", "MEASURE");
+    out_part!("{:<24}", "MEASURE");
     for (share, _) in quality.measures.first().map_or(&[][..], |first| &first.curve) {
-        print!(" {:>7}", format!("{:.0} %", share * 100.0));
+        out_part!(" {:>7}", format!("{:.0} %", share * 100.0));
     }
-    println!();
+    out!("");
     for measure in &quality.measures {
-        print!("{:<24}", measure.measure);
-        measure.curve.iter().for_each(|(_, fnmr)| print!(" {:>7}", percent(*fnmr)));
-        println!();
+        out_part!("{:<24}", measure.measure);
+        measure.curve.iter().for_each(|(_, fnmr)| out_part!(" {:>7}", percent(*fnmr)));
+        out!("");
     }
-    println!("\n{:<24} {:>7}", "REASON", "PHOTOS");
+    out!("\n{:<24} {:>7}", "REASON", "PHOTOS");
     for (reason, share) in &quality.reasons {
-        println!("{:<24} {:>7}", format!("{reason:?}"), percent(*share));
+        out!("{:<24} {:>7}", format!("{reason:?}"), percent(*share));
     }
 }
 
