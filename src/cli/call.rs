@@ -33,7 +33,7 @@ pub(super) struct CallArgs {
     /// Two pictures, a transaction id, or for `test` an optional JSON object
     #[arg(value_name = "ARGUMENT")]
     arguments: Vec<String>,
-    /// File with the keys, as `visavis client add NAME --json` prints it
+    /// File with the keys, as `visavis client add NAME --out FILE` writes it
     #[arg(long, value_name = "FILE")]
     client: PathBuf,
     /// Scheme, host and port of the server

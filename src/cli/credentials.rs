@@ -17,7 +17,7 @@ pub(super) fn read(path: &Path) -> Result<Credentials> {
         fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?,
     );
     serde_json::from_str(&text).with_context(|| {
-        format!("{} is not what `visavis client add --json` prints", path.display())
+        format!("{} is not a file that `visavis client add --out` writes", path.display())
     })
 }
 

@@ -88,7 +88,7 @@ pub(super) struct BenchArgs {
     /// Scheme, host and port of a running service, to measure that one instead of one of our own
     #[arg(long, value_name = "URL", requires = "client")]
     url: Option<String>,
-    /// File with the keys of a client of that service, as `visavis client add NAME --json` prints it
+    /// File with the keys of a client of that service, as `visavis client add NAME --out FILE` writes it
     #[arg(long, value_name = "FILE", requires = "url")]
     client: Option<PathBuf>,
     /// PEM file with the certificates to trust for https, instead of those of this machine
