@@ -35,6 +35,10 @@ const PROXY: &str = "VISAVIS_PROXY_";
 /// A name that differs by more changes is not suggested.
 const MAX_EDIT_DISTANCE: usize = 3;
 
+/// Tables of quality limits: each measure is a table of these, any of which may be missing.
+const QUALITY: &str = "quality";
+const LIMITS: [&str; 4] = ["fail_below", "warn_below", "fail_above", "warn_above"];
+
 /// A table whose keys are the operator's own, each with a number.
 const OWN_KEYS: &str = "compare.fmr_by_source";
 
@@ -42,20 +46,32 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
     text.parse().map_err(|e: toml::de::Error| ConfigError::new(name, e.to_string()))
 }
 
-/// `http.patience_ms` → `VISAVIS_HTTP_PATIENCE_MS`, for every key that is not a table.
+/// `http.patience_ms` → `VISAVIS_HTTP_PATIENCE_MS`, for every key that is not a table, and for every limit of a measure.
 pub(super) fn variables(tree: &Table) -> Variables {
     let mut found = Variables::new();
+    let mut add = |path: Vec<String>| {
+        found.insert(format!("VISAVIS_{}", path.join("_").to_uppercase()), path);
+    };
     let mut open = vec![(Vec::new(), tree)];
     while let Some((path, table)) = open.pop() {
         for (key, value) in table {
             let path = [path.as_slice(), std::slice::from_ref(key)].concat();
             match value {
+                Value::Table(_) if is_measure(&path) => {
+                    for limit in LIMITS {
+                        add([&path[..], &[limit.to_owned()]].concat());
+                    }
+                }
                 Value::Table(inner) if path.join(".") != OWN_KEYS => open.push((path, inner)),
-                _ => drop(found.insert(format!("VISAVIS_{}", path.join("_").to_uppercase()), path)),
+                _ => add(path),
             }
         }
     }
     found
+}
+
+fn is_measure(path: &[String]) -> bool {
+    path.len() == 3 && path[0] == QUALITY
 }
 
 /// Replaces settings of `base` by those of `over`. A key must exist in `base` and keep its type;
@@ -86,11 +102,7 @@ fn merge_at(base: &mut Table, over: Table, path: &str, name: &str) -> Result<(),
             (Some(Value::Float(old)), Value::Integer(new)) => *old = new as f64,
             (Some(old), new) if old.same_type(&new) => *old = new,
             (Some(old), new) => {
-                return wrong(format!(
-                    "`{path}` must be a {}, not a {}",
-                    old.type_str(),
-                    new.type_str()
-                ));
+                return wrong(format!("`{path}` must be {}, not {}", kind(old), kind(&new)));
             }
         }
     }
@@ -141,9 +153,19 @@ pub(super) fn apply_environment(
             };
             return Err(ConfigError::new(&name, format!("unknown environment variable: {cure}")));
         };
-        let Some(slot) = slot(tree, path) else { continue };
-        *slot = typed(slot, &text)
-            .ok_or_else(|| ConfigError::new(&name, format!("must be {}", expected(slot))))?;
+        let wrong = |expected: String| ConfigError::new(&name, format!("must be {expected}"));
+        let Some((key, table)) = slot(tree, path) else { continue };
+        match table.get_mut(key) {
+            Some(value) if !is_measure(&path[..path.len() - 1]) => {
+                *value = typed(value, &text).ok_or_else(|| wrong(expected(value)))?;
+            }
+            _ if text.trim().is_empty() => drop(table.remove(key)),
+            _ => {
+                let limit = text.trim().parse().ok().filter(|limit: &f64| limit.is_finite());
+                let limit = limit.ok_or_else(|| wrong("a number, or nothing".to_owned()))?;
+                table.insert(key.clone(), Value::Float(limit));
+            }
+        }
     }
     Ok(())
 }
@@ -151,17 +173,31 @@ pub(super) fn apply_environment(
 fn expected(like: &Value) -> String {
     match like {
         Value::Table(_) => "pairs CODE=RATE with spaces between".to_owned(),
-        other => format!("a {}", other.type_str()),
+        other => kind(other).to_owned(),
     }
 }
 
-fn slot<'a>(tree: &'a mut Table, path: &[String]) -> Option<&'a mut Value> {
+/// What people call a type of TOML.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a string",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "an array",
+        Value::Table(_) => "a table",
+    }
+}
+
+/// The table that has, or may have, a key.
+fn slot<'a>(tree: &'a mut Table, path: &'a [String]) -> Option<(&'a String, &'a mut Table)> {
     let (last, tables) = path.split_last()?;
     let mut table = tree;
     for key in tables {
         table = table.get_mut(key)?.as_table_mut()?;
     }
-    table.get_mut(last)
+    Some((last, table))
 }
 
 fn typed(like: &Value, text: &str) -> Option<Value> {

@@ -7,12 +7,14 @@ mod decision;
 mod device;
 mod layers;
 mod listen;
+mod ranges;
 mod sections;
 
 use std::path::{Path, PathBuf};
 
 pub use layers::ConfigError;
 pub use listen::ListenAddress;
+pub use ranges::{MEASURE_RANGES, RANGES};
 pub use sections::{
     AdminSection, CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat,
     LogSection, MemorySection, ModelSection, QualitySection, QueueSection, RuntimeSection,
@@ -45,6 +47,7 @@ impl Config {
             layers::merge(&mut tree, layers::parse(&name, &text)?, &name)?;
         }
         layers::apply_environment(&mut tree, &known, environment)?;
+        ranges::check(&tree)?;
         let config: Self = serde_path_to_error::deserialize(tree).map_err(|error| {
             let problem = error.inner().message().to_owned();
             ConfigError::new(&error.path().to_string(), problem)
@@ -58,9 +61,6 @@ impl Config {
         let wrong = |key: &str, why: &str| Err(ConfigError::new(key, why.to_owned()));
         if self.queue.job_deadline_ms >= self.queue.lease_ms {
             return wrong("queue.job_deadline_ms", "must be less than queue.lease_ms");
-        }
-        if self.queue.max_attempts == 0 {
-            return wrong("queue.max_attempts", "must be at least 1");
         }
         if self.http.body_budget_bytes / BODIES_IN_BUDGET < self.http.body_limit_bytes {
             return wrong(
@@ -81,11 +81,8 @@ impl Config {
             let why = format!("must be names without scheme and port; `{host}` is none");
             return wrong("admin.hosts", &why);
         }
-        if self.http.max_connections == 0 || self.http.max_streams == 0 {
-            return wrong("http.max_connections", "and http.max_streams must be at least 1");
-        }
-        if self.image.min_side == 0 || self.image.min_side > self.image.max_side {
-            return wrong("image.min_side", "must be at least 1 and at most image.max_side");
+        if self.image.min_side > self.image.max_side {
+            return wrong("image.min_side", "must be at most image.max_side");
         }
         let url = &self.database.url;
         let known = ["sqlite:", "postgres://", "postgresql://"];
@@ -98,8 +95,8 @@ impl Config {
         if self.database.connections == 1 {
             return wrong("database.connections", "must be at least 2, or 0 to choose by itself");
         }
-        if !(self.queue.client_share > 0.0 && self.queue.client_share <= 1.0) {
-            return wrong("queue.client_share", "must be more than 0 and at most 1");
+        if self.queue.client_share == 0.0 {
+            return wrong("queue.client_share", "must be more than 0");
         }
         // A request is fresh for that long before and after its time.
         if self.queue.dedupe && self.queue.retention_s < 2 * u64::from(self.http.freshness_s) {
@@ -107,9 +104,6 @@ impl Config {
                 "queue.retention_s",
                 "must be at least twice http.freshness_s: a recorded request would be compared anew",
             );
-        }
-        if self.http.client_burst == 0 {
-            return wrong("http.client_burst", "must be at least 1");
         }
         if self.worker.stuck_ms <= self.queue.job_deadline_ms {
             return wrong("worker.stuck_ms", "must be more than queue.job_deadline_ms");

@@ -16,7 +16,8 @@ use serde_json::Value;
 use visavis::db::SqliteDb;
 
 use crate::{
-    deploy::{files, settings, variables},
+    deploy::{files, variables},
+    settings,
     support::{Run as _, merchant, program, visavis, visavis_reading, weak_key},
 };
 
@@ -322,7 +323,8 @@ fn the_variables_of_the_examples_and_of_the_proxy_break_no_command() {
     for folder in ["examples", "deploy"] {
         for file in files(folder) {
             let Ok(text) = fs::read_to_string(&file) else { continue };
-            let names = variables(&text).into_iter().filter(|name| !settings().contains(name));
+            let names =
+                variables(&text).into_iter().filter(|name| !settings::variables().contains(name));
             for name in names.filter(|name| name != "VISAVIS_" && !name.ends_with('_')) {
                 command.env(name, "x");
                 count += 1;

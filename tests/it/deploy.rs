@@ -9,10 +9,13 @@ use std::{
     process::Command,
 };
 
-use toml::{Table, Value};
+use toml::Table;
 use visavis::{config::DEFAULTS, face::session::sha256_hex};
 
-use crate::support::{Ran, Run as _, in_repository, visavis};
+use crate::{
+    settings,
+    support::{Ran, Run as _, in_repository, visavis},
+};
 
 /// A file of the repository.
 pub fn text(name: &str) -> String {
@@ -44,25 +47,9 @@ pub fn variables(text: &str) -> BTreeSet<String> {
     words.filter(|word| word.starts_with("VISAVIS_")).map(str::to_owned).collect()
 }
 
-/// The variable of every setting.
-pub fn settings() -> BTreeSet<String> {
-    fn walk(path: &str, table: &Table, found: &mut BTreeSet<String>) {
-        for (key, value) in table {
-            let path = format!("{path}_{}", key.to_uppercase());
-            match value {
-                Value::Table(inner) if !inner.is_empty() => walk(&path, inner, found),
-                _ => drop(found.insert(path)),
-            }
-        }
-    }
-    let mut found = BTreeSet::new();
-    walk("VISAVIS", &DEFAULTS.parse().unwrap(), &mut found);
-    found
-}
-
 #[test]
 fn every_variable_that_is_set_in_deploy_is_a_setting() {
-    let known = settings();
+    let known = settings::variables();
     let mut seen = 0;
     for file in files("deploy") {
         let Ok(text) = fs::read_to_string(&file) else { continue };

@@ -47,6 +47,7 @@ mod pixels;
 mod printing;
 mod rotation;
 mod serve;
+mod settings;
 mod setup;
 mod shared_volume;
 mod socket;

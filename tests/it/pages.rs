@@ -8,10 +8,8 @@ use std::{
     process::Command,
 };
 
-use visavis::config::DEFAULTS;
-
 use crate::{
-    deploy::{files, settings},
+    deploy::files,
     serve::free_address,
     support::{
         Run as _, cluster, in_repository, left_out, models::pack, pack_folder, runtime_library,
@@ -20,55 +18,6 @@ use crate::{
 
 fn page(name: &str) -> String {
     fs::read_to_string(in_repository(&format!("docs/{name}"))).unwrap()
-}
-
-/// The page of all settings, as it follows from the defaults.
-fn configuration() -> String {
-    let mut text = "\
-# Configuration
-
-Made from `config/default.toml`, which is compiled into the program. `visavis.toml` beside the program, which names the model pack that
-was installed with it, goes over that, a file of your own (`--config FILE` or `VISAVIS_CONFIG`) over both, and the environment over all.
-Unknown keys and variables are refused; `visavis check` says what is in effect.
-"
-    .to_owned();
-    let (mut section, mut comment) = (String::new(), Vec::new());
-    for line in DEFAULTS.lines().skip_while(|line| !line.starts_with('[')) {
-        if let Some(words) = line.strip_prefix("# ") {
-            comment.push(words);
-        } else if let Some(name) = line.strip_prefix('[') {
-            name.trim_end_matches(']').clone_into(&mut section);
-            write!(text, "\n## {section}\n\n").unwrap();
-            if !comment.is_empty() {
-                write!(text, "{}\n\n", comment.join(" ")).unwrap();
-            }
-            text.push_str("| key and variable | default | |\n| --- | --- | --- |\n");
-            comment.clear();
-        } else if let Some((key, value)) = line.split_once(" = ") {
-            let variable = format!("{section}.{key}").to_uppercase().replace('.', "_");
-            let about = comment.join(" ").replace('|', "\\|").replace('<', "&lt;");
-            writeln!(text, "| `{key}`<br>`VISAVIS_{variable}` | `{value}` | {about} |").unwrap();
-            comment.clear();
-        }
-    }
-    text
-}
-
-#[test]
-fn the_page_of_settings_is_made_from_the_defaults() {
-    let (path, made) = (in_repository("docs/CONFIGURATION.md"), configuration());
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, &made).unwrap();
-    }
-    let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == made, "run UPDATE_DOCS=1 cargo test --test it pages::");
-    // A limit of quality is one setting in a file and several in the environment.
-    let missing: Vec<_> = settings()
-        .into_iter()
-        .filter(|name| !name.starts_with("VISAVIS_QUALITY_"))
-        .filter(|name| !made.contains(&format!("`{name}`")))
-        .collect();
-    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// Names of the Markdown files below `docs/`.
@@ -251,7 +200,7 @@ fn every_block_of_these_pages_is_run_or_says_why_not() {
     OPERATIONS.md: put() { kubectl create secret generic visavis-master "$@" --dry-run=client --output yaml | kubectl replace --filename -; }; restart() {; kubectl rollout restart deployment/visavis-front deployment/visavis-worker; kubectl rollout status deployment/visavis-front && kubectl rollout status deployment/visavis-worker; }; umask 077; kubectl get secret visavis-master --output 'jsonpath={.data.master\.key}' | base64 --decode > old; head -c 32 /dev/urandom > new; put --from-file=master.key=old --from-file=master.key.next=new && restart; put --from-file=master.key=new --from-file=master.key.old=old && restart; kubectl exec deployment/visavis-front -- visavis key rotate; kubectl exec deployment/visavis-front -- visavis key retire; put --from-file=master.key=new && restart: needs a cluster
     OPERATIONS.md: systemctl stop visavis: needs systemd; make units-check runs it
     CONTRIBUTING.md: make test: it is what runs this test
-    CONTRIBUTING.md: UPDATE_DOCS=1 cargo test --test it pages::; make docs: needs the source and its tools
+    CONTRIBUTING.md: UPDATE_DOCS=1 cargo test --test it settings::; make docs: needs the source and its tools
     "#);
 }
 
