@@ -105,6 +105,12 @@ impl Config {
                 "must be at least twice http.freshness_s: a recorded request would be compared anew",
             );
         }
+        if self.worker.drain_ms < self.queue.job_deadline_ms {
+            return wrong(
+                "worker.drain_ms",
+                "must be at least queue.job_deadline_ms: a stop would cut off jobs that may still end",
+            );
+        }
         if self.worker.stuck_ms <= self.queue.job_deadline_ms {
             return wrong("worker.stuck_ms", "must be more than queue.job_deadline_ms");
         }
@@ -338,6 +344,7 @@ mod tests {
                 "log.level: unknown level `loud`",
             ),
             (None, &[("VISAVIS_QUEUE_LEASE_MS", "1000")], "queue.job_deadline_ms"),
+            (None, &[("VISAVIS_WORKER_DRAIN_MS", "19999")], "worker.drain_ms"),
             (None, &[("VISAVIS_DATABASE_URL", "mysql://x")], "database.url"),
             (None, &[("VISAVIS_DATABASE_URLS", "sqlite:x")], "database.urls"),
             (None, &[("VISAVIS_DATABASE_URLS", "postgres://a/x postgres://a/x")], "number 1 twice"),
