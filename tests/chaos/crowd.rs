@@ -22,6 +22,8 @@ const PRODUCERS_SHARE: u64 = 8;
 /// Everybody, and what is known of the requests.
 pub struct Crowd {
     told: Told,
+    /// Variables of a clock that all have.
+    pub clock: Vec<(&'static str, String)>,
     members: Vec<(&'static str, Process)>,
     hired: u32,
     ready: BTreeSet<u32>,
@@ -42,6 +44,7 @@ impl Crowd {
         let (said, heard) = mpsc::channel();
         Self {
             told,
+            clock: Vec::new(),
             members: Vec::new(),
             hired: 0,
             ready: BTreeSet::new(),
@@ -67,7 +70,8 @@ impl Crowd {
 
     fn start(&mut self, role: &str) -> Process {
         self.hired += 1;
-        Process::start(role, self.hired, &self.told.variables(), &self.said)
+        let variables = [self.told.variables(), self.clock.clone()].concat();
+        Process::start(role, self.hired, &variables, &self.said)
     }
 
     pub fn wait_until_ready(&mut self, patience: Duration) {

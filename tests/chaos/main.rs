@@ -1,5 +1,5 @@
-//! Chaos: processes are killed, stopped and cut off from their database, and a ledger that the code under test
-//! does not keep says what came of it.
+//! Chaos: processes are killed, stopped and cut off from their database, disks are full, clocks are set, and a ledger that the
+//! code under test does not keep says what came of it.
 //!
 //! `cargo test` runs the short form, `make chaos` the long one: `CHAOS_MINUTES`, `CHAOS_KILLS` and
 //! `CHAOS_LONE_KILLS` say how long. `CHAOS_SEED` repeats the random choices of a run, though not their timing.
@@ -52,6 +52,7 @@ fn a_storm(site: &Site) -> Vec<String> {
         kills: 150,
         pace: Duration::from_millis(200),
         restarts: 3,
+        clock_steps: 4,
         bad_network: true,
         fenced: true,
         limit: Duration::from_mins(4),
@@ -60,6 +61,7 @@ fn a_storm(site: &Site) -> Vec<String> {
         plan.kills = long.kills;
         plan.pace = Duration::from_secs(60 * long.minutes).div_f64(long.kills as f64);
         plan.restarts = 2 * long.minutes;
+        plan.clock_steps = 4 * long.minutes;
         plan.limit = Duration::from_secs(60 * (4 * long.minutes + 4));
     }
     let (audit, mut failures) = storm::run(site, &plan);
@@ -76,6 +78,7 @@ fn a_storm_without_tokens(site: &Site) -> Vec<String> {
         kills: 50,
         pace: Duration::from_millis(200),
         restarts: 0,
+        clock_steps: 0,
         bad_network: true,
         fenced: false,
         limit: Duration::from_mins(2),

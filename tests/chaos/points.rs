@@ -16,8 +16,7 @@ use crate::{
     process::Process,
     roles::{LEASE, Told, enqueue, listen, pool, pool_of, say},
     site::Site,
-    storm::restart,
-    support::cluster,
+    support::{cluster, restart},
     table,
 };
 

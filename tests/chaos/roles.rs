@@ -22,10 +22,10 @@ use visavis::{
     compare::{BizId, Fmr, PictureData, Policy, Request, RequestOptions, TransactionId},
     db::{PostgresDb, SqliteDb, is_postgres},
     face::calibration::{Calibration, CalibrationTable},
-    queue::{NewJob, QueueError, RetryPolicy, Store, TransactionState},
+    queue::{Gauge, NewJob, QueueError, RetryPolicy, Store, TransactionState},
     sealing::MasterKey,
     shutdown::Shutdown,
-    worker::{ComputePool, EngineFactory, Runner, RunnerConfig},
+    worker::{ComputePool, EngineFactory, Maintenance, MaintenanceConfig, Runner, RunnerConfig},
 };
 
 use crate::{
@@ -134,11 +134,16 @@ pub fn runner(store: Store, threads: usize) -> Runner {
     Runner::new(store, pool(threads), config(), Arc::default())
 }
 
-/// A runner with its heartbeat, as a process has them.
-async fn run(runner: Runner, shutdown: Shutdown) {
+/// A runner with what a process has beside it: heartbeat, and maintenance, which watches the clock of the database.
+async fn run(store: Store, runner: Runner, shutdown: Shutdown) {
+    let hour = Duration::from_hours(1);
+    let times = MaintenanceConfig { retention: 24 * hour, every: hour };
+    let maintenance = Maintenance::new(store, Gauge::default(), times, 0);
     tokio::select! {
-        () = runner.clone().run(shutdown) => {}
+        () = runner.clone().run(shutdown.clone()) => {}
         () = runner.heartbeat() => {}
+        // It ends at the shutdown; the runner then still has to finish its jobs.
+        () = async { maintenance.watch_queue(shutdown).await; std::future::pending().await } => {}
     }
 }
 
@@ -169,9 +174,10 @@ pub fn config() -> RunnerConfig {
 /// `visavis work`, until the end of input.
 async fn work(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
     report_lost_leases();
-    let runner = runner(told.open().await, 1 + told.number as usize % 2);
+    let store = told.open().await;
+    let runner = runner(store.clone(), 1 + told.number as usize % 2);
     let (trigger, shutdown) = Shutdown::new();
-    let running = tokio::spawn(run(runner, shutdown));
+    let running = tokio::spawn(run(store, runner, shutdown));
     say("ready");
     while lines.recv().await.is_some() {}
     trigger.stop();
@@ -192,7 +198,7 @@ async fn alone(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
     let store = told.open().await;
     store.recover().await.unwrap();
     let (trigger, shutdown) = Shutdown::new();
-    let running = tokio::spawn(run(runner(store.clone(), 2), shutdown));
+    let running = tokio::spawn(run(store.clone(), runner(store.clone(), 2), shutdown));
     say("ready");
     while let Some(line) = lines.recv().await {
         let number = line.strip_prefix("enqueue ").unwrap().parse().unwrap();
@@ -262,7 +268,7 @@ fn report_lost_leases() {
     struct Listener;
     impl std::io::Write for Listener {
         fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-            if String::from_utf8_lossy(text).contains("the outcome is dropped") {
+            if String::from_utf8_lossy(text).contains("dropping the outcome") {
                 say("away");
             }
             Ok(text.len())

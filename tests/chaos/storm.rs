@@ -2,7 +2,6 @@
 //! restarted under them.
 
 use std::{
-    process::Stdio,
     sync::atomic::Ordering::SeqCst,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -17,7 +16,7 @@ use crate::{
     proxy::{Proxy, Weather},
     roles::{LEASE, Told},
     site::Site,
-    support::{as_server_user, binaries, cluster},
+    support::{cluster, hands, restart},
     table,
 };
 
@@ -31,6 +30,8 @@ pub struct Plan {
     pub pace: Duration,
     /// How often the server is restarted.
     pub restarts: u64,
+    /// How often its clock is set, by an hour and back.
+    pub clock_steps: u64,
     pub bad_network: bool,
     /// Whether the fencing token is worth anything.
     pub fenced: bool,
@@ -48,6 +49,8 @@ const WORK: (u64, u64) = (100, 900);
 const MOST_STOPPED: usize = 9;
 /// Milliseconds that a process is stopped, longer than a lease.
 const STOP: std::ops::Range<u64> = 1_700..2_600;
+/// Seconds that the clock is ahead of the right one, one after the other.
+const STEPS: [i64; 4] = [3_600, 0, -3_600, 0];
 /// How long anything may take when nothing disturbs it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -70,7 +73,7 @@ pub fn run(site: &Site, plan: &Plan) -> (Audit, Vec<String>) {
         proxy.set(Weather::Stormy);
     }
     let begun = Instant::now();
-    let (stops, restarts) = rage(site, plan, &mut crowd, &mut dice);
+    let (stops, restarts, clock_steps) = rage(site, plan, &mut crowd, &mut dice);
     let seconds = begun.elapsed().as_secs();
 
     proxy.set(Weather::Fair);
@@ -90,6 +93,7 @@ pub fn run(site: &Site, plan: &Plan) -> (Audit, Vec<String>) {
         ("processes killed", crowd.kills),
         ("processes stopped for longer than a lease", stops),
         ("immediate restarts of Postgres", restarts),
+        ("steps of its clock by an hour", clock_steps),
         ("connections through the proxy", proxy.counts.connections.load(SeqCst)),
         ("connections with a fault", proxy.counts.faults.load(SeqCst)),
         ("requests acknowledged", crowd.acknowledged.len() as u64),
@@ -110,11 +114,12 @@ async fn prepare(name: &str, plan: &Plan, dice: &mut Dice) -> (Proxy, PostgresBo
     (Proxy::start(cluster().port(), dice.other()).await, books)
 }
 
-/// Kills, stops and restarts; returns how often the latter two.
-fn rage(site: &Site, plan: &Plan, crowd: &mut Crowd, dice: &mut Dice) -> (u64, u64) {
+/// Kills, stops, restarts, and sets the clock; returns how often the latter three.
+fn rage(site: &Site, plan: &Plan, crowd: &mut Crowd, dice: &mut Dice) -> (u64, u64, u64) {
     let bar = site.progress(plan.title, plan.kills);
     let begun = Instant::now();
-    let (mut stops, mut restarts) = (0, 0);
+    let (mut stops, mut restarts, mut steps) = (0, 0, 0);
+    let mut ahead = STEPS.into_iter().cycle();
     let mut restarting: Option<JoinHandle<()>> = None;
     let (mut next_kill, mut next_stop) = (begun + plan.pace, begun);
     while crowd.kills < plan.kills {
@@ -136,12 +141,20 @@ fn rage(site: &Site, plan: &Plan, crowd: &mut Crowd, dice: &mut Dice) -> (u64, u
             restarting = Some(thread::spawn(restart));
             restarts += 1;
         }
+        let share = crowd.kills * (plan.clock_steps + 1) / plan.kills;
+        if let Some(hands) = hands()
+            && share > steps
+            && steps < plan.clock_steps
+        {
+            steps += 1;
+            hands.set(ahead.next().unwrap_or(0));
+        }
     }
     if let Some(last) = restarting {
         last.join().unwrap();
     }
     bar.finish_and_clear();
-    (stops, restarts)
+    (stops, restarts, steps)
 }
 
 fn report(bar: &ProgressBar, crowd: &Crowd, stops: u64, restarts: u64) {
@@ -154,23 +167,6 @@ fn report(bar: &ProgressBar, crowd: &Crowd, stops: u64, restarts: u64) {
             crowd.kills
         );
     }
-}
-
-/// The server and all its sessions end at once; it comes back from its log.
-pub fn restart() {
-    let data = cluster().data();
-    let folder = data.parent().unwrap();
-    let status = as_server_user(&binaries().join("pg_ctl"))
-        .args(["restart", "--mode=immediate", "--wait", "--silent", "-D"])
-        .arg(&data)
-        .arg("-l")
-        .arg(folder.join("log"))
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    assert!(status.unwrap().success(), "Postgres does not come back");
 }
 
 /// Waits until all is well again; returns how many jobs were not at their end in time.

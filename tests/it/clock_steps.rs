@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,46 +11,18 @@ use serde_json::Value;
 use crate::{
     crash::server::{Data, Server},
     nodes::{Site, borrowed},
-    support::{Cluster, Run as _, in_repository, left_out, program},
+    support::{Cluster, Hands, Run as _, in_repository, left_out, program},
 };
 
 const HOUR: i64 = 3_600;
 
-/// A clock that a test sets, for programs that load libfaketime.
-struct Hands {
-    library: PathBuf,
-    file: PathBuf,
-}
-
-impl Hands {
-    /// `None` where libfaketime is not installed.
-    fn new(folder: &Path) -> Option<Self> {
-        let found = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
-        let library = found.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
-        let Some(library) = library.into_iter().find(|path| path.exists()) else {
-            left_out("clocks are set by libfaketime: apt-get install faketime");
-            return None;
-        };
-        let hands = Self { library, file: folder.join("clock") };
-        hands.set(0);
-        Some(hands)
+/// Hands in `folder`; `None`, and a loud word, where libfaketime is not installed.
+fn hands(folder: &Path) -> Option<Hands> {
+    let hands = Hands::new(folder);
+    if hands.is_none() {
+        left_out("clocks are set by libfaketime: apt-get install faketime");
     }
-
-    /// So many seconds ahead of the machine's clock.
-    fn set(&self, seconds: i64) {
-        let next = self.file.with_extension("next");
-        fs::write(&next, format!("{seconds:+}s\n")).unwrap();
-        fs::rename(&next, &self.file).unwrap();
-    }
-
-    fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("LD_PRELOAD", self.library.display().to_string()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.display().to_string()),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ]
-    }
+    hands
 }
 
 /// An app on a machine with this clock.
@@ -102,7 +74,7 @@ impl App<'_> {
 #[test]
 fn on_sqlite_jobs_are_done_at_once_whatever_the_clock_of_the_machine_does() {
     let data = Data::new();
-    let Some(clock) = Hands::new(data.folder()) else { return };
+    let Some(clock) = hands(data.folder()) else { return };
     let keys = crate::serve::add(&data, "app", &["client", "add", "app"]);
     let variables = clock.variables();
     let server = Server::start_with(&data, &["--workers", "1"], &borrowed(&variables));
@@ -120,7 +92,7 @@ fn on_sqlite_jobs_are_done_at_once_whatever_the_clock_of_the_machine_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgres_jobs_are_done_at_once_whatever_the_clock_of_the_database_does() {
     let folder = tempfile::tempdir().unwrap();
-    let Some(clock) = Hands::new(folder.path()) else { return };
+    let Some(clock) = hands(folder.path()) else { return };
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .unwrap();
     let cluster = Cluster::under(clock.variables());

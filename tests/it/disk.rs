@@ -1,11 +1,6 @@
 //! A disk that is full, and has room again.
 
-use std::{
-    fs::{self, File},
-    io::Write as _,
-    path::PathBuf,
-    process::Command,
-};
+use std::fs;
 
 use axum::{body::Body, http::Request};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -13,46 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
-use crate::support::{Picture, TestApp, left_out_everywhere};
+use crate::support::{Disk, Picture, TestApp, left_out_everywhere};
 
 const ASYNC: &str = "facecompare/asynccompare";
-
-/// A small disk of its own; unmounted when dropped.
-struct Disk(TempDir);
-
-impl Disk {
-    /// `None` where nobody may mount one.
-    fn mount(mib: u32) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let size = format!("size={mib}m");
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(folder.path())
-            .output();
-        mount.is_ok_and(|mount| mount.status.success()).then(|| Self(folder))
-    }
-
-    /// Takes all the room that is left; returns the file that has it.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.path().join("filler");
-        let mut file = File::create(&path).unwrap();
-        for size in [1 << 20, 1 << 12, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
-        assert!(
-            unmounted.is_ok_and(|status| status.success()),
-            "{} stays",
-            self.0.path().display()
-        );
-    }
-}
 
 /// Pictures of 200 kB, so that they need new pages.
 fn pair(number: u32) -> Value {
@@ -77,7 +35,7 @@ async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none(
         left_out_everywhere("a full disk: nobody here may mount one; run the tests as root");
         return;
     };
-    let folder = TempDir::new_in(disk.0.path()).unwrap();
+    let folder = TempDir::new_in(disk.path()).unwrap();
     let app = TestApp::in_folder(folder, |config| {
         config.gate.body_budget = 32 << 20;
         config.gate.queue.bytes = 64 << 20;

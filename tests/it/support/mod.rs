@@ -4,8 +4,10 @@
 use std::io::Write as _;
 
 mod app;
+mod clock;
 mod crypto;
 mod database;
+mod disk;
 mod engine;
 #[path = "../../../crates/face/src/flat.rs"]
 #[expect(dead_code, reason = "some kinds are for the tests of the crate alone")]
@@ -20,8 +22,10 @@ pub use app::{
     Answer, CLIENT, SECRET, TestApp, add_client, merchant, pair, policy, server_key,
     signature_over, signed_as,
 };
+pub use clock::Hands;
 pub use crypto::{AesKey, header_of, mac, weak_key};
 pub use database::{break_jobs, stored};
+pub use disk::Disk;
 pub use engine::{FakeEngine, Picture};
 pub use javascript::assert_javascript_form;
 pub use postgres::{Cluster, as_server_user, cluster, second_cluster};
