@@ -46,6 +46,16 @@ impl Detection {
         let (area, landmarks) = (self.area.scaled(sx, sy), self.landmarks.scaled(sx, sy));
         Self { area, landmarks, ..*self }
     }
+
+    /// Whether all its numbers are finite and none is farther from 0 than `reach`.
+    fn lies_within(&self, reach: f32) -> bool {
+        let BoundingBox { x, y, width, height } = self.area;
+        let mut numbers = [x, y, width, height].into_iter();
+        // What is not a number is not less than another.
+        numbers.all(|number| number.abs() <= reach)
+            && self.landmarks.lie_within(reach)
+            && self.confidence.is_finite()
+    }
 }
 
 /// Cell sizes of the three output maps, in pixels of the net's input.
@@ -57,6 +67,9 @@ const TINY: u32 = 160;
 
 /// As much memory the resizer keeps for the next picture.
 const MOST_KEPT_BYTES: usize = 4 << 20;
+
+/// How many times as far as the picture reaches a face that leaves it may reach.
+const MOST_BEYOND: f32 = 4.0;
 
 /// Inputs with more pixels are rare, and what the net takes for them is not kept.
 const MOST_KEPT_PIXELS: usize = 640 * 640;
@@ -274,8 +287,17 @@ impl Map {
             let landmarks = Landmarks(std::array::from_fn(|i| {
                 Point::new((column + k[2 * i]) * stride, (row + k[2 * i + 1]) * stride)
             }));
-            found.push(Detection { area, landmarks, confidence });
+            let face = Detection { area, landmarks, confidence };
+            if face.lies_within(self.reach()) {
+                found.push(face);
+            }
         }
+    }
+
+    /// Farther from the corner of the net's input than this, and larger, is no face: some times the input's longer side.
+    fn reach(&self) -> f32 {
+        let rows = self.cells / self.columns.max(1);
+        (self.columns.max(rows) * self.stride) as f32 * MOST_BEYOND
     }
 }
 
@@ -360,6 +382,28 @@ mod tests {
         assert!((area.x - 8.0).abs() < 1e-4 && (area.y - 12.0).abs() < 1e-4);
         assert!((area.width - 32.0).abs() < 1e-4 && (area.height - 16.0).abs() < 1e-4);
         assert_eq!(found[0].landmarks.right_eye(), Point::new(32.0, 16.0));
+    }
+
+    #[test]
+    fn a_cell_with_a_number_that_no_face_has_is_none() {
+        let map = Map { stride: 16, columns: 4, cells: 8, floor: 0.5 };
+        let found = |change: fn(&mut [f32], &mut [f32], &mut [f32])| {
+            let (mut cls, obj) = (vec![0.9; 8], vec![0.9; 8]);
+            let (mut bbox, mut kps) = (vec![0.5; 32], vec![0.5; 80]);
+            change(&mut cls[3..4], &mut bbox[12..16], &mut kps[30..40]);
+            let mut found = Vec::new();
+            map.decode(&cls, &obj, &bbox, &kps, &mut found);
+            found.len()
+        };
+        assert_eq!(found(|_, _, _| {}), 8);
+        assert_eq!(found(|cls, _, _| cls[0] = f32::NAN), 7);
+        assert_eq!(found(|_, bbox, _| bbox[0] = f32::NAN), 7);
+        assert_eq!(found(|_, bbox, _| bbox[1] = f32::NEG_INFINITY), 7);
+        // Finite, but its exponential is not; and one that is finite and takes forever to cut out.
+        assert_eq!(found(|_, bbox, _| bbox[2] = 90.0), 7);
+        assert_eq!(found(|_, bbox, _| bbox[3] = 40.0), 7);
+        assert_eq!(found(|_, _, kps| kps[9] = f32::INFINITY), 7);
+        assert_eq!(found(|_, _, kps| kps[4] = 1e9), 7);
     }
 
     #[test]

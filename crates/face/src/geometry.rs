@@ -110,6 +110,11 @@ impl BoundingBox {
 pub struct Landmarks(pub [Point; 5]);
 
 impl Landmarks {
+    /// Whether all of them are numbers, and none is farther from 0 than `reach` on either axis.
+    pub(super) fn lie_within(&self, reach: f32) -> bool {
+        self.0.iter().all(|point| point.x.abs() <= reach && point.y.abs() <= reach)
+    }
+
     /// Centre of the eye on the picture's left.
     pub fn left_eye(&self) -> Point {
         self.0[0]

@@ -12,6 +12,10 @@ use super::{
     session::{NetSession, Placement, Runtime},
 };
 
+/// A landmark that is farther from its crop than this, in sides of the crop, is none: eyes would be cut out of the picture with
+/// a size that their distance gives.
+const MOST_BEYOND: f32 = 4.0;
+
 /// The refinement net with its session.
 #[derive(Debug)]
 pub struct LandmarkRefiner {
@@ -52,7 +56,9 @@ impl LandmarkRefiner {
         let mut runs = Vec::with_capacity(self.net.margins.len() + 1);
         for number in 0..self.net.margins.len() {
             let area = face.area.grown(self.net.margins[number]);
-            let (landmarks, probability) = self.predict(picture, &area)?;
+            let Some((landmarks, probability)) = self.predict(picture, &area)? else {
+                return Ok(None);
+            };
             if number == 0 && self.net.least_face.is_some_and(|least| probability < least) {
                 return Ok(None);
             }
@@ -62,12 +68,13 @@ impl LandmarkRefiner {
         Ok(Some(Landmarks::mean(&runs)))
     }
 
-    /// The landmarks that the net sees in one crop, and the probability that it shows a face; 1 if it cannot tell.
+    /// The landmarks that the net sees in one crop, and the probability that it shows a face; 1 if it cannot tell. `None` if they
+    /// lie where no face has them.
     fn predict(
         &mut self,
         picture: &RgbImage,
         area: &BoundingBox,
-    ) -> Result<(Landmarks, f32), FaceError> {
+    ) -> Result<Option<(Landmarks, f32)>, FaceError> {
         let LandmarkNet { input, transposed, order, .. } = &self.net;
         let mut patch = Patch::from_box(picture, area, input.width, input.height);
         if *transposed {
@@ -83,6 +90,9 @@ impl LandmarkRefiner {
                 (self.session.expect_length(values, 10)?, 1.0 / (1.0 + (face[0] - face[1]).exp()))
             }
         };
+        if values.iter().any(|value| value.abs() > MOST_BEYOND) {
+            return Ok(None);
+        }
         let points = std::array::from_fn(|i| {
             let (x, y) = match order {
                 PointOrder::Pairs => (values[2 * i], values[2 * i + 1]),
@@ -90,7 +100,7 @@ impl LandmarkRefiner {
             };
             Point::new(area.x + x * area.width, area.y + y * area.height)
         });
-        Ok((Landmarks(points), probability))
+        Ok(Some((Landmarks(points), probability)))
     }
 }
 

@@ -236,8 +236,8 @@ impl NetSession {
     /// Runs the net on one tensor of shape [1, 3, `height`, `width`] and returns the named outputs.
     ///
     /// # Errors
-    /// [`FaceError::Inference`] when the run fails, [`FaceError::Contract`] when an output is missing
-    /// or not single precision, [`FaceError::DeviceGone`] when nothing can be run any more.
+    /// [`FaceError::Inference`] when the run fails, [`FaceError::Contract`] when an output is missing, not
+    /// single precision or not finite, [`FaceError::DeviceGone`] when nothing can be run any more.
     pub fn run<const N: usize>(
         &mut self,
         tensor: &[f32],
@@ -278,7 +278,14 @@ impl NetSession {
                 }
             }
         }
-        Ok(found)
+        // One such number spoils all that is computed with it, and compares with nothing.
+        let is_finite = found.iter().flatten().all(|value| value.is_finite());
+        let broken = || self.broken("finite numbers".to_owned(), "infinity or NaN".to_owned());
+        is_finite.then_some(found).ok_or_else(broken)
+    }
+
+    fn broken(&self, expected: String, found: String) -> FaceError {
+        FaceError::Contract { net: self.name.clone(), expected, found }
     }
 
     /// Runs a net with one output on a patch and checks the length of what comes back.
@@ -305,11 +312,7 @@ impl NetSession {
         if values.len() == expected {
             return Ok(values);
         }
-        Err(FaceError::Contract {
-            net: self.name.clone(),
-            expected: format!("{expected} numbers"),
-            found: format!("{} numbers", values.len()),
-        })
+        Err(self.broken(format!("{expected} numbers"), format!("{} numbers", values.len())))
     }
 }
 

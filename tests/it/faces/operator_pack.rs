@@ -1,14 +1,18 @@
 //! A pack of the operator's own is data: a folder with weights and a `pack.toml`.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use visavis::face::{
     Comparison, Engine as _, EngineOptions, FaceError, OnnxEngine, Picture, PictureKind,
-    manifest::Manifest,
+    manifest::{Manifest, Weights},
+    session::sha256_hex,
 };
 
 use crate::support::{
-    models::{default_pack, pack, root, runtime, shared},
+    models::{default_pack, pack, root, runtime, sample, shared},
     pack_folder,
 };
 
@@ -74,6 +78,50 @@ fn a_changed_weights_file_is_refused_by_name_with_the_cure() {
     fs::remove_file(path).unwrap();
     let error = OnnxEngine::open(&runtime(), &pack, EngineOptions::default()).unwrap_err();
     assert!(matches!(error, FaceError::MissingWeights { .. }), "{error}");
+}
+
+/// Writes a copy of a net, some of whose weights are no numbers, and makes the pack take it.
+fn spoil(folder: &Path, path: &mut PathBuf, weights: &mut Weights) {
+    let mut bytes = fs::read(&*path).unwrap();
+    // Weights are most of the file.
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4_096].fill(0xFF);
+    *path = folder.join(&weights.file);
+    fs::write(&*path, &bytes).unwrap();
+    weights.sha256 = sha256_hex(&bytes);
+}
+
+#[test]
+fn a_net_whose_numbers_are_not_finite_is_named_and_nothing_is_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (mut detector, mut landmarks, mut embedder) = (pack(), pack(), pack());
+    spoil(folder, &mut detector.detector.path, &mut detector.detector.net.weights);
+    spoil(folder, &mut embedder.embedder.path, &mut embedder.embedder.net.weights);
+    let net = landmarks.landmarks.as_mut().unwrap();
+    spoil(folder, &mut net.path, &mut net.net.weights);
+    let mut packs = vec![detector, landmarks, embedder];
+    // The pack of package registries has neither of these.
+    let mut pose = pack();
+    if let Some(net) = &mut pose.pose {
+        spoil(folder, &mut net.path, &mut net.net.weights);
+        packs.push(pose);
+    }
+    let mut eyes = pack();
+    if let Some(net) = &mut eyes.eyes {
+        spoil(folder, &mut net.path, &mut net.net.weights);
+        packs.push(eyes);
+    }
+    for (number, pack) in packs.iter().enumerate() {
+        let mut engine = OnnxEngine::open(&runtime(), pack, EngineOptions::default()).unwrap();
+        let bytes = sample("obama-2009");
+        let picture = Picture { bytes: &bytes, hint: None, kind: PictureKind::Selfie };
+        let analysed = engine.analyse(&picture).map(|face| face.map(|face| face.report));
+        let Err(error @ FaceError::Contract { .. }) = &analysed else {
+            panic!("net {number}: {analysed:?}")
+        };
+        assert!(error.to_string().contains("infinity or NaN"), "{error}");
+    }
 }
 
 #[test]
