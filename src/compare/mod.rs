@@ -23,7 +23,7 @@ pub use score::Score;
 pub use trace::{NoTraceContext, TraceContext};
 
 pub use crate::face::{
-    FaceReport, Look, PictureKind, Refusal, Side,
+    FaceReport, Flaw, Format, Look, PictureKind, Refusal, Side,
     decode::DecodeLimits,
     geometry::BoundingBox,
     quality::{

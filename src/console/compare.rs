@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     compare::{
-        Outcome, PictureData, PictureKind, Refusal, Score, Side, TransactionId, Verdict, is_selfie,
+        Flaw, Outcome, PictureData, PictureKind, Refusal, Score, Side, TransactionId, Verdict,
+        is_selfie,
     },
     queue::{Found, TransactionState},
 };
@@ -217,7 +218,8 @@ fn code(refusal: &Refusal) -> &'static str {
         Refusal::UnknownFormat => "unknownFormat",
         Refusal::Dimensions { .. } => "dimensions",
         Refusal::PixelMemory { .. } => "pixelMemory",
-        Refusal::Undecodable => "undecodable",
+        Refusal::Undecodable { flaw: Flaw::EndsEarly(_) } => "incomplete",
+        Refusal::Undecodable { .. } => "undecodable",
         Refusal::NoFace => "noFace",
     }
 }

@@ -214,7 +214,7 @@ fn internal() -> ResultPart {
 fn sub_reason(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::NoFace => "NO_FACE",
-        Refusal::Undecodable => "FACE_IMAGE_VIDEO_TYPE_NOT_SUPPORTED",
+        Refusal::Undecodable { .. } => "FACE_IMAGE_VIDEO_TYPE_NOT_SUPPORTED",
         Refusal::Empty
         | Refusal::TooManyBytes { .. }
         | Refusal::UnknownFormat
@@ -243,7 +243,10 @@ impl IntoResponse for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::Limit;
+    use crate::{
+        compare::{Flaw, Format},
+        gate::Limit,
+    };
 
     fn all() -> Vec<ApiError> {
         let id = TransactionId::new(time::OffsetDateTime::UNIX_EPOCH, 0);
@@ -254,7 +257,7 @@ mod tests {
             Refusal::UnknownFormat,
             Refusal::Dimensions { width: 1, height: 1 },
             Refusal::PixelMemory { bytes: 2, limit: 1 },
-            Refusal::Undecodable,
+            Refusal::Undecodable { flaw: Flaw::EndsEarly(Format::Jpeg) },
             Refusal::NoFace,
         ];
         let mut all = vec![

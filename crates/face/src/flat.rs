@@ -13,7 +13,7 @@ fn high_first(value: u32) -> [u8; 2] {
     u16::try_from(value).unwrap().to_be_bytes()
 }
 
-/// A JPEG with one scan, which has nothing but the means of blocks if it is progressive.
+/// A JPEG with one scan if it is baseline; if it is progressive, one for the means of blocks and one for each component.
 pub(crate) fn jpeg(width: u32, height: u32, factors: &[(u8, u8)], progressive: bool) -> Vec<u8> {
     let count = u8::try_from(factors.len()).unwrap();
     let mut file = vec![0xFF, 0xD8];
@@ -40,6 +40,14 @@ pub(crate) fn jpeg(width: u32, height: u32, factors: &[(u8, u8)], progressive: b
     let blocks = width.div_ceil(8 * across) * height.div_ceil(8 * down) * in_unit;
     let bits = if progressive { blocks } else { 2 * blocks };
     file.resize(file.len() + bits.div_ceil(8) as usize, 0);
+    if progressive {
+        for (id, (h, v)) in (1..).zip(factors) {
+            file.extend([0xFF, 0xDA, 0, 8, 1, id, 0, 1, 63, 0]);
+            let blocks = (width * u32::from(*h)).div_ceil(8 * across)
+                * (height * u32::from(*v)).div_ceil(8 * down);
+            file.resize(file.len() + blocks.div_ceil(8) as usize, 0);
+        }
+    }
     file.extend([0xFF, 0xD9]);
     file
 }

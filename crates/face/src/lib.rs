@@ -16,6 +16,7 @@
 pub mod align;
 pub mod attributes;
 mod batch;
+mod bmp;
 pub mod calibration;
 pub mod decode;
 pub mod detect;
@@ -24,6 +25,7 @@ mod digest;
 pub mod embed;
 pub mod engine;
 mod error;
+mod exif;
 #[cfg(test)]
 mod flat;
 pub mod geometry;
@@ -54,6 +56,6 @@ pub use engine::{
 };
 pub use error::FaceError;
 pub use memory::{PixelMemory, while_waiting};
-pub use refusal::Refusal;
+pub use refusal::{Flaw, Format, Refusal};
 pub use session::Runtime;
 pub use similarity::{Embedding, LengthCorrection, Similarity};

@@ -1,14 +1,17 @@
 //! PNG row by row into 8-bit RGB, so that no copy of the picture with 16 bits or with transparency is ever in memory.
 
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 
-use image::{RgbImage, metadata::Orientation};
+use image::RgbImage;
 use png::{
     BitDepth, ColorType, Decoder, DecodingError, InterlaceInfo, Limits, Reader, Transformations,
     expand_interlaced_row,
 };
 
-use super::{decode::over_white, refusal::Refusal};
+use super::{
+    decode::over_white,
+    refusal::{Flaw, Format, Refusal},
+};
 
 /// What the decoder may hold beside twice the file: some rows, each of 8 bytes a pixel at most.
 const ROWS_BYTES: usize = 16 << 20;
@@ -31,7 +34,7 @@ impl<'a> Png<'a> {
         decoder.set_ignore_text_chunk(true);
         decoder.set_ignore_iccp_chunk(true);
         decoder.set_transformations(Transformations::EXPAND);
-        decoder.read_info().map(Self).map_err(|_| Refusal::Undecodable)
+        decoder.read_info().map(Self).map_err(|error| refused(&error))
     }
 
     /// Width and height, pixels.
@@ -39,16 +42,16 @@ impl<'a> Png<'a> {
         self.0.info().size()
     }
 
-    /// How its EXIF block says that it is to be turned.
-    pub(super) fn orientation(&self) -> Option<Orientation> {
-        self.0.info().exif_metadata.as_deref().and_then(Orientation::from_exif_chunk)
+    /// Its EXIF block.
+    pub(super) fn exif(&self) -> Option<&[u8]> {
+        self.0.info().exif_metadata.as_deref()
     }
 
     /// Its pixels, transparent ones over white.
     pub(super) fn decode(mut self) -> Result<RgbImage, Refusal> {
         let (width, height) = self.size();
         let mut image = RgbImage::new(width, height);
-        self.read_rows(&mut image, width as usize * 3).map_err(|_| Refusal::Undecodable)?;
+        self.read_rows(&mut image, width as usize * 3).map_err(|error| refused(&error))?;
         Ok(image)
     }
 
@@ -59,8 +62,9 @@ impl<'a> Png<'a> {
             for row in pixels.chunks_exact_mut(stride) {
                 reader.read_row(row)?;
             }
-            // Reads and checks what is left of the pixel data.
-            return reader.read_row(&mut []).map(|_| ());
+            // Reads and checks what is left of the pixel data, and the file to its end.
+            reader.read_row(&mut [])?;
+            return reader.finish();
         }
         let (mut line, mut start) = (vec![0; stride], 0);
         while let Some(row) = reader.next_interlaced_row()? {
@@ -77,8 +81,18 @@ impl<'a> Png<'a> {
                 }
             }
         }
-        Ok(())
+        reader.finish()
     }
+}
+
+fn refused(error: &DecodingError) -> Refusal {
+    let flaw = match error {
+        DecodingError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Flaw::EndsEarly(Format::Png)
+        }
+        _ => Flaw::Damaged(Format::Png),
+    };
+    Refusal::Undecodable { flaw }
 }
 
 /// One row of whole samples into 8-bit RGB over white.
@@ -129,7 +143,7 @@ fn each<const N: usize>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use image::{DynamicImage, ImageFormat};
 
     use super::*;
@@ -142,7 +156,7 @@ mod tests {
         })
     }
 
-    fn chunk(name: &str, data: &[u8]) -> Vec<u8> {
+    pub(crate) fn chunk(name: &str, data: &[u8]) -> Vec<u8> {
         let named = [name.as_bytes(), data].concat();
         let length = u32::try_from(data.len()).unwrap().to_be_bytes();
         [&length[..], &named, &crc(&named).to_be_bytes()].concat()
@@ -298,11 +312,18 @@ mod tests {
     }
 
     #[test]
-    fn a_png_that_was_cut_short_is_damaged_wherever_it_ends() {
-        for interlaced in [false, true] {
-            let file = file((33, 40), ColorType::Rgb, 8, false, interlaced);
-            for end in [60, 500, file.len() - 40] {
-                assert_eq!(decoded(&file[..end]), Err(Refusal::Undecodable), "{interlaced} {end}");
+    fn a_png_that_was_cut_short_is_incomplete_wherever_it_ends() {
+        let incomplete = Refusal::Undecodable { flaw: Flaw::EndsEarly(Format::Png) };
+        for (color, interlaced) in [
+            (ColorType::Rgb, false),
+            (ColorType::Rgb, true),
+            (ColorType::Rgba, false),
+            (ColorType::Indexed, false),
+        ] {
+            let file = file((33, 40), color, 8, false, interlaced);
+            for end in 8..file.len() {
+                let cut = decoded(&file[..end]).map(|_| "a picture");
+                assert_eq!(cut, Err(incomplete.clone()), "{color:?} {interlaced} {end}");
             }
         }
     }

@@ -3,11 +3,79 @@
 //! A refusal is the sender's to mend and the same on every try, so it is never retried; what broke
 //! on our side is a [`FaceError`](super::FaceError).
 
+use std::io::ErrorKind;
+
+use image::ImageError;
 use serde::{Deserialize, Serialize};
 
 use super::decode::DecodeLimits;
 
 const MIB: u64 = 1 << 20;
+
+/// The formats that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Baseline or progressive, 8 bits a sample.
+    Jpeg,
+    /// All kinds.
+    Png,
+    /// All kinds but JPEG and PNG inside.
+    Bmp,
+    /// Lossy and lossless; of an animation the first frame.
+    WebP,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "JPEG",
+            Self::Png => "PNG",
+            Self::Bmp => "BMP",
+            Self::WebP => "WebP",
+        }
+    }
+}
+
+/// What is wrong with a file of a known format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flaw {
+    /// Damaged, or of a variety that is not read: outcomes of earlier versions do not say which.
+    #[default]
+    Unknown,
+    /// The file ends before the picture does.
+    EndsEarly(Format),
+    /// The file has errors in it, or something that no decoder here knows.
+    Damaged(Format),
+    /// A JPEG that is lossless, arithmetically coded or of 12 bits.
+    JpegCoding,
+    /// A JPEG whose components have sampling factors that this build does not read.
+    JpegSampling,
+}
+
+impl Flaw {
+    fn describe(self, name: &str) -> String {
+        match self {
+            Self::Unknown => {
+                format!("{name} is damaged or of a variety of its format that is not supported")
+            }
+            Self::EndsEarly(format) => {
+                format!("{name} is incomplete (the {} ends early): upload it again", format.name())
+            }
+            Self::Damaged(format) => format!(
+                "{name} is damaged (the {} has errors in it): upload it again",
+                format.name()
+            ),
+            Self::JpegCoding => format!(
+                "{name} is a lossless, arithmetically coded or 12-bit JPEG, which is not supported: save it as baseline JPEG"
+            ),
+            Self::JpegSampling => format!(
+                "{name} is a JPEG with sampling factors that are not supported: save it as baseline JPEG with 4:4:4 or 4:2:0"
+            ),
+        }
+    }
+}
 
 /// What is wrong with one picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +107,27 @@ pub enum Refusal {
         limit: u64,
     },
     /// The format is known but the file is damaged, or of a variety that is not read.
-    Undecodable,
+    Undecodable {
+        /// What is wrong with it.
+        #[serde(default)]
+        flaw: Flaw,
+    },
     /// The picture was read and shows no face.
     NoFace,
 }
 
 impl Refusal {
+    /// From what a decoder says of a file.
+    pub(super) fn from_image(error: &ImageError, format: Format) -> Self {
+        let flaw = match error {
+            ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                Flaw::EndsEarly(format)
+            }
+            _ => Flaw::Damaged(format),
+        };
+        Self::Undecodable { flaw }
+    }
+
     /// A few words for a table.
     pub fn name(&self) -> &'static str {
         match self {
@@ -53,7 +136,7 @@ impl Refusal {
             Self::UnknownFormat => "unknown format",
             Self::Dimensions { .. } => "too small or too large",
             Self::PixelMemory { .. } => "too much memory",
-            Self::Undecodable => "damaged",
+            Self::Undecodable { .. } => "damaged",
             Self::NoFace => "no face",
         }
     }
@@ -75,9 +158,7 @@ impl Refusal {
                 bytes.div_ceil(MIB),
                 limit / MIB
             ),
-            Self::Undecodable => {
-                format!("{name} is damaged or of a variety of its format that is not supported")
-            }
+            Self::Undecodable { flaw } => flaw.describe(name),
             Self::NoFace => format!("no face was found in {name}"),
         }
     }

@@ -45,8 +45,6 @@ pub(super) struct Sight<'a> {
     lease: Option<Lease>,
     /// What a net takes that looks at it, bytes; the lease covers that, too.
     room: u64,
-    /// The file can be decoded with fewer pixels and not with all of them: it is damaged.
-    is_damaged: bool,
 }
 
 impl<'a> Sight<'a> {
@@ -62,7 +60,7 @@ impl<'a> Sight<'a> {
         let file = PictureFile::read(bytes, limits, memory)?;
         let view = View { turn: None, reduction: 1 };
         let image = RgbImage::default();
-        let mut sight = Self { file, memory, view, image, lease: None, room: 0, is_damaged: false };
+        let mut sight = Self { file, memory, view, image, lease: None, room: 0 };
         sight.decode(file.reduction(LONG_SIDE))?;
         Ok(sight)
     }
@@ -76,7 +74,7 @@ impl<'a> Sight<'a> {
         let file = self.file;
         if reduction > 1 {
             let lease = self.memory.lease(self.held_bytes().max(file.decoding_bytes(reduction)))?;
-            if let Some(image) = file.decode_with(reduction) {
+            if let Some(image) = file.decode_with(reduction)? {
                 self.hold(image, lease);
                 return Ok(());
             }
@@ -143,7 +141,7 @@ impl<'a> Sight<'a> {
         let (width, height) = self.size();
         let long = width.max(height);
         let reduction = self.view.reduction;
-        reduction > 1 && !self.is_damaged && long / reduction < wanted.min(long)
+        reduction > 1 && long / reduction < wanted.min(long)
     }
 
     /// Has memory for a net that takes `room` bytes, and at least `wanted` pixels on the longer side at hand, as far as the file
@@ -177,22 +175,14 @@ impl<'a> Sight<'a> {
     /// Has at least `wanted` pixels on the longer side at hand, as far as the file has them.
     ///
     /// # Errors
-    /// [`Refusal::PixelMemory`].
+    /// As [`open`](Self::open).
     pub(super) fn with_long_side(&mut self, wanted: u32) -> Result<(), Refusal> {
         if !self.lacks(wanted) {
             return Ok(());
         }
         let before = self.view;
-        match self.decode(self.file.reduction(wanted)) {
-            Ok(()) => self.show(View { turn: before.turn, ..self.view }),
-            Err(Refusal::Undecodable) => {
-                // It is looked at as it is.
-                self.is_damaged = true;
-                self.decode(before.reduction)?;
-                self.show(before)
-            }
-            Err(refusal) => Err(refusal),
-        }
+        self.decode(self.file.reduction(wanted))?;
+        self.show(View { turn: before.turn, ..self.view })
     }
 }
 

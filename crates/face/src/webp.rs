@@ -1,6 +1,12 @@
 //! What decoding a WebP file takes, by all that comes before its pixels; image-webp 0.2 decodes it.
 
-use super::{memory::PixelMemory, refusal::Refusal, vp8l::Bitstream};
+use super::{
+    memory::PixelMemory,
+    refusal::{Flaw, Format, Refusal},
+    vp8l::Bitstream,
+};
+
+const DAMAGED: Refusal = Refusal::Undecodable { flaw: Flaw::Damaged(Format::WebP) };
 
 /// What a WebP file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +36,7 @@ pub(super) fn decoding_bytes(
     const HEADERS: u64 = 40;
     // Four channels; images of predictors, colours and entropies at a sixteenth of the pixels.
     const LOSSLESS: u64 = 400 + 90;
-    let (content, lossless) = content(file, size).ok_or(Refusal::Undecodable)?;
+    let (content, lossless) = content(file, size).ok_or(DAMAGED)?;
     let per_pixel = match content {
         Content::Lossy => PLANES + HEADERS + 300,
         // The alpha channel is a lossless picture of its own first.
@@ -46,16 +52,21 @@ pub(super) fn decoding_bytes(
     let pixels = blocks * 256 * per_pixel / 100;
     let Some(lossless) = lossless else { return Ok(pixels) };
     let _lease = memory.lease(lossless.reading_bytes())?;
-    Ok(pixels + lossless.table_bytes().ok_or(Refusal::Undecodable)?)
+    Ok(pixels + lossless.table_bytes().ok_or(DAMAGED)?)
 }
 
-/// Whether its EXIF block, if it has one, is in the file from end to end. One that is not can claim to have 4 GiB, which
-/// image-webp 0.2.4 allocates before it reads them.
-pub(super) fn has_whole_exif(file: &[u8]) -> bool {
-    // One in the first frame is taken, too.
-    let in_frame = first_frame(file).into_iter().flat_map(|(_, inner)| chunks(inner));
-    let mut all = chunks(body(file)).chain(in_frame);
-    all.all(|chunk| chunk.name != b"EXIF" || chunk.length <= chunk.data.len())
+/// Its EXIF block. image-webp 0.2.4 allocates what a block claims to have before it reads it, up to 4 GiB.
+pub(super) fn exif(file: &[u8]) -> Option<&[u8]> {
+    let chunk = chunks(body(file)).find(|chunk| chunk.name == b"EXIF")?;
+    (chunk.length <= chunk.data.len()).then_some(chunk.data)
+}
+
+/// Whether the file is as long as its header says.
+pub(super) fn is_whole(file: &[u8]) -> bool {
+    let Some((_, [l0, l1, l2, l3, rest @ ..])) = file.split_first_chunk::<4>() else {
+        return false;
+    };
+    u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize <= rest.len()
 }
 
 /// What image-webp decodes of a file whose header claims this size, and the lossless bitstream in that; `None` if the file is

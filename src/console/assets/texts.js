@@ -6,6 +6,7 @@ const refusals = {
   unknownFormat: "The file is not a JPEG, PNG, BMP or WebP picture.",
   dimensions: "The picture has too few or too many pixels.",
   pixelMemory: "Analysing the picture takes more memory than is allowed (memory.pixels_bytes).",
+  incomplete: "The file ends before the picture does: upload it again.",
   undecodable: "The picture is damaged, or of a variety of its format that is not read.",
   noFace: "No face was found in the picture.",
 };

@@ -10,7 +10,7 @@ use visavis::face::{
 use crate::support::models::{config, engine_of, packs, sample};
 
 /// Pairs of the samples with their scores, of omz and of mobilefacenet. Kernels differ in their last bits between kinds
-/// of processors, which is worth some hundredths of a point.
+/// of processors, which is worth some hundredths of a point; the decoders of JPEG round differently, which is worth some tenths.
 const GOLDEN: [(&str, &str, [f64; 2]); 4] = [
     ("obama-2009", "obama-2012", [99.75, 99.10]),
     ("collins", "hopper", [41.62, 37.75]),
@@ -37,7 +37,7 @@ fn golden_pairs_have_their_scores() {
         let number = usize::from(pack.name != "omz");
         for (one, other, golden) in GOLDEN {
             let (score, golden) = (score(&pack, &mut engine, one, other), golden[number]);
-            let close = (score - golden).abs() < 0.1;
+            let close = (score - golden).abs() < 0.3;
             assert!(close, "{} {one} {other}: {score}, golden {golden}", pack.name);
         }
     }

@@ -10,6 +10,7 @@
 mod batching;
 mod closer;
 mod convert;
+mod damaged;
 mod golden;
 mod odd;
 mod operator_pack;

@@ -26,7 +26,7 @@ on_every_store! {
 }
 
 fn another_outcome() -> Outcome {
-    Outcome::Refused { side: Side::Reference, refusal: Refusal::Undecodable }
+    Outcome::Refused { side: Side::Reference, refusal: Refusal::NoFace }
 }
 
 /// The holder is not disturbed by what the stale worker tried.

@@ -2,7 +2,7 @@
 
 use visavis::{
     compare::{Outcome, Refusal, Side, TransactionId},
-    face::{Engine as _, Picture as Input, PictureKind},
+    face::{Engine as _, Flaw, Format, Picture as Input, PictureKind},
     queue::{Transaction, TransactionState},
 };
 
@@ -98,7 +98,9 @@ async fn every_refusal_comes_back_as_it_was(bench: &mut Bench) {
         Refusal::UnknownFormat,
         Refusal::Dimensions { width: u32::MAX, height: 0 },
         Refusal::PixelMemory { bytes: u64::MAX / 2, limit: 1 },
-        Refusal::Undecodable,
+        Refusal::Undecodable { flaw: Flaw::Unknown },
+        Refusal::Undecodable { flaw: Flaw::EndsEarly(Format::WebP) },
+        Refusal::Undecodable { flaw: Flaw::JpegSampling },
         Refusal::NoFace,
     ] {
         for side in [Side::Probe, Side::Reference] {

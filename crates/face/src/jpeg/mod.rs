@@ -1,107 +1,198 @@
-//! JPEG at a fraction of its size: the inverse cosine transform of a block of 8 × 8 pixels can give 4 × 4, 2 × 2 or 1
-//! right away, each the mean of those that it stands for, and most of the arithmetic is not done.
+//! JPEG: what the header says, whether all of the picture is in the file, and its pixels, at a fraction of its size where
+//! that is cheaper: the inverse cosine transform of a block of 8 × 8 pixels can give 4 × 4, 2 × 2 or 1 right away, each
+//! the mean of those that it stands for, and most of the arithmetic is not done.
 //!
 //! libjpeg-turbo does it, a library in C. Builds without the feature `turbojpeg` have no C between a stranger's
-//! picture and its pixels, and decode large photos three times as slowly (docs/decisions/0015).
+//! picture and its pixels, decode large photos three times as slowly, and read fewer varieties (docs/decisions/0015).
 
-#[cfg(feature = "turbojpeg")]
-pub(super) use turbo::decode;
+mod blocks;
+mod check;
+mod codes;
+#[cfg(test)]
+mod encoder;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+use std::{borrow::Cow, io::Cursor};
+
+use image::{DynamicImage, ImageDecoder as _, RgbImage, codecs::jpeg::JpegDecoder};
+
+use self::{
+    check::{Damage, check, check_scans, has_long_run},
+    segments::{Frame, Part, Parts, Scan},
+};
+use super::refusal::{Flaw, Format, Refusal};
 
 /// What decodes JPEG in this build, as `visavis check` and `/health` tell it: the two kinds of build differ in the second
 /// decimal of a similarity, so all processes of one service should be of one kind.
 pub const DECODER: &str =
     if cfg!(feature = "turbojpeg") { "libjpeg-turbo" } else { "zune-jpeg, at full size only" };
 
-/// Whether this build can decode a JPEG with this frame at a fraction of its size.
-pub(super) fn can_reduce(frame: &Frame) -> bool {
-    cfg!(feature = "turbojpeg") && matches!(frame.channels, 1 | 3)
+impl From<Damage> for Refusal {
+    fn from(damage: Damage) -> Self {
+        let flaw = match damage {
+            Damage::EndsEarly => Flaw::EndsEarly(Format::Jpeg),
+            Damage::Garbled => Flaw::Damaged(Format::Jpeg),
+        };
+        Self::Undecodable { flaw }
+    }
 }
 
-/// Never: this build decodes at full size only.
-#[cfg(not(feature = "turbojpeg"))]
-pub(super) fn decode(_bytes: &[u8], _size: (u32, u32), _reduction: u32) -> Option<image::RgbImage> {
-    None
-}
-
-/// What the header of a JPEG says about the memory that decoding takes.
+/// What the header of a JPEG says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(super) struct Header<'a> {
+    /// Width and height as it is stored, pixels.
+    pub(super) size: (u32, u32),
     /// Grey 1, colour 3, for print 4.
     pub(super) channels: u64,
-    /// Bytes of the coefficients of the whole picture, which are held if it comes in several scans; else 0.
-    coefficients: u64,
-    /// Rows that are held, in bytes for each pixel of the width.
-    rows: u64,
-    width: u64,
-}
-
-/// Bytes of one coefficient.
-const COEFFICIENT: u64 = 2;
-
-impl Frame {
-    /// Reads the header. One that is not as it should be is taken for the dearest that there can be.
-    pub(super) fn read(file: &[u8], (width, height): (u32, u32)) -> Self {
-        let (width, height) = (u64::from(width), u64::from(height));
-        let (samples, in_scans) = samples(file).unwrap_or_else(|| (vec![(1, 1); 4], true));
-        let across = samples.iter().map(|(h, _)| *h).max().unwrap_or(1);
-        let down = samples.iter().map(|(_, v)| *v).max().unwrap_or(1);
-        let blocks = width.div_ceil(8 * across) * height.div_ceil(8 * down);
-        let in_block: u64 = samples.iter().map(|(h, v)| h * v * 64).sum();
-        let channels = samples.len() as u64;
-        Self {
-            channels,
-            coefficients: if in_scans { blocks * in_block * COEFFICIENT } else { 0 },
-            // A row of blocks of each channel, before and after it is brought to the size of the picture.
-            rows: channels * down * 64,
-            width,
-        }
-    }
-
+    /// Its EXIF block.
+    pub(super) exif: Option<&'a [u8]>,
     /// What a decoder takes at most beside the picture itself, bytes.
-    pub(super) fn working_bytes(&self) -> u64 {
-        self.coefficients + self.rows * self.width
+    pub(super) working_bytes: u64,
+    /// Whether zune-jpeg has its pixels right.
+    is_plain: bool,
+}
+
+/// Bytes of one coefficient, and of the marks of a block of a progressive picture while it is checked.
+const COEFFICIENT: u64 = 2;
+const MARKS: u64 = 8;
+
+impl<'a> Header<'a> {
+    /// Reads all that comes before the first scan.
+    ///
+    /// # Errors
+    /// [`Refusal::Undecodable`].
+    pub(super) fn read(file: &'a [u8]) -> Result<Self, Refusal> {
+        let (mut exif, mut frame) = (None, None);
+        for (_, part) in Parts::new(file) {
+            match part {
+                Part::Segment(0xE1, [b'E', b'x', b'i', b'f', 0, 0, data @ ..]) => {
+                    exif = Some(data);
+                }
+                Part::Segment(marker, data) if Frame::is_header(marker) && frame.is_none() => {
+                    frame = Some(Frame::parse(marker, data).ok_or(Damage::Garbled)?);
+                }
+                Part::Scan(data, _) => {
+                    let frame: Frame = frame.ok_or(Damage::Garbled)?;
+                    let scan = Scan::parse(data, &frame).ok_or(Damage::Garbled)?;
+                    return Self::new(&frame, &scan, exif);
+                }
+                Part::Segment(..) => {}
+                Part::End | Part::Broken => return Err(Damage::Garbled.into()),
+                Part::Cut => break,
+            }
+        }
+        Err(Damage::EndsEarly.into())
+    }
+
+    fn new(frame: &Frame, scan: &Scan, exif: Option<&'a [u8]>) -> Result<Self, Refusal> {
+        let count = frame.components.len();
+        // Or with a number of components that has no meaning.
+        if !matches!(frame.marker, 0xC0..=0xC2) || frame.precision != 8 || count == 2 {
+            return Err(Refusal::Undecodable { flaw: Flaw::JpegCoding });
+        }
+        let (across, down) = frame.most();
+        let is_whole = |one: &segments::Component| {
+            across.is_multiple_of(one.across) && down.is_multiple_of(one.down)
+        };
+        if !frame.components.iter().all(is_whole) {
+            return Err(Refusal::Undecodable { flaw: Flaw::JpegSampling });
+        }
+        let (columns, rows) = frame.units();
+        let blocks: usize = frame.components.iter().map(|one| one.across * one.down).sum();
+        let blocks = (columns * rows * blocks) as u64;
+        let in_scans = frame.is_progressive() || scan.components.len() < count;
+        let marks = if frame.is_progressive() { MARKS } else { 0 };
+        let coefficients = if in_scans { blocks * (64 * COEFFICIENT + marks) } else { 0 };
+        // A row of blocks of each channel, before and after it is brought to the size of the picture.
+        let lines = (count * down * 64) as u64 * u64::from(frame.size.0);
+        Ok(Self {
+            size: frame.size,
+            channels: count as u64,
+            exif,
+            working_bytes: coefficients + lines,
+            is_plain: is_plain(frame, scan),
+        })
+    }
+
+    /// Whether this build can decode it at a fraction of its size.
+    pub(super) fn is_reducible(&self) -> bool {
+        cfg!(feature = "turbojpeg") && matches!(self.channels, 1 | 3)
+    }
+
+    /// The picture with `reduction` × `reduction` of its pixels in one, not turned by EXIF; `None` if it can only be had
+    /// with all of them.
+    ///
+    /// # Errors
+    /// [`Refusal::Undecodable`].
+    pub(super) fn decode(&self, file: &[u8], reduction: u32) -> Result<Option<RgbImage>, Refusal> {
+        Ok(self.decode_or_check(file, reduction)?.ok())
+    }
+
+    /// The picture with all of its pixels, not turned by EXIF.
+    ///
+    /// # Errors
+    /// [`Refusal::Undecodable`].
+    pub(super) fn decode_whole(&self, file: &[u8]) -> Result<RgbImage, Refusal> {
+        let whole = match self.decode_or_check(file, 1)? {
+            Ok(picture) => return Ok(picture),
+            Err(whole) => whole,
+        };
+        if !self.is_plain {
+            return Err(Refusal::Undecodable { flaw: Flaw::JpegSampling });
+        }
+        let damaged = |_| Refusal::from(Damage::Garbled);
+        let decoder = JpegDecoder::new(Cursor::new(&whole[..])).map_err(damaged)?;
+        if decoder.dimensions() != self.size {
+            return Err(Damage::Garbled.into());
+        }
+        Ok(DynamicImage::from_decoder(decoder).map_err(damaged)?.into_rgb8())
+    }
+
+    /// The picture by libjpeg-turbo, or the file as it should be if it is left to another decoder.
+    fn decode_or_check<'f>(
+        &self,
+        file: &'f [u8],
+        reduction: u32,
+    ) -> Result<Result<RgbImage, Cow<'f, [u8]>>, Damage> {
+        check_scans(file)?;
+        // Reading all codes takes as long as decoding. libjpeg-turbo notices, at the end of a scan at the latest, that something is
+        // wrong with it, but not how much, and not always where one byte stands in place of many.
+        if !has_long_run(file)
+            && let Some(picture) = turbo::decode(file, self, reduction)
+        {
+            return Ok(Ok(picture));
+        }
+        let whole = check(file)?;
+        match turbo::decode(&whole, self, reduction) {
+            Some(picture) => Ok(Ok(picture)),
+            None => Ok(Err(whole)),
+        }
     }
 }
 
-/// The sampling factors of the components, to the right and downwards, and whether the picture comes in several scans: a
-/// progressive one does, and one whose first scan does not have all components. `None` if the header is damaged.
-fn samples(file: &[u8]) -> Option<(Vec<(u64, u64)>, bool)> {
-    let (mut rest, mut frame) = (file.get(2..)?, None);
-    loop {
-        // Behind the segment may lie what belongs to none.
-        let at = rest.windows(2).position(|two| two[0] == 0xFF && !matches!(two[1], 0 | 0xFF))?;
-        let (marker, after) = rest[at + 1..].split_first()?;
-        if matches!(marker, 0x01 | 0xD0..=0xD8) {
-            rest = after;
-            continue;
-        }
-        let (length, _) = after.split_first_chunk::<2>()?;
-        let length = usize::from(u16::from_be_bytes(*length));
-        let (segment, behind) = (after.get(2..length)?, after.get(length..)?);
-        match (*marker, frame.as_ref()) {
-            (0xC4 | 0xC8 | 0xCC, _) => {}
-            (0xC0..=0xCF, None) => {
-                let count = usize::from(*segment.get(5)?);
-                let components = segment.get(6..6 + 3 * count)?.as_chunks::<3>().0;
-                let factors = components.iter().map(|[_, factors, _]| {
-                    (u64::from(factors >> 4).clamp(1, 4), u64::from(factors & 15).clamp(1, 4))
-                });
-                let factors: Vec<_> = factors.collect();
-                if !(1..=4).contains(&factors.len()) {
-                    return None;
-                }
-                frame = Some((factors, !matches!(marker, 0xC0 | 0xC1 | 0xC9)));
-            }
-            // A second frame.
-            (0xC0..=0xCF, Some(_)) => return None,
-            (0xDA, _) => {
-                let (factors, in_scans) = frame?;
-                let all = usize::from(*segment.first()?) == factors.len();
-                return Some((factors, in_scans || !all));
-            }
-            _ => {}
-        }
-        rest = behind;
+/// What zune-jpeg 0.5.15 has right, by the first scan: not a luma that is coarser than chroma or has a third of the pixels, and of
+/// what is baseline and comes in several scans hardly anything.
+fn is_plain(frame: &Frame, scan: &Scan) -> bool {
+    let (across, down) = frame.most();
+    let is_in_scans = !frame.is_progressive() && scan.components.len() < frame.components.len();
+    let luma_comes_alone = matches!(scan.components[..], [(0, ..)]);
+    across != 3
+        && down != 3
+        && frame.components[0].across == across
+        && (!is_in_scans || down == 1 && (across == 1 || luma_comes_alone))
+}
+
+#[cfg(not(feature = "turbojpeg"))]
+mod turbo {
+    use image::RgbImage;
+
+    use super::Header;
+
+    /// Never: this build has another decoder.
+    pub(super) fn decode(_file: &[u8], _header: &Header<'_>, _reduction: u32) -> Option<RgbImage> {
+        None
     }
 }
 
@@ -110,24 +201,24 @@ mod turbo {
     use image::RgbImage;
     use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
 
+    use super::Header;
+
     /// Scans of a progressive file: cameras and converters write about ten, a file made to cost time has thousands.
     const MOST_SCANS: u32 = 30;
 
-    /// The picture with `reduction` × `reduction` of its pixels in one, not turned by EXIF; `None` for everything that
-    /// is not as it should be, which is left to the decoder at full size, so that it decides what is a picture. `size`
-    /// is what that decoder read from the header.
-    pub(crate) fn decode(bytes: &[u8], size: (u32, u32), reduction: u32) -> Option<RgbImage> {
+    /// `None` for everything that it complains about, and for pictures for print.
+    pub(super) fn decode(file: &[u8], header: &Header<'_>, reduction: u32) -> Option<RgbImage> {
         let mut decoder = Decompressor::new().ok()?;
         decoder.set_scan_limit(MOST_SCANS).ok()?;
-        let header = decoder.read_header(bytes).ok()?;
+        let found = decoder.read_header(file).ok()?;
         let usual = [Colorspace::YCbCr, Colorspace::Gray, Colorspace::RGB];
-        let expected = (usize::try_from(size.0).ok()?, usize::try_from(size.1).ok()?);
-        if !usual.contains(&header.colorspace) || (header.width, header.height) != expected {
+        let expected = (usize::try_from(header.size.0).ok()?, usize::try_from(header.size.1).ok()?);
+        if !usual.contains(&found.colorspace) || (found.width, found.height) != expected {
             return None;
         }
         let factor = ScalingFactor::new(1, usize::try_from(reduction).ok()?);
         decoder.set_scaling_factor(factor).ok()?;
-        let (width, height) = (factor.scale(header.width), factor.scale(header.height));
+        let (width, height) = (factor.scale(found.width), factor.scale(found.height));
         let mut pixels = vec![0; width * height * 3];
         let target = Image {
             pixels: &mut pixels[..],
@@ -136,7 +227,7 @@ mod turbo {
             height,
             format: PixelFormat::RGB,
         };
-        decoder.decompress(bytes, target).ok()?;
+        decoder.decompress(file, target).ok()?;
         RgbImage::from_raw(u32::try_from(width).ok()?, u32::try_from(height).ok()?, pixels)
     }
 }
