@@ -636,6 +636,71 @@ mod tests {
         }
     }
 
+    /// An EXIF block that says how its picture is to be turned, 1 to 8.
+    fn exif(orientation: u8) -> Vec<u8> {
+        [&b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[orientation, 0, 0, 0, 0, 0, 0, 0]]
+            .concat()
+    }
+
+    #[test]
+    fn exif_turns_a_picture_whether_or_not_its_name_stands_before_it_and_the_first_of_two_counts() {
+        let rgb = RgbImage::new(40, 32);
+        let encoded = |format| {
+            let mut bytes = Cursor::new(Vec::new());
+            rgb.write_to(&mut bytes, format).unwrap();
+            bytes.into_inner()
+        };
+        let jpeg = |blocks: &[Vec<u8>]| {
+            let file = flat::jpeg(40, 32, flat::FULL, false);
+            let segments = blocks.iter().flat_map(|data| {
+                let length = u16::try_from(data.len() + 2).unwrap().to_be_bytes();
+                [&[0xFF, 0xE1][..], &length, data].concat()
+            });
+            [&file[..2], &segments.collect::<Vec<_>>(), &file[2..]].concat()
+        };
+        let png = |data: &[u8]| {
+            let file = encoded(image::ImageFormat::Png);
+            // Behind the signature and the header.
+            [&file[..33], &png::tests::chunk("eXIf", data), &file[33..]].concat()
+        };
+        let webp = |blocks: &[&[u8]]| {
+            let picture = encoded(image::ImageFormat::WebP);
+            let mut body = b"WEBPVP8X\x0A\0\0\0\x08\0\0\0\x27\0\0\x1F\0\0".to_vec();
+            body.extend(&picture[12..]);
+            for data in blocks {
+                body.extend(b"EXIF");
+                body.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+                body.extend(*data);
+                body.resize(body.len().next_multiple_of(2), 0);
+            }
+            [&b"RIFF"[..], &u32::try_from(body.len()).unwrap().to_le_bytes(), &body].concat()
+        };
+        let named = |block: Vec<u8>| [&b"Exif\0\0"[..], &block].concat();
+        let filled = |block: Vec<u8>| [&b"Exif\0\xFF"[..], &block].concat();
+        for (name, file, is_turned) in [
+            ("jpeg", jpeg(&[named(exif(6))]), true),
+            ("jpeg, filled", jpeg(&[filled(exif(8))]), true),
+            ("jpeg, 6 then 1", jpeg(&[named(exif(6)), named(exif(1))]), true),
+            ("jpeg, 1 then 6", jpeg(&[named(exif(1)), named(exif(6))]), false),
+            ("jpeg, damaged then 6", jpeg(&[named(vec![0; 9]), named(exif(6))]), false),
+            (
+                "jpeg, XMP then 6",
+                jpeg(&[b"http://ns.adobe.com/xap/1.0/\0".to_vec(), named(exif(6))]),
+                true,
+            ),
+            ("png", png(&exif(5)), true),
+            ("png, named", png(&named(exif(7))), true),
+            ("png, 3", png(&named(exif(3))), false),
+            ("webp", webp(&[&exif(6)]), true),
+            ("webp, named", webp(&[&named(exif(6))]), true),
+            ("webp, 6 then 1", webp(&[&named(exif(6)), &exif(1)]), true),
+            ("webp, 1 then 6", webp(&[&exif(1), &exif(6)]), false),
+        ] {
+            let size = decode(&file, &DecodeLimits::default()).unwrap().dimensions();
+            assert_eq!(size, if is_turned { (32, 40) } else { (40, 32) }, "{name}");
+        }
+    }
+
     #[test]
     fn a_lossy_webp_with_a_frame_of_another_size_is_refused_before_it_is_decoded() {
         let (said, large) = ((64, 48), (4_000, 3_000));

@@ -112,12 +112,15 @@ fn analysed(
 fn files_that_others_read_give_the_face_that_others_see() {
     let Some(folder) = shared("cases") else { return };
     let case = |name: &str| std::fs::read(folder.join(name)).unwrap();
-    let portrait = case("reference.png");
+    let second = Some(BoundingBox::new(245.0, 110.0, 140.0, 180.0));
+    let (portrait, obama) = (case("reference.png"), sample("obama-2009"));
     with_each_engine(|engine| {
         for (name, hint, expected, least) in [
             ("interleaved-420-good.jpg", None, &portrait, 0.985),
             ("noninterleaved-420.jpg", None, &portrait, 0.985),
             ("luma-coarser-than-chroma.jpg", None, &portrait, 0.985),
+            ("two-faces-jpg-exif6-then-exif1.jpg", second, &obama, 0.7),
+            ("two-faces-webp-exif6-with-prefix.webp", second, &obama, 0.7),
         ] {
             let expected = analysed(engine, expected, None).unwrap();
             let similarity = match analysed(engine, &case(name), hint) {

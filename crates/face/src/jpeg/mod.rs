@@ -46,7 +46,7 @@ pub(super) struct Header<'a> {
     pub(super) size: (u32, u32),
     /// Grey 1, colour 3, for print 4.
     pub(super) channels: u64,
-    /// Its EXIF block.
+    /// Its first EXIF block.
     pub(super) exif: Option<&'a [u8]>,
     /// What a decoder takes at most beside the picture itself, bytes.
     pub(super) working_bytes: u64,
@@ -67,8 +67,9 @@ impl<'a> Header<'a> {
         let (mut exif, mut frame) = (None, None);
         for (_, part) in Parts::new(file) {
             match part {
-                Part::Segment(0xE1, [b'E', b'x', b'i', b'f', 0, 0, data @ ..]) => {
-                    exif = Some(data);
+                // The byte behind the name is a 0 of its own or fills the place of one.
+                Part::Segment(0xE1, [b'E', b'x', b'i', b'f', 0, _, data @ ..]) => {
+                    exif = exif.or(Some(data));
                 }
                 Part::Segment(marker, data) if Frame::is_header(marker) && frame.is_none() => {
                     frame = Some(Frame::parse(marker, data).ok_or(Damage::Garbled)?);
