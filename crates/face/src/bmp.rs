@@ -1,4 +1,4 @@
-//! BMP: `image` decodes it.
+//! BMP: `image` decodes it, and takes an alpha channel at its word.
 
 use std::io::Cursor;
 
@@ -26,8 +26,15 @@ impl<'a> Bmp<'a> {
         self.0.color_type().has_alpha()
     }
 
-    /// Its pixels.
+    /// Its pixels. Many programs leave the alpha channel empty: where it is 0 everywhere, the picture is opaque.
     pub(super) fn decode(self) -> Result<DynamicImage, Refusal> {
-        DynamicImage::from_decoder(self.0).map_err(|error| Refusal::from_image(&error, Format::Bmp))
+        let mut picture = DynamicImage::from_decoder(self.0)
+            .map_err(|error| Refusal::from_image(&error, Format::Bmp))?;
+        if let DynamicImage::ImageRgba8(rgba) = &mut picture
+            && rgba.pixels().all(|pixel| pixel.0[3] == 0)
+        {
+            rgba.pixels_mut().for_each(|pixel| pixel.0[3] = u8::MAX);
+        }
+        Ok(picture)
     }
 }

@@ -636,6 +636,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_bmp_whose_alpha_is_zero_everywhere_is_opaque() {
+        const MASKS: [u32; 4] = [0xFF_0000, 0xFF00, 0xFF, 0xFF00_0000];
+        const MASKS_16: [u32; 4] = [0x7C00, 0x3E0, 0x1F, 0x8000];
+        let limits = DecodeLimits::default();
+        // Blue first.
+        let opaque = [[10, 60, 200, 0]; 16].concat();
+        let one = [&[[10, 60, 200, 0]; 15].concat()[..], &[10, 60, 200, 255]].concat();
+        let red = [[0x00, 0x7C]; 16].concat();
+        for (name, file, last, others) in [
+            ("V5", bmp(124, 32, Some(MASKS), &opaque, 16), [200, 60, 10], [200, 60, 10]),
+            ("V4", bmp(108, 32, Some(MASKS), &opaque, 16), [200, 60, 10], [200, 60, 10]),
+            ("V3", bmp(56, 32, Some(MASKS), &opaque, 16), [200, 60, 10], [200, 60, 10]),
+            ("no masks", bmp(40, 32, None, &opaque, 16), [200, 60, 10], [200, 60, 10]),
+            ("16 bits", bmp(124, 16, Some(MASKS_16), &red, 16), [255, 0, 0], [255, 0, 0]),
+            ("some alpha", bmp(124, 32, Some(MASKS), &one, 16), [200, 60, 10], [255; 3]),
+            ("no masks, some alpha", bmp(40, 32, None, &one, 16), [200, 60, 10], [200, 60, 10]),
+        ] {
+            let picture = decode(&file, &limits).unwrap();
+            assert_eq!(picture.get_pixel(15, 9).0, last, "{name}");
+            assert_eq!(picture.get_pixel(3, 9).0, others, "{name}");
+        }
+    }
+
     /// An EXIF block that says how its picture is to be turned, 1 to 8.
     fn exif(orientation: u8) -> Vec<u8> {
         [&b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[orientation, 0, 0, 0, 0, 0, 0, 0]]

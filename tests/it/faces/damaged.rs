@@ -119,6 +119,7 @@ fn files_that_others_read_give_the_face_that_others_see() {
             ("interleaved-420-good.jpg", None, &portrait, 0.985),
             ("noninterleaved-420.jpg", None, &portrait, 0.985),
             ("luma-coarser-than-chroma.jpg", None, &portrait, 0.985),
+            ("bmp32-v5-alpha-all-0.bmp", None, &portrait, 0.985),
             ("two-faces-jpg-exif6-then-exif1.jpg", second, &obama, 0.7),
             ("two-faces-webp-exif6-with-prefix.webp", second, &obama, 0.7),
         ] {
