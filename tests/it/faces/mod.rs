@@ -11,6 +11,7 @@ mod batching;
 mod closer;
 mod convert;
 mod damaged;
+mod decoding;
 mod golden;
 mod odd;
 mod operator_pack;
