@@ -43,7 +43,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // As `http`: a front end without models has one too.
     (
         "console",
-        &["clients", "clock", "compare", "gate", "http", "private_file", "queue", "signing"],
+        &[
+            "clients",
+            "clock",
+            "compare",
+            "deadline",
+            "gate",
+            "http",
+            "private_file",
+            "queue",
+            "signing",
+        ],
     ),
     ("config", &["compare", "db", "face", "gate", "telemetry"]),
 ];

@@ -11,7 +11,7 @@ use axum::{
 };
 
 use super::{Console, Shared, error::Refused};
-use crate::gate::announced_length;
+use crate::{deadline, gate::announced_length};
 
 /// The name of the cookie.
 pub(super) const COOKIE: &str = "visavis_console";
@@ -46,6 +46,11 @@ pub(super) async fn protect(request: Request, next: Next) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Bounds how long the databases may keep a page waiting.
+pub(super) async fn bounded(request: Request, next: Next) -> Response {
+    deadline::scope(Box::pin(next.run(request))).await
 }
 
 /// Lets through what the console's own page sent.

@@ -124,7 +124,8 @@ pub fn console(mut parts: Parts) -> Router {
         )
         .merge(guarded)
         .fallback(api::unknown)
-        .layer(from_fn(guard::of_this_page));
+        .layer(from_fn(guard::of_this_page))
+        .layer(from_fn(guard::bounded));
     Router::new()
         .nest("/console/api", api)
         .route("/console/", get(assets::page))

@@ -213,6 +213,7 @@ async fn no_step_was_edited() {
     postgres 5 afa077c024db9d1d
     postgres 6 e361197467ee4358
     postgres 7 0e08be1cab178419
+    postgres 8 5c78af850e6cd2eb
     sqlite 1 ef846ebf3f34fa39
     sqlite 2 ebd6f409636b33fe
     sqlite 3 10cab357fd4ddc12
@@ -221,6 +222,7 @@ async fn no_step_was_edited() {
     sqlite 6 b22ffb396eb56698
     sqlite 7 ffdec589c9391bc8
     sqlite 8 dfd31f579948f2d0
+    sqlite 9 8e8e749672028f97
     ");
 }
 

@@ -209,11 +209,11 @@ async fn a_client_that_was_changed_in_the_database_gets_system_errors_and_one_li
         assert_eq!(answer.code(), "SYSTEM_ERROR");
     }
     let reported = format!(
-        "ERROR visavis::clients::registry: client row was changed outside of Visavis: restore it from a backup or \
-         rotate its keys client=\"{CLIENT}\""
+        "message=\"client row was changed outside of Visavis: restore it from a backup or rotate its keys\" \
+         client={CLIENT}"
     );
     assert_eq!(log.text().matches(&reported).count(), 1, "{}", log.text());
-    assert_eq!(log.text().matches(" ERROR ").count(), 1, "{}", log.text());
+    assert_eq!(log.text().matches(" level=error ").count(), 1, "{}", log.text());
 }
 
 #[tokio::test]

@@ -43,7 +43,10 @@ impl Listening {
             drain: Duration::from_millis(200),
         };
         change(&mut config);
-        let serving = serve(app.router.clone(), &config, app.state.tasks.clone()).unwrap();
+        let mut serving = serve(app.router.clone(), &config, app.state.tasks.clone()).unwrap();
+        if let Some(reload) = serving.take_reload() {
+            tokio::spawn(reload.run());
+        }
         Self { app, serving }
     }
 
