@@ -100,6 +100,10 @@ fn merge_at(base: &mut Table, over: Table, path: &str, name: &str) -> Result<(),
                 merge_at(inner, outer, &path, name)?;
             }
             (Some(Value::Float(old)), Value::Integer(new)) => *old = new as f64,
+            // A port alone.
+            (Some(Value::String(old)), Value::Integer(port)) if key == "listen" => {
+                *old = port.to_string();
+            }
             (Some(old), new) if old.same_type(&new) => *old = new,
             (Some(old), new) => {
                 return wrong(format!("`{path}` must be {}, not {}", kind(old), kind(&new)));

@@ -198,6 +198,8 @@ fn schema_of(setting: &Setting) -> Value {
             let rate = json!({ "type": "number", "minimum": min, "maximum": max });
             json!({ "type": "object", "additionalProperties": rate })
         }
+        // A port alone may be a number.
+        _ if setting.key == "listen" => json!({ "type": ["string", "integer"] }),
         _ => json!({ "type": "string" }),
     };
     if let Some(choices) = setting.choices() {
@@ -258,6 +260,7 @@ fn the_json_schema_is_made_from_the_defaults_takes_them_and_no_key_that_does_not
         ("[http]\nfreshness_s = 60\n", true),
         ("[quality.selfie]\nroll_deg = { fail_above = 30 }\n", true),
         ("[compare]\nfmr_by_source = { 00000001003 = 1e-4 }\n", true),
+        ("[http]\nlisten = 8080\n[admin]\nlisten = \"localhost:9464\"\n", true),
         ("[http]\nfreshnes_s = 60\n", false),
         ("[htp]\n", false),
         ("[quality.selfie]\nroll_deg = { fail_over = 30 }\n", false),
