@@ -72,7 +72,7 @@ async fn open(config: &Config, usual: u32, access: Access) -> Result<Data> {
     let path = config.data.key_path();
     let has_key = path.try_exists().with_context(|| format!("master key {}", path.display()))?;
     if !has_key {
-        check_that_no_key_is_needed(config).await?;
+        check_that_no_key_is_needed(config, access).await?;
         if access < Access::Create {
             bail!(
                 "master key {} does not exist: copy it from the machine that has it, or create it with `visavis client \
@@ -130,7 +130,9 @@ async fn open_database(
 /// Whether the embedded database exists, if one is configured.
 pub fn check_database_file(config: &Config) -> Result<()> {
     let path = config.data.database_path(&config.database);
-    if config.database.is_shared() || path.exists() {
+    // Without permission to look, no one knows whether it exists.
+    let cannot_look = || format!("{} cannot be read", path.display());
+    if config.database.is_shared() || path.try_exists().with_context(cannot_look)? {
         return Ok(());
     }
     let setting = if config.database.url.is_empty() { "--data" } else { "database.url" };
@@ -143,7 +145,7 @@ pub fn check_database_file(config: &Config) -> Result<()> {
 }
 
 /// A new key would open nothing of what was sealed with the one that is missing.
-async fn check_that_no_key_is_needed(config: &Config) -> Result<()> {
+async fn check_that_no_key_is_needed(config: &Config, access: Access) -> Result<()> {
     let path = config.data.key_path();
     let path = path.display();
     if check_database_file(config).is_err() {
@@ -152,7 +154,7 @@ async fn check_that_no_key_is_needed(config: &Config) -> Result<()> {
     for (_, url) in config.database.served()? {
         let db = match open_database(config, url, WORKER_CONNECTIONS, Access::Read).await {
             Ok(db) => db,
-            Err(DbError::NoSchema { .. }) => continue,
+            Err(DbError::NoSchema { .. }) if access >= Access::Create => continue,
             Err(DbError::Schema { path: database, .. }) => bail!(
                 "master key {path} is missing, but the database {database} of another version exists: restore the key from \
                  your backup, or copy it from the machine that has it"
