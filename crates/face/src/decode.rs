@@ -95,8 +95,8 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Refusal> 
 
 /// As [`decode`], but with as few pixels as can be had at no cost while the longer side keeps `long_side` of them.
 ///
-/// Only JPEG can be had with fewer, and only in a build with the feature `turbojpeg`; everything else comes at its own
-/// size.
+/// JPEG can be had with fewer in a build with the feature `turbojpeg`. What EXIF turns by a quarter is shrunk before it is turned,
+/// in any build and format. Everything else comes at its own size.
 ///
 /// # Errors
 /// As [`decode`].
@@ -193,12 +193,16 @@ impl<'a> PictureFile<'a> {
 
     /// The largest reduction that leaves `long_side` pixels on the longer side.
     pub(super) fn reduction(&self, long_side: u32) -> u32 {
-        match self.kind {
-            Kind::Jpeg(header) if header.is_reducible() => {
-                reduction(self.size.0.max(self.size.1), long_side)
-            }
-            _ => 1,
+        if self.decodes_fewer() || lies_on_a_side(self.orientation) {
+            reduction(self.size.0.max(self.size.1), long_side)
+        } else {
+            1
         }
+    }
+
+    /// Whether its decoder can leave out pixels.
+    fn decodes_fewer(&self) -> bool {
+        matches!(self.kind, Kind::Jpeg(header) if header.is_reducible())
     }
 
     /// The size of the decoded picture, bytes.
@@ -210,9 +214,10 @@ impl<'a> PictureFile<'a> {
     pub(super) fn decoding_bytes(&self, reduction: u32) -> u64 {
         let image = self.image_bytes(reduction);
         let decoding = match self.kind {
-            Kind::Jpeg(header) if reduction > 1 => {
+            Kind::Jpeg(header) if reduction > 1 && self.decodes_fewer() => {
                 header.working_bytes + 3 * self.bytes.len() as u64 + OTHER_BYTES + image
             }
+            _ if reduction > 1 => self.whole_bytes.max(rgb_bytes(self.size) + image),
             _ => self.whole_bytes,
         };
         let upright = if lies_on_a_side(self.orientation) { 2 * image } else { image };
@@ -225,8 +230,10 @@ impl<'a> PictureFile<'a> {
     /// [`Refusal::Undecodable`].
     pub(super) fn decode_with(&self, reduction: u32) -> Result<Option<RgbImage>, Refusal> {
         let picture = match self.kind {
-            Kind::Jpeg(header) if reduction > 1 => header.decode(self.bytes, reduction)?,
-            _ => None,
+            _ if reduction == 1 => None,
+            Kind::Jpeg(header) if self.decodes_fewer() => header.decode(self.bytes, reduction)?,
+            // Turning all pixels would take several times as long as decoding them.
+            _ => Some(shrunk(&self.decode_as_stored()?, reduction)),
         };
         Ok(picture.map(|picture| upright(picture, self.orientation)))
     }
@@ -236,16 +243,20 @@ impl<'a> PictureFile<'a> {
     /// # Errors
     /// [`Refusal::Undecodable`].
     pub(super) fn decode_whole(&self) -> Result<RgbImage, Refusal> {
-        let picture = match self.kind {
-            Kind::Jpeg(header) => header.decode_whole(self.bytes)?,
-            Kind::Png => Png::open(self.bytes)?.decode()?,
-            Kind::Bmp => flatten(Bmp::open(self.bytes)?.decode()?),
+        Ok(upright(self.decode_as_stored()?, self.orientation))
+    }
+
+    fn decode_as_stored(&self) -> Result<RgbImage, Refusal> {
+        match self.kind {
+            Kind::Jpeg(header) => header.decode_whole(self.bytes),
+            Kind::Png => Png::open(self.bytes)?.decode(),
+            Kind::Bmp => Ok(flatten(Bmp::open(self.bytes)?.decode()?)),
             Kind::WebP => {
                 let picture = DynamicImage::from_decoder(open_webp(self.bytes)?);
-                flatten(picture.map_err(|error| Refusal::from_image(&error, Format::WebP))?)
+                let refused = |error| Refusal::from_image(&error, Format::WebP);
+                Ok(flatten(picture.map_err(refused)?))
             }
-        };
-        Ok(upright(picture, self.orientation))
+        }
     }
 }
 
@@ -288,6 +299,32 @@ fn lies_on_a_side(orientation: Orientation) -> bool {
 /// The largest reduction that leaves `wanted` pixels of `long`.
 fn reduction(long: u32, wanted: u32) -> u32 {
     [8, 4, 2].into_iter().find(|reduction| long / reduction >= wanted).unwrap_or(1)
+}
+
+/// The means of blocks of `reduction` × `reduction` pixels; those at the right and at the lower edge may be smaller.
+fn shrunk(picture: &RgbImage, reduction: u32) -> RgbImage {
+    let width = picture.width().div_ceil(reduction);
+    let height = picture.height().div_ceil(reduction);
+    let (line, side) = (picture.width() as usize * 3, reduction as usize);
+    let mut means = Vec::with_capacity(width as usize * height as usize * 3);
+    // Whole rows first, which the compiler adds up many values at a time.
+    let mut sums = vec![0_u16; line];
+    for rows in picture.chunks(line * side) {
+        sums.fill(0);
+        for row in rows.chunks_exact(line) {
+            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += u16::from(*value));
+        }
+        let height = rows.len() / line;
+        for block in sums.chunks(3 * side) {
+            let pixels = block.as_chunks::<3>().0;
+            let count = u32::try_from(pixels.len() * height).unwrap_or(1);
+            for channel in 0..3 {
+                let sum: u32 = pixels.iter().map(|pixel| u32::from(pixel[channel])).sum();
+                means.push(u8::try_from((sum + count / 2) / count).unwrap_or(u8::MAX));
+            }
+        }
+    }
+    RgbImage::from_raw(width, height, means).unwrap_or_default()
 }
 
 /// Drops the alpha channel by laying the picture over white.
@@ -392,39 +429,64 @@ mod tests {
     }
 
     /// A JPEG whose EXIF block says how it is to be turned; dark to the left and upwards as it is stored.
-    #[cfg(feature = "turbojpeg")]
     fn turned_photo(width: u32, height: u32, orientation: u8) -> Vec<u8> {
         let shade = |at: u32, end: u32| u8::try_from(at * 255 / end).unwrap();
         let picture = RgbImage::from_fn(width, height, |x, y| {
             image::Rgb([shade(x, width), shade(y, height), 90])
         });
-        let exif = [
-            b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0",
-            &[orientation, 0, 0, 0, 0, 0, 0, 0][..],
-        ];
         let mut bytes = Cursor::new(Vec::new());
         let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
-        encoder.set_exif_metadata(exif.concat()).unwrap();
+        encoder.set_exif_metadata(exif(orientation)).unwrap();
         picture.write_with_encoder(encoder).unwrap();
         bytes.into_inner()
     }
 
-    #[cfg(feature = "turbojpeg")]
     #[test]
     fn fewer_pixels_lie_where_all_of_them_do_however_the_photo_is_to_be_turned() {
         let limits = DecodeLimits::default();
         for orientation in 1..=8 {
-            let file = turned_photo(1_301, 998, orientation);
-            let all = decode(&file, &limits).unwrap();
-            let few = decode_reduced(&file, &limits, 300).unwrap();
-            assert_eq!((few.reduction, few.size), (4, all.dimensions()), "{orientation}");
-            assert_eq!(all.width() < all.height(), orientation >= 5);
-            for (x, y) in [(20, 20), (200, 30), (100, 220), (230, 240)] {
-                let (one, other) = (few.image.get_pixel(x, y), all.get_pixel(4 * x + 2, 4 * y + 2));
-                let apart = one.0.iter().zip(other.0).map(|(a, b)| a.abs_diff(b)).max();
-                assert!(apart < Some(6), "{orientation}: {one:?} {other:?}");
+            let jpeg = turned_photo(1_301, 998, orientation);
+            let stored = RgbImage::from_fn(1_301, 998, |x, y| {
+                image::Rgb([x, y, 300].map(|value| (value / 6).to_le_bytes()[0]))
+            });
+            let mut png = Cursor::new(Vec::new());
+            stored.write_to(&mut png, image::ImageFormat::Png).unwrap();
+            let png = png.into_inner();
+            let chunk = png::tests::chunk("eXIf", &exif(orientation));
+            let png = [&png[..33], &chunk, &png[33..]].concat();
+            for (file, decodes_fewer) in [(jpeg, cfg!(feature = "turbojpeg")), (png, false)] {
+                let all = decode(&file, &limits).unwrap();
+                let few = decode_reduced(&file, &limits, 300).unwrap();
+                let reduction = if decodes_fewer || orientation >= 5 { 4 } else { 1 };
+                assert_eq!(
+                    (few.reduction, few.size),
+                    (reduction, all.dimensions()),
+                    "{orientation}"
+                );
+                assert_eq!(all.width() < all.height(), orientation >= 5);
+                let picture = PictureFile::read(&file, &limits, &PixelMemory::default()).unwrap();
+                let taken = allocation_counter::measure(|| {
+                    picture.decode_with(reduction).unwrap();
+                });
+                assert!(taken.bytes_max <= picture.decoding_bytes(reduction), "{orientation}");
+                for (x, y) in [(20, 20), (200, 30), (100, 220), (230, 240)] {
+                    let at = |at: u32| reduction * at + reduction / 2;
+                    let (one, other) = (few.image.get_pixel(x, y), all.get_pixel(at(x), at(y)));
+                    let apart = one.0.iter().zip(other.0).map(|(a, b)| a.abs_diff(b)).max();
+                    assert!(apart < Some(6), "{orientation}: {one:?} {other:?}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_pixel_of_a_shrunk_picture_is_the_mean_of_its_block() {
+        let picture = RgbImage::from_fn(5, 3, |x, y| {
+            image::Rgb([x * 10, y * 10, 7].map(|value| value.to_le_bytes()[0]))
+        });
+        let small = shrunk(&picture, 2);
+        assert_eq!(small.dimensions(), (3, 2));
+        assert_eq!(small.into_raw(), [5, 5, 7, 25, 5, 7, 40, 5, 7, 5, 20, 7, 25, 20, 7, 40, 20, 7]);
     }
 
     #[test]

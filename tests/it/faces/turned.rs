@@ -1,9 +1,16 @@
 //! Photos on their side or on their head, without a word about it.
 
-use std::io::Cursor;
+use std::{
+    io::Cursor,
+    time::{Duration, Instant},
+};
 
-use image::{ImageFormat, imageops};
-use visavis::face::{OnnxEngine, Picture, PictureKind, engine::AnalysedFace};
+use image::{ImageEncoder as _, ImageFormat, RgbImage, codecs::png::PngEncoder, imageops};
+use visavis::face::{
+    OnnxEngine, Picture, PictureKind,
+    decode::{DecodeLimits, decode, decode_reduced},
+    engine::AnalysedFace,
+};
 
 use super::with_each_engine;
 use crate::support::models::sample_photo;
@@ -73,4 +80,34 @@ fn turn_a_hint(engine: &mut OnnxEngine) {
     // Turned to the left, the right half is above.
     assert!(with_hint(50.0).centre().y < 400.0);
     assert!(with_hint(450.0).centre().y > 400.0);
+}
+
+/// The shorter of two times that it takes.
+fn time<T>(mut work: impl FnMut() -> T) -> Duration {
+    let times = [(); 2].map(|()| {
+        let begun = Instant::now();
+        std::hint::black_box(work());
+        begun.elapsed()
+    });
+    times[0].min(times[1])
+}
+
+#[test]
+fn a_photo_that_exif_lays_on_its_side_is_shrunk_before_it_is_turned() {
+    let limits = DecodeLimits::default();
+    for orientation in 5..=8 {
+        let mut bytes = Vec::new();
+        let mut encoder = PngEncoder::new(&mut bytes);
+        let exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0";
+        encoder.set_exif_metadata([&exif[..], &[orientation, 0, 0, 0, 0, 0, 0]].concat()).unwrap();
+        RgbImage::from_pixel(2_600, 1_900, image::Rgb([9, 120, 30]))
+            .write_with_encoder(encoder)
+            .unwrap();
+        let few = decode_reduced(&bytes, &limits, 640).unwrap();
+        assert_eq!((few.size, few.image.dimensions()), ((1_900, 2_600), (475, 650)));
+        let turning_all = time(|| decode(&bytes, &limits).unwrap());
+        let turning_few = time(|| decode_reduced(&bytes, &limits, 640).unwrap());
+        let ratio = turning_few.as_secs_f64() / turning_all.as_secs_f64();
+        assert!(ratio < 0.8, "{orientation}: {turning_few:?}, and {turning_all:?} for all pixels");
+    }
 }

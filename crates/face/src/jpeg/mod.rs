@@ -50,6 +50,8 @@ pub(super) struct Header<'a> {
     pub(super) exif: Option<&'a [u8]>,
     /// What a decoder takes at most beside the picture itself, bytes.
     pub(super) working_bytes: u64,
+    /// Where the first scan begins. Before it there are previews, notes and what is left free for more.
+    scans: usize,
     /// Whether zune-jpeg has its pixels right.
     is_plain: bool,
 }
@@ -65,7 +67,7 @@ impl<'a> Header<'a> {
     /// [`Refusal::Undecodable`].
     pub(super) fn read(file: &'a [u8]) -> Result<Self, Refusal> {
         let (mut exif, mut frame) = (None, None);
-        for (_, part) in Parts::new(file) {
+        for (range, part) in Parts::new(file) {
             match part {
                 // The byte behind the name is a 0 of its own or fills the place of one.
                 Part::Segment(0xE1, [b'E', b'x', b'i', b'f', 0, _, data @ ..]) => {
@@ -77,7 +79,7 @@ impl<'a> Header<'a> {
                 Part::Scan(data, _) => {
                     let frame: Frame = frame.ok_or(Damage::Garbled)?;
                     let scan = Scan::parse(data, &frame).ok_or(Damage::Garbled)?;
-                    return Self::new(&frame, &scan, exif);
+                    return Self::new(&frame, &scan, range.start, exif);
                 }
                 Part::Segment(..) => {}
                 Part::End | Part::Broken => return Err(Damage::Garbled.into()),
@@ -87,7 +89,12 @@ impl<'a> Header<'a> {
         Err(Damage::EndsEarly.into())
     }
 
-    fn new(frame: &Frame, scan: &Scan, exif: Option<&'a [u8]>) -> Result<Self, Refusal> {
+    fn new(
+        frame: &Frame,
+        scan: &Scan,
+        scans: usize,
+        exif: Option<&'a [u8]>,
+    ) -> Result<Self, Refusal> {
         let count = frame.components.len();
         // Or with a number of components that has no meaning.
         if !matches!(frame.marker, 0xC0..=0xC2) || frame.precision != 8 || count == 2 {
@@ -113,6 +120,7 @@ impl<'a> Header<'a> {
             channels: count as u64,
             exif,
             working_bytes: coefficients + lines,
+            scans,
             is_plain: is_plain(frame, scan),
         })
     }
@@ -160,7 +168,7 @@ impl<'a> Header<'a> {
         check_scans(file)?;
         // Reading all codes takes as long as decoding. libjpeg-turbo notices, at the end of a scan at the latest, that something is
         // wrong with it, but not how much, and not always where one byte stands in place of many.
-        if !has_long_run(file)
+        if !has_long_run(&file[self.scans..])
             && let Some(picture) = turbo::decode(file, self, reduction)
         {
             return Ok(Ok(picture));
