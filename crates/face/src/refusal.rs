@@ -163,3 +163,25 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As earlier versions have it.
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "kind", rename_all = "snake_case")]
+    enum Earlier {
+        Undecodable,
+    }
+
+    #[test]
+    fn versions_that_know_a_flaw_and_those_that_do_not_read_each_other_s_outcomes() {
+        let without = serde_json::from_str(r#"{"kind":"undecodable"}"#).unwrap();
+        assert_eq!(Refusal::Undecodable { flaw: Flaw::Unknown }, without);
+        for flaw in [Flaw::Unknown, Flaw::EndsEarly(Format::WebP), Flaw::JpegSampling] {
+            let with = serde_json::to_string(&Refusal::Undecodable { flaw }).unwrap();
+            assert_eq!(serde_json::from_str::<Earlier>(&with).unwrap(), Earlier::Undecodable);
+        }
+    }
+}
