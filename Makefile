@@ -110,6 +110,9 @@ tests-built: runtime
 	$(CARGO) test --locked $(FEATURES) --no-run
 	@for pack in $(PACKS); do scripts/fetch-models $$pack $(CARGO_TARGET_DIR)/debug/visavis || exit 1; done
 
+# Most tests wait: for processes, leases and time-outs.
+unit: export RUST_TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores > 4 ? cores : 4)))
+
 unit: tests-built venv ## Unit and integration tests, on real nets
 	@mkdir -p $(CARGO_TARGET_DIR) && rm -f $(LEFT_OUT_FILE)
 	$(CARGO) test --locked $(FEATURES)
