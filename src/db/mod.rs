@@ -1,10 +1,10 @@
 //! The databases that jobs and clients can lie in: `SQLite` in a file for one process, Postgres for many.
 
+mod pools;
 mod postgres;
 mod reason;
 mod schema;
 mod sqlite;
-mod suspicion;
 
 use std::fmt;
 
@@ -138,7 +138,10 @@ impl Db {
                 );
                 (readers.0 + writer.0, readers.1 + writer.1)
             }
-            Self::Postgres(db) => of(db.pool.size(), db.pool.num_idle()),
+            Self::Postgres(db) => {
+                let pool = db.pool();
+                of(pool.size(), pool.num_idle())
+            }
         }
     }
 

@@ -9,10 +9,9 @@ use sqlx::{
 
 use super::{
     Access, DbError,
+    pools::{Pools, Used},
     reason::{name, reason},
-    schema,
-    suspicion::Suspicion,
-    unattended,
+    schema, unattended,
 };
 use crate::{clock::Clock, deadline};
 
@@ -27,6 +26,8 @@ const LIFETIME: Duration = Duration::from_mins(30);
 /// How long a connection may take to become free, and to answer a test.
 const ACQUIRE: Duration = Duration::from_secs(2);
 const TEST: Duration = Duration::from_secs(1);
+/// A connection that was idle for longer is tested before it is used.
+const IDLE: Duration = Duration::from_secs(5);
 /// How long a call may take with everything, network and further tries included: clients wait for ten seconds.
 const CALL: Duration = Duration::from_secs(8);
 /// What a call may take at least, even if other calls of the same request took all the time.
@@ -43,10 +44,8 @@ pub fn is_postgres(url: &str) -> bool {
 /// Connections to one Postgres; clones share them.
 #[derive(Debug, Clone)]
 pub struct PostgresDb {
-    /// The pool; a connection is held for one statement.
-    pub pool: PgPool,
+    pools: Arc<Pools>,
     options: Arc<PgConnectOptions>,
-    suspicion: Suspicion,
 }
 
 impl PostgresDb {
@@ -91,15 +90,14 @@ impl PostgresDb {
                 .map_err(|reason| DbError::Migrate { path: name.clone(), reason })?;
         }
         close(&first).await;
-        let suspicion = Suspicion::default();
-        let (before, after) = (suspicion.clone(), suspicion.clone());
         let pool = unattended(PgPoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
             // Every test is a round trip. `SQLx` makes one more, after a call, which nobody waits for.
             .test_before_acquire(false)
-            .before_acquire(move |connection, about| {
-                let is_due = before.is_due(about.idle_for);
+            .before_acquire(|connection, about| {
+                // A server or a firewall may have closed it.
+                let is_due = about.idle_for >= IDLE;
                 Box::pin(async move { Ok(!is_due || answers(connection).await) })
             })
             .after_connect(move |connection, _| {
@@ -115,14 +113,19 @@ impl PostgresDb {
                     Ok(())
                 })
             })
-            .after_release(move |connection, about| {
-                let is_due = after.is_due(Duration::ZERO);
+            .after_release(|_, about| {
                 let is_young = about.age < LIFETIME;
-                Box::pin(async move { Ok(is_young && (!is_due || answers(connection).await)) })
-            })
-            .connect_with(options.clone());
-        let pool = in_time(CALL, pool).await.map_err(failed)?;
-        Ok(Self { pool, options: Arc::new(options), suspicion })
+                Box::pin(async move { Ok(is_young) })
+            });
+        let options = Arc::new(options);
+        let to = Arc::clone(&options);
+        let make = move || pool.clone().connect_lazy_with(PgConnectOptions::clone(&to));
+        Ok(Self { pools: Arc::new(Pools::new(make)), options })
+    }
+
+    /// The pool; a connection is held for one statement.
+    pub fn pool(&self) -> PgPool {
+        self.pools.current().pool
     }
 
     /// A LISTEN connection outside the pool.
@@ -156,7 +159,7 @@ impl PostgresDb {
     /// When there is no answer.
     pub async fn skew_ms(&self, clock: &Clock) -> Result<i64, sqlx::Error> {
         let there = sqlx::query_scalar("SELECT visavis_millis(clock_timestamp())");
-        let there: i64 = in_time(CALL, there.fetch_one(&self.pool)).await?;
+        let there: i64 = in_time(CALL, there.fetch_one(&self.pool())).await?;
         Ok(there - clock.now())
     }
 
@@ -166,7 +169,7 @@ impl PostgresDb {
     /// [`DbError::OtherShard`] when it is the one with another number already.
     pub async fn claim_number(&self, number: u32) -> Result<(), DbError> {
         let claim = "INSERT INTO shard (number) VALUES ($1::integer) ON CONFLICT DO NOTHING";
-        in_time(CALL, sqlx::query(claim).bind(i64::from(number)).execute(&self.pool))
+        in_time(CALL, sqlx::query(claim).bind(i64::from(number)).execute(&self.pool()))
             .await
             .map_err(|error| self.failed(&error))?;
         self.check_number(number).await
@@ -178,7 +181,8 @@ impl PostgresDb {
     /// [`DbError::OtherShard`] when it is the one with another number.
     pub async fn check_number(&self, number: u32) -> Result<(), DbError> {
         let asked = i64::from(number);
-        let is = sqlx::query_scalar("SELECT number::bigint FROM shard").fetch_optional(&self.pool);
+        let pool = self.pool();
+        let is = sqlx::query_scalar("SELECT number::bigint FROM shard").fetch_optional(&pool);
         let is: Option<i64> = in_time(CALL, is).await.map_err(|error| self.failed(&error))?;
         match is {
             Some(is) if is != asked => Err(DbError::OtherShard { path: self.name(), is, asked }),
@@ -190,23 +194,18 @@ impl PostgresDb {
     ///
     /// # Errors
     /// Its own, or that it took too long; then it may have happened or not.
-    pub async fn once<T>(
-        &self,
-        call: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
-        let under_way = self.suspicion.begin();
-        let result = in_time(limit(), call).await;
-        if result.as_ref().is_err_and(is_passing) {
-            under_way.lost();
-        } else {
-            under_way.ended();
-        }
-        result
+    pub async fn once<T, F>(&self, call: impl FnOnce(PgPool) -> F) -> Result<T, sqlx::Error>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        let used = self.pools.current();
+        let result = in_time(limit(), call(used.pool.clone())).await;
+        self.watched(&used, result)
     }
 
     /// Waits for the statements under way, as long as they may take, and closes all connections.
     pub async fn close(&self) {
-        close(&self.pool).await;
+        close(&self.pool()).await;
     }
 
     /// Makes a call, again and again for a while if the connection is lost under it. Only for calls that
@@ -214,7 +213,7 @@ impl PostgresDb {
     ///
     /// # Errors
     /// That of the last try.
-    pub async fn retrying<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, sqlx::Error>
+    pub async fn retrying<T, F>(&self, mut call: impl FnMut(PgPool) -> F) -> Result<T, sqlx::Error>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
@@ -222,23 +221,12 @@ impl PostgresDb {
         let mut wait = FIRST_WAIT;
         loop {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
-            let under_way = self.suspicion.begin();
-            let error = match in_time(left, call()).await {
-                Ok(value) => {
-                    under_way.ended();
-                    return Ok(value);
-                }
-                // The pool says the same when nobody gives a connection back and when no new one can be made.
-                Err(sqlx::Error::PoolTimedOut) if !self.is_crowded() => {
-                    sqlx::Error::Io(std::io::ErrorKind::NotConnected.into())
-                }
-                Err(error) => error,
+            let used = self.pools.current();
+            let result = in_time(left, call(used.pool.clone())).await;
+            let error = match self.watched(&used, result) {
+                Err(error) if is_passing(&error) => error,
+                result => return result,
             };
-            if !is_passing(&error) {
-                under_way.ended();
-                return Err(error);
-            }
-            under_way.lost();
             if tokio::time::Instant::now() + wait >= until {
                 return Err(error);
             }
@@ -248,9 +236,23 @@ impl PostgresDb {
         }
     }
 
-    /// Whether all connections that there may be are there, and in use.
-    fn is_crowded(&self) -> bool {
-        self.pool.size() >= self.pool.options().get_max_connections()
+    /// Notes what a call says of the connections. The pool says the same when nobody gives a connection back, when those that
+    /// it had are dead, and when no new one can be made.
+    fn watched<T>(&self, used: &Used, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        let is_lost = match &result {
+            Err(sqlx::Error::PoolTimedOut) => !is_crowded(&used.pool) || self.pools.are_dead(),
+            // Another call has found that its connections are dead.
+            Err(sqlx::Error::PoolClosed) => self.pools.is_replaced(used),
+            _ => false,
+        };
+        let not_connected = || sqlx::Error::Io(std::io::ErrorKind::NotConnected.into());
+        let result = if is_lost { Err(not_connected()) } else { result };
+        match &result {
+            Err(error) if is_passing(error) => self.pools.lost(used),
+            Err(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => {}
+            _ => self.pools.succeeded(),
+        }
+        result
     }
 
     fn name(&self) -> String {
@@ -260,6 +262,11 @@ impl PostgresDb {
     fn failed(&self, error: &sqlx::Error) -> DbError {
         DbError::Open { path: self.name(), reason: reason(error, &self.options) }
     }
+}
+
+/// Whether all connections that there may be are there, and in use.
+fn is_crowded(pool: &PgPool) -> bool {
+    pool.size() >= pool.options().get_max_connections()
 }
 
 /// Whether an error says that the same statement may well succeed in a moment.
@@ -291,8 +298,7 @@ async fn taken(pool: &PgPool) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar(schema::TAKEN).fetch_all(pool).await
 }
 
-/// Whether a connection is still good. `SQLx` tests one that comes back to the pool too, but without a time limit: after a few
-/// connections that went silent under a call none would be left.
+/// Whether a connection is still good.
 async fn answers(connection: &mut PgConnection) -> bool {
     in_time(TEST, connection.ping()).await.is_ok()
 }

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sqlx::PgPool;
 use tokio::sync::Notify;
 
 use crate::{db::PostgresDb, shutdown::Shutdown};
@@ -43,7 +44,9 @@ impl Wake {
                 () = self.elsewhere.notified() => {}
                 () = shutdown.requested() => return,
             }
-            let tell = || sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&db.pool);
+            let tell = async |pool: PgPool| {
+                sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&pool).await
+            };
             if let Err(error) = db.retrying(tell).await {
                 tracing::warn!(%error, "other processes were not woken; they find the job by polling");
             }

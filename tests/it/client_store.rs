@@ -56,7 +56,7 @@ impl Table {
         let query = sqlx::AssertSqlSafe(statement.to_owned());
         Ok(match &self.db {
             Db::Sqlite(db) => sqlx::query(query).execute(&db.writer).await?.rows_affected(),
-            Db::Postgres(db) => sqlx::query(query).execute(&db.pool).await?.rows_affected(),
+            Db::Postgres(db) => sqlx::query(query).execute(&db.pool()).await?.rows_affected(),
         })
     }
 

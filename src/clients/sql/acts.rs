@@ -16,17 +16,17 @@ macro_rules! statements {
 
             /// Everything that is sealed, of the clients and of the server itself.
             pub(in crate::clients) async fn sealed(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
             ) -> Result<(Vec<SealedRow>, Vec<(String, Vec<u8>)>), Error> {
                 let clients = sqlx::query_as(
                     "/* reseal */ SELECT client_id, version, server_key, secret_key FROM client_key",
                 );
                 let own = sqlx::query_as("/* reseal */ SELECT purpose, sealed FROM server_key");
-                Ok((clients.fetch_all(pool).await?, own.fetch_all(pool).await?))
+                Ok((clients.fetch_all(&pool).await?, own.fetch_all(&pool).await?))
             }
 
             pub(in crate::clients) async fn reseal(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
                 version: i64,
                 (server_key, secret_key): (&[u8], &[u8]),
@@ -40,20 +40,20 @@ macro_rules! statements {
                 .bind(version)
                 .bind(server_key)
                 .bind(secret_key)
-                .execute(pool)
+                .execute(&pool)
                 .await
                 .map(|_| ())
             }
 
             pub(in crate::clients) async fn reseal_own(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 purpose: &str,
                 sealed: &[u8],
             ) -> Result<(), Error> {
                 sqlx::query("/* reseal */ UPDATE server_key SET sealed = $2 WHERE purpose = $1")
                     .bind(purpose)
                     .bind(sealed)
-                    .execute(pool)
+                    .execute(&pool)
                     .await
                     .map(|_| ())
             }
@@ -86,7 +86,7 @@ macro_rules! statements {
 
             /// Keeps an act that was done elsewhere.
             pub(in crate::clients) async fn note(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 act: &AuditEntry,
                 key: &MasterKey,
             ) -> Result<(), Error> {
@@ -97,7 +97,7 @@ macro_rules! statements {
 
             /// The latest acts, newest first.
             pub(in crate::clients) async fn audit(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 limit: i64,
             ) -> Result<Vec<AuditEntry>, Error> {
                 type Row = (UnixMillis, String, String, String, String);
@@ -105,7 +105,7 @@ macro_rules! statements {
                     "/* audit */ SELECT at, actor, act, subject, detail FROM audit ORDER BY id DESC LIMIT $1",
                 )
                 .bind(limit)
-                .fetch_all(pool)
+                .fetch_all(&pool)
                 .await?;
                 let entry = |(at, actor, act, subject, detail)| AuditEntry { at, actor, act, subject, detail };
                 Ok(rows.into_iter().map(entry).collect())
@@ -113,7 +113,7 @@ macro_rules! statements {
 
             /// Counts a comparison if there are fewer than `quota` that day; whether it was counted.
             pub(in crate::clients) async fn count_comparison(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
                 day: i64,
                 quota: i64,
@@ -127,14 +127,14 @@ macro_rules! statements {
                 .bind(client_id)
                 .bind(day)
                 .bind(quota)
-                .execute(pool)
+                .execute(&pool)
                 .await?;
                 Ok(counted.rows_affected() > 0)
             }
 
             /// Takes one back that was no new one after all.
             pub(in crate::clients) async fn uncount_comparison(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
                 day: i64,
             ) -> Result<(), Error> {
@@ -145,7 +145,7 @@ macro_rules! statements {
                 )
                 .bind(client_id)
                 .bind(day)
-                .execute(pool)
+                .execute(&pool)
                 .await
                 .map(|_| ())
             }

@@ -19,7 +19,7 @@ macro_rules! statements {
 
             /// Entries after the one with this id.
             pub(in crate::clients) async fn links(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 after: i64,
             ) -> Result<Vec<Link>, Error> {
                 read(&mut *pool.acquire().await?, after).await
@@ -49,7 +49,7 @@ macro_rules! statements {
 
             /// Numbers and digests alone, after this number.
             pub(in crate::clients) async fn digests(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 after: i64,
             ) -> Result<Vec<(i64, Vec<u8>)>, Error> {
                 sqlx::query_as(
@@ -59,16 +59,16 @@ macro_rules! statements {
                 )
                 .bind(after)
                 .bind(BATCH)
-                .fetch_all(pool)
+                .fetch_all(&pool)
                 .await
             }
 
             pub(in crate::clients) async fn head(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
             ) -> Result<Option<Head>, Error> {
                 let row =
                     sqlx::query_as("/* audit head */ SELECT number, digest, mac FROM audit_head");
-                Ok(row.fetch_optional(pool).await?.map(from_row))
+                Ok(row.fetch_optional(&pool).await?.map(from_row))
             }
 
             fn from_row((number, digest, mac): (i64, Vec<u8>, Vec<u8>)) -> Head {
@@ -116,7 +116,7 @@ macro_rules! statements {
 
             /// Begins the chain after all entries that there are, unless it has begun.
             pub(in crate::clients) async fn begin(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 key: &MasterKey,
             ) -> Result<(), Error> {
                 let mut transaction = pool.begin().await?;
@@ -150,7 +150,7 @@ macro_rules! statements {
 
             /// Computes the MAC of the head again, if it holds.
             pub(in crate::clients) async fn restamp(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 key: &MasterKey,
             ) -> Result<(), Error> {
                 let mut transaction = pool.begin().await?;

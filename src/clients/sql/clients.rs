@@ -22,7 +22,7 @@ macro_rules! statements {
 
             /// Inserts a client with its first keys; false when the name is taken.
             pub(in crate::clients) async fn add(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 new: &NewRow<'_>,
                 keys: &SealedKeys,
                 act: &AuditEntry,
@@ -56,7 +56,7 @@ macro_rules! statements {
             /// Inserts further keys and ends the others at `end`, if the client still is at `revision`. With `repair`
             /// a client that was tampered with is one of ours again.
             pub(in crate::clients) async fn rotate(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 (client_id, revision): (&str, i64),
                 keys: &SealedKeys,
                 end: UnixMillis,
@@ -119,7 +119,7 @@ macro_rules! statements {
             }
 
             pub(in crate::clients) async fn list(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
             ) -> Result<Vec<ClientInfo>, Error> {
                 let rows = sqlx::query(
                     "/* client list */
@@ -130,7 +130,7 @@ macro_rules! statements {
                          (SELECT max(version) FROM client_key AS newest WHERE newest.client_id = client.client_id)
                      ORDER BY client.created_at, client_id",
                 )
-                .fetch_all(pool)
+                .fetch_all(&pool)
                 .await?;
                 rows.iter().map(info).collect()
             }
@@ -151,18 +151,18 @@ macro_rules! statements {
             }
 
             pub(in crate::clients) async fn id_of_name(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 name: &str,
             ) -> Result<Option<String>, Error> {
                 sqlx::query_scalar("/* client name */ SELECT client_id FROM client WHERE name = $1")
                     .bind(name)
-                    .fetch_optional(pool)
+                    .fetch_optional(&pool)
                     .await
             }
 
             /// Disabling is done to a client that was tampered with too; it does not get a MAC by that.
             pub(in crate::clients) async fn set_disabled(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
                 at: Option<UnixMillis>,
                 act: &AuditEntry,
@@ -189,7 +189,7 @@ macro_rules! statements {
             }
 
             pub(in crate::clients) async fn change(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
                 change: &ChangedRow,
                 act: &AuditEntry,
@@ -232,42 +232,42 @@ macro_rules! statements {
                 transaction.commit().await.map(|()| Found::Client)
             }
 
-            pub(in crate::clients) async fn count(pool: &Pool<$database>) -> Result<i64, Error> {
+            pub(in crate::clients) async fn count(pool: Pool<$database>) -> Result<i64, Error> {
                 sqlx::query_scalar(
                     "/* client count */ SELECT count(*) FROM client WHERE disabled_at IS NULL AND name <> $1",
                 )
                 .bind(CONSOLE)
-                .fetch_one(pool)
+                .fetch_one(&pool)
                 .await
             }
 
-            pub(in crate::clients) async fn ids(pool: &Pool<$database>) -> Result<Vec<String>, Error> {
-                sqlx::query_scalar("/* client ids */ SELECT client_id FROM client").fetch_all(pool).await
+            pub(in crate::clients) async fn ids(pool: Pool<$database>) -> Result<Vec<String>, Error> {
+                sqlx::query_scalar("/* client ids */ SELECT client_id FROM client").fetch_all(&pool).await
             }
 
             pub(in crate::clients) async fn revision(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
             ) -> Result<Option<i64>, Error> {
                 sqlx::query_scalar("/* client revision */ SELECT revision FROM client WHERE client_id = $1")
                     .bind(client_id)
-                    .fetch_optional(pool)
+                    .fetch_optional(&pool)
                     .await
             }
 
             pub(in crate::clients) async fn server_key(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 purpose: &str,
             ) -> Result<Option<Vec<u8>>, Error> {
                 sqlx::query_scalar("/* server_key */ SELECT sealed FROM server_key WHERE purpose = $1")
                     .bind(purpose)
-                    .fetch_optional(pool)
+                    .fetch_optional(&pool)
                     .await
             }
 
             /// Unless there is one already.
             pub(in crate::clients) async fn keep_server_key(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 purpose: &str,
                 sealed: &[u8],
                 now: UnixMillis,
@@ -280,7 +280,7 @@ macro_rules! statements {
                 .bind(purpose)
                 .bind(sealed)
                 .bind(now)
-                .execute(pool)
+                .execute(&pool)
                 .await
                 .map(|_| ())
             }

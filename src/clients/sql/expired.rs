@@ -16,7 +16,7 @@ macro_rules! statements {
 
             /// Clients after `after` with key sets that expired before `before`, the newest set of each aside.
             pub(in crate::clients) async fn owners(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 before: UnixMillis,
                 after: &str,
                 limit: i64,
@@ -31,13 +31,13 @@ macro_rules! statements {
                 .bind(before)
                 .bind(after)
                 .bind(limit)
-                .fetch_all(pool)
+                .fetch_all(&pool)
                 .await
             }
 
             /// Deletes them; returns how many there were. A client that was tampered with stays as it is.
             pub(in crate::clients) async fn purge(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
                 before: UnixMillis,
                 key: &MasterKey,

@@ -94,9 +94,9 @@ pub(super) fn parse_terms(text: Option<&str>) -> Result<ClientTerms, Error> {
 macro_rules! on {
     ($store:expr, $sqlite:ident, $postgres:ident, $connections:ident, $function:ident ( $($argument:expr),* )) => {
         match &$store.db {
-            Db::Sqlite(db) => $sqlite::$function(&db.$connections, $($argument),*).await,
+            Db::Sqlite(db) => $sqlite::$function(db.$connections.clone(), $($argument),*).await,
             Db::Postgres(db) => {
-                db.retrying(|| $postgres::$function(&db.pool, $($argument),*)).await
+                db.retrying(|pool| $postgres::$function(pool, $($argument),*)).await
             }
         }
     };
@@ -106,8 +106,10 @@ macro_rules! on {
 macro_rules! once {
     ($store:expr, $sqlite:ident, $postgres:ident, $function:ident ( $($argument:expr),* )) => {
         match &$store.db {
-            Db::Sqlite(db) => $sqlite::$function(&db.writer, $($argument),*).await,
-            Db::Postgres(db) => db.once($postgres::$function(&db.pool, $($argument),*)).await,
+            Db::Sqlite(db) => $sqlite::$function(db.writer.clone(), $($argument),*).await,
+            Db::Postgres(db) => {
+                db.once(|pool| $postgres::$function(pool, $($argument),*)).await
+            }
         }
     };
 }

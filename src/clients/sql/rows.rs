@@ -16,7 +16,7 @@ macro_rules! statements {
 
             /// A row for each key set, newest first.
             pub(in crate::clients) async fn get(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
             ) -> Result<Vec<ClientRow>, Error> {
                 read(&mut *pool.acquire().await?, client_id).await
@@ -102,7 +102,7 @@ macro_rules! statements {
 
             /// Computes the MAC of a client again, if it holds.
             pub(in crate::clients) async fn restamp(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
                 key: &MasterKey,
             ) -> Result<(), Error> {
@@ -115,7 +115,7 @@ macro_rules! statements {
 
             /// Gives a client of an earlier version its first MAC.
             pub(in crate::clients) async fn adopt(
-                pool: &Pool<$database>,
+                pool: Pool<$database>,
                 client_id: &str,
                 key: &MasterKey,
             ) -> Result<(), Error> {

@@ -47,7 +47,7 @@ macro_rules! each {
                 $query
             }
             Db::Postgres(db) => {
-                let $pool = &db.pool;
+                let $pool = &db.pool();
                 $query
             }
         }
@@ -101,11 +101,11 @@ impl Store {
             }
             Db::Postgres(db) => {
                 // Deleting twice is deleting once, but for the count.
-                let erasing = || async {
+                let erasing = |pool: PgPool| async move {
                     which
                         .deleting(from, to)
                         .build()
-                        .execute(&db.pool)
+                        .execute(&pool)
                         .await
                         .map(|done| done.rows_affected())
                 };
@@ -141,7 +141,7 @@ impl Store {
                 }
             }
             Db::Postgres(db) => {
-                let mut session = db.pool.acquire().await?.detach();
+                let mut session = db.pool().acquire().await?.detach();
                 sqlx::query("SET statement_timeout = '10min'").execute(&mut session).await?;
                 let started = Instant::now();
                 let is_clean = loop {
@@ -233,7 +233,7 @@ impl Store {
             // Done with every purge, a few pages at a time.
             Db::Sqlite(_) => Ok(false),
             // Not cut off like the others: it may take long.
-            Db::Postgres(db) => Ok(clear_dead(&db.pool).await?),
+            Db::Postgres(db) => Ok(clear_dead(&db.pool()).await?),
         }
     }
 

@@ -1,6 +1,8 @@
 //! All that is known of one transaction, for operators: whose it is does not matter, and its pictures are not
 //! touched.
 
+use sqlx::PgPool;
+
 use super::{Store, rows::transaction_state};
 use crate::{
     clock::UnixMillis,
@@ -49,7 +51,7 @@ impl Store {
                 .await?
             }
             Db::Postgres(db) => {
-                let look = || {
+                let look = |pool: PgPool| async move {
                     sqlx::query_as(
                         "/* history */
                          SELECT client_id, state::bigint, attempt, visavis_millis(created_at),
@@ -57,7 +59,8 @@ impl Store {
                          FROM job WHERE transaction_id = $1",
                     )
                     .bind(id.as_str())
-                    .fetch_optional(&db.pool)
+                    .fetch_optional(&pool)
+                    .await
                 };
                 db.retrying(look).await?
             }

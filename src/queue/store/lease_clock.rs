@@ -104,7 +104,7 @@ impl Store {
         let asked = self.clock.steady();
         let (dated, date) = match &self.db {
             Db::Sqlite(db) => sqlite::date_again(db, &self.clock).await?,
-            Db::Postgres(db) => db.retrying(|| postgres::date_again(&db.pool, &self.clock)).await?,
+            Db::Postgres(db) => db.retrying(|pool| postgres::date_again(pool, &self.clock)).await?,
         };
         if let Some(step_ms) = self.lease_clock.read(date, asked, &self.clock) {
             tracing::warn!(step_ms, "the clock of the database was set");

@@ -17,6 +17,7 @@ mod sqlite;
 
 use std::time::{Duration, Instant};
 
+use sqlx::PgPool;
 use tracing::Instrument as _;
 use zeroize::Zeroizing;
 

@@ -15,7 +15,7 @@ use crate::{
 /// Inserts job and pictures in one statement; returns the transaction id of an earlier job with the same
 /// dedupe digest instead, if there is one.
 pub(super) async fn enqueue(
-    pool: &PgPool,
+    pool: PgPool,
     row: &Row<'_>,
     probe: &[u8],
     reference: &[u8],
@@ -54,14 +54,14 @@ pub(super) async fn enqueue(
     .bind(reference)
     // Others of the client that are being stored by this process, whose turns cannot be seen yet.
     .bind(row.before)
-    .fetch_optional(pool)
+    .fetch_optional(&pool)
     .await?;
     if inserted.is_some() { Ok(None) } else { in_the_way(pool, row).await }
 }
 
 /// Inserts a finished transaction; as [`enqueue`] when it was stored before.
 pub(super) async fn record(
-    pool: &PgPool,
+    pool: PgPool,
     row: &Row<'_>,
     outcome: &str,
 ) -> Result<Option<String>, Error> {
@@ -80,18 +80,18 @@ pub(super) async fn record(
     .bind(row.bytes)
     .bind(&row.options)
     .bind(outcome)
-    .execute(pool)
+    .execute(&pool)
     .await?;
     if inserted.rows_affected() == 1 { Ok(None) } else { in_the_way(pool, row).await }
 }
 
 /// The row that an insert met: an earlier one of the same signed request, or the very same one, whose
 /// first commit was answered into a broken connection.
-async fn in_the_way(pool: &PgPool, row: &Row<'_>) -> Result<Option<String>, Error> {
+async fn in_the_way(pool: PgPool, row: &Row<'_>) -> Result<Option<String>, Error> {
     let found: String =
         sqlx::query_scalar("/* in_the_way */ SELECT transaction_id FROM job WHERE dedupe = $1")
             .bind(row.dedupe)
-            .fetch_one(pool)
+            .fetch_one(&pool)
             .await?;
     Ok(Some(found).filter(|id| id != row.transaction_id))
 }
@@ -103,22 +103,22 @@ pub(super) fn is_there_already(error: &Error) -> bool {
     error.and_then(|error| error.constraint()) == Some("job_transaction_id_key")
 }
 
-pub(super) async fn ping(pool: &PgPool) -> Result<(), Error> {
-    sqlx::query("/* ping */ SELECT 1").execute(pool).await.map(drop)
+pub(super) async fn ping(pool: PgPool) -> Result<(), Error> {
+    sqlx::query("/* ping */ SELECT 1").execute(&pool).await.map(drop)
 }
 
 pub(super) async fn find_duplicate(
-    pool: &PgPool,
+    pool: PgPool,
     dedupe: &[u8; 32],
 ) -> Result<Option<String>, Error> {
     sqlx::query_scalar("/* find_duplicate */ SELECT transaction_id FROM job WHERE dedupe = $1")
         .bind(dedupe.as_slice())
-        .fetch_optional(pool)
+        .fetch_optional(&pool)
         .await
 }
 
 pub(super) async fn claim(
-    pool: &PgPool,
+    pool: PgPool,
     limit: u32,
     owner: &str,
     clock: &Clock,
@@ -148,7 +148,7 @@ pub(super) async fn claim(
     .bind(clock.set_time())
     .bind(lease)
     .bind(latest)
-    .fetch_all(pool)
+    .fetch_all(&pool)
     .await?;
     let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
     // RETURNING promises no order.
@@ -172,7 +172,7 @@ fn claimed(row: &PgRow) -> Result<Claimed, Error> {
 
 /// The client's tracing id and the sealed pictures of a job.
 pub(super) async fn payload(
-    pool: &PgPool,
+    pool: PgPool,
     id: JobId,
 ) -> Result<Option<(String, Vec<u8>, Vec<u8>)>, Error> {
     sqlx::query_as(
@@ -182,12 +182,12 @@ pub(super) async fn payload(
          WHERE job_id = $1",
     )
     .bind(id)
-    .fetch_optional(pool)
+    .fetch_optional(&pool)
     .await
 }
 
 pub(super) async fn renew(
-    pool: &PgPool,
+    pool: PgPool,
     held: &[(JobId, i64)],
     clock: &Clock,
     lease: i64,
@@ -204,13 +204,13 @@ pub(super) async fn renew(
     .bind(tokens)
     .bind(clock.set_time())
     .bind(lease)
-    .fetch_all(pool)
+    .fetch_all(&pool)
     .await
 }
 
 /// The trigger of the schema deletes the pictures in the same statement.
 pub(super) async fn complete(
-    pool: &PgPool,
+    pool: PgPool,
     id: JobId,
     token: i64,
     outcome: &str,
@@ -225,14 +225,14 @@ pub(super) async fn complete(
     .bind(token)
     .bind(outcome)
     .bind(clock.set_time())
-    .execute(pool)
+    .execute(&pool)
     .await?;
     Ok(done.rows_affected())
 }
 
 /// `uncounted` attempts (0 or 1) are taken off again; the token stays.
 pub(super) async fn put_back(
-    pool: &PgPool,
+    pool: PgPool,
     id: JobId,
     token: i64,
     clock: &Clock,
@@ -250,17 +250,12 @@ pub(super) async fn put_back(
     .bind(clock.set_time())
     .bind(delay)
     .bind(uncounted)
-    .execute(pool)
+    .execute(&pool)
     .await?;
     Ok(put.rows_affected())
 }
 
-pub(super) async fn bury(
-    pool: &PgPool,
-    id: JobId,
-    token: i64,
-    clock: &Clock,
-) -> Result<u64, Error> {
+pub(super) async fn bury(pool: PgPool, id: JobId, token: i64, clock: &Clock) -> Result<u64, Error> {
     let buried = sqlx::query(
         "/* bury */
          UPDATE job SET state = 3, finished_at = visavis_now($3) WHERE id = $1 AND token = $2 AND state = 1",
@@ -268,32 +263,27 @@ pub(super) async fn bury(
     .bind(id)
     .bind(token)
     .bind(clock.set_time())
-    .execute(pool)
+    .execute(&pool)
     .await?;
     Ok(buried.rows_affected())
 }
 
 /// 1 if a claim with this token left the job in this state, otherwise 0.
-pub(super) async fn is_left(
-    pool: &PgPool,
-    id: JobId,
-    token: i64,
-    state: i16,
-) -> Result<u64, Error> {
+pub(super) async fn is_left(pool: PgPool, id: JobId, token: i64, state: i16) -> Result<u64, Error> {
     let left: i64 = sqlx::query_scalar(
         "/* is_left */ SELECT count(*) FROM job WHERE id = $1 AND token = $2 AND state = $3",
     )
     .bind(id)
     .bind(token)
     .bind(state)
-    .fetch_one(pool)
+    .fetch_one(&pool)
     .await?;
     Ok(left.unsigned_abs())
 }
 
 /// State and outcome of a transaction.
 pub(super) async fn transaction(
-    pool: &PgPool,
+    pool: PgPool,
     client_id: &str,
     transaction_id: &str,
 ) -> Result<Option<(i64, Option<String>)>, Error> {
@@ -303,13 +293,13 @@ pub(super) async fn transaction(
     )
     .bind(transaction_id)
     .bind(client_id)
-    .fetch_optional(pool)
+    .fetch_optional(&pool)
     .await
 }
 
 /// Id, state and outcome of those that have ended.
 pub(super) async fn ended(
-    pool: &PgPool,
+    pool: PgPool,
     ids: &[&str],
 ) -> Result<Vec<(String, i64, Option<String>)>, Error> {
     sqlx::query_as(
@@ -318,24 +308,24 @@ pub(super) async fn ended(
          WHERE transaction_id = ANY($1) AND state IN (2, 3)",
     )
     .bind(ids)
-    .fetch_all(pool)
+    .fetch_all(&pool)
     .await
 }
 
-pub(super) async fn recover(pool: &PgPool, clock: &Clock) -> Result<u64, Error> {
+pub(super) async fn recover(pool: PgPool, clock: &Clock) -> Result<u64, Error> {
     let recovered = sqlx::query(
         "/* recover */
          UPDATE job SET due_at = 'epoch' WHERE state = 1 AND due_at > visavis_now($1)",
     )
     .bind(clock.set_time())
-    .execute(pool)
+    .execute(&pool)
     .await?;
     Ok(recovered.rows_affected())
 }
 
 /// Dates leases and pauses again that begin in the future, because the clock was set back since: they end no later than they
 /// would have. Returns how many there were and what the clock shows.
-pub(super) async fn date_again(pool: &PgPool, clock: &Clock) -> Result<(i64, UnixMillis), Error> {
+pub(super) async fn date_again(pool: PgPool, clock: &Clock) -> Result<(i64, UnixMillis), Error> {
     sqlx::query_as(
         "/* date_again */
          WITH future AS (
@@ -346,16 +336,11 @@ pub(super) async fn date_again(pool: &PgPool, clock: &Clock) -> Result<(i64, Uni
          SELECT count(*), visavis_millis(visavis_now($1)) FROM future",
     )
     .bind(clock.set_time())
-    .fetch_one(pool)
+    .fetch_one(&pool)
     .await
 }
 
-pub(super) async fn purge(
-    pool: &PgPool,
-    clock: &Clock,
-    age: i64,
-    limit: u32,
-) -> Result<u64, Error> {
+pub(super) async fn purge(pool: PgPool, clock: &Clock, age: i64, limit: u32) -> Result<u64, Error> {
     let purged = sqlx::query(
         "/* purge */
          DELETE FROM job WHERE id IN (
@@ -367,25 +352,25 @@ pub(super) async fn purge(
     .bind(clock.set_time())
     .bind(age)
     .bind(i64::from(limit))
-    .execute(pool)
+    .execute(&pool)
     .await?;
     Ok(purged.rows_affected())
 }
 
-pub(super) async fn depth(pool: &PgPool) -> Result<Vec<ClientDepth>, Error> {
+pub(super) async fn depth(pool: PgPool) -> Result<Vec<ClientDepth>, Error> {
     let rows = sqlx::query_as(
         "/* depth */
          SELECT client_id, count(*), coalesce(sum(bytes), 0)::bigint, visavis_millis(min(created_at))
          FROM job WHERE state IN (0, 1) GROUP BY client_id",
     )
-    .fetch_all(pool)
+    .fetch_all(&pool)
     .await?;
     Ok(rows.into_iter().map(client_depth).collect())
 }
 
-pub(super) async fn payload_rows(pool: &PgPool) -> Result<u64, Error> {
+pub(super) async fn payload_rows(pool: PgPool) -> Result<u64, Error> {
     let rows: i64 = sqlx::query_scalar("/* payload_rows */ SELECT count(*) FROM job_payload")
-        .fetch_one(pool)
+        .fetch_one(&pool)
         .await?;
     Ok(rows.unsigned_abs())
 }

@@ -18,7 +18,7 @@ macro_rules! on {
         match &$store.db {
             Db::Sqlite(db) => sqlite::$function(db, $($argument),*).instrument(span).await,
             Db::Postgres(db) => {
-                let call = || postgres::$function(&db.pool, $($argument),*);
+                let call = |pool: PgPool| postgres::$function(pool, $($argument),*);
                 db.retrying(call).instrument(span).await.map_err(QueueError::from)
             }
         }
@@ -33,12 +33,12 @@ macro_rules! end {
             Db::Sqlite(db) => sqlite::$function(db, $id, $token $(, $argument)*).instrument(span).await,
             Db::Postgres(db) => {
                 let mut tried = false;
-                let call = || {
+                let call = |pool: PgPool| {
                     let again = std::mem::replace(&mut tried, true);
-                    let ending = postgres::$function(&db.pool, $id, $token $(, $argument)*);
+                    let ending = postgres::$function(pool.clone(), $id, $token $(, $argument)*);
                     async move {
                         match ending.await? {
-                            0 if again => postgres::is_left(&db.pool, $id, $token, $state).await,
+                            0 if again => postgres::is_left(pool, $id, $token, $state).await,
                             rows => Ok(rows),
                         }
                     }
@@ -58,9 +58,9 @@ macro_rules! insert {
             Db::Sqlite(db) => sqlite::$function(db, $($argument),*).instrument(span).await,
             Db::Postgres(db) => {
                 let mut tried = false;
-                let call = || {
+                let call = |pool: PgPool| {
                     let again = std::mem::replace(&mut tried, true);
-                    let inserting = postgres::$function(&db.pool, $($argument),*);
+                    let inserting = postgres::$function(pool, $($argument),*);
                     async move {
                         match inserting.await {
                             Err(error) if again && postgres::is_there_already(&error) => Ok(None),

@@ -104,7 +104,7 @@ async fn a_process_with_another_master_key_is_turned_away_before_it_takes_a_job(
 async fn the_room_of_deleted_pictures_is_cleared() {
     let url = cluster().url(&cluster().new_database().await);
     let db = visavis::db::PostgresDb::open(&url, 4).await.unwrap();
-    let pool = db.pool.clone();
+    let pool = db.pool();
     let key = MasterKey::random().unwrap();
     let store = visavis::queue::Store::postgres(db, key, visavis::clock::Clock::System);
     assert!(!store.tidy().await.unwrap(), "an empty table");

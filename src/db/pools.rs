@@ -1,0 +1,91 @@
+//! A pool that is replaced when its connections may be dead.
+//!
+//! `SQLx` 0.9 tests a connection that comes back to a pool, without a time limit: one that goes silent under that test never comes
+//! back, and in the end none is left. So a pool that lost a connection is not used any more.
+
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sqlx::PgPool;
+
+/// A pool is not replaced more often.
+const REPLACE_INTERVAL: Duration = Duration::from_secs(1);
+/// If no connection becomes free, and no call has succeeded for so long, they are dead and not busy.
+const DEAD_AFTER: Duration = Duration::from_secs(3);
+
+/// The pool of now, and how to make the next one.
+pub(super) struct Pools {
+    state: Mutex<State>,
+    make: Box<dyn Fn() -> PgPool + Send + Sync>,
+}
+
+struct State {
+    pool: PgPool,
+    made: Instant,
+    succeeded: Instant,
+    lost: Option<Instant>,
+}
+
+/// A pool, and when it was made.
+pub(super) struct Used {
+    pub(super) pool: PgPool,
+    made: Instant,
+}
+
+impl Pools {
+    pub(super) fn new(make: impl Fn() -> PgPool + Send + Sync + 'static) -> Self {
+        let (pool, now) = (make(), Instant::now());
+        let state = Mutex::new(State { pool, made: now, succeeded: now, lost: None });
+        Self { state, make: Box::new(make) }
+    }
+
+    pub(super) fn current(&self) -> Used {
+        let state = self.state();
+        Used { pool: state.pool.clone(), made: state.made }
+    }
+
+    /// The server answered.
+    pub(super) fn succeeded(&self) {
+        let mut state = self.state();
+        state.succeeded = Instant::now();
+        if let Some(lost) = state.lost.take() {
+            let lost_ms = u64::try_from(lost.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(lost_ms, "database connection restored");
+        }
+    }
+
+    /// A connection of this pool was lost.
+    pub(super) fn lost(&self, used: &Used) {
+        let mut state = self.state();
+        state.lost.get_or_insert_with(Instant::now);
+        if state.made == used.made && state.made.elapsed() >= REPLACE_INTERVAL {
+            let old = std::mem::replace(&mut state.pool, (self.make)());
+            state.made = Instant::now();
+            // Its idle connections are closed; the others when they come back, if ever.
+            tokio::spawn(async move { old.close().await });
+        }
+    }
+
+    /// Whether this is a former pool, which is closed.
+    pub(super) fn is_replaced(&self, used: &Used) -> bool {
+        self.state().made != used.made
+    }
+
+    /// Whether a pool without a free connection has dead ones.
+    pub(super) fn are_dead(&self) -> bool {
+        self.state().succeeded.elapsed() >= DEAD_AFTER
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Pools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pools").field("pool", &self.current().pool).finish_non_exhaustive()
+    }
+}
