@@ -166,6 +166,11 @@ impl From<PostgresDb> for Db {
     }
 }
 
+/// What the lines of the log about a statement are part of, and its span in a trace.
+pub fn statement_span(statement: &'static str) -> tracing::Span {
+    tracing::error_span!("db.statement", statement)
+}
+
 /// A pool without the task that looks for old connections. That of `SQLx` 0.9 counts idle connections in a number that
 /// falls below zero for a moment when one is taken just as it comes back; the task then goes through 2⁶⁴ of them, its
 /// thread does nothing else any more, and the runtime never ends.

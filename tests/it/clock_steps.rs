@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
+use visavis::clock::Clock;
 
 use crate::{
     crash::server::{Data, Server},
@@ -43,6 +44,20 @@ impl App<'_> {
         let ran = command.ran();
         assert!(ran.code < 2, "{}", ran.err);
         ran.json()
+    }
+
+    /// The header Response-Time of an answer.
+    fn response_time(&self) -> time::OffsetDateTime {
+        let mut command = program();
+        command.args(["call", "test", "--client", &self.keys, "--url", &self.url]);
+        let ran = command.envs(self.clock.into_iter().flat_map(Hands::variables)).ran();
+        let line = ran.out.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("response-time").then_some(value.trim())
+        });
+        let form = "[year]-[month]-[day]T[hour]:[minute]:[second][offset_hour sign:mandatory][offset_minute]";
+        let form = time::format_description::parse_borrowed::<2>(form).unwrap();
+        time::OffsetDateTime::parse(line.unwrap_or_else(|| panic!("{}", ran.out)), &form).unwrap()
     }
 
     fn enqueue(&self, count: usize) -> Vec<String> {
@@ -84,6 +99,8 @@ fn on_sqlite_jobs_are_done_at_once_whatever_the_clock_of_the_machine_does() {
         let ids = app.enqueue(4);
         clock.set(after);
         app.expect_verdicts(&ids, Duration::from_secs(30));
+        let shown = app.response_time() - Clock::System.now_utc();
+        assert!((shown.whole_seconds() - after).abs() < 30, "{shown} instead of {after} s");
     }
     assert_eq!(server.terminate(), Some(0));
 }

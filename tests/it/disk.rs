@@ -63,6 +63,36 @@ async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none(
     drop(disk);
 }
 
+/// The same without a disk of its own, for everybody who may not mount one: `SQLite` is out of room and rolls back by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_may_not_grow_takes_jobs_again_without_a_restart_and_loses_none() {
+    let app = TestApp::with(|config| {
+        config.gate.body_budget = 32 << 20;
+        config.gate.queue.bytes = 64 << 20;
+    })
+    .await;
+    let accepted = app.post(ASYNC, &pair(0)).await.transaction_id();
+    let limit = async |pages: i64| {
+        let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+        let set: i64 = sqlx::query_scalar(limit).fetch_one(&app.db.writer).await.unwrap();
+        assert!(set >= pages, "{set}");
+    };
+    for number in 1..=3 {
+        // Of each connection: one that ran out of room is not used any more. No less than there are.
+        limit(1).await;
+        let text = enqueue(&app, number).await;
+        assert!(text.contains("SYSTEM_ERROR"), "there is room for {number}: {text}");
+    }
+    limit(1 << 30).await;
+    for number in 4..=6 {
+        let text = enqueue(&app, number).await;
+        assert!(text.contains("PROCESSING"), "there is room again: {text}");
+    }
+    assert!(is_ready(&app).await);
+    app.runner.run_until_idle().await;
+    assert_eq!(app.check(&accepted).await.code(), "SUCCESS", "what was accepted before");
+}
+
 /// A connection that is left inside a transaction, as a failed rollback leaves it.
 #[tokio::test]
 async fn a_store_whose_transaction_did_not_end_begins_another_one() {

@@ -96,7 +96,8 @@ macro_rules! on {
         match &$store.db {
             Db::Sqlite(db) => $sqlite::$function(db.$connections.clone(), $($argument),*).await,
             Db::Postgres(db) => {
-                db.retrying(|pool| $postgres::$function(pool, $($argument),*)).await
+                let called = db.retrying(|pool| $postgres::$function(pool, $($argument),*));
+                tracing::Instrument::instrument(called, $crate::db::statement_span(stringify!($function))).await
             }
         }
     };
@@ -108,7 +109,8 @@ macro_rules! once {
         match &$store.db {
             Db::Sqlite(db) => $sqlite::$function(db.writer.clone(), $($argument),*).await,
             Db::Postgres(db) => {
-                db.once(|pool| $postgres::$function(pool, $($argument),*)).await
+                let called = db.once(|pool| $postgres::$function(pool, $($argument),*));
+                tracing::Instrument::instrument(called, $crate::db::statement_span(stringify!($function))).await
             }
         }
     };

@@ -28,7 +28,7 @@ use self::{
         Row, Storing, accepted, exactly_one, lease, millis, own_id, payload_label, to_json,
         transaction_state,
     },
-    statements::{DEAD, DONE, QUEUED, statement_span},
+    statements::{DEAD, DONE, QUEUED},
 };
 use super::{
     error::QueueError,
@@ -37,7 +37,7 @@ use super::{
 use crate::{
     clock::{Clock, UnixMillis},
     compare::{BizId, Outcome, PictureData, Request, TransactionId},
-    db::{Db, PostgresDb, SqliteDb},
+    db::{Db, PostgresDb, SqliteDb, statement_span},
     sealing::MasterKey,
 };
 

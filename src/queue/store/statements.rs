@@ -1,15 +1,9 @@
 //! How a statement is made on the database at hand: in a span, and on Postgres again while the connection is being lost.
 
-use tracing::Span;
-
 /// States of a job in the database.
 pub(super) const QUEUED: i16 = 0;
 pub(super) const DONE: i16 = 2;
 pub(super) const DEAD: i16 = 3;
-
-pub(super) fn statement_span(statement: &'static str) -> Span {
-    tracing::error_span!("db.statement", statement)
-}
 
 /// Runs the statement of that name in the module of the backend at hand.
 macro_rules! on {
