@@ -21,6 +21,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         expires_at: None,
     };
     let client = StoredClient {
+        name: "app".to_owned(),
         revision: 1,
         keys: vec![Arc::new(keys)],
         extras: true,
