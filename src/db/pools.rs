@@ -11,6 +11,8 @@ use std::{
 
 use sqlx::PgPool;
 
+use super::postgres::close;
+
 /// A pool is not replaced more often.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(1);
 /// If no connection becomes free, and no call has succeeded for so long, they are dead and not busy.
@@ -64,8 +66,8 @@ impl Pools {
         if state.made == used.made && state.made.elapsed() >= REPLACE_INTERVAL {
             let old = std::mem::replace(&mut state.pool, (self.make)());
             state.made = Instant::now();
-            // Its idle connections are closed; the others when they come back, if ever.
-            tokio::spawn(async move { old.close().await });
+            // Its idle connections are closed now, the others when they come back.
+            tokio::spawn(async move { close(&old).await });
         }
     }
 

@@ -93,7 +93,7 @@ impl PostgresDb {
         let pool = unattended(PgPoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
-            // Every test is a round trip. `SQLx` makes one more, after a call, which nobody waits for.
+            // Every test is a round trip. `SQLx` makes one more in the background, after a call.
             .test_before_acquire(false)
             .before_acquire(|connection, about| {
                 // A server or a firewall may have closed it.
@@ -209,20 +209,24 @@ impl PostgresDb {
     }
 
     /// Makes a call, again and again for a while if the connection is lost under it. Only for calls that
-    /// may be made twice: here that is all of them, by dedupe digest or fencing token.
+    /// may be made twice: here that is all of them, by dedupe digest or fencing token. The call is given the pool, and whether
+    /// an earlier try of it may have happened.
     ///
     /// # Errors
     /// That of the last try.
-    pub async fn retrying<T, F>(&self, mut call: impl FnMut(PgPool) -> F) -> Result<T, sqlx::Error>
+    pub async fn retrying<T, F>(
+        &self,
+        mut call: impl FnMut(PgPool, bool) -> F,
+    ) -> Result<T, sqlx::Error>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
         let until = tokio::time::Instant::now() + limit();
-        let mut wait = FIRST_WAIT;
+        let (mut wait, mut again) = (FIRST_WAIT, false);
         loop {
             let left = until.saturating_duration_since(tokio::time::Instant::now());
             let used = self.pools.current();
-            let result = in_time(left, call(used.pool.clone())).await;
+            let result = in_time(left, call(used.pool.clone(), again)).await;
             let error = match self.watched(&used, result) {
                 Err(error) if is_passing(&error) => error,
                 result => return result,
@@ -230,7 +234,12 @@ impl PostgresDb {
             if tokio::time::Instant::now() + wait >= until {
                 return Err(error);
             }
-            tracing::warn!(%error, "database connection lost during a statement: retrying");
+            if is_lost(&error) {
+                tracing::warn!(%error, "database connection lost during a statement: retrying");
+            } else {
+                tracing::warn!(%error, "database statement failed for the moment: retrying");
+            }
+            again = true;
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
@@ -239,16 +248,16 @@ impl PostgresDb {
     /// Notes what a call says of the connections. The pool says the same when nobody gives a connection back, when those that
     /// it had are dead, and when no new one can be made.
     fn watched<T>(&self, used: &Used, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        let is_lost = match &result {
+        let is_without_connection = match &result {
             Err(sqlx::Error::PoolTimedOut) => !is_crowded(&used.pool) || self.pools.are_dead(),
             // Another call has found that its connections are dead.
             Err(sqlx::Error::PoolClosed) => self.pools.is_replaced(used),
             _ => false,
         };
         let not_connected = || sqlx::Error::Io(std::io::ErrorKind::NotConnected.into());
-        let result = if is_lost { Err(not_connected()) } else { result };
+        let result = if is_without_connection { Err(not_connected()) } else { result };
         match &result {
-            Err(error) if is_passing(error) => self.pools.lost(used),
+            Err(error) if is_lost(error) => self.pools.lost(used),
             Err(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => {}
             _ => self.pools.succeeded(),
         }
@@ -271,19 +280,22 @@ fn is_crowded(pool: &PgPool) -> bool {
 
 /// Whether an error says that the same statement may well succeed in a moment.
 fn is_passing(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
-        // Connections lost, the server going down, coming up or no longer the primary, deadlocks,
-        // serialisation.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08")
-                || matches!(
-                    &*code,
-                    "57P01" | "57P02" | "57P03" | "25006" | "40001" | "40P01" | "53300"
-                )
-        }),
-        _ => false,
-    }
+    // Deadlocks, serialisation, and a server with too many connections.
+    is_lost(error) || has_code(error, |code| matches!(code, "40001" | "40P01" | "53300"))
+}
+
+/// Whether an error says that the connection is lost, or leads to a server that is going down, coming up or no longer the
+/// primary.
+fn is_lost(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+        || has_code(error, |code| {
+            code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "25006")
+        })
+}
+
+fn has_code(error: &sqlx::Error, is: impl Fn(&str) -> bool) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| is(&code))
 }
 
 async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
@@ -318,7 +330,7 @@ async fn in_time<T>(
 }
 
 /// The pool itself waits without end for a connection that does not come back to it.
-async fn close(pool: &PgPool) {
+pub(super) async fn close(pool: &PgPool) {
     if tokio::time::timeout(CALL, pool.close()).await.is_err() {
         tracing::warn!("a database connection did not close in time");
     }

@@ -44,10 +44,10 @@ impl Wake {
                 () = self.elsewhere.notified() => {}
                 () = shutdown.requested() => return,
             }
-            let tell = async |pool: PgPool| {
+            let notify = async |pool: PgPool, _| {
                 sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&pool).await
             };
-            if let Err(error) = db.retrying(tell).await {
+            if let Err(error) = db.retrying(notify).await {
                 tracing::warn!(%error, "other processes were not woken; they find the job by polling");
             }
             tokio::time::sleep(DEBOUNCE).await;

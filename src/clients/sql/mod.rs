@@ -96,7 +96,7 @@ macro_rules! on {
         match &$store.db {
             Db::Sqlite(db) => $sqlite::$function(db.$connections.clone(), $($argument),*).await,
             Db::Postgres(db) => {
-                let called = db.retrying(|pool| $postgres::$function(pool, $($argument),*));
+                let called = db.retrying(|pool, _| $postgres::$function(pool, $($argument),*));
                 tracing::Instrument::instrument(called, $crate::db::statement_span(stringify!($function))).await
             }
         }

@@ -101,7 +101,7 @@ impl Store {
             }
             Db::Postgres(db) => {
                 // Deleting twice is deleting once, but for the count.
-                let erasing = |pool: PgPool| async move {
+                let erasing = |pool: PgPool, _| async move {
                     which
                         .deleting(from, to)
                         .build()
@@ -313,7 +313,7 @@ impl Erasure {
         is_anything.then_some(Self { transaction, biz_id, client })
     }
 
-    /// What is erased, as the audit has it, which is kept for ever. A bizId may be somebody's name, so it is not in it.
+    /// What is erased, for the audit, which is never deleted. A bizId may be the name of a person, so it is left out.
     pub fn subject(&self) -> String {
         let transaction = self.transaction.as_ref().map(|id| format!("transaction {id}"));
         let biz_id = self.biz_id.as_ref().map(|_| "a bizId".to_owned());

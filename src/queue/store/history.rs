@@ -51,7 +51,7 @@ impl Store {
                 .await?
             }
             Db::Postgres(db) => {
-                let look = |pool: PgPool| async move {
+                let look = |pool: PgPool, _| async move {
                     sqlx::query_as(
                         "/* history */
                          SELECT client_id, state::bigint, attempt, visavis_millis(created_at),

@@ -104,7 +104,9 @@ impl Store {
         let asked = self.clock.steady();
         let (dated, date) = match &self.db {
             Db::Sqlite(db) => sqlite::date_again(db, &self.clock).await?,
-            Db::Postgres(db) => db.retrying(|pool| postgres::date_again(pool, &self.clock)).await?,
+            Db::Postgres(db) => {
+                db.retrying(|pool, _| postgres::date_again(pool, &self.clock)).await?
+            }
         };
         if let Some(step_ms) = self.lease_clock.read(date, asked, &self.clock) {
             tracing::warn!(step_ms, "the clock of the database was set");
@@ -119,10 +121,24 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::MockClock;
 
     const NOON: i64 = 1_767_225_600_000;
     const HOUR: i64 = 3_600_000;
     const LEASE: i64 = 30_000;
+
+    /// A reading that was answered at once.
+    fn read(time: &LeaseClock, clock: &Clock) -> Option<i64> {
+        time.read(clock.now(), clock.steady(), clock)
+    }
+
+    /// A clock that was read once.
+    fn trusted() -> (Clock, MockClock, LeaseClock) {
+        let (clock, hands) = Clock::mock(NOON);
+        let time = LeaseClock::default();
+        read(&time, &clock);
+        (clock, hands, time)
+    }
 
     #[test]
     fn a_clock_that_nobody_sets_is_trusted_from_reading_to_reading() {
@@ -130,7 +146,7 @@ mod tests {
         let time = LeaseClock::default();
         assert_eq!(time.latest(&clock), None);
         for _ in 0..3 {
-            assert_eq!(time.read(clock.now(), clock.steady(), &clock), None);
+            assert_eq!(read(&time, &clock), None);
             hands.advance(LEASE);
             assert_eq!(time.latest(&clock), Some(clock.now()));
         }
@@ -138,35 +154,29 @@ mod tests {
 
     #[test]
     fn a_step_forward_is_reported_once_and_trusted_after_the_longest_lease() {
-        let (clock, hands) = Clock::mock(NOON);
-        let time = LeaseClock::default();
+        let (clock, hands, time) = trusted();
         time.has_lease(LEASE);
-        time.read(clock.now(), clock.steady(), &clock);
         hands.step(HOUR);
-        assert_eq!(time.read(clock.now(), clock.steady(), &clock), Some(HOUR));
+        assert_eq!(read(&time, &clock), Some(HOUR));
         hands.advance(LEASE - 1);
-        assert_eq!(time.read(clock.now(), clock.steady(), &clock), None);
+        assert_eq!(read(&time, &clock), None);
         assert_eq!(time.latest(&clock), Some(clock.now() - HOUR));
         hands.advance(1);
-        assert_eq!(time.read(clock.now(), clock.steady(), &clock), None);
+        assert_eq!(read(&time, &clock), None);
         assert_eq!(time.latest(&clock), Some(clock.now()));
     }
 
     #[test]
     fn a_step_back_is_reported_and_trusted_at_once() {
-        let (clock, hands) = Clock::mock(NOON);
-        let time = LeaseClock::default();
-        time.read(clock.now(), clock.steady(), &clock);
+        let (clock, hands, time) = trusted();
         hands.step(-HOUR);
-        assert_eq!(time.read(clock.now(), clock.steady(), &clock), Some(-HOUR));
+        assert_eq!(read(&time, &clock), Some(-HOUR));
         assert_eq!(time.latest(&clock), Some(clock.now()));
     }
 
     #[test]
     fn a_slow_answer_is_no_step() {
-        let (clock, hands) = Clock::mock(NOON);
-        let time = LeaseClock::default();
-        time.read(clock.now(), clock.steady(), &clock);
+        let (clock, hands, time) = trusted();
         for answered_after in [0, 5_000] {
             let asked = clock.steady();
             let date = clock.now() + answered_after;

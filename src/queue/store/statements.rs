@@ -12,7 +12,7 @@ macro_rules! on {
         match &$store.db {
             Db::Sqlite(db) => sqlite::$function(db, $($argument),*).instrument(span).await,
             Db::Postgres(db) => {
-                let call = |pool: PgPool| postgres::$function(pool, $($argument),*);
+                let call = |pool, _| postgres::$function(pool, $($argument),*);
                 db.retrying(call).instrument(span).await.map_err(QueueError::from)
             }
         }
@@ -26,9 +26,7 @@ macro_rules! end {
         let rows = match &$store.db {
             Db::Sqlite(db) => sqlite::$function(db, $id, $token $(, $argument)*).instrument(span).await,
             Db::Postgres(db) => {
-                let mut tried = false;
-                let call = |pool: PgPool| {
-                    let again = std::mem::replace(&mut tried, true);
+                let call = |pool: PgPool, again| {
                     let ending = postgres::$function(pool.clone(), $id, $token $(, $argument)*);
                     async move {
                         match ending.await? {
@@ -51,9 +49,7 @@ macro_rules! insert {
         match &$store.db {
             Db::Sqlite(db) => sqlite::$function(db, $($argument),*).instrument(span).await,
             Db::Postgres(db) => {
-                let mut tried = false;
-                let call = |pool: PgPool| {
-                    let again = std::mem::replace(&mut tried, true);
+                let call = |pool: PgPool, again| {
                     let inserting = postgres::$function(pool, $($argument),*);
                     async move {
                         match inserting.await {

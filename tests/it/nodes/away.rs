@@ -126,7 +126,7 @@ async fn a_statement_waits_for_one_round_trip() {
         ask().await;
     }
     let each = (proxy.round_trips() - before) as f64 / STATEMENTS as f64;
-    // The second one is a test by SQLx when the connection goes back, which nobody waits for.
+    // The second one is a test by SQLx in the background, when the connection goes back.
     assert!(each <= 2.05, "{each} round trips a statement");
 }
 
@@ -181,6 +181,23 @@ async fn connections_that_died_fail_no_statement() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         proxy.set(Mode::Open);
     }
+}
+
+/// A deadlock is tried again on the connections that there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_fails_for_the_moment_costs_no_connection() {
+    let (_, url) = behind_proxy().await;
+    let db = PostgresDb::open(&url, 2).await.unwrap();
+    let pool = db.pool();
+    // A pool is replaced once a second at most.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let deadlock = "DO $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$";
+    let made = db.retrying(|pool, again| async move {
+        let statement = if again { "SELECT 1" } else { deadlock };
+        sqlx::query(statement).execute(&pool).await
+    });
+    made.await.unwrap();
+    assert!(!pool.is_closed(), "a deadlock is no lost connection");
 }
 
 /// What an operator reads who has mistyped something.
