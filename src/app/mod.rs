@@ -22,7 +22,7 @@ pub use data::{
 pub use memory::MemoryPlan;
 pub use model::{Model, OpenedPack, installed_settings, library, load_model, model_dir, open_pack};
 pub use open_files::{needed_files, raise_limit};
-pub use settings::{listen_error, tls_files};
+pub use settings::{listen_error, resolve, tls_files};
 
 use self::{
     background::Background,

@@ -1,6 +1,6 @@
 //! From the sections of the configuration to what each part wants to know.
 
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -72,10 +72,8 @@ pub(super) fn server_config(
     listen: &ListenAddress,
 ) -> Result<ServerConfig> {
     let http = &config.http;
-    let resolved = listen.resolve();
-    let listen = resolved.with_context(|| format!("{setting}: {listen} cannot be resolved"))?;
     Ok(ServerConfig {
-        listen,
+        listen: resolve(setting, listen)?,
         tls: tls_files(config),
         head_deadline: Duration::from_millis(http.head_deadline_ms),
         idle_deadline: Duration::from_millis(http.idle_deadline_ms),
@@ -88,6 +86,14 @@ pub(super) fn server_config(
         max_streams: http.max_streams,
         drain: Duration::from_millis(http.drain_ms),
     })
+}
+
+/// The address that a setting names.
+///
+/// # Errors
+/// When its host has no address.
+pub fn resolve(setting: &str, listen: &ListenAddress) -> Result<SocketAddr> {
+    listen.resolve().with_context(|| format!("{setting}: {listen} cannot be resolved"))
 }
 
 /// Why a server does not start; where its address is the reason, with the setting that has it.

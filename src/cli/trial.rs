@@ -1,17 +1,17 @@
 //! What a start does to the machine, tried and undone: it listens, and writes to folders.
 
-use std::{net::TcpListener, path::Path, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use rustix::fs::{Access, access};
 use ureq::tls::TlsConfig;
 
 use super::finding::Finding;
-use crate::{
-    app,
-    config::{Config, ListenAddress},
-    http::ServeError,
-};
+use crate::{app, config::Config, http::ServeError};
 
 /// How long a server may take to answer that it lives.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,41 +28,38 @@ pub(super) fn ports(config: &Config) -> Finding {
 /// What was found, and whether it should be changed before a start.
 fn try_ports(config: &Config) -> Result<(String, bool)> {
     let is_served = !config.database.is_shared() && app::is_served(config);
-    let (mut told, mut listening, mut is_taken) = (Vec::new(), Vec::new(), false);
+    let (mut found, mut listening, mut is_taken) = (Vec::new(), Vec::new(), false);
     let admin = config.admin.address()?;
     let both = [("http.listen", Some(&config.http.listen)), ("admin.listen", admin.as_ref())];
     for (setting, address) in both {
         let Some(address) = address else { continue };
-        let resolved = address.resolve();
-        let resolved =
-            resolved.with_context(|| format!("{setting}: {address} cannot be resolved"))?;
+        let resolved = app::resolve(setting, address)?;
         match TcpListener::bind(resolved) {
             Ok(listener) => {
                 // Both at once: they may be one address.
                 listening.push(listener);
-                told.push(format!("{setting} {address} is free"));
+                found.push(format!("{setting} {address} is free"));
             }
             Err(_) if is_served => {
-                told.push(format!("{setting} {address} is in use by this service"));
+                found.push(format!("{setting} {address} is in use by this service"));
             }
             Err(error) => {
                 let error = app::listen_error(setting, ServeError::Bind(resolved, error));
-                if !is_visavis(config, setting, address) {
+                if !is_visavis(config, setting, resolved) {
                     return Err(error);
                 }
                 is_taken = true;
-                told.push(format!("{error}, unless it is this service that listens there"));
+                found.push(format!("{error}, unless it is this service that listens there"));
             }
         }
     }
-    Ok((told.join("; "), is_taken))
+    Ok((found.join("; "), is_taken))
 }
 
 /// Whether a Visavis answers there.
-fn is_visavis(config: &Config, setting: &str, address: &ListenAddress) -> bool {
+fn is_visavis(config: &Config, setting: &str, mut address: SocketAddr) -> bool {
     let is_tls = setting == "http.listen" && app::tls_files(config).is_some();
     let scheme = if is_tls { "https" } else { "http" };
-    let Ok(mut address) = address.resolve() else { return false };
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }

@@ -74,11 +74,11 @@ async fn answer(
         Failing { arrived: Arc::clone(&arrived), gate: app.gate.clone(), is_failure: true };
     let path = request.uri().path().to_owned();
     record_peer(&arrived);
-    let claimed = loggable(&arrived.client_id).into_owned();
-    let looking_up = tracing::error_span!("identify", asked_client = claimed);
+    let claimed = loggable(&arrived.client_id);
+    let looking_up = tracing::error_span!("identify", asked_client = &*claimed);
     let identified = arrived.identify(&app.gate).instrument(looking_up).await;
     let caller = identified.as_ref().ok().and_then(|identified| identified.caller.as_ref());
-    record_client(&arrived, caller.map(|caller| &**caller));
+    record_client(caller.map(|caller| &**caller), &claimed);
     let client = caller.map_or("unknown", |caller| &caller.client_id).to_owned();
     let exchange = Exchange { arrived, path, client };
     let response = match identified {
@@ -106,12 +106,12 @@ fn record_peer(arrived: &Arrived) {
 }
 
 /// The client; of an unknown one the id that it claims.
-fn record_client(arrived: &Arrived, caller: Option<&Caller>) {
+fn record_client(caller: Option<&Caller>, claimed: &str) {
     let span = Span::current();
     let Some(caller) = caller else {
         span.record("client", "unknown");
-        if !arrived.client_id.is_empty() {
-            span.record("asked_client", &*loggable(&arrived.client_id));
+        if !claimed.is_empty() {
+            span.record("asked_client", claimed);
         }
         return;
     };

@@ -91,12 +91,7 @@ async fn run_traced(
     slot: Slot,
 ) {
     let (job, claimed, waited) = (&lease.job, Instant::now(), store.age(&lease.job));
-    record_past(Past {
-        name: "queue.wait",
-        took: waited,
-        ago: Duration::ZERO,
-        attributes: [("", ""); 2],
-    });
+    record_past(Past { name: "queue.wait", took: waited, ago: Duration::ZERO, attributes: &[] });
     let mut rights = Rights { slot: Some(slot), alone: None };
     let error = match work(store, pool, config, lease, &mut rights).await {
         Ok(outcome) => match store.complete(job.id, lease.token, &outcome).await {

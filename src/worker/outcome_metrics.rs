@@ -49,7 +49,7 @@ pub(super) fn record_stages(times: &[StageTimes; 2], begun: Instant) {
         for (stage, took) in Stage::ALL.into_iter().map(|stage| (stage, times.of(stage))) {
             metrics::histogram!("visavis_stage_seconds", "stage" => stage.name()).record(took);
             left = left.saturating_sub(took);
-            let attributes = [("stage", stage.name()), ("picture", picture)];
+            let attributes = &[("stage", stage.name()), ("picture", picture)];
             record_past(Past { name: "face.stage", took, ago: left, attributes });
         }
     }

@@ -16,7 +16,7 @@ pub(super) use otlp::layer;
 
 /// Work that is over, as a child of a span.
 #[derive(Debug, Clone, Copy)]
-pub struct Past {
+pub struct Past<'a> {
     /// What was done.
     pub name: &'static str,
     /// How long it took.
@@ -24,7 +24,7 @@ pub struct Past {
     /// How long ago it ended.
     pub ago: Duration,
     /// What else is to be known of it: names and values, nothing personal.
-    pub attributes: [(&'static str, &'static str); 2],
+    pub attributes: &'a [(&'static str, &'static str)],
 }
 
 /// Whether spans can be exported to this address of OTLP over HTTP, such as `http://collector:4318/v1/traces`. Sends nothing.
@@ -60,7 +60,7 @@ pub fn set_proven(span: &Span) {
 }
 
 /// Adds a child to the current span.
-pub fn record_past(past: Past) {
+pub fn record_past(past: Past<'_>) {
     #[cfg(feature = "otlp")]
     otlp::record_past(past);
     #[cfg(not(feature = "otlp"))]

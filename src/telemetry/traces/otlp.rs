@@ -102,14 +102,13 @@ pub(super) fn set_proven(span: &Span) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "spans are dated more finely than in milliseconds")]
-pub(super) fn record_past(past: Past) {
+pub(super) fn record_past(past: Past<'_>) {
     let Some((_, tracer)) = STARTED.get() else { return };
     let end = SystemTime::now() - past.ago;
-    let attributes = past.attributes.map(|(name, value)| KeyValue::new(name, value));
-    let builder =
-        SpanBuilder::from_name(past.name).with_start_time(end - past.took).with_attributes(
-            attributes.into_iter().filter(|attribute| !attribute.key.as_str().is_empty()),
-        );
+    let attributes = past.attributes.iter().map(|(name, value)| KeyValue::new(*name, *value));
+    let builder = SpanBuilder::from_name(past.name)
+        .with_start_time(end - past.took)
+        .with_attributes(attributes);
     let mut span = tracer.build_with_context(builder, &Span::current().context());
     span.end_with_timestamp(end);
 }
