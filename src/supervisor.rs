@@ -212,36 +212,30 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::shutdown::ShutdownTrigger;
 
-    fn counted(starts: &Arc<AtomicUsize>, ending: bool) -> impl Fn() -> JoinOrPend + use<> {
+    /// A supervisor without tasks.
+    fn supervised() -> (ShutdownTrigger, Shutdown, TaskHealth, Supervisor) {
+        let (trigger, shutdown) = Shutdown::new();
+        let health = TaskHealth::default();
+        let supervisor = Supervisor::new(health.clone(), shutdown.clone());
+        (trigger, shutdown, health, supervisor)
+    }
+
+    /// The same task, with its starts counted.
+    fn counted<F>(starts: &Arc<AtomicUsize>, task: fn() -> F) -> impl Fn() -> F + use<F> {
         let starts = Arc::clone(starts);
         move || {
             starts.fetch_add(1, Ordering::SeqCst);
-            JoinOrPend(ending)
-        }
-    }
-
-    /// Ends at once, or never.
-    struct JoinOrPend(bool);
-
-    impl Future for JoinOrPend {
-        type Output = ();
-
-        fn poll(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<()> {
-            if self.0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            task()
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_is_down_and_then_runs_again() {
-        let (trigger, shutdown) = Shutdown::new();
-        let health = TaskHealth::default();
-        let mut supervisor = Supervisor::new(health.clone(), shutdown);
+        let (trigger, _, health, mut supervisor) = supervised();
         let starts = Arc::default();
-        supervisor.start("cleaning", Ends::Last, counted(&starts, false));
+        supervisor.start("cleaning", Ends::Last, counted(&starts, std::future::pending));
         tokio::time::sleep(Duration::from_millis(1)).await;
         health.inject_panic("cleaning");
         tokio::time::sleep(RESTART_DELAY / 2).await;
@@ -255,11 +249,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_keeps_ending_ends_the_process_and_says_which() {
-        let (_trigger, shutdown) = Shutdown::new();
-        let health = TaskHealth::default();
-        let mut supervisor = Supervisor::new(health.clone(), shutdown);
+        let (_trigger, _, health, mut supervisor) = supervised();
         let starts = Arc::default();
-        supervisor.start("cleaning", Ends::OnShutdown, counted(&starts, true));
+        let ending = counted(&starts, || std::future::ready(()));
+        supervisor.start("cleaning", Ends::OnShutdown, ending);
         assert_eq!(health.failed().await, "background task cleaning keeps ending");
         assert_eq!(starts.load(Ordering::SeqCst), MAX_RESTARTS + 1);
         assert!(health.down().is_some());
@@ -267,9 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_returns_because_the_process_stops_is_not_started_again() {
-        let (trigger, shutdown) = Shutdown::new();
-        let health = TaskHealth::default();
-        let mut supervisor = Supervisor::new(health.clone(), shutdown.clone());
+        let (trigger, shutdown, health, mut supervisor) = supervised();
         supervisor.start("cleaning", Ends::OnShutdown, move || {
             let mut shutdown = shutdown.clone();
             async move { shutdown.requested().await }

@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
+use visavis::http::GatewayConfig;
 
 use crate::support::{Disk, Picture, TestApp, left_out_everywhere};
 
@@ -28,6 +29,25 @@ async fn enqueue(app: &TestApp, number: u32) -> String {
     app.post(ASYNC, &pair(number)).await.text
 }
 
+fn large_pictures(config: &mut GatewayConfig) {
+    config.gate.body_budget = 32 << 20;
+    config.gate.queue.bytes = 64 << 20;
+}
+
+/// There is room again, and what was accepted before is not lost.
+async fn expect_everything_to_work(app: &TestApp, accepted: &str) {
+    for number in 6..=8 {
+        let text = enqueue(app, number).await;
+        assert!(text.contains("PROCESSING"), "there is room again: {text}");
+    }
+    assert!(is_ready(app).await);
+    app.runner.run_until_idle().await;
+    assert_eq!(app.check(accepted).await.code(), "SUCCESS", "what was accepted before");
+    app.clients.set_disabled("2188000000000001", false).await.unwrap();
+    let compared = app.post("facecompare/compare", &pair(9)).await;
+    assert_eq!(compared.code(), "SUCCESS");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none() {
     let Some(disk) = Disk::mount(12) else {
@@ -36,11 +56,7 @@ async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none(
         return;
     };
     let folder = TempDir::new_in(disk.path()).unwrap();
-    let app = TestApp::in_folder(folder, |config| {
-        config.gate.body_budget = 32 << 20;
-        config.gate.queue.bytes = 64 << 20;
-    })
-    .await;
+    let app = TestApp::in_folder(folder, large_pictures).await;
     let accepted = app.post(ASYNC, &pair(0)).await.transaction_id();
     let filler = disk.fill();
     let mut refused = 0;
@@ -49,16 +65,7 @@ async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none(
     }
     assert!(refused > 0, "the disk is not full");
     fs::remove_file(filler).unwrap();
-    for number in 6..=8 {
-        let text = enqueue(&app, number).await;
-        assert!(text.contains("PROCESSING"), "there is room again: {text}");
-    }
-    assert!(is_ready(&app).await);
-    app.runner.run_until_idle().await;
-    assert_eq!(app.check(&accepted).await.code(), "SUCCESS", "what was accepted before");
-    app.clients.set_disabled("2188000000000001", false).await.unwrap();
-    let compared = app.post("facecompare/compare", &pair(9)).await;
-    assert_eq!(compared.code(), "SUCCESS");
+    expect_everything_to_work(&app, &accepted).await;
     drop(app);
     drop(disk);
 }
@@ -66,11 +73,7 @@ async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none(
 /// The same without a disk of its own, for everybody who may not mount one: `SQLite` is out of room and rolls back by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_may_not_grow_takes_jobs_again_without_a_restart_and_loses_none() {
-    let app = TestApp::with(|config| {
-        config.gate.body_budget = 32 << 20;
-        config.gate.queue.bytes = 64 << 20;
-    })
-    .await;
+    let app = TestApp::with(large_pictures).await;
     let accepted = app.post(ASYNC, &pair(0)).await.transaction_id();
     let limit = async |pages: i64| {
         let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
@@ -84,13 +87,7 @@ async fn a_database_that_may_not_grow_takes_jobs_again_without_a_restart_and_los
         assert!(text.contains("SYSTEM_ERROR"), "there is room for {number}: {text}");
     }
     limit(1 << 30).await;
-    for number in 4..=6 {
-        let text = enqueue(&app, number).await;
-        assert!(text.contains("PROCESSING"), "there is room again: {text}");
-    }
-    assert!(is_ready(&app).await);
-    app.runner.run_until_idle().await;
-    assert_eq!(app.check(&accepted).await.code(), "SUCCESS", "what was accepted before");
+    expect_everything_to_work(&app, &accepted).await;
 }
 
 /// A connection that is left inside a transaction, as a failed rollback leaves it.
