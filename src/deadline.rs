@@ -18,7 +18,7 @@ pub(crate) async fn scope<F: Future>(request: F) -> F::Output {
 
 /// The time begins again: the last byte of the request has arrived.
 pub(crate) fn restart() {
-    // An error means that nobody waits for this task.
+    // An error means that no request waits for this task.
     let _ = DEADLINE.try_with(|deadline| deadline.set(Instant::now() + REQUEST));
 }
 

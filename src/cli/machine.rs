@@ -79,7 +79,7 @@ impl Skew {
         self.ms.abs() > MAX_SKEW_MS
     }
 
-    /// Whether somebody should look why.
+    /// Whether an operator should find out why.
     pub(super) fn is_large(self) -> bool {
         self.ms.abs() >= LARGE_SKEW_MS
     }

@@ -40,7 +40,7 @@ pub(super) fn try_line(text: fmt::Arguments<'_>) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
-/// A standard error that cannot be written has nobody who could be told.
+/// If standard error cannot be written either, there is nowhere to report it.
 pub(crate) fn complain(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -133,7 +133,7 @@ impl TlsFiles {
         Err(wrong(&self.certificate, reason))
     }
 
-    /// What clients will find wrong with the certificate, whoever they trust.
+    /// What clients will find wrong with the certificate, whichever authorities they trust.
     ///
     /// # Errors
     /// [`TlsError`] when it cannot be read.

@@ -197,7 +197,7 @@ impl Runner {
         for (id, token) in self.holding() {
             let store = self.store.clone();
             put_back.spawn(async move {
-                // It was worked on for as long as the drain: the attempt counts, or a job that never ends would come for ever.
+                // It was worked on for the whole drain: the attempt counts, or a job that never ends would be retried without end.
                 match store.retry(id, token, Duration::ZERO).await {
                     Ok(()) => tracing::info!(job = id, "job put back at shutdown"),
                     Err(error) => tracing::warn!(job = id, %error, "cannot put back a job"),

@@ -63,7 +63,7 @@ CALIBRATION = {
     "Tatiana_Gratcheva/Tatiana_Gratcheva_0001.jpg": "head tipped",
 }
 
-# The pixels of a picture are told by the mean colours of this many columns and rows of it.
+# The pixels of a picture are described by the mean colours of this many columns and rows.
 GRID = 4
 
 

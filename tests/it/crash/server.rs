@@ -133,7 +133,7 @@ impl Server {
         Self::spawn(command, variables)
     }
 
-    /// Starts where it is told to listen.
+    /// Starts on the address that the variables set.
     pub fn start_on(data: &Data, listen: &str) -> Self {
         let mut command = data.command(&["serve", "--listen", listen, "--workers", "1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());

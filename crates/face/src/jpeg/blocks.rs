@@ -19,7 +19,7 @@ pub(super) struct Source<'a> {
     pub(super) others: Option<&'a Codes>,
     pub(super) nonzero: &'a mut [u64],
     pub(super) quantum: i32,
-    /// The last one: the next is told by the difference.
+    /// The last one: the next is coded as the difference from it.
     pub(super) mean: i32,
 }
 

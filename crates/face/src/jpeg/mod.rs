@@ -2,8 +2,8 @@
 //! that is cheaper: the inverse cosine transform of a block of 8 × 8 pixels can give 4 × 4, 2 × 2 or 1 right away, each
 //! the mean of those that it stands for, and most of the arithmetic is not done.
 //!
-//! libjpeg-turbo does it, a library in C. Builds without the feature `turbojpeg` have no C between a stranger's
-//! picture and its pixels, decode large photos three times as slowly, and read fewer varieties (docs/decisions/0015).
+//! libjpeg-turbo does it, a library in C. Builds without the feature `turbojpeg` decode untrusted
+//! pictures without any C, large photos three times as slowly, and read fewer varieties (docs/decisions/0015).
 
 mod blocks;
 mod check;
