@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -80,12 +81,57 @@ fn a_changed_weights_file_is_refused_by_name_with_the_cure() {
     assert!(matches!(error, FaceError::MissingWeights { .. }), "{error}");
 }
 
+/// Where the fields with this number lie in a message of Protocol Buffers, if they have a length.
+fn fields(file: &[u8], message: Range<usize>, wanted: u64) -> Vec<Range<usize>> {
+    let (mut at, mut found) = (message.start, Vec::new());
+    let varint = |at: &mut usize| {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let byte = file[*at];
+            *at += 1;
+            value |= u64::from(byte & 0x7F) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return value;
+            }
+        }
+    };
+    while at < message.end {
+        let key = varint(&mut at);
+        let length = match key & 7 {
+            0 => {
+                varint(&mut at);
+                continue;
+            }
+            1 => 8,
+            2 => usize::try_from(varint(&mut at)).unwrap(),
+            5 => 4,
+            other => panic!("wire type {other}"),
+        };
+        if (key >> 3, key & 7) == (wanted, 2) {
+            found.push(at..at + length);
+        }
+        at += length;
+    }
+    found
+}
+
+/// The largest of the tensors of weights in an ONNX file.
+fn largest_tensor(file: &[u8]) -> Range<usize> {
+    const GRAPH: u64 = 7;
+    const INITIALIZER: u64 = 5;
+    const RAW_DATA: u64 = 9;
+    let graphs = fields(file, 0..file.len(), GRAPH).into_iter();
+    let tensors = graphs.flat_map(|graph| fields(file, graph, INITIALIZER));
+    let data = tensors.flat_map(|tensor| fields(file, tensor, RAW_DATA));
+    data.max_by_key(ExactSizeIterator::len).unwrap()
+}
+
 /// Writes a copy of a net, some of whose weights are no numbers, and makes the pack take it.
 fn spoil(folder: &Path, path: &mut PathBuf, weights: &mut Weights) {
     let mut bytes = fs::read(&*path).unwrap();
-    // Weights are most of the file.
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 4_096].fill(0xFF);
+    let tensor = largest_tensor(&bytes);
+    bytes[tensor.start..tensor.end.min(tensor.start + 4_096)].fill(0xFF);
     *path = folder.join(&weights.file);
     fs::write(&*path, &bytes).unwrap();
     weights.sha256 = sha256_hex(&bytes);
