@@ -12,7 +12,7 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use visavis::face::{
+use visavis_face::{
     BatchOptions, Device, Runtime,
     manifest::Input,
     session::{NetSession, Placement},

@@ -4,7 +4,7 @@
 mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use visavis::face::{
+use visavis_face::{
     Engine as _, Picture, PictureKind,
     align::align,
     attributes::{EyeClassifier, PoseEstimator},

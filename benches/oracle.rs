@@ -21,9 +21,9 @@ use visavis::{
     clock::Clock,
     compare::ClientFmr,
     shutdown::Shutdown,
-    signing::{
-        ClientKey, Content, ServerKey, SymmetricKey, encrypt_header, format_time, signature_header,
-    },
+};
+use visavis_signing::{
+    ClientKey, Content, ServerKey, SymmetricKey, encrypt_header, format_time, signature_header,
 };
 
 const PATH: &str = "/api/v1/zoloz/authentication/test";

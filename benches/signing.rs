@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rsa::{Pkcs1v15Sign, PrivateKey, pkcs8::DecodePrivateKey as _, sha2::Sha256};
-use visavis::signing::{ClientKey, Content, ServerKey, SignatureHeader, signature_header};
+use visavis_signing::{ClientKey, Content, ServerKey, SignatureHeader, signature_header};
 
 fn content(body: &[u8]) -> Content<'_> {
     Content {

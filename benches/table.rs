@@ -17,18 +17,18 @@ use visavis::{
     clients::{ClientTerms, NewClient, NewKeys},
     clock::Clock,
     compare::ClientFmr,
-    face::{
-        Engine as _, Picture, PictureKind,
-        align::align,
-        attributes::{EyeClassifier, PoseEstimator},
-        decode::{DecodeLimits, decode_reduced},
-        detect::Detector,
-        embed::Embedder,
-        landmarks::LandmarkRefiner,
-    },
     shutdown::Shutdown,
-    signing::{ClientKey, Content, ServerKey, format_time, signature_header},
 };
+use visavis_face::{
+    Engine as _, Picture, PictureKind,
+    align::align,
+    attributes::{EyeClassifier, PoseEstimator},
+    decode::{DecodeLimits, decode_reduced},
+    detect::Detector,
+    embed::Embedder,
+    landmarks::LandmarkRefiner,
+};
+use visavis_signing::{ClientKey, Content, ServerKey, format_time, signature_header};
 
 const ROLES: Roles = Roles { front_end: true, workers: true };
 /// Rounds; each takes every measurement once.

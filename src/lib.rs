@@ -1,17 +1,24 @@
 //! Visavis: a self-hosted, drop-in replacement for the ZOLOZ Face Compare API.
 //!
-//! One executable, one direction of imports (`tests/architecture.rs` holds it):
+//! The service. What it is made of and does not need HTTP, SQL or tokio is in crates of its own:
+//!
+//! | crate | is for |
+//! | --- | --- |
+//! | [`visavis_face`] | two pictures in, one similarity out: plain CPU code |
+//! | [`visavis_signing`] | the gateway's signatures and encryption: bytes in, verdict out |
+//! | [`visavis_convert`] | publishers' model files to ONNX |
+//! | [`visavis_evaluate`] | error rates, calibration tables, reports |
+//! | [`visavis_loadgen`] | the load generator behind `visavis bench` |
+//!
+//! The modules of the service import each other in one direction, which `tests/architecture.rs` holds:
 //!
 //! | module | is for |
 //! | --- | --- |
-//! | [`face`] | two pictures in, one similarity out: a crate of its own, plain CPU code |
 //! | [`models`] | model packs as files: fetching, checking, converting |
 //! | [`compare`] | the words of the business: request, outcome, decision |
-//! | [`signing`] | the gateway's signatures: bytes in, verdict out |
 //! | [`sealing`] | what rests in the database is encrypted |
 //! | [`clients`] | who may call, and our keys for them |
 //! | [`queue`] | the job table: claim, lease, fencing token |
-//! | [`evaluate`] | how often the pipeline is wrong, and tables of that |
 //! | [`worker`] | compute threads and the loop that feeds them |
 //! | [`gate`] | every limit on what a request may cost, and who it is from |
 //! | [`http`] | routes and responses |
@@ -20,11 +27,11 @@
 //! | [`app`], [`cli`] | wiring |
 //!
 //! A request comes in through [`http`]: the caller is looked up in [`clients`], the signature checked
-//! by [`signing`] over the raw bytes, the body parsed into a [`compare::Request`] and stored by
-//! [`queue`] with its pictures sealed. A runner of [`worker`] claims it, a compute thread takes it
-//! through [`face`], the outcome is written where the lease still holds, and the pictures go in the
-//! same statement. `asynccheckresult` reads the row. `docs/ARCHITECTURE.md` follows one request step
-//! by step.
+//! by [`visavis_signing`] over the raw bytes, the body parsed into a [`compare::Request`] and stored
+//! by [`queue`] with its pictures sealed. A runner of [`worker`] claims it, a compute thread takes it
+//! through [`visavis_face`], the outcome is written where the lease still holds, and the pictures are
+//! deleted in the same statement. `asynccheckresult` reads the row. `docs/ARCHITECTURE.md` follows
+//! one request step by step.
 
 pub mod app;
 pub mod cli;
@@ -35,7 +42,6 @@ pub mod config;
 pub mod console;
 pub mod db;
 mod deadline;
-pub mod evaluate;
 pub mod gate;
 pub mod http;
 pub mod models;
@@ -44,9 +50,6 @@ mod private_file;
 pub mod queue;
 pub mod sealing;
 pub mod shutdown;
-pub mod signing;
 pub mod supervisor;
 pub mod telemetry;
 pub mod worker;
-
-pub use visavis_face as face;

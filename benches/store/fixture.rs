@@ -6,14 +6,14 @@ use visavis::{
     clock::Clock,
     compare::{BizId, Fmr, PictureData, Policy, Request, RequestOptions, TransactionId},
     db::{PostgresDb, SqliteDb},
-    face::{
-        Comparison, Engine, FaceError, Picture, Refusal, Side,
-        calibration::{Calibration, CalibrationTable},
-    },
     queue::{NewJob, Store, Wake},
     sealing::MasterKey,
     shutdown::{Shutdown, ShutdownTrigger},
     worker::{ComputePool, EngineFactory, Runner, RunnerConfig},
+};
+use visavis_face::{
+    Comparison, Engine, FaceError, Picture, Refusal, Side,
+    calibration::{Calibration, CalibrationTable},
 };
 
 /// Bytes of a picture.

@@ -7,13 +7,10 @@
 
 use std::{path::Path, path::PathBuf};
 
-use visavis::{
-    app::library as library_for,
-    config::Config,
-    face::{
-        EngineOptions, OnnxEngine, Runtime,
-        manifest::{Manifest, ResolvedPack},
-    },
+use visavis::{app::library as library_for, config::Config};
+use visavis_face::{
+    EngineOptions, OnnxEngine, Runtime,
+    manifest::{Manifest, ResolvedPack},
 };
 
 /// The repository; the working folder where the bench was built on another machine.

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use visavis::signing::ServerKey;
+use visavis_signing::ServerKey;
 
 static KEY: LazyLock<ServerKey> = LazyLock::new(|| ServerKey::generate().expect("a key"));
 

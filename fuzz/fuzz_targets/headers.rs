@@ -1,7 +1,7 @@
 //! The values of Signature, Encrypt and Request-Time, and keys as text.
 #![no_main]
 
-use visavis::signing::{
+use visavis_signing::{
     EncryptHeader, SignatureHeader, encrypt_header, key_der, parse_mac, parse_time,
     signature_header,
 };

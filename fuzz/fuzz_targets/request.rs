@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use visavis::{
     clients::{Caller, ClientTerms, KeySet, StoredClient},
     compare::ClientFmr,
-    signing::{ClientKey, SecretKey, ServerKey},
 };
+use visavis_signing::{ClientKey, SecretKey, ServerKey};
 
 static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
     let server_key = ServerKey::generate().expect("a key");

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use visavis_face::Runtime;
+
 use super::{
     audit_log, expired_keys, open_files,
     settings::{maintenance_config, runner_config},
@@ -10,7 +12,6 @@ use crate::{
     clients::Clients,
     config::Config,
     db::Db,
-    face::Runtime,
     http::{AppState, TlsReload},
     queue::Shard,
     shutdown::Shutdown,

@@ -4,11 +4,9 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
+use visavis_face::Device;
 
-use crate::{
-    config::{Config, LEAST_PIXELS_BYTES},
-    face::Device,
-};
+use crate::config::{Config, LEAST_PIXELS_BYTES};
 
 const MIB: u64 = 1 << 20;
 /// What a process holds beside everything else.

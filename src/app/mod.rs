@@ -29,12 +29,13 @@ use self::{
     console::open_console,
     settings::{gateway_config, server_config, warn_open_tls_key},
 };
+use visavis_face::{Device, Runtime, jpeg::DECODER};
+
 use crate::{
     clients::ClientRegistry,
     clock::Clock,
     compare::{Policy, Viewer},
     config::Config,
-    face::{Device, Runtime, jpeg::DECODER},
     http::{
         About, AppState, Comparison, ServerConfig, Serving, admin, gateway, restrict_hosts, serve,
     },

@@ -3,19 +3,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use visavis_face::{
+    Device, Engine, EngineOptions, FaceError, OnnxEngine, PixelMemory, Runtime,
+    calibration::{Calibration, CalibrationTable},
+    manifest::{Manifest, ResolvedPack},
+    session::newest_library,
+};
 
 use super::MemoryPlan;
-use crate::{
-    compare::Policy,
-    config::Config,
-    face::{
-        Device, Engine, EngineOptions, FaceError, OnnxEngine, PixelMemory, Runtime,
-        calibration::{Calibration, CalibrationTable},
-        manifest::{Manifest, ResolvedPack},
-        session::newest_library,
-    },
-    worker::EngineFactory,
-};
+use crate::{compare::Policy, config::Config, worker::EngineFactory};
 
 /// The engine of the configured pack, ready to be made on any thread, and how it decides.
 pub struct Model {

@@ -3,13 +3,13 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
+use visavis_signing::Freshness;
 
 use crate::{
     config::{Config, ListenAddress, QueueSection},
     gate::{ClientRate, GateConfig},
     http::{GatewayConfig, ServeError, ServerConfig, TlsFiles},
     queue::{QueueLimits, RetryPolicy},
-    signing::Freshness,
     worker::{MaintenanceConfig, RunnerConfig},
 };
 

@@ -10,17 +10,15 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
 use image::{Rgb, RgbImage, imageops};
+use visavis_face::{
+    FaceReport,
+    decode::{DecodeLimits, decode},
+    geometry::Point,
+    quality::QualityVerdict,
+};
 
 use super::{bitmap_font, compare::headline};
-use crate::{
-    compare::{Score, Verdict},
-    face::{
-        FaceReport,
-        decode::{DecodeLimits, decode},
-        geometry::Point,
-        quality::QualityVerdict,
-    },
-};
+use crate::compare::{Score, Verdict};
 
 /// Height of each picture in the sheet, pixels.
 const PICTURE_HEIGHT: u32 = 480;

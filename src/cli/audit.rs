@@ -3,6 +3,7 @@
 use std::{os::unix::fs::MetadataExt as _, process::ExitCode};
 
 use anyhow::Result;
+use visavis_signing::format_time;
 
 use super::{DataArgs, block_on};
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
     clients::{Actor, AuditEnd, printable},
     config::Config,
     db::Access,
-    signing::format_time,
 };
 
 /// Arguments of `audit`.

@@ -4,21 +4,21 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::ArgGroup;
+use visavis_evaluate::{
+    EvaluateError,
+    curve::{Knot, knots},
+    groups::within,
+    pairing::PairType,
+    photos::PhotoSet,
+    scores::Scores,
+    unified,
+};
+use visavis_face::quality::UnifiedQuality;
 
 use super::labelled::{LabelledArgs, PipelineArgs, SOURCE, scores};
 use crate::{
     app::{self, OpenedPack},
     config::Config,
-    evaluate::{
-        EvaluateError,
-        curve::{Knot, knots},
-        groups::within,
-        pairing::PairType,
-        photos::PhotoSet,
-        scores::Scores,
-        unified,
-    },
-    face::quality::UnifiedQuality,
 };
 
 /// Arguments of `calibrate`.

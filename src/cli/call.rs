@@ -11,10 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
 use serde_json::{Value, json};
+use visavis_loadgen::{ApiClient, Protection};
+use visavis_signing::endpoints;
 
 use super::{
+    connection::{connect, explained},
     credentials,
-    wire_client::{Mode, WireClient},
 };
 
 /// Arguments of `call`.
@@ -66,7 +68,7 @@ pub(super) struct CallArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Endpoint {
+enum Endpoint {
     /// Connectivity and keys
     Test,
     /// Compare two pictures and wait
@@ -89,12 +91,12 @@ enum ModeName {
 
 impl Endpoint {
     /// Where it is.
-    pub(super) fn path(self) -> &'static str {
+    fn path(self) -> &'static str {
         match self {
-            Self::Test => "/api/v1/zoloz/authentication/test",
-            Self::Compare => "/api/v1/zoloz/facecompare/compare",
-            Self::Asynccompare => "/api/v1/zoloz/facecompare/asynccompare",
-            Self::Asynccheckresult => "/api/v1/zoloz/facecompare/asynccheckresult",
+            Self::Test => endpoints::TEST,
+            Self::Compare => endpoints::COMPARE,
+            Self::Asynccompare => endpoints::ASYNC_COMPARE,
+            Self::Asynccheckresult => endpoints::ASYNC_CHECK_RESULT,
         }
     }
 }
@@ -106,7 +108,7 @@ pub(super) fn run(args: &CallArgs) -> Result<ExitCode> {
     let timeout = Duration::from_secs(args.timeout);
     let credentials = credentials::read(&args.client)?;
     let ca = args.ca.as_deref();
-    let client = WireClient::new(&args.url, &credentials, args.mode(), timeout, ca)?;
+    let client = connect(&args.url, &credentials, args.protection(), timeout, ca)?;
     let mut answer = exchange(args, &client, args.endpoint, &args.body()?)?;
     if args.wait && args.endpoint == Endpoint::Asynccompare {
         answer = wait(args, &client, answer, timeout)?;
@@ -119,7 +121,7 @@ pub(super) fn run(args: &CallArgs) -> Result<ExitCode> {
 }
 
 /// Asks until the transaction is finished.
-fn wait(args: &CallArgs, client: &WireClient, accepted: Value, timeout: Duration) -> Result<Value> {
+fn wait(args: &CallArgs, client: &ApiClient, accepted: Value, timeout: Duration) -> Result<Value> {
     let Some(id) = accepted["transactionId"].as_str() else { return Ok(accepted) };
     let body = json!({ "transactionId": id });
     let begun = Instant::now();
@@ -138,20 +140,21 @@ fn wait(args: &CallArgs, client: &WireClient, accepted: Value, timeout: Duration
 /// One signed request and its verified answer, both printed.
 fn exchange(
     args: &CallArgs,
-    client: &WireClient,
+    client: &ApiClient,
     endpoint: Endpoint,
     body: &Value,
 ) -> Result<Value> {
     let path = endpoint.path();
-    let prepared = client.prepare(path, body.to_string().into())?;
+    let signed = client.sign(path, body.to_string().into())?;
     if !args.json {
         out!("POST {path} HTTP/1.1");
-        for (name, value) in &prepared.head {
+        for (name, value) in &signed.head {
             out!("{name}: {}", shortened(value));
         }
         out!("\n{}\n", shortened_pictures(body.clone()));
     }
-    let answer = client.send(path, &prepared)?;
+    let sent = client.send(path, &signed);
+    let answer = sent.map_err(|error| explained(&args.url, error))?;
     if !args.json {
         for line in answer.head.lines() {
             out!("{}", shortened(line));
@@ -164,11 +167,11 @@ fn exchange(
 }
 
 impl CallArgs {
-    fn mode(&self) -> Mode {
+    fn protection(&self) -> Protection {
         match self.mode {
-            ModeName::Plain => Mode::KeyPair,
-            ModeName::Aksk => Mode::Secret,
-            ModeName::Encrypted => Mode::Encrypted(match self.aes_bits.as_str() {
+            ModeName::Plain => Protection::KeyPair,
+            ModeName::Aksk => Protection::SecretKey,
+            ModeName::Encrypted => Protection::Encrypted(match self.aes_bits.as_str() {
                 "128" => 16,
                 "192" => 24,
                 _ => 32,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use visavis_face::{Device, calibration::CalibrationTable, has_bfloat16, jpeg::DECODER};
 
 use super::{
     DataArgs, block_on, collector, finding::Finding, machine, models::rates_at_threshold, trial,
@@ -16,7 +17,6 @@ use crate::{
     compare::Fmr,
     config::Config,
     db::{Access, DbError, SchemaMismatch},
-    face::{Device, calibration::CalibrationTable, has_bfloat16, jpeg::DECODER},
     telemetry::traces,
 };
 

@@ -8,17 +8,17 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use visavis_face::{
+    FaceReport, Picture, PictureKind,
+    geometry::BoundingBox,
+    quality::{Component, Measures, QualityVerdict, ReasonCode, components},
+};
 
 use super::annotate;
 use crate::{
     app,
     compare::{ClientFmr, Decision, Outcome, Score, Side, Verdict},
     config::Config,
-    face::{
-        FaceReport, Picture, PictureKind,
-        geometry::BoundingBox,
-        quality::{Component, Measures, QualityVerdict, ReasonCode, components},
-    },
 };
 
 /// Arguments of `compare`.

@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use visavis_signing::Credentials;
 use zeroize::Zeroizing;
 
-use crate::{clients::Credentials, private_file};
+use crate::private_file;
 
 /// Reads the file.
 pub(super) fn read(path: &Path) -> Result<Credentials> {

@@ -6,19 +6,18 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::{
-    app::OpenedPack,
-    evaluate::{
-        gallery::{Gallery, PhotoFile},
-        known_errors::KnownErrors,
-        pairing::{PairType, Pairing},
-        photos::{Photo, PhotoSet},
-        scores::Scores,
-    },
-    face::OnnxEngine,
+use visavis_evaluate::{
+    gallery::{Gallery, PhotoFile},
+    known_errors::KnownErrors,
+    pairing::{PairType, Pairing},
+    photos::{Photo, PhotoSet},
+    scores::Scores,
 };
+use visavis_face::OnnxEngine;
+
+use crate::app::OpenedPack;
 
 /// The group of arguments of which exactly one says which photos.
 pub(super) const SOURCE: &str = "source";
@@ -38,8 +37,20 @@ pub(super) struct LabelledArgs {
     #[arg(long, value_name = "FILE")]
     known_errors: Option<PathBuf>,
     /// What is compared with what; documents are those of the column `kind`
-    #[arg(long, value_name = "TYPE", default_value = "selfie-selfie")]
+    #[arg(long, value_name = "TYPE", default_value = "selfie-selfie", value_parser = pair_types())]
     pub(super) pair_type: PairType,
+}
+
+fn pair_types() -> impl TypedValueParser<Value = PairType> {
+    let names = [
+        PossibleValue::new(PairType::SelfieSelfie.name()).help("Selfies with each other"),
+        PossibleValue::new(PairType::SelfieDocument.name())
+            .help("Selfies with documents, and neither among themselves"),
+    ];
+    PossibleValuesParser::new(names).map(|name| match name.as_str() {
+        "selfie-document" => PairType::SelfieDocument,
+        _ => PairType::SelfieSelfie,
+    })
 }
 
 /// How the photos are taken through the pipeline.

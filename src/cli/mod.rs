@@ -13,6 +13,7 @@ mod check;
 mod client;
 mod collector;
 mod compare;
+mod connection;
 mod console;
 mod credentials;
 mod erase;
@@ -24,10 +25,8 @@ mod machine;
 mod manual;
 mod models;
 mod restart;
-mod send_error;
 mod serve;
 mod trial;
-mod wire_client;
 
 use std::{
     path::{Path, PathBuf},

@@ -10,20 +10,17 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use visavis_convert::{Options, to_onnx};
+use visavis_face::{
+    calibration::{Calibration, CalibrationTable, Population},
+    manifest::{Manifest, Pack, Weights},
+    session::sha256_hex,
+};
 
 use crate::{
     app,
     config::Config,
-    face::{
-        calibration::{Calibration, CalibrationTable, Population},
-        manifest::{Manifest, Pack, Weights},
-        session::sha256_hex,
-    },
-    models::{
-        Fetcher, FileState, Mirror,
-        convert::{Options, to_onnx},
-        pull, state,
-    },
+    models::{Fetcher, FileState, Mirror, pull, state},
 };
 
 /// Subcommands of `models`.

@@ -3,8 +3,7 @@
 use std::{env, io, os::unix::process::CommandExt as _, path::Path, process::Command};
 
 use anyhow::{Result, bail};
-
-use crate::face::telemetry;
+use visavis_face::telemetry;
 
 /// From what size on glibc asks the system for memory, and gives it back when it is freed, and how much that lies free below
 /// that size it keeps per thread, bytes. By default it raises the first to 32 MiB and the second to 64 MiB: a photo without a

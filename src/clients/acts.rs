@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use visavis_signing::ClientKey;
+
 use super::{
     audit::AuditEntry,
     error::ClientError,
@@ -9,7 +11,7 @@ use super::{
     sql::{on, once, postgres_acts, sqlite_acts},
     store::ClientStore,
 };
-use crate::{db::Db, signing::ClientKey};
+use crate::db::Db;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 

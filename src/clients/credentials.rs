@@ -1,45 +1,11 @@
-//! What an app needs to call, from the making of its keys to the file that it gets.
+//! The keys of a new client.
 
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
+use visavis_signing::{ClientKey, Credentials, ServerKey, SigningError, bare_base64};
 use zeroize::Zeroizing;
 
 use super::keys::NewKeys;
-use crate::signing::{ClientKey, ServerKey, SigningError, bare_base64};
-
-/// What an app needs to call, as `client add --json` prints it. All keys are bare base64 DER.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Credentials {
-    /// The Client-Id header.
-    pub client_id: String,
-    /// Which generation of keys these are.
-    #[serde(default = "first")]
-    pub key_version: u32,
-    /// PKCS#8; absent when the app keeps its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub merchant_private_key: Option<String>,
-    /// SPKI.
-    pub merchant_public_key: String,
-    /// SPKI.
-    pub server_public_key: String,
-    /// For AK/SK mode.
-    pub access_key: String,
-    /// For AK/SK mode, base64url.
-    pub secret_key: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    /// Most of it is secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Credentials({}, version {})", self.client_id, self.key_version)
-    }
-}
-
-fn first() -> u32 {
-    1
-}
 
 /// Keys that were made for a client, before they are stored.
 #[expect(clippy::struct_field_names, reason = "the protocol's names")]

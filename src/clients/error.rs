@@ -1,6 +1,8 @@
 //! What can go wrong with clients and their keys.
 
-use crate::{sealing::SealError, signing::SigningError};
+use visavis_signing::SigningError;
+
+use crate::sealing::SealError;
 
 /// What can go wrong with the client table.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,8 @@
 //! The keys between one client and this server, one set a rotation.
 
-use crate::{
-    clock::UnixMillis,
-    signing::{ClientKey, SecretKey, ServerKey, SigningError},
-};
+use visavis_signing::{ClientKey, SecretKey, ServerKey, SigningError};
+
+use crate::clock::UnixMillis;
 
 /// One generation of keys. Both halves of both modes belong together: what a client proves with a
 /// set is answered under the same set.

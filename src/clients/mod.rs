@@ -20,7 +20,7 @@ mod trust;
 pub use audit::{Actor, AuditEntry};
 pub use chain::{AuditBreak, AuditEnd};
 pub use client::{ClientChange, ClientInfo, FmrChange, NewClient, StoredClient};
-pub use credentials::{CONSOLE, Credentials, MadeKeys, new_client_id};
+pub use credentials::{CONSOLE, MadeKeys, new_client_id};
 pub use error::ClientError;
 pub use keys::{KeySet, NewKeys};
 pub use name::{check_name, printable};

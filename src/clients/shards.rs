@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use visavis_signing::ClientKey;
 
 use super::{
     audit::{Actor, AuditEntry},
@@ -12,7 +13,6 @@ use super::{
     name::is_client_id,
     store::ClientStore,
 };
-use crate::signing::ClientKey;
 
 /// The client tables that this process can reach; clones share the connections.
 #[derive(Debug, Clone)]
@@ -105,7 +105,7 @@ impl Clients {
     /// Checks the public key that an app gives for a new client or for new keys.
     ///
     /// # Errors
-    /// [`SigningError::Weak`](crate::signing::SigningError::Weak), [`ClientError::ServerKey`], or a failure of database or
+    /// [`SigningError::Weak`](visavis_signing::SigningError::Weak), [`ClientError::ServerKey`], or a failure of database or
     /// sealing.
     pub async fn check_key(&self, given: &ClientKey) -> Result<(), ClientError> {
         given.check_strength()?;

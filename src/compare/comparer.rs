@@ -3,11 +3,12 @@
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
+use visavis_face::{Look, PictureKind};
+
 use super::{
     outcome::Outcome,
     request::{PictureData, Request},
 };
-use crate::face::{Look, PictureKind};
 
 /// Why there is no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

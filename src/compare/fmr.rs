@@ -6,9 +6,9 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use visavis_face::calibration::score_at_decades;
 
 use super::score::Score;
-use crate::face::calibration::score_at_decades;
 
 /// A false match rate at which a decision may turn.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ pub use request::{PictureData, Request, RequestOptions};
 pub use score::Score;
 pub use trace::{NoTraceContext, TraceContext};
 
-pub use crate::face::{
+pub use visavis_face::{
     FaceReport, Flaw, Format, Look, PictureKind, Refusal, Side,
     decode::DecodeLimits,
     geometry::BoundingBox,

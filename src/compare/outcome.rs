@@ -1,9 +1,9 @@
 //! What a comparison came to: stored with the job, answered to the client.
 
 use serde::{Deserialize, Serialize};
+use visavis_face::{FaceReport, Refusal, Side, Similarity, quality::QualityVerdict};
 
 use super::score::Score;
-use crate::face::{FaceReport, Refusal, Side, Similarity, quality::QualityVerdict};
 
 /// One person or two?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,12 @@
 //! From similarity to decision: the pack's calibration and the rate of false matches that is accepted.
 
+use visavis_face::{Comparison, calibration::Calibration};
+
 use super::{
     fmr::Fmr,
     outcome::{Decision, Outcome, Verdict},
     score::Score,
 };
-use crate::face::{Comparison, calibration::Calibration};
 
 /// Decides for one model pack.
 #[derive(Debug, Clone)]

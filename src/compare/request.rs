@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
-
-use super::{fmr::Fmr, ids::BizId, trace::TraceContext};
-use crate::face::{
+use visavis_face::{
     Picture, PictureKind, Refusal,
     decode::{DecodeLimits, check_envelope},
     geometry::BoundingBox,
 };
+use zeroize::Zeroizing;
+
+use super::{fmr::Fmr, ids::BizId, trace::TraceContext};
 
 /// The bytes of a picture that is not empty, not too large, and of a format that is read here.
 /// Clones share the bytes; the last one overwrites them with zeros.

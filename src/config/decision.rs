@@ -32,7 +32,8 @@ impl CompareSection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{compare::ClientFmr, face::calibration::Population};
+    use crate::compare::ClientFmr;
+    use visavis_face::calibration::Population;
 
     fn section(fmr: f64, document_fmr: f64, by_source: &[(&str, f64)]) -> CompareSection {
         let fmr_by_source =

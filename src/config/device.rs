@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use visavis_face::{BatchOptions, Device};
+
 use super::{ConfigError, RuntimeSection};
-use crate::face::{BatchOptions, Device};
 
 /// Less does not hold the nets.
 const LEAST_MEMORY: usize = 256 << 20;

@@ -3,12 +3,10 @@
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
+use visavis_face::{calibration::Population, decode::DecodeLimits, quality::QualityLimits};
 
 use super::ListenAddress;
-use crate::{
-    face::{calibration::Population, decode::DecodeLimits, quality::QualityLimits},
-    gate::Network,
-};
+use crate::gate::Network;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -4,6 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
+use visavis_signing::{ClientKey, Credentials};
 
 use super::{
     Shared,
@@ -14,12 +15,11 @@ use super::{
 };
 use crate::{
     clients::{
-        CONSOLE, ClientChange, ClientInfo, ClientTerms, Credentials, Encryption, FmrChange, Modes,
-        NewClient, TermsChange, check_name, new_client_id,
+        CONSOLE, ClientChange, ClientInfo, ClientTerms, Encryption, FmrChange, Modes, NewClient,
+        TermsChange, check_name, new_client_id,
     },
     clock::UnixMillis,
     compare::{ClientFmr, Fmr},
-    signing::ClientKey,
 };
 
 /// What a client gets, as the form has it: a field that is absent stays as it is. A further setting is one more

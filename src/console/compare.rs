@@ -4,6 +4,7 @@ use axum::extract::State;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use visavis_signing::endpoints;
 
 use super::{
     Shared,
@@ -20,9 +21,6 @@ use crate::{
     },
     queue::{Found, TransactionState},
 };
-
-/// The endpoint, as the gateway has it.
-const PATH: &str = "/api/v1/zoloz/facecompare/compare";
 
 /// So much of a picture is shown of the body that was sent.
 const SHOWN: usize = 32;
@@ -96,7 +94,7 @@ pub(super) async fn compare(
     // Gone before the comparison begins: only what was sent has the pictures now.
     body["face1"]["content"] = json!(face1);
     body["face2"]["content"] = json!(face2);
-    let called = console.call(&caller, PATH, sent).await?;
+    let called = console.call(&caller, endpoints::COMPARE, sent).await?;
 
     let answer: Value = serde_json::from_str(&called.body).unwrap_or_default();
     let id = answer["transactionId"].as_str().and_then(TransactionId::parse);
@@ -107,7 +105,7 @@ pub(super) async fn compare(
     };
     let (sent, received) = wire(&called, &body, length);
     Ok(Told(Compared {
-        path: PATH,
+        path: endpoints::COMPARE,
         sent,
         received,
         signature_valid: called.signature_valid,

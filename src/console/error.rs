@@ -5,11 +5,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use visavis_signing::SigningError;
 
 use super::api::Told;
-use crate::{
-    clients::ClientError, compare::CompareFailure, queue::QueueError, signing::SigningError,
-};
+use crate::{clients::ClientError, compare::CompareFailure, queue::QueueError};
 
 /// A refusal; `assets/texts.js` has a sentence for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

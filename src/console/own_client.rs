@@ -9,6 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use tower::ServiceExt as _;
+use visavis_signing::{Content, format_time, mac_header, parse_mac};
 
 use super::{Console, error::Refused};
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
         CONSOLE, Caller, ClientError, ClientTerms, KeySet, MadeKeys, NewClient, new_client_id,
     },
     compare::ClientFmr,
-    signing::{Content, format_time, mac_header, parse_mac},
 };
 
 /// A request and its answer as they were on the wire.
@@ -148,7 +148,7 @@ fn title_case(name: &str) -> String {
 
 /// Makes keys off the threads that serve connections: primes take their time.
 pub(super) async fn make_keys(
-    given: Option<crate::signing::ClientKey>,
+    given: Option<visavis_signing::ClientKey>,
 ) -> Result<MadeKeys, Refused> {
     let made = tokio::task::spawn_blocking(move || MadeKeys::make(given)).await;
     Ok(made.map_err(|e| Refused::internal(&e))??)

@@ -6,14 +6,14 @@ use aws_lc_rs::digest::{Context, SHA256};
 use axum::http::{HeaderMap, Uri};
 use memchr::memmem;
 use serde::{Deserialize, de::IgnoredAny};
+use visavis_signing::{
+    Content, EncryptHeader, Freshness, HeaderBytes, SignatureHeader, SigningError, parse_mac,
+};
 
 use super::rejection::Rejection;
 use crate::{
     clients::{Caller, Encryption, KeySet, Modes},
     clock::UnixMillis,
-    signing::{
-        Content, EncryptHeader, Freshness, HeaderBytes, SignatureHeader, SigningError, parse_mac,
-    },
 };
 
 /// How a client signs, and wants its responses signed.

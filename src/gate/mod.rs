@@ -56,7 +56,9 @@ pub use self::{
     refused::{Limit, Refused},
     turns::{Full, Participant, Slot, Turns},
 };
-use crate::{clients::ClientRegistry, clock::Clock, queue::QueueLimits, signing::Freshness};
+use visavis_signing::Freshness;
+
+use crate::{clients::ClientRegistry, clock::Clock, queue::QueueLimits};
 
 /// Limits of the gate.
 #[derive(Debug, Clone)]

@@ -9,8 +9,10 @@
 
 use std::sync::Arc;
 
+use visavis_signing::SymmetricKey;
+
 use super::{Gate, memory::Lease, proven::Proven, rejection::Rejection};
-use crate::{clients::Caller, signing::SymmetricKey};
+use crate::clients::Caller;
 
 /// Bodies from this size on are hashed, decrypted and parsed off the threads that serve connections. Smaller ones take
 /// less than two milliseconds, and two changes of threads for each request cost more than that is worth: 0.6 ms of

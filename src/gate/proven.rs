@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use visavis_signing::SymmetricKey;
 
 use super::{
     Gate, Reply,
@@ -17,7 +18,7 @@ use super::{
     refused::Limit,
     rejection::Rejection,
 };
-use crate::{clients::Caller, signing::SymmetricKey};
+use crate::clients::Caller;
 
 /// A verified request, not yet decrypted or parsed. Nothing can be answered from it but refusals.
 #[derive(Debug)]

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::{clients::KeySet, signing::SymmetricKey};
+use visavis_signing::SymmetricKey;
+
+use crate::clients::KeySet;
 
 /// How the response is to be signed and encrypted.
 #[derive(Debug, Default)]

@@ -15,6 +15,9 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use tracing::{Instrument as _, Span, field::Empty};
+use visavis_signing::{
+    Content, SigningError, encrypt_header, format_time, mac_header, random_bytes, signature_header,
+};
 
 use super::{
     answer::ResponseLog, error::ApiError, recent::endpoint, router::RawUri, state::AppState,
@@ -24,10 +27,6 @@ use crate::{
     compare::{TraceContext, TransactionId},
     deadline,
     gate::{Arrived, Gate, Identified, Proven, SMALL_BODY_BYTES, Scheme, single},
-    signing::{
-        Content, SigningError, encrypt_header, format_time, mac_header, random_bytes,
-        signature_header,
-    },
     telemetry::traces::{continue_trace, set_proven},
 };
 

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use visavis_signing::{Freshness, ServerKey};
 
 use super::{auth_test::echo, check_result::read_id, pictures::read_request};
 use crate::{
     clients::Caller,
     compare::DecodeLimits,
     gate::{Head, candidates, open},
-    signing::{Freshness, ServerKey},
 };
 
 /// A request of `caller`: a path on the first line, header lines up to an empty one, a body. Returns

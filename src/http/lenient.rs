@@ -7,9 +7,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use visavis_signing::lenient_base64;
 
 use super::error::ApiError;
-use crate::signing::lenient_base64;
 
 /// A member that should be a string. Borrows from the body unless the string has escapes, so a
 /// picture is not copied.

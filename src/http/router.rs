@@ -16,6 +16,7 @@ use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{CompressionLayer, predicate::SizeAbove},
 };
+use visavis_signing::endpoints;
 
 use super::{
     auth_test::auth_test,
@@ -38,10 +39,10 @@ const WORTH_IT: u64 = 1024;
 /// Builds the service.
 pub fn gateway(app: AppState) -> Router {
     let api = Router::new()
-        .route("/api/v1/zoloz/facecompare/compare", post(compare))
-        .route("/api/v1/zoloz/facecompare/asynccompare", post(async_compare))
-        .route("/api/v1/zoloz/facecompare/asynccheckresult", post(check_result))
-        .route("/api/v1/zoloz/authentication/test", post(auth_test))
+        .route(endpoints::COMPARE, post(compare))
+        .route(endpoints::ASYNC_COMPARE, post(async_compare))
+        .route(endpoints::ASYNC_CHECK_RESULT, post(check_result))
+        .route(endpoints::TEST, post(auth_test))
         .method_not_allowed_fallback(unknown_endpoint)
         .fallback(unknown_endpoint)
         // Outermost first: compress if asked what was signed, sign whatever comes out, a panic's

@@ -7,11 +7,10 @@ use std::{
     time::Duration,
 };
 
+use visavis_face::{manifest::Source, session::sha256_hex};
+
 use super::pull::PullError;
-use crate::{
-    face::{manifest::Source, session::sha256_hex},
-    outgoing,
-};
+use crate::outgoing;
 
 /// Hears how many bytes of a file have arrived.
 pub type Progress<'a> = &'a dyn Fn(u64);

@@ -1,10 +1,9 @@
 //! Model packs as files on this machine: fetching, checking, converting.
 //!
-//! What a pack *is* stands in [`face::manifest`](crate::face::manifest); here its bytes come from the
+//! What a pack *is* stands in [`visavis_face::manifest`]; here its bytes come from the
 //! pinned public sources or a mirror, are checked against their digests, converted to ONNX where they
 //! are published as something else, and moved into place in one step.
 
-pub mod convert;
 mod fetch;
 mod pull;
 

@@ -5,11 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    convert::{ConvertError, Options, to_onnx},
-    fetch::Fetcher,
-};
-use crate::face::{manifest::Weights, session::sha256_hex};
+use visavis_convert::{ConvertError, Options, to_onnx};
+use visavis_face::{manifest::Weights, session::sha256_hex};
+
+use super::fetch::Fetcher;
 
 /// Why a weights file could not be brought here.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +175,8 @@ pub fn ranges(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{face::manifest::Source, models::Mirror};
+    use crate::models::Mirror;
+    use visavis_face::manifest::Source;
 
     fn weights(content: &[u8]) -> Weights {
         let sha256 = sha256_hex(content);

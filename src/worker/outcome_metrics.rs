@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use visavis_face::stages::{Stage, StageTimes};
+
 use crate::{
     compare::{Decision, Outcome},
-    face::stages::{Stage, StageTimes},
     telemetry::traces::{Past, record_past},
 };
 

@@ -14,11 +14,11 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tracing::Span;
+use visavis_face::{Comparison, Engine, FaceError, Picture, while_waiting};
 
 use super::outcome_metrics;
 use crate::{
     compare::{Look, Outcome, PictureData, PictureKind, Policy, Request},
-    face::{Comparison, Engine, FaceError, Picture, while_waiting},
     gate::{Full, Participant, Slot, Turns},
 };
 

@@ -6,10 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use visavis::{
-    face::{Comparison, Engine, FaceError, Picture},
-    worker::EngineFactory,
-};
+use visavis::worker::EngineFactory;
+use visavis_face::{Comparison, Engine, FaceError, Picture};
 
 use crate::{
     ledger::{Acknowledged, Audit, PostgresBooks, SqliteBooks},

@@ -21,12 +21,12 @@ use visavis::{
     clock::Clock,
     compare::{BizId, Fmr, PictureData, Policy, Request, RequestOptions, TransactionId},
     db::{PostgresDb, SqliteDb, is_postgres},
-    face::calibration::{Calibration, CalibrationTable},
     queue::{Gauge, NewJob, QueueError, RetryPolicy, Store, TransactionState},
     sealing::MasterKey,
     shutdown::Shutdown,
     worker::{ComputePool, EngineFactory, Maintenance, MaintenanceConfig, Runner, RunnerConfig},
 };
+use visavis_face::calibration::{Calibration, CalibrationTable};
 
 use crate::{
     dice::mix,

@@ -6,7 +6,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use serde_json::json;
-use visavis::signing::{Content, Freshness};
+use visavis_signing::{Content, Freshness};
 
 use crate::support::{
     CLIENT, Picture, TestApp, merchant, pair, server_key, signature_over, signed_as, stored,

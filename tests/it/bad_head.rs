@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, Request},
 };
-use visavis::signing::{ServerKey, SignatureHeader, signature_header};
+use visavis_signing::{ServerKey, SignatureHeader, signature_header};
 
 use crate::support::{
     Answer, CLIENT, Picture, TestApp, pair, server_key, signature_over, signed_as, stored,
@@ -255,7 +255,7 @@ async fn a_signature_by_another_key_is_refused() {
     let app = TestApp::new().await;
     let forger = ServerKey::generate().unwrap();
     let (body, time) = (body(), app.now());
-    let content = visavis::signing::Content {
+    let content = visavis_signing::Content {
         uri: ASYNC,
         client_id: CLIENT,
         time: &time,

@@ -151,7 +151,7 @@ fn a_running_service_is_measured_with_the_keys_of_a_client() {
     assert_eq!(visavis(&["client", "disable", "app", "--data", &folder]).code, 0);
     let refused = run(&["--url", &url, "--client", &app, "--seconds", "1"]);
     assert_eq!(refused.code, 1, "{}", refused.out);
-    assert!(refused.err.contains("is --client the file of a client"), "{}", refused.err);
+    assert!(refused.err.contains("check that --client is the file of a client"), "{}", refused.err);
 
     assert_eq!(server.terminate(), Some(0));
     let gone = run(&["--url", &url, "--client", &app, "--seconds", "1"]);

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use visavis::{
     clients::{ClientTerms, NewClient, NewKeys},
     compare::ClientFmr,
-    signing::{ClientKey, Content, Freshness, SignatureHeader},
 };
+use visavis_signing::{ClientKey, Content, Freshness, SignatureHeader};
 
 use crate::support::{AesKey, Listening, TestApp, mac, models::shared, server_key};
 

@@ -15,8 +15,8 @@ use visavis::{
     clock::Clock,
     db::SqliteDb,
     sealing::MasterKey,
-    signing::ClientKey,
 };
+use visavis_signing::ClientKey;
 
 use crate::{
     crash::server::{App, Data, Server},

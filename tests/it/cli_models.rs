@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use serde_json::{Value, json};
-use visavis::face::{manifest::Manifest, session::sha256_hex};
+use visavis_face::{manifest::Manifest, session::sha256_hex};
 
 use crate::support::{
     Ran, Run as _, create_data, in_repository,
@@ -72,7 +72,7 @@ fn two_photos_of_one_person_are_the_same_person() {
     for (face, name) in [("face1", "obama-2012.jpg"), ("face2", "obama-2009.jpg")] {
         let bytes = fs::read(in_repository(&format!("samples/{name}"))).unwrap();
         let limits = visavis::compare::DecodeLimits::default();
-        let picture = visavis::face::decode::decode(&bytes, &limits).unwrap();
+        let picture = visavis_face::decode::decode(&bytes, &limits).unwrap();
         let size = (f64::from(picture.width()), f64::from(picture.height()));
         assert_face(&verdict[face], size);
     }
@@ -134,7 +134,7 @@ fn the_annotated_sheet_is_a_png_that_shows_both_pictures() {
     let bytes = fs::read(&sheet).unwrap();
     assert!(bytes.starts_with(b"\x89PNG\r\n\x1A\n"));
     let limits = visavis::compare::DecodeLimits::default();
-    let picture = visavis::face::decode::decode(&bytes, &limits).unwrap();
+    let picture = visavis_face::decode::decode(&bytes, &limits).unwrap();
     assert!(picture.width() > 600 && picture.height() > 480, "{:?}", picture.dimensions());
     let colours: std::collections::HashSet<_> = picture.pixels().map(|p| p.0).collect();
     assert!(colours.len() > 1_000, "photos and not a blank sheet");

@@ -9,8 +9,8 @@ use visavis::{
     compare::{ClientFmr, Fmr},
     db::{Db, PostgresDb, SqliteDb},
     sealing::MasterKey,
-    signing::{ClientKey, ServerKey},
 };
+use visavis_signing::{ClientKey, ServerKey};
 
 use crate::support::{cluster, merchant, server_key};
 

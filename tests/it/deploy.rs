@@ -10,7 +10,8 @@ use std::{
 };
 
 use toml::Table;
-use visavis::{config::DEFAULTS, face::session::sha256_hex};
+use visavis::config::DEFAULTS;
+use visavis_face::session::sha256_hex;
 
 use crate::{
     settings,

@@ -6,10 +6,8 @@ use std::num::NonZeroU32;
 use axum::body::to_bytes;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-use visavis::{
-    clients::{ClientChange, Encryption, TermsChange},
-    signing::ServerKey,
-};
+use visavis::clients::{ClientChange, Encryption, TermsChange};
+use visavis_signing::ServerKey;
 
 use crate::support::{
     AesKey, Answer, CLIENT, Picture, TestApp, header_of, merchant, pair, server_key, stored,

@@ -9,7 +9,7 @@ use std::{
 
 use image::imageops::{FilterType, resize};
 use serde_json::Value;
-use visavis::face::{
+use visavis_face::{
     decode::{DecodeLimits, decode},
     manifest::Manifest,
     stages::Stage,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, thread};
 
 use serde_json::Value;
-use visavis::face::{has_bfloat16, session::newest_library};
+use visavis_face::{has_bfloat16, session::newest_library};
 
 use crate::{
     crash::server::{Data, Server},

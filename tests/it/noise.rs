@@ -10,11 +10,11 @@ use std::{
 use visavis::{
     clients::{Caller, ClientTerms, KeySet, StoredClient},
     compare::ClientFmr,
-    face::decode::{DecodeLimits, decode},
     http::fuzzing,
-    signing::{
-        ClientKey, EncryptHeader, SecretKey, SignatureHeader, key_der, parse_mac, parse_time,
-    },
+};
+use visavis_face::decode::{DecodeLimits, decode};
+use visavis_signing::{
+    ClientKey, EncryptHeader, SecretKey, SignatureHeader, key_der, parse_mac, parse_time,
 };
 
 use crate::support::{in_repository, merchant, server_key};
@@ -93,7 +93,7 @@ fn no_request_head_stops_the_gateway() {
     let keys = KeySet {
         version: 1,
         merchant_key: ClientKey::from_der(&merchant().spki_der().unwrap()).unwrap(),
-        server_key: visavis::signing::ServerKey::from_pkcs8(server_key().pkcs8_der()).unwrap(),
+        server_key: visavis_signing::ServerKey::from_pkcs8(server_key().pkcs8_der()).unwrap(),
         access_key: "AK".to_owned(),
         secret_key: SecretKey::new(&[7; 32]),
         expires_at: None,

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use visavis::face::manifest::Manifest;
+use visavis_face::manifest::Manifest;
 
 use crate::{
     setup::script,
@@ -88,7 +88,7 @@ impl Registries {
     }
 
     fn digest(&self, name: &str) -> String {
-        visavis::face::session::sha256_hex(&fs::read(self.at(name)).unwrap())
+        visavis_face::session::sha256_hex(&fs::read(self.at(name)).unwrap())
     }
 
     fn fetch(&self, variables: &[(&str, &str)]) -> Ran {

@@ -9,8 +9,8 @@ use visavis::{
     clock::Clock,
     db::{SqliteDb, unattended},
     sealing::MasterKey,
-    signing::{ClientKey, Content, ServerKey, signature_header},
 };
+use visavis_signing::{ClientKey, Content, ServerKey, signature_header};
 
 use crate::support::{
     AesKey, Answer, CLIENT, SECRET, TestApp, header_of, mac, merchant, server_key,

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use visavis::face::manifest::Manifest;
+use visavis_face::manifest::Manifest;
 
 use crate::{
     serve::free_address,

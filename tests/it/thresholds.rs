@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use visavis::{
     clients::{ClientChange, FmrChange},
     compare::{Decision, DecodeLimits, Fmr, FmrSettings, Outcome, Policy},
-    face::{
-        Engine as _, Picture as Input, PictureKind,
-        calibration::{Calibration, CalibrationTable, GroupTable, Population},
-        decode::decode,
-    },
     http::{Comparison, gateway},
     queue::QueuedComparer,
+};
+use visavis_face::{
+    Engine as _, Picture as Input, PictureKind,
+    calibration::{Calibration, CalibrationTable, GroupTable, Population},
+    decode::decode,
 };
 
 use crate::{

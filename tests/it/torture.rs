@@ -19,10 +19,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::ImageFormat;
 use serde_json::{Value, json};
-use visavis::{
-    face::decode::{DecodeLimits, decode},
-    http::RESULT_CODES,
-};
+use visavis::http::RESULT_CODES;
+use visavis_face::decode::{DecodeLimits, decode};
 
 use crate::{
     crash::server::{App, Data, Raw, Server},

@@ -1,31 +1,29 @@
-//! `visavis bench`: load of our own, because no common tool can sign each request.
+//! `visavis bench`: arguments, the service to be measured, and the report; the load is `visavis-loadgen`.
 
-mod exchange;
-mod floor;
-mod load;
-mod photos;
-mod report;
-mod run;
+mod interrupt;
 mod service;
-mod stock;
-mod stop;
-mod usage;
 
 use std::{
     num::NonZeroU16,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
-use anyhow::{Result, ensure};
-
-use self::{
-    exchange::Mode,
-    report::Report,
-    run::{Plan, Server},
-    service::Scratch,
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
+use visavis_face::{Engine as _, OnnxEngine, Picture, PictureKind};
+use visavis_loadgen::{
+    ComparePair, MAX_CONNECTIONS, Mode, Photos, Plan, Process, Protection, Report, Run, Stop,
+    Target,
 };
-use super::{credentials, wire_client::MOST_CONNECTIONS};
+use visavis_signing::Credentials;
+
+use self::service::{OwnService, Scratch, register};
+use super::{
+    connection::{connect, explained},
+    credentials,
+};
 use crate::{app, config::Config};
 
 /// Arguments of `bench`.
@@ -62,8 +60,8 @@ Exit code: 0 when pairs were compared and nothing went wrong, 1 otherwise (refus
 wrong arguments.")]
 pub(super) struct BenchArgs {
     /// How pairs are sent
-    #[arg(long, value_enum, default_value_t = Mode::Compare)]
-    mode: Mode,
+    #[arg(long, value_enum, default_value_t = ModeName::Compare)]
+    mode: ModeName,
     /// Measure the bare pipeline too, in turn with the service
     #[arg(long)]
     floor: bool,
@@ -112,7 +110,15 @@ fn positive(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "say a number from 0.01 to 100000".to_owned())
 }
 
-/// Measures and prints. The exit code is that of a check, not of a failed command: 1 for whatever went wrong.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ModeName {
+    /// The response has the outcome
+    Compare,
+    /// First asynccompare, then asynccheckresult until the outcome is available
+    Async,
+}
+
+/// Measures and prints. The exit code is that of a check, not of a failed command: 1 for any error.
 pub(super) fn run(config: &Config, config_file: Option<&Path>, args: &BenchArgs) -> ExitCode {
     match measured(config, config_file, args) {
         Ok(report) => {
@@ -133,45 +139,132 @@ pub(super) fn run(config: &Config, config_file: Option<&Path>, args: &BenchArgs)
 }
 
 fn measured(config: &Config, config_file: Option<&Path>, args: &BenchArgs) -> Result<Report> {
-    let workers = match args.workers {
-        Some(workers) => usize::from(workers.get()),
-        None if args.url.is_none() => app::MemoryPlan::new(config)?.threads,
-        // What is configured here says nothing of a service elsewhere.
-        None => config.runtime.device()?.threads()?,
-    };
-    let per_worker = match args.mode {
-        Mode::Compare => 2,
-        // An outcome that is there waits for its question; meanwhile a worker needs another job.
-        Mode::Async => 4,
-    };
-    let in_flight = match args.rate {
-        Some(_) => MOST_CONNECTIONS,
-        None => args.in_flight.map_or(per_worker * workers, usize::from).min(MOST_CONNECTIONS),
-    };
-    ensure!(args.timeout > 0, "--timeout must be a second at least");
-    let mut plan = Plan {
+    ensure!(args.timeout > 0, "--timeout must be at least 1 second");
+    let bench = Bench {
         config: config.clone(),
-        server: Server::Own { config_file: config_file.map(Path::to_path_buf) },
-        mode: args.mode,
-        encrypted: args.encrypted,
-        floor: args.floor,
+        service: args.service(config_file)?,
+        plan: args.plan(config)?,
+        has_floor: args.floor,
         photos: args.photos.clone(),
-        seconds: args.seconds,
-        rate: args.rate,
-        workers,
-        in_flight,
-        timeout: std::time::Duration::from_secs(args.timeout),
+        timeout: Duration::from_secs(args.timeout),
     };
-    if let (Some(url), Some(client)) = (&args.url, &args.client) {
-        plan.server = Server::Running {
-            url: url.clone(),
-            credentials: Box::new(credentials::read(client)?),
-            ca: args.ca.clone(),
-            pid: args.pid,
-        };
-    }
-    // Kept here, so that it goes even when the thread that measures is not waited for.
+    // Kept here, so that it is deleted even when the thread that measures is not waited for.
     let scratch = Scratch::create()?;
     let folder = scratch.path().to_path_buf();
-    stop::until_told(move |stop| run::run(&plan, &folder, stop))
+    interrupt::until_interrupted(move |stop| bench.run(&folder, stop))
+}
+
+impl BenchArgs {
+    fn plan(&self, config: &Config) -> Result<Plan> {
+        let workers = match self.workers {
+            Some(workers) => usize::from(workers.get()),
+            None if self.url.is_none() => app::MemoryPlan::new(config)?.threads,
+            // The configuration of this machine says nothing about a service elsewhere.
+            None => config.runtime.device()?.threads()?,
+        };
+        let (mode, per_worker) = match self.mode {
+            ModeName::Compare => (Mode::Compare, 2),
+            // An outcome waits until it is asked for; meanwhile a worker needs another job.
+            ModeName::Async => (Mode::Async, 4),
+        };
+        let in_flight = match self.rate {
+            Some(_) => MAX_CONNECTIONS,
+            None => self.in_flight.map_or(per_worker * workers, usize::from).min(MAX_CONNECTIONS),
+        };
+        let Self { encrypted, seconds, rate, .. } = *self;
+        Ok(Plan { mode, encrypted, seconds, rate, workers, in_flight })
+    }
+
+    fn service(&self, config_file: Option<&Path>) -> Result<Service> {
+        Ok(match (&self.url, &self.client) {
+            (Some(url), Some(client)) => Service::Running {
+                url: url.clone(),
+                credentials: Box::new(credentials::read(client)?),
+                ca: self.ca.clone(),
+                pid: self.pid,
+            },
+            _ => Service::Own { config_file: config_file.map(Path::to_path_buf) },
+        })
+    }
+}
+
+/// The service that is measured.
+enum Service {
+    /// One that is started for the measurement.
+    Own { config_file: Option<PathBuf> },
+    /// One that runs already.
+    Running { url: String, credentials: Box<Credentials>, ca: Option<PathBuf>, pid: Option<u32> },
+}
+
+/// Everything that a measurement needs.
+struct Bench {
+    config: Config,
+    service: Service,
+    plan: Plan,
+    has_floor: bool,
+    photos: Option<PathBuf>,
+    timeout: Duration,
+}
+
+impl Bench {
+    /// Measures. `scratch` is the data folder of a service of our own.
+    fn run(&self, scratch: &Path, stop: &Stop) -> Result<Report> {
+        let photos = Photos::read(self.photos.as_deref())?;
+        match &self.service {
+            Service::Own { config_file } => {
+                let credentials = register(&self.config, scratch)?;
+                let workers = self.plan.workers;
+                let service = OwnService::start(config_file.as_deref(), scratch, workers, stop)?;
+                let target = self.target(service.url(), &credentials, None)?;
+                target.greet()?;
+                let process = Some(service.process());
+                let report = self.measure(&target, &photos, process, stop)?;
+                service.stop()?;
+                Ok(report)
+            }
+            Service::Running { url, credentials, ca, pid } => {
+                let target = self.target(url, credentials, ca.as_deref())?;
+                target.greet().map_err(|error| explained(url, error)).with_context(|| {
+                    format!(
+                        "{url} cannot be measured; is it the address of a running service? \
+                         `visavis serve` starts one, and without --url one is started for the measurement"
+                    )
+                })?;
+                self.measure(&target, &photos, pid.map(Process), stop)
+            }
+        }
+    }
+
+    fn target(&self, url: &str, credentials: &Credentials, ca: Option<&Path>) -> Result<Target> {
+        let protection =
+            if self.plan.encrypted { Protection::Encrypted(32) } else { Protection::KeyPair };
+        let client = connect(url, credentials, protection, self.timeout, ca)?;
+        Ok(Target::new(client, self.plan.mode, self.timeout))
+    }
+
+    fn measure(
+        &self,
+        target: &Target,
+        photos: &Photos,
+        process: Option<Process>,
+        stop: &Stop,
+    ) -> Result<Report> {
+        let floor = if self.has_floor { self.floor()? } else { Vec::new() };
+        Run { target, photos, process, floor, stop }.measure(&self.plan)
+    }
+
+    /// As many engines as the service has workers.
+    fn floor(&self) -> Result<Vec<ComparePair>> {
+        let pack = app::open_pack(&self.config)?;
+        let compare = |mut engine: OnnxEngine| -> ComparePair {
+            Box::new(move |files| {
+                let [probe, reference] =
+                    files.map(|bytes| Picture { bytes, hint: None, kind: PictureKind::Selfie });
+                engine.compare(&probe, &reference)?;
+                Ok(())
+            })
+        };
+        let engines = (0..self.plan.workers).map(|_| Ok(compare(pack.engine()?)));
+        engines.collect::<Result<_>>().context("the floor")
+    }
 }

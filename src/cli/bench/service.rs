@@ -12,11 +12,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use visavis_loadgen::{Process, Stop};
+use visavis_signing::Credentials;
 
-use super::{super::block_on, stop::Stop, usage::Process};
+use super::super::block_on;
 use crate::{
     app,
-    clients::{ClientTerms, Credentials, MadeKeys, NewClient, new_client_id},
+    clients::{ClientTerms, MadeKeys, NewClient, new_client_id},
     compare::ClientFmr,
     config::Config,
 };

@@ -14,17 +14,18 @@ use anyhow::{Context as _, Result, bail};
 pub(super) use self::args::ClientCommand;
 use self::args::{AddArgs, ExportArgs, KeyArgs, RotateArgs, SetArgs};
 use super::{audit::operator, block_on, credentials::NewFile};
+use visavis_signing::{ClientKey, Credentials, bare_base64, format_time};
+
 use crate::{
     app,
     clients::{
-        CONSOLE, ClientChange, ClientError, ClientInfo, ClientTerms, Clients, Credentials,
-        FmrChange, MadeKeys, NewClient, check_name, new_client_id, printable,
+        CONSOLE, ClientChange, ClientError, ClientInfo, ClientTerms, Clients, FmrChange, MadeKeys,
+        NewClient, check_name, new_client_id, printable,
     },
     clock::Clock,
     compare::ClientFmr,
     config::Config,
     db::Access,
-    signing::{ClientKey, bare_base64, format_time},
 };
 
 pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCode> {

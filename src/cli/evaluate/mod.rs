@@ -10,26 +10,26 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::ArgGroup;
+use visavis_evaluate::{
+    discard::QualityMeasures,
+    gallery::PhotoFile,
+    groups::{by_group, within},
+    pairing::PairType,
+    pairs::PairList,
+    rates::at_threshold,
+    report::{Evaluation, PairMeasures},
+    scores::Scores,
+};
+use visavis_face::{
+    PictureKind,
+    calibration::{Calibration, Population},
+};
 
 use super::labelled::{LabelledArgs, PipelineArgs, SOURCE, scores};
 use crate::{
     app::{self, OpenedPack},
     compare::ClientFmr,
     config::Config,
-    evaluate::{
-        discard::QualityMeasures,
-        gallery::PhotoFile,
-        groups::{by_group, within},
-        pairing::PairType,
-        pairs::PairList,
-        rates::at_threshold,
-        report::{Evaluation, PairMeasures},
-        scores::Scores,
-    },
-    face::{
-        PictureKind,
-        calibration::{Calibration, Population},
-    },
 };
 
 /// Arguments of `evaluate`.

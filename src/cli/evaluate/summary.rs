@@ -1,13 +1,11 @@
 //! What was found, for a terminal.
 
-use crate::{
-    evaluate::{
-        bootstrap::Interval,
-        discard::QualityMeasures,
-        report::{Evaluation, PairMeasures, percent, rate},
-    },
-    face::stages::Stage,
+use visavis_evaluate::{
+    bootstrap::Interval,
+    discard::QualityMeasures,
+    report::{Evaluation, PairMeasures, percent, rate},
 };
+use visavis_face::stages::Stage;
 
 /// Prints it.
 pub(super) fn print(evaluation: &Evaluation) {

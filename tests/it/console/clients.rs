@@ -3,7 +3,7 @@
 use axum::{body::Body, http::Request};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use visavis::signing::{Content, SecretKey, mac_header};
+use visavis_signing::{Content, SecretKey, mac_header};
 
 use super::Desk;
 use crate::support::{Picture, pair, server_key, weak_key};

@@ -14,10 +14,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use visavis::{
-    clock::Clock,
-    signing::{Content, ServerKey, format_time, signature_header},
-};
+use visavis::clock::Clock;
+use visavis_signing::{Content, ServerKey, format_time, signature_header};
 
 use crate::support::{Run as _, in_repository, with_models};
 

@@ -3,7 +3,7 @@
 use std::{io::Cursor, sync::Barrier, thread, time::Duration};
 
 use image::{ImageFormat, RgbImage, imageops};
-use visavis::face::{
+use visavis_face::{
     BatchOptions, Comparison, Device, Engine as _, EngineOptions, FaceError, FaceReport,
     OnnxEngine, Picture, PictureKind, Refusal, Runtime, Side,
     session::{NetSession, Placement},

@@ -3,9 +3,7 @@
 use std::io::Cursor;
 
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops};
-use visavis::face::{
-    OnnxEngine, Picture, PictureKind, engine::AnalysedFace, geometry::BoundingBox,
-};
+use visavis_face::{OnnxEngine, Picture, PictureKind, engine::AnalysedFace, geometry::BoundingBox};
 
 use super::with_each_engine;
 use crate::support::models::{sample, sample_photo};

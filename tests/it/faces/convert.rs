@@ -2,20 +2,16 @@
 
 use std::{fs, path::Path};
 
-use visavis::{
-    face::{
-        Embedding,
-        align::align,
-        decode::{DecodeLimits, decode},
-        detect::Detector,
-        geometry::{Landmarks, Point},
-        manifest::{EmbedderNet, Manifest, Weights},
-        session::{NetSession, Placement, Runtime, sha256_hex},
-    },
-    models::{
-        convert::{ConvertError, Options, convert, convert_to_eight_bits, to_onnx},
-        ranges,
-    },
+use visavis::models::ranges;
+use visavis_convert::{ConvertError, Options, convert, convert_to_eight_bits, to_onnx};
+use visavis_face::{
+    Embedding,
+    align::align,
+    decode::{DecodeLimits, decode},
+    detect::Detector,
+    geometry::{Landmarks, Point},
+    manifest::{EmbedderNet, Manifest, Weights},
+    session::{NetSession, Placement, Runtime, sha256_hex},
 };
 
 use crate::support::left_out;

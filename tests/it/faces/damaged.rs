@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::RgbImage;
-use visavis::face::{
+use visavis_face::{
     Flaw, Format, OnnxEngine, Picture, PictureKind, Refusal,
     decode::{DecodeLimits, decode, decode_reduced},
     engine::AnalysedFace,

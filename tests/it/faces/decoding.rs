@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use image::RgbImage;
-use visavis::face::{
+use visavis_face::{
     Flaw, Refusal,
     decode::{DecodeLimits, decode},
     jpeg,

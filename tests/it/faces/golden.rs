@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use visavis::face::{
+use visavis_face::{
     Comparison, Engine as _, OnnxEngine, Picture, PictureKind, calibration::Calibration,
     manifest::ResolvedPack,
 };

@@ -20,7 +20,7 @@ mod robust;
 mod stages;
 mod turned;
 
-use visavis::face::OnnxEngine;
+use visavis_face::OnnxEngine;
 
 use crate::support::models::{config, engine_of, packs};
 

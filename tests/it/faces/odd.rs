@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use visavis::face::{OnnxEngine, Picture, PictureKind, Refusal, decode::DecodeLimits};
+use visavis_face::{OnnxEngine, Picture, PictureKind, Refusal, decode::DecodeLimits};
 
 use super::with_each_engine;
 use crate::support::models::{engine, shared};

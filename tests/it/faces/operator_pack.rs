@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use visavis::face::{
+use visavis_face::{
     Comparison, Engine as _, EngineOptions, FaceError, OnnxEngine, Picture, PictureKind,
     manifest::{Manifest, Weights},
     session::sha256_hex,

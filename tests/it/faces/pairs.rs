@@ -3,15 +3,13 @@
 use std::{collections::BTreeMap, io::Cursor};
 
 use image::ImageFormat;
-use visavis::{
-    compare::{Fmr, Outcome, Policy},
-    face::{
-        Comparison, Engine as _, OnnxEngine, Picture, PictureKind, Side,
-        calibration::Calibration,
-        decode::{DecodeLimits, decode},
-        engine::AnalysedFace,
-        manifest::ResolvedPack,
-    },
+use visavis::compare::{Fmr, Outcome, Policy};
+use visavis_face::{
+    Comparison, Engine as _, OnnxEngine, Picture, PictureKind, Side,
+    calibration::Calibration,
+    decode::{DecodeLimits, decode},
+    engine::AnalysedFace,
+    manifest::ResolvedPack,
 };
 
 use crate::support::models::{default_pack, engine, engine_of, pack, packs, root, shared};

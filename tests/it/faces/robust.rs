@@ -7,7 +7,7 @@
 use std::{fs, io::Cursor, path::PathBuf, sync::OnceLock};
 
 use image::{ImageFormat, Rgb, RgbImage, imageops};
-use visavis::face::{
+use visavis_face::{
     OnnxEngine, Picture, PictureKind,
     decode::{DecodeLimits, decode},
     engine::AnalysedFace,

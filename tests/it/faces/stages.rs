@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::RgbImage;
 use serde_json::Value;
-use visavis::face::{
+use visavis_face::{
     align::{AlignmentTransform, align},
     attributes::{EyeClassifier, PoseEstimator},
     decode::{DecodeLimits, decode},

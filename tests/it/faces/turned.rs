@@ -6,7 +6,7 @@ use std::{
 };
 
 use image::{ImageEncoder as _, ImageFormat, RgbImage, codecs::png::PngEncoder, imageops};
-use visavis::face::{
+use visavis_face::{
     OnnxEngine, Picture, PictureKind,
     decode::{DecodeLimits, decode, decode_reduced},
     engine::AnalysedFace,
@@ -73,7 +73,7 @@ fn turn_a_hint(engine: &mut OnnxEngine) {
     let mut bytes = Vec::new();
     on_its_side.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
     let mut with_hint = |y: f32| {
-        let hint = visavis::face::geometry::BoundingBox::new(50.0, y, 300.0, 300.0);
+        let hint = visavis_face::geometry::BoundingBox::new(50.0, y, 300.0, 300.0);
         let picture = Picture { bytes: &bytes, hint: Some(hint), kind: PictureKind::Selfie };
         engine.analyse(&picture).unwrap().expect("a face").report.area
     };

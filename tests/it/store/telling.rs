@@ -2,9 +2,9 @@
 
 use visavis::{
     compare::{Outcome, Refusal, Side, TransactionId},
-    face::{Engine as _, Flaw, Format, Picture as Input, PictureKind},
     queue::{Transaction, TransactionState},
 };
+use visavis_face::{Engine as _, Flaw, Format, Picture as Input, PictureKind};
 
 use super::bench::{Bench, CLIENT, LEASE, new_job, request};
 use crate::support::{FakeEngine, Picture, policy};

@@ -26,17 +26,17 @@ use visavis::{
     clock::{Clock, MockClock},
     compare::{ClientFmr, DecodeLimits, Fmr, FmrSettings, Policy},
     db::SqliteDb,
-    face::{
-        Engine,
-        calibration::{Calibration, CalibrationTable},
-    },
     gate::GateConfig,
     http::{AppState, Comparison, GatewayConfig, gateway},
     queue::{Gauge, QueueLimits, RetryPolicy, Shard, Shards, Store},
     sealing::MasterKey,
-    signing::{ClientKey, Content, Freshness, ServerKey, format_time, signature_header},
     worker::{ComputePool, EngineFactory, LocalComparer, Runner, RunnerConfig},
 };
+use visavis_face::{
+    Engine,
+    calibration::{Calibration, CalibrationTable},
+};
+use visavis_signing::{ClientKey, Content, Freshness, ServerKey, format_time, signature_header};
 
 use super::{AesKey, FakeEngine, Picture, assert_javascript_form};
 

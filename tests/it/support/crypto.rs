@@ -14,7 +14,7 @@ use rsa::{
     pkcs8::{DecodePrivateKey as _, DecodePublicKey as _},
     sha2::{Digest as _, Sha256},
 };
-use visavis::signing::ServerKey;
+use visavis_signing::ServerKey;
 
 /// A public key in PKCS#1 with the modulus 2^2048 - 1, which 3 divides.
 pub fn weak_key() -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use visavis::face::{
+use visavis_face::{
     Comparison, Engine, FaceError, FaceReport, Picture as Input, Refusal, Side, Similarity,
     geometry::{BoundingBox, Landmarks},
     quality::{Measures, QualityLimits, judge},

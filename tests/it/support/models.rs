@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use visavis::{
-    config::Config,
-    face::{
-        EngineOptions, OnnxEngine, Runtime,
-        decode::{DecodeLimits, decode},
-        manifest::{Manifest, ResolvedPack},
-    },
+use visavis::config::Config;
+use visavis_face::{
+    EngineOptions, OnnxEngine, Runtime,
+    decode::{DecodeLimits, decode},
+    manifest::{Manifest, ResolvedPack},
 };
 
 use super::runtime_library;

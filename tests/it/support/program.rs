@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use visavis::face::session::newest_library;
+use visavis_face::session::newest_library;
 
 use super::models::{pack, root};
 

@@ -9,11 +9,11 @@ use std::{
 };
 
 use visavis::{
-    face::{Comparison, Engine, FaceError, Picture as Input},
     shutdown::Shutdown,
     supervisor::TaskHealth,
     worker::{ComputePool, EngineFactory, Runner, watch},
 };
+use visavis_face::{Comparison, Engine, FaceError, Picture as Input};
 
 use super::{gate::Gate, rig::Rig};
 use crate::{

@@ -8,10 +8,8 @@ use std::{
 };
 
 use tokio::sync::watch;
-use visavis::{
-    face::{Comparison, Engine, FaceError, Picture},
-    worker::EngineFactory,
-};
+use visavis::worker::EngineFactory;
+use visavis_face::{Comparison, Engine, FaceError, Picture};
 
 use crate::support::FakeEngine;
 

@@ -15,10 +15,10 @@ use visavis::{
         CompareFailure, Comparer as _, ComparerFuture, DecodeLimits, Outcome, PictureData,
         PictureKind, Refusal, Request, Side, Viewer as _,
     },
-    face::{Comparison, Engine, FaceError, Picture as FacePicture},
     gate::{Participant, Turns},
     worker::{ComputePool, EngineFactory, LocalComparer},
 };
+use visavis_face::{Comparison, Engine, FaceError, Picture as FacePicture};
 
 use super::gate::{Gate, PATIENCE};
 use crate::{

@@ -1,0 +1,73 @@
+//! Labels that are known to be wrong. What they say is left out and not put right: whoever found them saw that
+//! a label is wrong, which does not make another one true.
+
+use std::path::Path;
+
+use crate::{EvaluateError, photos::rows, read};
+
+/// A file of wrong labels: a photo on a line, or two with a comma between; `#` begins a remark.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownErrors {
+    path: String,
+    rows: Vec<(usize, WrongLabel)>,
+}
+
+/// What one line says, by what the set calls its photos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WrongLabel {
+    /// It is not known whom the photo shows.
+    Photo(String),
+    /// Whether the two show one person is not what their labels say.
+    Pair(String, String),
+}
+
+impl KnownErrors {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`EvaluateError`] when it cannot be read or a line is neither.
+    pub fn read(file: &Path) -> Result<Self, EvaluateError> {
+        let mut errors = Self { path: file.display().to_string(), rows: Vec::new() };
+        for (line, cells) in rows(&read(file)?) {
+            let label = match cells.as_slice() {
+                [photo] => WrongLabel::Photo((*photo).to_owned()),
+                [one, other] => WrongLabel::Pair((*one).to_owned(), (*other).to_owned()),
+                _ => {
+                    let what = "one photo, or two with a comma between, are expected";
+                    return Err(errors.wrong(line, what.to_owned()));
+                }
+            };
+            errors.rows.push((line, label));
+        }
+        Ok(errors)
+    }
+
+    fn wrong(&self, line: usize, what: String) -> EvaluateError {
+        EvaluateError::Line { path: self.path.clone(), line, what }
+    }
+
+    /// Every label with the numbers of its photos: one photo that goes (`None`), or two that are not compared.
+    ///
+    /// # Errors
+    /// [`EvaluateError`] naming the line with a photo that `number` does not know.
+    pub fn numbered(
+        &self,
+        number: impl Fn(&str) -> Option<usize>,
+    ) -> Result<Vec<(usize, Option<usize>)>, EvaluateError> {
+        let numbered = self.rows.iter().map(|(line, label)| {
+            let number = |name: &str| {
+                number(name).ok_or_else(|| {
+                    let what = format!(
+                        "the set has no photo {name}; write the path of the photo as the set has it, or take the line out"
+                    );
+                    self.wrong(*line, what)
+                })
+            };
+            Ok(match label {
+                WrongLabel::Photo(photo) => (number(photo)?, None),
+                WrongLabel::Pair(one, other) => (number(one)?, Some(number(other)?)),
+            })
+        });
+        numbered.collect()
+    }
+}
