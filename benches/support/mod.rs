@@ -9,7 +9,7 @@ use std::{path::Path, path::PathBuf};
 
 use visavis::{app::library as library_for, config::Config};
 use visavis_face::{
-    EngineOptions, OnnxEngine, Runtime,
+    Pipeline, PipelineOptions, Runtime,
     manifest::{Manifest, ResolvedPack},
 };
 
@@ -49,8 +49,8 @@ pub(crate) fn pack() -> ResolvedPack {
 }
 
 /// The whole pipeline.
-pub(crate) fn engine() -> OnnxEngine {
-    let mut engine = OnnxEngine::open(&runtime(), &pack(), EngineOptions::default()).unwrap();
+pub(crate) fn engine() -> Pipeline {
+    let mut engine = Pipeline::open(&runtime(), &pack(), PipelineOptions::default()).unwrap();
     engine.warm_up().unwrap();
     engine
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use visavis_face::{
-    Device, Engine, EngineOptions, FaceError, OnnxEngine, PixelMemory, Runtime,
+    Device, Engine, FaceError, Pipeline, PipelineOptions, PixelMemory, Runtime,
     calibration::{Calibration, CalibrationTable},
     manifest::{Manifest, ResolvedPack},
     session::newest_library,
@@ -41,7 +41,7 @@ pub struct OpenedPack {
     /// How many threads this machine has for its engines.
     pub threads: usize,
     runtime: Runtime,
-    options: EngineOptions,
+    options: PipelineOptions,
 }
 
 impl OpenedPack {
@@ -49,8 +49,8 @@ impl OpenedPack {
     ///
     /// # Errors
     /// When a net cannot be loaded.
-    pub fn engine(&self) -> Result<OnnxEngine, FaceError> {
-        let mut engine = OnnxEngine::open(&self.runtime, &self.pack, self.options.clone())?;
+    pub fn engine(&self) -> Result<Pipeline, FaceError> {
+        let mut engine = Pipeline::open(&self.runtime, &self.pack, self.options.clone())?;
         engine.warm_up()?;
         Ok(engine)
     }
@@ -82,7 +82,7 @@ pub fn open_pack(config: &Config) -> Result<OpenedPack> {
         }
     }
     let plan = MemoryPlan::new(config)?;
-    let options = EngineOptions {
+    let options = PipelineOptions {
         limits: config.image,
         selfie: config.quality.selfie,
         document: config.quality.document,

@@ -15,7 +15,7 @@ use visavis_evaluate::{
     photos::{Photo, PhotoSet},
     scores::Scores,
 };
-use visavis_face::OnnxEngine;
+use visavis_face::Pipeline;
 
 use crate::app::OpenedPack;
 
@@ -94,7 +94,7 @@ impl PipelineArgs {
             None => pack.threads,
         };
         let mut engines =
-            (0..threads).map(|_| pack.engine()).collect::<Result<Vec<OnnxEngine>, _>>()?;
+            (0..threads).map(|_| pack.engine()).collect::<Result<Vec<Pipeline>, _>>()?;
         let target = if stderr().is_terminal() {
             ProgressDrawTarget::stderr()
         } else {

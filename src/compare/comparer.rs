@@ -3,7 +3,7 @@
 
 use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
 
-use visavis_face::{Look, PictureKind};
+use visavis_face::{Inspection, PictureKind};
 
 use super::{
     outcome::Outcome,
@@ -44,10 +44,16 @@ pub trait Comparer: Send + Sync + Debug {
 }
 
 /// What [`Viewer::look`] returns.
-pub type LookFuture<'a> = Pin<Box<dyn Future<Output = Result<Look, CompareFailure>> + Send + 'a>>;
+pub type InspectionFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Inspection, CompareFailure>> + Send + 'a>>;
 
 /// Looks at one picture while the caller waits: for people who want to see what a comparison sees.
 pub trait Viewer: Send + Sync + Debug {
     /// What is found on `picture`, or a failure after at most `patience`.
-    fn look(&self, picture: PictureData, kind: PictureKind, patience: Duration) -> LookFuture<'_>;
+    fn inspect(
+        &self,
+        picture: PictureData,
+        kind: PictureKind,
+        patience: Duration,
+    ) -> InspectionFuture<'_>;
 }

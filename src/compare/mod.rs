@@ -13,7 +13,7 @@ mod request;
 mod score;
 mod trace;
 
-pub use comparer::{CompareFailure, Comparer, ComparerFuture, LookFuture, Viewer};
+pub use comparer::{CompareFailure, Comparer, ComparerFuture, InspectionFuture, Viewer};
 pub use fmr::{ClientFmr, Fmr, FmrSettings, NoFmr, WrongCode, is_selfie};
 pub use ids::{BizId, TransactionId};
 pub use outcome::{Decision, Outcome, Verdict};
@@ -23,7 +23,7 @@ pub use score::Score;
 pub use trace::{NoTraceContext, TraceContext};
 
 pub use visavis_face::{
-    FaceReport, Flaw, Format, Look, PictureKind, Refusal, Side,
+    FaceReport, Flaw, Format, Inspection, PictureKind, Refusal, Side,
     decode::DecodeLimits,
     geometry::BoundingBox,
     quality::{

@@ -185,7 +185,7 @@ pub(super) enum Looked {
 }
 
 /// Looks at one picture before it is compared; nothing of it is recorded.
-pub(super) async fn look(
+pub(super) async fn inspect(
     State(console): State<Shared>,
     Posted(one): Posted<One>,
 ) -> Result<Told<Looked>, Refused> {
@@ -197,7 +197,7 @@ pub(super) async fn look(
         Err(refusal) => return Ok(Told(Looked::Refusal(code(&refusal)))),
     };
     let kind = if one.document { PictureKind::Document } else { PictureKind::Selfie };
-    let look = viewer.look(picture, kind, config.patience).await?;
+    let look = viewer.inspect(picture, kind, config.patience).await?;
     Ok(Told(match look {
         Ok(report) => Looked::Face(Box::new(Face::new(&report, kind, &console.parts.limits))),
         Err(refusal) => Looked::Refusal(code(&refusal)),

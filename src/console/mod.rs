@@ -100,7 +100,7 @@ pub fn console(mut parts: Parts) -> Router {
     let console =
         Arc::new(Console { parts, gateway, logins: Logins::default(), making: Mutex::default() });
     let with_photos = Router::new()
-        .route("/look", post(compare::look))
+        .route("/look", post(compare::inspect))
         .route("/compare", post(compare::compare))
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(from_fn_with_state(Arc::clone(&console), guard::charged));

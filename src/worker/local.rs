@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::pool::{ComputePool, PoolFailure};
 use crate::{
     compare::{
-        CompareFailure, Comparer, ComparerFuture, Look, LookFuture, Outcome, PictureData,
-        PictureKind, Request, Viewer,
+        CompareFailure, Comparer, ComparerFuture, Inspection, InspectionFuture, Outcome,
+        PictureData, PictureKind, Request, Viewer,
     },
     gate::{Full, Participant, Slot},
 };
@@ -38,9 +38,12 @@ impl LocalComparer {
         &self,
         picture: PictureData,
         kind: PictureKind,
-    ) -> Result<Look, CompareFailure> {
+    ) -> Result<Inspection, CompareFailure> {
         let slot = self.slot(&Participant::Operator).await?;
-        self.pool.look(slot, picture, kind).await.map_err(|failure| into_compare_failure(&failure))
+        self.pool
+            .inspect(slot, picture, kind)
+            .await
+            .map_err(|failure| into_compare_failure(&failure))
     }
 
     async fn slot(&self, participant: &Participant) -> Result<Slot, CompareFailure> {
@@ -69,7 +72,12 @@ impl Comparer for LocalComparer {
 }
 
 impl Viewer for LocalComparer {
-    fn look(&self, picture: PictureData, kind: PictureKind, patience: Duration) -> LookFuture<'_> {
+    fn inspect(
+        &self,
+        picture: PictureData,
+        kind: PictureKind,
+        patience: Duration,
+    ) -> InspectionFuture<'_> {
         Box::pin(async move {
             tokio::time::timeout(patience, self.look_now(picture, kind))
                 .await

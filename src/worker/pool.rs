@@ -18,7 +18,7 @@ use visavis_face::{Comparison, Engine, FaceError, Picture, while_waiting};
 
 use super::outcome_metrics;
 use crate::{
-    compare::{Look, Outcome, PictureData, PictureKind, Policy, Request},
+    compare::{Inspection, Outcome, PictureData, PictureKind, Policy, Request},
     gate::{Full, Participant, Slot, Turns},
 };
 
@@ -42,7 +42,7 @@ type Reply<T> = oneshot::Sender<Result<T, PoolFailure>>;
 /// What a thread is to do.
 enum Work {
     Compare(Request, Reply<Outcome>),
-    Look(PictureData, PictureKind, Reply<Look>),
+    Inspection(PictureData, PictureKind, Reply<Inspection>),
 }
 
 struct Task {
@@ -200,13 +200,13 @@ impl ComputePool {
     ///
     /// # Errors
     /// [`PoolFailure`].
-    pub async fn look(
+    pub async fn inspect(
         &self,
         slot: Slot,
         picture: PictureData,
         kind: PictureKind,
-    ) -> Result<Look, PoolFailure> {
-        self.attend(slot, |reply| Work::Look(picture, kind, reply)).await
+    ) -> Result<Inspection, PoolFailure> {
+        self.attend(slot, |reply| Work::Inspection(picture, kind, reply)).await
     }
 
     async fn attend<T>(
@@ -285,9 +285,9 @@ impl Worker {
                         Ok(outcome)
                     });
                 }
-                Work::Look(picture, kind, reply) => {
+                Work::Inspection(picture, kind, reply) => {
                     self.attend(&mut engine, slot, reply, move |engine| {
-                        engine.look(&Picture { bytes: picture.as_bytes(), hint: None, kind })
+                        engine.inspect(&Picture { bytes: picture.as_bytes(), hint: None, kind })
                     });
                 }
             }

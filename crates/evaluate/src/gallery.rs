@@ -12,7 +12,7 @@ use std::{
 
 use ndarray::Array2;
 use visavis_face::{
-    FaceError, FaceReport, OnnxEngine, Picture, PictureKind, Refusal, engine::AnalysedFace,
+    AnalysedFace, FaceError, FaceReport, Picture, PictureKind, Pipeline, Refusal,
     stages::StageTimes,
 };
 
@@ -56,7 +56,7 @@ impl Gallery {
     /// [`EvaluateError`] when a file cannot be read, the pipeline breaks, or no photo shows a face.
     pub fn of(
         files: &[PhotoFile],
-        engines: &mut [OnnxEngine],
+        engines: &mut [Pipeline],
         progress: Progress<'_>,
     ) -> Result<Self, EvaluateError> {
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -134,7 +134,7 @@ impl Gallery {
 }
 
 fn analyse(
-    engine: &mut OnnxEngine,
+    engine: &mut Pipeline,
     file: &PhotoFile,
 ) -> Result<(Result<AnalysedFace, Refusal>, Duration), EvaluateError> {
     let bytes = std::fs::read(&file.path)

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::{device::Device, telemetry};
+use super::{device::Device, refusal::Refusal, telemetry};
 
 /// A failure of the face pipeline that is not the sender's fault.
 #[derive(Debug, thiserror::Error)]
@@ -109,5 +109,26 @@ impl FaceError {
         // ONNX Runtime ends some of its messages with an end of line.
         let words: Vec<_> = self.to_string().split_whitespace().map(str::to_owned).collect();
         Self::Device { device, reason: words.join(" ") }
+    }
+}
+
+/// Why an analysis ended without a face.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The photo cannot be used.
+    Refused(Refusal),
+    /// An internal failure.
+    Failed(FaceError),
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<FaceError> for Ended {
+    fn from(error: FaceError) -> Self {
+        Self::Failed(error)
     }
 }

@@ -38,7 +38,7 @@ impl LandmarkRefiner {
     }
 
     /// Whether it can tell that a detection is no face.
-    pub(super) fn tells_faces(&self) -> bool {
+    pub(super) fn can_reject(&self) -> bool {
         self.outputs.is_some()
     }
 

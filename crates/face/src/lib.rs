@@ -9,53 +9,55 @@
 //! Nets run on the calling thread; the large ones, where there is a GPU, in batches on the thread that owns it.
 //! [`Runtime::on`] chooses.
 //!
-//! Each step is a file and a public function or type, so each can be tested against an independent
-//! reference and timed alone. A bad picture is a [`Refusal`], an answer; what breaks on our side is a
-//! [`FaceError`]. Nothing here keeps a picture or an [`Embedding`] beyond the call.
+//! [`Pipeline`] is the line, `pipeline.rs`. Each step is a file and a public function or type, so each
+//! can be tested against an independent reference and timed alone. A bad photo is a [`Refusal`], which
+//! is an outcome; an internal failure is a [`FaceError`]. No image and no [`Embedding`] outlives the
+//! call.
 
 pub mod align;
 pub mod attributes;
 mod batch;
 mod bmp;
 pub mod calibration;
+mod comparison;
 pub mod decode;
 pub mod detect;
 mod device;
 mod digest;
 pub mod embed;
-pub mod engine;
 mod error;
 mod exif;
+mod face_check;
 #[cfg(test)]
 mod flat;
 pub mod geometry;
 pub mod jpeg;
 pub mod landmarks;
+mod lazy_image;
 pub mod manifest;
 mod memory;
 pub mod nms;
 pub mod patch;
-pub mod plausible;
+mod pipeline;
 mod png;
 pub mod quality;
 mod refusal;
+pub mod rotation;
 mod search;
 pub mod session;
-mod sight;
 mod similarity;
 pub mod stages;
 pub mod telemetry;
-pub mod turn;
+mod view_faces;
 mod vp8l;
 mod webp;
 
 pub use batch::{AtWork, BatchOptions};
+pub use comparison::{Comparison, Engine, FaceReport, Inspection, Picture, PictureKind, Side};
 pub use device::{Device, has_bfloat16};
-pub use engine::{
-    Comparison, Engine, EngineOptions, FaceReport, Look, OnnxEngine, Picture, PictureKind, Side,
-};
 pub use error::FaceError;
 pub use memory::{PixelMemory, while_waiting};
+pub use pipeline::{AnalysedFace, Pipeline, PipelineOptions};
 pub use refusal::{Flaw, Format, Refusal};
 pub use session::Runtime;
 pub use similarity::{Embedding, LengthCorrection, Similarity};

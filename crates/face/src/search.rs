@@ -1,301 +1,227 @@
-//! Looking for the face of a picture: at several sizes, on its side and on its head, and closely enough to tell a face
-//! from what only looks like one. Cheapest first; a photo of an upright face takes one pass over few pixels.
-
-#![expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "sizes of pictures: positive and far from the ends of the range"
-)]
+//! Where to look for the face of an image: in several passes of the detector, closer or with the image
+//! rotated. The cheapest pass comes first; a photo of an upright face takes one pass over few pixels.
+//!
+//! Passes are made when they are needed: the pipeline asks for the next detection to examine, and asks
+//! again when that is no face.
+//!
+//! 1. Upright, from coarse to fine, until something shows.
+//! 2. Rotated by a quarter, a half, three quarters: only when the detector found nothing, is not sure,
+//!    or found what is no face. A sure rotated face comes before an unsure upright one, because
+//!    upright is what photos usually are.
+//! 3. Upright again at finer sizes: what was taken for a face may have kept the detector from looking
+//!    closer, where a small face shows.
+//! 4. An unsure rotated face, if something besides the detector can tell that it is none.
 
 use super::{
-    align::{AlignedFace, align, magnification},
-    detect::{Detection, choose, working_bytes},
-    engine::OnnxEngine,
-    error::FaceError,
-    geometry::{BoundingBox, Landmarks},
-    landmarks::LandmarkRefiner,
+    detect::{Detection, Detector},
+    error::Ended,
+    geometry::BoundingBox,
+    lazy_image::LazyImage,
     manifest::EmbedderNet,
     refusal::Refusal,
-    sight::{Sight, View},
-    similarity::Embedding,
+    rotation::ROTATIONS,
     stages::{Stage, Stopwatch},
-    turn::{TURNS, Turn},
+    view_faces::{SizeRange, ViewFaces},
 };
 
-/// Where faces were looked for, and what was found, in pixels of the picture in the file held this way.
-pub(super) struct Found {
-    view: View,
-    /// Width and height of the picture in the file, held this way.
-    size: (u32, u32),
-    pub(super) faces: Vec<Detection>,
-    hint: Option<BoundingBox>,
+/// Detections of one step that are examined before the next step is taken.
+const MAX_EXAMINED: usize = 4;
+/// A rotated image is searched at larger sizes only if the upright one showed something there.
+const ROTATED_SIDE: u32 = 640;
+
+/// The steps of a search, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Upright,
+    Rotated,
+    UnsureUpright,
+    CloserUpright,
+    UnsureRotated,
+    End,
 }
 
-impl Found {
-    /// Nothing as yet, on the picture as it is held.
-    fn nothing(sight: &Sight<'_>, hint: Option<BoundingBox>) -> Self {
-        Self { view: sight.view(), size: sight.size(), faces: Vec::new(), hint }
-    }
+/// Which way of holding the image is being examined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Upright,
+    Rotated,
+}
 
-    /// Nothing as yet, on the upright picture held another way.
-    fn turned(&self, turn: Turn) -> Self {
+/// The search for the face of one image.
+#[derive(Debug)]
+pub(super) struct Search {
+    upright: ViewFaces,
+    /// The rotated image with the surest face, once it was looked for.
+    rotated: Option<ViewFaces>,
+    next_step: Step,
+    /// What `next` returned last, or would return next.
+    held: Held,
+    /// How many more detections of this step are examined.
+    left: usize,
+    /// The detection that is being examined.
+    examined: Option<Detection>,
+    /// The number of the detector's size from which to go on, 0 when nothing was found.
+    tried: usize,
+    is_sure_upright: bool,
+    is_sure_rotated: bool,
+    has_second_opinion: bool,
+}
+
+impl Search {
+    /// On the upright image. `hint` is where the sender says the face is, in pixels of the file;
+    /// `has_second_opinion` whether something besides the detector can tell that a detection is no
+    /// face.
+    pub(super) fn new(
+        image: &LazyImage<'_>,
+        hint: Option<BoundingBox>,
+        has_second_opinion: bool,
+    ) -> Self {
         Self {
-            view: self.view.turned(turn),
-            size: Turn::size(Some(turn), self.size),
-            faces: Vec::new(),
-            hint: self.hint.map(|hint| turn.area(&hint, self.size)),
+            upright: ViewFaces::new(image, hint),
+            rotated: None,
+            next_step: Step::Upright,
+            held: Held::Upright,
+            left: 0,
+            examined: None,
+            tried: 0,
+            is_sure_upright: false,
+            is_sure_rotated: false,
+            has_second_opinion,
         }
     }
 
-    fn chosen(&self) -> Option<Detection> {
-        choose(&self.faces, self.hint.as_ref(), self.size).copied()
-    }
-
-    /// Of the face that would be chosen; 0 without one.
-    fn confidence(&self) -> f32 {
-        self.chosen().map_or(0.0, |face| face.confidence)
-    }
-
-    fn long_side(&self) -> f32 {
-        let (width, height) = self.size;
-        width.max(height) as f32
-    }
-
-    /// The longer side that the picture must be brought to for an area to have `near` pixels on its shorter side.
-    fn side_for(&self, near: f32, area: &BoundingBox) -> u32 {
-        (near * self.long_side() / area.short_side().max(1.0)).ceil() as u32
-    }
-
-    /// Has as many pixels at hand as the embedder's input can show of a face, as far as the file has them.
-    fn sharpen(
+    /// The next detection to examine, in pixels of the file with the image held as it is now; `None`
+    /// when there is none left. The one before it was no face.
+    pub(super) fn next(
         &mut self,
-        sight: &mut Sight<'_>,
+        image: &mut LazyImage<'_>,
+        detector: &mut Detector,
+        watch: &mut Stopwatch,
+    ) -> Result<Option<Detection>, Ended> {
+        if let Some(rejected) = self.examined.take() {
+            self.current_mut().reject(&rejected);
+        }
+        loop {
+            if self.left > 0
+                && let Some(face) = self.current().chosen()
+            {
+                image.show(self.current().view())?;
+                self.left -= 1;
+                self.examined = Some(face);
+                return Ok(Some(face));
+            }
+            if self.next_step == Step::End {
+                return Ok(None);
+            }
+            self.take_step(image, detector, watch)?;
+        }
+    }
+
+    /// Decodes as many pixels of a face as the embedder's input can show, if the file has them.
+    pub(super) fn sharpen(
+        &mut self,
+        image: &mut LazyImage<'_>,
         face: &Detection,
         net: &EmbedderNet,
     ) -> Result<(), Refusal> {
-        let blurred = magnification(&sight.at_hand(face).landmarks, net);
-        if blurred > 1.0 {
-            let at_hand = f64::from(self.long_side() / sight.reduction());
-            sight.with_long_side((at_hand * blurred).floor() as u32)?;
-            self.view = sight.view();
+        self.current_mut().sharpen(image, face, net)
+    }
+
+    /// The faces of the image as it is held, without those that were rejected.
+    pub(super) fn faces(&self) -> &[Detection] {
+        self.current().faces()
+    }
+
+    fn current(&self) -> &ViewFaces {
+        match (self.held, &self.rotated) {
+            (Held::Rotated, Some(rotated)) => rotated,
+            _ => &self.upright,
+        }
+    }
+
+    fn current_mut(&mut self) -> &mut ViewFaces {
+        match (self.held, &mut self.rotated) {
+            (Held::Rotated, Some(rotated)) => rotated,
+            _ => &mut self.upright,
+        }
+    }
+
+    fn take_step(
+        &mut self,
+        image: &mut LazyImage<'_>,
+        detector: &mut Detector,
+        watch: &mut Stopwatch,
+    ) -> Result<(), Ended> {
+        self.left = 0;
+        match self.next_step {
+            Step::Upright => {
+                self.tried = self.upright.detect_hinted(image, detector)?;
+                watch.end_of(Stage::Detect);
+                // A pack without a threshold is never rotated.
+                let sure = detector.sure();
+                self.is_sure_upright = sure.is_none_or(|sure| self.upright.confidence() >= sure);
+                self.next_step = if sure.is_some() { Step::Rotated } else { Step::End };
+                self.examine_if(self.is_sure_upright, Held::Upright);
+            }
+            Step::Rotated => {
+                let rotated = self.surest_rotation(image, detector)?;
+                watch.end_of(Stage::Detect);
+                self.is_sure_rotated =
+                    detector.sure().is_some_and(|sure| rotated.confidence() >= sure);
+                self.rotated = Some(rotated);
+                self.next_step = Step::UnsureUpright;
+                self.examine_if(self.is_sure_rotated, Held::Rotated);
+            }
+            Step::UnsureUpright => {
+                self.next_step = Step::CloserUpright;
+                self.examine_if(!self.is_sure_upright, Held::Upright);
+            }
+            // Coarser sizes than that one are left out: they show animals more often than faces.
+            Step::CloserUpright if self.tried > 0 => {
+                let sizes = SizeRange { first: self.tried, ..SizeRange::default() };
+                self.tried = self.upright.detect(image, detector, sizes)?;
+                watch.end_of(Stage::Detect);
+                self.examine_if(true, Held::Upright);
+            }
+            Step::CloserUpright => self.next_step = Step::UnsureRotated,
+            Step::UnsureRotated => {
+                self.next_step = Step::End;
+                self.examine_if(!self.is_sure_rotated && self.has_second_opinion, Held::Rotated);
+            }
+            Step::End => {}
         }
         Ok(())
     }
-}
 
-/// Why a search ended without a result.
-pub(super) enum Ended {
-    /// The picture is unfit.
-    Refused(Refusal),
-    /// Something broke on our side.
-    Failed(FaceError),
-}
-
-impl From<Refusal> for Ended {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+    fn examine_if(&mut self, wanted: bool, held: Held) {
+        if wanted {
+            (self.held, self.left) = (held, MAX_EXAMINED);
+        }
     }
-}
 
-impl From<FaceError> for Ended {
-    fn from(error: FaceError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// A face that was looked at closely.
-pub(super) struct Seen {
-    pub(super) face: Detection,
-    /// In pixels at hand.
-    pub(super) landmarks: Landmarks,
-    pub(super) aligned: AlignedFace,
-    pub(super) embedding: Embedding,
-}
-
-/// Of the detections in one picture this many are looked at before there is no face.
-const MOST_TRIED: usize = 4;
-/// Larger than this a picture is looked at on its side only if that is how the upright one showed something.
-const TURNED_SIDE: u32 = 640;
-
-impl OnnxEngine {
-    /// The face of a picture, which is then held as it must be for the face to be upright. Pictures are turned only when
-    /// the detector found nothing, is not sure of it, or found what turned out to be no face.
-    pub(super) fn find(
-        &mut self,
-        sight: &mut Sight<'_>,
-        hint: Option<BoundingBox>,
-        watch: &mut Stopwatch,
-    ) -> Result<Option<(Found, Seen)>, Ended> {
-        let mut upright = Found::nothing(sight, hint);
-        let mut tried = self.detect_hinted(sight, &mut upright)?;
-        watch.end_of(Stage::Detect);
-        let Some(sure) = self.detector.sure() else {
-            return Ok(self.look(sight, &mut upright, watch)?.map(|seen| (upright, seen)));
+    /// The rotated image with the surest face, searched from the size on at which the upright one
+    /// showed something.
+    fn surest_rotation(
+        &self,
+        image: &mut LazyImage<'_>,
+        detector: &mut Detector,
+    ) -> Result<ViewFaces, Ended> {
+        let first = self.tried.saturating_sub(1);
+        let sides = detector.long_sides(self.upright.size());
+        let most = sides.get(first).copied().unwrap_or_default().max(ROTATED_SIDE);
+        let [one, others @ ..] = ROTATIONS;
+        let mut rotated = |rotation| -> Result<ViewFaces, Ended> {
+            let mut faces = self.upright.rotated(rotation);
+            faces.detect(image, detector, SizeRange { first, least: 0, most })?;
+            Ok(faces)
         };
-        let is_sure = upright.confidence() >= sure;
-        if is_sure && let Some(seen) = self.look(sight, &mut upright, watch)? {
-            return Ok(Some((upright, seen)));
-        }
-        let mut turned = self.surest_turn(sight, &upright, tried)?;
-        watch.end_of(Stage::Detect);
-        // Upright is what photos usually are: a turn goes before it only where it leaves no doubt.
-        let turn_first = turned.confidence() >= sure;
-        if turn_first && let Some(seen) = self.look(sight, &mut turned, watch)? {
-            return Ok(Some((turned, seen)));
-        }
-        if !is_sure && let Some(seen) = self.look(sight, &mut upright, watch)? {
-            return Ok(Some((upright, seen)));
-        }
-        // What was taken for a face may have kept the detector from looking closer, where a small one shows. Coarser
-        // views than that one are left out: they show animals more often than faces.
-        while tried > 0 {
-            tried = self.detect(sight, &mut upright, tried, 0, u32::MAX)?;
-            watch.end_of(Stage::Detect);
-            if let Some(seen) = self.look(sight, &mut upright, watch)? {
-                return Ok(Some((upright, seen)));
-            }
-        }
-        // A doubtful turn needs a second opinion.
-        let tells_faces = self.refiner.as_ref().is_some_and(LandmarkRefiner::tells_faces);
-        if turn_first || !(tells_faces || self.face_check.is_some()) {
-            return Ok(None);
-        }
-        Ok(self.look(sight, &mut turned, watch)?.map(|seen| (turned, seen)))
-    }
-
-    /// As [`detect`](Self::detect), beginning with the size at which the face that the sender means shows.
-    fn detect_hinted(&mut self, sight: &mut Sight<'_>, found: &mut Found) -> Result<usize, Ended> {
-        if let Some(hint) = found.hint {
-            let closest = self.detector.closest_side(found.size);
-            let least = found.side_for(self.detector.near(), &hint).min(closest);
-            let tried = self.detect(sight, found, 0, least, u32::MAX)?;
-            if tried > 0 {
-                return Ok(tried);
-            }
-        }
-        self.detect(sight, found, 0, 0, u32::MAX)
-    }
-
-    /// Looks at the picture at one size after the other, from number `first` on, until there is a face, and once more
-    /// at a larger one if that face is small. Sizes below `least` and above `most` are left out, and so are those that
-    /// are not larger than the last one before `first`. Returns the number from which on to go on, 0 without a face.
-    fn detect(
-        &mut self,
-        sight: &mut Sight<'_>,
-        found: &mut Found,
-        first: usize,
-        least: u32,
-        most: u32,
-    ) -> Result<usize, Ended> {
-        sight.show(found.view)?;
-        found.faces.clear();
-        let sides = self.detector.long_sides(found.size);
-        let closest = self.detector.closest_side(found.size);
-        let mut least = first.checked_sub(1).map_or(least, |last| sides[last] + 1);
-        let mut next = 0;
-        for (number, side) in sides.iter().enumerate().skip(first) {
-            if *side < least || *side > most || sides[..number].contains(side) {
-                continue;
-            }
-            let faces = self.detect_at(sight, *side)?;
-            found.view = sight.view();
-            if !faces.is_empty() {
-                found.faces = faces;
-            }
-            let Some(face) = found.chosen() else { continue };
-            let wanted = found.side_for(self.detector.near(), &face.area);
-            let once_more = next == 0 && wanted > *side;
-            next = number + 1;
-            if !once_more {
-                break;
-            }
-            least = wanted.min(closest).max(side + 1);
-        }
-        Ok(next)
-    }
-
-    fn detect_at(&mut self, sight: &mut Sight<'_>, side: u32) -> Result<Vec<Detection>, Ended> {
-        // A closer step may follow: decode once for all of them, not at every step.
-        let closest = self.detector.closest_side(sight.size());
-        let wanted = if sight.lacks(side) { closest } else { side };
-        sight.prepare(wanted, working_bytes(sight.size(), side))?;
-        let mut faces = self.detector.detect_at(sight.image(), side)?;
-        sight.clear_room();
-        for face in &mut faces {
-            *face = face.scaled(sight.reduction(), sight.reduction());
-        }
-        Ok(faces)
-    }
-
-    /// The turned picture with the surest face, looked at from the size on at which the upright one showed something.
-    fn surest_turn(
-        &mut self,
-        sight: &mut Sight<'_>,
-        upright: &Found,
-        tried: usize,
-    ) -> Result<Found, Ended> {
-        let first = tried.saturating_sub(1);
-        let sides = self.detector.long_sides(upright.size);
-        let most = sides.get(first).copied().unwrap_or_default().max(TURNED_SIDE);
-        let mut turned = |turn: Turn| -> Result<Found, Ended> {
-            let mut found = upright.turned(turn);
-            self.detect(sight, &mut found, first, 0, most)?;
-            Ok(found)
-        };
-        let [one, others @ ..] = TURNS;
-        let mut surest = turned(one)?;
-        for turn in others {
-            let found = turned(turn)?;
-            if found.confidence() > surest.confidence() {
-                surest = found;
+        let mut surest = rotated(one)?;
+        for rotation in others {
+            let faces = rotated(rotation)?;
+            if faces.confidence() > surest.confidence() {
+                surest = faces;
             }
         }
         Ok(surest)
-    }
-
-    /// The first choice among the detections that holds up when it is looked at closely; those that do not are
-    /// detections no more.
-    fn look(
-        &mut self,
-        sight: &mut Sight<'_>,
-        found: &mut Found,
-        watch: &mut Stopwatch,
-    ) -> Result<Option<Seen>, Ended> {
-        for _ in 0..MOST_TRIED {
-            let Some(face) = found.chosen() else { break };
-            sight.show(found.view)?;
-            found.sharpen(sight, &face, self.embedder.net())?;
-            watch.end_of(Stage::Decode);
-            if let Some(seen) = self.look_at(sight, face, watch)? {
-                return Ok(Some(seen));
-            }
-            found.faces.retain(|other| *other != face);
-        }
-        Ok(None)
-    }
-
-    /// Refines, aligns and embeds a detection; `None` if it is no face.
-    fn look_at(
-        &mut self,
-        sight: &Sight<'_>,
-        face: Detection,
-        watch: &mut Stopwatch,
-    ) -> Result<Option<Seen>, FaceError> {
-        let at_hand = sight.at_hand(&face);
-        let landmarks = match &mut self.refiner {
-            Some(refiner) => refiner.refine(sight.image(), &at_hand)?,
-            None => Some(at_hand.landmarks),
-        };
-        watch.end_of(Stage::Landmarks);
-        let Some(landmarks) = landmarks else { return Ok(None) };
-        let Some(aligned) = align(sight.image(), &landmarks, self.embedder.net()) else {
-            return Ok(None);
-        };
-        watch.end_of(Stage::Align);
-        let embedding = self.embedder.embed(&aligned)?;
-        watch.end_of(Stage::Embed);
-        let passes =
-            self.face_check.is_none_or(|check| check.passes(face.confidence, embedding.length()));
-        Ok(passes.then_some(Seen { face, landmarks, aligned, embedding }))
     }
 }

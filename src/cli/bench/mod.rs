@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
-use visavis_face::{Engine as _, OnnxEngine, Picture, PictureKind};
+use visavis_face::{Engine as _, Picture, PictureKind, Pipeline};
 use visavis_loadgen::{
     ComparePair, MAX_CONNECTIONS, Mode, Photos, Plan, Process, Protection, Report, Run, Stop,
     Target,
@@ -256,7 +256,7 @@ impl Bench {
     /// As many engines as the service has workers.
     fn floor(&self) -> Result<Vec<ComparePair>> {
         let pack = app::open_pack(&self.config)?;
-        let compare = |mut engine: OnnxEngine| -> ComparePair {
+        let compare = |mut engine: Pipeline| -> ComparePair {
             Box::new(move |files| {
                 let [probe, reference] =
                     files.map(|bytes| Picture { bytes, hint: None, kind: PictureKind::Selfie });

@@ -4,8 +4,8 @@ use std::{io::Cursor, sync::Barrier, thread, time::Duration};
 
 use image::{ImageFormat, RgbImage, imageops};
 use visavis_face::{
-    BatchOptions, Comparison, Device, Engine as _, EngineOptions, FaceError, FaceReport,
-    OnnxEngine, Picture, PictureKind, Refusal, Runtime, Side,
+    BatchOptions, Comparison, Device, Engine as _, FaceError, FaceReport, Picture, PictureKind,
+    Pipeline, PipelineOptions, Refusal, Runtime, Side,
     session::{NetSession, Placement},
 };
 
@@ -19,8 +19,8 @@ fn batching() -> Runtime {
     runtime().on(Device::CpuBatched, options).unwrap()
 }
 
-fn sharing(runtime: &Runtime) -> OnnxEngine {
-    OnnxEngine::open(runtime, &pack(), EngineOptions::default()).unwrap()
+fn sharing(runtime: &Runtime) -> Pipeline {
+    Pipeline::open(runtime, &pack(), PipelineOptions::default()).unwrap()
 }
 
 /// The sample photos at sizes that the detector sees at different ones, and one on its side.
@@ -46,7 +46,7 @@ fn picture(bytes: &[u8]) -> Picture<'_> {
 }
 
 /// Similarity and both reports.
-fn compare(engine: &mut OnnxEngine, one: &[u8], other: &[u8]) -> (f32, [FaceReport; 2]) {
+fn compare(engine: &mut Pipeline, one: &[u8], other: &[u8]) -> (f32, [FaceReport; 2]) {
     match engine.compare(&picture(one), &picture(other)).unwrap() {
         Comparison::Compared { similarity, probe, reference, times: _ } => {
             (similarity.value(), [*probe, *reference])

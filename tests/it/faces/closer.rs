@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::{Rgb, RgbImage, codecs::jpeg::JpegEncoder, imageops};
-use visavis_face::{OnnxEngine, Picture, PictureKind, engine::AnalysedFace, geometry::BoundingBox};
+use visavis_face::{AnalysedFace, Picture, PictureKind, Pipeline, geometry::BoundingBox};
 
 use super::with_each_engine;
 use crate::support::models::{sample, sample_photo};
@@ -21,7 +21,7 @@ fn wall(pictures: &[(&RgbImage, u32, (i64, i64))]) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn analysed(engine: &mut OnnxEngine, bytes: &[u8], hint: Option<BoundingBox>) -> AnalysedFace {
+fn analysed(engine: &mut Pipeline, bytes: &[u8], hint: Option<BoundingBox>) -> AnalysedFace {
     let picture = Picture { bytes, hint, kind: PictureKind::Selfie };
     engine.analyse(&picture).unwrap().expect("a face")
 }
@@ -31,7 +31,7 @@ fn a_small_face_is_compared_with_all_its_pixels() {
     with_each_engine(compare_a_small_face);
 }
 
-fn compare_a_small_face(engine: &mut OnnxEngine) {
+fn compare_a_small_face(engine: &mut Pipeline) {
     let portrait = sample_photo("obama-2012");
     let original = analysed(engine, &sample("obama-2012"), None);
     // 110 pixels of face in 4,000: 14 in the picture as it is decoded first.
@@ -51,7 +51,7 @@ fn a_hint_finds_the_small_face_beside_a_large_one() {
     with_each_engine(follow_a_hint);
 }
 
-fn follow_a_hint(engine: &mut OnnxEngine) {
+fn follow_a_hint(engine: &mut Pipeline) {
     let (large, small) = (sample_photo("collins"), sample_photo("obama-2012"));
     let both = wall(&[(&large, 1_800, (200, 200)), (&small, 200, (3_200, 2_300))]);
     let expected = analysed(engine, &sample("obama-2012"), None);

@@ -4,9 +4,8 @@ use std::io::Cursor;
 
 use image::RgbImage;
 use visavis_face::{
-    Flaw, Format, OnnxEngine, Picture, PictureKind, Refusal,
+    AnalysedFace, Flaw, Format, Picture, PictureKind, Pipeline, Refusal,
     decode::{DecodeLimits, decode, decode_reduced},
-    engine::AnalysedFace,
     geometry::BoundingBox,
     jpeg,
 };
@@ -101,7 +100,7 @@ fn the_sender_of_an_incomplete_photo_is_told_so() {
 }
 
 fn analysed(
-    engine: &mut OnnxEngine,
+    engine: &mut Pipeline,
     bytes: &[u8],
     hint: Option<BoundingBox>,
 ) -> Result<AnalysedFace, Refusal> {

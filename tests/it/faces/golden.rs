@@ -3,7 +3,7 @@
 use std::thread;
 
 use visavis_face::{
-    Comparison, Engine as _, OnnxEngine, Picture, PictureKind, calibration::Calibration,
+    Comparison, Engine as _, Picture, PictureKind, Pipeline, calibration::Calibration,
     manifest::ResolvedPack,
 };
 
@@ -18,11 +18,11 @@ const GOLDEN: [(&str, &str, [f64; 2]); 4] = [
     ("hopper", "obama-2012", [36.87, 37.64]),
 ];
 
-fn engine(pack: &ResolvedPack) -> OnnxEngine {
+fn engine(pack: &ResolvedPack) -> Pipeline {
     engine_of(pack, config().image)
 }
 
-fn score(pack: &ResolvedPack, engine: &mut OnnxEngine, one: &str, other: &str) -> f64 {
+fn score(pack: &ResolvedPack, engine: &mut Pipeline, one: &str, other: &str) -> f64 {
     let (one, other) = (sample(one), sample(other));
     let picture = |bytes| Picture { bytes, hint: None, kind: PictureKind::Selfie };
     let compared = engine.compare(&picture(&one), &picture(&other)).unwrap();

@@ -20,12 +20,12 @@ mod robust;
 mod stages;
 mod turned;
 
-use visavis_face::OnnxEngine;
+use visavis_face::Pipeline;
 
 use crate::support::models::{config, engine_of, packs};
 
 /// Checks it with each pack that is there.
-fn with_each_engine(check: impl Fn(&mut OnnxEngine)) {
+fn with_each_engine(check: impl Fn(&mut Pipeline)) {
     for pack in packs() {
         // Shown with a check that fails.
         eprintln!("pack {}", pack.name);

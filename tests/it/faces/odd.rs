@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use visavis_face::{OnnxEngine, Picture, PictureKind, Refusal, decode::DecodeLimits};
+use visavis_face::{Picture, PictureKind, Pipeline, Refusal, decode::DecodeLimits};
 
 use super::with_each_engine;
 use crate::support::models::{engine, shared};
@@ -26,7 +26,7 @@ fn every_odd_file_is_analysed_or_refused_and_what_is_refused_is_described() {
     with_each_engine(|engine| analyse_all(engine, files(folder.clone())));
 }
 
-fn analyse_all(engine: &mut OnnxEngine, files: Vec<PathBuf>) {
+fn analyse_all(engine: &mut Pipeline, files: Vec<PathBuf>) {
     let mut counted: BTreeMap<(String, String), usize> = BTreeMap::new();
     assert!(files.len() > 500);
     for path in files {

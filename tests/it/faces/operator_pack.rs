@@ -7,7 +7,7 @@ use std::{
 };
 
 use visavis_face::{
-    Comparison, Engine as _, EngineOptions, FaceError, OnnxEngine, Picture, PictureKind,
+    Comparison, Engine as _, FaceError, Picture, PictureKind, Pipeline, PipelineOptions,
     manifest::{Manifest, Weights},
     session::sha256_hex,
 };
@@ -42,7 +42,7 @@ fn an_embedder_of_the_operator_s_own_compares_faces() {
 
     let pack = Manifest::load(folder.path()).unwrap().resolve("mine").unwrap();
     assert_eq!(pack.calibration.as_ref().unwrap().id, "mobileface-lfw");
-    let mut engine = OnnxEngine::open(&runtime(), &pack, EngineOptions::default()).unwrap();
+    let mut engine = Pipeline::open(&runtime(), &pack, PipelineOptions::default()).unwrap();
     let mut compare = |a: &str, b: &str| {
         let read = |name: &str| fs::read(root().join("samples").join(name)).unwrap();
         let (a, b) = (read(a), read(b));
@@ -72,12 +72,12 @@ fn a_changed_weights_file_is_refused_by_name_with_the_cure() {
     let mut bytes = fs::read(path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(path, bytes).unwrap();
-    let error = OnnxEngine::open(&runtime(), &pack, EngineOptions::default()).unwrap_err();
+    let error = Pipeline::open(&runtime(), &pack, PipelineOptions::default()).unwrap_err();
     assert!(matches!(error, FaceError::WrongDigest { .. }));
     let words = error.to_string();
     assert!(words.contains(file) && words.contains("models pull"), "{words}");
     fs::remove_file(path).unwrap();
-    let error = OnnxEngine::open(&runtime(), &pack, EngineOptions::default()).unwrap_err();
+    let error = Pipeline::open(&runtime(), &pack, PipelineOptions::default()).unwrap_err();
     assert!(matches!(error, FaceError::MissingWeights { .. }), "{error}");
 }
 
@@ -159,7 +159,7 @@ fn a_net_whose_numbers_are_not_finite_is_named_and_nothing_is_compared() {
         packs.push(eyes);
     }
     for (number, pack) in packs.iter().enumerate() {
-        let mut engine = OnnxEngine::open(&runtime(), pack, EngineOptions::default()).unwrap();
+        let mut engine = Pipeline::open(&runtime(), pack, PipelineOptions::default()).unwrap();
         let bytes = sample("obama-2009");
         let picture = Picture { bytes: &bytes, hint: None, kind: PictureKind::Selfie };
         let analysed = engine.analyse(&picture).map(|face| face.map(|face| face.report));

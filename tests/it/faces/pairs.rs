@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, io::Cursor};
 use image::ImageFormat;
 use visavis::compare::{Fmr, Outcome, Policy};
 use visavis_face::{
-    Comparison, Engine as _, OnnxEngine, Picture, PictureKind, Side,
+    AnalysedFace, Comparison, Engine as _, Picture, PictureKind, Pipeline, Side,
     calibration::Calibration,
     decode::{DecodeLimits, decode},
-    engine::AnalysedFace,
     manifest::ResolvedPack,
 };
 
@@ -42,14 +41,14 @@ fn rows() -> Vec<Row> {
     text.lines().skip(1).map(row).collect()
 }
 
-fn analysed(engine: &mut OnnxEngine, name: &str, bytes: &[u8]) -> AnalysedFace {
+fn analysed(engine: &mut Pipeline, name: &str, bytes: &[u8]) -> AnalysedFace {
     let picture = Picture { bytes, hint: None, kind: PictureKind::Selfie };
     engine.analyse(&picture).unwrap().unwrap_or_else(|r| panic!("{name}: {r:?}"))
 }
 
 /// The faces of all photos by name, each from what `file` makes of it.
 fn faces(
-    engine: &mut OnnxEngine,
+    engine: &mut Pipeline,
     file: impl Fn(&[u8]) -> Vec<u8>,
 ) -> Option<BTreeMap<String, AnalysedFace>> {
     let folder = shared("faces/pairs")?;
@@ -73,7 +72,7 @@ fn far(faces: &BTreeMap<String, AnalysedFace>, most: f32) -> Vec<String> {
 }
 
 /// With room for bitmaps.
-fn roomy_engine(pack: &ResolvedPack) -> OnnxEngine {
+fn roomy_engine(pack: &ResolvedPack) -> Pipeline {
     engine_of(pack, DecodeLimits { max_bytes: 64 << 20, ..DecodeLimits::default() })
 }
 

@@ -8,9 +8,8 @@ use std::{fs, io::Cursor, path::PathBuf, sync::OnceLock};
 
 use image::{ImageFormat, Rgb, RgbImage, imageops};
 use visavis_face::{
-    OnnxEngine, Picture, PictureKind,
+    AnalysedFace, Picture, PictureKind, Pipeline,
     decode::{DecodeLimits, decode},
-    engine::AnalysedFace,
     geometry::BoundingBox,
     quality::QualityVerdict,
 };
@@ -41,7 +40,7 @@ impl Row {
     }
 }
 
-fn analysed(engine: &mut OnnxEngine, picture: &RgbImage) -> Option<AnalysedFace> {
+fn analysed(engine: &mut Pipeline, picture: &RgbImage) -> Option<AnalysedFace> {
     let mut bytes = Vec::new();
     // Without loss as long as the file stays within its limit.
     let format = if picture.len() < 3_000_000 { ImageFormat::Bmp } else { ImageFormat::Jpeg };

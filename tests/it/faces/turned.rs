@@ -7,9 +7,8 @@ use std::{
 
 use image::{ImageEncoder as _, ImageFormat, RgbImage, codecs::png::PngEncoder, imageops};
 use visavis_face::{
-    OnnxEngine, Picture, PictureKind,
+    AnalysedFace, Picture, PictureKind, Pipeline,
     decode::{DecodeLimits, decode, decode_reduced},
-    engine::AnalysedFace,
 };
 
 use super::with_each_engine;
@@ -17,7 +16,7 @@ use crate::support::models::sample_photo;
 
 const SAMPLES: [&str; 4] = ["obama-2009", "obama-2012", "collins", "hopper"];
 
-fn analysed(engine: &mut OnnxEngine, picture: &image::RgbImage) -> AnalysedFace {
+fn analysed(engine: &mut Pipeline, picture: &image::RgbImage) -> AnalysedFace {
     let mut bytes = Vec::new();
     picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
     let picture = Picture { bytes: &bytes, hint: None, kind: PictureKind::Selfie };
@@ -29,7 +28,7 @@ fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
     with_each_engine(find_turned_faces);
 }
 
-fn find_turned_faces(engine: &mut OnnxEngine) {
+fn find_turned_faces(engine: &mut Pipeline) {
     for sample in SAMPLES {
         let upright = sample_photo(sample);
         let (width, height) = (upright.width() as f32, upright.height() as f32);
@@ -62,7 +61,7 @@ fn a_hint_is_turned_with_the_photo() {
     with_each_engine(turn_a_hint);
 }
 
-fn turn_a_hint(engine: &mut OnnxEngine) {
+fn turn_a_hint(engine: &mut Pipeline) {
     let photos = ["collins", "hopper"].map(|sample| {
         imageops::resize(&sample_photo(sample), 400, 400, imageops::FilterType::Triangle)
     });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use visavis::config::Config;
 use visavis_face::{
-    EngineOptions, OnnxEngine, Runtime,
+    Pipeline, PipelineOptions, Runtime,
     decode::{DecodeLimits, decode},
     manifest::{Manifest, ResolvedPack},
 };
@@ -69,20 +69,20 @@ pub fn default_pack() -> Option<ResolvedPack> {
 }
 
 /// The pipeline as the service runs it.
-pub fn engine() -> OnnxEngine {
+pub fn engine() -> Pipeline {
     engine_of(&pack(), config().image)
 }
 
 /// The pipeline with a pack and limits of the test's own.
-pub fn engine_of(pack: &ResolvedPack, limits: DecodeLimits) -> OnnxEngine {
+pub fn engine_of(pack: &ResolvedPack, limits: DecodeLimits) -> Pipeline {
     let config = config();
-    let options = EngineOptions {
+    let options = PipelineOptions {
         limits,
         selfie: config.quality.selfie,
         document: config.quality.document,
-        ..EngineOptions::default()
+        ..PipelineOptions::default()
     };
-    OnnxEngine::open(&runtime(), pack, options).expect("the pack is in models/: run `make models`")
+    Pipeline::open(&runtime(), pack, options).expect("the pack is in models/: run `make models`")
 }
 
 /// A folder of photos and weights that are not part of the repository. Without it the test is left out, which is counted, and

@@ -67,7 +67,7 @@ fn picture(picture: Picture) -> PictureData {
 #[tokio::test]
 async fn one_picture_is_looked_at_by_itself_and_what_breaks_breaks_nothing_else() {
     let (comparer, _pool) = comparer(&Gate::open(), 1, 1);
-    let look = |one| comparer.look(picture(one), PictureKind::Selfie, PATIENCE);
+    let look = |one| comparer.inspect(picture(one), PictureKind::Selfie, PATIENCE);
     assert_eq!(look(Picture::Person(1)).await.unwrap().unwrap().width, 640);
     assert_eq!(look(Picture::Nothing).await.unwrap(), Err(Refusal::NoFace));
     assert_eq!(look(Picture::Panics).await, Err(CompareFailure::Failed));
@@ -81,9 +81,10 @@ async fn a_look_waits_where_comparisons_wait_and_is_refused_when_they_are() {
     let mut running = comparer.compare("a", good(), PATIENCE);
     assert!(waits(&mut running).await);
     gate.wait_for(1).await;
-    let mut waiting = comparer.look(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE);
+    let mut waiting = comparer.inspect(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE);
     assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
-    let refused = comparer.look(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE).await;
+    let refused =
+        comparer.inspect(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE).await;
     assert_eq!(refused, Err(CompareFailure::Busy));
     gate.unlock();
     assert!(running.await.is_ok() && waiting.await.unwrap().is_ok());

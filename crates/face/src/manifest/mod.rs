@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    calibration::CalibrationTable, error::FaceError, plausible::FaceCheck, quality::UnifiedQuality,
+    calibration::CalibrationTable, error::FaceError, face_check::FaceCheck, quality::UnifiedQuality,
 };
 
 pub use nets::{

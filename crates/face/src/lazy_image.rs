@@ -1,54 +1,57 @@
-//! A picture as it is looked at: held one way, at the resolution that was needed so far.
+//! An image that is decoded as far as it is needed: held one way, at the resolution needed so far.
 //!
-//! Most photos have far more pixels than a face needs. They are decoded with fewer, and with more only when a face on
-//! them turns out to be small. Everything that is found is told in pixels of the picture in the file, held this way.
+//! Most photos have far more pixels than a face needs. They are decoded with fewer, and with more only
+//! when a face on them turns out to be small. What is found is reported in pixels of the file, with
+//! the image held this way.
 //!
-//! There is one picture in memory, whichever way it is held, and a second one while it is turned or resized; its lease has
-//! room for both.
+//! One image is in memory, however it is held, and a second one while it is rotated or resized; its
+//! lease covers both.
 
 use image::RgbImage;
 
 use super::{
     decode::{DecodeLimits, PictureFile},
     detect::Detection,
+    geometry::Landmarks,
     memory::{Lease, PixelMemory},
     refusal::Refusal,
-    turn::Turn,
+    rotation::Rotation,
 };
 
-/// A picture is decoded with at least so many pixels on its longer side, unless it has fewer. A face that fills a third
-/// of that has the pixels that an embedder's input has.
+/// An image is decoded with at least so many pixels on its longer side, unless it has fewer. A face
+/// that fills a third of that has as many pixels as the input of an embedder.
 const LONG_SIDE: u32 = 640;
 
-/// How a picture is held, and at what resolution.
+/// How an image is held, and at what resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View {
     /// `None` as it is in the file.
-    pub(super) turn: Option<Turn>,
+    pub(super) rotation: Option<Rotation>,
     reduction: u32,
 }
 
 impl View {
-    /// The same, turned: from upright.
-    pub(super) fn turned(self, turn: Turn) -> Self {
-        Self { turn: Some(turn), ..self }
+    /// The same resolution, rotated from upright.
+    pub(super) fn rotated(self, rotation: Rotation) -> Self {
+        Self { rotation: Some(rotation), ..self }
     }
 }
 
-/// A picture, held one way.
-pub(super) struct Sight<'a> {
+/// An image, held one way.
+#[derive(Debug)]
+pub(super) struct LazyImage<'a> {
     file: PictureFile<'a>,
     memory: &'a PixelMemory,
     view: View,
     image: RgbImage,
     /// `None` only without pixels.
     lease: Option<Lease>,
-    /// What a net takes that looks at it, bytes; the lease covers that, too.
-    room: u64,
+    /// Memory of the net that runs on it, in bytes; the lease covers that too.
+    working_bytes: u64,
 }
 
-impl<'a> Sight<'a> {
-    /// The upright picture. Waits until there is memory for it.
+impl<'a> LazyImage<'a> {
+    /// The upright image. Waits until there is memory for it.
     ///
     /// # Errors
     /// Any [`Refusal`] but [`Refusal::NoFace`].
@@ -58,19 +61,19 @@ impl<'a> Sight<'a> {
         memory: &'a PixelMemory,
     ) -> Result<Self, Refusal> {
         let file = PictureFile::read(bytes, limits, memory)?;
-        let view = View { turn: None, reduction: 1 };
+        let view = View { rotation: None, reduction: 1 };
         let image = RgbImage::default();
-        let mut sight = Self { file, memory, view, image, lease: None, room: 0 };
-        sight.decode(file.reduction(LONG_SIDE))?;
-        Ok(sight)
+        let mut opened = Self { file, memory, view, image, lease: None, working_bytes: 0 };
+        opened.decode(file.reduction(LONG_SIDE))?;
+        Ok(opened)
     }
 
-    /// Holds the picture as it is, decoded again.
+    /// Decodes again, upright.
     fn decode(&mut self, reduction: u32) -> Result<(), Refusal> {
-        // Nobody waits for memory while holding some.
+        // A thread that waits for memory must not hold any: two of them would wait for each other.
         self.image = RgbImage::default();
         self.lease = None;
-        self.view = View { turn: None, reduction };
+        self.view = View { rotation: None, reduction };
         let file = self.file;
         if reduction > 1 {
             let lease = self.memory.lease(self.held_bytes().max(file.decoding_bytes(reduction)))?;
@@ -91,28 +94,28 @@ impl<'a> Sight<'a> {
         self.lease = Some(lease);
     }
 
-    /// What the picture takes when it is decoded, bytes: itself, and as much again while it is turned or resized, or what a
-    /// net takes.
+    /// Memory of the decoded image, in bytes: its pixels, and as much again while it is rotated or
+    /// resized, or the memory of a net.
     fn held_bytes(&self) -> u64 {
         let image = self.file.image_bytes(self.view.reduction);
-        image + image.max(self.room)
+        image + image.max(self.working_bytes)
     }
 
-    /// Holds the picture as it was held.
+    /// Holds the image this way.
     ///
     /// # Errors
-    /// As [`open`](Self::open), where it was held at another resolution.
+    /// As [`open`](Self::open), if the resolution is another one.
     pub(super) fn show(&mut self, view: View) -> Result<(), Refusal> {
         if self.view.reduction != view.reduction {
             self.decode(view.reduction)?;
         }
-        Turn::change(&mut self.image, self.view.turn, view.turn);
-        self.view.turn = view.turn;
+        Rotation::change(&mut self.image, self.view.rotation, view.rotation);
+        self.view.rotation = view.rotation;
         Ok(())
     }
 
     /// The pixels at hand.
-    pub(super) fn image(&self) -> &RgbImage {
+    pub(super) fn pixels(&self) -> &RgbImage {
         &self.image
     }
 
@@ -121,17 +124,27 @@ impl<'a> Sight<'a> {
         self.view
     }
 
-    /// Width and height of the picture in the file, held this way.
+    /// Width and height of the file, held this way.
     pub(super) fn size(&self) -> (u32, u32) {
-        Turn::size(self.view.turn, self.file.upright_size())
+        Rotation::size(self.view.rotation, self.file.upright_size())
     }
 
-    /// So many pixels of the file, to the right as well as downwards, are one of [`image`](Self::image).
+    /// Width and height of the file, upright.
+    pub(super) fn upright_size(&self) -> (u32, u32) {
+        self.file.upright_size()
+    }
+
+    /// How many pixels of the file, along each axis, are one of [`pixels`](Self::pixels).
     pub(super) fn reduction(&self) -> f32 {
         self.view.reduction as f32
     }
 
-    /// From pixels of the file to those at hand.
+    /// Landmarks in pixels of the file, from those at hand.
+    pub(super) fn in_file(&self, landmarks: &Landmarks) -> Landmarks {
+        landmarks.scaled(self.reduction(), self.reduction())
+    }
+
+    /// A detection in pixels at hand, from those of the file.
     pub(super) fn at_hand(&self, face: &Detection) -> Detection {
         face.scaled(1.0 / self.reduction(), 1.0 / self.reduction())
     }
@@ -144,15 +157,15 @@ impl<'a> Sight<'a> {
         reduction > 1 && long / reduction < wanted.min(long)
     }
 
-    /// Has memory for a net that takes `room` bytes, and at least `wanted` pixels on the longer side at hand, as far as the file
-    /// has them.
+    /// Has memory for a net that takes `working_bytes`, and at least `wanted` pixels on the longer side
+    /// at hand, as far as the file has them.
     ///
     /// # Errors
     /// [`Refusal::PixelMemory`].
-    pub(super) fn prepare(&mut self, wanted: u32, room: u64) -> Result<(), Refusal> {
-        self.room = room;
+    pub(super) fn prepare(&mut self, wanted: u32, working_bytes: u64) -> Result<(), Refusal> {
+        self.working_bytes = working_bytes;
         if self.lacks(wanted) {
-            return self.with_long_side(wanted);
+            return self.decode_at_least(wanted);
         }
         let bytes = self.held_bytes();
         if self.lease.as_mut().is_some_and(|lease| lease.try_grow_to(bytes)) {
@@ -163,9 +176,9 @@ impl<'a> Sight<'a> {
         self.show(view)
     }
 
-    /// Gives back what the net took.
-    pub(super) fn clear_room(&mut self) {
-        self.room = 0;
+    /// Gives back the memory of the net.
+    pub(super) fn release_working_memory(&mut self) {
+        self.working_bytes = 0;
         let bytes = self.held_bytes();
         if let Some(lease) = &mut self.lease {
             lease.reduce_to(bytes);
@@ -176,13 +189,13 @@ impl<'a> Sight<'a> {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub(super) fn with_long_side(&mut self, wanted: u32) -> Result<(), Refusal> {
+    pub(super) fn decode_at_least(&mut self, wanted: u32) -> Result<(), Refusal> {
         if !self.lacks(wanted) {
             return Ok(());
         }
         let before = self.view;
         self.decode(self.file.reduction(wanted))?;
-        self.show(View { turn: before.turn, ..self.view })
+        self.show(View { rotation: before.rotation, ..self.view })
     }
 }
 
@@ -196,7 +209,7 @@ mod tests {
     use super::*;
     use crate::flat;
     #[cfg(feature = "turbojpeg")]
-    use crate::geometry::{BoundingBox, Landmarks};
+    use crate::geometry::BoundingBox;
 
     const MIB: u64 = 1 << 20;
 
@@ -213,14 +226,17 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    let mut sight = Sight::open(&file, &limits, &memory).unwrap();
-                    sight.show(sight.view().turned(Turn::Quarter)).unwrap();
-                    let before = sight.image().clone();
+                    let mut image = LazyImage::open(&file, &limits, &memory).unwrap();
+                    image.show(image.view().rotated(Rotation::Quarter)).unwrap();
+                    let before = image.pixels().clone();
                     // All have 18 MB on lease now, and none can have 50 as well as the others.
                     both.wait();
-                    sight.prepare(640, 40 * MIB).unwrap();
-                    assert_eq!((sight.image(), sight.view().turn), (&before, Some(Turn::Quarter)));
-                    sight.clear_room();
+                    image.prepare(640, 40 * MIB).unwrap();
+                    assert_eq!(
+                        (image.pixels(), image.view().rotation),
+                        (&before, Some(Rotation::Quarter))
+                    );
+                    image.release_working_memory();
                 });
             }
         });
@@ -231,11 +247,11 @@ mod tests {
     fn what_can_never_fit_is_refused_when_it_is_needed() {
         let (file, limits) = (flat_png(), DecodeLimits::default());
         let small = PixelMemory::new(10 * MIB);
-        let refused = Sight::open(&file, &limits, &small).map(|_| ()).unwrap_err();
+        let refused = LazyImage::open(&file, &limits, &small).map(|_| ()).unwrap_err();
         assert_eq!(refused, Refusal::PixelMemory { bytes: 18_000_000, limit: 10 * MIB });
         let memory = PixelMemory::new(60 * MIB);
-        let mut sight = Sight::open(&file, &limits, &memory).unwrap();
-        let refused = sight.prepare(640, 100 * MIB).unwrap_err();
+        let mut image = LazyImage::open(&file, &limits, &memory).unwrap();
+        let refused = image.prepare(640, 100 * MIB).unwrap_err();
         assert_eq!(refused, Refusal::PixelMemory { bytes: 9_000_000 + 100 * MIB, limit: 60 * MIB });
     }
 
@@ -243,12 +259,12 @@ mod tests {
     fn a_picture_gives_back_all_but_what_it_holds() {
         let (file, limits, memory) =
             (flat_png(), DecodeLimits::default(), PixelMemory::new(60 * MIB));
-        let mut sight = Sight::open(&file, &limits, &memory).unwrap();
+        let mut image = LazyImage::open(&file, &limits, &memory).unwrap();
         drop(memory.lease(60 * MIB - 18_000_000).unwrap());
-        sight.prepare(640, 40 * MIB).unwrap();
-        sight.clear_room();
+        image.prepare(640, 40 * MIB).unwrap();
+        image.release_working_memory();
         drop(memory.lease(60 * MIB - 18_000_000).unwrap());
-        drop(sight);
+        drop(image);
         drop(memory.lease(60 * MIB).unwrap());
     }
 
@@ -268,14 +284,14 @@ mod tests {
     fn a_large_photo_is_decoded_with_as_few_pixels_as_do_and_with_more_when_they_are_wanted() {
         let (file, limits) = (photo(2_600, 1_999), DecodeLimits::default());
         let memory = PixelMemory::default();
-        let mut sight = Sight::open(&file, &limits, &memory).unwrap();
-        assert_eq!((sight.size(), sight.image().dimensions()), ((2_600, 1_999), (650, 500)));
-        sight.with_long_side(640).unwrap();
-        assert_eq!(sight.image().dimensions(), (650, 500));
-        sight.with_long_side(651).unwrap();
-        assert_eq!(sight.image().dimensions(), (1_300, 1_000));
-        sight.with_long_side(9_000).unwrap();
-        assert_eq!((sight.size(), sight.image().dimensions()), ((2_600, 1_999), (2_600, 1_999)));
+        let mut image = LazyImage::open(&file, &limits, &memory).unwrap();
+        assert_eq!((image.size(), image.pixels().dimensions()), ((2_600, 1_999), (650, 500)));
+        image.decode_at_least(640).unwrap();
+        assert_eq!(image.pixels().dimensions(), (650, 500));
+        image.decode_at_least(651).unwrap();
+        assert_eq!(image.pixels().dimensions(), (1_300, 1_000));
+        image.decode_at_least(9_000).unwrap();
+        assert_eq!((image.size(), image.pixels().dimensions()), ((2_600, 1_999), (2_600, 1_999)));
     }
 
     #[cfg(feature = "turbojpeg")]
@@ -283,15 +299,15 @@ mod tests {
     fn a_turned_picture_stays_turned_when_more_pixels_are_wanted() {
         let (file, limits) = (photo(2_600, 1_999), DecodeLimits::default());
         let memory = PixelMemory::default();
-        let mut sight = Sight::open(&file, &limits, &memory).unwrap();
-        sight.show(sight.view().turned(Turn::Quarter)).unwrap();
-        assert_eq!((sight.size(), sight.image().dimensions()), ((1_999, 2_600), (500, 650)));
-        let corner = |sight: &Sight<'_>| *sight.image().get_pixel(2, 2);
-        let before = corner(&sight);
-        sight.with_long_side(2_600).unwrap();
-        assert_eq!(sight.image().dimensions(), (1_999, 2_600));
-        let apart = before.0.iter().zip(corner(&sight).0).map(|(a, b)| a.abs_diff(b)).max();
-        assert!(apart < Some(6), "{before:?} {:?}", corner(&sight));
+        let mut image = LazyImage::open(&file, &limits, &memory).unwrap();
+        image.show(image.view().rotated(Rotation::Quarter)).unwrap();
+        assert_eq!((image.size(), image.pixels().dimensions()), ((1_999, 2_600), (500, 650)));
+        let corner = |image: &LazyImage<'_>| *image.pixels().get_pixel(2, 2);
+        let before = corner(&image);
+        image.decode_at_least(2_600).unwrap();
+        assert_eq!(image.pixels().dimensions(), (1_999, 2_600));
+        let apart = before.0.iter().zip(corner(&image).0).map(|(a, b)| a.abs_diff(b)).max();
+        assert!(apart < Some(6), "{before:?} {:?}", corner(&image));
     }
 
     #[cfg(feature = "turbojpeg")]
@@ -299,9 +315,9 @@ mod tests {
     fn what_lies_at_hand_is_smaller_by_the_reduction() {
         let (file, limits) = (photo(2_600, 1_999), DecodeLimits::default());
         let memory = PixelMemory::default();
-        let sight = Sight::open(&file, &limits, &memory).unwrap();
+        let image = LazyImage::open(&file, &limits, &memory).unwrap();
         let area = BoundingBox::new(400.0, 80.0, 200.0, 240.0);
         let face = Detection { area, landmarks: Landmarks::default(), confidence: 0.9 };
-        assert_eq!(sight.at_hand(&face).area, BoundingBox::new(100.0, 20.0, 50.0, 60.0));
+        assert_eq!(image.at_hand(&face).area, BoundingBox::new(100.0, 20.0, 50.0, 60.0));
     }
 }

@@ -8,9 +8,9 @@ use image::{RgbImage, imageops};
 
 use super::geometry::{BoundingBox, Landmarks, Point};
 
-/// How a picture was turned, clockwise, to set its face upright.
+/// How a picture was rotated, clockwise, to set its face upright.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Rotation {
     /// By a quarter.
     Quarter,
     /// By half.
@@ -20,12 +20,12 @@ pub enum Turn {
 }
 
 /// All of them, the usual ones first: phones are held upright or on a side.
-pub const TURNS: [Turn; 3] = [Turn::Quarter, Turn::ThreeQuarters, Turn::Half];
+pub const ROTATIONS: [Rotation; 3] = [Rotation::Quarter, Rotation::ThreeQuarters, Rotation::Half];
 
-impl Turn {
+impl Rotation {
     /// Quarters of a circle, clockwise.
-    fn quarters(turn: Option<Self>) -> u32 {
-        match turn {
+    fn quarters(rotation: Option<Self>) -> u32 {
+        match rotation {
             None => 0,
             Some(Self::Quarter) => 1,
             Some(Self::Half) => 2,
@@ -34,8 +34,8 @@ impl Turn {
     }
 
     /// The size of a picture, when it is held another way.
-    pub(super) fn size(turn: Option<Self>, (width, height): (u32, u32)) -> (u32, u32) {
-        if Self::quarters(turn) % 2 == 1 { (height, width) } else { (width, height) }
+    pub(super) fn size(rotation: Option<Self>, (width, height): (u32, u32)) -> (u32, u32) {
+        if Self::quarters(rotation) % 2 == 1 { (height, width) } else { (width, height) }
     }
 
     /// A picture that is held one way, held another way. Takes as much memory again only for an odd number of quarters.
@@ -48,7 +48,7 @@ impl Turn {
         }
     }
 
-    /// Where a point of a picture of this size, in pixels, lies on the turned picture.
+    /// Where a point of a picture of this size, in pixels, lies on the rotated picture.
     pub fn point(self, at: Point, (width, height): (u32, u32)) -> Point {
         // Whole numbers are the middles of pixels: the last one of a row is at its width less one.
         let (width, height) = (width as f32 - 1.0, height as f32 - 1.0);
@@ -59,7 +59,7 @@ impl Turn {
         }
     }
 
-    /// Where a point of the turned picture lies on the picture, whose size this is.
+    /// Where a point of the rotated picture lies on the picture, whose size this is.
     pub fn point_back(self, at: Point, (width, height): (u32, u32)) -> Point {
         // Whole numbers are the middles of pixels: the last one of a row is at its width less one.
         let (width, height) = (width as f32 - 1.0, height as f32 - 1.0);
@@ -106,19 +106,19 @@ mod tests {
         picture.put_pixel(2, 1, Rgb([255; 3]));
         let size = picture.dimensions();
         let middle = Point::new(2.0, 1.0);
-        for turn in TURNS {
-            let mut turned = picture.clone();
-            Turn::change(&mut turned, None, Some(turn));
-            assert_eq!(turned.dimensions(), Turn::size(Some(turn), size));
-            let at = turn.point(middle, size);
+        for rotation in ROTATIONS {
+            let mut rotated = picture.clone();
+            Rotation::change(&mut rotated, None, Some(rotation));
+            assert_eq!(rotated.dimensions(), Rotation::size(Some(rotation), size));
+            let at = rotation.point(middle, size);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "inside")]
-            let pixel = turned.get_pixel(at.x as u32, at.y as u32);
-            assert_eq!(pixel.0, [255; 3], "{turn:?}");
-            assert_eq!(turn.point_back(at, size), middle);
+            let pixel = rotated.get_pixel(at.x as u32, at.y as u32);
+            assert_eq!(pixel.0, [255; 3], "{rotation:?}");
+            assert_eq!(rotation.point_back(at, size), middle);
             let area = BoundingBox::new(1.0, 0.5, 3.0, 2.0);
-            let there = turn.area(&area, size);
-            assert_eq!(turn.area_back(&there, size), area, "{turn:?}");
-            let sides = if turn == Turn::Half { (3.0, 2.0) } else { (2.0, 3.0) };
+            let there = rotation.area(&area, size);
+            assert_eq!(rotation.area_back(&there, size), area, "{rotation:?}");
+            let sides = if rotation == Rotation::Half { (3.0, 2.0) } else { (2.0, 3.0) };
             assert_eq!((there.width, there.height), sides);
         }
     }
@@ -131,16 +131,17 @@ mod tests {
                 3,
                 |x, y| Rgb([x, y, 9].map(|value| u8::try_from(value).unwrap())),
             );
-        let ways = [None, Some(Turn::Quarter), Some(Turn::Half), Some(Turn::ThreeQuarters)];
+        let ways =
+            [None, Some(Rotation::Quarter), Some(Rotation::Half), Some(Rotation::ThreeQuarters)];
         let held = |way| {
             let mut picture = upright.clone();
-            Turn::change(&mut picture, None, way);
+            Rotation::change(&mut picture, None, way);
             picture
         };
         for from in ways {
             for to in ways {
                 let mut picture = held(from);
-                Turn::change(&mut picture, from, to);
+                Rotation::change(&mut picture, from, to);
                 assert_eq!(picture, held(to), "{from:?} {to:?}");
             }
         }

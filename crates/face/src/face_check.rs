@@ -18,7 +18,7 @@ pub struct FaceCheck {
 
 impl FaceCheck {
     /// `confidence` is the detector's, 0 to 1; `length` that of the embedding before it was normalised.
-    pub fn passes(&self, confidence: f32, length: f32) -> bool {
+    pub fn passes(self, confidence: f32, length: f32) -> bool {
         self.confidence * confidence + length >= self.least
     }
 }

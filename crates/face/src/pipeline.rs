@@ -1,0 +1,280 @@
+//! The straight line from two image files to a similarity: decode, detect, choose, refine, align,
+//! embed, measure, compare.
+
+use image::RgbImage;
+
+use super::{
+    align::{AlignedFace, align},
+    attributes::{EyeClassifier, PoseEstimator},
+    comparison::{Comparison, Engine, FaceReport, Inspection, Picture, PictureKind, Side},
+    decode::DecodeLimits,
+    detect::{Detection, Detector},
+    embed::Embedder,
+    error::{Ended, FaceError},
+    face_check::FaceCheck,
+    geometry::{BoundingBox, Landmarks, Point},
+    landmarks::LandmarkRefiner,
+    lazy_image::LazyImage,
+    manifest::ResolvedPack,
+    memory::PixelMemory,
+    quality::{Measures, Observed, QualityLimits, UnifiedQuality, judge, measure},
+    refusal::Refusal,
+    search::Search,
+    session::Runtime,
+    similarity::Embedding,
+    stages::{Stage, StageTimes, Stopwatch},
+};
+
+/// What the pipeline accepts and demands.
+#[derive(Debug, Clone, Default)]
+pub struct PipelineOptions {
+    /// Limits on the files.
+    pub limits: DecodeLimits,
+    /// Quality limits for selfies.
+    pub selfie: QualityLimits,
+    /// Quality limits for document portraits.
+    pub document: QualityLimits,
+    /// The memory for decoded pixels, which all pipelines of a process share.
+    pub memory: PixelMemory,
+}
+
+/// An analysed face.
+#[derive(Debug, Clone)]
+pub struct AnalysedFace {
+    /// For comparison, then to be dropped.
+    pub embedding: Embedding,
+    /// The factor that the length of the embedding contributes to the gain of its pairs; 1 if the
+    /// pack does not use lengths.
+    pub factor: f32,
+    /// What was found.
+    pub report: FaceReport,
+    /// How long the stages took.
+    pub times: StageTimes,
+}
+
+/// The pipeline on ONNX Runtime, with sessions of its own and, for large nets, those of the runtime's
+/// device.
+#[derive(Debug)]
+pub struct Pipeline {
+    runtime: Runtime,
+    options: PipelineOptions,
+    detector: Detector,
+    refiner: Option<LandmarkRefiner>,
+    pose: Option<PoseEstimator>,
+    yaw_from_landmarks: Option<f32>,
+    eyes: Option<EyeClassifier>,
+    embedder: Embedder,
+    face_check: Option<FaceCheck>,
+    unified: Option<UnifiedQuality>,
+}
+
+impl Engine for Pipeline {
+    fn compare(
+        &mut self,
+        probe: &Picture<'_>,
+        reference: &Picture<'_>,
+    ) -> Result<Comparison, FaceError> {
+        let probe = match self.analyse(probe)? {
+            Ok(face) => face,
+            Err(refusal) => return Ok(Comparison::Refused { side: Side::Probe, refusal }),
+        };
+        let reference = match self.analyse(reference)? {
+            Ok(face) => face,
+            Err(refusal) => return Ok(Comparison::Refused { side: Side::Reference, refusal }),
+        };
+        Ok(Comparison::Compared {
+            similarity: self.embedder.net().similarity(&probe.embedding, &reference.embedding),
+            probe: Box::new(probe.report),
+            reference: Box::new(reference.report),
+            times: [probe.times, reference.times],
+        })
+    }
+
+    fn inspect(&mut self, picture: &Picture<'_>) -> Result<Inspection, FaceError> {
+        Ok(self.analyse(picture)?.map(|face| Box::new(face.report)))
+    }
+}
+
+impl Pipeline {
+    /// Takes one photo from its bytes to an embedding and a report.
+    ///
+    /// # Errors
+    /// [`FaceError`] for an internal failure; `Ok(Err(refusal))` when the photo cannot be used.
+    pub fn analyse(
+        &mut self,
+        picture: &Picture<'_>,
+    ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
+        let _at_work = self.runtime.at_work();
+        match self.run(picture) {
+            Ok(face) => Ok(Ok(face)),
+            Err(Ended::Refused(refusal)) => Ok(Err(refusal)),
+            Err(Ended::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The line. [`Search`] decides where to look next: closer, or with the image rotated.
+    fn run(&mut self, picture: &Picture<'_>) -> Result<AnalysedFace, Ended> {
+        let mut watch = Stopwatch::start();
+        let memory = self.options.memory.clone();
+        let mut image = LazyImage::open(picture.bytes, &self.options.limits, &memory)?;
+        watch.end_of(Stage::Decode);
+
+        let mut search = Search::new(&image, picture.hint, self.has_second_opinion());
+        let face = loop {
+            let next = search.next(&mut image, &mut self.detector, &mut watch)?;
+            let Some(detection) = next else { return Err(Refusal::NoFace.into()) };
+            search.sharpen(&mut image, &detection, self.embedder.net())?;
+            watch.end_of(Stage::Decode);
+            if let Some(face) = self.examine(&image, detection, &mut watch)? {
+                break face;
+            }
+        };
+
+        let measures = self.measure(&image, search.faces(), &face)?;
+        watch.end_of(Stage::Quality);
+
+        // Reported as they lie on the photo that was sent.
+        let (size, rotation) = (image.upright_size(), image.view().rotation);
+        let (area, landmarks) = (face.detection.area, image.in_file(&face.landmarks));
+        let report = FaceReport {
+            width: size.0,
+            height: size.1,
+            faces: search.faces().len(),
+            area: rotation.map_or(area, |rotation| rotation.area_back(&area, size)),
+            landmarks: rotation
+                .map_or(landmarks, |rotation| rotation.landmarks_back(&landmarks, size)),
+            quality: judge(measures, self.quality_limits(picture.kind)),
+        };
+        let factor = self.embedder.net().factor(face.embedding.length());
+        Ok(AnalysedFace { embedding: face.embedding, factor, report, times: watch.times() })
+    }
+
+    /// Refines, aligns and embeds a detection; `None` if it is no face.
+    fn examine(
+        &mut self,
+        image: &LazyImage<'_>,
+        detection: Detection,
+        watch: &mut Stopwatch,
+    ) -> Result<Option<ExaminedFace>, FaceError> {
+        let at_hand = image.at_hand(&detection);
+        let landmarks = match &mut self.refiner {
+            Some(refiner) => refiner.refine(image.pixels(), &at_hand)?,
+            None => Some(at_hand.landmarks),
+        };
+        watch.end_of(Stage::Landmarks);
+        let Some(landmarks) = landmarks else { return Ok(None) };
+        let Some(aligned) = align(image.pixels(), &landmarks, self.embedder.net()) else {
+            return Ok(None);
+        };
+        watch.end_of(Stage::Align);
+        let embedding = self.embedder.embed(&aligned)?;
+        watch.end_of(Stage::Embed);
+        let (confidence, length) = (detection.confidence, embedding.length());
+        let is_face = self.face_check.is_none_or(|check| check.passes(confidence, length));
+        Ok(is_face.then_some(ExaminedFace { detection, landmarks, aligned, embedding }))
+    }
+
+    /// Takes the quality measures of a face among all `faces` of the image.
+    fn measure(
+        &mut self,
+        image: &LazyImage<'_>,
+        faces: &[Detection],
+        face: &ExaminedFace,
+    ) -> Result<Measures, FaceError> {
+        let pixels = image.pixels();
+        let area = image.at_hand(&face.detection).area;
+        let pose = self.pose.as_mut().map(|net| net.estimate(pixels, &area)).transpose()?;
+        let eyes = self.eyes.as_mut();
+        let eyes = eyes.map(|net| net.open_probability(pixels, &face.landmarks)).transpose()?;
+        let landmarks = image.in_file(&face.landmarks);
+        let yaw = match (&pose, self.yaw_from_landmarks) {
+            (Some(pose), _) => Some(pose.yaw),
+            (None, Some(degrees)) => Some((degrees * landmarks.nose_offset()).clamp(-90.0, 90.0)),
+            (None, None) => None,
+        };
+        Ok(measure(&Observed {
+            size: image.size(),
+            face: &face.detection,
+            landmarks: &landmarks,
+            faces,
+            yaw,
+            pitch: pose.map(|pose| pose.pitch),
+            eyes,
+            aligned: &face.aligned,
+            length: face.embedding.length(),
+            unified: self.unified.as_ref(),
+        }))
+    }
+
+    /// Whether something besides the detector can tell that a detection is no face.
+    fn has_second_opinion(&self) -> bool {
+        let refiner_can = self.refiner.as_ref().is_some_and(LandmarkRefiner::can_reject);
+        refiner_can || self.face_check.is_some()
+    }
+
+    fn quality_limits(&self, kind: PictureKind) -> &QualityLimits {
+        match kind {
+            PictureKind::Selfie => &self.options.selfie,
+            PictureKind::Document => &self.options.document,
+        }
+    }
+
+    /// Opens all nets of a pack, each with its digest checked.
+    ///
+    /// # Errors
+    /// Any [`FaceError`] of loading.
+    pub fn open(
+        runtime: &Runtime,
+        pack: &ResolvedPack,
+        options: PipelineOptions,
+    ) -> Result<Self, FaceError> {
+        let (landmarks, pose, eyes) =
+            (pack.landmarks.as_ref(), pack.pose.as_ref(), pack.eyes.as_ref());
+        Ok(Self {
+            runtime: runtime.clone(),
+            options,
+            detector: Detector::open(runtime, &pack.detector)?,
+            refiner: landmarks.map(|net| LandmarkRefiner::open(runtime, net)).transpose()?,
+            pose: pose.map(|net| PoseEstimator::open(runtime, net)).transpose()?,
+            yaw_from_landmarks: pack.yaw_from_landmarks,
+            eyes: eyes.map(|net| EyeClassifier::open(runtime, net)).transpose()?,
+            embedder: Embedder::open(runtime, &pack.embedder)?,
+            face_check: pack.face_check,
+            unified: pack.quality,
+        })
+    }
+
+    /// Runs every net once: ONNX Runtime allocates and plans at the first run, and the first client
+    /// would wait for it.
+    ///
+    /// # Errors
+    /// As [`analyse`](Self::analyse).
+    pub fn warm_up(&mut self) -> Result<(), FaceError> {
+        let grey = RgbImage::from_pixel(640, 640, image::Rgb([128; 3]));
+        if let Some(side) = self.detector.long_sides(grey.dimensions()).first() {
+            self.detector.detect_at(&grey, *side)?;
+        }
+        let area = BoundingBox::new(200.0, 200.0, 200.0, 240.0);
+        let points =
+            [(260.0, 300.0), (340.0, 300.0), (300.0, 340.0), (270.0, 390.0), (330.0, 390.0)];
+        let landmarks = Landmarks(points.map(|(x, y)| Point::new(x, y)));
+        let face = Detection { area, landmarks, confidence: 1.0 };
+        self.refiner.as_mut().map(|net| net.refine(&grey, &face)).transpose()?;
+        self.pose.as_mut().map(|net| net.estimate(&grey, &area)).transpose()?;
+        self.eyes.as_mut().map(|net| net.open_probability(&grey, &landmarks)).transpose()?;
+        if let Some(aligned) = align(&grey, &landmarks, self.embedder.net()) {
+            self.embedder.embed(&aligned)?;
+        }
+        Ok(())
+    }
+}
+
+/// A detection that was refined, aligned and embedded.
+struct ExaminedFace {
+    /// In pixels of the file, with the image rotated as it is held.
+    detection: Detection,
+    /// In pixels at hand.
+    landmarks: Landmarks,
+    aligned: AlignedFace,
+    embedding: Embedding,
+}
