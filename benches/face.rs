@@ -5,10 +5,10 @@ mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use visavis_face::{
-    Engine as _, Picture, PictureKind,
+    DecodeLimits, Engine as _, Picture, PictureKind,
     align::align,
     attributes::{EyeClassifier, PoseEstimator},
-    decode::{DecodeLimits, decode_reduced},
+    decode::decode_reduced,
     detect::Detector,
     embed::Embedder,
     landmarks::LandmarkRefiner,

@@ -20,10 +20,10 @@ use visavis::{
     shutdown::Shutdown,
 };
 use visavis_face::{
-    Engine as _, Picture, PictureKind,
+    DecodeLimits, Engine as _, Picture, PictureKind,
     align::align,
     attributes::{EyeClassifier, PoseEstimator},
-    decode::{DecodeLimits, decode_reduced},
+    decode::decode_reduced,
     detect::Detector,
     embed::Embedder,
     landmarks::LandmarkRefiner,

@@ -1,7 +1,7 @@
 //! A picture: its format told, its sizes checked, decoded within the limits.
 #![no_main]
 
-use visavis_face::decode::{DecodeLimits, decode, decode_reduced};
+use visavis_face::{DecodeLimits, decode::{decode, decode_reduced}};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let limits = DecodeLimits { max_pixels: 1 << 20, ..DecodeLimits::default() };

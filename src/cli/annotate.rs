@@ -11,10 +11,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow};
 use image::{Rgb, RgbImage, imageops};
 use visavis_face::{
-    FaceReport,
-    decode::{DecodeLimits, decode},
-    geometry::Point,
-    quality::QualityVerdict,
+    DecodeLimits, FaceReport, decode::decode, geometry::Point, quality::QualityVerdict,
 };
 
 use super::{bitmap_font, compare::headline};

@@ -8,7 +8,7 @@ use visavis_evaluate::{
     EvaluateError,
     curve::{Knot, knots},
     groups::within,
-    pairing::PairType,
+    pair_type::PairType,
     photos::PhotoSet,
     scores::Scores,
     unified,

@@ -11,7 +11,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use visavis_evaluate::{
     gallery::{Gallery, PhotoFile},
     known_errors::KnownErrors,
-    pairing::{PairType, Pairing},
+    pair_type::PairType,
+    pairing::Pairing,
     photos::{Photo, PhotoSet},
     scores::Scores,
 };

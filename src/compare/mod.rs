@@ -23,8 +23,7 @@ pub use score::Score;
 pub use trace::{NoTraceContext, TraceContext};
 
 pub use visavis_face::{
-    FaceReport, Flaw, Format, Inspection, PictureKind, Refusal, Side,
-    decode::DecodeLimits,
+    DecodeLimits, FaceReport, Flaw, Format, Inspection, PictureKind, Refusal, Side,
     geometry::BoundingBox,
     quality::{
         Bounds, Component, QualityLimits, QualityVerdict, Reason, ReasonCode, bounds_of, components,

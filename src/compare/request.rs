@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use visavis_face::{
-    Picture, PictureKind, Refusal,
-    decode::{DecodeLimits, check_envelope},
-    geometry::BoundingBox,
+    DecodeLimits, Picture, PictureKind, Refusal, decode::check_envelope, geometry::BoundingBox,
 };
 use zeroize::Zeroizing;
 

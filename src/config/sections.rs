@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
 
 use serde::Deserialize;
-use visavis_face::{calibration::Population, decode::DecodeLimits, quality::QualityLimits};
+use visavis_face::{DecodeLimits, calibration::Population, quality::QualityLimits};
 
 use super::ListenAddress;
 use crate::gate::Network;

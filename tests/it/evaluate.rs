@@ -9,11 +9,7 @@ use std::{
 
 use image::imageops::{FilterType, resize};
 use serde_json::Value;
-use visavis_face::{
-    decode::{DecodeLimits, decode},
-    manifest::Manifest,
-    stages::Stage,
-};
+use visavis_face::{DecodeLimits, decode::decode, manifest::Manifest, stages::Stage};
 
 use crate::support::{
     Ran, Run as _, create_data, in_repository,

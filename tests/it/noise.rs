@@ -12,7 +12,7 @@ use visavis::{
     compare::ClientFmr,
     http::fuzzing,
 };
-use visavis_face::decode::{DecodeLimits, decode};
+use visavis_face::{DecodeLimits, decode::decode};
 use visavis_signing::{
     ClientKey, EncryptHeader, SecretKey, SignatureHeader, key_der, parse_mac, parse_time,
 };

@@ -20,7 +20,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::ImageFormat;
 use serde_json::{Value, json};
 use visavis::http::RESULT_CODES;
-use visavis_face::decode::{DecodeLimits, decode};
+use visavis_face::{DecodeLimits, decode::decode};
 
 use crate::{
     crash::server::{App, Data, Raw, Server},

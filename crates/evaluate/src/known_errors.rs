@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::{EvaluateError, photos::rows, read};
+use crate::{EvaluateError, csv::rows, read};
 
 /// A file of wrong labels: a photo on a line, or two with a comma between; `#` begins a remark.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

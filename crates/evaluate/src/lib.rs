@@ -13,11 +13,13 @@
 //! matches and false non-matches among compared pairs, and photos without a face are counted apart.
 
 pub mod bootstrap;
+mod csv;
 pub mod curve;
 pub mod discard;
 pub mod gallery;
 pub mod groups;
 pub mod known_errors;
+pub mod pair_type;
 pub mod pairing;
 pub mod pairs;
 pub mod photos;

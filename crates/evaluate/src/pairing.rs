@@ -2,36 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde::{Serialize, Serializer};
 use visavis_face::PictureKind;
 
-use crate::photos::PhotoSet;
-
-/// What is compared with what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PairType {
-    /// Selfies with each other.
-    #[default]
-    SelfieSelfie,
-    /// Selfies with documents, and neither among themselves.
-    SelfieDocument,
-}
-
-impl PairType {
-    /// As tables and arguments have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SelfieSelfie => "selfie-selfie",
-            Self::SelfieDocument => "selfie-document",
-        }
-    }
-}
-
-impl Serialize for PairType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
+use crate::{
+    pair_type::{PairType, ordered},
+    photos::PhotoSet,
+};
 
 /// Who is on which row of the embeddings, and which rows are held against each other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,11 +20,6 @@ pub struct Pairing {
     people_left_out: BTreeSet<(usize, usize)>,
     /// Rows of one person that are not compared, the lower number first.
     rows_left_out: BTreeSet<(usize, usize)>,
-}
-
-/// Two numbers, the lower one first.
-pub(super) fn ordered(one: usize, other: usize) -> (usize, usize) {
-    (one.min(other), one.max(other))
 }
 
 impl Pairing {

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     EvaluateError,
+    csv::rows,
     gallery::Gallery,
     known_errors::KnownErrors,
-    pairing::ordered,
-    photos::rows,
+    pair_type::ordered,
     read,
     scores::{Mated, NonMated, Scores},
 };

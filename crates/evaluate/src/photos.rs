@@ -10,8 +10,9 @@ use visavis_face::PictureKind;
 
 use crate::{
     EvaluateError,
+    csv::rows,
     known_errors::KnownErrors,
-    pairing::{PairType, ordered},
+    pair_type::{PairType, ordered},
     read,
 };
 
@@ -225,15 +226,6 @@ impl PhotoSet {
         };
         self.photos_left_out = self.photos_left_out.iter().filter_map(renumbered).collect();
     }
-}
-
-/// The rows of a plain CSV with their line numbers: no quotes, empty lines and remarks left out.
-pub(super) fn rows(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
-    text.lines()
-        .enumerate()
-        .map(|(n, line)| (n + 1, line.trim()))
-        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
-        .map(|(n, line)| (n, line.split(',').map(str::trim).collect()))
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, EvaluateError> {

@@ -13,38 +13,18 @@ use image::{
     DynamicImage, ImageDecoder as _, RgbImage, RgbaImage, codecs::webp::WebPDecoder,
     metadata::Orientation,
 };
-use serde::{Deserialize, Serialize};
 
 use super::{
+    alpha::over_white,
     bmp::Bmp,
     exif::orientation,
     jpeg,
+    limits::DecodeLimits,
     memory::PixelMemory,
     png::{self, Png},
     refusal::{Flaw, Format, Refusal},
     webp,
 };
-
-/// What a picture may be at most, and at least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DecodeLimits {
-    /// Size of the file, bytes.
-    pub max_bytes: usize,
-    /// Pixels of the shorter side, at least.
-    pub min_side: u32,
-    /// Pixels of the longer side.
-    pub max_side: u32,
-    /// Pixels in all.
-    pub max_pixels: u64,
-}
-
-impl Default for DecodeLimits {
-    /// Room for a 50-megapixel phone photo in a file of 10 MiB.
-    fn default() -> Self {
-        Self { max_bytes: 10 << 20, min_side: 16, max_side: 16_384, max_pixels: 64_000_000 }
-    }
-}
 
 /// Which of the formats that are read here the bytes claim to be, by their first bytes.
 pub fn sniff(bytes: &[u8]) -> Option<Format> {
@@ -349,15 +329,6 @@ fn flatten_in_place(rgba: RgbaImage) -> RgbImage {
     samples.truncate(pixels * 3);
     samples.shrink_to_fit();
     RgbImage::from_raw(width, height, samples).unwrap_or_default()
-}
-
-/// An RGBA pixel laid over white.
-pub(super) fn over_white([r, g, b, alpha]: [u8; 4]) -> [u8; 3] {
-    let alpha = u16::from(alpha);
-    [r, g, b].map(|channel| {
-        let sum = u16::from(channel) * alpha + 255 * (255 - alpha);
-        u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
-    })
 }
 
 #[cfg(test)]

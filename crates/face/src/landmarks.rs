@@ -4,7 +4,7 @@
 use image::RgbImage;
 
 use super::{
-    detect::Detection,
+    detection::Detection,
     error::FaceError,
     geometry::{BoundingBox, Landmarks, Point},
     manifest::{LandmarkNet, Located, PointOrder},

@@ -10,9 +10,10 @@
 use image::RgbImage;
 
 use super::{
-    decode::{DecodeLimits, PictureFile},
-    detect::Detection,
+    decode::PictureFile,
+    detection::Detection,
     geometry::Landmarks,
+    limits::DecodeLimits,
     memory::{Lease, PixelMemory},
     refusal::Refusal,
     rotation::Rotation,

@@ -15,6 +15,7 @@
 //! call.
 
 pub mod align;
+mod alpha;
 pub mod attributes;
 mod batch;
 mod bmp;
@@ -22,6 +23,7 @@ pub mod calibration;
 mod comparison;
 pub mod decode;
 pub mod detect;
+mod detection;
 mod device;
 mod digest;
 pub mod embed;
@@ -31,15 +33,18 @@ mod face_check;
 #[cfg(test)]
 mod flat;
 pub mod geometry;
+mod graph;
 pub mod jpeg;
 pub mod landmarks;
 mod lazy_image;
+mod limits;
 pub mod manifest;
 mod memory;
 pub mod nms;
 pub mod patch;
 mod pipeline;
 mod png;
+mod provider;
 pub mod quality;
 mod refusal;
 pub mod rotation;
@@ -54,10 +59,13 @@ mod webp;
 
 pub use batch::{AtWork, BatchOptions};
 pub use comparison::{Comparison, Engine, FaceReport, Inspection, Picture, PictureKind, Side};
-pub use device::{Device, has_bfloat16};
+pub use detection::Detection;
+pub use device::Device;
 pub use error::FaceError;
+pub use limits::DecodeLimits;
 pub use memory::{PixelMemory, while_waiting};
 pub use pipeline::{AnalysedFace, Pipeline, PipelineOptions};
+pub use provider::has_bfloat16;
 pub use refusal::{Flaw, Format, Refusal};
 pub use session::Runtime;
 pub use similarity::{Embedding, LengthCorrection, Similarity};

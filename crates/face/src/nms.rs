@@ -1,7 +1,7 @@
 //! Non-maximum suppression: of detections that cover the same face, the most confident stays.
 
 use super::{
-    detect::Detection,
+    detection::Detection,
     geometry::{BoundingBox, Landmarks},
 };
 

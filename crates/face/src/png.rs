@@ -9,7 +9,7 @@ use png::{
 };
 
 use super::{
-    decode::over_white,
+    alpha::over_white,
     refusal::{Flaw, Format, Refusal},
 };
 

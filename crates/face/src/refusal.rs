@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use image::ImageError;
 use serde::{Deserialize, Serialize};
 
-use super::decode::DecodeLimits;
+use super::limits::DecodeLimits;
 
 const MIB: u64 = 1 << 20;
 

@@ -13,7 +13,8 @@
 //! 4. An unsure rotated face, if something besides the detector can tell that it is none.
 
 use super::{
-    detect::{Detection, Detector},
+    detect::Detector,
+    detection::Detection,
     error::Ended,
     geometry::BoundingBox,
     lazy_image::LazyImage,

@@ -13,7 +13,7 @@ use std::{
 use aws_lc_rs::digest;
 use ort::{
     environment::Environment,
-    session::{RunOptions, Session, builder::GraphOptimizationLevel},
+    session::{RunOptions, Session},
     value::TensorRef,
 };
 
@@ -21,6 +21,7 @@ use super::{
     batch::{AtWork, BatchOptions, OrtNet, Owner, SharedNet},
     device::Device,
     error::FaceError,
+    graph::Graph,
     manifest::{Input, Located, Weights},
     patch::Patch,
     telemetry,
@@ -350,53 +351,6 @@ fn shared(
 
 /// Has an arena give back what is free in it.
 const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
-
-/// Without it ONNX Runtime takes the fastest way to multiply whole numbers of eight bits on processors that lack an
-/// instruction for it (AVX2 without VNNI), whose sums overflow: embeddings are then another person's. With it a net in
-/// eight bits takes half as long again, so it is set where it is needed and nowhere else.
-const EXACT_PRODUCTS: &str = "session.x64quantprecision";
-
-/// Whether the processor adds up products of bytes without overflow.
-fn has_exact_products() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    let exact = is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni");
-    #[cfg(not(target_arch = "x86_64"))]
-    let exact = true;
-    exact
-}
-
-/// A model whose digest has been checked, and where it is to be run.
-#[derive(Debug)]
-pub(super) struct Graph<'a> {
-    pub(super) environment: &'a Environment,
-    pub(super) bytes: &'a [u8],
-    /// Its file name.
-    pub(super) name: &'a str,
-    pub(super) device: Device,
-    /// The most that a session may take of a GPU's memory, in bytes; 0 for no limit.
-    pub(super) memory: usize,
-}
-
-impl Graph<'_> {
-    /// A session that computes on the thread that runs it, or with the provider of the device.
-    ///
-    /// # Errors
-    /// [`FaceError::Inference`] when ONNX Runtime refuses the graph, or the device cannot be used.
-    pub(super) fn session(&self) -> Result<Session, FaceError> {
-        self.open().map_err(|source| FaceError::Inference { net: self.name.to_owned(), source })
-    }
-
-    fn open(&self) -> ort::Result<Session> {
-        let providers: Vec<_> = self.device.execution_provider(self.memory).into_iter().collect();
-        let mut builder = Session::builder(self.environment)?
-            .with_execution_providers(providers)?
-            .with_intra_threads(1)?
-            .with_inter_threads(1)?
-            .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_config_entry(EXACT_PRODUCTS, if has_exact_products() { "0" } else { "1" })?;
-        builder.commit_from_memory(self.bytes)
-    }
-}
 
 #[cfg(test)]
 mod tests {

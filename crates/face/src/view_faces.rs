@@ -8,7 +8,8 @@
 
 use super::{
     align::magnification,
-    detect::{Detection, Detector, choose, working_bytes},
+    detect::{Detector, choose, working_bytes},
+    detection::Detection,
     error::Ended,
     geometry::BoundingBox,
     lazy_image::{LazyImage, View},

@@ -21,8 +21,9 @@ mod usage;
 
 pub use client::{ApiClient, Body, MAX_CONNECTIONS, Protection, SignedRequest, VerifiedResponse};
 pub use exchange::{Mode, Target};
+pub use floor::ComparePair;
 pub use photos::Photos;
 pub use report::Report;
-pub use run::{ComparePair, Plan, Run};
+pub use run::{Plan, Run};
 pub use stop::Stop;
 pub use usage::Process;

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::{
     client::{MAX_CONNECTIONS, SignedRequest},
     exchange::{Mode, Target},
-    floor,
+    floor::{self, ComparePair},
     load::{Load, Slice, arrivals},
     photos::Photos,
     report::{Asked, Report, Sums, rate, sum},
@@ -41,9 +41,6 @@ pub struct Plan {
     /// Requests in flight, at most [`MAX_CONNECTIONS`].
     pub in_flight: usize,
 }
-
-/// Compares a pair of image files without protocol and store, on a thread of its own.
-pub type ComparePair = Box<dyn FnMut([&[u8]; 2]) -> Result<()> + Send>;
 
 /// What takes part in a measurement.
 #[expect(missing_debug_implementations, reason = "it holds functions")]

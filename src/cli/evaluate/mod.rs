@@ -14,7 +14,7 @@ use visavis_evaluate::{
     discard::QualityMeasures,
     gallery::PhotoFile,
     groups::{by_group, within},
-    pairing::PairType,
+    pair_type::PairType,
     pairs::PairList,
     rates::at_threshold,
     report::{Evaluation, PairMeasures},

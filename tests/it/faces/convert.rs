@@ -5,9 +5,9 @@ use std::{fs, path::Path};
 use visavis::models::ranges;
 use visavis_convert::{ConvertError, Options, convert, convert_to_eight_bits, to_onnx};
 use visavis_face::{
-    Embedding,
+    DecodeLimits, Embedding,
     align::align,
-    decode::{DecodeLimits, decode},
+    decode::decode,
     detect::Detector,
     geometry::{Landmarks, Point},
     manifest::{EmbedderNet, Manifest, Weights},

@@ -4,8 +4,8 @@ use std::io::Cursor;
 
 use image::RgbImage;
 use visavis_face::{
-    AnalysedFace, Flaw, Format, Picture, PictureKind, Pipeline, Refusal,
-    decode::{DecodeLimits, decode, decode_reduced},
+    AnalysedFace, DecodeLimits, Flaw, Format, Picture, PictureKind, Pipeline, Refusal,
+    decode::{decode, decode_reduced},
     geometry::BoundingBox,
     jpeg,
 };

@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use image::RgbImage;
-use visavis_face::{
-    Flaw, Refusal,
-    decode::{DecodeLimits, decode},
-    jpeg,
-};
+use visavis_face::{DecodeLimits, Flaw, Refusal, decode::decode, jpeg};
 
 use crate::support::models::{root, shared};
 

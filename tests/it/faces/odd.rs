@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use visavis_face::{Picture, PictureKind, Pipeline, Refusal, decode::DecodeLimits};
+use visavis_face::{DecodeLimits, Picture, PictureKind, Pipeline, Refusal};
 
 use super::with_each_engine;
 use crate::support::models::{engine, shared};

@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, io::Cursor};
 use image::ImageFormat;
 use visavis::compare::{Fmr, Outcome, Policy};
 use visavis_face::{
-    AnalysedFace, Comparison, Engine as _, Picture, PictureKind, Pipeline, Side,
-    calibration::Calibration,
-    decode::{DecodeLimits, decode},
-    manifest::ResolvedPack,
+    AnalysedFace, Comparison, DecodeLimits, Engine as _, Picture, PictureKind, Pipeline, Side,
+    calibration::Calibration, decode::decode, manifest::ResolvedPack,
 };
 
 use crate::support::models::{default_pack, engine, engine_of, pack, packs, root, shared};

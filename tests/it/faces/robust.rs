@@ -8,10 +8,8 @@ use std::{fs, io::Cursor, path::PathBuf, sync::OnceLock};
 
 use image::{ImageFormat, Rgb, RgbImage, imageops};
 use visavis_face::{
-    AnalysedFace, Picture, PictureKind, Pipeline,
-    decode::{DecodeLimits, decode},
-    geometry::BoundingBox,
-    quality::QualityVerdict,
+    AnalysedFace, DecodeLimits, Picture, PictureKind, Pipeline, decode::decode,
+    geometry::BoundingBox, quality::QualityVerdict,
 };
 
 use crate::support::models::{engine, pack, root, shared};

@@ -7,10 +7,11 @@ use std::path::Path;
 use image::RgbImage;
 use serde_json::Value;
 use visavis_face::{
+    DecodeLimits, Detection,
     align::{AlignmentTransform, align},
     attributes::{EyeClassifier, PoseEstimator},
-    decode::{DecodeLimits, decode},
-    detect::{Detection, Detector},
+    decode::decode,
+    detect::Detector,
     embed::Embedder,
     geometry::{BoundingBox, Landmarks, Point},
     landmarks::LandmarkRefiner,

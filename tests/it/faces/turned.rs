@@ -7,8 +7,8 @@ use std::{
 
 use image::{ImageEncoder as _, ImageFormat, RgbImage, codecs::png::PngEncoder, imageops};
 use visavis_face::{
-    AnalysedFace, Picture, PictureKind, Pipeline,
-    decode::{DecodeLimits, decode, decode_reduced},
+    AnalysedFace, DecodeLimits, Picture, PictureKind, Pipeline,
+    decode::{decode, decode_reduced},
 };
 
 use super::with_each_engine;

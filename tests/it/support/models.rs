@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use visavis::config::Config;
 use visavis_face::{
-    Pipeline, PipelineOptions, Runtime,
-    decode::{DecodeLimits, decode},
+    DecodeLimits, Pipeline, PipelineOptions, Runtime,
+    decode::decode,
     manifest::{Manifest, ResolvedPack},
 };
 

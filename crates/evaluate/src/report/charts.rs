@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{BARS, page::percent};
+use super::{BARS, numbers::percent};
 use crate::discard::Discard;
 
 /// Both axes logarithmic: FMR from 1 to 1e-7 to the right, FNMR from 1e-4 to 1 upwards.

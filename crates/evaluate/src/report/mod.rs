@@ -2,6 +2,7 @@
 //! people as a page.
 
 mod charts;
+mod numbers;
 mod page;
 mod quality;
 
@@ -9,12 +10,12 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-pub use self::page::{percent, rate};
+pub use self::numbers::{percent, rate};
 use crate::{
     discard::QualityMeasures,
     gallery::Gallery,
     groups::GroupRates,
-    pairing::PairType,
+    pair_type::PairType,
     rates::{
         AtThreshold, OperatingPoint, at_threshold, equal_error_rate, operating_point, trade_off,
     },

@@ -7,6 +7,7 @@ use visavis_face::stages::Stage;
 use super::{
     Evaluation, PairMeasures,
     charts::{histogram_svg, trade_off_svg},
+    numbers::{percent, rate},
 };
 use crate::bootstrap::Interval;
 
@@ -175,17 +176,6 @@ fn or_dash(share: Option<f64>) -> String {
 
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
-/// `0.74 %`
-pub fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    if percent >= 10.0 { format!("{percent:.1} %") } else { format!("{percent:.2} %") }
-}
-
-/// `1.2e-5`
-pub fn rate(rate: f64) -> String {
-    if rate <= 0.0 { "0".to_owned() } else { format!("{rate:.1e}") }
 }
 
 fn escaped(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{charts::discard_svg, page::percent, rate};
+use super::{charts::discard_svg, numbers::percent, rate};
 use crate::discard::QualityMeasures;
 
 impl QualityMeasures {

@@ -18,6 +18,7 @@
 mod line;
 mod net;
 mod owner;
+mod shared;
 mod thread;
 
 use std::time::Duration;

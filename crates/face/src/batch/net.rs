@@ -8,7 +8,7 @@ use ort::{
 };
 
 use super::{BatchNet, sizes};
-use crate::{FaceError, session::Graph};
+use crate::{FaceError, graph::Graph};
 
 /// A net on a device: a session for each size of batch. ONNX Runtime's provider for GPUs plans each convolution anew
 /// whenever its input has another shape than the last time, which takes two seconds for an embedder.

@@ -1,78 +1,19 @@
 //! What callers hold of the thread that owns a device, and what they share with it.
 
 use std::{
-    collections::VecDeque,
     fmt,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Sender},
-    },
+    sync::{Arc, Condvar, Mutex, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use super::{
     BatchNet,
-    line::{Kind, Line, Rows, Waiting},
+    line::{Kind, Rows, Waiting},
+    shared::{About, Opening, Shared},
     thread::{Ending, Thread},
 };
 use crate::{Device, FaceError};
-
-/// Makes a net, called on the thread that is to own it.
-pub(super) type Open = Box<dyn FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send>;
-
-/// A net that is to be opened.
-pub(super) struct Opening {
-    pub(super) digest: String,
-    pub(super) open: Open,
-    pub(super) reply: Sender<Result<Arc<About>, FaceError>>,
-}
-
-/// What callers know of a net.
-#[derive(Debug)]
-pub(super) struct About {
-    pub(super) number: usize,
-    pub(super) name: String,
-    pub(super) outputs: Vec<String>,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    pub(super) line: Line,
-    pub(super) openings: VecDeque<Opening>,
-    /// The last caller is gone.
-    pub(super) unwanted: bool,
-    /// The thread is gone.
-    pub(super) ended: bool,
-}
-
-pub(super) struct Shared {
-    pub(super) device: Device,
-    pub(super) wait: Duration,
-    pub(super) state: Mutex<State>,
-    pub(super) changed: Condvar,
-}
-
-impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn gone(&self) -> FaceError {
-        FaceError::DeviceGone { device: self.device }
-    }
-
-    /// Changes the state if there is still a thread that will see it.
-    fn tell(&self, change: impl FnOnce(&mut State)) -> Result<(), FaceError> {
-        let mut state = self.lock();
-        if state.ended {
-            return Err(self.gone());
-        }
-        change(&mut state);
-        self.changed.notify_one();
-        Ok(())
-    }
-}
 
 /// The thread that owns a device; it ends with the last clone.
 #[derive(Clone)]
@@ -87,7 +28,7 @@ struct Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         // An error means that it has ended already.
-        let _ = self.shared.tell(|state| state.unwanted = true);
+        let _ = self.shared.update(|state| state.unwanted = true);
         if let Some(thread) = self.thread.take() {
             // An error is a panic there, which has been told.
             let _ = thread.join();
@@ -134,7 +75,7 @@ impl Owner {
         let shared = self.shared();
         let (reply, answer) = mpsc::channel();
         let opening = Opening { digest, open: Box::new(open), reply };
-        shared.tell(|state| state.openings.push_back(opening))?;
+        shared.update(|state| state.openings.push_back(opening))?;
         let about = answer.recv().map_err(|_| shared.gone())??;
         Ok(SharedNet { owner: self.clone(), about })
     }
@@ -142,7 +83,7 @@ impl Owner {
     /// Says that a thread is at a picture until what is returned is dropped: batches may wait for it.
     pub(crate) fn at_work(&self) -> AtWork {
         // An error means that nothing waits for anybody any more.
-        let _ = self.shared().tell(|state| state.line.at_work += 1);
+        let _ = self.shared().update(|state| state.line.at_work += 1);
         AtWork(self.clone())
     }
 
@@ -159,7 +100,7 @@ pub struct AtWork(Owner);
 impl Drop for AtWork {
     fn drop(&mut self) {
         // Told, because those that wait may have waited for this one alone.
-        let _ = self.0.shared().tell(|state| state.line.at_work -= 1);
+        let _ = self.0.shared().update(|state| state.line.at_work -= 1);
     }
 }
 
@@ -197,7 +138,7 @@ impl SharedNet {
         let kind = Kind { net: self.about.number, height, width };
         let (reply, answer) = mpsc::channel();
         let waiting = Waiting { kind, tensor: tensor.to_vec(), since: Instant::now(), reply };
-        shared.tell(|state| state.line.push(waiting))?;
+        shared.update(|state| state.line.push(waiting))?;
         answer.recv().map_err(|_| shared.gone())?
     }
 }
@@ -206,7 +147,7 @@ impl SharedNet {
 impl Owner {
     /// Leaves a tensor for a caller who may not be there.
     pub(super) fn leave(&self, waiting: Waiting) {
-        self.shared().tell(|state| state.line.push(waiting)).unwrap();
+        self.shared().update(|state| state.line.push(waiting)).unwrap();
     }
 
     /// What lives as long as the thread.

@@ -9,7 +9,7 @@ use std::{
 use super::{
     BatchNet, bucket,
     line::{Kind, Next, Rows, Waiting},
-    owner::{About, Opening, Shared},
+    shared::{About, Opening, Shared},
 };
 use crate::FaceError;
 

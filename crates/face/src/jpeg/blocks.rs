@@ -1,8 +1,8 @@
 //! The codes of one block in one scan.
 
 use super::{
-    check::Damage,
     codes::{Bits, Codes},
+    damage::Damage,
     segments::{Component, Scan},
 };
 

@@ -6,17 +6,9 @@ use std::borrow::Cow;
 use super::{
     blocks::Source,
     codes::{Bits, Codes},
+    damage::Damage,
     segments::{Frame, Part, Parts, Scan},
 };
-
-/// What is wrong with a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Damage {
-    /// It ends before the picture does, or scans are missing.
-    EndsEarly,
-    /// It has something other than a picture in it.
-    Garbled,
-}
 
 /// How many bits of a coefficient no scan has given yet, if there was none for it at all.
 const NONE: u8 = u8::MAX;

@@ -1,6 +1,6 @@
 //! Huffman codes of a JPEG, and the bits that they are read from.
 
-use super::check::Damage;
+use super::damage::Damage;
 
 /// Codes of at most so many bits are found in one step.
 const FAST: u32 = 10;

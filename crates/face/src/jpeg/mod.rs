@@ -8,6 +8,7 @@
 mod blocks;
 mod check;
 mod codes;
+mod damage;
 #[cfg(test)]
 mod encoder;
 mod segments;
@@ -19,7 +20,8 @@ use std::{borrow::Cow, io::Cursor};
 use image::{DynamicImage, ImageDecoder as _, RgbImage, codecs::jpeg::JpegDecoder};
 
 use self::{
-    check::{Damage, check, check_scans, has_long_run},
+    check::{check, check_scans, has_long_run},
+    damage::Damage,
     segments::{Frame, Part, Parts, Scan},
 };
 use super::refusal::{Flaw, Format, Refusal};

@@ -8,7 +8,11 @@ use std::f32::consts::PI;
 
 use serde::Serialize;
 
-use super::{Bounds, Measures, QualityLimits, ReasonCode};
+use super::{
+    limits::{Bounds, QualityLimits},
+    measure::Measures,
+    reasons::ReasonCode,
+};
 
 /// One measure: how it is read, limited, told and brought to 0 … 100.
 pub(super) struct Row {

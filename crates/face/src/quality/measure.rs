@@ -6,7 +6,7 @@ use super::{
     unified::{UnifiedQuality, UnifiedTerms},
     view::View,
 };
-use crate::{align::AlignedFace, detect::Detection, geometry::Landmarks};
+use crate::{align::AlignedFace, detection::Detection, geometry::Landmarks};
 
 /// What was measured on one face, in native units; names follow ISO/IEC 29794-5 where it has one.
 /// [`components`](super::components::components) brings each to 0 … 100.

@@ -1,0 +1,66 @@
+//! What callers and the thread that owns a device share.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::Sender},
+    time::Duration,
+};
+
+use super::{BatchNet, line::Line};
+use crate::{device::Device, error::FaceError};
+
+/// Makes a net, called on the thread that is to own it.
+pub(super) type Open = Box<dyn FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send>;
+
+/// A net that is to be opened.
+pub(super) struct Opening {
+    pub(super) digest: String,
+    pub(super) open: Open,
+    pub(super) reply: Sender<Result<Arc<About>, FaceError>>,
+}
+
+/// What callers know of a net.
+#[derive(Debug)]
+pub(super) struct About {
+    pub(super) number: usize,
+    pub(super) name: String,
+    pub(super) outputs: Vec<String>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) line: Line,
+    pub(super) openings: VecDeque<Opening>,
+    /// The last caller is gone.
+    pub(super) unwanted: bool,
+    /// The thread is gone.
+    pub(super) ended: bool,
+}
+
+pub(super) struct Shared {
+    pub(super) device: Device,
+    pub(super) wait: Duration,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Condvar,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn gone(&self) -> FaceError {
+        FaceError::DeviceGone { device: self.device }
+    }
+
+    /// Changes the state if there is still a thread that will see it.
+    pub(super) fn update(&self, change: impl FnOnce(&mut State)) -> Result<(), FaceError> {
+        let mut state = self.lock();
+        if state.ended {
+            return Err(self.gone());
+        }
+        change(&mut state);
+        self.changed.notify_one();
+        Ok(())
+    }
+}

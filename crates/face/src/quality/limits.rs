@@ -1,0 +1,71 @@
+//! The limits of the quality measures.
+
+use serde::{Deserialize, Serialize};
+
+use super::reasons::{Reason, ReasonCode};
+
+/// Where one measure warns and where it fails; an absent limit never speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// FAIL under this value.
+    #[serde(default)]
+    pub fail_below: Option<f32>,
+    /// Warning under this value.
+    #[serde(default)]
+    pub warn_below: Option<f32>,
+    /// FAIL over this value.
+    #[serde(default)]
+    pub fail_above: Option<f32>,
+    /// Warning over this value.
+    #[serde(default)]
+    pub warn_above: Option<f32>,
+}
+
+/// The limits of all measures for one kind of picture, by the names in [`Measures`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each is described where it is measured")]
+pub struct QualityLimits {
+    pub unified: Bounds,
+    pub inter_eye_distance_px: Bounds,
+    pub face_size_px: Bounds,
+    pub confidence: Bounds,
+    pub yaw_deg: Bounds,
+    pub pitch_deg: Bounds,
+    pub roll_deg: Bounds,
+    pub eyes_open: Bounds,
+    pub sharpness: Bounds,
+    pub brightness: Bounds,
+    pub luminance_variance: Bounds,
+    pub dynamic_range_bits: Bounds,
+    pub over_exposed: Bounds,
+    pub under_exposed: Bounds,
+    pub illumination_uniformity: Bounds,
+    pub unnatural_colour: Bounds,
+    pub head_size: Bounds,
+    pub left_margin: Bounds,
+    pub right_margin: Bounds,
+    pub margin_above: Bounds,
+    pub margin_below: Bounds,
+    pub other_face: Bounds,
+}
+
+impl Bounds {
+    /// The hardest limit that `value` goes beyond; a value that is no number goes beyond none.
+    pub(super) fn reason(
+        &self,
+        value: f32,
+        below: ReasonCode,
+        above: ReasonCode,
+    ) -> Option<Reason> {
+        let under = |limit: Option<f32>| limit.filter(|l| value < *l);
+        let over = |limit: Option<f32>| limit.filter(|l| value > *l);
+        let reason = |code, limit, fails| Reason { code, value, limit, fails };
+        under(self.fail_below)
+            .map(|l| reason(below, l, true))
+            .or_else(|| over(self.fail_above).map(|l| reason(above, l, true)))
+            .or_else(|| under(self.warn_below).map(|l| reason(below, l, false)))
+            .or_else(|| over(self.warn_above).map(|l| reason(above, l, false)))
+    }
+}
