@@ -5,10 +5,10 @@ use crate::scores::{NonMated, Scores};
 
 /// How often each person was drawn, by their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draw(Vec<u32>);
+pub(crate) struct Draw(Vec<u32>);
 
 /// How many draws an interval rests on.
-pub const DRAWS: u64 = 200;
+pub(crate) const DRAWS: u64 = 200;
 
 /// An interval that holds the middle 95 % of what the draws gave.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -21,12 +21,12 @@ pub struct Interval {
 
 impl Draw {
     /// Everybody once: what was measured.
-    pub fn everybody(persons: usize) -> Self {
+    pub(crate) fn everybody(persons: usize) -> Self {
         Self(vec![1; persons])
     }
 
     /// Draw number `seed`; the same for the same number.
-    pub fn number(seed: u64, photos_of: &[u32]) -> Self {
+    pub(crate) fn number(seed: u64, photos_of: &[u32]) -> Self {
         let present: Vec<usize> = (0..photos_of.len()).filter(|n| photos_of[*n] > 0).collect();
         let mut drawn = vec![0; photos_of.len()];
         let mut state = seed;
@@ -37,17 +37,17 @@ impl Draw {
     }
 
     /// How often a person was drawn.
-    pub fn weight(&self, person: usize) -> u64 {
+    pub(crate) fn weight(&self, person: usize) -> u64 {
         u64::from(self.0[person])
     }
 
     /// How often a pair of two people counts.
-    pub fn pairs_of(&self, pair: &NonMated) -> u64 {
+    pub(crate) fn pairs_of(&self, pair: &NonMated) -> u64 {
         self.weight(pair.persons.0) * self.weight(pair.persons.1)
     }
 
     /// How many non-mated pairs the draw has.
-    pub fn non_mated(&self, scores: &Scores) -> u64 {
+    pub(crate) fn non_mated(&self, scores: &Scores) -> u64 {
         if scores.counts.listed {
             return scores.tail.iter().map(|pair| self.pairs_of(pair)).sum();
         }
@@ -68,7 +68,10 @@ fn below(state: &mut u64, limit: usize) -> usize {
 
 /// The interval of a statistic over the draws; `None` if a tenth of them have no value for it, or if they all have
 /// the same one, as where nothing was ever wrong: that does not say how rarely it is.
-pub fn interval(scores: &Scores, statistic: impl Fn(&Draw) -> Option<f64>) -> Option<Interval> {
+pub(crate) fn interval(
+    scores: &Scores,
+    statistic: impl Fn(&Draw) -> Option<f64>,
+) -> Option<Interval> {
     let draws = (1..=DRAWS).map(|seed| Draw::number(seed, &scores.counts.photos_of));
     let mut values: Vec<f64> = draws.filter_map(|draw| statistic(&draw)).collect();
     if (values.len() as u64) < DRAWS - DRAWS / 10 {

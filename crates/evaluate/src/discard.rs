@@ -24,7 +24,7 @@ pub struct QualityMeasures {
     /// False match rate of the threshold.
     pub fmr: f64,
     /// The threshold.
-    pub similarity: f64,
+    pub(crate) similarity: f64,
     /// Share of the photos that fail the limits of the configuration.
     pub failed: f64,
     /// Share of the photos by reason, those that only warn included.
@@ -77,7 +77,7 @@ impl QualityMeasures {
 
 impl Discard {
     /// FNMR with this share of the photos left out.
-    pub fn at(&self, share: f64) -> f64 {
+    pub(crate) fn at(&self, share: f64) -> f64 {
         let near =
             self.curve.iter().min_by(|a, b| (a.0 - share).abs().total_cmp(&(b.0 - share).abs()));
         near.map_or(f64::NAN, |(_, fnmr)| *fnmr)

@@ -37,15 +37,15 @@ pub struct Gallery {
     /// What was found on it.
     pub reports: Vec<FaceReport>,
     /// The other photos, and why there is nothing of them.
-    pub refused: Vec<(usize, Refusal)>,
+    pub(crate) refused: Vec<(usize, Refusal)>,
     /// How long each stage took on photos with a face.
-    pub times: Vec<StageTimes>,
+    pub(crate) times: Vec<StageTimes>,
     /// How long one photo took from file to embedding, in the median.
-    pub median: Duration,
+    pub(crate) median: Duration,
 }
 
 /// What is told while it runs: photos done so far.
-pub type Progress<'a> = &'a (dyn Fn(usize) + Sync);
+pub(crate) type Progress<'a> = &'a (dyn Fn(usize) + Sync);
 
 type Analysed = (usize, Result<AnalysedFace, Refusal>, Duration);
 
@@ -118,17 +118,12 @@ impl Gallery {
     }
 
     /// Photos that were looked at.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.photos.len() + self.refused.len()
     }
 
-    /// Whether there were none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Share of the photos that gave no embedding: failure to enrol in the words of the standard.
-    pub fn failure_rate(&self) -> f64 {
+    pub(crate) fn failure_rate(&self) -> f64 {
         self.refused.len() as f64 / self.len() as f64
     }
 }

@@ -32,7 +32,7 @@ pub struct GroupRates {
 }
 
 /// The embeddings of a gallery by value of one column: each with the pairs of its rows.
-pub fn split(
+pub(crate) fn split(
     set: &PhotoSet,
     gallery: &Gallery,
     column: usize,

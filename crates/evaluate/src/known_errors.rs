@@ -14,7 +14,7 @@ pub struct KnownErrors {
 
 /// What one line says, by what the set calls its photos.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WrongLabel {
+pub(crate) enum WrongLabel {
     /// It is not known whom the photo shows.
     Photo(String),
     /// Whether the two show one person is not what their labels say.
@@ -50,7 +50,7 @@ impl KnownErrors {
     ///
     /// # Errors
     /// [`EvaluateError`] naming the line with a photo that `number` does not know.
-    pub fn numbered(
+    pub(crate) fn numbered(
         &self,
         number: impl Fn(&str) -> Option<usize>,
     ) -> Result<Vec<(usize, Option<usize>)>, EvaluateError> {

@@ -26,9 +26,9 @@ pub mod photos;
 pub mod rates;
 pub mod report;
 pub mod scores;
-pub mod tail;
+mod tail;
 pub mod unified;
-pub mod vectors;
+mod vectors;
 
 /// What is wrong with the photos or files that an evaluation was given.
 #[derive(Debug, thiserror::Error)]

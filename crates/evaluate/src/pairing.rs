@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pairing {
     /// The person of each row.
-    pub persons: Vec<usize>,
+    pub(crate) persons: Vec<usize>,
     /// Which rows are documents, where documents are held against selfies and nothing else is compared.
     documents: Option<Vec<bool>>,
     /// People between whom nothing is compared, the lower number first.
@@ -24,7 +24,7 @@ pub struct Pairing {
 
 impl Pairing {
     /// Every row with every other one.
-    pub fn of_all(persons: impl Into<Vec<usize>>) -> Self {
+    pub(crate) fn of_all(persons: impl Into<Vec<usize>>) -> Self {
         Self { persons: persons.into(), ..Self::default() }
     }
 
@@ -45,14 +45,14 @@ impl Pairing {
     }
 
     /// Whether two rows are compared as photos of one person.
-    pub fn is_mated(&self, one: usize, other: usize) -> bool {
+    pub(crate) fn is_mated(&self, one: usize, other: usize) -> bool {
         self.persons[one] == self.persons[other]
             && self.is_of_the_type(one, other)
             && !self.rows_left_out.contains(&ordered(one, other))
     }
 
     /// Whether two rows are compared as photos of two people.
-    pub fn is_non_mated(&self, one: usize, other: usize) -> bool {
+    pub(crate) fn is_non_mated(&self, one: usize, other: usize) -> bool {
         let (a, b) = (self.persons[one], self.persons[other]);
         a != b && self.is_of_the_type(one, other) && !self.people_left_out.contains(&ordered(a, b))
     }
@@ -62,7 +62,7 @@ impl Pairing {
     }
 
     /// What a draw of people must know to count its pairs without going through them.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let people = self.persons.iter().max().map_or(0, |most| most + 1);
         let mut photos_of = vec![0; people];
         let mut documents_of = self.documents.as_ref().map(|_| vec![0; people]);
@@ -86,22 +86,22 @@ impl Pairing {
 
 /// How many photos stand on either side of the pairs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Photos of each person that were compared.
-    pub photos_of: Vec<u32>,
+    pub(crate) photos_of: Vec<u32>,
     /// How many of them are documents, where those are held against the others and nothing else is compared.
-    pub documents_of: Option<Vec<u32>>,
+    pub(crate) documents_of: Option<Vec<u32>>,
     /// The people of each group within which pairs were made; one group of all unless said otherwise.
-    pub groups: Vec<Vec<usize>>,
+    pub(crate) groups: Vec<Vec<usize>>,
     /// People of one group between whom nothing was compared.
-    pub left_out: Vec<(usize, usize)>,
+    pub(crate) left_out: Vec<(usize, usize)>,
     /// Whether the pairs are those of a list, all of which are kept, instead of all between the people.
-    pub listed: bool,
+    pub(crate) listed: bool,
 }
 
 impl Counts {
     /// How many non-mated pairs there are, not listed ones, if each person is there as often as `weight` says.
-    pub fn non_mated(&self, weight: impl Fn(usize) -> u64) -> u64 {
+    pub(crate) fn non_mated(&self, weight: impl Fn(usize) -> u64) -> u64 {
         // Photos on the one side of the pairs and on the other: twice the same ones where all are of one kind.
         let sides = |person: usize| {
             let (all, weight) = (u64::from(self.photos_of[person]), weight(person));
@@ -132,7 +132,7 @@ impl Counts {
     }
 
     /// Adds the people of another group; nobody is in two.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         fn summed(all: &mut Vec<u32>, more: Vec<u32>) {
             all.resize(all.len().max(more.len()), 0);
             all.iter_mut().zip(more).for_each(|(sum, photos)| *sum += photos);

@@ -18,7 +18,7 @@ pub struct PairList {
     /// Every photo once, as the list names it.
     pub names: Vec<String>,
     /// Two photos, and whether they show one person.
-    pub pairs: Vec<(usize, usize, bool)>,
+    pub(crate) pairs: Vec<(usize, usize, bool)>,
 }
 
 /// The pairs of a list whose photos both showed a face.

@@ -24,11 +24,11 @@ pub struct Photo {
     /// What the set calls it: its path below the set's folder.
     pub name: String,
     /// Number of the person, from 0; the same for all photos of one person.
-    pub person: usize,
+    pub(crate) person: usize,
     /// Selfie or document.
     pub kind: PictureKind,
     /// Values of the set's group columns, in their order.
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
 }
 
 /// A labelled set of photos.
@@ -37,15 +37,15 @@ pub struct PhotoSet {
     /// The photos, in the order of their names.
     pub photos: Vec<Photo>,
     /// How many people there are.
-    pub persons: usize,
+    pub(crate) persons: usize,
     /// Names of the group columns.
     pub columns: Vec<String>,
     /// What is compared with what.
-    pub pair_type: PairType,
+    pub(crate) pair_type: PairType,
     /// People between whom no pair is made, the lower number first.
-    pub people_left_out: BTreeSet<(usize, usize)>,
+    pub(crate) people_left_out: BTreeSet<(usize, usize)>,
     /// Photos of one person that are not compared, as their numbers, the lower one first.
-    pub photos_left_out: BTreeSet<(usize, usize)>,
+    pub(crate) photos_left_out: BTreeSet<(usize, usize)>,
 }
 
 /// A photo that has no number yet.

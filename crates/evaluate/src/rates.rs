@@ -40,7 +40,7 @@ const FEWEST: f64 = 1.0;
 
 /// The least similarity at which at most `fmr` of the pairs of a draw match; `None` where the pairs are too
 /// few to tell, or where the rate is above what is kept pair by pair.
-pub fn threshold(scores: &Scores, draw: &Draw, fmr: f64) -> Option<f32> {
+pub(crate) fn threshold(scores: &Scores, draw: &Draw, fmr: f64) -> Option<f32> {
     let allowed = fmr * draw.non_mated(scores) as f64;
     if allowed < FEWEST {
         return None;
@@ -57,7 +57,7 @@ pub fn threshold(scores: &Scores, draw: &Draw, fmr: f64) -> Option<f32> {
 }
 
 /// Share of the mated pairs of a draw below a similarity.
-pub fn fnmr(scores: &Scores, draw: &Draw, similarity: f32) -> Option<f64> {
+pub(crate) fn fnmr(scores: &Scores, draw: &Draw, similarity: f32) -> Option<f64> {
     let (mut all, mut below) = (0, 0);
     for pair in &scores.mated {
         let weight = draw.weight(pair.person);
@@ -80,7 +80,7 @@ fn everybody(scores: &Scores) -> Draw {
 }
 
 /// False non-matches at a false match rate, with an interval; `None` where there are too few non-mated pairs.
-pub fn operating_point(scores: &Scores, fmr: f64) -> Option<OperatingPoint> {
+pub(crate) fn operating_point(scores: &Scores, fmr: f64) -> Option<OperatingPoint> {
     let measured = everybody(scores);
     let similarity = threshold(scores, &measured, fmr)?;
     Some(OperatingPoint {
@@ -113,7 +113,7 @@ pub fn at_threshold(scores: &Scores, similarity: f32) -> AtThreshold {
 }
 
 /// The rate at which both errors are equally frequent.
-pub fn equal_error_rate(scores: &Scores) -> Option<f64> {
+pub(crate) fn equal_error_rate(scores: &Scores) -> Option<f64> {
     let (mated, all) = (&scores.mated, scores.non_mated() as f64);
     // FNMR rises and FMR falls along the mated pairs: the first place where they have crossed.
     mated.iter().enumerate().find_map(|(below, pair)| {
@@ -128,7 +128,7 @@ fn at_threshold_coarse(scores: &Scores, similarity: f32) -> f64 {
 }
 
 /// Points of the curve of FNMR over FMR, from 1 to as far as at least ten pairs go, a few for each decade.
-pub fn trade_off(scores: &Scores) -> Vec<(f64, f64)> {
+pub(crate) fn trade_off(scores: &Scores) -> Vec<(f64, f64)> {
     const PER_DECADE: i32 = 12;
     let measured = everybody(scores);
     let mut points = Vec::new();

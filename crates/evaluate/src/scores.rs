@@ -14,46 +14,46 @@ use crate::{
 
 /// Two photos of one person.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Mated {
+pub(crate) struct Mated {
     /// How alike they are.
-    pub similarity: f32,
+    pub(crate) similarity: f32,
     /// The person.
-    pub person: usize,
+    pub(crate) person: usize,
     /// The photos, as rows of the embeddings.
-    pub photos: (usize, usize),
+    pub(crate) photos: (usize, usize),
 }
 
 /// Photos of two people.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NonMated {
+pub(crate) struct NonMated {
     /// How alike they are.
-    pub similarity: f32,
+    pub(crate) similarity: f32,
     /// The two people.
-    pub persons: (usize, usize),
+    pub(crate) persons: (usize, usize),
 }
 
 /// Every pair of a set.
 #[derive(Debug, Clone)]
 pub struct Scores {
     /// All mated pairs, least similar first.
-    pub mated: Vec<Mated>,
+    pub(crate) mated: Vec<Mated>,
     /// The most similar non-mated pairs, most similar first: at least all of [`TAIL`].
-    pub tail: Vec<NonMated>,
+    pub(crate) tail: Vec<NonMated>,
     /// Non-mated pairs by similarity.
-    pub histogram: Histogram,
+    pub(crate) histogram: Histogram,
     /// How many photos stand on either side of the pairs.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
 }
 
 /// Counts in bins of equal width over −1 to 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     bins: Vec<u64>,
     total: u64,
 }
 
 /// The share of non-mated pairs that is kept pair by pair.
-pub const TAIL: f64 = 0.05;
+pub(crate) const TAIL: f64 = 0.05;
 const BINS: usize = 1 << 14;
 /// Rows of a block: two blocks of embeddings and their product fit into a core's cache.
 const BLOCK: usize = 256;
@@ -84,11 +84,6 @@ impl Histogram {
         }
     }
 
-    /// How many pairs there are.
-    pub fn total(&self) -> u64 {
-        self.total
-    }
-
     /// The lower edge of a bin such that at least `share` of the pairs lie above it.
     fn floor_of_top(&self, share: f64) -> f32 {
         let wanted = share * self.total as f64;
@@ -103,12 +98,12 @@ impl Histogram {
     }
 
     /// How many pairs lie at or above `similarity`, to the width of a bin.
-    pub fn at_least(&self, similarity: f32) -> u64 {
+    pub(crate) fn at_least(&self, similarity: f32) -> u64 {
         self.bins[Self::bin(similarity)..].iter().sum()
     }
 
     /// `count` bins that together cover −1 to 1, for drawing.
-    pub fn coarse(&self, count: usize) -> Vec<u64> {
+    pub(crate) fn coarse(&self, count: usize) -> Vec<u64> {
         self.bins.chunks(BINS / count).map(|bins| bins.iter().sum()).collect()
     }
 }
@@ -148,7 +143,11 @@ impl Scores {
     }
 
     /// Pairs that a list names, all of which are kept. `persons` has the person of each photo with a face.
-    pub fn of_list(mut mated: Vec<Mated>, mut tail: Vec<NonMated>, persons: Vec<usize>) -> Self {
+    pub(crate) fn of_list(
+        mut mated: Vec<Mated>,
+        mut tail: Vec<NonMated>,
+        persons: Vec<usize>,
+    ) -> Self {
         mated.sort_by(|a, b| a.similarity.total_cmp(&b.similarity));
         tail.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.persons.cmp(&b.persons)));
         let mut histogram = Histogram::new();
@@ -160,7 +159,7 @@ impl Scores {
     }
 
     /// Puts the pairs of several groups together, as one set without pairs between groups. Nobody is in two.
-    pub fn pooled(groups: Vec<Self>) -> Self {
+    pub(crate) fn pooled(groups: Vec<Self>) -> Self {
         // Above this every group has all its pairs in its tail.
         let floors = groups.iter().filter_map(|group| Some(group.tail.last()?.similarity));
         let floor = floors.max_by(f32::total_cmp).unwrap_or(1.0);

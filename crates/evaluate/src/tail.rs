@@ -5,7 +5,7 @@
 
 /// How often a similarity is exceeded, given that it lies above the threshold of the fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ParetoTail {
+pub(crate) struct ParetoTail {
     /// Where the tail begins.
     threshold: f64,
     /// Share of all pairs in it.
@@ -18,7 +18,7 @@ pub struct ParetoTail {
 impl ParetoTail {
     /// Fits the tail to the most similar pairs, most similar first, of `total`. `None` for fewer than 20 of
     /// them, or when they are all alike.
-    pub fn fit(most_similar: &[f32], total: u64) -> Option<Self> {
+    pub(crate) fn fit(most_similar: &[f32], total: u64) -> Option<Self> {
         let (threshold, count) = (f64::from(*most_similar.last()?), most_similar.len() - 1);
         if count < 20 {
             return None;
@@ -44,7 +44,7 @@ impl ParetoTail {
     }
 
     /// The similarity that a share `rate` of all pairs exceeds; `rate` is at most the tail's share.
-    pub fn similarity(&self, rate: f64) -> f64 {
+    pub(crate) fn similarity(&self, rate: f64) -> f64 {
         let fewer = self.share / rate;
         let excess = if self.shape.abs() < 1e-9 {
             self.scale * fewer.ln()

@@ -22,12 +22,12 @@ pub(super) struct Block<'a> {
 
 impl Vectors {
     /// Rows of length 1 whose cosines are their similarities.
-    pub fn plain(embeddings: Array2<f32>) -> Self {
+    pub(crate) fn plain(embeddings: Array2<f32>) -> Self {
         Self { embeddings, factors: Vec::new() }
     }
 
     /// Rows of length 1, and a factor for each.
-    pub fn stretched(embeddings: Array2<f32>, factors: Vec<f32>) -> Self {
+    pub(crate) fn stretched(embeddings: Array2<f32>, factors: Vec<f32>) -> Self {
         if factors.iter().all(|factor| (factor - 1.0).abs() < f32::EPSILON) {
             return Self::plain(embeddings);
         }
@@ -36,7 +36,7 @@ impl Vectors {
 
     /// Some of the rows, in this order.
     #[must_use]
-    pub fn select(&self, rows: &[usize]) -> Self {
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
         let embeddings = self.embeddings.select(Axis(0), rows);
         let factors = if self.factors.is_empty() {
             Vec::new()
@@ -47,17 +47,12 @@ impl Vectors {
     }
 
     /// How many rows there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.embeddings.nrows()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// How alike two rows are.
-    pub fn similarity(&self, one: usize, other: usize) -> f32 {
+    pub(crate) fn similarity(&self, one: usize, other: usize) -> f32 {
         let cosine = self.embeddings.row(one).dot(&self.embeddings.row(other));
         if self.factors.is_empty() {
             return cosine;

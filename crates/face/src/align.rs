@@ -58,7 +58,7 @@ impl AlignmentTransform {
     }
 
     /// Template pixels per picture pixel.
-    pub fn scale(&self) -> f64 {
+    pub(crate) fn scale(&self) -> f64 {
         self.a.hypot(self.b)
     }
 
@@ -90,12 +90,12 @@ pub struct AlignedFace {
     /// RGB, 0 to 255, of the size of the embedder's input.
     pub patch: Patch,
     /// For each of its pixels, row by row, whether it lies inside the picture; the others are black.
-    pub inside: Vec<bool>,
+    pub(crate) inside: Vec<bool>,
 }
 
 /// How many pixels of the embedder's input a pixel of the picture is spread over, in one direction, when the face with
 /// these landmarks is aligned: above 1 the picture has fewer than the input could show. 0 when they allow no fit.
-pub fn magnification(landmarks: &Landmarks, net: &EmbedderNet) -> f64 {
+pub(crate) fn magnification(landmarks: &Landmarks, net: &EmbedderNet) -> f64 {
     let fit = AlignmentTransform::fit(landmarks, &net.template);
     let stretch = stretch(net);
     fit.map_or(0.0, |fit| fit.scale() * (stretch.0 * stretch.1).sqrt())

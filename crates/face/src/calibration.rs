@@ -137,7 +137,7 @@ impl Calibration {
     }
 
     /// The same of a similarity in double precision.
-    pub fn decades_at(&self, x: f64) -> f64 {
+    pub(crate) fn decades_at(&self, x: f64) -> f64 {
         let after = self.knots.partition_point(|knot| knot.0 <= x);
         let (first, last) = (self.knots[0], self.knots[self.knots.len() - 1]);
         match after {

@@ -78,17 +78,17 @@ impl Detector {
     }
 
     /// The largest of them.
-    pub fn closest_side(&self, size: (u32, u32)) -> u32 {
+    pub(crate) fn closest_side(&self, size: (u32, u32)) -> u32 {
         self.long_sides(size).into_iter().max().unwrap_or_default()
     }
 
     /// A face with fewer pixels in the net's input on its shorter side deserves a closer look.
-    pub fn near(&self) -> f32 {
+    pub(crate) fn near(&self) -> f32 {
         self.net.near
     }
 
     /// The confidence from which on a face is taken to be upright, if the pack has one.
-    pub fn sure(&self) -> Option<f32> {
+    pub(crate) fn sure(&self) -> Option<f32> {
         self.net.sure
     }
 
@@ -278,7 +278,7 @@ impl Map {
 /// Only the part of a box inside the picture counts, and it is weighted by exp(−d²), d = 0 in the
 /// middle and 1 at the middle of a side: a passer-by at the border who stands nearer to the camera is
 /// not the person. On LFW this takes the wrong face 3 times where the plain area does so 16 times.
-pub fn choose<'a>(
+pub(crate) fn choose<'a>(
     faces: &'a [Detection],
     hint: Option<&BoundingBox>,
     (width, height): (u32, u32),

@@ -18,7 +18,7 @@ pub struct Detection {
 impl Detection {
     /// The same face in a picture whose axes are scaled by (`sx`, `sy`).
     #[must_use]
-    pub fn scaled(&self, sx: f32, sy: f32) -> Self {
+    pub(crate) fn scaled(&self, sx: f32, sy: f32) -> Self {
         let (area, landmarks) = (self.area.scaled(sx, sy), self.landmarks.scaled(sx, sy));
         Self { area, landmarks, ..*self }
     }

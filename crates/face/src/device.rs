@@ -64,7 +64,7 @@ impl Device {
     }
 
     /// What it takes to use it, for whoever finds that it cannot be used.
-    pub fn cure(self) -> &'static str {
+    pub(crate) fn cure(self) -> &'static str {
         match self {
             Self::Cpu | Self::CpuBatched => "It takes ONNX Runtime: run `make runtime`",
             Self::CpuBf16 => {

@@ -30,7 +30,7 @@ impl Embedder {
     }
 
     /// The net's contract.
-    pub fn net(&self) -> &EmbedderNet {
+    pub(crate) fn net(&self) -> &EmbedderNet {
         &self.net
     }
 

@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 /// A face is taken for one if `confidence` × the detector's confidence + the embedding's length reaches `least`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FaceCheck {
+pub(crate) struct FaceCheck {
     /// What the detector's full confidence is worth, in units of the embedding's length.
-    pub confidence: f32,
+    pub(crate) confidence: f32,
     /// What has to be reached.
-    pub least: f32,
+    pub(crate) least: f32,
 }
 
 impl FaceCheck {
     /// `confidence` is the detector's, 0 to 1; `length` that of the embedding before it was normalised.
-    pub fn passes(self, confidence: f32, length: f32) -> bool {
+    pub(crate) fn passes(self, confidence: f32, length: f32) -> bool {
         self.confidence * confidence + length >= self.least
     }
 }

@@ -28,7 +28,7 @@ impl Point {
 
     /// Half-way between the two points.
     #[must_use]
-    pub fn midpoint(self, other: Self) -> Self {
+    pub(crate) fn midpoint(self, other: Self) -> Self {
         Self::new(f32::midpoint(self.x, other.x), f32::midpoint(self.y, other.y))
     }
 }
@@ -53,7 +53,7 @@ impl BoundingBox {
     }
 
     /// The square of side `side` around `centre`.
-    pub fn square(centre: Point, side: f32) -> Self {
+    pub(crate) fn square(centre: Point, side: f32) -> Self {
         Self::new(centre.x - side / 2.0, centre.y - side / 2.0, side, side)
     }
 
@@ -63,7 +63,7 @@ impl BoundingBox {
     }
 
     /// Pixels of the shorter side.
-    pub fn short_side(&self) -> f32 {
+    pub(crate) fn short_side(&self) -> f32 {
         self.width.min(self.height)
     }
 
@@ -73,7 +73,7 @@ impl BoundingBox {
     }
 
     /// Square pixels shared with `other`.
-    pub fn overlap(&self, other: &Self) -> f32 {
+    pub(crate) fn overlap(&self, other: &Self) -> f32 {
         let width = (self.x + self.width).min(other.x + other.width) - self.x.max(other.x);
         let height = (self.y + self.height).min(other.y + other.height) - self.y.max(other.y);
         width.max(0.0) * height.max(0.0)
@@ -88,7 +88,7 @@ impl BoundingBox {
 
     /// A rectangle round the same middle, larger on each side by `margin` times the length of its sides.
     #[must_use]
-    pub fn grown(&self, margin: f32) -> Self {
+    pub(crate) fn grown(&self, margin: f32) -> Self {
         let (more_width, more_height) = (margin * self.width, margin * self.height);
         Self::new(
             self.x - more_width,
@@ -116,12 +116,12 @@ impl Landmarks {
     }
 
     /// Centre of the eye on the picture's left.
-    pub fn left_eye(&self) -> Point {
+    pub(crate) fn left_eye(&self) -> Point {
         self.0[0]
     }
 
     /// Centre of the eye on the picture's right.
-    pub fn right_eye(&self) -> Point {
+    pub(crate) fn right_eye(&self) -> Point {
         self.0[1]
     }
 
@@ -148,7 +148,7 @@ impl Landmarks {
     }
 
     /// Pixels between the two eye centres.
-    pub fn inter_eye_distance(&self) -> f32 {
+    pub(crate) fn inter_eye_distance(&self) -> f32 {
         self.left_eye().distance(self.right_eye())
     }
 

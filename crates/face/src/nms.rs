@@ -15,7 +15,7 @@ const VOTERS_IOU: f32 = 0.6;
 /// The detector answers for every cell of its map, and for one face some dozens of cells are almost
 /// equally sure. Which of them is the surest turns on the last bit of a pixel, and with it the box by
 /// some per cent; their average does not.
-pub fn suppress(mut detections: Vec<Detection>, iou: f32) -> Vec<Detection> {
+pub(crate) fn suppress(mut detections: Vec<Detection>, iou: f32) -> Vec<Detection> {
     detections.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let mut kept: Vec<Detection> = Vec::new();
     for candidate in &detections {

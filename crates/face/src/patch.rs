@@ -30,12 +30,17 @@ pub struct Patch {
 }
 
 /// A 2×3 matrix that takes homogeneous (x, y, 1) to (x', y').
-pub type Affine = [[f32; 3]; 2];
+pub(crate) type Affine = [[f32; 3]; 2];
 
 impl Patch {
     /// Cuts `area` out of `picture` and resizes it to `width` × `height` with a triangle filter as
     /// wide as the reduction (what Pillow calls `BILINEAR`); the picture's border is repeated.
-    pub fn from_box(picture: &RgbImage, area: &BoundingBox, width: usize, height: usize) -> Self {
+    pub(crate) fn from_box(
+        picture: &RgbImage,
+        area: &BoundingBox,
+        width: usize,
+        height: usize,
+    ) -> Self {
         let columns = Taps::new(area.x, area.width, picture.width() as usize, width);
         let rows = Taps::new(area.y, area.height, picture.height() as usize, height);
         let (left, right) = columns.range();
@@ -66,7 +71,7 @@ impl Patch {
 
     /// Samples `picture` bilinearly at `inverse` × (x, y, 1) for each pixel (x, y) of the patch;
     /// beyond the border the picture is black.
-    pub fn warp(picture: &RgbImage, inverse: &Affine, width: usize, height: usize) -> Self {
+    pub(crate) fn warp(picture: &RgbImage, inverse: &Affine, width: usize, height: usize) -> Self {
         let [[a, b, c], [d, e, f]] = *inverse;
         let mut pixels = Vec::with_capacity(width * height * 3);
         for y in 0..height {
@@ -112,7 +117,7 @@ impl Patch {
     }
 
     /// Luma (ITU-R BT.601) of every pixel, 0 to 255.
-    pub fn luma(&self) -> Vec<f32> {
+    pub(crate) fn luma(&self) -> Vec<f32> {
         self.pixels.chunks_exact(3).map(|p| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]).collect()
     }
 }

@@ -10,7 +10,7 @@ use super::geometry::{BoundingBox, Landmarks, Point};
 
 /// How a picture was rotated, clockwise, to set its face upright.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rotation {
+pub(crate) enum Rotation {
     /// By a quarter.
     Quarter,
     /// By half.
@@ -20,7 +20,8 @@ pub enum Rotation {
 }
 
 /// All of them, the usual ones first: phones are held upright or on a side.
-pub const ROTATIONS: [Rotation; 3] = [Rotation::Quarter, Rotation::ThreeQuarters, Rotation::Half];
+pub(crate) const ROTATIONS: [Rotation; 3] =
+    [Rotation::Quarter, Rotation::ThreeQuarters, Rotation::Half];
 
 impl Rotation {
     /// Quarters of a circle, clockwise.
@@ -49,7 +50,7 @@ impl Rotation {
     }
 
     /// Where a point of a picture of this size, in pixels, lies on the rotated picture.
-    pub fn point(self, at: Point, (width, height): (u32, u32)) -> Point {
+    pub(crate) fn point(self, at: Point, (width, height): (u32, u32)) -> Point {
         // Whole numbers are the middles of pixels: the last one of a row is at its width less one.
         let (width, height) = (width as f32 - 1.0, height as f32 - 1.0);
         match self {
@@ -60,7 +61,7 @@ impl Rotation {
     }
 
     /// Where a point of the rotated picture lies on the picture, whose size this is.
-    pub fn point_back(self, at: Point, (width, height): (u32, u32)) -> Point {
+    pub(crate) fn point_back(self, at: Point, (width, height): (u32, u32)) -> Point {
         // Whole numbers are the middles of pixels: the last one of a row is at its width less one.
         let (width, height) = (width as f32 - 1.0, height as f32 - 1.0);
         match self {
@@ -71,17 +72,17 @@ impl Rotation {
     }
 
     /// As [`point`](Self::point).
-    pub fn area(self, area: &BoundingBox, size: (u32, u32)) -> BoundingBox {
+    pub(crate) fn area(self, area: &BoundingBox, size: (u32, u32)) -> BoundingBox {
         between(area, |at| self.point(at, size))
     }
 
     /// As [`point_back`](Self::point_back).
-    pub fn area_back(self, area: &BoundingBox, size: (u32, u32)) -> BoundingBox {
+    pub(crate) fn area_back(self, area: &BoundingBox, size: (u32, u32)) -> BoundingBox {
         between(area, |at| self.point_back(at, size))
     }
 
     /// As [`point_back`](Self::point_back).
-    pub fn landmarks_back(self, landmarks: &Landmarks, size: (u32, u32)) -> Landmarks {
+    pub(crate) fn landmarks_back(self, landmarks: &Landmarks, size: (u32, u32)) -> Landmarks {
         Landmarks(landmarks.0.map(|at| self.point_back(at, size)))
     }
 }

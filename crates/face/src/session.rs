@@ -126,7 +126,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// [`FaceError::MissingWeights`], [`FaceError::Unreadable`] or [`FaceError::WrongDigest`].
-pub fn read_weights(path: &Path, weights: &Weights, pack: &str) -> Result<Vec<u8>, FaceError> {
+pub(crate) fn read_weights(
+    path: &Path,
+    weights: &Weights,
+    pack: &str,
+) -> Result<Vec<u8>, FaceError> {
     let bytes = std::fs::read(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => {
             FaceError::MissingWeights { path: path.to_path_buf(), pack: pack.to_owned() }
@@ -178,7 +182,7 @@ impl std::fmt::Debug for NetSession {
 }
 
 /// The outputs of a run that were asked for: values in row-major order.
-pub type Outputs<const N: usize> = [Vec<f32>; N];
+pub(crate) type Outputs<const N: usize> = [Vec<f32>; N];
 
 impl NetSession {
     /// Checks the digest of a located net and makes a one-thread session of it, or has the runtime's device make
@@ -220,7 +224,7 @@ impl NetSession {
     }
 
     /// The model's file name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
@@ -293,7 +297,7 @@ impl NetSession {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn run_patch(
+    pub(crate) fn run_patch(
         &mut self,
         patch: &Patch,
         input: &Input,
@@ -309,7 +313,11 @@ impl NetSession {
     ///
     /// # Errors
     /// [`FaceError::Contract`] otherwise.
-    pub fn expect_length(&self, values: Vec<f32>, expected: usize) -> Result<Vec<f32>, FaceError> {
+    pub(crate) fn expect_length(
+        &self,
+        values: Vec<f32>,
+        expected: usize,
+    ) -> Result<Vec<f32>, FaceError> {
         if values.len() == expected {
             return Ok(values);
         }

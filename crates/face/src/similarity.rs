@@ -69,19 +69,19 @@ impl Embedding {
 #[serde(deny_unknown_fields)]
 pub struct LengthCorrection {
     /// The length whose factor is 1.
-    pub usual: f32,
+    pub(crate) usual: f32,
     /// Shorter embeddings count as this long, so that next to nothing is not stretched into something.
-    pub least: f32,
+    pub(crate) least: f32,
     /// Longer embeddings count as this long.
-    pub most: f32,
+    pub(crate) most: f32,
     /// How strongly the lengths count; 0 leaves the cosine as it is.
-    pub power: f32,
+    pub(crate) power: f32,
 }
 
 impl LengthCorrection {
     /// # Errors
     /// A sentence when the numbers make no sense together.
-    pub fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let ordered = 0.0 < self.least && self.least <= self.usual && self.usual <= self.most;
         if ordered && self.most.is_finite() && (0.0..=4.0).contains(&self.power) {
             return Ok(());
@@ -91,7 +91,7 @@ impl LengthCorrection {
     }
 
     /// What an embedding of this length brings to the stretching of its pairs.
-    pub fn factor(&self, length: f32) -> f32 {
+    pub(crate) fn factor(&self, length: f32) -> f32 {
         (length.clamp(self.least, self.most) / self.usual).powf(-self.power)
     }
 

@@ -51,26 +51,26 @@ impl StageTimes {
 /// Attributes the time since it was last asked to a stage. Reading the clock costs tens of nanoseconds, so it
 /// always runs.
 #[derive(Debug, Clone, Copy)]
-pub struct Stopwatch {
+pub(crate) struct Stopwatch {
     last: Instant,
     times: StageTimes,
 }
 
 impl Stopwatch {
     /// Begins with the first stage.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { last: Instant::now(), times: StageTimes::default() }
     }
 
     /// The stage has ended, and the next one begins. A stage may end more than once: its times add up.
-    pub fn end_of(&mut self, stage: Stage) {
+    pub(crate) fn end_of(&mut self, stage: Stage) {
         let now = Instant::now();
         self.times.0[stage as usize] += now - self.last;
         self.last = now;
     }
 
     /// What was measured.
-    pub fn times(&self) -> StageTimes {
+    pub(crate) fn times(&self) -> StageTimes {
         self.times
     }
 }

@@ -111,21 +111,19 @@ impl<'a> SignatureHeader<'a> {
 
 /// A parsed Encrypt header.
 #[derive(Debug, Clone, Copy)]
-pub struct EncryptHeader<'a> {
+pub struct EncryptHeader {
     /// The AES key, wrapped for this server.
     pub wrapped_key: HeaderBytes,
-    /// Which of the server's keys the client says it wrapped for.
-    pub key_version: Option<&'a str>,
 }
 
-impl<'a> EncryptHeader<'a> {
+impl EncryptHeader {
     /// Reads `algorithm=RSA_AES, symmetricKey=…` in any of the forms that clients send.
     ///
     /// # Errors
     /// [`SigningError::Header`] or [`SigningError::Algorithm`].
-    pub fn parse(text: &'a str) -> Result<Self, SigningError> {
-        let (wrapped_key, key_version) = parse(text, "RSA_AES", "symmetricKey")?;
-        Ok(Self { wrapped_key, key_version })
+    pub fn parse(text: &str) -> Result<Self, SigningError> {
+        let (wrapped_key, _key_version) = parse(text, "RSA_AES", "symmetricKey")?;
+        Ok(Self { wrapped_key })
     }
 }
 

@@ -31,7 +31,7 @@ impl SymmetricKey {
     ///
     /// # Errors
     /// [`SigningError::Key`] when it does not have 16, 24 or 32 bytes.
-    pub fn new(bytes: &[u8]) -> Result<Self, SigningError> {
+    pub(crate) fn new(bytes: &[u8]) -> Result<Self, SigningError> {
         let key = Self(Zeroizing::new(bytes.to_vec()));
         key.algorithm().map(|_| key)
     }
@@ -47,7 +47,7 @@ impl SymmetricKey {
     }
 
     /// The key itself: secret.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 

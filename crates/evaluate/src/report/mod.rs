@@ -71,9 +71,9 @@ pub struct Evaluation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusedPhoto {
     /// As the set names it.
-    pub photo: String,
+    pub(crate) photo: String,
     /// Name of the reason.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// What the pairs of a set or of a list came to.
@@ -91,9 +91,9 @@ pub struct PairMeasures {
     /// What the pairs really give, by false match rate, as far as there are pairs for it.
     pub at: BTreeMap<String, OperatingPoint>,
     /// The curve of (FMR, FNMR).
-    pub trade_off: Vec<(f64, f64)>,
+    pub(crate) trade_off: Vec<(f64, f64)>,
     /// Pairs by similarity.
-    pub histograms: Histograms,
+    pub(crate) histograms: Histograms,
 }
 
 /// A score, the false match rate that it stands for, and what was measured there.
@@ -104,9 +104,9 @@ pub struct Claim {
     pub score: u32,
     /// The rate.
     #[serde(skip)]
-    pub fmr: f64,
+    pub(crate) fmr: f64,
     /// What the table says of strangers of one group at this score, where it has a part for that.
-    pub table_within_group: Option<f64>,
+    pub(crate) table_within_group: Option<f64>,
     /// At the similarity that has this score.
     #[serde(flatten)]
     pub measured: AtThreshold,
@@ -115,11 +115,11 @@ pub struct Claim {
 /// Pairs by similarity from −1 to 1, in [`BARS`] equal steps.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Histograms {
+pub(crate) struct Histograms {
     /// Mated pairs.
-    pub mated: Vec<u64>,
+    pub(crate) mated: Vec<u64>,
     /// Non-mated pairs.
-    pub non_mated: Vec<u64>,
+    pub(crate) non_mated: Vec<u64>,
 }
 
 /// A number for each stage of the pipeline.
@@ -127,7 +127,7 @@ pub struct Histograms {
 pub struct ByStage([f64; Stage::ALL.len()]);
 
 /// Bars of a histogram.
-pub const BARS: usize = 128;
+pub(crate) const BARS: usize = 128;
 /// Claims that are held against the pairs however few there are, in decades of the false match rate.
 const CLAIMED: std::ops::RangeInclusive<u8> = 3..=5;
 /// Rates that are reported as far as the pairs go, in decades.
@@ -207,7 +207,7 @@ impl Claim {
     }
 
     /// How many times the claimed rate was measured.
-    pub fn times(&self) -> f64 {
+    pub(crate) fn times(&self) -> f64 {
         self.measured.fmr / self.fmr
     }
 }

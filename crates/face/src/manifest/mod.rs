@@ -22,7 +22,7 @@ pub use nets::{
 };
 
 /// The packs that come with the program.
-pub const BUILT_IN: &str = include_str!("../../../../models/manifest.toml");
+pub(crate) const BUILT_IN: &str = include_str!("../../../../models/manifest.toml");
 
 /// A set of nets that together compare faces.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -33,22 +33,22 @@ pub struct Pack {
     /// Measured accuracy, in words, with the data it was measured on.
     pub accuracy: String,
     /// Finds faces.
-    pub detector: Role<DetectorNet>,
+    pub(crate) detector: Role<DetectorNet>,
     /// Refines the detector's landmarks; without it they are used as they are.
-    pub landmarks: Option<Role<LandmarkNet>>,
+    pub(crate) landmarks: Option<Role<LandmarkNet>>,
     /// Estimates the head's pose for the quality measures.
-    pub pose: Option<Role<Net>>,
+    pub(crate) pose: Option<Role<Net>>,
     /// Without a net for the pose, degrees that the head is turned when the nose lies beside the middle of the face by as
     /// much as eyes and mouth are apart. It depends on what the landmarks are of; absent: not measured.
-    pub yaw_from_landmarks: Option<f32>,
+    pub(crate) yaw_from_landmarks: Option<f32>,
     /// Tells open eyes from closed ones for the quality measures.
-    pub eyes: Option<Role<EyesNet>>,
+    pub(crate) eyes: Option<Role<EyesNet>>,
     /// Turns an aligned face into an embedding.
-    pub embedder: EmbedderNet,
+    pub(crate) embedder: EmbedderNet,
     /// What tells a face from what the detector takes for one.
-    pub face_check: Option<FaceCheck>,
+    pub(crate) face_check: Option<FaceCheck>,
     /// One number for the quality of a picture, fitted to the errors of this embedder.
-    pub quality: Option<UnifiedQuality>,
+    pub(crate) quality: Option<UnifiedQuality>,
     /// Similarity to false match rate, measured with this embedder through this pipeline.
     pub calibration: Option<CalibrationTable>,
 }
@@ -56,7 +56,7 @@ pub struct Pack {
 /// A net of this pack's own, or the one that another pack uses for the role.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
-pub enum Role<N> {
+pub(crate) enum Role<N> {
     /// Borrowed from the pack of that name.
     From {
         /// The other pack's name.
@@ -119,15 +119,15 @@ pub struct ResolvedPack {
     /// Estimates the pose.
     pub pose: Option<Located<Net>>,
     /// The pose without a net.
-    pub yaw_from_landmarks: Option<f32>,
+    pub(crate) yaw_from_landmarks: Option<f32>,
     /// Classifies eyes.
     pub eyes: Option<Located<EyesNet>>,
     /// Embeds.
     pub embedder: Located<EmbedderNet>,
     /// Tells faces from what only looks like one.
-    pub face_check: Option<FaceCheck>,
+    pub(crate) face_check: Option<FaceCheck>,
     /// One number for the quality.
-    pub quality: Option<UnifiedQuality>,
+    pub(crate) quality: Option<UnifiedQuality>,
     /// Similarity to false match rate.
     pub calibration: Option<CalibrationTable>,
 }

@@ -23,13 +23,13 @@ pub struct Input {
     /// Pixels from top to bottom.
     pub height: usize,
     /// Which channel comes first.
-    pub order: ChannelOrder,
+    pub(crate) order: ChannelOrder,
     /// Subtracted from each channel (0 to 255).
     #[serde(default)]
-    pub mean: f32,
+    pub(crate) mean: f32,
     /// Multiplied after that.
     #[serde(default = "one")]
-    pub scale: f32,
+    pub(crate) scale: f32,
 }
 
 const fn one() -> f32 {
@@ -67,21 +67,21 @@ pub struct LandmarkNet {
     pub input: Input,
     /// Whether it was trained on crops whose rows and columns are exchanged; what it yields is upright.
     #[serde(default)]
-    pub transposed: bool,
+    pub(crate) transposed: bool,
     /// The order of its ten numbers.
     #[serde(default)]
-    pub order: PointOrder,
+    pub(crate) order: PointOrder,
     /// One run for each: how much the crop is larger than the detector's box on each side, as a share of the box's
     /// side. The landmarks are the mean of all runs.
     #[serde(default = "exactly_the_box")]
-    pub margins: Vec<f32>,
+    pub(crate) margins: Vec<f32>,
     /// Whether the detector's own landmarks take part in the mean, as one run more.
     #[serde(default)]
-    pub with_detector: bool,
+    pub(crate) with_detector: bool,
     /// Least probability, 0 to 1, that the first crop shows a face: a detection below it is none. The net's second output
     /// says so, in two numbers whose softmax is the probability of nothing and of a face. Absent: it has none.
     #[serde(default)]
-    pub least_face: Option<f32>,
+    pub(crate) least_face: Option<f32>,
 }
 
 fn exactly_the_box() -> Vec<f32> {
@@ -124,14 +124,14 @@ pub struct DetectorNet {
     #[serde(default)]
     pub near: f32,
     /// Least confidence of a detection, 0 to 1.
-    pub confidence: f32,
+    pub(crate) confidence: f32,
     /// Intersection over union above which the less confident of two detections is dropped.
-    pub nms_iou: f32,
+    pub(crate) nms_iou: f32,
     /// Confidence that an upright face nearly always has: below it the picture is tried on its sides and on its
     /// head too, and one that gives a face at least that sure is taken; a less sure one only if the pack has a
     /// `face_check` that it passes and nothing upright does. Absent: pictures are never turned.
     #[serde(default)]
-    pub sure: Option<f32>,
+    pub(crate) sure: Option<f32>,
 }
 
 impl DetectorNet {
@@ -161,11 +161,11 @@ pub struct EyesNet {
     #[serde(flatten)]
     pub weights: Weights,
     /// Its input.
-    pub input: Input,
+    pub(crate) input: Input,
     /// Side of the square around an eye, in inter-eye distances.
-    pub crop: f32,
+    pub(crate) crop: f32,
     /// Which output channel means *open*.
-    pub open_channel: usize,
+    pub(crate) open_channel: usize,
 }
 
 /// A net that embeds an aligned face.
@@ -177,22 +177,22 @@ pub struct EmbedderNet {
     /// Its input, the size of the aligned face.
     pub input: Input,
     /// Length of the embedding.
-    pub dimension: usize,
+    pub(crate) dimension: usize,
     /// Where the five landmarks lie in the template frame, (x, y) in pixels of that frame.
     pub template: [[f32; 2]; 5],
     /// Width and height of the template frame, which is then stretched to the input's size.
-    pub template_size: [f32; 2],
+    pub(crate) template_size: [f32; 2],
     /// Whether the net sees the face and its mirror image, and the embedding is the sum of both; it takes twice the time.
     #[serde(default)]
-    pub mirrored: bool,
+    pub(crate) mirrored: bool,
     /// What the lengths of two embeddings say about their cosine; absent: nothing.
     #[serde(default)]
-    pub length: Option<LengthCorrection>,
+    pub(crate) length: Option<LengthCorrection>,
 }
 
 impl EmbedderNet {
     /// What [`LengthCorrection::factor`] says of an embedding of this length; 1 without a correction.
-    pub fn factor(&self, length: f32) -> f32 {
+    pub(crate) fn factor(&self, length: f32) -> f32 {
         self.length.map_or(1.0, |correction| correction.factor(length))
     }
 

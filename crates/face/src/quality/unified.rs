@@ -27,15 +27,15 @@ pub struct UnifiedQuality {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UnifiedTerms {
     /// Of the embedding, before it was normalised.
-    pub length: f32,
+    pub(crate) length: f32,
     /// The detector's, 0 to 1.
-    pub confidence: f32,
+    pub(crate) confidence: f32,
     /// Degrees; 0 if no net estimated it.
-    pub yaw_deg: f32,
+    pub(crate) yaw_deg: f32,
     /// Degrees; 0 if no net estimated it.
-    pub pitch_deg: f32,
+    pub(crate) pitch_deg: f32,
     /// Fine detail relative to contrast: 14 is usual, below 2 the face is blurred.
-    pub sharpness: f32,
+    pub(crate) sharpness: f32,
 }
 
 /// The score that a unit of sharpness allows.
@@ -56,7 +56,7 @@ impl UnifiedTerms {
 
 impl UnifiedQuality {
     /// 0 to 100.
-    pub fn score(&self, terms: &UnifiedTerms) -> f32 {
+    pub(crate) fn score(&self, terms: &UnifiedTerms) -> f32 {
         let weights = [self.length, self.confidence, self.yaw, self.pitch];
         let sum: f64 = weights.iter().zip(terms.values()).map(|(w, term)| w * term).sum();
         #[expect(clippy::cast_possible_truncation, reason = "0 to 100")]
