@@ -13,7 +13,7 @@ use visavis::{
 };
 use visavis_face::{
     Comparison, Engine, FaceError, Picture, Refusal, Side,
-    calibration::{Calibration, CalibrationTable},
+    calibration::{Calibration, CalibrationTable, Population},
 };
 
 /// Bytes of a picture.
@@ -44,7 +44,11 @@ impl Engine for Idle {
 pub(crate) fn pool(threads: usize, begun: Arc<dyn Fn(u64) + Send + Sync>) -> ComputePool {
     let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
     let table = CalibrationTable { id: "bench".to_owned(), knots, ..Default::default() };
-    let policy = Policy::new(Calibration::new(&table).unwrap(), "none", Fmr::new(1e-5).unwrap());
+    let policy = Policy::new(
+        Calibration::new(&table, Population::Mixed).unwrap(),
+        "none",
+        Fmr::new(1e-5).unwrap(),
+    );
     let factory: EngineFactory = Arc::new(move || Ok(Box::new(Idle(Arc::clone(&begun)))));
     ComputePool::start(threads, &factory, &Arc::new(policy)).unwrap()
 }

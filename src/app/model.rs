@@ -106,7 +106,7 @@ pub fn load_model(config: &Config) -> Result<Model> {
     let pack = opened.pack.clone();
     let table = table(&pack, config.model.allow_uncalibrated)?;
     let calibration =
-        Calibration::of(&table, config.compare.population).map_err(|why| anyhow!(why))?;
+        Calibration::new(&table, config.compare.population).map_err(|why| anyhow!(why))?;
     let policy = Policy::new(calibration, &pack.name, config.compare.fmr_settings()?.fmr());
     let (threads, runtime) = (opened.threads, opened.runtime.clone());
     let factory: EngineFactory =

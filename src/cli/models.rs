@@ -162,7 +162,7 @@ pub(super) fn rates_at_threshold(
     chosen_for: Population,
     fmr: f64,
 ) -> Result<String> {
-    let of = |population| Calibration::of(table, population).map_err(anyhow::Error::msg);
+    let of = |population| Calibration::new(table, population).map_err(anyhow::Error::msg);
     let similarity = of(chosen_for)?.similarity_at(-fmr.log10());
     let rate = |population| Ok::<_, anyhow::Error>(of(population)?.fmr_at(similarity));
     let mut told = format!("; false match rate {:.1e} among all", rate(Population::Mixed)?);

@@ -26,7 +26,7 @@ use visavis::{
     shutdown::Shutdown,
     worker::{ComputePool, EngineFactory, Maintenance, MaintenanceConfig, Runner, RunnerConfig},
 };
-use visavis_face::calibration::{Calibration, CalibrationTable};
+use visavis_face::calibration::{Calibration, CalibrationTable, Population};
 
 use crate::{
     dice::mix,
@@ -156,7 +156,11 @@ pub fn pool(threads: usize) -> ComputePool {
 pub fn pool_of(threads: usize, factory: &EngineFactory) -> ComputePool {
     let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
     let table = CalibrationTable { id: "chaos".to_owned(), knots, ..Default::default() };
-    let policy = Policy::new(Calibration::new(&table).unwrap(), "fake", Fmr::new(1e-5).unwrap());
+    let policy = Policy::new(
+        Calibration::new(&table, Population::Mixed).unwrap(),
+        "fake",
+        Fmr::new(1e-5).unwrap(),
+    );
     ComputePool::start(threads, factory, &Arc::new(policy)).unwrap()
 }
 

@@ -221,7 +221,7 @@ fn a_rate_that_the_table_does_not_reach_is_continued_for_a_request_as_it_is_for_
     let within = GroupTable { knots: vec![(0.3, 1e-2), (0.45, 1e-3)], ..Default::default() };
     let knots = vec![(0.25, 1e-2), (0.5, 1e-5)];
     let table = CalibrationTable { knots, within_group: Some(within), ..Default::default() };
-    let calibration = Calibration::of(&table, Population::WithinGroup).unwrap();
+    let calibration = Calibration::new(&table, Population::WithinGroup).unwrap();
     let policy = |rate| Policy::new(calibration.clone(), "fake", fmr(rate));
     let compared = || {
         let bytes = [Picture::Borderline, Picture::Person(1)].map(Picture::bytes);
@@ -250,7 +250,7 @@ fn doubtful(folder: &Path) -> (String, String) {
     let (width, height) = photo.dimensions();
     let mut engine = engine();
     let policy = Policy::new(
-        Calibration::new(&pack().calibration.unwrap()).unwrap(),
+        Calibration::new(&pack().calibration.unwrap(), Population::Mixed).unwrap(),
         &pack().name,
         fmr(1e-4),
     );

@@ -82,20 +82,12 @@ const STRAIGHT: (f64, f64) = (1.0, 6.0);
 const LOWEST: f64 = 0.01;
 
 impl Calibration {
-    /// Prepares a table.
+    /// Prepares the part of a table that is about one population.
     ///
     /// # Errors
-    /// A sentence saying which rule the table breaks: at least two knots, similarities strictly
-    /// rising inside (−1, 1), rates strictly falling inside (0, 1).
-    pub fn new(table: &CalibrationTable) -> Result<Self, String> {
-        Self::of(table, Population::Mixed)
-    }
-
-    /// Prepares the part of a table that speaks of one population.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new), or when the table has no such part.
-    pub fn of(table: &CalibrationTable, population: Population) -> Result<Self, String> {
+    /// A sentence saying which rule the table breaks: it has that part, at least two knots,
+    /// similarities strictly rising inside (−1, 1), rates strictly falling inside (0, 1).
+    pub fn new(table: &CalibrationTable, population: Population) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("calibration table `{}`: {why}", table.id));
         let knots = match (population, &table.within_group) {
             (Population::Mixed, _) => &table.knots,
@@ -227,7 +219,11 @@ mod tests {
 
     fn omz() -> Calibration {
         let knots = vec![(0.247, 1e-2), (0.348, 1e-3), (0.432, 1e-4), (0.508, 1e-5), (0.575, 1e-6)];
-        Calibration::new(&CalibrationTable { id: "t".into(), knots, ..Default::default() }).unwrap()
+        Calibration::new(
+            &CalibrationTable { id: "t".into(), knots, ..Default::default() },
+            Population::Mixed,
+        )
+        .unwrap()
     }
 
     fn score(x: f32) -> f64 {
@@ -262,9 +258,13 @@ mod tests {
     #[test]
     fn a_table_that_turns_back_is_refused() {
         let table = |knots| CalibrationTable { id: "t".into(), knots, ..Default::default() };
-        assert!(Calibration::new(&table(vec![(0.3, 1e-2), (0.2, 1e-3)])).is_err());
-        assert!(Calibration::new(&table(vec![(0.2, 1e-3), (0.3, 1e-2)])).is_err());
-        assert!(Calibration::new(&table(vec![(0.2, 1e-3)])).is_err());
+        assert!(
+            Calibration::new(&table(vec![(0.3, 1e-2), (0.2, 1e-3)]), Population::Mixed).is_err()
+        );
+        assert!(
+            Calibration::new(&table(vec![(0.2, 1e-3), (0.3, 1e-2)]), Population::Mixed).is_err()
+        );
+        assert!(Calibration::new(&table(vec![(0.2, 1e-3)]), Population::Mixed).is_err());
     }
 
     #[test]
@@ -272,10 +272,10 @@ mod tests {
         let mixed = vec![(0.25, 1e-2), (0.5, 1e-5)];
         let within = GroupTable { knots: vec![(0.35, 1e-2), (0.65, 1e-5)], ..Default::default() };
         let mut table = CalibrationTable { id: "t".into(), knots: mixed, ..Default::default() };
-        let refused = Calibration::of(&table, Population::WithinGroup).unwrap_err();
+        let refused = Calibration::new(&table, Population::WithinGroup).unwrap_err();
         assert!(refused.contains("compare.population"), "{refused}");
         table.within_group = Some(within);
-        let of = |population| Calibration::of(&table, population).unwrap();
+        let of = |population| Calibration::new(&table, population).unwrap();
         let (all, group) = (of(Population::Mixed), of(Population::WithinGroup));
         assert_eq!((all.id(), group.id()), ("t", "t-within-group"));
         let similarity = Similarity::clamped(0.5);

@@ -74,14 +74,14 @@ impl Configured {
     fn of(config: &Config, pack: &OpenedPack, pair_type: PairType) -> Result<Option<Self>> {
         let Some(table) = &pack.pack.calibration else { return Ok(None) };
         let calibration =
-            Calibration::of(table, config.compare.population).map_err(anyhow::Error::msg)?;
+            Calibration::new(table, config.compare.population).map_err(anyhow::Error::msg)?;
         // A document of no code in particular.
         let document = (pair_type == PairType::SelfieDocument).then_some("");
         let fmr = config.compare.fmr_settings()?.in_force(ClientFmr::default(), document);
         let similarity = calibration.similarity_at(fmr.decades());
         #[expect(clippy::cast_possible_truncation, reason = "similarities are single precision")]
         let similarity = similarity as f32;
-        let within_group = Calibration::of(table, Population::WithinGroup).ok();
+        let within_group = Calibration::new(table, Population::WithinGroup).ok();
         Ok(Some(Self { calibration, within_group, similarity }))
     }
 }

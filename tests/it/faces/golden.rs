@@ -3,7 +3,8 @@
 use std::thread;
 
 use visavis_face::{
-    Comparison, Engine as _, Picture, PictureKind, Pipeline, calibration::Calibration,
+    Comparison, Engine as _, Picture, PictureKind, Pipeline,
+    calibration::{Calibration, Population},
     manifest::ResolvedPack,
 };
 
@@ -27,7 +28,9 @@ fn score(pack: &ResolvedPack, engine: &mut Pipeline, one: &str, other: &str) -> 
     let picture = |bytes| Picture { bytes, hint: None, kind: PictureKind::Selfie };
     let compared = engine.compare(&picture(&one), &picture(&other)).unwrap();
     let Comparison::Compared { similarity, .. } = compared else { panic!("both show a face") };
-    Calibration::new(pack.calibration.as_ref().unwrap()).unwrap().score(similarity)
+    Calibration::new(pack.calibration.as_ref().unwrap(), Population::Mixed)
+        .unwrap()
+        .score(similarity)
 }
 
 #[test]

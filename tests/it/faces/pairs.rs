@@ -6,7 +6,9 @@ use image::ImageFormat;
 use visavis::compare::{Fmr, Outcome, Policy};
 use visavis_face::{
     AnalysedFace, Comparison, DecodeLimits, Engine as _, Picture, PictureKind, Pipeline, Side,
-    calibration::Calibration, decode::decode, manifest::ResolvedPack,
+    calibration::{Calibration, Population},
+    decode::decode,
+    manifest::ResolvedPack,
 };
 
 use crate::support::models::{default_pack, engine, engine_of, pack, packs, root, shared};
@@ -104,7 +106,8 @@ fn all_labelled_pairs_are_decided_right_by_each_pack_and_as_the_reference_says_b
 }
 
 fn decide_all(pack: &ResolvedPack, faces: &BTreeMap<String, AnalysedFace>) {
-    let calibration = Calibration::new(pack.calibration.as_ref().unwrap()).unwrap();
+    let calibration =
+        Calibration::new(pack.calibration.as_ref().unwrap(), Population::Mixed).unwrap();
     let policy = Policy::new(calibration, &pack.name, Fmr::new(1e-5).unwrap());
     let net = &pack.embedder.net;
     let mut wrong = Vec::new();

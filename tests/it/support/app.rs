@@ -34,7 +34,7 @@ use visavis::{
 };
 use visavis_face::{
     Engine,
-    calibration::{Calibration, CalibrationTable},
+    calibration::{Calibration, CalibrationTable, Population},
 };
 use visavis_signing::{ClientKey, Content, Freshness, ServerKey, format_time, signature_header};
 
@@ -313,7 +313,11 @@ pub fn pair(probe: Picture, reference: Picture) -> Value {
 pub fn policy() -> Arc<Policy> {
     let knots = vec![(0.247, 1e-2), (0.348, 1e-3), (0.432, 1e-4), (0.508, 1e-5), (0.575, 1e-6)];
     let table = CalibrationTable { id: "test".to_owned(), knots, ..Default::default() };
-    Arc::new(Policy::new(Calibration::new(&table).unwrap(), "fake", Fmr::new(1e-5).unwrap()))
+    Arc::new(Policy::new(
+        Calibration::new(&table, Population::Mixed).unwrap(),
+        "fake",
+        Fmr::new(1e-5).unwrap(),
+    ))
 }
 
 /// A request that `client_id` signs with the merchant's key.
