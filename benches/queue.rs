@@ -48,7 +48,7 @@ fn queue(c: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let db = runtime.block_on(SqliteDb::open(&folder.path().join("bench.db"))).unwrap();
-    let store = Store::sqlite(db, MasterKey::random().unwrap(), Clock::System);
+    let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
     let mut group = c.benchmark_group("queue, SQLite, synchronous full");
     group.sample_size(30).throughput(Throughput::Elements(1));
     for kilobytes in [1, 200] {

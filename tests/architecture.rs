@@ -184,6 +184,23 @@ fn a_forbidden_import_is_found_in_every_form() {
     assert!(complaints("http/x.rs", "#[cfg(test)]\nuse crate::worker::X;").is_empty());
 }
 
+/// `db` alone makes statements of `SQLx`; everybody else gives it names, texts and values.
+fn makes_statements(code: &str) -> bool {
+    ["sqlx::query", "sqlx::raw_sql", "QueryBuilder"].iter().any(|way| code.contains(way))
+}
+
+#[test]
+fn statements_are_made_in_one_way() {
+    let mut wrong = Vec::new();
+    walk_all(&mut |path, text| {
+        if !path.starts_with("src/db/") && makes_statements(&code(text)) {
+            wrong.push(path.to_owned());
+        }
+    });
+    assert!(wrong.is_empty(), "say `db.read` or `db.write`, not `sqlx::query`: {wrong:?}");
+    assert!(makes_statements("sqlx::query(\"SELECT 1\").execute(&pool).await"));
+}
+
 #[test]
 fn files_stay_short() {
     let mut wrong = Vec::new();

@@ -86,7 +86,7 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) async fn on_postgres(url: &str, key: MasterKey, connections: u32) -> Self {
         let db = PostgresDb::open(url, connections).await.unwrap();
-        let store = Store::postgres(db.clone(), key, Clock::System);
+        let store = Store::new(db.clone(), key, Clock::System);
         let site = Self { postgres: Some(db.clone()), ..Self::of(store) };
         tokio::spawn(site.wake.clone().announce(db, site.shutdown.clone()));
         site
@@ -94,7 +94,7 @@ impl Site {
 
     pub(crate) async fn on_sqlite(path: &std::path::Path) -> Self {
         let db = SqliteDb::open(path).await.unwrap();
-        Self::of(Store::sqlite(db, MasterKey::random().unwrap(), Clock::System))
+        Self::of(Store::new(db, MasterKey::random().unwrap(), Clock::System))
     }
 
     fn of(store: Store) -> Self {

@@ -3,24 +3,14 @@
 
 use std::fmt;
 
-use super::{
-    audit::AuditEntry,
-    error::ClientError,
-    sql::{on, postgres_chain, sqlite_chain},
-    store::ClientStore,
-};
-use crate::{
-    db::Db,
-    sealing::{MacInput, MasterKey, SealError},
-};
+use super::audit::AuditEntry;
+use crate::sealing::{MacInput, MasterKey, SealError};
 
 const HEAD_LABEL: &str = "audit-head";
 /// What stands before the first entry instead of a digest.
 const BEGINNING: &[u8] = b"visavis audit";
 /// The number of all entries that are older than the chain.
 const EARLIER: i64 = 0;
-/// Entries read by one statement.
-pub(super) const BATCH: i64 = 1_000;
 
 /// An entry as it is stored.
 pub(super) struct Link {
@@ -137,14 +127,20 @@ impl fmt::Display for AuditBreak {
 }
 
 /// How far an audit was followed.
-struct Followed {
-    after: i64,
-    number: i64,
-    digest: Vec<u8>,
+pub(super) struct Followed {
+    /// The id of the last entry.
+    pub(super) after: i64,
+    pub(super) number: i64,
+    pub(super) digest: Vec<u8>,
 }
 
 impl Followed {
-    fn follow(&mut self, link: &Link) -> Result<(), AuditBreak> {
+    /// Before the first entry.
+    pub(super) fn new() -> Self {
+        Self { after: i64::MIN, number: EARLIER, digest: BEGINNING.to_vec() }
+    }
+
+    pub(super) fn follow(&mut self, link: &Link) -> Result<(), AuditBreak> {
         self.after = link.id;
         if link.number.is_none() && self.number == EARLIER {
             self.digest = digest(&self.digest, EARLIER, &link.entry);
@@ -158,83 +154,4 @@ impl Followed {
         (self.number, self.digest) = (next, digest);
         Ok(())
     }
-}
-
-impl ClientStore {
-    /// Begins the chain over what the audit has, if it has none.
-    pub(super) async fn begin_chain(&self) -> Result<(), ClientError> {
-        Ok(on!(self, sqlite_chain, postgres_chain, writer, begin(&self.key))?)
-    }
-
-    /// Follows the audit of this database from its first entry to its head.
-    ///
-    /// # Errors
-    /// [`ClientError::Database`].
-    pub async fn verify_audit(&self) -> Result<Result<AuditEnd, AuditBreak>, ClientError> {
-        let mut at = Followed { after: i64::MIN, number: EARLIER, digest: BEGINNING.to_vec() };
-        loop {
-            let before = at.after;
-            loop {
-                let links = on!(self, sqlite_chain, postgres_chain, readers, links(at.after))?;
-                for link in &links {
-                    if let Err(broken) = at.follow(link) {
-                        return Ok(Err(broken));
-                    }
-                }
-                if links.is_empty() {
-                    break;
-                }
-            }
-            // Read last: what is added meanwhile moves it on.
-            let Some(head) = on!(self, sqlite_chain, postgres_chain, readers, head())? else {
-                return Ok(Err(AuditBreak::NoHead));
-            };
-            if head.number > at.number && at.after > before {
-                continue;
-            }
-            return Ok(if head.number > at.number {
-                Err(AuditBreak::EndsAfter(at.number))
-            } else if head.digest != at.digest || !head.holds(&self.key) {
-                Err(AuditBreak::Head(head.number))
-            } else {
-                Ok(AuditEnd { number: at.number, digest: hex(&at.digest) })
-            });
-        }
-    }
-
-    /// Numbers and digests of the entries after the one with this number, for the log; without a number, of the last
-    /// one alone.
-    ///
-    /// # Errors
-    /// [`ClientError::Database`].
-    pub async fn audit_ends(&self, after: Option<i64>) -> Result<Vec<AuditEnd>, ClientError> {
-        let ends = if let Some(after) = after {
-            on!(self, sqlite_chain, postgres_chain, readers, digests(after))?
-        } else {
-            let head = on!(self, sqlite_chain, postgres_chain, readers, head())?;
-            head.map(|head| (head.number, head.digest)).into_iter().collect()
-        };
-        let end = |(number, digest): (i64, Vec<u8>)| AuditEnd { number, digest: hex(&digest) };
-        Ok(ends.into_iter().map(end).collect())
-    }
-
-    /// Computes the MAC of the head again under the current master key. With `dry` it only tries whether it holds with that
-    /// key alone. One that holds under no key stays as it is.
-    pub(super) async fn restamp_head(&self, dry: bool) -> Result<(), ClientError> {
-        if !dry {
-            return Ok(on!(self, sqlite_chain, postgres_chain, writer, restamp(&self.key))?);
-        }
-        let head = on!(self, sqlite_chain, postgres_chain, readers, head())?;
-        let is_late = |head: Head| head.holds(&self.key) && !head.holds(&self.key.current());
-        if head.is_some_and(is_late) { Err(SealError::DoesNotOpen.into()) } else { Ok(()) }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Into a string nothing fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

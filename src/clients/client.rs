@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{
     keys::{KeySet, NewKeys},
-    sql::Changed,
     terms::{ClientTerms, TermsChange},
 };
 use crate::{
@@ -49,16 +48,6 @@ pub enum FmrChange {
     Default,
     /// It has this one.
     Own(Fmr),
-}
-
-impl From<Option<FmrChange>> for Changed {
-    fn from(change: Option<FmrChange>) -> Self {
-        let to = match change {
-            Some(FmrChange::Own(fmr)) => Some(fmr.value()),
-            Some(FmrChange::Default) | None => None,
-        };
-        Self { is: change.is_some(), to }
-    }
 }
 
 /// A client without its keys, for people.

@@ -1,11 +1,13 @@
 //! Key sets that expired: tried for no request any more, and deleted after a while.
 
+use sqlx::Error;
+
 use super::{
     error::ClientError,
-    sql::{on, postgres_expired, sqlite_expired},
+    rows::{Found, lock, stamp},
     store::ClientStore,
 };
-use crate::db::Db;
+use crate::{clock::UnixMillis, db::Attempt};
 
 /// How long an expired key set is kept. Long, because a clock that runs ahead for a while must not cost keys that are
 /// good again when it is set right.
@@ -23,26 +25,44 @@ impl ClientStore {
         let before = self.clock.now().saturating_sub(KEEP_EXPIRED_MS);
         let (mut purged, mut after) = (0, String::new());
         loop {
-            let owners = on!(
-                self,
-                sqlite_expired,
-                postgres_expired,
-                readers,
-                owners(before, &after, BATCH)
-            )?;
+            let owners = self.db.read(
+                "expired_keys",
+                "SELECT DISTINCT client_id FROM client_key
+                 WHERE expires_at < $1 AND client_id > $2 AND version <
+                     (SELECT max(version) FROM client_key AS newest WHERE newest.client_id = client_key.client_id)
+                 ORDER BY client_id LIMIT $3",
+            );
+            let owners = owners.bind(before).bind(after.as_str()).bind(BATCH);
+            let owners: Vec<String> = owners.all(|row| row.get("client_id")).await?;
             for client_id in &owners {
-                purged += on!(
-                    self,
-                    sqlite_expired,
-                    postgres_expired,
-                    writer,
-                    purge(client_id, before, &self.key)
-                )?;
+                let purge = |attempt| self.purge_keys(attempt, client_id, before);
+                purged += self.db.retrying("client_purge_keys", purge).await?;
             }
             match owners.into_iter().last() {
                 Some(last) => after = last,
                 None => return Ok(purged),
             }
         }
+    }
+
+    /// Deletes those of one client; returns how many there were. A client that was tampered with stays as it is.
+    async fn purge_keys(
+        &self,
+        attempt: Attempt,
+        client_id: &str,
+        before: UnixMillis,
+    ) -> Result<u64, Error> {
+        let mut tx = attempt.begin().await?;
+        if lock(&mut tx, client_id, &self.key).await? != Found::Client {
+            return Ok(0);
+        }
+        let purge = tx.statement(
+            "expired_keys_purge",
+            "DELETE FROM client_key WHERE client_id = $1 AND expires_at < $2 AND version <
+                 (SELECT max(version) FROM client_key AS newest WHERE newest.client_id = $1)",
+        );
+        let purged = purge.bind(client_id).bind(before).run().await?;
+        stamp(&mut tx, client_id, &self.key).await?;
+        tx.commit().await.map(|()| purged)
     }
 }

@@ -1,7 +1,7 @@
 //! The MAC of a client, over everything that decides who may call in its name and what it gets. Somebody who writes the
 //! database without the master key cannot make one.
 
-use super::sql::ClientRow;
+use super::rows::ClientRow;
 use crate::sealing::{MacInput, MasterKey, SealError};
 
 /// One MAC for a client and its key sets together: with one for each row, a set could be taken from the database

@@ -1,8 +1,9 @@
 //! The apps that may call: their ids, their public keys, and our keys for each of them.
 
-mod acts;
 mod audit;
+mod audit_store;
 mod chain;
+mod changes;
 mod client;
 mod credentials;
 mod error;
@@ -10,9 +11,11 @@ mod expired;
 mod keys;
 mod mac;
 mod name;
+mod quota;
 mod registry;
+mod reseal;
+mod rows;
 mod shards;
-mod sql;
 mod store;
 mod terms;
 mod trust;

@@ -1,22 +1,21 @@
-//! The clients and their keys, private ones sealed, whichever database they lie in.
+//! The clients and their keys as they are looked up, whichever database they lie in.
 
 use std::sync::Arc;
 
+use sqlx::Error;
+
 use super::{
     audit::{Actor, AuditEntry},
-    client::{ClientChange, ClientInfo, NewClient, StoredClient},
+    client::{ClientInfo, StoredClient},
+    credentials::CONSOLE,
     error::ClientError,
-    keys::{KeySet, NewKeys, SealedKeys, secret_label, server_key_label},
+    keys::server_key_label,
     mac,
-    sql::{
-        Changed, ChangedRow, ClientRow, Found, NewRow, on, once, parse_fmr, parse_terms, postgres,
-        postgres_rows, sqlite, sqlite_rows,
-    },
-    terms::ClientTerms,
+    rows::{ClientRow, GET, parse_fmr, parse_terms, parse_version},
 };
 use crate::{
     clock::Clock,
-    db::Db,
+    db::{Db, Row},
     sealing::{MasterKey, SealError},
 };
 
@@ -52,89 +51,21 @@ impl ClientStore {
         }
     }
 
-    /// Registers a client.
-    ///
-    /// # Errors
-    /// [`ClientError::NameTaken`], or a failure of database or sealing.
-    pub async fn add(&self, new: &NewClient<'_>) -> Result<(), ClientError> {
-        let NewClient { client_id, name, extras, fmr, terms, .. } = *new;
-        let terms = (terms != ClientTerms::default()).then(|| json(&terms));
-        let detail =
-            serde_json::json!({ "name": name, "extras": extras, "fmr": fmr, "terms": terms });
-        let row = NewRow { client_id, name, extras, fmr, terms };
-        let keys = self.seal(new.client_id, 1, &new.keys)?;
-        let act = self.act("client add", client_id, detail.to_string());
-        if once!(self, sqlite, postgres, add(&row, &keys, &act, &self.key))? {
-            Ok(())
-        } else {
-            Err(ClientError::NameTaken(new.name.to_owned()))
-        }
-    }
-
-    /// Gives a client new keys; the ones it has stay good for `overlap_ms` milliseconds, if they were
-    /// not to end before. Returns the version of the new ones. Without an overlap it repairs a client
-    /// that was changed outside of Visavis.
-    ///
-    /// # Errors
-    /// [`ClientError::Unknown`], [`ClientError::SameKey`], [`ClientError::Rotating`], with an overlap
-    /// [`ClientError::Tampered`], or a failure of database or sealing.
-    pub async fn rotate(
-        &self,
-        client_id: &str,
-        keys: &NewKeys<'_>,
-        overlap_ms: i64,
-    ) -> Result<u32, ClientError> {
-        let rows = self.rows(client_id).await?;
-        let newest = rows.first().ok_or_else(|| ClientError::Unknown(client_id.to_owned()))?;
-        let (revision, version) = (newest.revision, newest.keys.version.saturating_add(1));
-        let now = self.clock.now();
-        if overlap_ms > 0 {
-            let client = self.open(client_id, rows)?;
-            let same =
-                |set: &Arc<KeySet>| set.merchant_key.spki_der() == keys.merchant_key.spki_der();
-            if client.keys.iter().filter(|set| set.is_valid(now)).any(same) {
-                return Err(ClientError::SameKey);
-            }
-        }
-        let sealed = self.seal(client_id, version, keys)?;
-        let detail = serde_json::json!({ "keyVersion": version, "overlapMs": overlap_ms });
-        let act = self.act("client rotate", client_id, detail.to_string());
-        let end = now.saturating_add(overlap_ms);
-        // Only if nobody has changed the client since it was read. None of the old keys is good any more without an
-        // overlap, no matter who wrote them.
-        let (current, repair) = ((client_id, revision), (&self.key, overlap_ms <= 0));
-        let found = once!(self, sqlite, postgres, rotate(current, &sealed, end, &act, repair))?;
-        match found {
-            Found::Client => Ok(version),
-            Found::Tampered => Err(ClientError::Tampered(client_id.to_owned())),
-            Found::Nothing => Err(ClientError::Rotating(client_id.to_owned())),
-        }
-    }
-
-    fn seal(
-        &self,
-        client_id: &str,
-        version: u32,
-        keys: &NewKeys<'_>,
-    ) -> Result<SealedKeys, ClientError> {
-        let server_key = server_key_label(client_id, version);
-        let secret_key = secret_label(client_id, version);
-        Ok(SealedKeys {
-            version,
-            merchant_key: keys.merchant_key.spki_der().to_vec(),
-            server_key: self.key.seal(&server_key, keys.server_key.pkcs8_der())?,
-            access_key: keys.access_key.to_owned(),
-            secret_key: self.key.seal(&secret_key, keys.secret_key)?,
-            expires_at: None,
-        })
-    }
-
     /// All clients, oldest first.
     ///
     /// # Errors
     /// [`ClientError::Database`].
     pub async fn list(&self) -> Result<Vec<ClientInfo>, ClientError> {
-        Ok(on!(self, sqlite, postgres, readers, list())?)
+        let list = self.db.read(
+            "client_list",
+            "SELECT client_id, name, access_key, client_key.version AS version, extras, fmr, document_fmr, terms,
+                 client.created_at AS created_at, disabled_at
+             FROM client JOIN client_key USING (client_id)
+             WHERE client_key.version =
+                 (SELECT max(version) FROM client_key AS newest WHERE newest.client_id = client.client_id)
+             ORDER BY client.created_at, client_id",
+        );
+        Ok(list.all(info).await?)
     }
 
     /// The Client-Id of the client with a name.
@@ -142,52 +73,9 @@ impl ClientStore {
     /// # Errors
     /// [`ClientError::Database`].
     pub(super) async fn id_of_name(&self, name: &str) -> Result<Option<String>, ClientError> {
-        Ok(on!(self, sqlite, postgres, readers, id_of_name(name))?)
-    }
-
-    /// Takes a client's right to call away, or gives it back.
-    ///
-    /// # Errors
-    /// [`ClientError::Unknown`], or [`ClientError::Tampered`] when it is to be given back.
-    pub async fn set_disabled(&self, client_id: &str, disabled: bool) -> Result<(), ClientError> {
-        let at = disabled.then(|| self.clock.now());
-        let name = if disabled { "client disable" } else { "client enable" };
-        let act = self.act(name, client_id, "{}".to_owned());
-        let found = once!(self, sqlite, postgres, set_disabled(client_id, at, &act, &self.key))?;
-        changed(client_id, found)
-    }
-
-    /// Changes what a client gets, all of it at once and from its next request on.
-    ///
-    /// # Errors
-    /// [`ClientError::Unknown`], [`ClientError::Contradiction`], [`ClientError::Tampered`], or
-    /// [`ClientError::Rotating`] when somebody else was quicker.
-    pub async fn change(&self, client_id: &str, change: &ClientChange) -> Result<(), ClientError> {
-        let ClientChange { extras, fmr, document_fmr, terms } = *change;
-        let terms = if terms.is_empty() {
-            None
-        } else {
-            let unknown = || ClientError::Unknown(client_id.to_owned());
-            let client = self.get(client_id).await?.ok_or_else(unknown)?;
-            let terms = terms.applied_to(client.terms);
-            if terms.are_contradictory() {
-                return Err(ClientError::Contradiction);
-            }
-            Some((json(&terms), client.revision))
-        };
-        let (fmr, document_fmr) = (Changed::from(fmr), Changed::from(document_fmr));
-        let told = |changed: &Changed| changed.is.then_some(changed.to);
-        let detail = serde_json::json!({
-            "extras": extras, "fmr": told(&fmr), "documentFmr": told(&document_fmr),
-            "terms": terms.as_ref().map(|(terms, _)| terms),
-        });
-        let row = ChangedRow { extras, fmr, document_fmr, terms };
-        let act = self.act("client set", client_id, detail.to_string());
-        let found = once!(self, sqlite, postgres, change(client_id, &row, &act, &self.key))?;
-        if found == Found::Nothing && row.terms.is_some() {
-            return Err(ClientError::Rotating(client_id.to_owned()));
-        }
-        changed(client_id, found)
+        let id =
+            self.db.read("client_name", "SELECT client_id FROM client WHERE name = $1").bind(name);
+        Ok(id.optional(|row| row.get("client_id")).await?)
     }
 
     /// How many clients may call, the console's own aside.
@@ -195,7 +83,11 @@ impl ClientStore {
     /// # Errors
     /// [`ClientError::Database`].
     pub async fn count(&self) -> Result<u64, ClientError> {
-        let count = on!(self, sqlite, postgres, readers, count())?;
+        let count = self.db.read(
+            "client_count",
+            "SELECT count(*) AS clients FROM client WHERE disabled_at IS NULL AND name <> $1",
+        );
+        let count = count.bind(CONSOLE).one(|row| row.get::<i64>("clients")).await?;
         Ok(count.unsigned_abs())
     }
 
@@ -204,7 +96,8 @@ impl ClientStore {
     /// # Errors
     /// [`ClientError::Database`].
     pub async fn ids(&self) -> Result<Vec<String>, ClientError> {
-        Ok(on!(self, sqlite, postgres, readers, ids())?)
+        let ids = self.db.read("client_ids", "SELECT client_id FROM client");
+        Ok(ids.all(|row| row.get("client_id")).await?)
     }
 
     /// Which revision of a client is current; `None` if there is no such client. One indexed read,
@@ -213,7 +106,9 @@ impl ClientStore {
     /// # Errors
     /// [`ClientError::Database`].
     pub async fn revision(&self, client_id: &str) -> Result<Option<i64>, ClientError> {
-        Ok(on!(self, sqlite, postgres, readers, revision(client_id))?)
+        let revision =
+            self.db.read("client_revision", "SELECT revision FROM client WHERE client_id = $1");
+        Ok(revision.bind(client_id).optional(|row| row.get("revision")).await?)
     }
 
     /// A client with its keys.
@@ -227,10 +122,14 @@ impl ClientStore {
 
     /// A client as it is stored, a row for each key set, newest first.
     pub(super) async fn rows(&self, client_id: &str) -> Result<Vec<ClientRow>, ClientError> {
-        Ok(on!(self, sqlite_rows, postgres_rows, readers, get(client_id))?)
+        Ok(self.db.read("client_get", GET).bind(client_id).all(ClientRow::read).await?)
     }
 
-    fn open(&self, client_id: &str, rows: Vec<ClientRow>) -> Result<StoredClient, ClientError> {
+    pub(super) fn open(
+        &self,
+        client_id: &str,
+        rows: Vec<ClientRow>,
+    ) -> Result<StoredClient, ClientError> {
         let tampered = || ClientError::Tampered(client_id.to_owned());
         if !mac::holds(&self.key, &rows) {
             // With another master key no MAC holds, and nothing opens.
@@ -255,15 +154,16 @@ impl ClientStore {
     }
 }
 
-/// What serialises without fail.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-fn changed(client_id: &str, found: Found) -> Result<(), ClientError> {
-    match found {
-        Found::Client => Ok(()),
-        Found::Tampered => Err(ClientError::Tampered(client_id.to_owned())),
-        Found::Nothing => Err(ClientError::Unknown(client_id.to_owned())),
-    }
+fn info(row: &Row) -> Result<ClientInfo, Error> {
+    Ok(ClientInfo {
+        client_id: row.get("client_id")?,
+        name: row.get("name")?,
+        access_key: row.get("access_key")?,
+        key_version: parse_version(row)?,
+        extras: row.get("extras")?,
+        fmr: parse_fmr(row.get("fmr")?, row.get("document_fmr")?)?,
+        terms: parse_terms(row.get::<Option<String>>("terms")?.as_deref())?,
+        created_at: row.get("created_at")?,
+        disabled_at: row.get("disabled_at")?,
+    })
 }

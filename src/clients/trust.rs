@@ -5,10 +5,10 @@ use super::{
     error::ClientError,
     keys::server_key_label,
     mac,
-    sql::{on, postgres, postgres_acts, postgres_rows, sqlite, sqlite_acts, sqlite_rows},
+    rows::{Found, get, lock, stamp},
     store::ClientStore,
 };
-use crate::{db::Db, sealing::SealError};
+use crate::{db::Attempt, sealing::SealError};
 
 /// The name of a value that every database holds under the master key. Earlier versions kept a key there that signed
 /// responses to unknown callers.
@@ -26,8 +26,7 @@ impl ClientStore {
     pub async fn check_master_key(&self) -> Result<(), ClientError> {
         let label = server_key_label(PURPOSE, 1);
         let open = |sealed: Vec<u8>| self.key.open(&label, &sealed);
-        let value =
-            on!(self, sqlite, postgres, writer, server_key(PURPOSE))?.map(open).transpose()?;
+        let value = self.server_key().await?.map(open).transpose()?;
         if value.as_ref().is_some_and(|value| value.as_slice() == HAS_MACS) {
             return Ok(());
         }
@@ -39,15 +38,21 @@ impl ClientStore {
         let made = self.key.seal(&label, HAS_MACS)?;
         if value.is_some() {
             for client_id in &ids {
-                on!(self, sqlite_rows, postgres_rows, writer, adopt(client_id, &self.key))?;
+                let adopt = |attempt| self.adopt(attempt, client_id);
+                self.db.retrying("client_adopt", adopt).await?;
             }
-            on!(self, sqlite_acts, postgres_acts, writer, reseal_own(PURPOSE, &made))?;
+            self.reseal_own(PURPOSE, &made).await?;
             tracing::info!(clients = ids.len(), "clients of an earlier version have MACs now");
             return Ok(());
         }
-        on!(self, sqlite, postgres, writer, keep_server_key(PURPOSE, &made, self.clock.now()))?;
+        let keep = self.db.write(
+            "server_key_add",
+            "INSERT INTO server_key (purpose, sealed, created_at) VALUES ($1, $2, $3)
+             ON CONFLICT (purpose) DO NOTHING",
+        );
+        keep.bind(PURPOSE).bind(made.as_slice()).bind(self.clock.now()).run().await?;
         // Another process may have been first; what is stored counts.
-        let stored = on!(self, sqlite, postgres, writer, server_key(PURPOSE))?;
+        let stored = self.server_key().await?;
         open(stored.ok_or(ClientError::Database(sqlx::Error::RowNotFound))?)?;
         Ok(())
     }
@@ -58,9 +63,7 @@ impl ClientStore {
     /// [`ClientError::Seal`] with another master key, [`ClientError::NoMacs`] when the clients of an earlier version have
     /// none yet; a failure of the database.
     pub(super) async fn try_master_key(&self) -> Result<(), ClientError> {
-        let Some(sealed) = on!(self, sqlite, postgres, readers, server_key(PURPOSE))? else {
-            return Ok(());
-        };
+        let Some(sealed) = self.server_key().await? else { return Ok(()) };
         let value = self.key.open(&server_key_label(PURPOSE, 1), &sealed)?;
         if value.as_slice() == HAS_MACS { Ok(()) } else { Err(ClientError::NoMacs) }
     }
@@ -72,7 +75,7 @@ impl ClientStore {
     pub async fn sealed(&self) -> Result<Option<usize>, ClientError> {
         let clients = self.list().await?;
         let clients = clients.iter().filter(|client| client.name != CONSOLE).count();
-        let value = on!(self, sqlite, postgres, readers, server_key(PURPOSE))?;
+        let value = self.server_key().await?;
         Ok((clients > 0 || value.is_some()).then_some(clients))
     }
 
@@ -98,7 +101,8 @@ impl ClientStore {
         let current = self.key.current();
         for client_id in self.ids().await? {
             if !dry {
-                on!(self, sqlite_rows, postgres_rows, writer, restamp(&client_id, &self.key))?;
+                let restamp = |attempt| self.restamp_one(attempt, &client_id);
+                self.db.retrying("client_restamp", restamp).await?;
                 continue;
             }
             let rows = self.rows(&client_id).await?;
@@ -107,5 +111,30 @@ impl ClientStore {
             }
         }
         Ok(())
+    }
+
+    async fn server_key(&self) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        let key = self.db.read("server_key", "SELECT sealed FROM server_key WHERE purpose = $1");
+        key.bind(PURPOSE).optional(|row| row.get("sealed")).await
+    }
+
+    /// Gives a client of an earlier version its first MAC.
+    async fn adopt(&self, attempt: Attempt, client_id: &str) -> Result<(), sqlx::Error> {
+        let mut tx = attempt.begin().await?;
+        lock(&mut tx, client_id, &self.key).await?;
+        let rows = get(&mut tx, client_id).await?;
+        if rows.first().is_some_and(|client| client.mac.is_none()) {
+            stamp(&mut tx, client_id, &self.key).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Computes the MAC of a client again, if it holds.
+    async fn restamp_one(&self, attempt: Attempt, client_id: &str) -> Result<(), sqlx::Error> {
+        let mut tx = attempt.begin().await?;
+        if lock(&mut tx, client_id, &self.key).await? == Found::Client {
+            stamp(&mut tx, client_id, &self.key).await?;
+        }
+        tx.commit().await
     }
 }

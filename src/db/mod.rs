@@ -1,18 +1,29 @@
 //! The databases that jobs and clients can lie in: `SQLite` in a file for one process, Postgres for many.
 
+mod connection;
 mod pools;
 mod postgres;
 mod reason;
+mod row;
 mod schema;
+mod server;
 mod sqlite;
+mod statement;
+mod value;
 
 use std::fmt;
 
 use sqlx::migrate::MigrateError;
+use tracing::Instrument as _;
 
+pub(crate) use connection::{Attempt, Transaction};
 pub use postgres::{PostgresDb, is_postgres};
 pub use reason::address_name;
+pub(crate) use row::Row;
 pub use sqlite::SqliteDb;
+use statement::{On, Retry, statement_span};
+pub(crate) use statement::{Sql, Statement};
+pub(crate) use value::Value;
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +163,74 @@ impl Db {
             Self::Postgres(db) => db.close().await,
         }
     }
+
+    /// A statement that changes nothing. On Postgres it is made again while the connection is being lost.
+    pub(crate) fn read(&self, name: &'static str, sql: impl Into<Sql>) -> Statement<'_> {
+        match self {
+            Self::Sqlite(db) => {
+                Statement::new(On::SqlitePool(&db.readers), name, sql.into().sqlite())
+            }
+            Self::Postgres(_) => self.write(name, sql),
+        }
+    }
+
+    /// A statement on the connection that writes. On Postgres it is made again while the connection is being lost, so it
+    /// must come to the same if it is made twice.
+    pub(crate) fn write(&self, name: &'static str, sql: impl Into<Sql>) -> Statement<'_> {
+        self.writing(name, sql.into(), Retry::Yes)
+    }
+
+    /// A statement that must not be made twice: whether it was made the first time would not be known.
+    pub(crate) fn write_once(&self, name: &'static str, sql: impl Into<Sql>) -> Statement<'_> {
+        self.writing(name, sql.into(), Retry::No)
+    }
+
+    fn writing(&self, name: &'static str, sql: Sql, retry: Retry) -> Statement<'_> {
+        match self {
+            Self::Sqlite(db) => Statement::new(On::SqlitePool(&db.writer), name, sql.sqlite()),
+            Self::Postgres(db) => Statement::new(On::Postgres(db, retry), name, sql.postgres()),
+        }
+    }
+
+    /// Makes several statements, or a transaction. On Postgres they are made again while the connection is being lost;
+    /// [`Attempt::again`] says so.
+    pub(crate) async fn retrying<T, F>(
+        &self,
+        name: &'static str,
+        mut call: impl FnMut(Attempt) -> F,
+    ) -> Result<T, sqlx::Error>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        let span = statement_span(name);
+        match self {
+            Self::Sqlite(db) => Box::pin(call(Attempt::on_sqlite(db))).instrument(span).await,
+            Self::Postgres(db) => {
+                // Boxed: several futures around it would hold it.
+                let call = |pool, again| Box::pin(call(Attempt::on_postgres(pool, again)));
+                db.retrying(call).instrument(span).await
+            }
+        }
+    }
+
+    /// The same for what must not be made twice.
+    pub(crate) async fn once<T, F>(
+        &self,
+        name: &'static str,
+        call: impl FnOnce(Attempt) -> F,
+    ) -> Result<T, sqlx::Error>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        let span = statement_span(name);
+        match self {
+            Self::Sqlite(db) => Box::pin(call(Attempt::on_sqlite(db))).instrument(span).await,
+            Self::Postgres(db) => {
+                let call = |pool| Box::pin(call(Attempt::on_postgres(pool, false)));
+                db.once(call).instrument(span).await
+            }
+        }
+    }
 }
 
 impl From<SqliteDb> for Db {
@@ -164,11 +243,6 @@ impl From<PostgresDb> for Db {
     fn from(db: PostgresDb) -> Self {
         Self::Postgres(db)
     }
-}
-
-/// What the lines of the log about a statement are part of, and its span in a trace.
-pub fn statement_span(statement: &'static str) -> tracing::Span {
-    tracing::error_span!("db.statement", statement)
 }
 
 /// A pool without the task that looks for old connections. That of `SQLx` 0.9 counts idle connections in a number that

@@ -13,7 +13,7 @@ use super::{
     reason::{name, reason},
     schema, unattended,
 };
-use crate::{clock::Clock, deadline};
+use crate::deadline;
 
 /// Told to every session: no statement of ours takes long, and a lock that does not come is a reason to
 /// try again.
@@ -153,48 +153,11 @@ impl PostgresDb {
         in_time(ACQUIRE, listener.execute("SELECT 1")).await.map(drop)
     }
 
-    /// How far the database's clock is ahead of `clock`, milliseconds, to within the time of a call.
-    ///
-    /// # Errors
-    /// When there is no answer.
-    pub async fn skew_ms(&self, clock: &Clock) -> Result<i64, sqlx::Error> {
-        let there = sqlx::query_scalar("SELECT visavis_millis(clock_timestamp())");
-        let there: i64 = in_time(CALL, there.fetch_one(&self.pool())).await?;
-        Ok(there - clock.now())
-    }
-
-    /// Makes this the database with that number of the installation, once and for all.
-    ///
-    /// # Errors
-    /// [`DbError::OtherShard`] when it is the one with another number already.
-    pub async fn claim_number(&self, number: u32) -> Result<(), DbError> {
-        let claim = "INSERT INTO shard (number) VALUES ($1::integer) ON CONFLICT DO NOTHING";
-        in_time(CALL, sqlx::query(claim).bind(i64::from(number)).execute(&self.pool()))
-            .await
-            .map_err(|error| self.failed(&error))?;
-        self.check_number(number).await
-    }
-
-    /// Whether it is the database with that number, or has none yet; changes nothing.
-    ///
-    /// # Errors
-    /// [`DbError::OtherShard`] when it is the one with another number.
-    pub async fn check_number(&self, number: u32) -> Result<(), DbError> {
-        let asked = i64::from(number);
-        let pool = self.pool();
-        let is = sqlx::query_scalar("SELECT number::bigint FROM shard").fetch_optional(&pool);
-        let is: Option<i64> = in_time(CALL, is).await.map_err(|error| self.failed(&error))?;
-        match is {
-            Some(is) if is != asked => Err(DbError::OtherShard { path: self.name(), is, asked }),
-            _ => Ok(()),
-        }
-    }
-
     /// Makes a call that must not be made twice.
     ///
     /// # Errors
     /// Its own, or that it took too long; then it may have happened or not.
-    pub async fn once<T, F>(&self, call: impl FnOnce(PgPool) -> F) -> Result<T, sqlx::Error>
+    pub(super) async fn once<T, F>(&self, call: impl FnOnce(PgPool) -> F) -> Result<T, sqlx::Error>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
@@ -264,11 +227,11 @@ impl PostgresDb {
         result
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         name(&self.options)
     }
 
-    fn failed(&self, error: &sqlx::Error) -> DbError {
+    pub(super) fn failed(&self, error: &sqlx::Error) -> DbError {
         DbError::Open { path: self.name(), reason: reason(error, &self.options) }
     }
 }

@@ -4,7 +4,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::PgPool;
 use tokio::sync::Notify;
 
 use crate::{db::PostgresDb, shutdown::Shutdown};
@@ -44,10 +43,8 @@ impl Wake {
                 () = self.elsewhere.notified() => {}
                 () = shutdown.requested() => return,
             }
-            let notify = async |pool: PgPool, _| {
-                sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(&pool).await
-            };
-            if let Err(error) = db.retrying(notify).await {
+            let notify = db.statement("notify", "SELECT pg_notify($1, '')").bind(CHANNEL);
+            if let Err(error) = notify.run().await {
                 tracing::warn!(%error, "other processes were not woken; they find the job by polling");
             }
             tokio::time::sleep(DEBOUNCE).await;

@@ -121,7 +121,7 @@ async fn trial(dice: Dice, weather: Weather, time: Duration) -> Seen {
     let proxy = Proxy::start(cluster().port(), dice).await;
     let url = format!("postgres://visavis@127.0.0.1:{}/{database}", proxy.port);
     let db = PostgresDb::open(&url, 4).await.unwrap();
-    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
     let healed = watch::Sender::new(None::<Instant>);
     let mut callers = JoinSet::new();
     for number in 0..CALLERS {

@@ -83,12 +83,12 @@ impl Told {
         if !is_postgres(&self.store) {
             let path = Path::new(&self.store);
             crate::ledger::SqliteBooks::sign(path, self.number).await;
-            return Store::sqlite(SqliteDb::open(path).await.unwrap(), key, Clock::System);
+            return Store::new(SqliteDb::open(path).await.unwrap(), key, Clock::System);
         }
         let address = format!("{}?options=-c%20chaos.process%3D{}", self.store, self.number);
         loop {
             match PostgresDb::open(&address, 4).await {
-                Ok(db) => return Store::postgres(db, key, Clock::System),
+                Ok(db) => return Store::new(db, key, Clock::System),
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }

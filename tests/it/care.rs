@@ -422,7 +422,7 @@ async fn an_erasure_goes_through_all_transactions_and_erases_those_that_are_mean
     .unwrap();
     let store = visavis::db::PostgresDb::open(&site.urls[0], 2).await.unwrap();
     let key = visavis::sealing::MasterKey::random().unwrap();
-    let store = visavis::queue::Store::postgres(store, key, visavis::clock::Clock::System);
+    let store = visavis::queue::Store::new(store, key, visavis::clock::Clock::System);
     let which = visavis::queue::Erasure::new(None, None, Some("c1".to_owned())).unwrap();
     assert_eq!(store.would_erase(&which).await.unwrap(), 3_000);
     assert_eq!(store.erase(&which).await.unwrap(), (3_000, true));
@@ -450,7 +450,7 @@ async fn a_reader_that_keeps_copies_in_the_log_is_told() {
     let data = Data::new();
     let db = visavis::db::SqliteDb::open(&data.database()).await.unwrap();
     let key = visavis::sealing::MasterKey::random().unwrap();
-    let store = visavis::queue::Store::sqlite(db.clone(), key, visavis::clock::Clock::System);
+    let store = visavis::queue::Store::new(db.clone(), key, visavis::clock::Clock::System);
     let mut reader = db.readers.begin().await.unwrap();
     let _: i64 =
         sqlx::query_scalar("SELECT count(*) FROM job").fetch_one(&mut *reader).await.unwrap();

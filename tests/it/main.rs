@@ -52,6 +52,7 @@ mod setup;
 mod shared_volume;
 mod socket;
 mod start_check;
+mod statements;
 mod store;
 mod strict_clients;
 mod supervised;

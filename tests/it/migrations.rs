@@ -259,7 +259,7 @@ async fn a_role_that_may_not_change_the_schema_starts_on_a_current_one_and_on_no
 }
 
 async fn goes_through_a_job(db: PostgresDb) {
-    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
     let (id, request) = (
         visavis::compare::TransactionId::new(Clock::System.now_utc(), 0),
         crate::store::bench::request(1),

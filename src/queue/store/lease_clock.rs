@@ -6,10 +6,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Store, postgres, sqlite};
+use super::Store;
 use crate::{
     clock::{Clock, UnixMillis},
-    db::Db,
     queue::QueueError,
 };
 
@@ -102,12 +101,17 @@ impl Store {
     /// [`QueueError::Database`].
     pub async fn watch_clock(&self) -> Result<i64, QueueError> {
         let asked = self.clock.steady();
-        let (dated, date) = match &self.db {
-            Db::Sqlite(db) => sqlite::date_again(db, &self.clock).await?,
-            Db::Postgres(db) => {
-                db.retrying(|pool, _| postgres::date_again(pool, &self.clock)).await?
-            }
-        };
+        let (date, early) = self
+            .db
+            .read(
+                "clock_step",
+                "SELECT visavis_millis(visavis_now($1)) AS now, count(*) AS jobs FROM job
+                 WHERE state IN (0, 1) AND due_from > visavis_now($1) AND due_at > due_from",
+            )
+            .bind(&self.clock)
+            .one(|row| Ok((row.get::<i64>("now")?, row.get::<i64>("jobs")?)))
+            .await?;
+        let dated = if early > 0 { self.date_again().await? } else { 0 };
         if let Some(step_ms) = self.lease_clock.read(date, asked, &self.clock) {
             tracing::warn!(step_ms, "the clock of the database was set");
         }
@@ -115,6 +119,17 @@ impl Store {
             tracing::warn!(jobs = dated, "leases and pauses began in the future: dated again");
         }
         Ok(date - self.clock.now())
+    }
+
+    /// Dates leases and pauses again that begin in the future, because the clock was set back since: they end no later
+    /// than they would have. Returns how many there were.
+    async fn date_again(&self) -> Result<u64, QueueError> {
+        let dated = self.db.write(
+            "date_again",
+            "UPDATE job SET due_from = visavis_now($1), due_at = visavis_now($1) + (due_at - due_from)
+             WHERE state IN (0, 1) AND due_from > visavis_now($1) AND due_at > due_from",
+        );
+        Ok(dated.bind(&self.clock).run().await?)
     }
 }
 

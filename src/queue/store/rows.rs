@@ -9,14 +9,15 @@ use std::{
 use crate::{
     clock::{Clock, UnixMillis},
     compare::TransactionId,
+    db::{Row, Statement},
     queue::{
         error::QueueError,
-        job::{Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, TransactionState},
+        job::{Job, JobId, Lease, TransactionState},
     },
 };
 
 /// A row to be inserted, ready for SQL.
-pub(super) struct Row<'a> {
+pub(super) struct NewRow<'a> {
     pub(super) transaction_id: &'a str,
     pub(super) client_id: &'a str,
     pub(super) biz_id: &'a str,
@@ -28,6 +29,20 @@ pub(super) struct Row<'a> {
     pub(super) clock: &'a Clock,
 }
 
+impl<'a> NewRow<'a> {
+    /// Binds what every insert takes first: $1 to $7.
+    pub(super) fn bind_to(&'a self, insert: Statement<'a>) -> Statement<'a> {
+        insert
+            .bind(self.transaction_id)
+            .bind(self.client_id)
+            .bind(self.biz_id)
+            .bind(self.dedupe)
+            .bind(self.clock)
+            .bind(self.bytes)
+            .bind(self.options.as_str())
+    }
+}
+
 /// The job row of a claim as the database returns it.
 pub(super) struct Claimed {
     pub(super) id: JobId,
@@ -37,8 +52,25 @@ pub(super) struct Claimed {
     pub(super) options: String,
     pub(super) token: i64,
     pub(super) attempt: i64,
-    pub(super) turn: i64,
+    /// In the fair queue.
+    pub(super) position: i64,
     pub(super) created_at: UnixMillis,
+}
+
+impl Claimed {
+    pub(super) fn read(row: &Row) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.get("id")?,
+            transaction_id: row.get("transaction_id")?,
+            client_id: row.get("client_id")?,
+            client_name: row.get("client_name")?,
+            options: row.get("options")?,
+            token: row.get("token")?,
+            attempt: row.get("attempt")?,
+            position: row.get("turn")?,
+            created_at: row.get("created_at")?,
+        })
+    }
 }
 
 /// How many jobs of each client are being stored at this moment. They cannot see one another in the database,
@@ -108,14 +140,6 @@ pub(super) fn transaction_state(
     }
 }
 
-/// `existing` is the id under which the same signed request was stored before.
-pub(super) fn accepted(new: &NewJob<'_>, existing: Option<String>) -> Result<Accepted, QueueError> {
-    Ok(match existing {
-        None => Accepted::New(new.transaction_id.clone()),
-        Some(id) => Accepted::Duplicate(own_id(&id)?),
-    })
-}
-
 pub(super) fn lease(row: &Claimed, asked: Instant, length: Duration) -> Result<Lease, QueueError> {
     let wrong = |e: serde_json::Error| QueueError::Inconsistent(format!("options: {e}"));
     let job = Job {
@@ -128,18 +152,6 @@ pub(super) fn lease(row: &Claimed, asked: Instant, length: Duration) -> Result<L
         created_at: row.created_at,
     };
     Ok(Lease::new(job, row.token, asked, length))
-}
-
-/// From a row of client, jobs, bytes and age.
-pub(super) fn client_depth(
-    (client_id, jobs, bytes, oldest): (String, i64, i64, Option<i64>),
-) -> ClientDepth {
-    let depth = Depth { jobs: jobs.unsigned_abs(), bytes: bytes.unsigned_abs(), oldest };
-    ClientDepth { client_id, depth }
-}
-
-pub(super) fn exactly_one(rows: u64) -> Result<(), QueueError> {
-    if rows == 1 { Ok(()) } else { Err(QueueError::LeaseLost) }
 }
 
 pub(super) fn millis(duration: Duration) -> i64 {

@@ -116,7 +116,7 @@ async fn a_statement_waits_for_one_round_trip() {
     const STATEMENTS: usize = 200;
     let (proxy, url) = behind_proxy().await;
     let db = PostgresDb::open(&url, 1).await.unwrap();
-    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
     let id = TransactionId::new(Clock::System.now_utc(), 0);
     let ask = async || assert!(store.transaction("2188", &id).await.unwrap().is_none());
     // The statement is prepared once.
@@ -136,7 +136,7 @@ async fn the_end_of_a_job_whose_answer_is_lost_is_no_lost_lease() {
     const LEASE: Duration = Duration::from_secs(30);
     let (proxy, url) = behind_proxy().await;
     let db = PostgresDb::open(&url, 1).await.unwrap();
-    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
     let request = request(1);
     let running = async || {
         let id = TransactionId::new(Clock::System.now_utc(), 0);
@@ -170,7 +170,7 @@ async fn the_end_of_a_job_whose_answer_is_lost_is_no_lost_lease() {
 async fn connections_that_died_fail_no_statement() {
     let (proxy, url) = behind_proxy().await;
     let db = PostgresDb::open(&url, 4).await.unwrap();
-    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
     for _ in 0..3 {
         let (one, two, three, four) =
             tokio::join!(store.ping(), store.ping(), store.ping(), store.ping());

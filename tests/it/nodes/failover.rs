@@ -20,7 +20,7 @@ async fn a_standby_is_refused_at_a_start_and_waited_out_by_those_who_run() {
     let cluster = Cluster::start();
     let url = cluster.url(&cluster.new_database().await);
     let db = PostgresDb::open(&url, 4).await.unwrap();
-    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
     let request = request(1);
     let stored = async |digest| {
         let id = TransactionId::new(Clock::System.now_utc(), 0);

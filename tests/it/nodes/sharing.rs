@@ -106,7 +106,7 @@ async fn the_room_of_deleted_pictures_is_cleared() {
     let db = visavis::db::PostgresDb::open(&url, 4).await.unwrap();
     let pool = db.pool();
     let key = MasterKey::random().unwrap();
-    let store = visavis::queue::Store::postgres(db, key, visavis::clock::Clock::System);
+    let store = visavis::queue::Store::new(db, key, visavis::clock::Clock::System);
     assert!(!store.tidy().await.unwrap(), "an empty table");
     for statement in [
         "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, created_at)

@@ -36,7 +36,7 @@ async fn end_sessions(own: PgPool) {
 async fn sessions_that_are_ended_under_statements_lose_nothing_and_double_nothing() {
     let url = cluster().url(&cluster().new_database().await);
     let db = PostgresDb::open(&url, 4).await.unwrap();
-    let store = Store::postgres(db, MasterKey::random().unwrap(), Clock::System);
+    let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
     let own = unattended(PgPoolOptions::new()).connect(&url).await.unwrap();
     let ending = tokio::spawn(end_sessions(own.clone()));
     for number in 0..JOBS {

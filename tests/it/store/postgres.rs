@@ -50,7 +50,7 @@ impl Database for Postgres {
         Box::pin(async {
             let db = PostgresDb::open(&cluster().url(&self.name), 4).await.unwrap();
             self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(db.clone());
-            Store::postgres(db, key, clock)
+            Store::new(db, key, clock)
         })
     }
 

@@ -60,7 +60,7 @@ impl Database for Sqlite {
                 sqlx::query("PRAGMA synchronous = OFF").execute(&db.writer).await.unwrap();
             }
             self.keep(db.clone());
-            Store::sqlite(db, key, clock)
+            Store::new(db, key, clock)
         })
     }
 

@@ -145,7 +145,7 @@ impl TestApp {
         let (time, clock) = Clock::mock(NOW);
         let db = SqliteDb::open(&folder.path().join("visavis.db")).await.unwrap();
         let key = MasterKey::random().unwrap();
-        let store = Store::sqlite(db.clone(), key.clone(), time.clone());
+        let store = Store::new(db.clone(), key.clone(), time.clone());
         let clients = ClientStore::new(db.clone(), key, time.clone());
         let factory: EngineFactory = Arc::new(|| Ok(Box::new(FakeEngine) as Box<dyn Engine>));
         let pool = ComputePool::start(2, &factory, &policy()).unwrap();

@@ -1,0 +1,265 @@
+//! The audit as it is stored: adding to it, reading it, following its chain.
+
+use std::fmt;
+
+use sqlx::Error;
+
+use super::{
+    audit::AuditEntry,
+    chain::{AuditBreak, AuditEnd, Beginning, Followed, Head, Link},
+    error::ClientError,
+    store::ClientStore,
+};
+use crate::{
+    db::{Attempt, Row, Statement, Transaction},
+    sealing::{MasterKey, SealError},
+};
+
+/// Entries read by one statement.
+const BATCH: i64 = 1_000;
+const LINKS: &str = "\
+    SELECT id, number, digest, at, actor, act, subject, detail FROM audit
+    WHERE id > $1 ORDER BY id LIMIT $2";
+
+impl ClientStore {
+    /// Keeps an act on something else than a client.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn note(
+        &self,
+        act: &'static str,
+        subject: &str,
+        detail: &serde_json::Value,
+    ) -> Result<(), ClientError> {
+        let act = self.act(act, subject, detail.to_string());
+        let noted = self.db.once("audit_note", |attempt| async move {
+            let mut tx = attempt.begin().await?;
+            keep(&mut tx, &act, &self.key).await?;
+            tx.commit().await
+        });
+        Ok(noted.await?)
+    }
+
+    /// The latest acts in this database, newest first.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, ClientError> {
+        let audit = self.db.read(
+            "audit",
+            "SELECT at, actor, act, subject, detail FROM audit ORDER BY id DESC LIMIT $1",
+        );
+        Ok(audit.bind(i64::from(limit)).all(AuditEntry::read).await?)
+    }
+
+    /// Begins the chain over what the audit has, if it has none.
+    pub(super) async fn begin_chain(&self) -> Result<(), ClientError> {
+        let begin = |attempt| self.try_to_begin(attempt);
+        Ok(self.db.retrying("audit_begin", begin).await?)
+    }
+
+    /// Follows the audit of this database from its first entry to its head.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn verify_audit(&self) -> Result<Result<AuditEnd, AuditBreak>, ClientError> {
+        let mut at = Followed::new();
+        loop {
+            let before = at.after;
+            loop {
+                let links = self.db.read("audit_links", LINKS).bind(at.after).bind(BATCH);
+                let links = links.all(Link::read).await?;
+                for link in &links {
+                    if let Err(broken) = at.follow(link) {
+                        return Ok(Err(broken));
+                    }
+                }
+                if links.is_empty() {
+                    break;
+                }
+            }
+            // Read last: what is added meanwhile moves it on.
+            let Some(head) = self.head().await? else { return Ok(Err(AuditBreak::NoHead)) };
+            if head.number > at.number && at.after > before {
+                continue;
+            }
+            return Ok(if head.number > at.number {
+                Err(AuditBreak::EndsAfter(at.number))
+            } else if head.digest != at.digest || !head.holds(&self.key) {
+                Err(AuditBreak::Head(head.number))
+            } else {
+                Ok(AuditEnd { number: at.number, digest: hex(&at.digest) })
+            });
+        }
+    }
+
+    /// Numbers and digests of the entries after the one with this number, for the log; without a number, of the last
+    /// one alone.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn audit_ends(&self, after: Option<i64>) -> Result<Vec<AuditEnd>, ClientError> {
+        let ends = if let Some(after) = after {
+            let digests = self.db.read(
+                "audit_digests",
+                "SELECT number, digest FROM audit WHERE number > $1 AND digest IS NOT NULL
+                 ORDER BY number LIMIT $2",
+            );
+            let digests = digests.bind(after).bind(BATCH);
+            digests.all(|row| Ok((row.get("number")?, row.get("digest")?))).await?
+        } else {
+            let head = self.head().await?;
+            head.map(|head| (head.number, head.digest)).into_iter().collect()
+        };
+        let end = |(number, digest): (i64, Vec<u8>)| AuditEnd { number, digest: hex(&digest) };
+        Ok(ends.into_iter().map(end).collect())
+    }
+
+    /// Computes the MAC of the head again under the current master key. With `dry` it only tries whether it holds with that
+    /// key alone. One that holds under no key stays as it is.
+    pub(super) async fn restamp_head(&self, dry: bool) -> Result<(), ClientError> {
+        if !dry {
+            let restamp = |attempt| self.try_to_restamp(attempt);
+            return Ok(self.db.retrying("audit_restamp", restamp).await?);
+        }
+        let head = self.head().await?;
+        let is_late = |head: Head| head.holds(&self.key) && !head.holds(&self.key.current());
+        if head.is_some_and(is_late) { Err(SealError::DoesNotOpen.into()) } else { Ok(()) }
+    }
+
+    async fn head(&self) -> Result<Option<Head>, Error> {
+        let head = self.db.read("audit_head", "SELECT number, digest, mac FROM audit_head");
+        head.optional(Head::read).await
+    }
+
+    async fn try_to_begin(&self, attempt: Attempt) -> Result<(), Error> {
+        let mut tx = attempt.begin().await?;
+        if lock_head(&mut tx).await?.is_some() {
+            return Ok(());
+        }
+        let (mut beginning, mut after) = (Beginning::new(), i64::MIN);
+        loop {
+            let links = tx.statement("audit_links_locked", LINKS).bind(after).bind(BATCH);
+            let links = links.all(Link::read).await?;
+            for link in &links {
+                beginning.add(&link.entry);
+            }
+            match links.last() {
+                Some(last) => after = last.id,
+                None => break,
+            }
+        }
+        let head = beginning.head(&self.key).map_err(failed)?;
+        let insert = tx.statement(
+            "audit_head_add",
+            "INSERT INTO audit_head (one, number, digest, mac) VALUES (1, $1, $2, $3)
+             ON CONFLICT (one) DO NOTHING",
+        );
+        head.bind_to(insert).run().await?;
+        tx.commit().await
+    }
+
+    async fn try_to_restamp(&self, attempt: Attempt) -> Result<(), Error> {
+        let mut tx = attempt.begin().await?;
+        if let Some(head) = lock_head(&mut tx).await?.filter(|head| head.holds(&self.key)) {
+            let head = Head::new(&self.key, head.number, head.digest).map_err(failed)?;
+            write_head(&mut tx, &head).await?;
+        }
+        tx.commit().await
+    }
+}
+
+impl AuditEntry {
+    fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            at: row.get("at")?,
+            actor: row.get("actor")?,
+            act: row.get("act")?,
+            subject: row.get("subject")?,
+            detail: row.get("detail")?,
+        })
+    }
+}
+
+impl Link {
+    fn read(row: &Row) -> Result<Self, Error> {
+        let entry = AuditEntry::read(row)?;
+        Ok(Self {
+            id: row.get("id")?,
+            number: row.get("number")?,
+            digest: row.get("digest")?,
+            entry,
+        })
+    }
+}
+
+impl Head {
+    fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self { number: row.get("number")?, digest: row.get("digest")?, mac: row.get("mac")? })
+    }
+
+    /// $1 to $3.
+    fn bind_to<'a>(&'a self, statement: Statement<'a>) -> Statement<'a> {
+        statement.bind(self.number).bind(self.digest.as_slice()).bind(self.mac.as_slice())
+    }
+}
+
+/// Keeps an act with what it did. Without a chain the entry has no place in one, which a check of the audit
+/// reports: an operator who cannot act would be worse.
+pub(super) async fn keep(
+    tx: &mut Transaction,
+    act: &AuditEntry,
+    key: &MasterKey,
+) -> Result<(), Error> {
+    let head = match lock_head(tx).await? {
+        Some(head) => {
+            let head = head.followed_by(key, act).map_err(failed)?;
+            write_head(tx, &head).await?;
+            Some(head)
+        }
+        None => None,
+    };
+    let insert = tx.statement(
+        "audit_add",
+        "INSERT INTO audit (at, actor, act, subject, detail, number, digest)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    );
+    let insert = insert
+        .bind(act.at)
+        .bind(act.actor.as_str())
+        .bind(act.act.as_str())
+        .bind(act.subject.as_str())
+        .bind(act.detail.as_str())
+        .bind(head.as_ref().map(|head| head.number))
+        .bind(head.as_ref().map(|head| head.digest.as_slice()));
+    insert.run().await.map(drop)
+}
+
+/// Locks the head for the rest of the transaction: entries follow each other.
+async fn lock_head(tx: &mut Transaction) -> Result<Option<Head>, Error> {
+    let lock = tx.statement(
+        "audit_head_lock",
+        "UPDATE audit_head SET number = number RETURNING number, digest, mac",
+    );
+    lock.optional(Head::read).await
+}
+
+async fn write_head(tx: &mut Transaction, head: &Head) -> Result<(), Error> {
+    let write = tx
+        .statement("audit_head_write", "UPDATE audit_head SET number = $1, digest = $2, mac = $3");
+    head.bind_to(write).run().await.map(drop)
+}
+
+fn failed(error: SealError) -> Error {
+    Error::Encode(error.into())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Into a string nothing fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,118 @@
+//! A client as it is stored, with its MAC.
+
+use sqlx::Error;
+
+use super::{keys::SealedKeys, mac, terms::ClientTerms};
+use crate::{
+    clock::UnixMillis,
+    compare::{ClientFmr, Fmr},
+    db::{Row, Transaction},
+    sealing::MasterKey,
+};
+
+/// Reads a client, a row for each key set, newest first.
+pub(super) const GET: &str = "\
+    SELECT client_id, name, revision, extras, fmr, document_fmr, terms, disabled_at, mac,
+        client_key.version AS version, merchant_key, server_key, access_key, secret_key, expires_at
+    FROM client JOIN client_key USING (client_id)
+    WHERE client_id = $1 ORDER BY client_key.version DESC";
+
+/// A client as it is stored, and one of its key sets.
+pub(super) struct ClientRow {
+    pub(super) client_id: String,
+    pub(super) name: String,
+    pub(super) revision: i64,
+    pub(super) extras: bool,
+    pub(super) fmr: Option<f64>,
+    pub(super) document_fmr: Option<f64>,
+    /// As JSON.
+    pub(super) terms: Option<String>,
+    pub(super) disabled_at: Option<UnixMillis>,
+    pub(super) mac: Option<Vec<u8>>,
+    pub(super) keys: SealedKeys,
+}
+
+/// What a change found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The client as Visavis stored it.
+    Client,
+    /// A client that was changed by somebody without the master key.
+    Tampered,
+    /// No such client, or not at that revision.
+    Nothing,
+}
+
+impl ClientRow {
+    pub(super) fn read(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            client_id: row.get("client_id")?,
+            name: row.get("name")?,
+            revision: row.get("revision")?,
+            extras: row.get("extras")?,
+            fmr: row.get("fmr")?,
+            document_fmr: row.get("document_fmr")?,
+            terms: row.get("terms")?,
+            disabled_at: row.get("disabled_at")?,
+            mac: row.get("mac")?,
+            keys: SealedKeys {
+                version: parse_version(row)?,
+                merchant_key: row.get("merchant_key")?,
+                server_key: row.get("server_key")?,
+                access_key: row.get("access_key")?,
+                secret_key: row.get("secret_key")?,
+                expires_at: row.get("expires_at")?,
+            },
+        })
+    }
+}
+
+/// The version of a key set.
+pub(super) fn parse_version(row: &Row) -> Result<u32, Error> {
+    u32::try_from(row.get::<i64>("version")?).map_err(|e| Error::Decode(e.into()))
+}
+
+/// The rates of a client, if decisions can be made at them.
+pub(super) fn parse_fmr(all: Option<f64>, documents: Option<f64>) -> Result<ClientFmr, Error> {
+    let fmr =
+        |rate: Option<f64>| rate.map(Fmr::new).transpose().map_err(|e| Error::Decode(e.into()));
+    Ok(ClientFmr { fmr: fmr(all)?, document_fmr: fmr(documents)? })
+}
+
+/// The terms of a client out of their JSON.
+pub(super) fn parse_terms(text: Option<&str>) -> Result<ClientTerms, Error> {
+    let terms = text.map(serde_json::from_str).transpose();
+    terms.map(Option::unwrap_or_default).map_err(|e| Error::Decode(e.into()))
+}
+
+/// Reads a client in a transaction.
+pub(super) async fn get(tx: &mut Transaction, client_id: &str) -> Result<Vec<ClientRow>, Error> {
+    tx.statement("client_get_locked", GET).bind(client_id).all(ClientRow::read).await
+}
+
+/// Locks a client for the rest of the transaction and checks its MAC. Without this a change would give its
+/// MAC to what somebody else wrote.
+pub(super) async fn lock(
+    tx: &mut Transaction,
+    client_id: &str,
+    key: &MasterKey,
+) -> Result<Found, Error> {
+    let lock = "UPDATE client SET revision = revision WHERE client_id = $1";
+    if tx.statement("client_lock", lock).bind(client_id).run().await? == 0 {
+        return Ok(Found::Nothing);
+    }
+    let rows = get(tx, client_id).await?;
+    Ok(if mac::holds(key, &rows) { Found::Client } else { Found::Tampered })
+}
+
+/// Gives a client its MAC, after a change in the same transaction.
+pub(super) async fn stamp(
+    tx: &mut Transaction,
+    client_id: &str,
+    key: &MasterKey,
+) -> Result<(), Error> {
+    let rows = get(tx, client_id).await?;
+    let mac = mac::mac(key, &rows).map_err(|e| Error::Encode(e.into()))?;
+    let stamp = tx.statement("client_mac", "UPDATE client SET mac = $2 WHERE client_id = $1");
+    stamp.bind(client_id).bind(mac.as_slice()).run().await.map(drop)
+}

@@ -1,0 +1,133 @@
+//! What became of transactions: for the clients whose they are, for callers who wait, and for operators.
+
+use super::{
+    Store,
+    rows::{own_id, transaction_state},
+};
+use crate::{
+    clock::UnixMillis,
+    compare::TransactionId,
+    db::{Row, Sql},
+    queue::{
+        error::QueueError,
+        job::{Transaction, TransactionState},
+    },
+};
+
+/// A transaction as an operator may see it. The client's tracing id is not part of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    /// Whose it is.
+    pub client_id: String,
+    /// Where it stands.
+    pub state: TransactionState,
+    /// Whether a worker has it; otherwise one that is not finished is queued.
+    pub running: bool,
+    /// Claims so far; 1 for one that was compared while its client waited.
+    pub attempts: u32,
+    /// When it was accepted.
+    pub created_at: UnixMillis,
+    /// When it was first claimed.
+    pub started_at: Option<UnixMillis>,
+    /// When it ended.
+    pub finished_at: Option<UnixMillis>,
+}
+
+/// State and outcome.
+type Stored = (i64, Option<String>);
+
+fn stored(row: &Row) -> Result<Stored, sqlx::Error> {
+    Ok((row.get("state")?, row.get("outcome")?))
+}
+
+impl Store {
+    /// A transaction of this client; another client's is as good as absent.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
+    pub async fn transaction(
+        &self,
+        client_id: &str,
+        id: &TransactionId,
+    ) -> Result<Option<Transaction>, QueueError> {
+        let found = self
+            .db
+            .read(
+                "transaction",
+                "SELECT CAST(state AS bigint) AS state, outcome FROM job
+                 WHERE transaction_id = $1 AND client_id = $2",
+            )
+            .bind(id.as_str())
+            .bind(client_id)
+            .optional(stored)
+            .await?;
+        let Some((state, outcome)) = found else { return Ok(None) };
+        let state = transaction_state(state, outcome)?;
+        Ok(Some(Transaction { transaction_id: id.clone(), state }))
+    }
+
+    /// Those of the given transactions that have ended, with their ends. For callers who know whose they
+    /// are.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn ended(
+        &self,
+        ids: &[TransactionId],
+    ) -> Result<Vec<(TransactionId, TransactionState)>, QueueError> {
+        let ids: Vec<_> = ids.iter().map(TransactionId::as_str).collect();
+        // Each database reads a list in its own way.
+        let ended = Sql::Each {
+            sqlite: "SELECT transaction_id, state, outcome FROM job
+                     WHERE transaction_id IN (SELECT value FROM json_each($1)) AND state IN (2, 3)",
+            postgres: "SELECT transaction_id, CAST(state AS bigint) AS state, outcome FROM job
+                       WHERE transaction_id = ANY($1) AND state IN (2, 3)",
+        };
+        let ended = self.db.read("ended", ended).bind(ids.as_slice());
+        let ended =
+            ended.all(|row| Ok((row.get::<String>("transaction_id")?, stored(row)?))).await?;
+        let read = |(id, (state, outcome)): (String, Stored)| {
+            Ok::<_, QueueError>((own_id(&id)?, transaction_state(state, outcome)?))
+        };
+        let read = ended.into_iter().map(read);
+        // One that cannot be read must not keep the others waiting.
+        Ok(read
+            .filter_map(|row| {
+                row.inspect_err(|e| tracing::error!(%e, "an outcome is unreadable")).ok()
+            })
+            .collect())
+    }
+
+    /// What is known of a transaction, whoever its client is. Its pictures are not touched.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
+    pub async fn history(&self, id: &TransactionId) -> Result<Option<History>, QueueError> {
+        let found = self
+            .db
+            .read(
+                "history",
+                "SELECT client_id, CAST(state AS bigint) AS state, attempt,
+                     visavis_millis(created_at) AS created_at, visavis_millis(started_at) AS started_at,
+                     visavis_millis(finished_at) AS finished_at, outcome
+                 FROM job WHERE transaction_id = $1",
+            )
+            .bind(id.as_str())
+            .optional(|row| {
+                let history = History {
+                    client_id: row.get("client_id")?,
+                    state: TransactionState::Processing,
+                    running: false,
+                    attempts: u32::try_from(row.get::<i64>("attempt")?).unwrap_or_default(),
+                    created_at: row.get("created_at")?,
+                    started_at: row.get("started_at")?,
+                    finished_at: row.get("finished_at")?,
+                };
+                Ok((history, stored(row)?))
+            })
+            .await?;
+        let Some((history, (state, outcome))) = found else { return Ok(None) };
+        let (running, state) = (state == 1, transaction_state(state, outcome)?);
+        Ok(Some(History { state, running, ..history }))
+    }
+}
