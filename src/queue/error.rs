@@ -12,18 +12,12 @@ pub enum QueueError {
     /// The database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
-    /// The migrations could not be applied.
-    #[error("database schema: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
     /// A payload could not be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// A row holds something that was never written there.
     #[error("a row of the job table is inconsistent: {0}")]
     Inconsistent(String),
-    /// The database cannot be used by this program as it is.
-    #[error("{0}")]
-    Unfit(String),
 }
 
 impl QueueError {

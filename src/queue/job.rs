@@ -1,7 +1,5 @@
 //! Jobs, leases and transactions as values.
 
-use std::time::{Duration, Instant};
-
 use crate::{
     clock::UnixMillis,
     compare::{Outcome, Request, RequestOptions, TransactionId},
@@ -67,20 +65,6 @@ pub struct Lease {
     pub job: Job,
     /// Proves that this claim is the latest.
     pub token: i64,
-    ends: Instant,
-}
-
-impl Lease {
-    /// `claimed` is an instant from before the claim was sent, so that the lease here never outlives
-    /// the one in the database.
-    pub fn new(job: Job, token: i64, claimed: Instant, length: Duration) -> Self {
-        Self { job, token, ends: claimed + length }
-    }
-
-    /// What is left of it.
-    pub fn remaining(&self) -> Duration {
-        self.ends.saturating_duration_since(Instant::now())
-    }
 }
 
 /// Where a transaction stands.

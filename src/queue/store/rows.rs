@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
@@ -140,7 +140,7 @@ pub(super) fn transaction_state(
     }
 }
 
-pub(super) fn lease(row: &Claimed, asked: Instant, length: Duration) -> Result<Lease, QueueError> {
+pub(super) fn lease(row: &Claimed) -> Result<Lease, QueueError> {
     let wrong = |e: serde_json::Error| QueueError::Inconsistent(format!("options: {e}"));
     let job = Job {
         id: row.id,
@@ -151,7 +151,7 @@ pub(super) fn lease(row: &Claimed, asked: Instant, length: Duration) -> Result<L
         attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
         created_at: row.created_at,
     };
-    Ok(Lease::new(job, row.token, asked, length))
+    Ok(Lease { job, token: row.token })
 }
 
 pub(super) fn millis(duration: Duration) -> i64 {

@@ -1,6 +1,6 @@
 //! What workers do with jobs. Every write of a worker is guarded by the fencing token of its claim.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -40,7 +40,6 @@ impl Store {
         owner: &str,
         length: Duration,
     ) -> Result<Vec<Lease>, QueueError> {
-        let asked = Instant::now();
         self.lease_clock.has_lease(millis(length));
         let latest = self.lease_clock.latest(&self.clock);
         let mut claimed = self
@@ -74,7 +73,7 @@ impl Store {
         claimed.sort_by_key(|job| (job.position, job.id));
         let mut leases = Vec::with_capacity(claimed.len());
         for row in claimed {
-            match lease(&row, asked, length) {
+            match lease(&row) {
                 Ok(lease) => leases.push(lease),
                 // A row that nobody can read would otherwise take its neighbours along for ever.
                 Err(error) => {

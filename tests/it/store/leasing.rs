@@ -16,7 +16,6 @@ on_every_store! {
     a_lease_that_ran_out_unnoticed_can_be_renewed,
     the_lease_of_a_job_that_was_put_back_cannot_be_renewed,
     the_lease_of_a_finished_job_cannot_be_renewed,
-    a_lease_here_never_outlives_the_one_in_the_database,
     every_claim_counts_as_an_attempt,
     a_job_handed_back_has_not_used_its_attempt,
     the_token_grows_with_every_claim_and_is_never_reset,
@@ -96,14 +95,6 @@ async fn the_lease_of_a_finished_job_cannot_be_renewed(bench: &mut Bench) {
     let (_, lease) = bench.running().await;
     bench.complete(&lease).await.unwrap();
     assert!(!bench.renew(&lease).await);
-}
-
-async fn a_lease_here_never_outlives_the_one_in_the_database(bench: &mut Bench) {
-    bench.enqueue().await;
-    let before = std::time::Instant::now();
-    let lease = bench.claim_one().await;
-    assert!(lease.remaining() <= LEASE);
-    assert!(lease.remaining() + before.elapsed() + MILLISECOND >= LEASE);
 }
 
 async fn every_claim_counts_as_an_attempt(bench: &mut Bench) {
