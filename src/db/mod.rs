@@ -1,4 +1,4 @@
-//! The databases that jobs and clients can lie in: `SQLite` in a file for one process, Postgres for many.
+//! The databases that hold jobs and clients: `SQLite` in a file for one process, Postgres for many.
 
 mod connection;
 mod pools;
@@ -245,10 +245,9 @@ impl From<PostgresDb> for Db {
     }
 }
 
-/// A pool without the task that looks for old connections. That of `SQLx` 0.9 counts idle connections in a number that
-/// falls below zero for a moment when one is taken just as it comes back; the task then goes through 2⁶⁴ of them, its
-/// thread does nothing else any more, and the runtime never ends.
-pub fn unattended<DB: sqlx::Database>(
+/// Workaround for `SQLx` 0.9: its counter of idle connections can underflow when a connection is taken while it is
+/// being returned, and the reaper then spins. <https://github.com/launchbadge/sqlx/issues/3645>
+pub fn without_idle_reaper<DB: sqlx::Database>(
     options: sqlx::pool::PoolOptions<DB>,
 ) -> sqlx::pool::PoolOptions<DB> {
     options.max_lifetime(None).idle_timeout(None)

@@ -11,7 +11,7 @@ use super::{
     Access, DbError,
     pools::{Pools, Used},
     reason::{name, reason},
-    schema, unattended,
+    schema, without_idle_reaper,
 };
 use crate::deadline;
 
@@ -74,8 +74,9 @@ impl PostgresDb {
             return Err(DbError::TransactionPooler(name));
         }
         // Without the limits of the other sessions: a migration may wait for that of another process.
-        let first =
-            unattended(PgPoolOptions::new()).max_connections(1).connect_with(options.clone());
+        let first = without_idle_reaper(PgPoolOptions::new())
+            .max_connections(1)
+            .connect_with(options.clone());
         let first = in_time(CALL, first).await.map_err(failed)?;
         let standby = async { is_standby(&mut *first.acquire().await?).await };
         if in_time(CALL, standby).await.map_err(failed)? {
@@ -90,7 +91,7 @@ impl PostgresDb {
                 .map_err(|reason| DbError::Migrate { path: name.clone(), reason })?;
         }
         close(&first).await;
-        let pool = unattended(PgPoolOptions::new())
+        let pool = without_idle_reaper(PgPoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
             // Every test is a round trip. `SQLx` makes one more in the background, after a call.
@@ -133,7 +134,7 @@ impl PostgresDb {
     /// # Errors
     /// When there is no connection.
     pub async fn listener(&self, channel: &str) -> Result<PgListener, sqlx::Error> {
-        let own = unattended(PgPoolOptions::new())
+        let own = without_idle_reaper(PgPoolOptions::new())
             .max_connections(1)
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(PgConnectOptions::clone(&self.options));

@@ -14,7 +14,7 @@ use sqlx::{
     },
 };
 
-use super::{Access, DbError, schema, unattended};
+use super::{Access, DbError, schema, without_idle_reaper};
 use crate::private_file;
 
 /// Older versions can corrupt a database in WAL mode (the WAL-reset race, fixed in 3.51.3).
@@ -113,7 +113,7 @@ impl SqliteDb {
 
 /// A file is always there, and to ask before each statement costs as much as a small one.
 fn pool() -> SqlitePoolOptions {
-    unattended(SqlitePoolOptions::new()).test_before_acquire(false)
+    without_idle_reaper(SqlitePoolOptions::new()).test_before_acquire(false)
 }
 
 fn writing(base: SqliteConnectOptions) -> SqliteConnectOptions {

@@ -1,6 +1,6 @@
-//! How workers hear of a job: at once in this process, and through Postgres in the others.
+//! How workers are notified of a job: at once in this process, and through Postgres in other processes.
 //!
-//! A wake-up is a hint. Whoever misses it finds the job by polling, so nothing here has to be reliable.
+//! A notification is a hint. A worker that misses it finds the job by polling, so nothing here has to be reliable.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,21 +8,21 @@ use tokio::sync::Notify;
 
 use crate::{db::PostgresDb, shutdown::Shutdown};
 
-/// Tells workers that a job has arrived; clones tell the same ones.
+/// Notifies workers that a job has arrived; clones notify the same workers.
 #[derive(Debug, Clone, Default)]
 pub struct Wake {
     here: Arc<Notify>,
     elsewhere: Arc<Notify>,
 }
 
-/// The channel on which processes tell each other.
+/// The channel of the notifications between processes.
 const CHANNEL: &str = "visavis_job";
-/// At most one message in this time: every message of a cluster takes the same lock at its commit.
+/// At most one notification in this time: every notification in a Postgres server takes the same lock at its commit.
 const DEBOUNCE: Duration = Duration::from_millis(10);
-/// How long nothing may be heard before the connection is asked whether it lives.
-const SILENCE: Duration = Duration::from_secs(10);
-/// How long to wait before a lost listener connects again.
-const RECONNECT: Duration = Duration::from_secs(1);
+/// A connection that received nothing for so long is checked.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// The wait before a lost LISTEN connection is opened again.
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 impl Wake {
     /// A job was committed.
@@ -36,7 +36,7 @@ impl Wake {
         &self.here
     }
 
-    /// Tells the other processes, outside any transaction that stores a job and not for every one.
+    /// Notifies the other processes, outside the transactions that store jobs and not for each of them.
     pub async fn announce(self, db: PostgresDb, mut shutdown: Shutdown) {
         loop {
             tokio::select! {
@@ -45,37 +45,37 @@ impl Wake {
             }
             let notify = db.statement("notify", "SELECT pg_notify($1, '')").bind(CHANNEL);
             if let Err(error) = notify.run().await {
-                tracing::warn!(%error, "other processes were not woken; they find the job by polling");
+                tracing::warn!(%error, "other processes were not notified: they find the job by polling");
             }
             tokio::time::sleep(DEBOUNCE).await;
         }
     }
 
-    /// Hears the other processes.
+    /// Receives the notifications of the other processes.
     pub async fn listen(self, db: PostgresDb, mut shutdown: Shutdown) {
         loop {
             tokio::select! {
-                heard = self.hear(&db) => {
-                    let Err(error) = heard;
-                    tracing::warn!(%error, "wake-ups of other processes are not heard; polling goes on");
+                received = self.receive(&db) => {
+                    let Err(error) = received;
+                    tracing::warn!(%error, "LISTEN connection lost: polling until it is opened again");
                 }
                 () = shutdown.requested() => return,
             }
             tokio::select! {
-                () = tokio::time::sleep(RECONNECT) => {}
+                () = tokio::time::sleep(RECONNECT_DELAY) => {}
                 () = shutdown.requested() => return,
             }
         }
     }
 
-    async fn hear(&self, db: &PostgresDb) -> Result<std::convert::Infallible, sqlx::Error> {
+    async fn receive(&self, db: &PostgresDb) -> Result<std::convert::Infallible, sqlx::Error> {
         let mut listener = db.listener(CHANNEL).await?;
         loop {
-            // What was said before there were ears.
+            // Poll once: notifications sent before LISTEN are lost.
             self.here.notify_one();
-            match tokio::time::timeout(SILENCE, listener.recv()).await {
-                Ok(heard) => drop(heard?),
-                // A quiet night, or a connection whose other end is gone.
+            match tokio::time::timeout(IDLE_CHECK_INTERVAL, listener.recv()).await {
+                Ok(received) => drop(received?),
+                // Idle or half-open; ping to tell which.
                 Err(_) => db.check(&mut listener).await?,
             }
         }

@@ -14,7 +14,7 @@ use visavis::{
     clients::{ClientChange, ClientStore, FmrChange},
     clock::Clock,
     compare::{ClientFmr, Fmr, Outcome},
-    db::{Db, DbError, PostgresDb, SqliteDb, unattended},
+    db::{Db, DbError, PostgresDb, SqliteDb, without_idle_reaper},
     queue::{Store, TransactionState},
     sealing::MasterKey,
 };
@@ -110,7 +110,7 @@ async fn postgres_comes_up_from_every_earlier_step_with_its_clients() {
     let steps = steps("postgres").await;
     for step in steps.iter().filter(|step| (2..7).contains(&step.version)) {
         let url = cluster().url(&cluster().new_database().await);
-        let old = unattended(PgPoolOptions::new()).connect(&url).await.unwrap();
+        let old = without_idle_reaper(PgPoolOptions::new()).connect(&url).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
         let key = MasterKey::random().unwrap();
         let blob = |bytes: &[u8]| format!("'\\x{}'", hex(bytes));
@@ -129,7 +129,8 @@ async fn sqlite_comes_up_from_every_earlier_step_with_its_clients() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("visavis.db");
         let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let old = unattended(SqlitePoolOptions::new()).connect_with(options).await.unwrap();
+        let old =
+            without_idle_reaper(SqlitePoolOptions::new()).connect_with(options).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
         let key = MasterKey::random().unwrap();
         let row = if step.version == 2 { FIRST_CLIENT_ROW } else { CLIENT_ROW };
@@ -171,7 +172,7 @@ async fn postgres_comes_up_from_every_earlier_step_with_its_jobs() {
     let steps = steps("postgres").await;
     for step in steps.iter() {
         let url = cluster().url(&cluster().new_database().await);
-        let old = unattended(PgPoolOptions::new()).connect(&url).await.unwrap();
+        let old = without_idle_reaper(PgPoolOptions::new()).connect(&url).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(jobs("now()"))).execute(&old).await.unwrap();
         old.close().await;
@@ -186,7 +187,8 @@ async fn sqlite_comes_up_from_every_earlier_step_with_its_jobs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("visavis.db");
         let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let old = unattended(SqlitePoolOptions::new()).connect_with(options).await.unwrap();
+        let old =
+            without_idle_reaper(SqlitePoolOptions::new()).connect_with(options).await.unwrap();
         steps.run_to(step.version, &old).await.unwrap();
         sqlx::raw_sql(sqlx::AssertSqlSafe(jobs("1767225600000"))).execute(&old).await.unwrap();
         old.close().await;

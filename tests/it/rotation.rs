@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use visavis::{
     clients::{ClientStore, NewKeys},
     clock::Clock,
-    db::{SqliteDb, unattended},
+    db::{SqliteDb, without_idle_reaper},
     sealing::MasterKey,
 };
 use visavis_signing::{ClientKey, Content, ServerKey, signature_header};
@@ -221,7 +221,7 @@ async fn clients_of_the_first_schema_keep_their_keys() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("visavis.db");
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let pool = unattended(SqlitePoolOptions::new())
+    let pool = without_idle_reaper(SqlitePoolOptions::new())
         .max_connections(1)
         .connect_with(options)
         .await

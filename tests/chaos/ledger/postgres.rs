@@ -1,7 +1,7 @@
 //! The ledger of a Postgres database.
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use visavis::db::unattended;
+use visavis::db::without_idle_reaper;
 
 use super::Entry;
 
@@ -60,7 +60,7 @@ pub struct PostgresBooks(PgPool);
 impl PostgresBooks {
     /// Begins to keep books of a database that has the store's schema.
     pub async fn open(url: &str) -> Self {
-        let pool = unattended(PgPoolOptions::new()).connect(url).await.unwrap();
+        let pool = without_idle_reaper(PgPoolOptions::new()).connect(url).await.unwrap();
         sqlx::raw_sql(LEDGER).execute(&pool).await.unwrap();
         Self(pool)
     }

@@ -6,7 +6,7 @@ use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
-use visavis::db::unattended;
+use visavis::db::without_idle_reaper;
 
 use super::Entry;
 
@@ -54,7 +54,7 @@ impl SqliteBooks {
     /// Opens a database that has the store's schema.
     pub async fn open(path: &Path) -> Self {
         let options = SqliteConnectOptions::new().filename(path);
-        Self(unattended(SqlitePoolOptions::new()).connect_with(options).await.unwrap())
+        Self(without_idle_reaper(SqlitePoolOptions::new()).connect_with(options).await.unwrap())
     }
 
     /// Begins to keep books.

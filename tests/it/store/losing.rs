@@ -6,7 +6,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use visavis::{
     clock::Clock,
     compare::{Outcome, Refusal, Side, TransactionId},
-    db::{PostgresDb, unattended},
+    db::{PostgresDb, without_idle_reaper},
     queue::{NewJob, QueueError, Store},
     sealing::MasterKey,
 };
@@ -37,7 +37,7 @@ async fn sessions_that_are_ended_under_statements_lose_nothing_and_double_nothin
     let url = cluster().url(&cluster().new_database().await);
     let db = PostgresDb::open(&url, 4).await.unwrap();
     let store = Store::new(db, MasterKey::random().unwrap(), Clock::System);
-    let own = unattended(PgPoolOptions::new()).connect(&url).await.unwrap();
+    let own = without_idle_reaper(PgPoolOptions::new()).connect(&url).await.unwrap();
     let ending = tokio::spawn(end_sessions(own.clone()));
     for number in 0..JOBS {
         let request = request(number);

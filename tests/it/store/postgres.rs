@@ -9,7 +9,7 @@ use std::{
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use visavis::{
     clock::Clock,
-    db::{PostgresDb, unattended},
+    db::{PostgresDb, without_idle_reaper},
     queue::Store,
     sealing::MasterKey,
 };
@@ -28,7 +28,8 @@ pub struct Postgres {
 impl Postgres {
     pub async fn fresh() -> Self {
         let name = cluster().new_database().await;
-        let own = unattended(PgPoolOptions::new()).connect_lazy(&cluster().url(&name)).unwrap();
+        let own =
+            without_idle_reaper(PgPoolOptions::new()).connect_lazy(&cluster().url(&name)).unwrap();
         Self { name, own, connections: Mutex::default() }
     }
 

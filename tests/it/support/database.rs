@@ -4,7 +4,7 @@ use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
-use visavis::db::unattended;
+use visavis::db::without_idle_reaper;
 
 use super::TestApp;
 
@@ -34,7 +34,7 @@ pub async fn stored(app: &TestApp) -> Stored {
 
 async fn open(app: &TestApp) -> SqlitePool {
     let options = SqliteConnectOptions::new().filename(app.folder.path().join("visavis.db"));
-    unattended(SqlitePoolOptions::new()).connect_with(options).await.unwrap()
+    without_idle_reaper(SqlitePoolOptions::new()).connect_with(options).await.unwrap()
 }
 
 /// Every statement on jobs fails from now on.
