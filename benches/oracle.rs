@@ -17,7 +17,7 @@ use std::{
 use rsa::{PublicKey, pkcs8::DecodePublicKey as _};
 use visavis::{
     app::{self, Roles, Service, open_data},
-    clients::{ClientTerms, NewClient, NewKeys},
+    clients::{ClientPolicy, NewClient, NewKeys},
     clock::Clock,
     compare::ClientFmr,
     shutdown::Shutdown,
@@ -80,7 +80,7 @@ async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey, Serve
         keys,
         extras: true,
         fmr: ClientFmr::default(),
-        terms: ClientTerms::default(),
+        policy: ClientPolicy::default(),
     };
     open_data(&config).await.unwrap().clients.add(&new, None).await.unwrap();
     (app::start(&config, ROLES, shutdown).await.unwrap(), merchant, server)

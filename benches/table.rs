@@ -14,7 +14,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use visavis::{
     app::{self, Roles, Service, open_data},
-    clients::{ClientTerms, NewClient, NewKeys},
+    clients::{ClientPolicy, NewClient, NewKeys},
     clock::Clock,
     compare::ClientFmr,
     shutdown::Shutdown,
@@ -103,7 +103,7 @@ async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey) {
         keys,
         extras: true,
         fmr: ClientFmr::default(),
-        terms: ClientTerms::default(),
+        policy: ClientPolicy::default(),
     };
     open_data(&config).await.unwrap().clients.add(&new, None).await.unwrap();
     (app::start(&config, ROLES, shutdown).await.unwrap(), merchant)

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use sqlx::PgPool;
 use tokio::time::Instant;
 use visavis::{
-    queue::Gauge,
+    queue::QueueAdmission,
     sealing::MasterKey,
     worker::{Maintenance, MaintenanceConfig},
 };
@@ -33,7 +33,7 @@ pub(crate) async fn run(cluster: &Cluster) {
     site.work(2, Arc::new(|_| ()));
     let times =
         MaintenanceConfig { retention: Duration::from_hours(24), every: Duration::from_mins(1) };
-    let maintenance = Maintenance::new(site.store.clone(), Gauge::default(), times, 0);
+    let maintenance = Maintenance::new(site.store.clone(), QueueAdmission::default(), times, 0);
     tokio::spawn(maintenance.clean(site.shutdown()));
     let pictures = Pictures::of(PICTURE);
     let mut pace = tokio::time::interval(Duration::from_millis(1_000 / RATE));

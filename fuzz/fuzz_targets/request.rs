@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use visavis::{
-    clients::{Caller, ClientTerms, KeySet, StoredClient},
+    clients::{Caller, ClientPolicy, KeySet, StoredClient},
     compare::ClientFmr,
 };
 use visavis_signing::{ClientKey, SecretKey, ServerKey};
@@ -26,7 +26,7 @@ static CALLER: LazyLock<Arc<Caller>> = LazyLock::new(|| {
         keys: vec![Arc::new(keys)],
         extras: true,
         fmr: ClientFmr::default(),
-        terms: ClientTerms::default(),
+        policy: ClientPolicy::default(),
         disabled: false,
     };
     Arc::new(Caller { client_id: "2188".to_owned(), shard: 0, client })

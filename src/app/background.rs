@@ -43,7 +43,7 @@ impl Background {
         let number = shard.number;
         let maintenance = Maintenance::new(
             shard.store.clone(),
-            shard.gauge.clone(),
+            shard.admission.clone(),
             maintenance_config(&config.queue),
             number,
         );

@@ -39,7 +39,7 @@ use crate::{
     http::{
         About, AppState, Comparison, ServerConfig, Serving, admin, gateway, restrict_hosts, serve,
     },
-    queue::{Kept, QueuedComparer, Shard, Shards},
+    queue::{PayloadCache, QueuedComparer, Shard, Shards},
     shutdown::Shutdown,
     supervisor::Supervisor,
     telemetry,
@@ -114,13 +114,13 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         Some(local) => Comparison::Local(local.clone()),
         None => Comparison::Queued(QueuedComparer),
     };
-    // A process that only stores jobs, or only works on them, would keep their pictures for nobody.
-    let kept = (roles.front_end && roles.workers && config.queue.kept_bytes > 0)
-        .then(|| Kept::new(config.queue.kept_bytes, KEPT_FOR));
+    // A process that only stores jobs, or only works on them, has no use for the cache.
+    let payload_cache = (roles.front_end && roles.workers && config.queue.kept_bytes > 0)
+        .then(|| PayloadCache::new(config.queue.kept_bytes, MAX_CACHED_AGE));
     let shard = |database: &Database| {
         let store = database.store.clone();
-        let store = match &kept {
-            Some(kept) => store.keeping(kept.clone()),
+        let store = match &payload_cache {
+            Some(cache) => store.with_payload_cache(cache.clone()),
             None => store,
         };
         Shard::new(database.number, store)
@@ -277,6 +277,6 @@ fn about(computing: Option<&Computing>) -> About {
 }
 
 /// How long pictures of accepted jobs stay in memory for a worker of this process.
-const KEPT_FOR: Duration = Duration::from_secs(10);
+const MAX_CACHED_AGE: Duration = Duration::from_secs(10);
 /// Nobody waits long for metrics.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);

@@ -93,13 +93,13 @@ async fn which(args: &EraseArgs, data: &app::Data) -> Result<Erasure> {
 /// Keeps the erasure where there is something to erase, or in the first database. Before it is done: one that breaks
 /// off must not be one that nobody knows of.
 async fn note(data: &app::Data, found: &[(&Database, u64)], subject: &str) -> Result<()> {
-    let clients = data.clients.clone().acting(&operator());
+    let clients = data.clients.clone().with_actor(&operator());
     let nothing = found.iter().all(|(_, count)| *count == 0);
     for (place, (database, count)) in found.iter().enumerate() {
         if *count > 0 || (nothing && place == 0) {
             let table = clients.table(database.number).context("every database has clients")?;
             let detail = serde_json::json!({ "transactions": count });
-            table.store.note("erase", subject, &detail).await?;
+            table.store.record_audit_event("erase", subject, &detail).await?;
         }
     }
     Ok(())

@@ -82,8 +82,8 @@ fn reseal(config: &Config, dry: bool) -> Result<u64> {
 fn keep(config: &Config, act: &'static str) -> Result<()> {
     block_on(async {
         let data = app::open_data_for(config, Access::Change).await?;
-        let clients = data.clients.clone().acting(&operator());
-        clients.note(act, "master key", &serde_json::json!({})).await?;
+        let clients = data.clients.clone().with_actor(&operator());
+        clients.record_audit_event(act, "master key", &serde_json::json!({})).await?;
         data.close().await;
         Ok(())
     })

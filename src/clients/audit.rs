@@ -1,23 +1,22 @@
-//! Who did what: every act of an operator on clients, keys and transactions leaves a row that no command
-//! deletes. What is done to a client is kept in the transaction that does it; an erasure and a change of the master
-//! key, which take longer than a transaction may, before they begin.
+//! Audit events: every change that an operator makes to clients, keys and transactions leaves a row
+//! that no command deletes. A change of a client is recorded in its own transaction; an erasure and
+//! a rotation of the master key, which may take longer than a transaction, before they begin.
 
 use serde::Serialize;
 
 use crate::clock::UnixMillis;
 
-/// Who acts, for the log of acts.
+/// Who makes changes, for the audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(std::sync::Arc<str>);
 
 impl Actor {
-    /// The longest name that is kept, in characters.
-    const LONGEST: usize = 64;
+    const MAX_NAME_CHARS: usize = 64;
 
-    /// By name: a user of the system, the console. Long names are cut.
+    /// A user of the system, or the console. Long names are truncated.
     pub fn new(name: &str) -> Self {
         let printable = name.chars().filter(|c| !c.is_control());
-        Self(printable.take(Self::LONGEST).collect::<String>().into())
+        Self(printable.take(Self::MAX_NAME_CHARS).collect::<String>().into())
     }
 
     pub(super) fn name(&self) -> &str {
@@ -25,7 +24,7 @@ impl Actor {
     }
 }
 
-/// An act that was done.
+/// An audit event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
@@ -33,9 +32,9 @@ pub struct AuditEntry {
     pub at: UnixMillis,
     /// Who did it.
     pub actor: String,
-    /// What: `client add`, `erase` …
+    /// What was done: `client add`, `erase` …
     pub act: String,
-    /// To whom or what.
+    /// To which client, transaction or key.
     pub subject: String,
     /// What was changed, as JSON; no key and no secret.
     pub detail: String,

@@ -1,4 +1,4 @@
-//! The audit as it is stored: adding to it, reading it, following its chain.
+//! The stored audit: adding events, reading them, verifying the chain.
 
 use std::fmt;
 
@@ -22,26 +22,26 @@ const LINKS: &str = "\
     WHERE id > $1 ORDER BY id LIMIT $2";
 
 impl ClientStore {
-    /// Keeps an act on something else than a client.
+    /// Records an audit event that is not a change of a client.
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub async fn note(
+    pub async fn record_audit_event(
         &self,
         act: &'static str,
         subject: &str,
         detail: &serde_json::Value,
     ) -> Result<(), ClientError> {
-        let act = self.act(act, subject, detail.to_string());
+        let entry = self.audit_entry(act, subject, detail.to_string());
         let noted = self.db.once("audit_note", |attempt| async move {
             let mut tx = attempt.begin().await?;
-            keep(&mut tx, &act, &self.key).await?;
+            append(&mut tx, &entry, &self.key).await?;
             tx.commit().await
         });
         Ok(noted.await?)
     }
 
-    /// The latest acts in this database, newest first.
+    /// The latest audit events in this database, newest first.
     ///
     /// # Errors
     /// [`ClientError::Database`].
@@ -94,8 +94,8 @@ impl ClientStore {
         }
     }
 
-    /// Numbers and digests of the entries after the one with this number, for the log; without a number, of the last
-    /// one alone.
+    /// Numbers and digests of the entries after the one with this number, for the log; without a
+    /// number, of the last one alone.
     ///
     /// # Errors
     /// [`ClientError::Database`].
@@ -116,8 +116,8 @@ impl ClientStore {
         Ok(ends.into_iter().map(end).collect())
     }
 
-    /// Computes the MAC of the head again under the current master key. With `dry` it only tries whether it holds with that
-    /// key alone. One that holds under no key stays as it is.
+    /// Computes the MAC of the head again under the current master key. With `dry` it only tries
+    /// whether it holds with that key alone. One that holds under no key stays as it is.
     pub(super) async fn restamp_head(&self, dry: bool) -> Result<(), ClientError> {
         if !dry {
             let restamp = |attempt| self.try_to_restamp(attempt);
@@ -205,16 +205,16 @@ impl Head {
     }
 }
 
-/// Keeps an act with what it did. Without a chain the entry has no place in one, which a check of the audit
-/// reports: an operator who cannot act would be worse.
-pub(super) async fn keep(
+/// Appends an entry to the audit. Without a chain it is stored unchained, which `visavis audit
+/// verify` reports: failing the operator's change would be worse.
+pub(super) async fn append(
     tx: &mut Transaction,
-    act: &AuditEntry,
+    entry: &AuditEntry,
     key: &MasterKey,
 ) -> Result<(), Error> {
     let head = match lock_head(tx).await? {
         Some(head) => {
-            let head = head.followed_by(key, act).map_err(failed)?;
+            let head = head.followed_by(key, entry).map_err(failed)?;
             write_head(tx, &head).await?;
             Some(head)
         }
@@ -226,11 +226,11 @@ pub(super) async fn keep(
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
     );
     let insert = insert
-        .bind(act.at)
-        .bind(act.actor.as_str())
-        .bind(act.act.as_str())
-        .bind(act.subject.as_str())
-        .bind(act.detail.as_str())
+        .bind(entry.at)
+        .bind(entry.actor.as_str())
+        .bind(entry.act.as_str())
+        .bind(entry.subject.as_str())
+        .bind(entry.detail.as_str())
         .bind(head.as_ref().map(|head| head.number))
         .bind(head.as_ref().map(|head| head.digest.as_slice()));
     insert.run().await.map(drop)

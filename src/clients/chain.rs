@@ -1,5 +1,6 @@
-//! The chain of the audit. Each entry has a digest over its content and the digest of the entry before it; the number
-//! and the digest of the last one are the head, which has a MAC under a key derived from the master key.
+//! The chain of the audit. Each entry has a digest over its content and the digest of the entry
+//! before it; the number and the digest of the last one are the head, which has a MAC under a key
+//! derived from the master key.
 
 use std::fmt;
 
@@ -36,7 +37,8 @@ impl Head {
         Ok(Self { number, digest, mac })
     }
 
-    /// The head after one more entry. One that somebody else has written goes on without a MAC that holds.
+    /// The head after one more entry. One that somebody else has written goes on without a MAC that
+    /// holds.
     pub(super) fn followed_by(
         &self,
         key: &MasterKey,
@@ -61,8 +63,8 @@ impl Head {
     }
 }
 
-/// The digest of an entry. Not under a key: it stays the same when the master key is changed, so that what the log says
-/// of it stays comparable.
+/// The digest of an entry. Not under a key: it stays the same when the master key is changed, so
+/// that what the log says of it stays comparable.
 fn digest(previous: &[u8], number: i64, entry: &AuditEntry) -> Vec<u8> {
     let AuditEntry { at, actor, act, subject, detail } = entry;
     let input = MacInput::default().field(previous).field(&number.to_be_bytes());
@@ -116,7 +118,8 @@ impl fmt::Display for AuditBreak {
             Self::NoHead => f.write_str("the head of the audit is missing"),
             Self::Entry(number) => write!(
                 f,
-                "entry {number} does not follow from those before it: it or one before it was changed, added or removed"
+                "entry {number} does not follow from those before it: \
+                 it or one before it was changed, added or removed"
             ),
             Self::EndsAfter(number) => write!(f, "entries after entry {number} were removed"),
             Self::Head(number) => {

@@ -1,24 +1,24 @@
-//! Changing clients: each change in one transaction, with the MAC of the client and an entry in the audit.
+//! Changing clients: each change in one transaction, with the MAC of the client and an audit event.
 
 use std::sync::Arc;
 
 use sqlx::Error;
 
 use super::{
-    audit_store::keep,
+    audit_store::append,
     client::{ClientChange, FmrChange, NewClient},
     error::ClientError,
     keys::{KeySet, NewKeys, SealedKeys, secret_label, server_key_label},
-    rows::{Found, lock, stamp},
+    policy::ClientPolicy,
+    rows::{Integrity, lock, stamp},
     store::ClientStore,
-    terms::ClientTerms,
 };
 use crate::{clock::UnixMillis, db::Transaction};
 
-/// What becomes of a column that may be null.
+/// A change of a nullable column.
 #[derive(Clone, Copy)]
 struct Changed {
-    /// Otherwise it stays as it is.
+    /// Otherwise the column keeps its value.
     is: bool,
     to: Option<f64>,
 }
@@ -39,12 +39,12 @@ impl ClientStore {
     /// # Errors
     /// [`ClientError::NameTaken`], or a failure of database or sealing.
     pub async fn add(&self, new: &NewClient<'_>) -> Result<(), ClientError> {
-        let NewClient { client_id, name, extras, fmr, terms, .. } = *new;
-        let terms = (terms != ClientTerms::default()).then(|| json(&terms));
+        let NewClient { client_id, name, extras, fmr, policy, .. } = *new;
+        let policy = (policy != ClientPolicy::default()).then(|| json(&policy));
         let detail =
-            serde_json::json!({ "name": name, "extras": extras, "fmr": fmr, "terms": terms });
+            serde_json::json!({ "name": name, "extras": extras, "fmr": fmr, "terms": policy });
         let keys = self.seal(client_id, 1, &new.keys)?;
-        let act = self.act("client add", client_id, detail.to_string());
+        let entry = self.audit_entry("client add", client_id, detail.to_string());
         let added = self.db.once("client_register", |attempt| async move {
             let mut tx = attempt.begin().await?;
             let inserted = tx.statement(
@@ -57,28 +57,28 @@ impl ClientStore {
                 .bind(client_id)
                 .bind(name)
                 .bind(extras)
-                .bind(act.at)
+                .bind(entry.at)
                 .bind(fmr.fmr.map(f64::from))
                 .bind(fmr.document_fmr.map(f64::from))
-                .bind(terms.as_deref());
+                .bind(policy.as_deref());
             if inserted.run().await? == 0 {
                 return Ok(false);
             }
-            insert_keys(&mut tx, client_id, &keys, act.at).await?;
+            insert_keys(&mut tx, client_id, &keys, entry.at).await?;
             stamp(&mut tx, client_id, &self.key).await?;
-            keep(&mut tx, &act, &self.key).await?;
+            append(&mut tx, &entry, &self.key).await?;
             tx.commit().await.map(|()| true)
         });
         if added.await? { Ok(()) } else { Err(ClientError::NameTaken(name.to_owned())) }
     }
 
-    /// Gives a client new keys; the ones it has stay good for `overlap_ms` milliseconds, if they were
-    /// not to end before. Returns the version of the new ones. Without an overlap it repairs a client
-    /// that was changed outside of Visavis.
+    /// Adds new keys to a client; the current ones expire after `overlap_ms` milliseconds, or
+    /// earlier if they already expire earlier. Returns the version of the new keys. Without an
+    /// overlap it repairs a client that was changed outside of Visavis.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`], [`ClientError::SameKey`], [`ClientError::Rotating`], with an overlap
-    /// [`ClientError::Tampered`], or a failure of database or sealing.
+    /// [`ClientError::Unknown`], [`ClientError::SameKey`], [`ClientError::Rotating`], with an
+    /// overlap [`ClientError::Tampered`], or a failure of database or sealing.
     pub async fn rotate(
         &self,
         client_id: &str,
@@ -99,14 +99,14 @@ impl ClientStore {
         }
         let sealed = self.seal(client_id, version, keys)?;
         let detail = serde_json::json!({ "keyVersion": version, "overlapMs": overlap_ms });
-        let act = self.act("client rotate", client_id, detail.to_string());
+        let entry = self.audit_entry("client rotate", client_id, detail.to_string());
         let end = now.saturating_add(overlap_ms);
         let found = self.db.once("client_rotate", |attempt| async move {
             let mut tx = attempt.begin().await?;
             let found = lock(&mut tx, client_id, &self.key).await?;
-            // None of the old keys is good any more without an overlap, no matter who wrote them.
+            // Without an overlap all old keys expire, whoever wrote them.
             let repair = overlap_ms <= 0;
-            if found == Found::Nothing || (found == Found::Tampered && !repair) {
+            if found == Integrity::Missing || (found == Integrity::Tampered && !repair) {
                 return Ok(found);
             }
             // Only if nobody has changed the client since it was read.
@@ -115,7 +115,7 @@ impl ClientStore {
                 "UPDATE client SET revision = revision + 1 WHERE client_id = $1 AND revision = $2",
             );
             if touched.bind(client_id).bind(revision).run().await? == 0 {
-                return Ok(Found::Nothing);
+                return Ok(Integrity::Missing);
             }
             let expire = tx.statement(
                 "client_rotate_expiry",
@@ -123,15 +123,15 @@ impl ClientStore {
                  WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)",
             );
             expire.bind(client_id).bind(end).run().await?;
-            insert_keys(&mut tx, client_id, &sealed, act.at).await?;
+            insert_keys(&mut tx, client_id, &sealed, entry.at).await?;
             stamp(&mut tx, client_id, &self.key).await?;
-            keep(&mut tx, &act, &self.key).await?;
-            tx.commit().await.map(|()| Found::Client)
+            append(&mut tx, &entry, &self.key).await?;
+            tx.commit().await.map(|()| Integrity::Intact)
         });
         match found.await? {
-            Found::Client => Ok(version),
-            Found::Tampered => Err(ClientError::Tampered(client_id.to_owned())),
-            Found::Nothing => Err(ClientError::Rotating(client_id.to_owned())),
+            Integrity::Intact => Ok(version),
+            Integrity::Tampered => Err(ClientError::Tampered(client_id.to_owned())),
+            Integrity::Missing => Err(ClientError::Rotating(client_id.to_owned())),
         }
     }
 
@@ -153,19 +153,19 @@ impl ClientStore {
         })
     }
 
-    /// Takes a client's right to call away, or gives it back.
+    /// Disables or enables a client.
     ///
     /// # Errors
-    /// [`ClientError::Unknown`], or [`ClientError::Tampered`] when it is to be given back.
+    /// [`ClientError::Unknown`], or [`ClientError::Tampered`] when it is to be enabled.
     pub async fn set_disabled(&self, client_id: &str, disabled: bool) -> Result<(), ClientError> {
         let at = disabled.then(|| self.clock.now());
         let name = if disabled { "client disable" } else { "client enable" };
-        let act = self.act(name, client_id, "{}".to_owned());
+        let entry = self.audit_entry(name, client_id, "{}".to_owned());
         let found = self.db.once("client_set_disabled", |attempt| async move {
             let mut tx = attempt.begin().await?;
             let found = lock(&mut tx, client_id, &self.key).await?;
-            // A client that was tampered with can be disabled; it does not get a MAC by that.
-            if found == Found::Nothing || (found == Found::Tampered && !disabled) {
+            // A tampered client can be disabled, which does not compute its MAC.
+            if found == Integrity::Missing || (found == Integrity::Tampered && !disabled) {
                 return Ok(found);
             }
             let disable = tx.statement(
@@ -173,46 +173,46 @@ impl ClientStore {
                 "UPDATE client SET disabled_at = $2, revision = revision + 1 WHERE client_id = $1",
             );
             disable.bind(client_id).bind(at).run().await?;
-            if found == Found::Client {
+            if found == Integrity::Intact {
                 stamp(&mut tx, client_id, &self.key).await?;
             }
-            keep(&mut tx, &act, &self.key).await?;
-            tx.commit().await.map(|()| Found::Client)
+            append(&mut tx, &entry, &self.key).await?;
+            tx.commit().await.map(|()| Integrity::Intact)
         });
         changed(client_id, found.await?)
     }
 
-    /// Changes what a client gets, all of it at once and from its next request on.
+    /// Changes a client; all changes apply together, from its next request.
     ///
     /// # Errors
     /// [`ClientError::Unknown`], [`ClientError::Contradiction`], [`ClientError::Tampered`], or
-    /// [`ClientError::Rotating`] when somebody else was quicker.
+    /// [`ClientError::Rotating`] when somebody else changed it at the same time.
     pub async fn change(&self, client_id: &str, change: &ClientChange) -> Result<(), ClientError> {
-        let ClientChange { extras, fmr, document_fmr, terms } = *change;
-        let terms = if terms.is_empty() {
+        let ClientChange { extras, fmr, document_fmr, policy } = *change;
+        let policy = if policy.is_empty() {
             None
         } else {
             let unknown = || ClientError::Unknown(client_id.to_owned());
             let client = self.get(client_id).await?.ok_or_else(unknown)?;
-            let terms = terms.applied_to(client.terms);
-            if terms.are_contradictory() {
+            let policy = policy.applied_to(client.policy);
+            if policy.is_contradictory() {
                 return Err(ClientError::Contradiction);
             }
-            Some((json(&terms), client.revision))
+            Some((json(&policy), client.revision))
         };
         let (fmr, document_fmr) = (Changed::new(fmr), Changed::new(document_fmr));
         let told = |changed: &Changed| changed.is.then_some(changed.to);
         let detail = serde_json::json!({
             "extras": extras, "fmr": told(&fmr), "documentFmr": told(&document_fmr),
-            "terms": terms.as_ref().map(|(terms, _)| terms),
+            "terms": policy.as_ref().map(|(policy, _)| policy),
         });
-        let act = self.act("client set", client_id, detail.to_string());
-        let has_terms = terms.is_some();
-        let (terms, revision) = terms.unzip();
+        let entry = self.audit_entry("client set", client_id, detail.to_string());
+        let has_policy = policy.is_some();
+        let (policy, revision) = policy.unzip();
         let found = self.db.once("client_set", |attempt| async move {
             let mut tx = attempt.begin().await?;
             let found = lock(&mut tx, client_id, &self.key).await?;
-            if found != Found::Client {
+            if found != Integrity::Intact {
                 return Ok(found);
             }
             let changed = tx.statement(
@@ -232,17 +232,17 @@ impl ClientStore {
                 .bind(fmr.to)
                 .bind(document_fmr.is)
                 .bind(document_fmr.to)
-                .bind(terms.as_deref())
+                .bind(policy.as_deref())
                 .bind(revision);
             if changed.run().await? == 0 {
-                return Ok(Found::Nothing);
+                return Ok(Integrity::Missing);
             }
             stamp(&mut tx, client_id, &self.key).await?;
-            keep(&mut tx, &act, &self.key).await?;
-            tx.commit().await.map(|()| Found::Client)
+            append(&mut tx, &entry, &self.key).await?;
+            tx.commit().await.map(|()| Integrity::Intact)
         });
         let found = found.await?;
-        if found == Found::Nothing && has_terms {
+        if found == Integrity::Missing && has_policy {
             return Err(ClientError::Rotating(client_id.to_owned()));
         }
         changed(client_id, found)
@@ -272,15 +272,15 @@ async fn insert_keys(
     insert.run().await.map(drop)
 }
 
-/// What serialises without fail.
+/// JSON of a value that always serialises.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn changed(client_id: &str, found: Found) -> Result<(), ClientError> {
+fn changed(client_id: &str, found: Integrity) -> Result<(), ClientError> {
     match found {
-        Found::Client => Ok(()),
-        Found::Tampered => Err(ClientError::Tampered(client_id.to_owned())),
-        Found::Nothing => Err(ClientError::Unknown(client_id.to_owned())),
+        Integrity::Intact => Ok(()),
+        Integrity::Tampered => Err(ClientError::Tampered(client_id.to_owned())),
+        Integrity::Missing => Err(ClientError::Unknown(client_id.to_owned())),
     }
 }

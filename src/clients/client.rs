@@ -1,96 +1,96 @@
-//! Clients as values: to be registered, to be changed, as they are stored.
+//! Clients as values: new, changed, and stored ones.
 
 use std::sync::Arc;
 
 use super::{
     keys::{KeySet, NewKeys},
-    terms::{ClientTerms, TermsChange},
+    policy::{ClientPolicy, PolicyChange},
 };
 use crate::{
     clock::UnixMillis,
     compare::{ClientFmr, Fmr},
 };
 
-/// A client to be registered.
+/// A new client.
 #[derive(Debug)]
 pub struct NewClient<'a> {
     /// The Client-Id header.
     pub client_id: &'a str,
-    /// What the operator calls it.
+    /// Its name, given by the operator.
     pub name: &'a str,
     /// Its first keys.
     pub keys: NewKeys<'a>,
-    /// Whether answers carry fields beyond the documented ones.
+    /// Whether responses have fields beyond the documented ones.
     pub extras: bool,
-    /// The false match rates at which its decisions turn.
+    /// Its false match rates, which set its thresholds.
     pub fmr: ClientFmr,
-    /// What it may do.
-    pub terms: ClientTerms,
+    /// Its policy.
+    pub policy: ClientPolicy,
 }
 
-/// What is to change about a client; the rest stays as it is.
+/// A change of a client; `None` keeps a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClientChange {
-    /// Whether answers carry fields beyond the documented ones.
+    /// Whether responses have fields beyond the documented ones.
     pub extras: Option<bool>,
-    /// The false match rate at which its decisions turn.
+    /// Its false match rate, which sets its threshold.
     pub fmr: Option<FmrChange>,
-    /// The one for portraits on documents.
+    /// The false match rate for portraits on documents.
     pub document_fmr: Option<FmrChange>,
-    /// What it may do.
-    pub terms: TermsChange,
+    /// Its policy.
+    pub policy: PolicyChange,
 }
 
-/// What becomes of a client's rate.
+/// A change of a client's false match rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FmrChange {
-    /// It has none of its own any more: the settings of the installation count.
+    /// The client uses the settings of the installation.
     Default,
-    /// It has this one.
+    /// The client has this rate.
     Own(Fmr),
 }
 
-/// A client without its keys, for people.
+/// A client without its keys, for operators.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientInfo {
     /// The Client-Id header.
     pub client_id: String,
-    /// What the operator calls it.
+    /// Its name, given by the operator.
     pub name: String,
     /// Its current access key for AK/SK mode.
     pub access_key: String,
     /// The version of its current keys.
     pub key_version: u32,
-    /// Whether answers carry fields beyond the documented ones.
+    /// Whether responses have fields beyond the documented ones.
     pub extras: bool,
-    /// The false match rates of its own.
+    /// Its own false match rates.
     #[serde(flatten)]
     pub fmr: ClientFmr,
-    /// What it may do.
+    /// Its policy.
     #[serde(flatten)]
-    pub terms: ClientTerms,
+    pub policy: ClientPolicy,
     /// Milliseconds since the epoch.
     pub created_at: UnixMillis,
-    /// Since when it may not call any more.
+    /// When it was disabled.
     pub disabled_at: Option<UnixMillis>,
 }
 
 /// A client with its keys opened.
 #[derive(Debug)]
 pub struct StoredClient {
-    /// What the operator calls it.
+    /// Its name, given by the operator.
     pub name: String,
     /// Changes with every change of the client.
     pub revision: i64,
     /// Its keys, newest first; at least one.
     pub keys: Vec<Arc<KeySet>>,
-    /// Whether answers carry fields beyond the documented ones.
+    /// Whether responses have fields beyond the documented ones.
     pub extras: bool,
-    /// The false match rates at which its decisions turn.
+    /// Its false match rates, which set its thresholds.
     pub fmr: ClientFmr,
-    /// What it may do.
-    pub terms: ClientTerms,
-    /// Whether it may not call any more.
+    /// Its policy.
+    pub policy: ClientPolicy,
+    /// Whether it is disabled.
     pub disabled: bool,
 }

@@ -1,4 +1,4 @@
-//! The keys of a new client.
+//! The credentials of an app: generating its keys, and the file that it gets.
 
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::keys::NewKeys;
 
-/// Keys that were made for a client, before they are stored.
+/// Generated keys of a client, before they are stored.
 #[expect(clippy::struct_field_names, reason = "the protocol's names")]
 pub struct MadeKeys {
     merchant_private_key: Option<String>,
@@ -24,7 +24,7 @@ impl std::fmt::Debug for MadeKeys {
 }
 
 impl MadeKeys {
-    /// Makes every key; the client's own pair only if its public key was not `given`.
+    /// Generates all keys; the client's own pair only if its public key was not `given`.
     ///
     /// # Errors
     /// [`SigningError::Failed`] when there are no random numbers.
@@ -75,11 +75,10 @@ impl MadeKeys {
     }
 }
 
-/// What the client is called that the operators' console compares as; no app is registered under it. Nobody is kept out by it, so it does not
-/// count as another client that waits.
+/// Reserved name of the console's own client; not counted as a competitor for the queue.
 pub const CONSOLE: &str = "console";
 
-/// 16 digits, as the vendor's ids have.
+/// A Client-Id: 16 digits, as the cloud's ids have.
 ///
 /// # Errors
 /// [`SigningError::Failed`] when there are no random numbers.

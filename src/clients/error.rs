@@ -7,50 +7,54 @@ use crate::sealing::SealError;
 /// What can go wrong with the client table.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Another client has that name.
-    #[error("there is a client called `{0}` already; choose another name")]
+    /// Another client has this name.
+    #[error("a client named `{0}` already exists: choose another name")]
     NameTaken(String),
-    /// No client may have that name.
+    /// The name is not allowed.
     #[error("{0}")]
     NameUnfit(String),
-    /// No client has that id or name.
-    #[error("there is no client `{0}`; `visavis client list` shows them")]
+    /// No client has this id or name.
+    #[error("no client `{0}`: `visavis client list` lists all clients")]
     Unknown(String),
-    /// The installation has no database with that number, or this process does not serve it.
-    #[error(
-        "there is no database number {0} here; the first one of database.urls has the number 0"
-    )]
+    /// The installation has no database with this number, or this process does not serve it.
+    #[error("database number {0} does not exist here: the first of database.urls has the number 0")]
     NoShard(u32),
-    /// Nobody has the client, and some databases were not asked.
-    #[error("the client may live in a database that this process does not serve")]
+    /// No database of this process has the client, and other processes serve more databases.
+    #[error("this process does not serve all databases: the client may be in another one")]
     NotServed,
-    /// The public key is that of keys that would stay good.
+    /// The client has the public key in keys that would remain valid.
     #[error(
-        "the public key is one that the client has already, so during the overlap nobody could tell which of \
-         its server keys the app knows; give another one, or end the old keys at once (--overlap 0)"
+        "the client already has this public key, so during the overlap it would be ambiguous \
+         which server key the app uses: give another public key, or end the old keys at once \
+         (--overlap 0)"
     )]
     SameKey,
     /// The public key is that of a key of ours, whose signatures are on every response.
     #[error("the public key is one of this server: give the public half of the app's own key pair")]
     ServerKey,
-    /// No request could fulfil the terms.
+    /// No request could fulfil the policy.
     #[error(
-        "a client that signs with its access key cannot be made to encrypt: that mode has no encryption; allow it \
-         the key pair (--modes all or key-pair), or leave encryption optional"
+        "access-key mode has no encryption, so a client that is limited to it cannot be required \
+         to encrypt: allow the key pair (--modes all or key-pair), or make encryption optional"
     )]
     Contradiction,
-    /// Somebody else has changed the client in the same moment.
-    #[error("`{0}` was changed by somebody else in the same moment; look at it and try again")]
-    Rotating(String),
-    /// The MAC of the client does not hold.
+    /// Somebody else has changed the client at the same time.
     #[error(
-        "the client `{0}` was changed outside of Visavis: restore the database from a backup, or look at the client's \
-         settings and give it new keys at once (`visavis client rotate {0} --overlap 0`)"
+        "`{0}` was changed by somebody else at the same time: check its settings and try again"
+    )]
+    Rotating(String),
+    /// The MAC of the client is wrong.
+    #[error(
+        "the client `{0}` was changed outside of Visavis: restore the database from a backup, or \
+         check the client's settings and rotate its keys at once \
+         (`visavis client rotate {0} --overlap 0`)"
     )]
     Tampered(String),
-    /// The clients were stored by an earlier version, and what protects them against changes is missing.
+    /// The clients were stored by an earlier version, and what protects them against changes is
+    /// missing.
     #[error(
-        "the clients are from an earlier version and have no MACs yet: stop all processes, then run `visavis migrate`"
+        "the clients are from an earlier version and have no MACs yet: stop all processes, then \
+         run `visavis migrate`"
     )]
     NoMacs,
     /// The database failed.
@@ -65,7 +69,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether no connection became free in time: too much is going on, and nothing is broken.
+    /// Whether no connection became free in time: the load is too high, and nothing is broken.
     pub fn is_crowded(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::PoolTimedOut))
     }

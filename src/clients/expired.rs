@@ -1,23 +1,23 @@
-//! Key sets that expired: tried for no request any more, and deleted after a while.
+//! Expired key sets: never used for a request, and deleted after 30 days.
 
 use sqlx::Error;
 
 use super::{
     error::ClientError,
-    rows::{Found, lock, stamp},
+    rows::{Integrity, lock, stamp},
     store::ClientStore,
 };
 use crate::{clock::UnixMillis, db::Attempt};
 
-/// How long an expired key set is kept. Long, because a clock that runs ahead for a while must not cost keys that are
-/// good again when it is set right.
+/// How long an expired key set is kept. Long, because a clock that runs ahead for a while must not
+/// delete keys that are valid again when it is corrected.
 const KEEP_EXPIRED_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
 /// Clients read by one statement.
 const BATCH: i64 = 100;
 
 impl ClientStore {
-    /// Deletes the key sets that expired more than 30 days ago; returns how many. The newest set of a client stays, so
-    /// that versions are never used twice.
+    /// Deletes the key sets that expired more than 30 days ago; returns how many. The newest set of
+    /// a client stays, so that versions are never used twice.
     ///
     /// # Errors
     /// [`ClientError::Database`].
@@ -29,7 +29,8 @@ impl ClientStore {
                 "expired_keys",
                 "SELECT DISTINCT client_id FROM client_key
                  WHERE expires_at < $1 AND client_id > $2 AND version <
-                     (SELECT max(version) FROM client_key AS newest WHERE newest.client_id = client_key.client_id)
+                     (SELECT max(version) FROM client_key AS newest
+                      WHERE newest.client_id = client_key.client_id)
                  ORDER BY client_id LIMIT $3",
             );
             let owners = owners.bind(before).bind(after.as_str()).bind(BATCH);
@@ -45,7 +46,8 @@ impl ClientStore {
         }
     }
 
-    /// Deletes those of one client; returns how many there were. A client that was tampered with stays as it is.
+    /// Deletes those of one client; returns how many there were. A tampered client is left
+    /// unchanged.
     async fn purge_keys(
         &self,
         attempt: Attempt,
@@ -53,7 +55,7 @@ impl ClientStore {
         before: UnixMillis,
     ) -> Result<u64, Error> {
         let mut tx = attempt.begin().await?;
-        if lock(&mut tx, client_id, &self.key).await? != Found::Client {
+        if lock(&mut tx, client_id, &self.key).await? != Integrity::Intact {
             return Ok(0);
         }
         let purge = tx.statement(

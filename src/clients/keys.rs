@@ -18,7 +18,7 @@ pub struct KeySet {
     pub access_key: String,
     /// AK/SK mode: the secret.
     pub secret_key: SecretKey,
-    /// Until when it may be used; `None` for the newest.
+    /// When it expires; `None` for the newest.
     pub expires_at: Option<UnixMillis>,
 }
 
@@ -28,14 +28,14 @@ impl KeySet {
         self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Whether a `keyVersion` of a header means this set: `2` and `v2` do for the second.
-    pub fn is_called(&self, key_version: &str) -> bool {
+    /// Whether a `keyVersion` header names this set: `2` and `v2` name the second.
+    pub fn has_version_name(&self, key_version: &str) -> bool {
         let number = key_version.strip_prefix(['v', 'V']).unwrap_or(key_version);
         number.parse() == Ok(self.version)
     }
 }
 
-/// Keys that are to be stored.
+/// New keys, before they are stored.
 #[derive(Debug)]
 pub struct NewKeys<'a> {
     /// The client's public key.
@@ -78,12 +78,12 @@ impl SealedKeys {
     }
 }
 
-/// What a server key is sealed as.
+/// The label that a server key is sealed under.
 pub(super) fn server_key_label(owner: &str, version: u32) -> String {
     labelled("server-key", owner, version)
 }
 
-/// What a secret key is sealed as.
+/// The label that a secret key is sealed under.
 pub(super) fn secret_label(client_id: &str, version: u32) -> String {
     labelled("client-secret", client_id, version)
 }

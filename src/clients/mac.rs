@@ -1,15 +1,15 @@
-//! The MAC of a client, over everything that decides who may call in its name and what it gets. Somebody who writes the
-//! database without the master key cannot make one.
+//! The MAC of a client, over everything that decides who may call in its name and what it gets.
+//! Somebody who writes the database without the master key cannot make one.
 
 use super::rows::ClientRow;
 use crate::sealing::{MacInput, MasterKey, SealError};
 
-/// One MAC for a client and its key sets together: with one for each row, a set could be taken from the database
-/// unseen, and the one before it would be the newest again.
+/// One MAC over a client and all its key sets: with one for each row, deleting the newest set would
+/// go unnoticed, and the set before it would be the newest again.
 const LABEL: &str = "client-mac";
 
-/// The MAC over a client as it is stored, under the current key. Private keys and secrets are left out: each is sealed
-/// for its client and version. Times of creation decide nothing.
+/// The MAC over a client as it is stored, under the current key. Private keys and secrets are left
+/// out: each is sealed for its client and version. Times of creation decide nothing.
 pub(super) fn mac(key: &MasterKey, rows: &[ClientRow]) -> Result<Vec<u8>, SealError> {
     key.mac(LABEL, &input(rows))
 }
@@ -31,7 +31,7 @@ fn input(rows: &[ClientRow]) -> MacInput {
             .field(&[u8::from(client.extras)])
             .nullable(rate(client.fmr))
             .nullable(rate(client.document_fmr))
-            .nullable(client.terms.as_deref())
+            .nullable(client.policy.as_deref())
             .nullable(client.disabled_at.map(i64::to_be_bytes));
     }
     for ClientRow { keys, .. } in rows {

@@ -1,4 +1,5 @@
-//! What clients may be called. Names are shown in terminals and in the console, and given instead of ids.
+//! What clients may be called. Names are shown in terminals and in the console, and given instead
+//! of ids.
 
 use std::fmt::Write as _;
 
@@ -42,7 +43,8 @@ pub(super) fn is_client_id(text: &str) -> bool {
     text.len() == CLIENT_ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A name, or another text of an operator, as a terminal may show it: with what it would not show as `\u{…}`.
+/// A name, or another text of an operator, as a terminal may show it: with what it would not show
+/// as `\u{…}`.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

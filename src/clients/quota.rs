@@ -1,4 +1,4 @@
-//! The counts of comparisons against quotas.
+//! Counting comparisons against daily quotas.
 
 use std::num::NonZeroU32;
 
@@ -7,7 +7,8 @@ use super::{error::ClientError, store::ClientStore};
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 impl ClientStore {
-    /// Counts a comparison of today, UTC, against a quota; returns the day, or `None` if that was used up.
+    /// Counts a comparison of today, UTC, against a quota; returns the day, or `None` if that was
+    /// used up.
     ///
     /// # Errors
     /// [`ClientError::Database`].
@@ -28,7 +29,7 @@ impl ClientStore {
         Ok(counted.then_some(day))
     }
 
-    /// Takes one of that day back: it could not be made.
+    /// Takes back a count of that day whose comparison was not made.
     ///
     /// # Errors
     /// [`ClientError::Database`].

@@ -1,4 +1,4 @@
-//! Who is calling: clients with their keys opened, kept in memory as long as they are current.
+//! A cache of clients with their keys opened, checked against the database for every request.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,10 +22,11 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The keys that may be used at `now`, the ones that `key_version` names first, then newest first.
+    /// The keys that may be used at `now`, the ones that `key_version` names first, then newest
+    /// first.
     pub fn keys(&self, now: UnixMillis, key_version: Option<&str>) -> Vec<&Arc<KeySet>> {
         let mut keys: Vec<_> = self.client.keys.iter().filter(|set| set.is_valid(now)).collect();
-        keys.sort_by_key(|set| !key_version.is_some_and(|name| set.is_called(name)));
+        keys.sort_by_key(|set| !key_version.is_some_and(|name| set.has_version_name(name)));
         keys
     }
 
@@ -56,13 +57,13 @@ struct Ids {
 }
 
 /// Clients kept in memory; far more than an installation has.
-const CACHED: usize = 10_000;
+const MAX_CACHED_CLIENTS: usize = 10_000;
 /// How long a count of clients is good for.
-const COUNTED: Duration = Duration::from_secs(5);
+const COUNT_MAX_AGE: Duration = Duration::from_secs(5);
 /// How often a tampered client is reported at most.
-const TAMPERED_REPORTED: Duration = Duration::from_mins(1);
+const TAMPERED_REPORT_INTERVAL: Duration = Duration::from_mins(1);
 /// How often the Client-Ids are read at most.
-const IDS_READ: Duration = Duration::from_secs(5);
+const IDS_READ_INTERVAL: Duration = Duration::from_secs(5);
 
 impl ClientRegistry {
     /// Opens the registry, if the master key is the one of every database.
@@ -78,19 +79,20 @@ impl ClientRegistry {
         Ok(Self { clients, cache, counts, ids, tampered })
     }
 
-    /// Whether a client has this id, as far as was known some seconds ago. Asks nobody, but has the ids read again.
+    /// Whether a client has this id, by ids that are some seconds old. Starts a new read of the ids
+    /// if one is due.
     pub fn is_known(&self, client_id: &str) -> bool {
         if self.remembered(client_id).is_some() {
             return true;
         }
         let mut ids = lock(&self.ids);
-        if ids.read.is_none_or(|read| read.elapsed() >= IDS_READ) {
+        if ids.read.is_none_or(|read| read.elapsed() >= IDS_READ_INTERVAL) {
             ids.read = Some(Instant::now());
             let (clients, ids) = (self.clients.clone(), Arc::clone(&self.ids));
             tokio::spawn(async move {
                 match clients.ids().await {
                     Ok(known) => lock(&ids).known = known.into_iter().collect(),
-                    Err(error) => tracing::warn!(%error, "the client ids could not be read"),
+                    Err(error) => tracing::warn!(%error, "cannot read the client ids"),
                 }
             });
         }
@@ -123,7 +125,7 @@ impl ClientRegistry {
         let client_id = client_id.to_owned();
         let caller = Arc::new(Caller { client_id: client_id.clone(), shard: table.shard, client });
         let mut cache = lock(&self.cache);
-        if cache.len() >= CACHED {
+        if cache.len() >= MAX_CACHED_CLIENTS {
             cache.clear();
         }
         cache.insert(client_id, Arc::clone(&caller));
@@ -133,21 +135,23 @@ impl ClientRegistry {
     /// Logs it, but not for every request of the client.
     fn report_tampered(&self, client_id: &str) {
         let mut reported = lock(&self.tampered);
-        if reported.is_none_or(|reported| reported.elapsed() >= TAMPERED_REPORTED) {
+        if reported.is_none_or(|reported| reported.elapsed() >= TAMPERED_REPORT_INTERVAL) {
             *reported = Some(Instant::now());
             tracing::error!(
                 client = client_id,
-                "client row was changed outside of Visavis: restore it from a backup or rotate its keys"
+                "client row was changed outside of Visavis: \
+                 restore it from a backup or rotate its keys"
             );
         }
     }
 
-    /// What was last known of a client, current or not.
+    /// The last known state of a client, current or not.
     pub fn remembered(&self, client_id: &str) -> Option<Arc<Caller>> {
         lock(&self.cache).get(client_id).cloned()
     }
 
-    /// Counts a comparison against a client's quota; returns the day, or `None` if that was used up.
+    /// Counts a comparison against a client's quota; returns the day, or `None` if that was used
+    /// up.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -161,7 +165,7 @@ impl ClientRegistry {
         table.store.count_comparison(client_id, quota).await
     }
 
-    /// Takes one back that could not be made.
+    /// Takes back a count whose comparison was not made.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -175,20 +179,21 @@ impl ClientRegistry {
         table.store.uncount_comparison(client_id, day).await
     }
 
-    /// Whether the database with this number has no other client that may call. Known for some seconds.
+    /// Whether the database with this number has at most one enabled client; some seconds old.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn is_alone(&self, shard: u32) -> Result<bool, ClientError> {
         let counted = lock(&self.counts).get(&shard).copied();
-        let count = if let Some((_, count)) = counted.filter(|(when, _)| when.elapsed() < COUNTED) {
-            count
-        } else {
-            let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
-            let count = table.store.count().await?;
-            lock(&self.counts).insert(shard, (Instant::now(), count));
-            count
-        };
+        let count =
+            if let Some((_, count)) = counted.filter(|(when, _)| when.elapsed() < COUNT_MAX_AGE) {
+                count
+            } else {
+                let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
+                let count = table.store.count().await?;
+                lock(&self.counts).insert(shard, (Instant::now(), count));
+                count
+            };
         Ok(count < 2)
     }
 }

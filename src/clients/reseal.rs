@@ -1,4 +1,5 @@
-//! Everything of clients that is sealed under the master key: looked through, and sealed again under another one.
+//! The values of clients that are sealed under the master key, and re-encrypting them under another
+//! one.
 
 use visavis_signing::ClientKey;
 
@@ -18,7 +19,7 @@ struct StoredKeys {
 }
 
 impl ClientStore {
-    /// Whether a public key is that of a key of ours, for any client or for the gateway.
+    /// Whether a public key belongs to a private key of this server.
     ///
     /// # Errors
     /// [`ClientError::Database`], or [`ClientError::Seal`] when one does not open.
@@ -36,8 +37,9 @@ impl ClientStore {
         Ok(false)
     }
 
-    /// Seals all private keys and secrets under the current master key and computes all MACs again; returns
-    /// how many rows were sealed. With `dry` it only tries whether all of them are under that key alone.
+    /// Re-encrypts all private keys and secrets under the current master key and computes all MACs
+    /// again; returns how many rows there were. With `dry` it only checks that all of them open
+    /// with that key alone.
     ///
     /// # Errors
     /// [`ClientError::Database`], or [`ClientError::Seal`] when one does not open.
@@ -88,7 +90,7 @@ impl ClientStore {
         keys.await
     }
 
-    /// What is sealed of the server itself, by its purpose.
+    /// Sealed values of the server itself, by their purpose.
     async fn sealed_own(&self) -> Result<Vec<(String, Vec<u8>)>, sqlx::Error> {
         let own = self.db.read("server_keys_sealed", "SELECT purpose, sealed FROM server_key");
         own.all(|row| Ok((row.get("purpose")?, row.get("sealed")?))).await

@@ -2,7 +2,7 @@
 
 use sqlx::Error;
 
-use super::{keys::SealedKeys, mac, terms::ClientTerms};
+use super::{keys::SealedKeys, mac, policy::ClientPolicy};
 use crate::{
     clock::UnixMillis,
     compare::{ClientFmr, Fmr},
@@ -26,21 +26,21 @@ pub(super) struct ClientRow {
     pub(super) fmr: Option<f64>,
     pub(super) document_fmr: Option<f64>,
     /// As JSON.
-    pub(super) terms: Option<String>,
+    pub(super) policy: Option<String>,
     pub(super) disabled_at: Option<UnixMillis>,
     pub(super) mac: Option<Vec<u8>>,
     pub(super) keys: SealedKeys,
 }
 
-/// What a change found.
+/// The state of a client that is to be changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    /// The client as Visavis stored it.
-    Client,
-    /// A client that was changed by somebody without the master key.
+pub(super) enum Integrity {
+    /// The client is as Visavis stored it.
+    Intact,
+    /// Its MAC is wrong: it was changed without the master key.
     Tampered,
     /// No such client, or not at that revision.
-    Nothing,
+    Missing,
 }
 
 impl ClientRow {
@@ -52,7 +52,7 @@ impl ClientRow {
             extras: row.get("extras")?,
             fmr: row.get("fmr")?,
             document_fmr: row.get("document_fmr")?,
-            terms: row.get("terms")?,
+            policy: row.get("terms")?,
             disabled_at: row.get("disabled_at")?,
             mac: row.get("mac")?,
             keys: SealedKeys {
@@ -72,17 +72,17 @@ pub(super) fn parse_version(row: &Row) -> Result<u32, Error> {
     u32::try_from(row.get::<i64>("version")?).map_err(|e| Error::Decode(e.into()))
 }
 
-/// The rates of a client, if decisions can be made at them.
+/// The rates of a client, if they are in range.
 pub(super) fn parse_fmr(all: Option<f64>, documents: Option<f64>) -> Result<ClientFmr, Error> {
     let fmr =
         |rate: Option<f64>| rate.map(Fmr::new).transpose().map_err(|e| Error::Decode(e.into()));
     Ok(ClientFmr { fmr: fmr(all)?, document_fmr: fmr(documents)? })
 }
 
-/// The terms of a client out of their JSON.
-pub(super) fn parse_terms(text: Option<&str>) -> Result<ClientTerms, Error> {
-    let terms = text.map(serde_json::from_str).transpose();
-    terms.map(Option::unwrap_or_default).map_err(|e| Error::Decode(e.into()))
+/// The policy of a client out of its JSON.
+pub(super) fn parse_policy(text: Option<&str>) -> Result<ClientPolicy, Error> {
+    let policy = text.map(serde_json::from_str).transpose();
+    policy.map(Option::unwrap_or_default).map_err(|e| Error::Decode(e.into()))
 }
 
 /// Reads a client in a transaction.
@@ -90,22 +90,22 @@ pub(super) async fn get(tx: &mut Transaction, client_id: &str) -> Result<Vec<Cli
     tx.statement("client_get_locked", GET).bind(client_id).all(ClientRow::read).await
 }
 
-/// Locks a client for the rest of the transaction and checks its MAC. Without this a change would give its
-/// MAC to what somebody else wrote.
+/// Locks a client for the rest of the transaction and checks its MAC. Without this a change would
+/// compute a MAC over values that somebody else wrote.
 pub(super) async fn lock(
     tx: &mut Transaction,
     client_id: &str,
     key: &MasterKey,
-) -> Result<Found, Error> {
+) -> Result<Integrity, Error> {
     let lock = "UPDATE client SET revision = revision WHERE client_id = $1";
     if tx.statement("client_lock", lock).bind(client_id).run().await? == 0 {
-        return Ok(Found::Nothing);
+        return Ok(Integrity::Missing);
     }
     let rows = get(tx, client_id).await?;
-    Ok(if mac::holds(key, &rows) { Found::Client } else { Found::Tampered })
+    Ok(if mac::holds(key, &rows) { Integrity::Intact } else { Integrity::Tampered })
 }
 
-/// Gives a client its MAC, after a change in the same transaction.
+/// Computes the MAC of a client after a change in the same transaction.
 pub(super) async fn stamp(
     tx: &mut Transaction,
     client_id: &str,

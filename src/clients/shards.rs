@@ -1,5 +1,5 @@
-//! The client tables of all databases. A client lives in one of them, together with its jobs, from its
-//! registration on; which one, is found by asking them.
+//! The client tables of all databases. Each client is in one of them, together with its jobs; which
+//! one is found by asking all of them.
 
 use std::sync::Arc;
 
@@ -36,17 +36,17 @@ impl Clients {
         Self { tables: tables.into(), configured }
     }
 
-    /// The same, with a name for the log of acts.
+    /// The same, with the actor of audit events.
     #[must_use]
-    pub fn acting(self, actor: &Actor) -> Self {
+    pub fn with_actor(self, actor: &Actor) -> Self {
         let named = |table: &ClientTable| ClientTable {
             shard: table.shard,
-            store: table.store.clone().acting(actor.clone()),
+            store: table.store.clone().with_actor(actor.clone()),
         };
         Self { tables: self.tables.iter().map(named).collect(), configured: self.configured }
     }
 
-    /// The latest acts in all databases, newest first.
+    /// The latest audit events in all databases, newest first.
     ///
     /// # Errors
     /// [`ClientError::Database`].
@@ -60,28 +60,29 @@ impl Clients {
         Ok(all)
     }
 
-    /// Keeps an act on something else than a client, in each of the databases.
+    /// Records an audit event that is not a change of a client, in each of the databases.
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub async fn note(
+    pub async fn record_audit_event(
         &self,
         act: &'static str,
         subject: &str,
         detail: &serde_json::Value,
     ) -> Result<(), ClientError> {
         for table in self.tables.iter() {
-            table.store.note(act, subject, detail).await?;
+            table.store.record_audit_event(act, subject, detail).await?;
         }
         Ok(())
     }
 
-    /// Whether there are no others.
+    /// Whether this process serves all databases.
     pub(super) fn are_all(&self) -> bool {
         self.tables.len() >= self.configured as usize
     }
 
-    /// Registers a client in the database with this number; without one, where the fewest clients are.
+    /// Registers a client in the database with this number; without one, where the fewest clients
+    /// are.
     ///
     /// # Errors
     /// [`ClientError::NoShard`], [`ClientError::NameTaken`], or as [`ClientStore::add`].
@@ -105,8 +106,8 @@ impl Clients {
     /// Checks the public key that an app gives for a new client or for new keys.
     ///
     /// # Errors
-    /// [`SigningError::Weak`](visavis_signing::SigningError::Weak), [`ClientError::ServerKey`], or a failure of database or
-    /// sealing.
+    /// [`SigningError::Weak`](visavis_signing::SigningError::Weak), [`ClientError::ServerKey`], or a
+    /// failure of database or sealing.
     pub async fn check_key(&self, given: &ClientKey) -> Result<(), ClientError> {
         given.check_strength()?;
         for table in self.tables.iter() {
@@ -142,8 +143,9 @@ impl Clients {
         Ok(all)
     }
 
-    /// The table and the Client-Id of a client that is given by id or name. An id takes precedence over a name in any
-    /// database: early versions took the id of one client as the name of another.
+    /// The table and the Client-Id of a client that is given by id or name. An id takes precedence
+    /// over a name in any database: early versions took the id of one client as the name of
+    /// another.
     ///
     /// # Errors
     /// [`ClientError::Unknown`] when no client has that id or name.
@@ -162,11 +164,11 @@ impl Clients {
         Err(ClientError::Unknown(id_or_name.to_owned()))
     }
 
-    /// Where a client lives, and its revision. All tables are asked at once, so that one which is out of
-    /// reach delays nobody whose client lives elsewhere.
+    /// The table of a client, and its revision. All tables are asked at once, so that an
+    /// unreachable one does not delay clients of other tables.
     ///
     /// # Errors
-    /// [`ClientError::Database`] when nobody has the client and somebody did not answer.
+    /// [`ClientError::Database`] when no table has the client and one of them did not respond.
     pub(super) async fn locate(
         &self,
         client_id: &str,

@@ -1,4 +1,4 @@
-//! The clients and their keys as they are looked up, whichever database they lie in.
+//! Looking up clients and their keys.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{
     error::ClientError,
     keys::server_key_label,
     mac,
-    rows::{ClientRow, GET, parse_fmr, parse_terms, parse_version},
+    rows::{ClientRow, GET, parse_fmr, parse_policy, parse_version},
 };
 use crate::{
     clock::Clock,
@@ -34,14 +34,14 @@ impl ClientStore {
         Self { db: db.into(), key, clock, actor: Actor::new("") }
     }
 
-    /// The same, with a name for the log of acts.
+    /// The same, with the actor of audit events.
     #[must_use]
-    pub fn acting(mut self, actor: Actor) -> Self {
+    pub fn with_actor(mut self, actor: Actor) -> Self {
         self.actor = actor;
         self
     }
 
-    pub(super) fn act(&self, act: &str, subject: &str, detail: String) -> AuditEntry {
+    pub(super) fn audit_entry(&self, act: &str, subject: &str, detail: String) -> AuditEntry {
         AuditEntry {
             at: self.clock.now(),
             actor: self.actor.name().to_owned(),
@@ -58,11 +58,12 @@ impl ClientStore {
     pub async fn list(&self) -> Result<Vec<ClientInfo>, ClientError> {
         let list = self.db.read(
             "client_list",
-            "SELECT client_id, name, access_key, client_key.version AS version, extras, fmr, document_fmr, terms,
-                 client.created_at AS created_at, disabled_at
+            "SELECT client_id, name, access_key, client_key.version AS version, extras, fmr,
+                 document_fmr, terms, client.created_at AS created_at, disabled_at
              FROM client JOIN client_key USING (client_id)
              WHERE client_key.version =
-                 (SELECT max(version) FROM client_key AS newest WHERE newest.client_id = client.client_id)
+                 (SELECT max(version) FROM client_key AS newest
+                  WHERE newest.client_id = client.client_id)
              ORDER BY client.created_at, client_id",
         );
         Ok(list.all(info).await?)
@@ -78,7 +79,7 @@ impl ClientStore {
         Ok(id.optional(|row| row.get("client_id")).await?)
     }
 
-    /// How many clients may call, the console's own aside.
+    /// How many clients are enabled, the console's own not counted.
     ///
     /// # Errors
     /// [`ClientError::Database`].
@@ -100,8 +101,8 @@ impl ClientStore {
         Ok(ids.all(|row| row.get("client_id")).await?)
     }
 
-    /// Which revision of a client is current; `None` if there is no such client. One indexed read,
-    /// made for every request so that a change counts at once.
+    /// The current revision of a client; `None` if there is no such client. One indexed read,
+    /// made for every request so that a change applies at once.
     ///
     /// # Errors
     /// [`ClientError::Database`].
@@ -143,14 +144,14 @@ impl ClientStore {
         let newest = rows.first().ok_or_else(tampered)?;
         let (name, revision, extras) = (newest.name.clone(), newest.revision, newest.extras);
         let fmr = parse_fmr(newest.fmr, newest.document_fmr)?;
-        let terms = parse_terms(newest.terms.as_deref())?;
+        let policy = parse_policy(newest.policy.as_deref())?;
         let disabled = newest.disabled_at.is_some();
         let open =
             |label: &str, sealed: &[u8]| self.key.open(label, sealed).map_err(ClientError::from);
         let keys =
             rows.into_iter().map(|ClientRow { keys, .. }| keys.open(client_id, open).map(Arc::new));
         let keys = keys.collect::<Result<_, ClientError>>()?;
-        Ok(StoredClient { name, revision, keys, extras, fmr, terms, disabled })
+        Ok(StoredClient { name, revision, keys, extras, fmr, policy, disabled })
     }
 }
 
@@ -162,7 +163,7 @@ fn info(row: &Row) -> Result<ClientInfo, Error> {
         key_version: parse_version(row)?,
         extras: row.get("extras")?,
         fmr: parse_fmr(row.get("fmr")?, row.get("document_fmr")?)?,
-        terms: parse_terms(row.get::<Option<String>>("terms")?.as_deref())?,
+        policy: parse_policy(row.get::<Option<String>>("terms")?.as_deref())?,
         created_at: row.get("created_at")?,
         disabled_at: row.get("disabled_at")?,
     })

@@ -1,25 +1,27 @@
-//! Whether a database belongs to the master key, and its clients to Visavis.
+//! Checking that the master key opens a database, and that its clients were stored by Visavis.
 
 use super::{
     credentials::CONSOLE,
     error::ClientError,
     keys::server_key_label,
     mac,
-    rows::{Found, get, lock, stamp},
+    rows::{Integrity, get, lock, stamp},
     store::ClientStore,
 };
 use crate::{db::Attempt, sealing::SealError};
 
-/// The name of a value that every database holds under the master key. Earlier versions kept a key there that signed
-/// responses to unknown callers.
+/// The name of a value that every database holds under the master key. Earlier versions kept a key
+/// there that signed responses to unknown callers.
 const PURPOSE: &str = "gateway";
-/// The value since every client has a MAC and the audit is a chain. An earlier one says that none has: it cannot be made without the master key,
-/// so nobody without it can remove the MACs and have them computed again.
+/// The value since every client has a MAC and the audit is a chain. An earlier one says that none
+/// has: it cannot be made without the master key, so nobody without it can remove the MACs and have
+/// them computed again.
 const HAS_MACS: &[u8] = b"clients have MACs";
 
 impl ClientStore {
-    /// Opens a value that every database holds under the master key; writes it on first use. The clients of an earlier
-    /// version get their MACs and its audit becomes the beginning of a chain, once.
+    /// Opens a value that every database holds under the master key; writes it on first use. The
+    /// clients of an earlier version get their MACs and its audit becomes the beginning of a chain,
+    /// once.
     ///
     /// # Errors
     /// [`ClientError::Seal`] with another master key; a failure of the database.
@@ -31,7 +33,7 @@ impl ClientStore {
             return Ok(());
         }
         let ids = self.ids().await?;
-        // Where clients are and the value is not, somebody has deleted it.
+        // Clients without the value: somebody has deleted it.
         if value.is_some() || ids.is_empty() {
             self.begin_chain().await?;
         }
@@ -42,7 +44,10 @@ impl ClientStore {
                 self.db.retrying("client_adopt", adopt).await?;
             }
             self.reseal_own(PURPOSE, &made).await?;
-            tracing::info!(clients = ids.len(), "clients of an earlier version have MACs now");
+            tracing::info!(
+                clients = ids.len(),
+                "computed the MACs of clients of an earlier version"
+            );
             return Ok(());
         }
         let keep = self.db.write(
@@ -51,7 +56,7 @@ impl ClientStore {
              ON CONFLICT (purpose) DO NOTHING",
         );
         keep.bind(PURPOSE).bind(made.as_slice()).bind(self.clock.now()).run().await?;
-        // Another process may have been first; what is stored counts.
+        // Another process may have been first; the stored value is the one that must open.
         let stored = self.server_key().await?;
         open(stored.ok_or(ClientError::Database(sqlx::Error::RowNotFound))?)?;
         Ok(())
@@ -60,15 +65,16 @@ impl ClientStore {
     /// The same without writing anything.
     ///
     /// # Errors
-    /// [`ClientError::Seal`] with another master key, [`ClientError::NoMacs`] when the clients of an earlier version have
-    /// none yet; a failure of the database.
+    /// [`ClientError::Seal`] with another master key, [`ClientError::NoMacs`] when the clients of
+    /// an earlier version have none yet; a failure of the database.
     pub(super) async fn try_master_key(&self) -> Result<(), ClientError> {
         let Some(sealed) = self.server_key().await? else { return Ok(()) };
         let value = self.key.open(&server_key_label(PURPOSE, 1), &sealed)?;
         if value.as_slice() == HAS_MACS { Ok(()) } else { Err(ClientError::NoMacs) }
     }
 
-    /// How many clients need the master key, the console's own aside; `None` when nothing was sealed with one yet.
+    /// How many clients need the master key, without the console's own; `None` when nothing was
+    /// sealed yet.
     ///
     /// # Errors
     /// [`ClientError::Database`].
@@ -95,8 +101,8 @@ impl ClientStore {
         Ok(tampered)
     }
 
-    /// Computes all MACs again under the current master key. With `dry` it only tries whether they hold with that key
-    /// alone. One that holds under no key stays as it is.
+    /// Computes all MACs again under the current master key. With `dry` it only checks that they
+    /// are right with that key alone. A wrong MAC is left unchanged.
     pub(super) async fn restamp(&self, dry: bool) -> Result<(), ClientError> {
         let current = self.key.current();
         for client_id in self.ids().await? {
@@ -129,10 +135,10 @@ impl ClientStore {
         tx.commit().await
     }
 
-    /// Computes the MAC of a client again, if it holds.
+    /// Computes the MAC of a client again, if it is right.
     async fn restamp_one(&self, attempt: Attempt, client_id: &str) -> Result<(), sqlx::Error> {
         let mut tx = attempt.begin().await?;
-        if lock(&mut tx, client_id, &self.key).await? == Found::Client {
+        if lock(&mut tx, client_id, &self.key).await? == Integrity::Intact {
             stamp(&mut tx, client_id, &self.key).await?;
         }
         tx.commit().await

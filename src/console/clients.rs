@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     clients::{
-        CONSOLE, ClientChange, ClientInfo, ClientTerms, Encryption, FmrChange, Modes, NewClient,
-        TermsChange, check_name, new_client_id,
+        CONSOLE, ClientChange, ClientInfo, ClientPolicy, Encryption, FmrChange, Modes, NewClient,
+        PolicyChange, check_name, new_client_id,
     },
     clock::UnixMillis,
     compare::{ClientFmr, Fmr},
@@ -48,7 +48,7 @@ impl Settings {
             extras: self.extras,
             fmr: self.fmr.as_deref().map(rate).transpose()?,
             document_fmr: self.document_fmr.as_deref().map(rate).transpose()?,
-            terms: TermsChange {
+            policy: PolicyChange {
                 rate_per_s: self.rate_per_s.as_deref().map(number).transpose()?,
                 burst: self.burst.as_deref().map(number).transpose()?,
                 daily_quota: self.daily_quota.as_deref().map(number).transpose()?,
@@ -138,8 +138,8 @@ pub(super) async fn add(
         return Err(Refused::NameOwn);
     }
     let change = added.settings.change()?;
-    let terms = change.terms.applied_to(ClientTerms::default());
-    if terms.are_contradictory() {
+    let policy = change.policy.applied_to(ClientPolicy::default());
+    if policy.is_contradictory() {
         return Err(Refused::Contradiction);
     }
     let keys = make_keys(console.given(&added.public_key).await?).await?;
@@ -150,7 +150,7 @@ pub(super) async fn add(
         keys: keys.to_store(),
         extras: change.extras.unwrap_or(true),
         fmr: ClientFmr { fmr: own(change.fmr), document_fmr: own(change.document_fmr) },
-        terms,
+        policy,
     };
     console.parts.clients.add(&new, None).await?;
     audit(&Act::ClientAdded { client: &credentials.client_id });

@@ -19,7 +19,7 @@ use crate::{
         Flaw, Outcome, PictureData, PictureKind, Refusal, Score, Side, TransactionId, Verdict,
         is_selfie,
     },
-    queue::{Found, TransactionState},
+    queue::{ShardLookup, TransactionState},
 };
 
 /// So much of a picture is shown of the body that was sent.
@@ -132,7 +132,9 @@ async fn outcome_of(
     client_id: &str,
     id: &TransactionId,
 ) -> Result<Option<Outcome>, Refused> {
-    let Found::Here(shard) = console.parts.app.shards.find(id.shard()) else { return Ok(None) };
+    let ShardLookup::Here(shard) = console.parts.app.shards.find(id.shard()) else {
+        return Ok(None);
+    };
     let transaction = shard.store.transaction(client_id, id).await?;
     Ok(transaction.and_then(|transaction| match transaction.state {
         TransactionState::Done(outcome) => Some(*outcome),

@@ -94,7 +94,7 @@ const LOGIN_LIMIT: usize = 4 << 10;
 
 /// `/console/` and everything below it.
 pub fn console(mut parts: Parts) -> Router {
-    parts.clients = parts.clients.acting(&Actor::new("console"));
+    parts.clients = parts.clients.with_actor(&Actor::new("console"));
     let gateway = parts.front_end.then(|| gateway(parts.app.clone()));
     let body_limit = parts.app.config.gate.body_limit;
     let console =

@@ -14,7 +14,7 @@ use visavis_signing::{Content, format_time, mac_header, parse_mac};
 use super::{Console, error::Refused};
 use crate::{
     clients::{
-        CONSOLE, Caller, ClientError, ClientTerms, KeySet, MadeKeys, NewClient, new_client_id,
+        CONSOLE, Caller, ClientError, ClientPolicy, KeySet, MadeKeys, NewClient, new_client_id,
     },
     compare::ClientFmr,
 };
@@ -69,7 +69,7 @@ impl Console {
             keys: keys.to_store(),
             extras: true,
             fmr: ClientFmr::default(),
-            terms: ClientTerms::default(),
+            policy: ClientPolicy::default(),
         };
         match clients.add(&new, None).await {
             Ok(_) => Ok(client_id),

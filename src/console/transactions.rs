@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::UnixMillis,
     compare::{Outcome, TransactionId},
-    queue::{Found, TransactionState},
+    queue::{ShardLookup, TransactionState},
 };
 
 /// A transaction for people; without pictures, which are gone, and without the client's tracing id.
@@ -37,9 +37,9 @@ pub(super) async fn transaction(
 ) -> Result<Told<Known>, Refused> {
     let id = TransactionId::parse(id.trim()).ok_or(Refused::UnknownTransaction)?;
     let shard = match console.parts.app.shards.find(id.shard()) {
-        Found::Here(shard) => shard,
-        Found::Elsewhere => return Err(Refused::Elsewhere),
-        Found::Nowhere => return Err(Refused::UnknownTransaction),
+        ShardLookup::Here(shard) => shard,
+        ShardLookup::Elsewhere => return Err(Refused::Elsewhere),
+        ShardLookup::Unknown => return Err(Refused::UnknownTransaction),
     };
     let history = shard.store.history(&id).await?.ok_or(Refused::UnknownTransaction)?;
     audit(&Act::TransactionRead { transaction: id.as_str() });

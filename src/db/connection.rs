@@ -47,7 +47,8 @@ impl Attempt {
     /// Begins a transaction. It is rolled back when it is dropped.
     pub(crate) async fn begin(&self) -> Result<Transaction, Error> {
         Ok(match &self.pool {
-            // At once: one that begins by reading could not write any more after another process has written.
+            // At once: one that begins by reading could not write any more after another process
+            // has written.
             Pool::Sqlite(db) => Transaction::Sqlite(db.writer.begin_with("BEGIN IMMEDIATE").await?),
             Pool::Postgres(pool) => Transaction::Postgres(pool.begin().await?),
         })

@@ -44,15 +44,16 @@ pub enum DbError {
         /// Why. No source, because it would be printed twice.
         reason: MigrateError,
     },
-    /// There is a database, and nothing of Visavis in it.
+    /// The database has no tables of Visavis.
     #[error(
-        "no Visavis data in {path}: check database.url, or create the tables with `visavis client add` or `visavis serve`"
+        "no Visavis data in {path}: check database.url, or create the tables with \
+         `visavis client add` or `visavis serve`"
     )]
     NoSchema {
         /// The file, or the host.
         path: String,
     },
-    /// The schema is that of another version of Visavis.
+    /// The schema belongs to another version of Visavis.
     #[error("{path}: schema {mismatch}")]
     Schema {
         /// The file, or the host.
@@ -61,18 +62,19 @@ pub enum DbError {
         mismatch: SchemaMismatch,
     },
     /// The linked `SQLite` has a known bug that loses data.
-    #[error("SQLite {0} can corrupt a database in WAL mode; 3.51.3 or newer is needed")]
+    #[error("SQLite {0} can corrupt a database in WAL mode: link 3.51.3 or newer")]
     UnsafeSqlite(String),
-    /// The address is that of a pooler that gives every statement another connection.
+    /// The address is that of a pooler in transaction mode: each statement may get another
+    /// connection.
     #[error(
-        "{0} is a pooler in transaction mode, which mixes up answers of different clients; give the address of \
-         Postgres itself, or set the pooler to session mode"
+        "{0} is a pooler in transaction mode, which mixes up responses of different clients: \
+         use the address of Postgres itself, or set the pooler to session mode"
     )]
     TransactionPooler(String),
-    /// The databases of the installation are in another order than they were.
+    /// The databases of the installation are in another order than before.
     #[error(
-        "the database at {path} has the number {is} of this installation and is now given as number {asked}; put \
-         database.urls back into the order in which they were first used, and add new ones at the end"
+        "the database at {path} is number {is} of this installation but is configured as number \
+         {asked}: restore the original order of database.urls, and add new databases at the end"
     )]
     OtherShard {
         /// The host.
@@ -83,11 +85,11 @@ pub enum DbError {
         asked: i64,
     },
     /// The server takes no writes.
-    #[error("{0} is a standby that takes no writes; give the address of the primary")]
+    #[error("{0} is a standby and takes no writes: use the address of the primary")]
     Standby(String),
 }
 
-/// A schema that is not the one of this program, by the numbers of the last steps.
+/// The schema versions of the database and of this program, which differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaMismatch {
     found: i64,
@@ -164,7 +166,8 @@ impl Db {
         }
     }
 
-    /// A statement that changes nothing. On Postgres it is made again while the connection is being lost.
+    /// A statement that changes nothing. On Postgres it is made again while the connection is being
+    /// lost.
     pub(crate) fn read(&self, name: &'static str, sql: impl Into<Sql>) -> Statement<'_> {
         match self {
             Self::Sqlite(db) => {
@@ -174,13 +177,14 @@ impl Db {
         }
     }
 
-    /// A statement on the connection that writes. On Postgres it is made again while the connection is being lost, so it
-    /// must come to the same if it is made twice.
+    /// A statement on the connection that writes. On Postgres it is made again while the connection
+    /// is being lost, so it must come to the same if it is made twice.
     pub(crate) fn write(&self, name: &'static str, sql: impl Into<Sql>) -> Statement<'_> {
         self.writing(name, sql.into(), Retry::Yes)
     }
 
-    /// A statement that must not be made twice: whether it was made the first time would not be known.
+    /// A statement that must not be made twice: whether it was made the first time would not be
+    /// known.
     pub(crate) fn write_once(&self, name: &'static str, sql: impl Into<Sql>) -> Statement<'_> {
         self.writing(name, sql.into(), Retry::No)
     }
@@ -192,8 +196,8 @@ impl Db {
         }
     }
 
-    /// Makes several statements, or a transaction. On Postgres they are made again while the connection is being lost;
-    /// [`Attempt::again`] says so.
+    /// Makes several statements, or a transaction. On Postgres they are made again while the
+    /// connection is being lost; [`Attempt::again`] says so.
     pub(crate) async fn retrying<T, F>(
         &self,
         name: &'static str,
@@ -245,8 +249,9 @@ impl From<PostgresDb> for Db {
     }
 }
 
-/// Workaround for `SQLx` 0.9: its counter of idle connections can underflow when a connection is taken while it is
-/// being returned, and the reaper then spins. <https://github.com/launchbadge/sqlx/issues/3645>
+/// Workaround for `SQLx` 0.9: its counter of idle connections can underflow when a connection is
+/// taken while it is being returned, and the reaper then spins.
+/// <https://github.com/launchbadge/sqlx/issues/3645>
 pub fn without_idle_reaper<DB: sqlx::Database>(
     options: sqlx::pool::PoolOptions<DB>,
 ) -> sqlx::pool::PoolOptions<DB> {

@@ -1,7 +1,8 @@
 //! A pool that is replaced when its connections may be dead.
 //!
-//! `SQLx` 0.9 tests a connection that comes back to a pool, without a time limit: one that goes silent under that test never comes
-//! back, and in the end none is left. So a pool that lost a connection is not used any more.
+//! Workaround for `SQLx` 0.9: it tests a connection that is returned to a pool without a timeout,
+//! so one that goes silent during the test never comes back, and in the end none is left. So a pool
+//! that lost a connection is replaced.
 
 use std::{
     fmt,
@@ -13,12 +14,13 @@ use sqlx::PgPool;
 
 use super::postgres::close;
 
-/// A pool is not replaced more often.
+/// The least time between two replacements.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(1);
-/// If no connection becomes free, and no call has succeeded for so long, they are dead and not busy.
+/// If no connection becomes free, and no call has succeeded for so long, the connections are dead
+/// and not busy.
 const DEAD_AFTER: Duration = Duration::from_secs(3);
 
-/// The pool of now, and how to make the next one.
+/// The current pool, and how to open the next one.
 pub(super) struct Pools {
     state: Mutex<State>,
     make: Box<dyn Fn() -> PgPool + Send + Sync>,
@@ -49,7 +51,7 @@ impl Pools {
         Used { pool: state.pool.clone(), made: state.made }
     }
 
-    /// The server answered.
+    /// The server responded.
     pub(super) fn succeeded(&self) {
         let mut state = self.state();
         state.succeeded = Instant::now();
@@ -66,7 +68,7 @@ impl Pools {
         if state.made == used.made && state.made.elapsed() >= REPLACE_INTERVAL {
             let old = std::mem::replace(&mut state.pool, (self.make)());
             state.made = Instant::now();
-            // Its idle connections are closed now, the others when they come back.
+            // Its idle connections are closed now, the others when they are returned.
             tokio::spawn(async move { close(&old).await });
         }
     }

@@ -1,4 +1,4 @@
-//! Postgres: the pool, what every session is told, and what is refused before the first job.
+//! Postgres: the pool, the settings of every session, and the checks when it is opened.
 
 use std::{str::FromStr as _, sync::Arc, time::Duration};
 
@@ -15,33 +15,33 @@ use super::{
 };
 use crate::deadline;
 
-/// Told to every session: no statement of ours takes long, and a lock that does not come is a reason to
-/// try again.
+/// Settings of every session: no statement takes long, and a lock that cannot be taken is a reason
+/// to retry.
 const SESSION: &str = "SET statement_timeout = '8s'; SET lock_timeout = '2s'; \
                        SET idle_in_transaction_session_timeout = '10s'";
-/// Told to the sessions of a command that only reads.
+/// Settings of the sessions of a command that only reads.
 const READ_ONLY: &str = "SET default_transaction_read_only = on";
-/// How old a connection may get: servers change behind their names, and sessions gather memory.
-const LIFETIME: Duration = Duration::from_mins(30);
-/// How long a connection may take to become free, and to answer a test.
+/// The maximum age of a connection: names get new addresses, and sessions accumulate memory.
+const MAX_CONNECTION_AGE: Duration = Duration::from_mins(30);
+/// Timeouts for a connection to become free, and to respond to a test.
 const ACQUIRE: Duration = Duration::from_secs(2);
 const TEST: Duration = Duration::from_secs(1);
 /// A connection that was idle for longer is tested before it is used.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long a call may take with everything, network and further tries included: clients wait for ten seconds.
+/// The timeout of a call, with its retries: clients wait for ten seconds.
 const CALL: Duration = Duration::from_secs(8);
-/// What a call may take at least, even if other calls of the same request took all the time.
+/// The least timeout of a call, even if other calls of the same request took all the time.
 const LEAST: Duration = Duration::from_millis(500);
-/// How long to wait before a call is tried again.
+/// The wait before a retry, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Whether an address is one of Postgres.
+/// Whether an address belongs to Postgres.
 pub fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
-/// Connections to one Postgres; clones share them.
+/// Connections to one Postgres server; clones share them.
 #[derive(Debug, Clone)]
 pub struct PostgresDb {
     pools: Arc<Pools>,
@@ -49,8 +49,8 @@ pub struct PostgresDb {
 }
 
 impl PostgresDb {
-    /// Connects, refuses what cannot work, and brings the schema up to date (under a lock: processes that
-    /// start together do it one after the other).
+    /// Connects, checks the server, and migrates the schema (under a lock: processes that start
+    /// together do it one after the other).
     ///
     /// # Errors
     /// [`DbError`]; an address in it is without user and password.
@@ -73,7 +73,8 @@ impl PostgresDb {
         if in_time(CALL, is_transaction_pooler(&options)).await.map_err(failed)? {
             return Err(DbError::TransactionPooler(name));
         }
-        // Without the limits of the other sessions: a migration may wait for that of another process.
+        // Without the timeouts of the other sessions: a migration may wait for that of another
+        // process.
         let first = without_idle_reaper(PgPoolOptions::new())
             .max_connections(1)
             .connect_with(options.clone());
@@ -82,7 +83,8 @@ impl PostgresDb {
         if in_time(CALL, standby).await.map_err(failed)? {
             return Err(DbError::Standby(name));
         }
-        // Looked at first, so that a role without the right to change the schema can start on a current one.
+        // Read first, so that a role without the right to change the schema can start on a current
+        // one.
         let taken = in_time(CALL, taken(&first)).await.map_err(failed)?;
         if schema::needs_migration(&name, &taken, schema::POSTGRES, access)? {
             schema::migrator(schema::POSTGRES)
@@ -97,7 +99,7 @@ impl PostgresDb {
             // Every test is a round trip. `SQLx` makes one more in the background, after a call.
             .test_before_acquire(false)
             .before_acquire(|connection, about| {
-                // A server or a firewall may have closed it.
+                // The server or a firewall may have closed it.
                 let is_due = about.idle_for >= IDLE;
                 Box::pin(async move { Ok(!is_due || answers(connection).await) })
             })
@@ -107,15 +109,17 @@ impl PostgresDb {
                     if access == Access::Read {
                         connection.execute(READ_ONLY).await?;
                     }
-                    // After a failover the old address may lead to the one that takes no writes any more.
+                    // After a failover the address may lead to the former primary.
                     if is_standby(connection).await? {
-                        return Err(sqlx::Error::Io(std::io::Error::other("this is a standby")));
+                        return Err(sqlx::Error::Io(std::io::Error::other(
+                            "the server is a standby",
+                        )));
                     }
                     Ok(())
                 })
             })
             .after_release(|_, about| {
-                let is_young = about.age < LIFETIME;
+                let is_young = about.age < MAX_CONNECTION_AGE;
                 Box::pin(async move { Ok(is_young) })
             });
         let options = Arc::new(options);
@@ -154,10 +158,10 @@ impl PostgresDb {
         in_time(ACQUIRE, listener.execute("SELECT 1")).await.map(drop)
     }
 
-    /// Makes a call that must not be made twice.
+    /// Makes a call that must not be repeated.
     ///
     /// # Errors
-    /// Its own, or that it took too long; then it may have happened or not.
+    /// Its own, or a timeout; then it may have taken effect or not.
     pub(super) async fn once<T, F>(&self, call: impl FnOnce(PgPool) -> F) -> Result<T, sqlx::Error>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
@@ -172,12 +176,12 @@ impl PostgresDb {
         close(&self.pool()).await;
     }
 
-    /// Makes a call, again and again for a while if the connection is lost under it. Only for calls that
-    /// may be made twice: here that is all of them, by dedupe digest or fencing token. The call is given the pool, and whether
-    /// an earlier try of it may have happened.
+    /// Makes a call and retries it while the connection is lost. Only for calls that may take
+    /// effect twice, by dedupe digest or fencing token. The call gets the pool, and whether an
+    /// earlier try may have taken effect.
     ///
     /// # Errors
-    /// That of the last try.
+    /// The error of the last try.
     pub async fn retrying<T, F>(
         &self,
         mut call: impl FnMut(PgPool, bool) -> F,
@@ -209,8 +213,9 @@ impl PostgresDb {
         }
     }
 
-    /// Notes what a call says of the connections. The pool says the same when nobody gives a connection back, when those that
-    /// it had are dead, and when no new one can be made.
+    /// Learns from the result of a call whether connections are dead. The pool returns the same
+    /// error when all connections are in use, when they are dead, and when no new one can be
+    /// opened.
     fn watched<T>(&self, used: &Used, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         let is_without_connection = match &result {
             Err(sqlx::Error::PoolTimedOut) => !is_crowded(&used.pool) || self.pools.are_dead(),
@@ -237,18 +242,18 @@ impl PostgresDb {
     }
 }
 
-/// Whether all connections that there may be are there, and in use.
+/// Whether all connections are open and in use.
 fn is_crowded(pool: &PgPool) -> bool {
     pool.size() >= pool.options().get_max_connections()
 }
 
-/// Whether an error says that the same statement may well succeed in a moment.
+/// Whether the same statement may succeed in a moment.
 fn is_passing(error: &sqlx::Error) -> bool {
-    // Deadlocks, serialisation, and a server with too many connections.
+    // Serialisation failure, deadlock, and too many connections.
     is_lost(error) || has_code(error, |code| matches!(code, "40001" | "40P01" | "53300"))
 }
 
-/// Whether an error says that the connection is lost, or leads to a server that is going down, coming up or no longer the
+/// Whether the connection is lost, or leads to a server that stops, starts or is no longer the
 /// primary.
 fn is_lost(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
@@ -279,12 +284,12 @@ async fn answers(connection: &mut PgConnection) -> bool {
     in_time(TEST, connection.ping()).await.is_ok()
 }
 
-/// How long a call may take: of what is left for the request, if one waits.
+/// The timeout of a call: what is left of the request's time, if a request waits.
 fn limit() -> Duration {
     deadline::remaining().map_or(CALL, |left| left.clamp(LEAST, CALL))
 }
 
-/// What is sent to somebody who is gone without a word is waited for without end, if nobody sets one.
+/// A timeout around a call: a peer that vanished is waited for without end otherwise.
 async fn in_time<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, sqlx::Error>>,
@@ -293,25 +298,26 @@ async fn in_time<T>(
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_| silent())
 }
 
-/// The pool itself waits without end for a connection that does not come back to it.
+/// `Pool::close` waits without end for a connection that is not returned.
 pub(super) async fn close(pool: &PgPool) {
     if tokio::time::timeout(CALL, pool.close()).await.is_err() {
         tracing::warn!("a database connection did not close in time");
     }
 }
 
-/// Two connections to Postgres are two sessions; through a pooler in transaction mode one session serves
-/// both, or the first one's changes while the second holds it.
+/// Two connections to Postgres are two sessions; through a pooler in transaction mode one session
+/// serves both, or the first one's changes while the second holds it.
 async fn is_transaction_pooler(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
     let mut one = PgConnection::connect_with(options).await?;
     let mut other = PgConnection::connect_with(options).await?;
     let mut pooled = false;
-    // A pooler may happen to give the same session twice.
-    for _ in 0..LOOKS {
+    // A pooler may use the same session twice by chance.
+    for _ in 0..POOLER_TESTS {
         let before = session(&mut one).await?;
         other.execute("BEGIN").await?;
         let meanwhile = session(&mut other).await?;
-        // Not asked when it is settled: a pooler with one session would have to wait for the other.
+        // Not asked when the result is known: a pooler with one session would have to wait for the
+        // other.
         pooled = before == meanwhile || before != session(&mut one).await?;
         other.execute("COMMIT").await?;
         if pooled {
@@ -323,10 +329,10 @@ async fn is_transaction_pooler(options: &PgConnectOptions) -> Result<bool, sqlx:
     Ok(pooled)
 }
 
-/// How often to look for a pooler.
-const LOOKS: usize = 3;
+/// How many times to test for a pooler.
+const POOLER_TESTS: usize = 3;
 
-/// By the simple protocol, which poolers pass on in every mode.
+/// By the simple protocol, which poolers support in every mode.
 async fn session(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
     use sqlx::Row as _;
     let row = connection.fetch_one("SELECT pg_backend_pid()::text").await?;

@@ -1,10 +1,10 @@
-//! Why Postgres cannot be used, in one sentence with its cure.
+//! Why Postgres cannot be used: one sentence with the remedy.
 
 use std::{io::ErrorKind, str::FromStr as _};
 
 use sqlx::{Error, postgres::PgConnectOptions};
 
-/// What people may see of an address: never the password.
+/// An address for messages: without the password.
 pub(super) fn name(options: &PgConnectOptions) -> String {
     let (user, host) = (options.get_username(), options.get_host());
     format!("{user}@{host}:{}/{}", options.get_port(), database(options))
@@ -32,25 +32,29 @@ pub(super) fn reason(error: &Error, options: &PgConnectOptions) -> String {
                     format!("create it with: createuser --pwprompt {user}")
                 }
                 Some("28P01" | "28000") => {
-                    "check user and password in database.url, and pg_hba.conf of the server".to_owned()
+                    "check user and password in database.url, and pg_hba.conf of the server"
+                        .to_owned()
                 }
                 Some("42501") => format!(
-                    "make {user} the owner of the database, with: ALTER DATABASE {database} OWNER TO {user}"
+                    "make {user} the owner of the database, with: \
+                     ALTER DATABASE {database} OWNER TO {user}"
                 ),
                 Some("53300") => {
                     "raise max_connections of the server, or lower database.connections".to_owned()
                 }
-                Some("57P03") => "the server is starting or stopping; try again in a moment".to_owned(),
+                Some("57P03") => "the server is starting or stopping: retry in a moment".to_owned(),
                 _ => return message.to_owned(),
             };
             format!("{message}: {cure}")
         }
         Error::Io(error) => match error.kind() {
             ErrorKind::ConnectionRefused => {
-                "connection refused: start Postgres, or correct host and port in database.url".to_owned()
+                "connection refused: start Postgres, or correct host and port in database.url"
+                    .to_owned()
             }
             ErrorKind::TimedOut => {
-                "no answer: check that the server runs, host and port in database.url, and firewalls".to_owned()
+                "no response: check the server, host and port in database.url, and firewalls"
+                    .to_owned()
             }
             ErrorKind::NotFound => format!("{error}: check the path of the socket in database.url"),
             _ if error.to_string().contains("lookup") => {

@@ -1,7 +1,8 @@
 //! The steps of the two schemas, compiled into the program.
 //!
-//! A list and not `sqlx::migrate!`: the macros of sqlx compile both drivers, `SQLite` and the TLS library a second time
-//! for the compiler's own use, which was a fifth of a cold build. A released step is never edited.
+//! A list and not `sqlx::migrate!`: the macros of sqlx compile both drivers, `SQLite` and the TLS
+//! library a second time for the compiler's own use, which was a fifth of a cold build. A released
+//! step is never edited.
 
 use std::borrow::Cow;
 
@@ -63,8 +64,8 @@ pub(super) fn migrator(steps: &[Step]) -> Migrator {
     Migrator::with_migrations(steps.iter().map(migration).collect())
 }
 
-/// Whether the schema has to be created or migrated before use, and may be. `taken` are the versions of the steps that
-/// were taken.
+/// Whether the schema has to be created or migrated before use, and may be. `taken` are the
+/// versions of the steps that were taken.
 ///
 /// # Errors
 /// [`DbError::NoSchema`] or [`DbError::Schema`].

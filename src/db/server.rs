@@ -1,11 +1,12 @@
-//! What a Postgres server is asked apart from its tables of jobs and clients: its clock, and its number in the
-//! installation.
+//! What a Postgres server is asked apart from its tables of jobs and clients: its clock, and its
+//! number in the installation.
 
 use super::{DbError, postgres::PostgresDb};
 use crate::clock::Clock;
 
 impl PostgresDb {
-    /// How far the database's clock is ahead of `clock`, milliseconds, to within the time of a call.
+    /// How far the database's clock is ahead of `clock`, milliseconds, to within the time of a
+    /// call.
     ///
     /// # Errors
     /// When there is no answer.

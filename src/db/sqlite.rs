@@ -22,11 +22,12 @@ const OLDEST_SAFE_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
 /// The embedded database: one writer, a few readers.
 ///
-/// Workaround for `sqlx` 0.9: when `SQLite` has rolled a transaction back by itself, because the disk is full, the ROLLBACK
-/// that follows fails, and the connection counts as inside a transaction from then on. It is closed instead of used again.
+/// Workaround for `sqlx` 0.9: when `SQLite` has rolled a transaction back by itself, because the
+/// disk is full, the ROLLBACK that follows fails, and `sqlx` counts the connection as inside a
+/// transaction from then on. It is closed instead of reused.
 ///
-/// A second writing connection would gain nothing (`SQLite` has one write lock) and bring busy errors:
-/// every write goes through the single connection of `writer`, in order.
+/// A second writing connection would gain nothing (`SQLite` has one write lock) and bring busy
+/// errors: every write goes through the single connection of `writer`, in order.
 #[derive(Debug, Clone)]
 pub struct SqliteDb {
     /// The one connection that writes.
@@ -36,8 +37,8 @@ pub struct SqliteDb {
 }
 
 impl SqliteDb {
-    /// Opens or creates the file and brings its schema up to date. Safe while another process has it
-    /// open.
+    /// Opens or creates the file and brings its schema up to date. Safe while another process has
+    /// it open.
     ///
     /// # Errors
     /// [`DbError`].
@@ -59,12 +60,13 @@ impl SqliteDb {
             .filename(path)
             .busy_timeout(Duration::from_secs(5))
             .foreign_keys(true)
-            // Not in a file for temporary data: there may be no folder for one, and it would be in clear.
+            // Not in a temporary file: there may be no folder for one, and it would not be
+            // encrypted.
             .pragma("temp_store", "MEMORY");
         let reading = base.clone().read_only(true);
         let writer = if access == Access::Read {
-            // A connection that only reads would leave a new log and its index behind. Without a log no process has the
-            // file open, and it is complete.
+            // A connection that only reads would leave a new log and its index behind. Without a
+            // log no process has the file open, and it is complete.
             let is_open = ["-wal", "-journal"].iter().any(|end| beside(path, end).exists());
             reading.clone().immutable(!is_open)
         } else {
@@ -78,9 +80,7 @@ impl SqliteDb {
                 let is_clean = !connection.is_in_transaction();
                 if !is_clean {
                     metrics::counter!("visavis_store_connections_closed_total").increment(1);
-                    tracing::warn!(
-                        "a transaction did not end; its connection to the database is closed"
-                    );
+                    tracing::warn!("a transaction was not ended: closing its database connection");
                 }
                 Box::pin(async move { Ok(is_clean) })
             })
@@ -111,7 +111,8 @@ impl SqliteDb {
     }
 }
 
-/// A file is always there, and to ask before each statement costs as much as a small one.
+/// A file cannot lose its connection, and a test before each statement costs as much as a small
+/// statement.
 fn pool() -> SqlitePoolOptions {
     without_idle_reaper(SqlitePoolOptions::new()).test_before_acquire(false)
 }
@@ -123,7 +124,7 @@ fn writing(base: SqliteConnectOptions) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         // FULL: an acknowledged job survives a power cut.
         .synchronous(SqliteSynchronous::Full)
-        // What is deleted is overwritten: pages that are free hold nothing of it.
+        // Deleted content is overwritten: free pages hold nothing of it.
         .pragma("secure_delete", "ON")
         .pragma("journal_size_limit", "67108864")
 }
@@ -143,7 +144,7 @@ async fn taken(pool: &SqlitePool) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar(schema::TAKEN).fetch_all(pool).await
 }
 
-/// Makes the file for its owner alone. `SQLite` gives its log and index the same owner and mode.
+/// Creates the file for its owner only. `SQLite` gives its log and index the same owner and mode.
 fn make_private(path: &Path) -> io::Result<()> {
     match private_file::create_for_service(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -1,7 +1,8 @@
 //! One statement for two databases: its name, its text and its values, and how it is run.
 //!
-//! A text is written once, in the SQL of Postgres. `SQLite` understands the same text without [`ONLY_POSTGRES`].
-//! A statement that cannot be written so has both texts side by side: [`Sql::Each`].
+//! A text is written once, in the SQL of Postgres. `SQLite` understands the same text without
+//! [`ONLY_POSTGRES`]. A statement that cannot be written so has both texts side by side:
+//! [`Sql::Each`].
 
 use std::{pin::Pin, sync::Arc};
 
@@ -13,9 +14,9 @@ use tracing::Instrument as _;
 
 use super::{postgres::PostgresDb, row::Row, sqlite::SqliteDb, value::Value};
 
-/// What is left out of a text for `SQLite`. Times are milliseconds there and timestamps on Postgres, so the functions
-/// that convert them and the unit of a duration have no counterpart; and it has one writer, so there are no rows that
-/// another writer has locked.
+/// What is left out of a text for `SQLite`. Times are milliseconds there and timestamps on
+/// Postgres, so the functions that convert them and the unit of a duration have no counterpart; and
+/// it has one writer, so there are no rows that another writer has locked.
 const ONLY_POSTGRES: [&str; 4] =
     ["visavis_now", "visavis_millis", " * interval '1 millisecond'", " FOR UPDATE SKIP LOCKED"];
 
@@ -234,7 +235,8 @@ mod tests {
 
     #[test]
     fn sqlite_gets_a_text_without_what_only_postgres_has() {
-        let sql = "SELECT visavis_millis(a) FROM job WHERE a < visavis_now($1) - $2 * interval '1 millisecond' \
+        let sql = "SELECT visavis_millis(a) FROM job \
+                   WHERE a < visavis_now($1) - $2 * interval '1 millisecond' \
                    FOR UPDATE SKIP LOCKED";
         assert_eq!(for_sqlite("late", sql), "/* late */ SELECT (a) FROM job WHERE a < ($1) - $2");
         assert_eq!(named("late", sql), format!("/* late */ {sql}"));

@@ -16,8 +16,8 @@ pub(crate) enum Value<'a> {
     Integers(&'a [i64]),
     /// The same.
     Texts(&'a [&'a str]),
-    /// The present, for `visavis_now`: by the clock of this process on `SQLite`, by that of the server on Postgres,
-    /// unless a test has set the clock.
+    /// The present, for `visavis_now`: by the clock of this process on `SQLite`, by that of the
+    /// server on Postgres, unless a test has set the clock.
     Present(&'a Clock),
 }
 

@@ -52,7 +52,7 @@ impl Gate {
         dedupe: &[u8; 32],
     ) -> Result<(), Rejection> {
         let is_alone = self.0.clients.is_alone(shard.number).await?;
-        if shard.gauge.has_room(self.0.config.queue, &caller.client_id, is_alone)
+        if shard.admission.has_room(self.0.config.queue, &caller.client_id, is_alone)
             || self.earlier(shard, dedupe).await?.is_some()
         {
             Ok(())
@@ -94,7 +94,7 @@ impl Parsed<Request> {
         } else {
             None
         };
-        let quota = self.caller.client.terms.daily_quota;
+        let quota = self.caller.client.policy.daily_quota;
         let earlier = if room == Room::None || quota.is_some() {
             gate.earlier(shard, &self.dedupe).await?
         } else {

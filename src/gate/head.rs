@@ -216,8 +216,8 @@ fn objection(caller: &Caller, scheme: Scheme, is_encrypted: bool) -> Option<Reje
     if caller.client.disabled {
         return Some(Rejection::ClientDisabled);
     }
-    let terms = &caller.client.terms;
-    let why = match (terms.modes, scheme, terms.encryption) {
+    let policy = &caller.client.policy;
+    let why = match (policy.modes, scheme, policy.encryption) {
         (Modes::KeyPair, Scheme::Secret, _) => {
             "this client may sign with its key pair alone, not with its access key"
         }

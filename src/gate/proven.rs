@@ -60,7 +60,7 @@ impl Proven {
         }
         let caller = Arc::clone(&head.caller);
         // Counted only now: nobody uses up another client's rate.
-        if let Some(wait) = gate.0.rates.exceeded(&caller.client_id, &caller.client.terms) {
+        if let Some(wait) = gate.0.rates.exceeded(&caller.client_id, &caller.client.policy) {
             return Err(Limit::Rate.refuse_for(wait).into());
         }
         Ok(Self { gate: gate.clone(), caller, dedupe: head.dedupe(), key, body, lease })

@@ -12,7 +12,7 @@ use governor::{
     clock::{Clock as _, DefaultClock},
 };
 
-use crate::clients::ClientTerms;
+use crate::clients::ClientPolicy;
 
 /// How many requests a second a client may send on average, and how many at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,16 +61,16 @@ impl Rates {
         Self { usual, burst, clients: Mutex::default() }
     }
 
-    fn in_force(&self, terms: &ClientTerms) -> Option<ClientRate> {
+    fn in_force(&self, policy: &ClientPolicy) -> Option<ClientRate> {
         let usual = self.usual;
-        let per_second = terms.rate_per_s.or(usual.map(|rate| rate.per_second))?;
-        let burst = terms.burst.or(usual.map(|rate| rate.burst)).unwrap_or(self.burst);
+        let per_second = policy.rate_per_s.or(usual.map(|rate| rate.per_second))?;
+        let burst = policy.burst.or(usual.map(|rate| rate.burst)).unwrap_or(self.burst);
         Some(ClientRate { per_second, burst })
     }
 
     /// Counts a request; `None` when it is within the client's rate, otherwise how long the client should wait.
-    pub(super) fn exceeded(&self, client_id: &str, terms: &ClientTerms) -> Option<Duration> {
-        let rate = self.in_force(terms)?;
+    pub(super) fn exceeded(&self, client_id: &str, policy: &ClientPolicy) -> Option<Duration> {
+        let rate = self.in_force(policy)?;
         let mut clients = self.clients();
         // One that was changed counts anew.
         let known = clients.get_mut(client_id).filter(|counted| counted.rate == rate);
@@ -107,25 +107,25 @@ mod tests {
     fn each_client_has_its_own_rate_and_burst() {
         let usual = ClientRate { per_second: NonZeroU32::MIN, burst: FEW };
         let rates = Rates::new(Some(usual), FEW);
-        let terms = ClientTerms::default();
-        let admitted = |client: &str, terms| {
-            (0..9).filter(|_| rates.exceeded(client, terms).is_none()).count()
+        let policy = ClientPolicy::default();
+        let admitted = |client: &str, policy| {
+            (0..9).filter(|_| rates.exceeded(client, policy).is_none()).count()
         };
-        assert_eq!((admitted("a", &terms), admitted("b", &terms)), (3, 3));
-        let own = ClientTerms { burst: NonZeroU32::new(7), ..terms };
+        assert_eq!((admitted("a", &policy), admitted("b", &policy)), (3, 3));
+        let own = ClientPolicy { burst: NonZeroU32::new(7), ..policy };
         assert_eq!(admitted("a", &own), 7, "from the next request on");
         let free = Rates::new(None, FEW);
-        assert!((0..1_000).all(|_| free.exceeded("a", &terms).is_none()));
-        let limited = ClientTerms { rate_per_s: Some(NonZeroU32::MIN), ..terms };
+        assert!((0..1_000).all(|_| free.exceeded("a", &policy).is_none()));
+        let limited = ClientPolicy { rate_per_s: Some(NonZeroU32::MIN), ..policy };
         assert_eq!((0..9).filter(|_| free.exceeded("c", &limited).is_none()).count(), 3);
     }
 
     #[test]
     fn a_client_is_forgotten_only_when_it_makes_no_difference() {
         let rates = Rates::new(Some(ClientRate { per_second: NonZeroU32::MIN, burst: FEW }), FEW);
-        let terms = ClientTerms::default();
-        while rates.exceeded("a", &terms).is_none() {}
+        let policy = ClientPolicy::default();
+        while rates.exceeded("a", &policy).is_none() {}
         rates.forget_idle_clients();
-        assert!(rates.exceeded("a", &terms) > Some(Duration::ZERO));
+        assert!(rates.exceeded("a", &policy) > Some(Duration::ZERO));
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     compare::TransactionId,
     gate::Cost,
-    queue::{Found, TransactionState},
+    queue::{ShardLookup, TransactionState},
 };
 
 /// Longest `transactionId`, bytes.
@@ -29,15 +29,15 @@ pub(super) async fn check_result(
     let parsed = proven.parse(COST, read_id).await?;
     let id = parsed.value.ok_or(ApiError::UnknownTransaction)?;
     let shard = match app.shards.find(id.shard()) {
-        Found::Here(shard) => shard,
-        Found::Elsewhere => {
+        ShardLookup::Here(shard) => shard,
+        ShardLookup::Elsewhere => {
             tracing::error!(
                 shard = id.shard(),
                 "asked for a transaction in a database that is not served here"
             );
             return Err(ApiError::Internal);
         }
-        Found::Nowhere => return Err(ApiError::UnknownTransaction),
+        ShardLookup::Unknown => return Err(ApiError::UnknownTransaction),
     };
     let client_id = &parsed.caller.client_id;
     let span = tracing::error_span!("transaction", transaction = id.as_str());

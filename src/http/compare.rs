@@ -52,7 +52,7 @@ async fn enqueue(
     let accepted = shard.store.enqueue(&job).instrument(transaction_span(&job)).await?;
     let is_new = IsNew(matches!(accepted, Accepted::New(_)));
     if is_new.0 {
-        shard.gauge.add(job.client_id, parsed.value.bytes());
+        shard.admission.add(job.client_id, parsed.value.bytes());
         shard.wake.job_arrived();
     }
     Ok((Answer::bare(ResultPart::processing(), Some(accepted.transaction_id())), is_new))

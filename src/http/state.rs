@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     compare::{Comparer, DecodeLimits, FmrSettings},
     gate::{Gate, GateConfig},
-    queue::{Found, QueuedComparer, Shard, Shards},
+    queue::{QueuedComparer, Shard, ShardLookup, Shards},
     supervisor::TaskHealth,
 };
 
@@ -86,8 +86,8 @@ impl AppState {
     /// Where the jobs of a caller live.
     pub(super) fn home(&self, caller: &Caller) -> Result<&Shard, ApiError> {
         match self.shards.find(caller.shard) {
-            Found::Here(shard) => Ok(shard),
-            Found::Elsewhere | Found::Nowhere => {
+            ShardLookup::Here(shard) => Ok(shard),
+            ShardLookup::Elsewhere | ShardLookup::Unknown => {
                 tracing::error!(
                     shard = caller.shard,
                     "a client lives in a database that is not served here"

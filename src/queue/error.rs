@@ -5,8 +5,8 @@ use crate::sealing::SealError;
 /// A failed operation on the job table.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The lease ran out and another worker holds the job, or it is finished. The result at hand is
-    /// to be dropped; nothing is broken.
+    /// The lease expired and another worker holds the job, or the job has ended. The caller must
+    /// drop its result; nothing is broken.
     #[error("the lease on the job was lost")]
     LeaseLost,
     /// The database failed.
@@ -15,13 +15,13 @@ pub enum QueueError {
     /// A payload could not be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// A row holds something that was never written there.
+    /// A row has a value that Visavis never writes.
     #[error("a row of the job table is inconsistent: {0}")]
     Inconsistent(String),
 }
 
 impl QueueError {
-    /// Whether no connection became free in time: too much is going on, and nothing is broken.
+    /// Whether no connection became free in time: the load is too high, and nothing is broken.
     pub fn is_crowded(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::PoolTimedOut))
     }

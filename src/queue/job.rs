@@ -11,9 +11,9 @@ pub type JobId = i64;
 /// A transaction to be stored.
 #[derive(Debug, Clone)]
 pub struct NewJob<'a> {
-    /// What the client will call it.
+    /// Its id, which the client gets.
     pub transaction_id: TransactionId,
-    /// Whose it is.
+    /// Its client.
     pub client_id: &'a str,
     /// Digest of client and request signature; `None` turns deduplication off.
     pub dedupe: Option<[u8; 32]>,
@@ -21,7 +21,7 @@ pub struct NewJob<'a> {
     pub request: &'a Request,
 }
 
-/// What storing a transaction came to.
+/// The result of storing a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
     /// It is stored under its own id.
@@ -31,7 +31,7 @@ pub enum Accepted {
 }
 
 impl Accepted {
-    /// The id to answer with.
+    /// The id to respond with.
     pub fn transaction_id(&self) -> &TransactionId {
         match self {
             Self::New(id) | Self::Duplicate(id) => id,
@@ -44,13 +44,13 @@ impl Accepted {
 pub struct Job {
     /// Its number in the store.
     pub id: JobId,
-    /// What the client calls it.
+    /// Its id, which the client has.
     pub transaction_id: TransactionId,
-    /// The Client-Id of whose it is.
+    /// The Client-Id of its client.
     pub client_id: String,
-    /// What the operator calls that client; `None` if it was deleted.
+    /// The name of that client; `None` if it was deleted.
     pub client_name: Option<String>,
-    /// What was asked besides the pictures.
+    /// The options of the request.
     pub options: RequestOptions,
     /// Which claim this is, from 1.
     pub attempt: u32,
@@ -67,7 +67,7 @@ pub struct Lease {
     pub token: i64,
 }
 
-/// Where a transaction stands.
+/// The state of a transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TransactionState {
     /// Queued or running.
@@ -83,7 +83,7 @@ pub enum TransactionState {
 pub struct Transaction {
     /// Its id.
     pub transaction_id: TransactionId,
-    /// Where it stands.
+    /// Its state.
     pub state: TransactionState,
 }
 
@@ -108,7 +108,7 @@ impl std::iter::Sum for Depth {
     }
 }
 
-/// How much of the queue is one client's.
+/// How many jobs in the queue belong to one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientDepth {
     /// The client.

@@ -8,14 +8,14 @@
 //!     └ · · · · lease over: claimable again · ─┘
 //! ```
 //!
-//! One condition, `due_at <= now`, covers new jobs, retries and expired leases alike, so there is no
-//! rescuer to get wrong. A worker may write to a job only with the token of its own claim: one that
-//! was stopped for too long finds its token outdated and its result dropped. Execution is at least
-//! once, the guarded write makes it effectively once. The pictures go in the statement that ends the
-//! job.
+//! One condition, `due_at <= now`, covers new jobs, retries and expired leases alike, so there is
+//! no rescuer to get wrong. A worker may write to a job only with the token of its own claim: one
+//! that was stopped for too long finds its token outdated and its result dropped. Execution is at
+//! least once, the guarded write makes it effectively once. The pictures go in the statement that
+//! ends the job.
 
+mod admission;
 mod error;
-mod gauge;
 mod job;
 mod queued;
 mod retry;
@@ -24,14 +24,14 @@ pub mod store;
 mod waiting;
 mod wake;
 
+pub use admission::{QueueAdmission, QueueLimits};
 pub use error::QueueError;
-pub use gauge::{Gauge, QueueLimits};
 pub use job::{
     Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState,
 };
 pub use queued::QueuedComparer;
 pub use retry::RetryPolicy;
-pub use shard::{Found, Shard, Shards};
-pub use store::{Erasure, History, Kept, Store};
+pub use shard::{Shard, ShardLookup, Shards};
+pub use store::{Erasure, History, PayloadCache, Store};
 pub use waiting::WaitingRoom;
 pub use wake::Wake;

@@ -1,22 +1,22 @@
-//! The databases of an installation side by side. A client lives in one of them and so do its jobs; the
-//! number of it stands in every transaction id, so that an outcome is looked for in the right one.
+//! The databases of an installation side by side. One of them has a client and its jobs; its number
+//! is in every transaction id, so that an outcome is looked up in the right database.
 
 use std::sync::Arc;
 
-use super::{gauge::Gauge, store::Store, waiting::WaitingRoom, wake::Wake};
+use super::{admission::QueueAdmission, store::Store, waiting::WaitingRoom, wake::Wake};
 
-/// One database of jobs, and what this process knows of it; clones share it.
+/// One database of jobs and its state in this process; clones share it.
 #[derive(Debug, Clone)]
 pub struct Shard {
     /// Its number in transaction ids.
     pub number: u32,
     /// Its jobs.
     pub store: Store,
-    /// How full it is.
-    pub gauge: Gauge,
-    /// Wakes whoever works on it.
+    /// Whether another job fits.
+    pub admission: QueueAdmission,
+    /// Notifies its workers.
     pub wake: Wake,
-    /// Callers that wait for an outcome.
+    /// Callers that wait for outcomes.
     pub waiting: WaitingRoom,
 }
 
@@ -27,22 +27,23 @@ pub struct Shards {
     configured: u32,
 }
 
-/// Where a number leads.
+/// The database with a number.
 #[derive(Debug)]
-pub enum Found<'a> {
-    /// To this database.
+pub enum ShardLookup<'a> {
+    /// Served by this process.
     Here(&'a Shard),
-    /// To one that other processes serve.
+    /// Served by other processes.
     Elsewhere,
-    /// Nowhere.
-    Nowhere,
+    /// No database has this number.
+    Unknown,
 }
 
 impl Shard {
     /// The database with this number.
     pub fn new(number: u32, store: Store) -> Self {
-        let (gauge, wake, waiting) = (Gauge::default(), Wake::default(), WaitingRoom::default());
-        Self { number, store, gauge, wake, waiting }
+        let admission = QueueAdmission::default();
+        let (wake, waiting) = (Wake::default(), WaitingRoom::default());
+        Self { number, store, admission, wake, waiting }
     }
 }
 
@@ -53,11 +54,11 @@ impl Shards {
     }
 
     /// The database with this number.
-    pub fn find(&self, number: u32) -> Found<'_> {
+    pub fn find(&self, number: u32) -> ShardLookup<'_> {
         match self.served.iter().find(|shard| shard.number == number) {
-            Some(shard) => Found::Here(shard),
-            None if number < self.configured => Found::Elsewhere,
-            None => Found::Nowhere,
+            Some(shard) => ShardLookup::Here(shard),
+            None if number < self.configured => ShardLookup::Elsewhere,
+            None => ShardLookup::Unknown,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Callers of this process that wait for jobs which other processes work on. However many there are, the
-//! database is asked for all of them at once.
+//! Callers of this process that wait for jobs of workers in other processes. One query polls for
+//! all of them.
 
 use std::{
     collections::HashMap,
@@ -12,35 +12,36 @@ use tokio::sync::{Notify, oneshot};
 use super::{job::TransactionState, store::Store};
 use crate::compare::TransactionId;
 
-/// How often to look while somebody came a short time ago, and while all have waited for long.
-const OFTEN: Duration = Duration::from_millis(10);
-const SELDOM: Duration = Duration::from_millis(100);
-/// What is a short time: most comparisons end within it.
-const SHORT: Duration = Duration::from_secs(1);
+/// How often to poll while a caller has waited for less than [`RECENT`], and otherwise.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+const SLOW_POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Most comparisons end within it.
+const RECENT: Duration = Duration::from_secs(1);
 
-/// Who waits for which transaction; clones share it.
+/// The callers that wait for each transaction; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct WaitingRoom {
-    seats: Arc<Mutex<HashMap<TransactionId, Vec<Seat>>>>,
+    waiters: Arc<Mutex<HashMap<TransactionId, Vec<Waiter>>>>,
     arrived: Arc<Notify>,
 }
 
 #[derive(Debug)]
-struct Seat {
+struct Waiter {
     since: Instant,
-    call: oneshot::Sender<TransactionState>,
+    sender: oneshot::Sender<TransactionState>,
 }
 
 impl WaitingRoom {
-    /// Waits for the end of a transaction; `None` when it does not come within `patience`.
-    pub async fn wait(&self, id: &TransactionId, patience: Duration) -> Option<TransactionState> {
-        let (call, called) = oneshot::channel();
-        self.seats().entry(id.clone()).or_default().push(Seat { since: Instant::now(), call });
+    /// Waits for the end of a transaction; `None` when it does not come within `timeout`.
+    pub async fn wait(&self, id: &TransactionId, timeout: Duration) -> Option<TransactionState> {
+        let (sender, receiver) = oneshot::channel();
+        let waiter = Waiter { since: Instant::now(), sender };
+        self.waiters().entry(id.clone()).or_default().push(waiter);
         self.arrived.notify_one();
-        tokio::time::timeout(patience, called).await.ok()?.ok()
+        tokio::time::timeout(timeout, receiver).await.ok()?.ok()
     }
 
-    /// Looks for the outcomes that somebody waits for, until it is aborted.
+    /// Polls for the outcomes that callers wait for, until it is aborted.
     pub async fn serve(self, store: Store) {
         loop {
             let Some((ids, pause)) = self.wanted() else {
@@ -49,38 +50,38 @@ impl WaitingRoom {
             };
             tokio::time::sleep(pause).await;
             match store.ended(&ids).await {
-                Ok(ended) => self.call(ended),
+                Ok(ended) => self.notify(ended),
                 Err(error) => {
-                    tracing::warn!(%error, "outcomes could not be looked for");
-                    tokio::time::sleep(SELDOM).await;
+                    tracing::warn!(%error, "cannot look up outcomes: retrying");
+                    tokio::time::sleep(SLOW_POLL_INTERVAL).await;
                 }
             }
         }
     }
 
-    /// The transactions somebody still waits for, and how soon to look.
+    /// The transactions that callers wait for, and how long to sleep before the next poll.
     fn wanted(&self) -> Option<(Vec<TransactionId>, Duration)> {
-        let mut seats = self.seats();
-        seats.retain(|_, seats| {
-            seats.retain(|seat| !seat.call.is_closed());
-            !seats.is_empty()
+        let mut waiters = self.waiters();
+        waiters.retain(|_, waiters| {
+            waiters.retain(|waiter| !waiter.sender.is_closed());
+            !waiters.is_empty()
         });
-        let youngest = seats.values().flatten().map(|seat| seat.since.elapsed()).min()?;
-        let pause = if youngest < SHORT { OFTEN } else { SELDOM };
-        Some((seats.keys().cloned().collect(), pause))
+        let youngest = waiters.values().flatten().map(|waiter| waiter.since.elapsed()).min()?;
+        let pause = if youngest < RECENT { POLL_INTERVAL } else { SLOW_POLL_INTERVAL };
+        Some((waiters.keys().cloned().collect(), pause))
     }
 
-    fn call(&self, ended: Vec<(TransactionId, TransactionState)>) {
-        let mut seats = self.seats();
+    fn notify(&self, ended: Vec<(TransactionId, TransactionState)>) {
+        let mut waiters = self.waiters();
         for (id, state) in ended {
-            for seat in seats.remove(&id).into_iter().flatten() {
-                // An error means that the caller has gone.
-                let _ = seat.call.send(state.clone());
+            for waiter in waiters.remove(&id).into_iter().flatten() {
+                // An error means that the caller has left.
+                let _ = waiter.sender.send(state.clone());
             }
         }
     }
 
-    fn seats(&self) -> MutexGuard<'_, HashMap<TransactionId, Vec<Seat>>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiters(&self) -> MutexGuard<'_, HashMap<TransactionId, Vec<Waiter>>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

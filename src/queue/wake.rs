@@ -1,6 +1,8 @@
-//! How workers are notified of a job: at once in this process, and through Postgres in other processes.
+//! How workers are notified of a job: at once in this process, and through Postgres in other
+//! processes.
 //!
-//! A notification is a hint. A worker that misses it finds the job by polling, so nothing here has to be reliable.
+//! A notification is a hint. A worker that misses it finds the job by polling, so nothing here has
+//! to be reliable.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +19,8 @@ pub struct Wake {
 
 /// The channel of the notifications between processes.
 const CHANNEL: &str = "visavis_job";
-/// At most one notification in this time: every notification in a Postgres server takes the same lock at its commit.
+/// At most one notification in this time: every notification in a Postgres server takes the same
+/// lock at its commit.
 const DEBOUNCE: Duration = Duration::from_millis(10);
 /// A connection that received nothing for so long is checked.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
@@ -36,7 +39,8 @@ impl Wake {
         &self.here
     }
 
-    /// Notifies the other processes, outside the transactions that store jobs and not for each of them.
+    /// Notifies the other processes, outside the transactions that store jobs and not for each of
+    /// them.
     pub async fn announce(self, db: PostgresDb, mut shutdown: Shutdown) {
         loop {
             tokio::select! {
@@ -45,7 +49,7 @@ impl Wake {
             }
             let notify = db.statement("notify", "SELECT pg_notify($1, '')").bind(CHANNEL);
             if let Err(error) = notify.run().await {
-                tracing::warn!(%error, "other processes were not notified: they find the job by polling");
+                tracing::warn!(%error, "notification not sent: other processes poll");
             }
             tokio::time::sleep(DEBOUNCE).await;
         }
@@ -57,7 +61,7 @@ impl Wake {
             tokio::select! {
                 received = self.receive(&db) => {
                     let Err(error) = received;
-                    tracing::warn!(%error, "LISTEN connection lost: polling until it is opened again");
+                    tracing::warn!(%error, "LISTEN connection lost: polling until it is back");
                 }
                 () = shutdown.requested() => return,
             }

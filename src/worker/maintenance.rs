@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    queue::{Depth, Gauge, Store},
+    queue::{Depth, QueueAdmission, Store},
     shutdown::Shutdown,
 };
 
@@ -27,7 +27,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Maintenance {
     store: Store,
-    gauge: Gauge,
+    admission: QueueAdmission,
     config: MaintenanceConfig,
     /// As the metrics have it.
     shard: String,
@@ -36,14 +36,19 @@ pub struct Maintenance {
 impl Maintenance {
     /// Nothing happens before [`watch_queue`](Self::watch_queue) and [`clean`](Self::clean). `shard` is the number of the
     /// database.
-    pub fn new(store: Store, gauge: Gauge, config: MaintenanceConfig, shard: u32) -> Self {
-        Self { store, gauge, config, shard: shard.to_string() }
+    pub fn new(
+        store: Store,
+        admission: QueueAdmission,
+        config: MaintenanceConfig,
+        shard: u32,
+    ) -> Self {
+        Self { store, admission, config, shard: shard.to_string() }
     }
 
     /// Reads depth and clock of the database every second, until the process is to stop.
     pub async fn watch_queue(self, mut shutdown: Shutdown) {
         while !shutdown.is_requested() {
-            self.store.forget_kept();
+            self.store.expire_payload_cache();
             match self.store.watch_clock().await {
                 Ok(ahead_ms) => {
                     let ahead = ahead_ms as f64 / 1e3;
@@ -55,7 +60,7 @@ impl Maintenance {
             match self.store.depth_by_client().await {
                 Ok(clients) => {
                     self.tell(clients.iter().map(|client| client.depth).sum());
-                    self.gauge.set(clients);
+                    self.admission.set_depth(clients);
                 }
                 Err(error) => tracing::warn!(%error, "the queue's depth could not be read"),
             }
@@ -80,7 +85,7 @@ impl Maintenance {
     }
 
     async fn tell_room(&self) {
-        match self.store.room().await {
+        match self.store.disk_usage().await {
             Ok(room) => {
                 for (name, size) in room {
                     metrics::gauge!(name, "shard" => self.shard.clone()).set(size);
@@ -100,7 +105,7 @@ impl Maintenance {
                 if begun >= next_purge {
                     self.purge().await;
                 }
-                self.tidy().await;
+                self.vacuum().await;
                 self.tell_room().await;
             };
             tokio::select! {
@@ -121,8 +126,8 @@ impl Maintenance {
         }
     }
 
-    async fn tidy(&self) {
-        match self.store.tidy().await {
+    async fn vacuum(&self) {
+        match self.store.vacuum_payloads().await {
             Ok(true) => tracing::debug!("the room of deleted pictures was given back"),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "deleted pictures could not be cleared away"),

@@ -21,7 +21,7 @@ use visavis::{
     clock::Clock,
     compare::{BizId, Fmr, PictureData, Policy, Request, RequestOptions, TransactionId},
     db::{PostgresDb, SqliteDb, is_postgres},
-    queue::{Gauge, NewJob, QueueError, RetryPolicy, Store, TransactionState},
+    queue::{NewJob, QueueAdmission, QueueError, RetryPolicy, Store, TransactionState},
     sealing::MasterKey,
     shutdown::Shutdown,
     worker::{ComputePool, EngineFactory, Maintenance, MaintenanceConfig, Runner, RunnerConfig},
@@ -138,7 +138,7 @@ pub fn runner(store: Store, threads: usize) -> Runner {
 async fn run(store: Store, runner: Runner, shutdown: Shutdown) {
     let hour = Duration::from_hours(1);
     let times = MaintenanceConfig { retention: 24 * hour, every: hour };
-    let maintenance = Maintenance::new(store, Gauge::default(), times, 0);
+    let maintenance = Maintenance::new(store, QueueAdmission::default(), times, 0);
     tokio::select! {
         () = runner.clone().run(shutdown.clone()) => {}
         () = runner.heartbeat() => {}

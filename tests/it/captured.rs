@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use visavis::{
-    clients::{ClientTerms, NewClient, NewKeys},
+    clients::{ClientPolicy, NewClient, NewKeys},
     compare::ClientFmr,
 };
 use visavis_signing::{ClientKey, Content, Freshness, SignatureHeader};
@@ -131,7 +131,7 @@ async fn every_captured_request_goes_through_the_whole_gateway_in_its_mode() {
         keys,
         extras: true,
         fmr: ClientFmr::default(),
-        terms: ClientTerms::default(),
+        policy: ClientPolicy::default(),
     };
     app.clients.add(&new).await.unwrap();
     let server = Listening::start(app);

@@ -2,7 +2,7 @@
 
 use visavis::{
     clients::{
-        AuditBreak, CONSOLE, ClientChange, ClientError, ClientStore, ClientTable, ClientTerms,
+        AuditBreak, CONSOLE, ClientChange, ClientError, ClientPolicy, ClientStore, ClientTable,
         Clients, FmrChange, NewClient, NewKeys,
     },
     clock::{Clock, MockClock},
@@ -89,7 +89,7 @@ impl Table {
                 keys,
                 extras: true,
                 fmr: ClientFmr::default(),
-                terms: ClientTerms::default(),
+                policy: ClientPolicy::default(),
             })
             .await
     }
@@ -216,7 +216,7 @@ async fn rates_of_its_own_are_kept_changed_one_by_one_and_taken_away(table: Tabl
         keys,
         extras: true,
         fmr: given,
-        terms: ClientTerms::default(),
+        policy: ClientPolicy::default(),
     };
     table.clients.add(&new).await.unwrap();
     assert_eq!(table.clients.get("2").await.unwrap().unwrap().fmr, given);
@@ -362,18 +362,19 @@ const CHANGES: [&str; 16] = [
     "UPDATE client SET mac = (SELECT mac FROM client WHERE client_id = 'other') WHERE client_id = '1'",
 ];
 
-/// A client that is disabled, with keys that end, rates and terms; and another one.
+/// A client that is disabled, with keys that end, rates and policy; and another one.
 async fn add_a_client_of_every_setting(table: &Table) {
     let given = |key: &ServerKey| ClientKey::from_der(&key.spki_der().unwrap()).unwrap();
     let (first, second) = (given(merchant()), given(&ServerKey::generate().unwrap()));
-    let terms = ClientTerms { daily_quota: std::num::NonZeroU32::new(7), ..ClientTerms::default() };
+    let policy =
+        ClientPolicy { daily_quota: std::num::NonZeroU32::new(7), ..ClientPolicy::default() };
     let new = NewClient {
         client_id: "1",
         name: "app",
         keys: keys(&first, "AK1"),
         extras: true,
         fmr: ClientFmr { fmr: Some(Fmr::LEAST), document_fmr: Some(Fmr::LEAST) },
-        terms,
+        policy,
     };
     table.clients.add(&new).await.unwrap();
     table.clients.rotate("1", &keys(&second, "AK2"), 1_000).await.unwrap();
@@ -400,9 +401,9 @@ async fn no_change_gives_a_mac_to_what_somebody_else_wrote(table: Table) {
     let tampered = |result| matches!(result, Err(ClientError::Tampered(id)) if id == "1");
     let strict = ClientChange { extras: Some(false), ..Default::default() };
     assert!(tampered(table.clients.change("1", &strict).await));
-    let quota = visavis::clients::TermsChange { daily_quota: Some(None), ..Default::default() };
-    let terms = ClientChange { terms: quota, ..Default::default() };
-    assert!(tampered(table.clients.change("1", &terms).await));
+    let quota = visavis::clients::PolicyChange { daily_quota: Some(None), ..Default::default() };
+    let policy = ClientChange { policy: quota, ..Default::default() };
+    assert!(tampered(table.clients.change("1", &policy).await));
     assert!(tampered(table.clients.set_disabled("1", false).await));
     let (key, access_key) = keys_of(&ServerKey::generate().unwrap(), 3);
     let rotated = table.clients.rotate("1", &keys(&key, &access_key), 1_000).await;
@@ -462,7 +463,7 @@ async fn begin_an_audit(table: &Table) {
     }
     table.clients.check_master_key().await.unwrap();
     for subject in ["one", "two", "three", "four"] {
-        table.clients.note("erase", subject, &serde_json::json!({})).await.unwrap();
+        table.clients.record_audit_event("erase", subject, &serde_json::json!({})).await.unwrap();
     }
 }
 
@@ -505,7 +506,7 @@ async fn a_further_entry_does_not_hide_that_entries_were_removed(table: Table) {
         )
         .await;
     assert_eq!(table.clients.verify_audit().await.unwrap(), Err(AuditBreak::Head(3)));
-    table.clients.note("erase", "five", &serde_json::json!({})).await.unwrap();
+    table.clients.record_audit_event("erase", "five", &serde_json::json!({})).await.unwrap();
     assert_eq!(table.clients.verify_audit().await.unwrap(), Err(AuditBreak::Head(4)));
     table.write("DELETE FROM audit_head").await;
     table.write("DELETE FROM server_key").await;
@@ -520,7 +521,10 @@ async fn entries_that_are_made_together_follow_each_other(table: Table) {
     for n in 0..20 {
         let clients = table.clients.clone();
         tasks.spawn(async move {
-            clients.note("erase", &n.to_string(), &serde_json::json!({})).await.unwrap();
+            clients
+                .record_audit_event("erase", &n.to_string(), &serde_json::json!({}))
+                .await
+                .unwrap();
         });
     }
     while let Some(ended) = tasks.join_next().await {
@@ -546,7 +550,7 @@ async fn entries_of_an_earlier_version_are_the_beginning_of_the_chain(table: Tab
         .await;
     table.clients.check_master_key().await.unwrap();
     assert_eq!(table.clients.verify_audit().await.unwrap().unwrap().number, 0);
-    table.clients.note("erase", "three", &serde_json::json!({})).await.unwrap();
+    table.clients.record_audit_event("erase", "three", &serde_json::json!({})).await.unwrap();
     let end = table.clients.verify_audit().await.unwrap().unwrap();
     assert_eq!((end.number, end.digest.len()), (1, 64));
     assert_eq!(table.clients.audit_ends(Some(0)).await.unwrap(), [end]);

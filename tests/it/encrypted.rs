@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use axum::body::to_bytes;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
-use visavis::clients::{ClientChange, Encryption, TermsChange};
+use visavis::clients::{ClientChange, Encryption, PolicyChange};
 use visavis_signing::ServerKey;
 
 use crate::support::{
@@ -238,14 +238,15 @@ async fn every_refusal_of_a_proven_encrypted_request_is_encrypted() {
     assert!(late.message().contains("clock"), "{}", late.text);
 
     let app = TestApp::new().await;
-    let terms = TermsChange { encryption: Some(Encryption::Off), ..TermsChange::default() };
-    app.change(ClientChange { terms, ..ClientChange::default() }).await;
+    let policy = PolicyChange { encryption: Some(Encryption::Off), ..PolicyChange::default() };
+    app.change(ClientChange { policy, ..ClientChange::default() }).await;
     let unwanted = refused_in_secret(&app, test(&app)).await;
     assert_eq!(unwanted.opened(&key).code(), "ACCESS_DENIED");
 
     let app = TestApp::new().await;
-    let terms = TermsChange { daily_quota: Some(Some(NonZeroU32::MIN)), ..TermsChange::default() };
-    app.change(ClientChange { terms, ..ClientChange::default() }).await;
+    let policy =
+        PolicyChange { daily_quota: Some(Some(NonZeroU32::MIN)), ..PolicyChange::default() };
+    app.change(ClientChange { policy, ..ClientChange::default() }).await;
     let body = pair(Picture::Person(1), Picture::Person(1));
     assert_eq!(post(&app, COMPARE, &body, &key).await.code(), "SUCCESS");
     app.clock.advance(1_000);

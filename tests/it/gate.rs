@@ -10,7 +10,7 @@ use std::{
 use axum::http::Request;
 use serde_json::json;
 use visavis::{
-    clients::{ClientChange, TermsChange},
+    clients::{ClientChange, PolicyChange},
     gate::ClientRate,
 };
 
@@ -266,8 +266,8 @@ async fn asking_for_health_keeps_no_connection_open() {
 #[tokio::test]
 async fn repetitions_at_once_count_once_against_the_quota() {
     let app = TestApp::new().await;
-    let terms = TermsChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() };
-    app.change(ClientChange { terms, ..Default::default() }).await;
+    let policy = PolicyChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() };
+    app.change(ClientChange { policy, ..Default::default() }).await;
     let body = pair(Picture::Slow(200), Picture::Person(1)).to_string();
     let request = || app.send(app.signed(COMPARE, &body));
     let (one, two, three) = tokio::join!(request(), request(), request());
@@ -287,7 +287,7 @@ async fn repetitions_at_once_count_once_against_the_quota() {
 /// What is cheap to find out is found out first.
 #[tokio::test]
 async fn a_request_over_several_limits_is_told_the_first_one_of_the_documented_order() {
-    let terms = TermsChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() };
+    let policy = PolicyChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() };
     let told = async |jobs: u64, requests: u32| {
         let app = TestApp::with(|config| {
             config.gate.queue.jobs = jobs;
@@ -295,7 +295,7 @@ async fn a_request_over_several_limits_is_told_the_first_one_of_the_documented_o
             config.gate.client_rate = Some(ClientRate { per_second, burst });
         })
         .await;
-        app.change(ClientChange { terms, ..Default::default() }).await;
+        app.change(ClientChange { policy, ..Default::default() }).await;
         let mut last = String::new();
         for n in 0..requests {
             let mut body = pair(Picture::Person(1), Picture::Person(1));

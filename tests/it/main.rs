@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "nothing outside sees these modules")]
 
 mod access_key;
+mod admin;
 mod admission;
 mod answers;
 mod bad_body;
@@ -12,9 +13,9 @@ mod bench;
 mod build_context;
 mod call_errors;
 mod captured;
-mod care;
 mod cli;
 mod cli_models;
+mod client_policy;
 mod client_store;
 mod clock_steps;
 mod console;
@@ -57,7 +58,6 @@ mod store;
 mod strict_clients;
 mod supervised;
 mod support;
-mod terms;
 mod thresholds;
 mod tls_files;
 mod torture;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use visavis::{
-    clients::{Caller, ClientTerms, KeySet, StoredClient},
+    clients::{Caller, ClientPolicy, KeySet, StoredClient},
     compare::ClientFmr,
     http::fuzzing,
 };
@@ -104,7 +104,7 @@ fn no_request_head_stops_the_gateway() {
         keys: vec![keys.into()],
         extras: true,
         fmr: ClientFmr::default(),
-        terms: ClientTerms::default(),
+        policy: ClientPolicy::default(),
         disabled: false,
     };
     let caller = Caller { client_id: "2188".to_owned(), shard: 0, client }.into();

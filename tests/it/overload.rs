@@ -46,7 +46,7 @@ async fn a_full_queue_refuses_further_jobs_and_still_answers_the_rest() {
     let compared = app.post(COMPARE, &pair(Picture::Person(1), Picture::Person(1))).await;
     assert_eq!(compared.code(), "SUCCESS", "compare needs no room in the queue");
     app.runner.run_until_idle().await;
-    app.gauge().set(app.store.depth_by_client().await.unwrap());
+    app.admission().set_depth(app.store.depth_by_client().await.unwrap());
     let after = app.post(ASYNC, &pair(Picture::Person(3), Picture::Person(1))).await;
     assert_eq!(after.code(), "PROCESSING");
 }

@@ -1,8 +1,8 @@
-//! Every statement of the program is run here, with its values, on each database that it is for: a mistake in one does
-//! not wait for the day on which somebody needs it.
+//! Every statement of the program is run here, with its values, on each database that it is for: a
+//! mistake in one does not wait for the day on which somebody needs it.
 //!
-//! What is run is heard from the spans of the statements; what has to be run is read from the source. So a new statement
-//! fails this test until it is run here.
+//! What is run is heard from the spans of the statements; what has to be run is read from the
+//! source. So a new statement fails this test until it is run here.
 
 use std::{
     collections::BTreeSet,
@@ -48,8 +48,8 @@ const ONLY_SQLITE: [&str; 6] = [
     "free_pages",
     "purge_vacuum",
 ];
-/// Statements of Postgres alone: what it knows of itself, what tells other processes something, what only a lost
-/// connection asks for, and the one that does what two of `SQLite` do.
+/// Statements of Postgres alone: what it knows of itself, what tells other processes something,
+/// what only a lost connection asks for, and the one that does what two of `SQLite` do.
 const ONLY_POSTGRES: [&str; 12] = [
     "clock",
     "enqueue",
@@ -60,9 +60,9 @@ const ONLY_POSTGRES: [&str; 12] = [
     "session_timeout",
     "shard_claim",
     "shard_number",
-    "tidy",
-    "tidy_lock",
-    "tidy_vacuum",
+    "vacuum_check",
+    "vacuum_lock",
+    "vacuum_payloads",
 ];
 
 /// The names of the statements that this thread has run.
@@ -75,8 +75,8 @@ impl Heard {
     }
 }
 
-/// The name of a span, as long as no other one is inside it: what has others inside it is no statement but a
-/// transaction.
+/// The name of a span, as long as no other one is inside it: what has others inside it is no
+/// statement but a transaction.
 struct Name(String);
 
 struct Reading(Option<String>);
@@ -156,7 +156,8 @@ async fn heard(call: impl AsyncFnOnce(&Heard)) -> BTreeSet<String> {
     let heard = Heard::default();
     let log = tracing_subscriber::registry().with(heard.clone());
     let _log = tracing::subscriber::set_default(log);
-    // As in the tests of the log: with one subscriber alone other threads would decide what it hears.
+    // As in the tests of the log: with one subscriber alone other threads would decide what it
+    // hears.
     let _second = Dispatch::new(tracing_subscriber::registry());
     call(&heard).await;
     let mut names = heard.names();
@@ -222,7 +223,7 @@ impl Everything {
         let depth = store.depth_by_client().await.unwrap();
         assert_eq!((depth.len(), depth[0].depth.jobs), (1, 3));
         assert_eq!(store.payload_rows().await.unwrap(), 3);
-        assert!(store.room().await.unwrap()[0].1 > 0.0);
+        assert!(store.disk_usage().await.unwrap()[0].1 > 0.0);
         self.hands.step(-3_600_000);
         assert_eq!(store.watch_clock().await.unwrap(), 0);
         self.hands.step(3_600_000);
@@ -252,7 +253,7 @@ impl Everything {
             keys: keys(&merchant_key, "AK1"),
             extras: true,
             fmr,
-            terms: visavis::clients::ClientTerms::default(),
+            policy: visavis::clients::ClientPolicy::default(),
         };
         store.add(&new).await.unwrap();
         let other = ServerKey::generate().unwrap();
@@ -271,7 +272,7 @@ impl Everything {
         let day = store.count_comparison(CLIENT, one).await.unwrap().unwrap();
         assert_eq!(store.count_comparison(CLIENT, one).await.unwrap(), None);
         store.uncount_comparison(CLIENT, day).await.unwrap();
-        store.note("erase", "transaction 1", &json!({})).await.unwrap();
+        store.record_audit_event("erase", "transaction 1", &json!({})).await.unwrap();
         assert_eq!(store.audit(9).await.unwrap().len(), 6);
         assert_eq!(store.verify_audit().await.unwrap().unwrap().number, 6);
         assert_eq!(store.audit_ends(Some(0)).await.unwrap().len(), 6);
@@ -332,7 +333,7 @@ async fn every_statement_runs_on_postgres() {
         for statement in DEAD_PICTURES {
             sqlx::query(statement).execute(&db.pool()).await.unwrap();
         }
-        assert!(store.tidy().await.unwrap());
+        assert!(store.vacuum_payloads().await.unwrap());
         let (wake, (_trigger, shutdown)) = (Wake::default(), Shutdown::new());
         wake.job_arrived();
         let announced = async {

@@ -18,7 +18,7 @@ use visavis_signing::Credentials;
 use super::super::block_on;
 use crate::{
     app,
-    clients::{ClientTerms, MadeKeys, NewClient, new_client_id},
+    clients::{ClientPolicy, MadeKeys, NewClient, new_client_id},
     compare::ClientFmr,
     config::Config,
 };
@@ -188,7 +188,7 @@ pub(super) fn register(config: &Config, scratch: &Path) -> Result<Credentials> {
             keys: keys.to_store(),
             extras: true,
             fmr: ClientFmr::default(),
-            terms: ClientTerms::default(),
+            policy: ClientPolicy::default(),
         };
         data.clients.add(&new, None).await?;
         data.close().await;

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
 
 use crate::{
     cli::DataArgs,
-    clients::{Encryption, FmrChange, Modes, TermsChange},
+    clients::{Encryption, FmrChange, Modes, PolicyChange},
     compare::{Fmr, NoFmr},
 };
 
@@ -47,7 +47,7 @@ pub(in crate::cli) struct AddArgs {
     #[arg(long, value_name = "RATE")]
     pub(super) document_fmr: Option<Fmr>,
     #[command(flatten)]
-    pub(super) terms: TermsArgs,
+    pub(super) policy: PolicyArgs,
     /// Which of several databases it and its jobs live in, by number from 0 [default: the one with the
     /// fewest clients]
     #[arg(long, value_name = "N")]
@@ -56,7 +56,7 @@ pub(in crate::cli) struct AddArgs {
 
 /// What an app may do, where it differs from the settings of the installation.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub(super) struct TermsArgs {
+pub(super) struct PolicyArgs {
     /// Requests a second on average, for each process of the installation; `default`: as configured
     #[arg(long, value_name = "N|default", value_parser = or_default::<NonZeroU32>, group = "what")]
     pub(super) rate: Option<Own<NonZeroU32>>,
@@ -78,9 +78,9 @@ pub(super) struct TermsArgs {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Own<T>(Option<T>);
 
-impl TermsArgs {
-    pub(super) fn change(self) -> TermsChange {
-        TermsChange {
+impl PolicyArgs {
+    pub(super) fn change(self) -> PolicyChange {
+        PolicyChange {
             rate_per_s: self.rate.map(|own| own.0),
             burst: self.burst.map(|own| own.0),
             daily_quota: self.daily_quota.map(|own| own.0),
@@ -138,7 +138,7 @@ pub(in crate::cli) struct SetArgs {
     #[arg(long, value_name = "RATE|default", value_parser = fmr_change, group = "what")]
     pub(super) document_fmr: Option<FmrChange>,
     #[command(flatten)]
-    pub(super) terms: TermsArgs,
+    pub(super) policy: PolicyArgs,
 }
 
 /// Arguments of `client export`.

@@ -19,7 +19,7 @@ use visavis_signing::{ClientKey, Credentials, bare_base64, format_time};
 use crate::{
     app,
     clients::{
-        CONSOLE, ClientChange, ClientError, ClientInfo, ClientTerms, Clients, FmrChange, MadeKeys,
+        CONSOLE, ClientChange, ClientError, ClientInfo, ClientPolicy, Clients, FmrChange, MadeKeys,
         NewClient, check_name, new_client_id, printable,
     },
     clock::Clock,
@@ -51,7 +51,7 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
             // Clients of an earlier version have no MACs until then.
             data.clients.check_master_key().await?;
         }
-        let clients = &data.clients.clone().acting(&operator());
+        let clients = &data.clients.clone().with_actor(&operator());
         match command {
             ClientCommand::Add(args) => add(clients, args).await?,
             ClientCommand::Rotate(args) => rotate(clients, args).await?,
@@ -83,8 +83,8 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
             "the console for operators calls as the client `{CONSOLE}`; give the app another name"
         );
     }
-    let terms = args.terms.change().applied_to(ClientTerms::default());
-    if terms.are_contradictory() {
+    let policy = args.policy.change().applied_to(ClientPolicy::default());
+    if policy.is_contradictory() {
         return Err(ClientError::Contradiction.into());
     }
     let keys = args.keys.make(clients).await?;
@@ -95,7 +95,7 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
         keys: keys.to_store(),
         extras: !args.no_extras,
         fmr: ClientFmr { fmr: args.fmr, document_fmr: args.document_fmr },
-        terms,
+        policy,
     };
     let file = args.keys.new_file()?;
     clients.add(&new, args.shard).await?;
@@ -104,9 +104,9 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
 
 async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
     let (store, client_id) = clients.resolve(&args.name).await?;
-    let SetArgs { name, extras, fmr, document_fmr, terms, .. } = args;
-    let terms = terms.change();
-    let change = ClientChange { extras: *extras, fmr: *fmr, document_fmr: *document_fmr, terms };
+    let SetArgs { name, extras, fmr, document_fmr, policy, .. } = args;
+    let policy = policy.change();
+    let change = ClientChange { extras: *extras, fmr: *fmr, document_fmr: *document_fmr, policy };
     store.change(&client_id, &change).await?;
     if let Some(extras) = extras {
         let what = if *extras { "all fields" } else { "the documented fields alone" };
@@ -127,11 +127,11 @@ async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
             None => {}
         }
     }
-    if !terms.is_empty() {
+    if !policy.is_empty() {
         let client = store.get(&client_id).await?;
         out!(
-            "{name} may from its next request on: {}",
-            client.map(|c| c.terms).unwrap_or_default()
+            "{name} updated. {} Applies from the next request.",
+            client.map(|c| c.policy).unwrap_or_default()
         );
     }
     Ok(())

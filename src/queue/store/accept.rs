@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Store {
-    /// Stores a job with its pictures. When this returns the job is on the disk; only then may it be
+    /// Stores a job with its pictures. When this returns the job is on disk; only then may it be
     /// acknowledged.
     ///
     /// # Errors
@@ -23,19 +23,20 @@ impl Store {
         let label = |side| payload_label(new.transaction_id.as_str(), side);
         let probe = self.key.seal(&label("probe"), new.request.probe.as_bytes())?;
         let reference = self.key.seal(&label("reference"), new.request.reference.as_bytes())?;
-        let place = self.storing.begin(new.client_id);
-        let row = self.row(new, place.before)?;
+        let pending_insert = self.pending_inserts.begin(new.client_id);
+        let row = self.row(new, pending_insert.ahead)?;
         // Before anybody can claim it.
-        let keeping = self.kept.as_ref().map(|kept| kept.keep(&new.transaction_id, new.request));
+        let pending =
+            self.payload_cache.as_ref().map(|cache| cache.insert(&new.transaction_id, new.request));
         let insert = |attempt| insert_job(attempt, &row, &probe, &reference);
         let accepted = self.insert("enqueue", new, insert).await?;
-        if let (Some(keeping), Accepted::New(_)) = (keeping, &accepted) {
-            keeping.stays();
+        if let (Some(pending), Accepted::New(_)) = (pending, &accepted) {
+            pending.commit();
         }
         Ok(accepted)
     }
 
-    /// Stores a transaction that is finished already, so that it can be asked for later. No picture
+    /// Stores a finished transaction, so that the client can ask for it later. No picture
     /// reaches the database.
     ///
     /// # Errors
@@ -67,7 +68,7 @@ impl Store {
         id.as_deref().map(own_id).transpose()
     }
 
-    fn row<'a>(&'a self, new: &'a NewJob<'_>, before: i64) -> Result<NewRow<'a>, QueueError> {
+    fn row<'a>(&'a self, new: &'a NewJob<'_>, ahead: i64) -> Result<NewRow<'a>, QueueError> {
         Ok(NewRow {
             transaction_id: new.transaction_id.as_str(),
             client_id: new.client_id,
@@ -75,12 +76,13 @@ impl Store {
             dedupe: new.dedupe.as_ref().map(<[u8; 32]>::as_slice),
             bytes: i64::try_from(new.request.bytes()).unwrap_or(i64::MAX),
             options: to_json(&new.request.options)?,
-            before,
+            ahead,
             clock: &self.clock,
         })
     }
 
-    /// Makes an insert that says whether it inserted anything. When it is made again it can meet its own first try.
+    /// Runs an insert that returns whether it inserted anything. A retry may conflict with its own
+    /// first try.
     async fn insert<F>(
         &self,
         name: &'static str,
@@ -115,14 +117,14 @@ async fn insert_job(
     probe: &[u8],
     reference: &[u8],
 ) -> Result<bool, sqlx::Error> {
-    // On Postgres one statement, because each is a round trip; `SQLite` has no INSERT within another statement.
-    // `max` of SQLite is NULL if one of its values is, `greatest` of Postgres leaves NULL out.
+    // On Postgres one statement, because each is a round trip. SQLite has no INSERT inside another
+    // statement, and its `max` is NULL if one of the values is, which `greatest` ignores.
     if attempt.is_on_postgres() {
         let inserted = attempt.statement(
             "enqueue",
             "WITH new AS (
-                 INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options,
-                                  created_at, turn)
+                 INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes,
+                                  options, created_at, turn)
                  -- Due whatever the clock shows: it may be set back while the job waits.
                  SELECT $1, $2, $3, $4, 0, 'epoch', $6, $7, now, $10 + greatest(
                      -- Behind the client's own jobs,
@@ -142,9 +144,10 @@ async fn insert_job(
              SELECT id FROM new",
         );
         let inserted = row.bind_to(inserted).bind(probe).bind(reference);
-        // Others of the client that are being stored by this process, whose positions cannot be seen yet.
+        // Jobs of the client that this process is inserting: other statements do not see their
+        // positions yet.
         return Ok(inserted
-            .bind(row.before)
+            .bind(row.ahead)
             .optional(|row| row.get::<JobId>("id"))
             .await?
             .is_some());
@@ -152,14 +155,16 @@ async fn insert_job(
     let mut tx = attempt.begin().await?;
     let inserted = tx.statement(
         "enqueue_job",
-        "INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, created_at, turn)
+        "INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options,
+                          created_at, turn)
          -- Due whatever the clock shows: it may be set back while the job waits.
          VALUES ($1, $2, $3, $4, 0, 0, $6, $7, $5, max(
              -- Behind the client's own jobs,
              coalesce((SELECT max(turn) + 1 FROM job WHERE client_id = $2 AND state IN (0, 1)), 0),
              -- and not before what is next, or was last.
              coalesce(
-                 (SELECT turn FROM job WHERE state IN (0, 1) AND state = 0 AND due_at <= $5 ORDER BY turn, id LIMIT 1),
+                 (SELECT turn FROM job WHERE state IN (0, 1) AND state = 0 AND due_at <= $5
+                  ORDER BY turn, id LIMIT 1),
                  (SELECT max(turn) FROM job WHERE state IN (0, 1)),
                  0)))
          ON CONFLICT (dedupe) DO NOTHING
@@ -188,17 +193,17 @@ async fn insert_finished(
 ) -> Result<bool, sqlx::Error> {
     let inserted = attempt.statement(
         "record",
-        "INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options, outcome,
-                          attempt, created_at, started_at, finished_at)
-         VALUES ($1, $2, $3, $4, 2, visavis_now($5), $6, $7, $8, 1, visavis_now($5), visavis_now($5),
-                 visavis_now($5))
+        "INSERT INTO job (transaction_id, client_id, biz_id, dedupe, state, due_at, bytes, options,
+                          outcome, attempt, created_at, started_at, finished_at)
+         VALUES ($1, $2, $3, $4, 2, visavis_now($5), $6, $7, $8, 1,
+                 visavis_now($5), visavis_now($5), visavis_now($5))
          ON CONFLICT (dedupe) DO NOTHING",
     );
     Ok(row.bind_to(inserted).bind(outcome).run().await? == 1)
 }
 
-/// The row that an insert met: an earlier one of the same signed request, or the very same one, whose
-/// first commit was answered into a broken connection.
+/// The row that an insert conflicts with: an earlier one of the same signed request, or its own, if
+/// the connection was lost after the commit.
 async fn existing_transaction_id(
     attempt: &Attempt,
     new: &NewJob<'_>,
@@ -211,8 +216,8 @@ async fn existing_transaction_id(
     Ok(Some(found).filter(|id| id != new.transaction_id.as_str()))
 }
 
-/// Whether an insert failed because its transaction id exists: when it is made again, that is its own first
-/// commit, which was answered into a broken connection.
+/// Whether an insert failed because its transaction id exists: in a retry that is its own first
+/// try, whose connection was lost after the commit.
 fn is_own_retry(error: &sqlx::Error) -> bool {
     let error = error.as_database_error();
     error.and_then(|error| error.constraint()) == Some("job_transaction_id_key")

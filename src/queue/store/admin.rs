@@ -1,4 +1,5 @@
-//! What operators do with stored pictures: encrypting them under another master key, and looking at the room they take.
+//! Re-encrypting stored pictures after a rotation of the master key, and the disk usage of the
+//! tables.
 
 use super::{Store, rows::payload_label};
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
     sealing::MasterKey,
 };
 
-/// How many pairs of pictures are read at once to be sealed again.
+/// How many pairs of pictures one statement reads to re-encrypt them.
 const BATCH: i64 = 16;
 
 /// The sealed pictures of a job.
@@ -19,8 +20,8 @@ struct Payload {
 }
 
 impl Store {
-    /// Seals all pictures that wait under the current key; returns how many pairs there were. With `dry` it only
-    /// tries whether all of them open with that key alone.
+    /// Re-encrypts all stored pictures under the current key; returns how many pairs there were.
+    /// With `dry` it only checks that all of them open with that key alone.
     ///
     /// # Errors
     /// [`QueueError::Database`], or [`QueueError::Seal`] when one does not open.
@@ -67,7 +68,7 @@ impl Store {
         if dry {
             return Ok(());
         }
-        // A job that has ended meanwhile has no row any more, and needs none.
+        // A job that has ended meanwhile has no pictures left.
         self.db
             .write(
                 "payload_reseal",
@@ -81,26 +82,27 @@ impl Store {
         Ok(())
     }
 
-    /// What is stored takes so much room: name and size, as the metrics have it.
+    /// The disk usage of the tables, as names and values of metrics.
     ///
     /// # Errors
     /// [`QueueError::Database`].
-    pub async fn room(&self) -> Result<[(&'static str, f64); 2], QueueError> {
+    pub async fn disk_usage(&self) -> Result<[(&'static str, f64); 2], QueueError> {
         let names = match &self.db {
             Db::Sqlite(_) => ["visavis_database_bytes", "visavis_database_free_bytes"],
             Db::Postgres(_) => ["visavis_payload_bytes", "visavis_dead_tuples"],
         };
-        // Free room is pages of a file here, and dead rows of a table there.
-        let room = Sql::Each {
+        // SQLite has free pages in its file, Postgres dead rows in its tables.
+        let usage = Sql::Each {
             sqlite: "SELECT page_count * page_size AS used, freelist_count * page_size AS spare
                      FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
             postgres: "SELECT pg_total_relation_size('job_payload') AS used,
-                           (SELECT CAST(coalesce(sum(n_dead_tup), 0) AS bigint) FROM pg_stat_user_tables
+                           (SELECT CAST(coalesce(sum(n_dead_tup), 0) AS bigint)
+                            FROM pg_stat_user_tables
                             WHERE relid IN ('job'::regclass, 'job_payload'::regclass)) AS spare",
         };
-        let room = self.db.read("room", room);
+        let usage = self.db.read("disk_usage", usage);
         let (used, spare): (i64, i64) =
-            room.one(|row| Ok((row.get("used")?, row.get("spare")?))).await?;
+            usage.one(|row| Ok((row.get("used")?, row.get("spare")?))).await?;
         Ok([(names[0], used as f64), (names[1], spare as f64)])
     }
 }

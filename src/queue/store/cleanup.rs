@@ -1,4 +1,4 @@
-//! Deleting transactions that ended long ago, and clearing away what they leave behind.
+//! Deleting transactions that ended long ago, and returning their disk space.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::{
     queue::QueueError,
 };
 
-/// Room beside the live pictures that is not worth clearing.
+/// Space beside the live pictures that is not worth a VACUUM.
 const SPARE_BYTES: i64 = 64 << 20;
 /// Any number that nobody else uses: "visavis" in ASCII.
-const TIDY_LOCK: i64 = 0x0076_6973_6176_6973;
+const VACUUM_LOCK: i64 = 0x0076_6973_6176_6973;
 
 impl Store {
     /// Deletes up to `limit` transactions that ended more than `age` ago.
@@ -25,7 +25,8 @@ impl Store {
                 "purge",
                 "DELETE FROM job WHERE id IN (
                      SELECT id FROM job
-                     WHERE state IN (2, 3) AND finished_at < visavis_now($1) - $2 * interval '1 millisecond'
+                     WHERE state IN (2, 3)
+                         AND finished_at < visavis_now($1) - $2 * interval '1 millisecond'
                      ORDER BY finished_at LIMIT $3 FOR UPDATE SKIP LOCKED
                  )",
             )
@@ -35,33 +36,33 @@ impl Store {
             .run()
             .await?;
         if let Db::Sqlite(db) = &self.db {
-            // Gives the pages of deleted pictures back to the file system, a few at a time.
+            // Returns pages of deleted pictures to the file system.
             db.statement("purge_vacuum", "PRAGMA incremental_vacuum(256)").run().await?;
         }
         Ok(purged)
     }
 
-    /// Gives back the room of deleted pictures, where the database does not by itself. Returns
-    /// whether there was much to do.
+    /// Vacuums deleted pictures if they use much space. Returns whether it did.
     ///
     /// # Errors
     /// [`QueueError::Database`].
-    pub async fn tidy(&self) -> Result<bool, QueueError> {
+    pub async fn vacuum_payloads(&self) -> Result<bool, QueueError> {
         match &self.db {
-            // Done with every purge, a few pages at a time.
+            // Every purge returns some pages.
             Db::Sqlite(_) => Ok(false),
             Db::Postgres(db) => Ok(clear_dead(db).await?),
         }
     }
 }
 
-/// Clears dead pictures at once if they take much more room than the live ones: the server's own
-/// clearing cannot be told to look more often for one table. One process does it at a time.
+/// Vacuums dead pictures if they use much more space than the live ones: autovacuum cannot check
+/// one table more often than the others. One process does it at a time.
 async fn clear_dead(db: &PostgresDb) -> Result<bool, sqlx::Error> {
     let dead = db.statement(
-        "tidy",
+        "vacuum_check",
         "SELECT pg_total_relation_size('job_payload') > $1 + 4 * coalesce(sum(bytes), 0) AS crowded,
-             (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'job_payload'::regclass) AS own
+             (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class
+              WHERE oid = 'job_payload'::regclass) AS own
          FROM job WHERE state IN (0, 1)",
     );
     let (crowded, own): (bool, bool) =
@@ -70,20 +71,22 @@ async fn clear_dead(db: &PostgresDb) -> Result<bool, sqlx::Error> {
         return Ok(false);
     }
     if !own {
-        static TOLD: std::sync::Once = std::sync::Once::new();
-        TOLD.call_once(|| {
+        static WARNED: std::sync::Once = std::sync::Once::new();
+        WARNED.call_once(|| {
             tracing::warn!(
-                "this role does not own job_payload and cannot clear dead pictures away; autovacuum has to do it alone"
+                "this role does not own job_payload and cannot vacuum it: \
+                 only autovacuum removes dead pictures"
             );
         });
         return Ok(false);
     }
-    // A session of its own: it may take longer than any other statement, and the lock goes with it.
+    // In a session of its own: it may take longer than other statements, and the end of the session
+    // releases the lock.
     let mut session = db.session().await?;
-    let lock = session.statement("tidy_lock", "SELECT pg_try_advisory_lock($1) AS mine");
-    let mine: bool = lock.bind(TIDY_LOCK).one(|row| row.get("mine")).await?;
+    let lock = session.statement("vacuum_lock", "SELECT pg_try_advisory_lock($1) AS mine");
+    let mine: bool = lock.bind(VACUUM_LOCK).one(|row| row.get("mine")).await?;
     if mine {
-        session.statement("tidy_vacuum", "VACUUM job_payload").run().await?;
+        session.statement("vacuum_payloads", "VACUUM job_payload").run().await?;
     }
     session.close().await?;
     Ok(mine)

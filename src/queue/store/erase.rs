@@ -1,4 +1,4 @@
-//! Erasing transactions before their time.
+//! Erasing transactions before their retention period ends.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::{
     queue::QueueError,
 };
 
-/// Which transactions are to be erased: those that have all of what is given.
+/// Which transactions to erase: those that match all of the given values.
 #[derive(Debug, Clone)]
 pub struct Erasure {
     transaction: Option<TransactionId>,
@@ -17,12 +17,12 @@ pub struct Erasure {
     client: Option<String>,
 }
 
-/// How many numbers of jobs one statement of an erasure goes through.
+/// How many job numbers one DELETE covers.
 const ERASED_AT_ONCE: i64 = 2_000;
-/// How long to try to clear erased rows away while somebody reads them: on Postgres, and in the log of `SQLite`. A try
-/// waits as long as a statement waits for a lock, unless somebody else is emptying it: then it returns at once.
-const CHECKPOINT_FOR: Duration = Duration::from_secs(5);
-const BETWEEN_CHECKPOINTS: Duration = Duration::from_millis(100);
+/// How long to retry the removal of erased rows while another process reads them: by VACUUM on
+/// Postgres, by a checkpoint of the log on `SQLite`.
+const SCRUB_TIMEOUT: Duration = Duration::from_secs(5);
+const SCRUB_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Store {
     /// How many transactions would be erased.
@@ -40,22 +40,23 @@ impl Store {
         Ok(count.unsigned_abs())
     }
 
-    /// Erases transactions with their pictures and outcomes, running ones included: their workers find that
-    /// they have nothing to write to. Returns how many there were, and whether nothing of them is left in the files of
-    /// the database; a reader may keep a copy in `SQLite`'s log for a while.
+    /// Deletes transactions with their pictures and outcomes, running ones included: their workers
+    /// lose their leases. Returns how many there were, and whether no copy of them is left in the
+    /// files of the database: while another process reads, the log of `SQLite` and the tables of
+    /// Postgres keep copies.
     ///
     /// # Errors
     /// [`QueueError::Database`]; what was erased before stays erased.
     pub async fn erase(&self, which: &Erasure) -> Result<(u64, bool), QueueError> {
         let mut erased = 0;
-        // A few at a time: others are waiting, and no statement may take long.
+        // In ranges: no statement may take long.
         let ids = self.db.read("erase_range", "SELECT min(id) AS first, max(id) AS last FROM job");
         let ids = ids.one(|row| Ok((row.get("first")?, row.get("last")?))).await?;
         if let (Some(first), Some(last)) = ids {
             let mut from: i64 = first;
             while from <= last {
                 let to = from.saturating_add(ERASED_AT_ONCE);
-                // Deleting twice is deleting once, but for the count.
+                // A retry deletes the same rows; only the count may be too low.
                 let erase = self.db.write(
                     "erase",
                     "DELETE FROM job
@@ -66,7 +67,7 @@ impl Store {
                 from = to;
             }
         }
-        // Each database has statements of its own for it.
+        // The databases have different statements for it.
         let is_clean = match &self.db {
             Db::Sqlite(db) => scrub_sqlite(db).await?,
             Db::Postgres(db) => scrub_postgres(db).await?,
@@ -75,8 +76,8 @@ impl Store {
     }
 }
 
-/// Gives back the room of what was deleted. Returns whether no copy is left in the log. Deleted content is overwritten as
-/// it is deleted; what is left are copies in the log.
+/// Returns free pages and empties the log. Returns whether no copy is left in the log. In the file
+/// itself `SQLite` overwrites content as it deletes it.
 async fn scrub_sqlite(db: &SqliteDb) -> Result<bool, sqlx::Error> {
     let free = "SELECT freelist_count FROM pragma_freelist_count()";
     while db.statement("free_pages", free).one(|row| row.get::<i64>("freelist_count")).await? > 0 {
@@ -88,20 +89,21 @@ async fn scrub_sqlite(db: &SqliteDb) -> Result<bool, sqlx::Error> {
         if checkpoint.one(|row| row.get::<i64>("busy")).await? == 0 {
             return Ok(true);
         }
-        if started.elapsed() >= CHECKPOINT_FOR {
+        if started.elapsed() >= SCRUB_TIMEOUT {
             return Ok(false);
         }
-        tokio::time::sleep(BETWEEN_CHECKPOINTS).await;
+        tokio::time::sleep(SCRUB_INTERVAL).await;
     }
 }
 
-/// Clears dead rows away. Returns whether none is left because somebody may still see it.
+/// Vacuums dead rows. Returns whether none is left; one that another transaction may still see
+/// stays.
 async fn scrub_postgres(db: &PostgresDb) -> Result<bool, sqlx::Error> {
     let mut session = db.session().await?;
     let started = Instant::now();
     let is_clean = loop {
         session.statement("erase_vacuum_postgres", "VACUUM job, job_payload").run().await?;
-        // VACUUM notes here how many dead rows it had to leave.
+        // The count of dead rows that VACUUM had to leave.
         let left = session.statement(
             "erase_left",
             "SELECT CAST(coalesce(sum(n_dead_tup), 0) AS bigint) AS dead FROM pg_stat_all_tables
@@ -109,18 +111,18 @@ async fn scrub_postgres(db: &PostgresDb) -> Result<bool, sqlx::Error> {
                              WHERE oid IN ('job'::regclass, 'job_payload'::regclass))",
         );
         let left = left.one(|row| row.get::<i64>("dead")).await?;
-        if left == 0 || started.elapsed() >= CHECKPOINT_FOR {
+        if left == 0 || started.elapsed() >= SCRUB_TIMEOUT {
             break left == 0;
         }
-        tokio::time::sleep(BETWEEN_CHECKPOINTS).await;
+        tokio::time::sleep(SCRUB_INTERVAL).await;
     };
     session.close().await?;
     Ok(is_clean)
 }
 
 impl Erasure {
-    /// The transaction with an id, those that a client called by an id of its own, those of the client with a Client-Id.
-    /// `None` if nothing is given: that would be all transactions.
+    /// By transaction id, by the client's own id, and by Client-Id. `None` if nothing is given:
+    /// that would be all transactions.
     pub fn new(
         transaction: Option<TransactionId>,
         biz_id: Option<BizId>,
@@ -130,7 +132,8 @@ impl Erasure {
         is_anything.then_some(Self { transaction, biz_id, client })
     }
 
-    /// What is erased, for the audit, which is never deleted. A bizId may be the name of a person, so it is left out.
+    /// What is erased, for the audit, which is never deleted. Without the bizId, which may be the
+    /// name of a person.
     pub fn subject(&self) -> String {
         let transaction = self.transaction.as_ref().map(|id| format!("transaction {id}"));
         let biz_id = self.biz_id.as_ref().map(|_| "a bizId".to_owned());
@@ -138,7 +141,7 @@ impl Erasure {
         transaction.into_iter().chain(biz_id).chain(client).collect::<Vec<_>>().join(", ")
     }
 
-    /// Binds what the statements of an erasure take first: $1 to $3.
+    /// Binds $1 to $3 of the statements of an erasure.
     fn bind_to<'a>(&'a self, statement: Statement<'a>) -> Statement<'a> {
         statement
             .bind(self.transaction.as_ref().map(TransactionId::as_str))

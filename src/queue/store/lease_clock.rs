@@ -1,8 +1,10 @@
-//! The time by which leases and pauses end: the clock of the database, without the steps that somebody gives it.
+//! The time by which leases and pauses end: the clock of the database, without the steps that
+//! somebody gives it.
 //!
-//! A lease is a date in the database, so that every process sees it end. If that clock is set forward, every lease seems to be
-//! over, and jobs would run twice. So a process trusts a step forward only after every live owner has had the time to renew its
-//! leases by the new date. If the clock is set back, no lease ends early; those that begin in the future are dated again.
+//! A lease is a date in the database, so that every process sees it end. If that clock is set
+//! forward, every lease seems to be over, and jobs would run twice. So a process trusts a step
+//! forward only after every live owner has had the time to renew its leases by the new date. If the
+//! clock is set back, no lease ends early; those that begin in the future are dated again.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +46,8 @@ impl Reading {
 }
 
 impl LeaseClock {
-    /// The latest that it can be, if nobody set the clock since it was read. `None` before it was read.
+    /// The latest that it can be, if nobody set the clock since it was read. `None` before it was
+    /// read.
     pub(super) fn latest(&self, clock: &Clock) -> Option<UnixMillis> {
         self.known().trusted.map(|trusted| trusted.date_at(clock.steady()))
     }
@@ -55,8 +58,9 @@ impl LeaseClock {
         known.longest_lease = known.longest_lease.max(millis);
     }
 
-    /// The database's clock showed `date` at some moment from `asked` until now, both on the steady clock. Returns by how much
-    /// it was set forward or back since, milliseconds, when that is first seen.
+    /// The database's clock showed `date` at some moment from `asked` until now, both on the steady
+    /// clock. Returns by how much it was set forward or back since, milliseconds, when that is
+    /// first seen.
     pub(super) fn read(&self, date: UnixMillis, asked: i64, clock: &Clock) -> Option<i64> {
         let now = clock.steady();
         if now - asked > SLOW_MS {
@@ -94,8 +98,8 @@ impl LeaseClock {
 }
 
 impl Store {
-    /// Reads the clock of the database and sets right what a step of it has spoiled; to be called every second. Returns how far
-    /// it is ahead of the clock of this process, milliseconds.
+    /// Reads the clock of the database and repairs leases after a step of it; to be called every
+    /// second. Returns how far it is ahead of the clock of this process, milliseconds.
     ///
     /// # Errors
     /// [`QueueError::Database`].
@@ -113,20 +117,24 @@ impl Store {
             .await?;
         let dated = if early > 0 { self.date_again().await? } else { 0 };
         if let Some(step_ms) = self.lease_clock.read(date, asked, &self.clock) {
-            tracing::warn!(step_ms, "the clock of the database was set");
+            tracing::warn!(step_ms, "the clock of the database was changed");
         }
         if dated > 0 {
-            tracing::warn!(jobs = dated, "leases and pauses began in the future: dated again");
+            tracing::warn!(
+                jobs = dated,
+                "leases and retry delays began in the future: their ends were moved back"
+            );
         }
         Ok(date - self.clock.now())
     }
 
-    /// Dates leases and pauses again that begin in the future, because the clock was set back since: they end no later
-    /// than they would have. Returns how many there were.
+    /// Moves the ends of leases and retry delays that begin in the future, because the clock was
+    /// set back since: they end no later than before. Returns how many were moved.
     async fn date_again(&self) -> Result<u64, QueueError> {
         let dated = self.db.write(
             "date_again",
-            "UPDATE job SET due_from = visavis_now($1), due_at = visavis_now($1) + (due_at - due_from)
+            "UPDATE job
+             SET due_from = visavis_now($1), due_at = visavis_now($1) + (due_at - due_from)
              WHERE state IN (0, 1) AND due_from > visavis_now($1) AND due_at > due_from",
         );
         Ok(dated.bind(&self.clock).run().await?)

@@ -1,25 +1,26 @@
-//! Where jobs live: sealing the pictures before they reach SQL, serialising outcomes, and every statement on the job
-//! table.
+//! The job table: sealing pictures before they reach SQL, serialising outcomes, and every statement
+//! on the table.
 //!
-//! Every statement on Postgres is whole by itself at READ COMMITTED and may be made twice: the connection may be lost
-//! between a commit and its answer. Leases begin and end by the database's clock there.
+//! On Postgres every statement is complete by itself at READ COMMITTED and may be run twice: the
+//! connection may be lost between a commit and its response. Leases begin and end by the server's
+//! clock there.
 
 mod accept;
 mod admin;
 mod cleanup;
 mod erase;
-mod kept;
 mod lease_clock;
 mod outcomes;
+mod payload_cache;
 mod rows;
 mod work;
 
 use std::time::{Duration, Instant};
 
-pub use self::{erase::Erasure, kept::Kept, outcomes::History};
+pub use self::{erase::Erasure, outcomes::History, payload_cache::PayloadCache};
 use self::{
     lease_clock::LeaseClock,
-    rows::{NewRow, Storing},
+    rows::{NewRow, PendingInserts},
 };
 use super::{
     error::QueueError,
@@ -38,47 +39,48 @@ pub struct Store {
     key: MasterKey,
     clock: Clock,
     lease_clock: LeaseClock,
-    storing: Storing,
-    kept: Option<Kept>,
+    pending_inserts: PendingInserts,
+    payload_cache: Option<PayloadCache>,
 }
 
 impl Store {
-    /// The job table of a database. On Postgres leases end by the server's clock, not by `clock`, unless a test has
-    /// set `clock`.
+    /// The job table of a database. On Postgres leases end by the server's clock, not by `clock`,
+    /// unless a test has set `clock`.
     pub fn new(db: impl Into<Db>, key: MasterKey, clock: Clock) -> Self {
         Self {
             db: db.into(),
             key,
             clock,
             lease_clock: LeaseClock::default(),
-            storing: Storing::default(),
-            kept: None,
+            pending_inserts: PendingInserts::default(),
+            payload_cache: None,
         }
     }
 
-    /// The same, with the pictures that are stored kept until their jobs are claimed here: they need not be read back
-    /// then. For processes that store jobs and work on them.
+    /// The same, with a cache of the pictures that are stored, so that a job that is claimed here
+    /// need not read them back. For processes that store jobs and work on them.
     #[must_use]
-    pub fn keeping(mut self, kept: Kept) -> Self {
-        self.kept = Some(kept);
+    pub fn with_payload_cache(mut self, cache: PayloadCache) -> Self {
+        self.payload_cache = Some(cache);
         self
     }
 
-    /// Drops pictures that were kept for too long; to be called now and then.
-    pub fn forget_kept(&self) {
-        if let Some(kept) = &self.kept {
-            kept.forget(Instant::now());
+    /// Drops pictures that were cached for too long; to be called every few seconds.
+    pub fn expire_payload_cache(&self) {
+        if let Some(cache) = &self.payload_cache {
+            cache.expire(Instant::now());
         }
     }
 
-    /// Whether the database answers. Cheap.
+    /// Whether the database responds. Cheap.
     ///
     /// # Errors
     /// [`QueueError::Database`].
     pub async fn ping(&self) -> Result<(), QueueError> {
         self.db.read("ping", "SELECT 1").run().await?;
         if let Db::Sqlite(_) = &self.db {
-            // A store that can be read and takes no jobs is not ready. Postgres says so where it is opened.
+            // A database that can be read and not written is not ready. Connections to Postgres
+            // check this when opened.
             let begin = |attempt: Attempt| async move { attempt.begin().await?.rollback().await };
             self.db.once("begin", begin).await?;
         }

@@ -1,4 +1,4 @@
-//! What became of transactions: for the clients whose they are, for callers who wait, and for operators.
+//! Reading transactions and their outcomes: for clients, for callers that wait, and for operators.
 
 use super::{
     Store,
@@ -17,11 +17,11 @@ use crate::{
 /// A transaction as an operator may see it. The client's tracing id is not part of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
-    /// Whose it is.
+    /// Its client.
     pub client_id: String,
-    /// Where it stands.
+    /// Its state.
     pub state: TransactionState,
-    /// Whether a worker has it; otherwise one that is not finished is queued.
+    /// Whether a worker runs it; otherwise a transaction in process is queued.
     pub running: bool,
     /// Claims so far; 1 for one that was compared while its client waited.
     pub attempts: u32,
@@ -41,7 +41,7 @@ fn stored(row: &Row) -> Result<Stored, sqlx::Error> {
 }
 
 impl Store {
-    /// A transaction of this client; another client's is as good as absent.
+    /// A transaction of this client; `None` for one of another client.
     ///
     /// # Errors
     /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
@@ -66,7 +66,7 @@ impl Store {
         Ok(Some(Transaction { transaction_id: id.clone(), state }))
     }
 
-    /// Those of the given transactions that have ended, with their ends. For callers who know whose they
+    /// The given transactions that have ended, with their outcomes. It does not check whose they
     /// are.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Store {
         ids: &[TransactionId],
     ) -> Result<Vec<(TransactionId, TransactionState)>, QueueError> {
         let ids: Vec<_> = ids.iter().map(TransactionId::as_str).collect();
-        // Each database reads a list in its own way.
+        // The databases have different functions for lists.
         let ended = Sql::Each {
             sqlite: "SELECT transaction_id, state, outcome FROM job
                      WHERE transaction_id IN (SELECT value FROM json_each($1)) AND state IN (2, 3)",
@@ -90,15 +90,15 @@ impl Store {
             Ok::<_, QueueError>((own_id(&id)?, transaction_state(state, outcome)?))
         };
         let read = ended.into_iter().map(read);
-        // One that cannot be read must not keep the others waiting.
+        // An unreadable outcome must not delay the others.
         Ok(read
             .filter_map(|row| {
-                row.inspect_err(|e| tracing::error!(%e, "an outcome is unreadable")).ok()
+                row.inspect_err(|e| tracing::error!(%e, "cannot read a stored outcome")).ok()
             })
             .collect())
     }
 
-    /// What is known of a transaction, whoever its client is. Its pictures are not touched.
+    /// The history of a transaction of any client, without its pictures.
     ///
     /// # Errors
     /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
@@ -108,7 +108,8 @@ impl Store {
             .read(
                 "history",
                 "SELECT client_id, CAST(state AS bigint) AS state, attempt,
-                     visavis_millis(created_at) AS created_at, visavis_millis(started_at) AS started_at,
+                     visavis_millis(created_at) AS created_at,
+                     visavis_millis(started_at) AS started_at,
                      visavis_millis(finished_at) AS finished_at, outcome
                  FROM job WHERE transaction_id = $1",
             )

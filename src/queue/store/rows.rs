@@ -1,4 +1,4 @@
-//! Rows as they go in and come out, and what they mean: the same for every database.
+//! Rows as they are inserted and read, and their meaning.
 
 use std::{
     collections::HashMap,
@@ -24,13 +24,13 @@ pub(super) struct NewRow<'a> {
     pub(super) dedupe: Option<&'a [u8]>,
     pub(super) bytes: i64,
     pub(super) options: String,
-    /// Jobs of the client that are being stored by this process already.
-    pub(super) before: i64,
+    /// Jobs of the client that this process was inserting before.
+    pub(super) ahead: i64,
     pub(super) clock: &'a Clock,
 }
 
 impl<'a> NewRow<'a> {
-    /// Binds what every insert takes first: $1 to $7.
+    /// Binds $1 to $7 of every insert.
     pub(super) fn bind_to(&'a self, insert: Statement<'a>) -> Statement<'a> {
         insert
             .bind(self.transaction_id)
@@ -52,7 +52,7 @@ pub(super) struct Claimed {
     pub(super) options: String,
     pub(super) token: i64,
     pub(super) attempt: i64,
-    /// In the fair queue.
+    /// In the fair queue: lower is earlier.
     pub(super) position: i64,
     pub(super) created_at: UnixMillis,
 }
@@ -73,26 +73,26 @@ impl Claimed {
     }
 }
 
-/// How many jobs of each client are being stored at this moment. They cannot see one another in the database,
-/// and without this they would all get the same turn.
+/// How many jobs of each client this process is inserting. Their statements do not see one another
+/// in the database, and without this all of them would get the same position in the fair queue.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Storing(Arc<Mutex<HashMap<String, i64>>>);
+pub(super) struct PendingInserts(Arc<Mutex<HashMap<String, i64>>>);
 
-/// One of them; ended by being dropped.
-pub(super) struct Place {
-    storing: Storing,
+/// One of them; it ends when it is dropped.
+pub(super) struct PendingInsert {
+    all: PendingInserts,
     client_id: String,
-    /// How many were before it.
-    pub(super) before: i64,
+    /// How many of its client were being inserted before it.
+    pub(super) ahead: i64,
 }
 
-impl Storing {
-    pub(super) fn begin(&self, client_id: &str) -> Place {
+impl PendingInserts {
+    pub(super) fn begin(&self, client_id: &str) -> PendingInsert {
         let mut clients = self.clients();
-        let under_way = clients.entry(client_id.to_owned()).or_insert(0);
-        let before = *under_way;
-        *under_way += 1;
-        Place { storing: self.clone(), client_id: client_id.to_owned(), before }
+        let pending = clients.entry(client_id.to_owned()).or_insert(0);
+        let ahead = *pending;
+        *pending += 1;
+        PendingInsert { all: self.clone(), client_id: client_id.to_owned(), ahead }
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<String, i64>> {
@@ -100,12 +100,12 @@ impl Storing {
     }
 }
 
-impl Drop for Place {
+impl Drop for PendingInsert {
     fn drop(&mut self) {
-        let mut clients = self.storing.clients();
-        if let Some(under_way) = clients.get_mut(&self.client_id) {
-            *under_way -= 1;
-            if *under_way == 0 {
+        let mut clients = self.all.clients();
+        if let Some(pending) = clients.get_mut(&self.client_id) {
+            *pending -= 1;
+            if *pending == 0 {
                 clients.remove(&self.client_id);
             }
         }
@@ -163,13 +163,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_are_stored_at_once_stand_one_behind_the_other() {
-        let storing = Storing::default();
-        let (one, other, stranger) = (storing.begin("a"), storing.begin("a"), storing.begin("b"));
-        assert_eq!((one.before, other.before, stranger.before), (0, 1, 0));
-        drop(one);
-        assert_eq!(storing.begin("a").before, 1);
-        drop((other, stranger));
-        assert!(storing.clients().is_empty());
+    fn jobs_of_a_client_that_are_inserted_at_once_get_positions_one_behind_the_other() {
+        let all = PendingInserts::default();
+        let (first, second, of_another) = (all.begin("a"), all.begin("a"), all.begin("b"));
+        assert_eq!((first.ahead, second.ahead, of_another.ahead), (0, 1, 0));
+        drop(first);
+        assert_eq!(all.begin("a").ahead, 1);
+        drop((second, of_another));
+        assert!(all.clients().is_empty());
     }
 }

@@ -22,15 +22,18 @@ const QUEUED: i64 = 0;
 const DONE: i64 = 2;
 const DEAD: i64 = 3;
 
-/// Puts a job back, to be claimed again after the delay $4. $5 attempts (0 or 1) are taken off again; the token stays.
+/// Returns a job to the queue, to be claimed again after the delay $4. $5 is subtracted from the
+/// attempts; the token stays.
 const PUT_BACK: &str = "\
     UPDATE job SET state = 0, attempt = attempt - $5, due_from = visavis_now($3),
-        due_at = CASE $4 WHEN 0 THEN visavis_now(0) ELSE visavis_now($3) + $4 * interval '1 millisecond' END
+        due_at = CASE $4
+            WHEN 0 THEN visavis_now(0)
+            ELSE visavis_now($3) + $4 * interval '1 millisecond' END
     WHERE id = $1 AND token = $2 AND state = 1";
 
 impl Store {
-    /// Takes up to `limit` due jobs for `length`: those of one client as they came, the clients in turn. Jobs
-    /// of dead workers come back here when their lease is over.
+    /// Claims up to `limit` due jobs for `length`: the jobs of one client in their order, the
+    /// clients in turn. A job of a dead worker is due again when its lease ends.
     ///
     /// # Errors
     /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
@@ -47,20 +50,23 @@ impl Store {
             .write(
                 "claim",
                 "WITH due AS MATERIALIZED (
-                     -- New jobs, retries and expired leases alike. Materialised: as a subquery the planner may take
-                     -- more rows than the limit.
+                     -- New jobs, retries and expired leases alike. Materialised: as a subquery the
+                     -- planner may take more rows than the limit.
                      SELECT id FROM job
-                     WHERE state IN (0, 1) AND due_at <= visavis_now($3) AND due_at <= visavis_now($5)
+                     WHERE state IN (0, 1)
+                         AND due_at <= visavis_now($3) AND due_at <= visavis_now($5)
                      ORDER BY turn, id LIMIT $1 FOR UPDATE SKIP LOCKED
                  )
                  UPDATE job
-                 SET state = 1, token = token + 1, attempt = attempt + 1, owner = $2, due_from = visavis_now($3),
+                 SET state = 1, token = token + 1, attempt = attempt + 1, owner = $2,
+                     due_from = visavis_now($3),
                      due_at = visavis_now($3) + $4 * interval '1 millisecond',
                      started_at = coalesce(started_at, visavis_now($3))
                  FROM due WHERE job.id = due.id AND job.state IN (0, 1)
                  RETURNING job.id AS id, transaction_id, client_id, options, token, attempt, turn,
                      visavis_millis(created_at) AS created_at,
-                     (SELECT name FROM client WHERE client.client_id = job.client_id) AS client_name",
+                     (SELECT name FROM client
+                      WHERE client.client_id = job.client_id) AS client_name",
             )
             .bind(i64::from(limit))
             .bind(owner)
@@ -75,11 +81,12 @@ impl Store {
         for row in claimed {
             match lease(&row) {
                 Ok(lease) => leases.push(lease),
-                // A row that nobody can read would otherwise take its neighbours along for ever.
+                // An unreadable row would otherwise fail every claim that it is part of.
                 Err(error) => {
                     tracing::error!(job = row.id, %error, "job given up");
                     if let Err(error) = self.bury(row.id, row.token).await {
-                        tracing::warn!(job = row.id, %error, "it comes again when its lease is over");
+                        let job = row.id;
+                        tracing::warn!(job, %error, "cannot give the job up: it waits for its lease");
                     }
                 }
             }
@@ -87,21 +94,24 @@ impl Store {
         Ok(leases)
     }
 
-    /// The pictures of a claimed job; `None` when the lease was lost and the job has ended, unless they were kept: then
-    /// that shows when the outcome is written.
+    /// The pictures of a claimed job; `None` when the lease was lost and the job has ended, unless
+    /// they were cached: then that shows when the outcome is written.
     ///
     /// # Errors
     /// [`QueueError::Database`], or [`QueueError::Seal`] when the master key is another one.
     pub async fn payload(&self, lease: &Lease) -> Result<Option<Request>, QueueError> {
         let job = &lease.job;
-        if let Some(request) = self.kept.as_ref().and_then(|kept| kept.take(&job.transaction_id)) {
+        if let Some(request) =
+            self.payload_cache.as_ref().and_then(|cache| cache.take(&job.transaction_id))
+        {
             return Ok(Some(Request { options: job.options, ..request }));
         }
         let payload = self
             .db
             .read(
                 "payload",
-                "SELECT job.biz_id AS biz_id, job_payload.probe AS probe, job_payload.reference AS reference
+                "SELECT job.biz_id AS biz_id, job_payload.probe AS probe,
+                     job_payload.reference AS reference
                  FROM job_payload JOIN job ON job.id = job_payload.job_id
                  WHERE job_id = $1",
             )
@@ -136,7 +146,7 @@ impl Store {
         length: Duration,
     ) -> Result<Vec<JobId>, QueueError> {
         let (ids, tokens): (Vec<JobId>, Vec<i64>) = held.iter().copied().unzip();
-        // Each database reads a list in its own way.
+        // The databases have different functions for lists.
         let renew = Sql::Each {
             sqlite: "UPDATE job SET due_from = $3, due_at = $3 + $4
                      FROM json_each($1) AS held
@@ -171,7 +181,7 @@ impl Store {
         self.end("complete", complete, (id, token, DONE), &values).await
     }
 
-    /// Puts a job back, to be claimed again after `delay`.
+    /// Returns a job to the queue, to be claimed again after `delay`.
     ///
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
@@ -180,7 +190,8 @@ impl Store {
         self.end("retry", PUT_BACK, (id, token, QUEUED), &values).await
     }
 
-    /// Puts back a job that was not worked on, to be claimed again after `delay`; the attempt does not count.
+    /// Returns a job that was not started, to be claimed again after `delay`; the attempt does not
+    /// count.
     ///
     /// # Errors
     /// [`QueueError::LeaseLost`] when the token is not the latest.
@@ -199,8 +210,8 @@ impl Store {
         self.end("bury", bury, (id, token, DEAD), &[(&self.clock).into()]).await
     }
 
-    /// Ends a claim by a statement that takes the job's id, the token and `values`. When it is made again and finds
-    /// nothing, its first try may have left the job in `state`.
+    /// Ends a claim by a statement that takes the job's id, the token and `values`. A retry that
+    /// finds no such claim asks whether the first try left the job in `state`.
     async fn end(
         &self,
         name: &'static str,
@@ -215,7 +226,8 @@ impl Store {
                     attempt
                         .statement(
                             "is_left",
-                            "SELECT count(*) AS jobs FROM job WHERE id = $1 AND token = $2 AND state = $3",
+                            "SELECT count(*) AS jobs FROM job
+                             WHERE id = $1 AND token = $2 AND state = $3",
                         )
                         .bind(id)
                         .bind(token)
@@ -229,8 +241,8 @@ impl Store {
         if ended.await? == 1 { Ok(()) } else { Err(QueueError::LeaseLost) }
     }
 
-    /// Makes jobs that were running claimable at once. Only for a database that belongs to this process
-    /// alone, before it claims anything: whoever ran them is dead.
+    /// Makes running jobs claimable at once. Only for a database that no other process uses, before
+    /// the first claim: the worker that ran them is dead.
     ///
     /// # Errors
     /// [`QueueError::Database`].

@@ -106,8 +106,8 @@ async fn an_app_that_keeps_its_own_key_gets_no_private_one() {
 async fn terms_are_given_and_taken_back_and_every_act_is_kept_with_the_console_as_its_actor() {
     let desk = Desk::new().await;
     let cookie = desk.log_in().await;
-    let terms = json!({ "ratePerS": "5", "burst": "9", "dailyQuota": "100", "modes": "key-pair" });
-    let added = desk.post(&cookie, "clients", &json!({ "name": "b", "settings": terms })).await;
+    let policy = json!({ "ratePerS": "5", "burst": "9", "dailyQuota": "100", "modes": "key-pair" });
+    let added = desk.post(&cookie, "clients", &json!({ "name": "b", "settings": policy })).await;
     assert_eq!(added.status, 200);
     let less = json!({ "ratePerS": "", "encryption": "required" });
     let listed = desk.post(&cookie, "clients/b/change", &less).await.json();

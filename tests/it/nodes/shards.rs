@@ -96,9 +96,14 @@ async fn databases_in_another_order_are_refused_before_a_job_gets_lost() {
         site.urls.reverse();
         let refused = site.run(&["migrate"]);
         assert_eq!(refused.code, 2);
-        assert!(refused.err.contains("back into the order"), "{}", refused.err);
+        assert!(refused.err.contains("original order of database.urls"), "{}", refused.err);
         let checked = site.run(&["check"]);
-        assert!(checked.out.contains("back into the order"), "{}{}", checked.out, checked.err);
+        assert!(
+            checked.out.contains("original order of database.urls"),
+            "{}{}",
+            checked.out,
+            checked.err
+        );
         site.urls.truncate(1);
         assert_eq!(site.run(&["migrate"]).code, 2, "the second alone is not the first");
     });
@@ -109,9 +114,10 @@ async fn a_name_is_taken_once_in_all_databases_and_a_missing_database_is_told() 
     let site = Site::on(two_clusters().await);
     tokio::task::block_in_place(|| {
         site.add_client("a", &["--shard", "1"]);
-        for (arguments, reason) in
-            [(["a", "0"], "called `a` already"), (["b", "2"], "no database number 2")]
-        {
+        for (arguments, reason) in [
+            (["a", "0"], "named `a` already exists"),
+            (["b", "2"], "database number 2 does not exist"),
+        ] {
             let ran = site.run(&["client", "add", arguments[0], "--shard", arguments[1]]);
             assert_eq!(ran.code, 2);
             assert!(ran.err.contains(reason), "{}", ran.err);

@@ -107,7 +107,7 @@ async fn the_room_of_deleted_pictures_is_cleared() {
     let pool = db.pool();
     let key = MasterKey::random().unwrap();
     let store = visavis::queue::Store::new(db, key, visavis::clock::Clock::System);
-    assert!(!store.tidy().await.unwrap(), "an empty table");
+    assert!(!store.vacuum_payloads().await.unwrap(), "an empty table");
     for statement in [
         "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, created_at)
          SELECT 'G' || n, '1', 'b', 0, now(), 2000000, '{}', now() FROM generate_series(1, 50) AS n",
@@ -116,9 +116,9 @@ async fn the_room_of_deleted_pictures_is_cleared() {
     ] {
         sqlx::query(statement).execute(&pool).await.unwrap();
     }
-    assert!(!store.tidy().await.unwrap(), "all of it is alive");
+    assert!(!store.vacuum_payloads().await.unwrap(), "all of it is alive");
     sqlx::query("UPDATE job SET state = 3, finished_at = now()").execute(&pool).await.unwrap();
     assert_eq!(store.payload_rows().await.unwrap(), 0, "the schema deletes pictures of ended jobs");
-    assert!(store.tidy().await.unwrap(), "a hundred megabytes of nothing");
-    assert!(!store.tidy().await.unwrap(), "done");
+    assert!(store.vacuum_payloads().await.unwrap(), "a hundred megabytes of nothing");
+    assert!(!store.vacuum_payloads().await.unwrap(), "done");
 }

@@ -5,7 +5,7 @@ use std::{pin::Pin, time::Duration};
 use visavis::{
     clock::{Clock, MockClock},
     compare::{BizId, Outcome, PictureData, Refusal, Request, RequestOptions, Side, TransactionId},
-    queue::{Accepted, Kept, Lease, NewJob, QueueError, Store, TransactionState},
+    queue::{Accepted, Lease, NewJob, PayloadCache, QueueError, Store, TransactionState},
     sealing::MasterKey,
 };
 
@@ -54,8 +54,8 @@ impl Bench {
         let (time, clock) = Clock::mock(NOW);
         let key = MasterKey::random().unwrap();
         // As a process has it that stores jobs and works on them.
-        let kept = Kept::new(1 << 20, Duration::from_mins(1));
-        let store = database.connect(key.clone(), time.clone()).await.keeping(kept);
+        let cache = PayloadCache::new(1 << 20, Duration::from_mins(1));
+        let store = database.connect(key.clone(), time.clone()).await.with_payload_cache(cache);
         Self { store, clock, database, time, key }
     }
 

@@ -22,13 +22,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 use visavis::{
-    clients::{ClientChange, ClientRegistry, ClientStore, ClientTerms, NewClient, NewKeys},
+    clients::{ClientChange, ClientPolicy, ClientRegistry, ClientStore, NewClient, NewKeys},
     clock::{Clock, MockClock},
     compare::{ClientFmr, DecodeLimits, Fmr, FmrSettings, Policy},
     db::SqliteDb,
     gate::GateConfig,
     http::{AppState, Comparison, GatewayConfig, gateway},
-    queue::{Gauge, QueueLimits, RetryPolicy, Shard, Shards, Store},
+    queue::{QueueAdmission, QueueLimits, RetryPolicy, Shard, Shards, Store},
     sealing::MasterKey,
     worker::{ComputePool, EngineFactory, LocalComparer, Runner, RunnerConfig},
 };
@@ -197,9 +197,9 @@ impl TestApp {
         }
     }
 
-    /// How full the queue is.
-    pub fn gauge(&self) -> &Gauge {
-        &self.state.shards.iter().next().unwrap().gauge
+    /// Whether another job fits into the queue.
+    pub fn admission(&self) -> &QueueAdmission {
+        &self.state.shards.iter().next().unwrap().admission
     }
 
     /// The present in the form of Request-Time.
@@ -298,7 +298,7 @@ pub async fn add_client(clients: &ClientStore, client_id: &str, name: &str) {
         keys,
         extras: true,
         fmr: ClientFmr::default(),
-        terms: ClientTerms::default(),
+        policy: ClientPolicy::default(),
     };
     clients.add(&new).await.unwrap();
 }

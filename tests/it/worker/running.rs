@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use visavis::{
     compare::{Outcome, Refusal, Side},
-    queue::{Gauge, Kept, TransactionState},
+    queue::{PayloadCache, QueueAdmission, TransactionState},
     shutdown::Shutdown,
     worker::{Maintenance, MaintenanceConfig},
 };
@@ -63,13 +63,13 @@ async fn a_second_attempt_reads_the_pictures_back() {
 #[tokio::test]
 async fn housekeeping_drops_pictures_that_were_kept_for_too_long() {
     let mut rig = Rig::new(1, Gate::open()).await;
-    let kept = Kept::new(1 << 20, Duration::ZERO);
-    rig.bench.store = rig.bench.neighbour().await.keeping(kept);
+    let cache = PayloadCache::new(1 << 20, Duration::ZERO);
+    rig.bench.store = rig.bench.neighbour().await.with_payload_cache(cache);
     let id = rig.enqueue(Picture::Person(1), Picture::Person(2)).await;
     let times =
         MaintenanceConfig { retention: Duration::from_hours(1), every: Duration::from_hours(1) };
     let (trigger, shutdown) = Shutdown::new();
-    let house = Maintenance::new(rig.bench.store.clone(), Gauge::default(), times, 0);
+    let house = Maintenance::new(rig.bench.store.clone(), QueueAdmission::default(), times, 0);
     let house = tokio::spawn(house.watch_queue(shutdown));
     // It begins with that.
     tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! How full the queue is and who fills it, known without asking the database on every request.
+//! Admission to the queue by its last known depth, without a query for every request.
 
 use std::{
     collections::HashMap,
@@ -7,9 +7,9 @@ use std::{
 
 use super::job::{ClientDepth, Depth};
 
-/// The last reading of the depth plus what was accepted since; clones share it.
+/// The last known depth of the queue plus the jobs that were accepted since; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Gauge(Arc<Mutex<Levels>>);
+pub struct QueueAdmission(Arc<Mutex<Levels>>);
 
 #[derive(Debug, Default)]
 struct Levels {
@@ -30,20 +30,20 @@ pub struct QueueLimits {
     pub jobs: u64,
     /// Bytes of their pictures.
     pub bytes: u64,
-    /// How much of both one client may have, from 0 to 1, where there are others.
+    /// The share of both that one client may have, from 0 to 1, if there are other clients.
     pub client_share: f64,
 }
 
-impl Gauge {
-    /// Takes a reading.
-    pub fn set(&self, clients: Vec<ClientDepth>) {
+impl QueueAdmission {
+    /// Replaces the known depth by that of the database.
+    pub fn set_depth(&self, clients: Vec<ClientDepth>) {
         let level = |depth: Depth| Level { jobs: depth.jobs, bytes: depth.bytes };
         let all = level(clients.iter().map(|client| client.depth).sum());
         let clients = clients.into_iter().map(|c| (c.client_id, level(c.depth))).collect();
         *self.levels() = Levels { all, clients };
     }
 
-    /// Counts an accepted job until the next reading.
+    /// Counts an accepted job until the next [`set_depth`](Self::set_depth).
     pub fn add(&self, client_id: &str, bytes: u64) {
         let mut levels = self.levels();
         levels.all.add(bytes);
@@ -54,7 +54,7 @@ impl Gauge {
         }
     }
 
-    /// Whether another job of this client fits; `alone` if no other one could be kept out by it.
+    /// Whether another job of this client fits; `alone` if there is no other client.
     pub fn has_room(&self, limits: QueueLimits, client_id: &str, alone: bool) -> bool {
         let levels = self.levels();
         let own = levels.clients.get(client_id).copied().unwrap_or_default();
@@ -94,27 +94,27 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_full_by_count_or_by_bytes_until_the_next_reading() {
-        let gauge = Gauge::default();
-        gauge.set(reading(&[("a", 4, 10), ("b", 3, 10)]));
-        assert!(gauge.has_room(LIMITS, "c", false));
-        gauge.add("c", 10);
-        assert!(!gauge.has_room(LIMITS, "d", false));
-        gauge.set(reading(&[("a", 1, 1_000)]));
-        assert!(!gauge.has_room(LIMITS, "d", false));
-        gauge.set(Vec::new());
-        assert!(gauge.has_room(LIMITS, "d", false));
+    fn the_queue_is_full_by_count_or_by_bytes_until_the_depth_is_read_again() {
+        let admission = QueueAdmission::default();
+        admission.set_depth(reading(&[("a", 4, 10), ("b", 3, 10)]));
+        assert!(admission.has_room(LIMITS, "c", false));
+        admission.add("c", 10);
+        assert!(!admission.has_room(LIMITS, "d", false));
+        admission.set_depth(reading(&[("a", 1, 1_000)]));
+        assert!(!admission.has_room(LIMITS, "d", false));
+        admission.set_depth(Vec::new());
+        assert!(admission.has_room(LIMITS, "d", false));
     }
 
     #[test]
-    fn one_client_has_its_share_where_there_are_others_and_all_of_it_alone() {
-        let gauge = Gauge::default();
-        gauge.add("a", 10);
-        assert!(gauge.has_room(LIMITS, "a", false));
-        gauge.add("a", 10);
-        assert!(!gauge.has_room(LIMITS, "a", false), "two of eight are a quarter");
-        assert!(gauge.has_room(LIMITS, "a", true) && gauge.has_room(LIMITS, "b", false));
-        gauge.add("b", 250);
-        assert!(!gauge.has_room(LIMITS, "b", false), "a quarter of the bytes");
+    fn a_client_has_its_share_beside_other_clients_and_everything_alone() {
+        let admission = QueueAdmission::default();
+        admission.add("a", 10);
+        assert!(admission.has_room(LIMITS, "a", false));
+        admission.add("a", 10);
+        assert!(!admission.has_room(LIMITS, "a", false), "two of eight are a quarter");
+        assert!(admission.has_room(LIMITS, "a", true) && admission.has_room(LIMITS, "b", false));
+        admission.add("b", 250);
+        assert!(!admission.has_room(LIMITS, "b", false), "a quarter of the bytes");
     }
 }

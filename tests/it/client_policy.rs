@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use axum::{body::Body, extract::ConnectInfo, http::Request};
 use serde_json::json;
 use std::net::SocketAddr;
-use visavis::clients::{ClientChange, ClientError, Encryption, Modes, TermsChange};
+use visavis::clients::{ClientChange, ClientError, Encryption, Modes, PolicyChange};
 
 use crate::support::{
     AesKey, CLIENT, Picture, SECRET, TestApp, add_client, mac, pair, signed_as, stored,
@@ -14,8 +14,8 @@ use crate::support::{
 const TEST: &str = "/api/v1/zoloz/authentication/test";
 const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
 
-async fn give(app: &TestApp, terms: TermsChange) {
-    app.change(ClientChange { terms, ..Default::default() }).await;
+async fn give(app: &TestApp, policy: PolicyChange) {
+    app.change(ClientChange { policy, ..Default::default() }).await;
 }
 
 fn with_access_key(app: &TestApp) -> Request<Body> {
@@ -39,7 +39,7 @@ async fn a_client_signs_only_in_the_modes_that_it_may() {
         (Modes::KeyPair, "SUCCESS", "ACCESS_DENIED"),
         (Modes::AccessKey, "ACCESS_DENIED", "SUCCESS"),
     ] {
-        give(&app, TermsChange { modes: Some(modes), ..Default::default() }).await;
+        give(&app, PolicyChange { modes: Some(modes), ..Default::default() }).await;
         assert_eq!(app.send(app.signed(TEST, "{}")).await.code(), by_key_pair, "{modes:?}");
         let (answer, _) = app.send_raw(with_access_key(&app)).await;
         assert_eq!(answer.code(), by_access_key, "{modes:?}");
@@ -55,7 +55,7 @@ async fn a_client_encrypts_where_it_must_and_where_it_may() {
         (Encryption::Required, "ACCESS_DENIED", "SUCCESS"),
         (Encryption::Off, "SUCCESS", "ACCESS_DENIED"),
     ] {
-        give(&app, TermsChange { encryption: Some(encryption), ..Default::default() }).await;
+        give(&app, PolicyChange { encryption: Some(encryption), ..Default::default() }).await;
         assert_eq!(app.send(app.signed(TEST, "{}")).await.code(), clear, "{encryption:?}");
         let (answer, _) = app.send_raw(app.encrypted(TEST, "{}", &key)).await;
         assert_eq!(answer.opened(&key).code(), encrypted, "{encryption:?}");
@@ -65,19 +65,19 @@ async fn a_client_encrypts_where_it_must_and_where_it_may() {
 #[tokio::test]
 async fn terms_that_no_request_could_fulfil_are_refused() {
     let app = TestApp::new().await;
-    give(&app, TermsChange { encryption: Some(Encryption::Required), ..Default::default() }).await;
-    let terms = TermsChange { modes: Some(Modes::AccessKey), ..Default::default() };
-    let change = ClientChange { terms, ..Default::default() };
+    give(&app, PolicyChange { encryption: Some(Encryption::Required), ..Default::default() }).await;
+    let policy = PolicyChange { modes: Some(Modes::AccessKey), ..Default::default() };
+    let change = ClientChange { policy, ..Default::default() };
     let refused = app.clients.change(CLIENT, &change).await;
     assert!(matches!(refused, Err(ClientError::Contradiction)), "{refused:?}");
-    let kept = app.clients.get(CLIENT).await.unwrap().unwrap().terms;
+    let kept = app.clients.get(CLIENT).await.unwrap().unwrap().policy;
     assert_eq!((kept.modes, kept.encryption), (Modes::All, Encryption::Required));
 }
 
 #[tokio::test]
 async fn a_rate_of_a_clients_own_counts_from_its_next_request_on() {
     let app = TestApp::new().await;
-    let own = TermsChange {
+    let own = PolicyChange {
         rate_per_s: Some(Some(NonZeroU32::MIN)),
         burst: Some(NonZeroU32::new(2)),
         ..Default::default()
@@ -88,7 +88,7 @@ async fn a_rate_of_a_clients_own_counts_from_its_next_request_on() {
         codes.push(app.send(app.signed(TEST, "{}")).await.code().to_owned());
     }
     assert_eq!(codes, ["SUCCESS", "SUCCESS", "REQUEST_TRAFFIC_EXCEED_LIMIT"]);
-    give(&app, TermsChange { rate_per_s: Some(None), burst: Some(None), ..Default::default() })
+    give(&app, PolicyChange { rate_per_s: Some(None), burst: Some(None), ..Default::default() })
         .await;
     assert_eq!(app.send(app.signed(TEST, "{}")).await.code(), "SUCCESS");
 }
@@ -97,7 +97,7 @@ async fn a_rate_of_a_clients_own_counts_from_its_next_request_on() {
 async fn a_quota_counts_comparisons_of_a_day_and_no_repetitions_and_no_other_client() {
     let app = TestApp::new().await;
     add_client(&app.clients, "2188000000000002", "other").await;
-    give(&app, TermsChange { daily_quota: Some(NonZeroU32::new(2)), ..Default::default() }).await;
+    give(&app, PolicyChange { daily_quota: Some(NonZeroU32::new(2)), ..Default::default() }).await;
     let body = pair(Picture::Person(1), Picture::Person(2));
     let first = app.post("facecompare/compare", &body).await;
     assert_eq!(first.code(), "SUCCESS");
@@ -124,7 +124,7 @@ async fn a_quota_counts_comparisons_of_a_day_and_no_repetitions_and_no_other_cli
 #[tokio::test]
 async fn a_request_that_is_refused_for_its_pictures_counts_only_if_it_was_compared() {
     let app = TestApp::new().await;
-    give(&app, TermsChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() }).await;
+    give(&app, PolicyChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() }).await;
     let unreadable =
         json!({ "bizId": "b", "face1": { "content": "AAAA" }, "face2": { "content": "AAAA" } });
     assert_eq!(app.post("facecompare/compare", &unreadable).await.code(), "UNABLE_GET_IMAGE");

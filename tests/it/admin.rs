@@ -1,5 +1,5 @@
-//! What an operator does with what is stored: erases it, changes the master key, and finds it all in the log of
-//! acts. Run as an operator runs it, on both databases.
+//! What an operator does with what is stored: erasing it, rotating the master key, and reading the audit. Run as an
+//! operator runs it, on both databases.
 
 use std::{
     collections::BTreeSet,
@@ -34,13 +34,13 @@ fn run(data: &Data, arguments: &[&str]) -> Ran {
         .ran()
 }
 
-/// As the log of acts names her: what the environment says, and what the system knows.
+/// As the audit names her: what the environment says, and what the system knows.
 fn jane() -> String {
     let uid = fs::metadata("/proc/self").unwrap().uid();
     format!("jane (uid {uid})")
 }
 
-fn acts(listed: &Ran) -> Vec<(String, String)> {
+fn events(listed: &Ran) -> Vec<(String, String)> {
     let listed = listed.json();
     let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
     listed.as_array().unwrap().iter().map(|e| (text(e, "actor"), text(e, "act"))).collect()
@@ -58,7 +58,7 @@ fn every_act_on_a_client_is_kept_with_who_did_it_and_without_its_keys() {
     assert_eq!(run(&data, &["client", "enable", "app"]).code, 0);
     let listed = run(&data, &["audit", "--json"]);
     let all = ["client enable", "client disable", "client rotate", "client set", "client add"];
-    assert_eq!(acts(&listed), all.map(|act| (jane(), act.to_owned())));
+    assert_eq!(events(&listed), all.map(|act| (jane(), act.to_owned())));
     let keys: Value = serde_json::from_str(&fs::read_to_string(keys).unwrap()).unwrap();
     for name in ["merchantPrivateKey", "secretKey"] {
         assert!(!listed.out.contains(keys[name].as_str().unwrap()), "{name}");
@@ -179,11 +179,11 @@ fn a_server_logs_the_digest_of_the_last_entry_of_its_audit() {
 }
 
 #[test]
-fn terms_are_shown_and_can_be_taken_back() {
+fn the_policy_of_a_client_is_shown_and_can_be_reset() {
     let data = Data::new();
     assert_eq!(run(&data, &["client", "add", "app", "--json", "--modes", "key-pair"]).code, 0);
     let set = run(&data, &["client", "set", "app", "--encryption", "required", "--rate", "7"]);
-    assert!(set.out.contains("has to encrypt; 7 requests a second"), "{}{}", set.out, set.err);
+    assert!(set.out.contains("Encryption: required. Rate: 7 requests/s"), "{}{}", set.out, set.err);
     let listed = &run(&data, &["client", "list", "--json"]).json()[0];
     assert_eq!(
         (&listed["modes"], &listed["encryption"], &listed["ratePerS"]),
@@ -287,7 +287,7 @@ fn an_erasure_is_told_before_it_is_done_and_its_biz_id_is_not_kept() {
     assert!(done.out.starts_with("2 transactions"), "{}", done.out);
     assert_eq!(app.result_code(&server, &ids[0]), "INVALID_ARGUMENT");
     let listed = run(&data, &["audit", "--json"]);
-    assert_eq!(acts(&listed)[..2], ["erase", "erase"].map(|act| (jane(), act.into())));
+    assert_eq!(events(&listed)[..2], ["erase", "erase"].map(|act| (jane(), act.into())));
     assert!(!listed.out.contains("jane.doe"), "{}", listed.out);
     let nothing = run(&data, &["erase", "--yes"]);
     assert_eq!(nothing.code, 2, "not everything by oversight");
