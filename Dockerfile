@@ -37,7 +37,7 @@ RUN apt-get update \
 COPY --from=build /src/runtime /opt/visavis/runtime
 COPY --from=build /src/runtime-openvino /opt/visavis/runtime-openvino
 COPY --from=build /src/stage /opt/visavis
-COPY LICENSE /opt/visavis/LICENSE
+COPY LICENSE NOTICE /opt/visavis/
 RUN ln -s /opt/visavis/visavis /usr/local/bin/visavis
 USER 65532:65532
 # ONNX Runtime, should it be a library of your own.

@@ -224,9 +224,9 @@ fn the_licence_is_complete_and_goes_with_the_images_and_the_bundle() {
     let digest = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30";
     assert_eq!(sha256_hex(text("LICENSE").as_bytes()), digest, "the text of Apache-2.0");
     for image in ["Dockerfile", "deploy/Dockerfile.cuda"] {
-        assert!(text(image).contains("\nCOPY LICENSE /opt/visavis/LICENSE\n"), "{image}");
+        assert!(text(image).contains("\nCOPY LICENSE NOTICE /opt/visavis/\n"), "{image}");
     }
-    assert!(text("scripts/bundle").contains("\ngit archive HEAD LICENSE "));
+    assert!(text("scripts/bundle").contains("\ngit archive HEAD LICENSE NOTICE "));
 }
 
 /// While the master key is changed there are three files beside one another, and each process needs all of them.
