@@ -312,7 +312,7 @@ fn the_documentation_lists_the_members_of_the_object_and_no_others() {
     fs::write(&file, format!("{table}\n{}\n", again.join("\n"))).unwrap();
     let mut found = BTreeSet::new();
     paths(&evaluated(&["--photos", file.to_str().unwrap(), "--quality"]), "", &mut found);
-    let text = fs::read_to_string(in_repository("docs/ACCURACY.md")).unwrap();
+    let text = fs::read_to_string(in_repository("docs/EVALUATION.md")).unwrap();
     let section = text.split("\n## ").find(|section| section.starts_with("The JSON of")).unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.map(|row| row.split(" | ").next().unwrap());
