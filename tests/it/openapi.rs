@@ -141,6 +141,26 @@ async fn every_endpoint_that_is_described_exists() {
     ");
 }
 
+/// A route that nobody described would be called and never documented.
+#[test]
+fn every_route_is_described_and_has_a_name() {
+    let document = document();
+    let page = fs::read_to_string(in_repository("docs/API.md")).unwrap();
+    let router = fs::read_to_string(in_repository("src/http/router.rs")).unwrap();
+    let recent = fs::read_to_string(in_repository("src/http/recent.rs")).unwrap();
+    let routes: Vec<_> = router.split(".route(\"").skip(1).collect();
+    assert!(routes.len() >= 6, "{routes:?}");
+    for route in routes {
+        let (path, rest) = route.split_once("\", ").unwrap();
+        let method = rest.split('(').next().unwrap();
+        assert!(document["paths"][path][method].is_object(), "{method} {path}: openapi.json");
+        assert!(page.contains(&format!("`{} {path}`", method.to_uppercase())), "{path}: API.md");
+        let name = path.rsplit('/').next().unwrap();
+        let is_named = !path.starts_with("/api/") || recent.contains(&format!("\"{name}\""));
+        assert!(is_named, "{path}: ENDPOINTS in recent.rs");
+    }
+}
+
 /// The codes of the document, of the table for people, and of the program are the same.
 #[test]
 fn every_result_code_is_described_in_both_places() {
