@@ -283,6 +283,8 @@ fn every_built_in_pack_has_a_card_with_its_files_licences_and_table() {
     let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
     for (name, pack) in &manifest.packs {
         let card = fs::read_to_string(in_repository(&format!("models/{name}.md"))).unwrap();
+        // Where a line ends is no matter of the card.
+        let flat = card.split_whitespace().collect::<Vec<_>>().join(" ");
         for (role, weights) in pack.own_weights() {
             let row = card.lines().find(|line| line.contains(&format!("`{}`", weights.file)));
             let row = row.unwrap_or_else(|| panic!("{name}: no row for the {role}"));
@@ -290,7 +292,7 @@ fn every_built_in_pack_has_a_card_with_its_files_licences_and_table() {
         }
         match &pack.calibration {
             Some(table) => assert!(card.contains(&format!("`{}`", table.id)), "{name}"),
-            None => assert!(card.contains("no calibration table"), "{name}"),
+            None => assert!(flat.contains("no calibration table"), "{name}"),
         }
         assert!(card.contains("Where it fails"), "{name}");
     }
