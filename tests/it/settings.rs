@@ -124,16 +124,35 @@ fn assert_fresh(name: &str, made: &str) {
     assert!(kept == made, "{name}: run UPDATE_DOCS=1 cargo test --test it settings::");
 }
 
+/// A paragraph in lines of at most 100 columns.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().unwrap();
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() > 100 {
+            lines.push(word.to_owned());
+        } else {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
 fn page() -> String {
     let (sections, settings) = parse();
     let mut text = "\
 # Configuration
 
-Made from `config/default.toml`, which is compiled into the program. `visavis.toml` beside the program, which names the model pack that
-was installed with it, goes over that, a file of your own (`--config FILE` or `VISAVIS_CONFIG`) over both, and the environment over all.
-Unknown keys and variables are refused; `visavis check` says what is in effect. `config/schema.json` is a JSON schema of the file.
+Generated from `config/default.toml`, which is compiled into the program. Precedence, highest first:
+environment variables, a file of your own (`--config FILE` or `VISAVIS_CONFIG`), `visavis.toml` beside
+the program, which names the installed model pack, and the defaults. Unknown keys and variables are
+refused; `visavis check` prints the effective settings. `config/schema.json` is a JSON schema of the
+file.
 
-In a variable the words of a list stand with spaces between, and a number may be written as `1e-5`.
+In a variable, separate the items of a list with spaces. A number may be written as `1e-5`.
 "
     .to_owned();
     let mut section = "";
@@ -143,7 +162,7 @@ In a variable the words of a list stand with spaces between, and a number may be
             write!(text, "\n## {section}\n\n").unwrap();
             let about = &sections[section];
             if !about.is_empty() {
-                write!(text, "{about}\n\n").unwrap();
+                write!(text, "{}\n\n", wrapped(about)).unwrap();
             }
             text.push_str("| key and variable | default | unit | range | description |\n| --- | --- | --- | --- | --- |\n");
         }
