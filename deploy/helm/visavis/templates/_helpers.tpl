@@ -1,4 +1,4 @@
-{{/* Names and what front ends and workers have in common. */}}
+{{/* Names, and the common parts of front ends and workers. */}}
 
 {{- define "visavis.name" -}}
 {{- if contains "visavis" .Release.Name }}{{ .Release.Name | trunc 50 }}{{ else }}{{ printf "%s-visavis" .Release.Name | trunc 50 }}{{ end }}
@@ -28,14 +28,14 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- else }}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
-{{/* Restricted, as Pod Security Standards call it. */}}
+{{/* The profile "restricted" of the Pod Security Standards. */}}
 {{- define "visavis.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
-{{/* A pod of one role. Takes root, role, settings of the role, arguments, and where its probes look. */}}
+{{/* A pod of one role. Takes root, role, settings of the role, arguments, and the port of its probes. */}}
 {{- define "visavis.pod" -}}
 {{- $root := .root -}}
 metadata:
@@ -44,10 +44,10 @@ metadata:
     app.kubernetes.io/component: {{ .role }}
 spec:
   automountServiceAccountToken: false
-  # A Service `visavis` would set variables in every pod of the namespace that the program takes for settings.
+  # A Service `visavis` would set variables in every pod of the namespace, which look like settings.
   enableServiceLinks: false
   serviceAccountName: {{ include "visavis.name" $root }}
-  # Requests and jobs under way get 25 seconds, after 10 in which everybody notices that the pod is not ready.
+  # Running requests and jobs get 25 seconds, after 10 seconds for load balancers to notice.
   terminationGracePeriodSeconds: 60
   {{- with $root.Values.image.pullSecrets }}
   imagePullSecrets: {{- toYaml . | nindent 4 }}
@@ -67,7 +67,7 @@ spec:
           {{- include "visavis.selector" $root | nindent 10 }}
           app.kubernetes.io/component: {{ .role }}
   initContainers:
-    # Secrets are mounted for a group; Visavis takes a key only from a file that is its user's alone.
+    # Secrets are mounted for a group; Visavis accepts a key only from a file of its own user.
     - name: keys
       image: {{ include "visavis.image" $root | quote }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
@@ -94,7 +94,7 @@ spec:
         - { name: PGPASSFILE, value: /keys/pgpass }
         {{- end }}
         - { name: VISAVIS_DATA_KEY_FILE, value: /keys/master.key }
-        # ONNX Runtime, should it be a library of your own.
+        # For an ONNX Runtime library of your own.
         - { name: ORT_DISABLE_TELEMETRY, value: "1" }
         - { name: VISAVIS_ADMIN_LISTEN, value: "0.0.0.0:9464" }
         {{- if not (hasKey $root.Values.settings "VISAVIS_ADMIN_HOSTS") }}
@@ -123,7 +123,7 @@ spec:
         periodSeconds: 3
         timeoutSeconds: 5
         failureThreshold: 2
-      # Where nobody else connects: a crowd on the other port is no reason to restart.
+      # On the metrics port: an overload of the API port is no reason to restart.
       livenessProbe:
         httpGet: { path: /health/live, port: metrics }
         periodSeconds: 10
@@ -131,7 +131,7 @@ spec:
         failureThreshold: 6
       resources: {{- toYaml .settings.resources | nindent 8 }}
       volumeMounts:
-        # A copy of its own, from which `visavis key retire` deletes the old key.
+        # The pod's own copy, from which `visavis key retire` deletes the old key.
         - { name: keys, mountPath: /keys }
         - { name: data, mountPath: /var/lib/visavis }
         - { name: tmp, mountPath: /tmp }
@@ -142,7 +142,7 @@ spec:
           - secret:
               name: {{ $root.Values.masterKey.existingSecret | quote }}
               items: [{ key: master.key, path: master.key }]
-          # They are there while the key is being changed.
+          # They exist during a rotation of the key.
           - secret:
               name: {{ $root.Values.masterKey.existingSecret | quote }}
               optional: true
@@ -152,7 +152,7 @@ spec:
       secret: { secretName: {{ $root.Values.database.passfileSecret | quote }}, items: [{ key: pgpass, path: pgpass }] }
     {{- end }}
     - { name: keys, emptyDir: { medium: Memory, sizeLimit: 1Mi } }
-    # Nothing is kept there with Postgres.
+    # Unused with Postgres.
     - { name: data, emptyDir: { sizeLimit: 64Mi } }
     - { name: tmp, emptyDir: { sizeLimit: 64Mi } }
   {{- with .settings.nodeSelector }}
@@ -163,7 +163,7 @@ spec:
   {{- end }}
 {{- end }}
 
-{{/* Everything of one role that is the same for both. Takes what visavis.pod takes. */}}
+{{/* The resources of one role. Takes the arguments of visavis.pod. */}}
 {{- define "visavis.role" -}}
 {{- $root := .root -}}
 {{- $name := printf "%s-%s" (include "visavis.name" $root) .role -}}
