@@ -4,8 +4,8 @@
 //! cargo run --example call -- A.jpg B.jpg [--encrypt]
 //! ```
 //!
-//! The keys come from the environment, see README.md. The answer's JSON goes to stdout. Exit code: 0
-//! when resultStatus is S, 1 when it is F or U, 2 when there is no answer that can be trusted.
+//! The keys come from the environment, see README.md. The response's JSON goes to stdout. Exit
+//! code: 0 when resultStatus is S, 1 when it is F or U, 2 if no valid response arrived.
 //!
 //! It uses nothing of the server's crate, so that it can be copied into another project.
 
@@ -30,8 +30,8 @@ use time::{OffsetDateTime, macros::format_description};
 use ureq::http::Response;
 
 const URI: &str = "/api/v1/zoloz/facecompare/compare";
-/// What of base64 cannot stand in a header as it is: some parser on the way reads a bare + as a space
-/// and loses a bare =.
+/// What of base64 cannot stand in a header as it is: some parser on the way reads a bare + as a
+/// space and loses a bare =.
 const ESCAPES: [(&str, &str); 3] = [("+", "%2B"), ("/", "%2F"), ("=", "%3D")];
 
 fn main() -> ExitCode {
@@ -77,32 +77,33 @@ fn call(photos: &[String], encrypted: bool) -> Result<String> {
         request = request.header("Encrypt", wrap(&server_key, &aes_key)?);
     }
     let content = content_to_be_signed(&client_id, &time, body.as_bytes());
-    let mut answer = request
+    let mut response = request
         .header("Signature", sign(&merchant_key, &content)?)
         .send(&body)
-        .with_context(|| format!("{url} gives no answer: check VISAVIS_URL and the server"))?;
-    ensure!(answer.status() == 200, "HTTP {}: is a proxy in between?", answer.status());
-    let body = answer.body_mut().read_to_vec().context("the answer breaks off: try again")?;
+        .with_context(|| format!("{url} gives no response: check VISAVIS_URL and the server"))?;
+    ensure!(response.status() == 200, "HTTP {}: is a proxy in between?", response.status());
+    let body = response.body_mut().read_to_vec().context("the response ends early: try again")?;
 
-    let content = content_to_be_signed(&client_id, header(&answer, "Response-Time"), &body);
-    verify(&server_key, header(&answer, "Signature"), &content).context(
-        "the answer's signature does not verify: take VISAVIS_CLIENT_ID and \
+    let content = content_to_be_signed(&client_id, header(&response, "Response-Time"), &body);
+    verify(&server_key, header(&response, "Signature"), &content).context(
+        "the response's signature does not verify: take VISAVIS_CLIENT_ID and \
          VISAVIS_SERVER_PUBLIC_KEY from the same client file",
     )?;
-    // A refusal can be in clear even if the request was not. What is encrypted is so under the key that
-    // was sent: Visavis always reuses it, and there is no need to unwrap the answer's own copy.
-    let plain = if answer.headers().contains_key("Encrypt") {
-        decrypt(&aes_key, &body).context("the answer does not decrypt: compare the versions")?
+    // A refusal can be in clear even if the request was not. What is encrypted is so under the key
+    // that was sent: Visavis always reuses it, and the own copy of the response need not be
+    // unwrapped.
+    let plain = if response.headers().contains_key("Encrypt") {
+        decrypt(&aes_key, &body).context("the response does not decrypt: compare the versions")?
     } else {
         body
     };
     Ok(String::from_utf8(plain)?)
 }
 
-fn status(answer: &str) -> Result<String> {
-    let json: Value = serde_json::from_str(answer).context("the answer is no JSON")?;
+fn status(response: &str) -> Result<String> {
+    let json: Value = serde_json::from_str(response).context("the response is not JSON")?;
     let status = json["result"]["resultStatus"].as_str();
-    status.map(str::to_owned).context("the answer has no result: compare the server's version")
+    status.map(str::to_owned).context("the response has no result: compare the server's version")
 }
 
 fn setting(name: &str) -> Result<String> {
@@ -122,7 +123,7 @@ fn face(photo: &str) -> Result<Value> {
     Ok(json!({"content": STANDARD.encode(bytes)}))
 }
 
-#[expect(clippy::disallowed_methods, reason = "nobody tests a client by moving its clock")]
+#[expect(clippy::disallowed_methods, reason = "the clock of a client is not moved in tests")]
 fn request_time() -> Result<String> {
     let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]+0000");
     Ok(OffsetDateTime::now_utc().format(form)?)
@@ -135,8 +136,8 @@ fn agent() -> ureq::Agent {
     config.http_status_as_error(false).build().new_agent()
 }
 
-fn header<'a, T>(answer: &'a Response<T>, name: &str) -> &'a str {
-    answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+fn header<'a, T>(response: &'a Response<T>, name: &str) -> &'a str {
+    response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// The body as bytes, exactly as on the wire: parsed and printed again it would be another text.

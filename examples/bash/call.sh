@@ -3,8 +3,8 @@
 #
 #     ./call.sh A.jpg B.jpg [--encrypt]
 #
-# The keys come from the environment, see ../README.md. The answer's JSON goes to stdout. Exit code:
-# 0 when resultStatus is S, 1 when it is F or U, 2 when there is no answer that can be trusted.
+# The keys come from the environment, see ../README.md. The response's JSON goes to stdout. Exit
+# code: 0 when resultStatus is S, 1 when it is F or U, 2 if no valid response arrived.
 
 set -euo pipefail
 # Lengths and patterns count bytes.
@@ -19,8 +19,8 @@ die() {
   exit 2
 }
 
-# key NAME KIND FILE: the key in the variable NAME as DER, checked. Builtins only handle its text, so
-# that it never shows in the process list.
+# key NAME KIND FILE: the key in the variable NAME as DER, checked. Builtins only handle its text,
+# so that it never shows in the process list.
 key() {
   [[ -n ${!1:-} ]] || die "$1 is not set: export it from the client file, see README.md"
   local options=(-inform DER -noout -in "$3")
@@ -32,8 +32,8 @@ key() {
 # base64 on one line, on every platform: only GNU's has -w0.
 base64_line() { base64 | tr -d '\n'; }
 
-# Of the base64 alphabet only + / = need percent-encoding; some parser on the way would read a bare +
-# as a space and lose a bare =.
+# Of the base64 alphabet only + / = need percent-encoding; some parsers read a bare + as a space and
+# drop a bare =.
 percent_encode() { sed -e 's/+/%2B/g' -e 's,/,%2F,g' -e 's/=/%3D/g'; }
 percent_decode() { sed -e 's/%2[Bb]/+/g' -e 's,%2[Ff],/,g' -e 's/%3[Dd]/=/g'; }
 
@@ -79,11 +79,12 @@ wrap() {
     -pkeyopt rsa_padding_mode:pkcs1 -in "$dir/aes.key" | base64_line | percent_encode
 }
 
-# AES-256-ECB with PKCS#7 padding; -d as argument decrypts. openssl takes the key as an argument only,
-# where other users of this machine can see it for a moment: it is random and for this call alone.
+# AES-256-ECB with PKCS#7 padding; -d as argument decrypts. openssl takes the key as an argument
+# only, where other users of this machine can see it for a moment: it is random and for this call
+# alone.
 aes() { openssl enc "$@" -aes-256-ecb -K "$(od -An -v -tx1 "$dir/aes.key" | tr -d ' \n')"; }
 
-# The last value of an answer's header, whose name comes in lower case over HTTP/2.
+# The last value of a response's header, whose name comes in lower case over HTTP/2.
 header() {
   awk -v name="$1:" 'tolower($1) == name { sub(/^[^:]*: */, ""); sub(/\r$/, ""); value = $0 }
     END { print value }' "$dir/head"
@@ -123,23 +124,23 @@ fi
 signature=$(sign "$time" "$dir/body") || die 'the request cannot be signed: is this openssl 3?'
 headers+=(-H "Signature: algorithm=RSA256, signature=$signature")
 
-status=$(curl -sS --max-time 30 -D "$dir/head" -o "$dir/answer" -w '%{http_code}' "${headers[@]}" \
-  --data-binary "@$dir/body" "$url") || die "$url gives no answer: check VISAVIS_URL and the server"
-[[ $status == 200 ]] || die "$url answers HTTP $status: is a proxy in between?"
+status=$(curl -sS --max-time 30 -D "$dir/head" -o "$dir/response" -w '%{http_code}' "${headers[@]}" \
+  --data-binary "@$dir/body" "$url") || die "$url gives no response: check VISAVIS_URL and the server"
+[[ $status == 200 ]] || die "$url returns HTTP $status: is a proxy in between?"
 
-verify "$(header signature)" "$(header response-time)" "$dir/answer" >"$dir/verdict" 2>&1 ||
-  die "the answer's signature does not verify: take VISAVIS_CLIENT_ID and VISAVIS_SERVER_PUBLIC_KEY \
+verify "$(header signature)" "$(header response-time)" "$dir/response" >"$dir/verdict" 2>&1 ||
+  die "the response's signature does not verify: take VISAVIS_CLIENT_ID and VISAVIS_SERVER_PUBLIC_KEY \
 from the same client file"
 
-# A refusal can be in clear even if the request was not. What is encrypted is so under the key that was
-# sent: Visavis always reuses it, and there is no need to unwrap the answer's own copy.
+# A refusal can be in clear even if the request was not. What is encrypted is so under the key that
+# was sent: Visavis always reuses it, and the own copy of the response need not be unwrapped.
 if [[ -n $(header encrypt) ]]; then
-  json=$(base64 -d <"$dir/answer" | aes -d) ||
-    die "the answer is signed but does not decrypt: compare the server's version"
+  json=$(base64 -d <"$dir/response" | aes -d) ||
+    die "the response is signed but does not decrypt: compare the server's version"
 else
-  json=$(<"$dir/answer")
+  json=$(<"$dir/response")
 fi
 [[ $json =~ \"resultStatus\":\"([SFU])\" ]] ||
-  die "the answer is signed but no result: compare the server's version"
+  die "the response is signed but no result: compare the server's version"
 printf '%s\n' "$json"
 [[ ${BASH_REMATCH[1]} == S ]]

@@ -2,9 +2,9 @@
 //
 //	go run call.go A.jpg B.jpg [--encrypt]
 //
-// The keys come from the environment, see ../README.md. The answer's JSON goes to stdout. Exit code:
-// 0 when resultStatus is S, 1 when it is F or U, 2 when there is no answer that can be trusted
-// ("go run" turns every failure into 1: "go build call.go" where the difference matters).
+// The keys come from the environment, see ../README.md. The response's JSON goes to stdout. Exit
+// code: 0 when resultStatus is S, 1 when it is F or U, 2 if no valid response arrived ("go run"
+// turns every failure into 1: "go build call.go" where the difference matters).
 package main
 
 import (
@@ -40,18 +40,18 @@ func main() {
 	if len(photos) != 2 {
 		fail("usage: call A.jpg B.jpg [--encrypt]")
 	}
-	answer := call(photos, encrypted)
+	response := call(photos, encrypted)
 	var outcome struct{ Result struct{ ResultStatus string } }
-	if json.Unmarshal(answer, &outcome) != nil || outcome.Result.ResultStatus == "" {
-		fail("the answer is signed but no result: compare the server's version")
+	if json.Unmarshal(response, &outcome) != nil || outcome.Result.ResultStatus == "" {
+		fail("the response is signed but no result: compare the server's version")
 	}
-	fmt.Printf("%s\n", answer)
+	fmt.Printf("%s\n", response)
 	if outcome.Result.ResultStatus != "S" {
 		os.Exit(1)
 	}
 }
 
-// fail ends the program when there can be no answer to trust; the text says what to do about it.
+// fail ends the program if no valid response can be read; the text names the remedy.
 func fail(format string, values ...any) {
 	fmt.Fprintf(os.Stderr, "call.go: "+format+"\n", values...)
 	os.Exit(2)
@@ -86,15 +86,15 @@ func call(photos []string, encrypted bool) []byte {
 
 	head, body, err := post(address, head, body)
 	if err != nil {
-		fail("no answer (%v): check VISAVIS_URL and the server", err)
+		fail("no response (%v): check VISAVIS_URL and the server", err)
 	}
 	content := contentToBeSigned(clientID, head.Get("Response-Time"), body)
 	if verify(serverKey, head.Get("Signature"), content) != nil {
-		fail("the answer's signature does not verify: " +
+		fail("the response's signature does not verify: " +
 			"take VISAVIS_CLIENT_ID and VISAVIS_SERVER_PUBLIC_KEY from the same client file")
 	}
 	// A refusal can be in clear even if the request was not. What is encrypted is so under the key
-	// that was sent: Visavis always reuses it, and there is no need to unwrap the answer's own copy.
+	// that was sent: Visavis always reuses it, and the own copy of the response need not be unwrapped.
 	if head.Get("Encrypt") != "" {
 		return decrypt(aesKey, body)
 	}
@@ -204,14 +204,14 @@ func post(address string, head http.Header, body []byte) (http.Header, []byte, e
 		return nil, nil, err
 	}
 	request.Header = head
-	answer, err := (&http.Client{Timeout: 30 * time.Second}).Do(request)
+	response, err := (&http.Client{Timeout: 30 * time.Second}).Do(request)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("%s answers HTTP %s, is a proxy in between?", address, answer.Status)
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, nil, fmt.Errorf("%s returns HTTP %s, is a proxy in between?", address, response.Status)
 	}
-	received, err := io.ReadAll(answer.Body)
-	return answer.Header, received, err
+	received, err := io.ReadAll(response.Body)
+	return response.Header, received, err
 }

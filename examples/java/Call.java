@@ -2,8 +2,8 @@
 //
 //     java Call.java A.jpg B.jpg [--encrypt]
 //
-// The keys come from the environment, see ../README.md. The answer's JSON goes to stdout. Exit code:
-// 0 when resultStatus is S, 1 when it is F or U, 2 when there is no answer that can be trusted.
+// The keys come from the environment, see ../README.md. The response's JSON goes to stdout. Exit
+// code: 0 when resultStatus is S, 1 when it is F or U, 2 if no valid response arrived.
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
@@ -32,10 +32,10 @@ final class Call {
         boolean encrypted = photos.remove("--encrypt");
         try {
             if (photos.size() != 2) throw new CallException("usage: java Call.java A.jpg B.jpg [--encrypt]");
-            String answer = call(photos, encrypted);
-            Matcher status = STATUS.matcher(answer);
-            if (!status.find()) throw new CallException("the answer is signed but no result: check the URL");
-            new PrintStream(System.out, true, UTF_8).println(answer);
+            String response = call(photos, encrypted);
+            Matcher status = STATUS.matcher(response);
+            if (!status.find()) throw new CallException("the response is signed but no result: check the URL");
+            new PrintStream(System.out, true, UTF_8).println(response);
             System.exit(status.group(1).equals("S") ? 0 : 1);
         } catch (CallException | IllegalArgumentException | GeneralSecurityException e) {
             System.err.println("Call.java: " + e.getMessage());
@@ -51,8 +51,8 @@ final class Call {
                 key("VISAVIS_MERCHANT_PRIVATE_KEY", der -> rsa.generatePrivate(new PKCS8EncodedKeySpec(der)));
         PublicKey serverKey = key("VISAVIS_SERVER_PUBLIC_KEY", der -> rsa.generatePublic(new X509EncodedKeySpec(der)));
 
-        // Joined by hand: hexadecimal digits and base64 need no escapes. By the documents bizId has at
-        // most 32 bytes, which is a UUID without hyphens.
+        // Joined by hand: hexadecimal digits and base64 need no escapes. By the documents bizId has
+        // at most 32 bytes, which is a UUID without hyphens.
         byte[] body = "{\"bizId\":\"%s\",\"face1\":{\"content\":\"%s\"},\"face2\":{\"content\":\"%s\"}}"
                 .formatted(UUID.randomUUID().toString().replace("-", ""), base64(photos.get(0)), base64(photos.get(1)))
                 .getBytes(UTF_8);
@@ -69,17 +69,18 @@ final class Call {
         byte[] signature = sign(merchantKey, contentToBeSigned(clientId, headers.get("Request-Time"), body));
         headers.put("Signature", "algorithm=RSA256, signature=" + headerValue(signature));
 
-        HttpResponse<byte[]> answer = post(url, headers, body);
-        String time = answer.headers().firstValue("Response-Time").orElse("");
-        String signed = answer.headers().firstValue("Signature").orElse("");
-        if (!verify(serverKey, signed, contentToBeSigned(clientId, time, answer.body()))) {
-            throw new CallException("the answer's signature does not verify: take VISAVIS_CLIENT_ID and"
+        HttpResponse<byte[]> response = post(url, headers, body);
+        String time = response.headers().firstValue("Response-Time").orElse("");
+        String signed = response.headers().firstValue("Signature").orElse("");
+        if (!verify(serverKey, signed, contentToBeSigned(clientId, time, response.body()))) {
+            throw new CallException("the response's signature does not verify: take VISAVIS_CLIENT_ID and"
                     + " VISAVIS_SERVER_PUBLIC_KEY from the same client file");
         }
-        // A refusal can be in clear even if the request was not. What is encrypted is so under the key
-        // that was sent: Visavis always reuses it, and there is no need to unwrap the answer's own copy.
-        if (answer.headers().firstValue("Encrypt").isEmpty()) return new String(answer.body(), UTF_8);
-        return new String(aes(Cipher.DECRYPT_MODE, aesKey, Base64.getDecoder().decode(answer.body())), UTF_8);
+        // A refusal can be in clear even if the request was not. What is encrypted is so under the
+        // key that was sent: Visavis always reuses it, and the own copy of the response need not be
+        // unwrapped.
+        if (response.headers().firstValue("Encrypt").isEmpty()) return new String(response.body(), UTF_8);
+        return new String(aes(Cipher.DECRYPT_MODE, aesKey, Base64.getDecoder().decode(response.body())), UTF_8);
     }
 
     static String setting(String name, String fallback) throws CallException {
@@ -157,12 +158,12 @@ final class Call {
             HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(url)).timeout(TIMEOUT);
             headers.forEach(request::header);
             request.POST(HttpRequest.BodyPublishers.ofByteArray(body));
-            HttpResponse<byte[]> answer = HttpClient.newHttpClient()
+            HttpResponse<byte[]> response = HttpClient.newHttpClient()
                     .send(request.build(), HttpResponse.BodyHandlers.ofByteArray());
-            if (answer.statusCode() == 200) return answer;
-            throw new IOException("HTTP " + answer.statusCode() + ", is a proxy in between?");
+            if (response.statusCode() == 200) return response;
+            throw new IOException("HTTP " + response.statusCode() + ", is a proxy in between?");
         } catch (IOException | IllegalArgumentException | InterruptedException e) {
-            throw new CallException(url + " gives no answer (" + e + "): check VISAVIS_URL and the server");
+            throw new CallException(url + " gives no response (" + e + "): check VISAVIS_URL and the server");
         }
     }
 
@@ -170,7 +171,7 @@ final class Call {
         K read(byte[] der) throws GeneralSecurityException;
     }
 
-    /** There is no answer that can be trusted; the text says what to do about it. */
+    /** No valid response; the text names the remedy. */
     static final class CallException extends Exception {
         CallException(String cure) {
             super(cure);

@@ -3,8 +3,8 @@
 //
 //     node call.mjs A.jpg B.jpg [--encrypt]
 //
-// The keys come from the environment, see ../README.md. The answer's JSON goes to stdout. Exit code:
-// 0 when resultStatus is S, 1 when it is F or U, 2 when there is no answer that can be trusted.
+// The keys come from the environment, see ../README.md. The response's JSON goes to stdout. Exit
+// code: 0 when resultStatus is S, 1 when it is F or U, 2 if no valid response arrived.
 
 import {
   constants, createCipheriv, createDecipheriv, createPrivateKey, createPublicKey, publicEncrypt,
@@ -16,7 +16,7 @@ import { parseArgs } from 'node:util';
 const URI = '/api/v1/zoloz/facecompare/compare';
 const TIMEOUT_MS = 30_000;
 
-/** There is no answer that can be trusted; the text says what to do about it. */
+/** No valid response; the text names the remedy. */
 class CallError extends Error {}
 
 function setting(name, fallback) {
@@ -88,12 +88,12 @@ function decrypt(aesKey, body) {
 async function post(url, headers, body) {
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
-    const answer = await fetch(url, { method: 'POST', headers, body, signal });
-    if (answer.status !== 200) throw new Error(`HTTP ${answer.status}, is a proxy in between?`);
-    return { headers: answer.headers, body: Buffer.from(await answer.arrayBuffer()) };
+    const response = await fetch(url, { method: 'POST', headers, body, signal });
+    if (response.status !== 200) throw new Error(`HTTP ${response.status}, is a proxy in between?`);
+    return { headers: response.headers, body: Buffer.from(await response.arrayBuffer()) };
   } catch (cause) {
     const reason = cause.cause?.message || cause.cause?.code || cause.message;
-    throw new CallError(`${url} gives no answer (${reason}): check VISAVIS_URL and the server`, { cause });
+    throw new CallError(`${url} gives no response (${reason}): check VISAVIS_URL and the server`, { cause });
   }
 }
 
@@ -114,21 +114,21 @@ async function call(photos, encrypted) {
   }
   headers.Signature = signatureHeader(merchantKey, contentToBeSigned(clientId, time, body));
 
-  const answer = await post(url, headers, body);
-  const content = contentToBeSigned(clientId, answer.headers.get('Response-Time') ?? '', answer.body);
-  if (!isSigned(serverKey, answer.headers.get('Signature'), content)) {
-    throw new CallError("the answer's signature does not verify: take VISAVIS_CLIENT_ID and "
+  const response = await post(url, headers, body);
+  const content = contentToBeSigned(clientId, response.headers.get('Response-Time') ?? '', response.body);
+  if (!isSigned(serverKey, response.headers.get('Signature'), content)) {
+    throw new CallError("the response's signature does not verify: take VISAVIS_CLIENT_ID and "
       + 'VISAVIS_SERVER_PUBLIC_KEY from the same client file');
   }
   try {
     // A refusal can be in clear even if the request was not. What is encrypted is so under the key
-    // that was sent: Visavis always reuses it. That spares unwrapping the answer's own copy, which
-    // Node does not do any more: RSA_PKCS1_PADDING is disabled in privateDecrypt.
-    const plain = answer.headers.has('Encrypt') ? decrypt(aesKey, answer.body) : answer.body;
+    // that was sent: Visavis always reuses it. That spares unwrapping the response's own copy,
+    // which Node no longer supports: RSA_PKCS1_PADDING is disabled in privateDecrypt.
+    const plain = response.headers.has('Encrypt') ? decrypt(aesKey, response.body) : response.body;
     const text = plain.toString();
     return { text, status: JSON.parse(text).result.resultStatus };
   } catch (cause) {
-    throw new CallError("the answer is signed but no result: compare the server's version", { cause });
+    throw new CallError("the response is signed but no result: compare the server's version", { cause });
   }
 }
 

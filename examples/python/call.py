@@ -4,8 +4,8 @@
     pip install cryptography
     python call.py A.jpg B.jpg [--encrypt]
 
-The keys come from the environment, see ../README.md. The answer's JSON goes to stdout. Exit code: 0
-when resultStatus is S, 1 when it is F or U, 2 when there is no answer that can be trusted.
+The keys come from the environment, see ../README.md. The response's JSON goes to stdout. Exit code:
+0 when resultStatus is S, 1 when it is F or U, 2 if no valid response arrived.
 """
 
 import argparse
@@ -35,7 +35,7 @@ TIMEOUT_SECONDS = 30
 
 
 class CallError(Exception):
-    """There is no answer that can be trusted; the text says what to do about it."""
+    """No valid response; the text names the remedy."""
 
 
 def setting(name, default=None):
@@ -79,7 +79,7 @@ def verify(public_key, header, content):
         public_key.verify(signature, content, PKCS1v15(), hashes.SHA256())
     except (InvalidSignature, ValueError) as error:
         cure = "take VISAVIS_CLIENT_ID and VISAVIS_SERVER_PUBLIC_KEY from the same client file"
-        raise CallError(f"the answer's signature does not verify: {cure}") from error
+        raise CallError(f"the response's signature does not verify: {cure}") from error
 
 
 def wrap(public_key, aes_key):
@@ -100,10 +100,10 @@ def decrypt(aes_key, body):
 def post(url, headers, body):
     try:
         request = Request(url, data=body, headers=headers, method="POST")
-        with urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            return answer.headers, answer.read()
+        with urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            return response.headers, response.read()
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise CallError(f"{url} gives no answer ({error}): check VISAVIS_URL and the server") from error
+        raise CallError(f"{url} gives no response ({error}): check VISAVIS_URL and the server") from error
 
 
 def call(photos, encrypted):
@@ -122,16 +122,17 @@ def call(photos, encrypted):
         headers["Encrypt"] = wrap(server_key, aes_key)
     headers["Signature"] = sign(merchant_key, content_to_be_signed(client_id, time, body))
 
-    answer, body = post(url, headers, body)
-    signed = content_to_be_signed(client_id, answer.get("Response-Time", ""), body)
-    verify(server_key, answer.get("Signature", ""), signed)
+    response, body = post(url, headers, body)
+    signed = content_to_be_signed(client_id, response.get("Response-Time", ""), body)
+    verify(server_key, response.get("Signature", ""), signed)
     # A refusal can be in clear even if the request was not. What is encrypted is so under the key
-    # that was sent: Visavis always reuses it, and there is no need to unwrap the answer's own copy.
+    # that was sent: Visavis always reuses it, and the own copy of the response need not be
+    # unwrapped.
     try:
-        text = (decrypt(aes_key, body) if "Encrypt" in answer else body).decode()
+        text = (decrypt(aes_key, body) if "Encrypt" in response else body).decode()
         return text, json.loads(text)["result"]["resultStatus"]
     except (ValueError, KeyError, TypeError) as error:
-        raise CallError("the answer is signed but no result: compare the server's version") from error
+        raise CallError("the response is signed but no result: compare the server's version") from error
 
 
 def main():
