@@ -113,7 +113,7 @@ test("a wrong token opens nothing and says so", async () => {
   await token.fill("wrong");
   await page.keyboard.press("Enter");
   await page.getByRole("alert").waitFor();
-  assert.match(await page.getByRole("alert").textContent(), /not the token/);
+  assert.match(await page.getByRole("alert").textContent(), /Wrong token/);
   assert.equal(await page.locator("nav").count(), 0);
   // The browser itself reports the refusal.
   assert.equal(complaints.filter((text) => !text.includes("401")).length, 0);
@@ -154,14 +154,14 @@ test("two photos of one person: boxes, measures, scale, verdict, and what went o
   const marks = await page.locator(".scale .marks").first().textContent();
   assert.equal(marks, "1e-31e-41e-51e-6");
   const facts = await page.locator(".verdict .facts").textContent();
-  assert.match(facts, /Signature of the answervalid/);
-  await page.getByText("The request as it was signed").click();
+  assert.match(facts, /Signature of the responsevalid/);
+  await page.getByText("Request as signed").click();
   const request = await page.locator(".wire pre").first().textContent();
   for (const part of ["POST /api/v1/zoloz/facecompare/compare HTTP/1.1", "Auth-Type: AKSK", "Signature: ", '"bizId":']) {
     assert.ok(request.includes(part), request);
   }
   assert.ok(request.length < 1000, "pictures are shortened");
-  await page.getByText("The answer as it came").click();
+  await page.getByText("Response as received").click();
   const answer = await page.locator(".wire pre").last().textContent();
   assert.match(answer, /Signature: .*"resultCode":"SUCCESS".*"samePerson":true/s);
   const said = await page.locator("[aria-live=polite].hidden").textContent();
@@ -172,10 +172,10 @@ test("two photos of one person: boxes, measures, scale, verdict, and what went o
 test("two people are told apart, and a document is held to its own limits", async () => {
   await choose("collins", "hopper");
   await page.getByLabel("Photo 2 is").selectOption("document");
-  await page.getByLabel("Code of the document").waitFor();
+  await page.getByLabel("Document code").waitFor();
   await compare();
   assert.equal(await page.locator(".verdict h2").textContent(), "Not the same person");
-  await page.getByText("The request as it was signed").click();
+  await page.getByText("Request as signed").click();
   assert.match(await page.locator(".wire pre").first().textContent(), /"sourceOfFace2":"DOCUMENT"/);
   quiet();
 });
@@ -191,7 +191,7 @@ test("a file that is no photo is refused in words", async () => {
 
 test("a photo is taken with the camera", async () => {
   await page.getByRole("button", { name: "Camera" }).first().click();
-  const shoot = page.getByRole("button", { name: "Take it" });
+  const shoot = page.getByRole("button", { name: "Take photo" });
   await page.waitForFunction(() => document.querySelector("dialog video")?.videoWidth > 0);
   await shoot.click();
   await page.locator("dialog").waitFor({ state: "detached" });
@@ -235,7 +235,7 @@ test("a client is added, its keys are shown once, and it is changed, given new k
   assert.ok(!(await page.content()).includes(file.secretKey), "the keys are gone");
 
   await page.getByRole("button", { name: "Change shop" }).click();
-  await page.getByLabel("All fields in answers").uncheck();
+  await page.getByLabel("All fields in responses").uncheck();
   await page.getByLabel("False match rate", { exact: true }).fill("nonsense");
   await page.getByRole("button", { name: "Save" }).click();
   await page.locator("dialog").getByRole("alert").waitFor();
@@ -247,10 +247,10 @@ test("a client is added, its keys are shown once, and it is changed, given new k
   assert.doesNotMatch(await row.textContent(), /FMR/, "what is as configured is not listed");
 
   await page.getByRole("button", { name: "New keys for shop" }).click();
-  await page.getByLabel("Old keys stay good for").selectOption("3600");
-  await page.getByRole("button", { name: "Make new keys" }).click();
+  await page.getByLabel("Old keys remain valid for").selectOption("3600");
+  await page.getByRole("button", { name: "Issue new keys" }).click();
   await page.getByRole("heading", { name: "shop has new keys" }).waitFor();
-  await page.getByText("The earlier keys stay good until").waitFor();
+  await page.getByText("The old keys remain valid until").waitFor();
   await page.keyboard.press("Escape");
   await row.getByText("v2").waitFor();
 
@@ -277,7 +277,7 @@ test("a transaction is looked up, and one that is not there is not", async () =>
   await page.getByLabel("Transaction id").fill("G000000000FID20200101000000000000000000");
   await page.keyboard.press("Enter");
   await page.getByRole("alert").waitFor();
-  assert.match(await page.getByRole("alert").textContent(), /no such transaction/);
+  assert.match(await page.getByRole("alert").textContent(), /does not exist/);
 });
 
 test("everything is reached by the keyboard alone, and one sees where one is", async () => {

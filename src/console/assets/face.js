@@ -54,7 +54,7 @@ function reason({ name, value, reason: { code, limit, fails } }) {
     "li",
     { class: fails ? "bad" : "warn" },
     h("strong", {}, fails ? words.fails : words.warns),
-    ` ${filled(words.beyond, values)}`,
+    ` ${filled(value < limit ? words.below : words.above, values)}`,
   );
 }
 
@@ -75,7 +75,7 @@ function table(measures) {
 function row({ name, value, score, limits, reason }) {
   const state = reason ? (reason.fails ? "bad" : "warn") : "";
   const bar = h("meter", { min: 0, max: 100, value: score, "aria-label": heading(name) });
-  const told = Object.entries(limits).map(([kind, x]) => filled(words.limits[kind], { x: number(x) }));
+  const bounds = Object.entries(limits).map(([kind, x]) => filled(words.limits[kind], { x: number(x) }));
   const why = reason ? h("span", { title: texts.reasons[reason.code] }, reason.code) : texts.none;
   return h(
     "tr",
@@ -83,7 +83,7 @@ function row({ name, value, score, limits, reason }) {
     h("th", { scope: "row" }, heading(name)),
     h("td", { class: "number" }, withUnit(name, value)),
     h("td", {}, bar, ` ${Math.round(score)}`),
-    h("td", {}, told.length ? told.map((limit) => h("div", {}, limit)) : texts.none),
+    h("td", {}, bounds.length ? bounds.map((limit) => h("div", {}, limit)) : texts.none),
     h("td", { class: "why" }, why),
   );
 }
