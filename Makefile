@@ -1,27 +1,27 @@
-# What people and machines call. `make demo` and `make test` set up everything they need. PACK, FEATURES, CARGO,
-# CARGO_TARGET_DIR and VISAVIS_MODEL_MIRROR can be given.
+# Entry points for people and CI. `make demo` and `make test` set up everything they need. PACK,
+# FEATURES, CARGO, CARGO_TARGET_DIR and VISAVIS_MODEL_MIRROR can be set.
 
 SHELL := /bin/bash
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 RELEASE := $(CARGO_TARGET_DIR)/release
-# The program that demo and run take, built with next to no optimisation.
+# The program of demo and run, built with almost no optimisation.
 TRIAL := $(CARGO_TARGET_DIR)/trial
-# Where tests note what they lack.
+# Tests record missing tools in this file.
 export LEFT_OUT_FILE := $(abspath $(CARGO_TARGET_DIR))/left-out
 export CARGO_TARGET_DIR
-# A whole build is faster without what makes the next one faster.
+# A complete build is faster without incremental data.
 export CARGO_INCREMENTAL ?= 0
 
-# A copy of the public model sources beside the checkout is used as mirror when it is there.
+# A copy of the public model sources beside the checkout is used as mirror if it exists.
 ifndef VISAVIS_MODEL_MIRROR
 ifneq ($(wildcard ../shared/models/upstream),)
 export VISAVIS_MODEL_MIRROR := $(abspath ../shared/models/upstream)
 endif
 endif
 
-# These targets need tools and a model pack, or every tool and pack. scripts/setup runs first and prints the packs; then make
-# runs again, with the packs in PACKS and the new tools detected.
+# These targets need tools and a model pack, or every tool and pack. scripts/setup runs first and
+# prints the packs; then make runs again, with the packs in PACKS and the new tools detected.
 NEEDS_TRIAL := trial demo run
 NEEDS_PACK := build models bench bench-check rival timing torture accuracy deploy-check bundle bundle-check units-check inventory-check release
 NEEDS_ALL := test unit console-test console-shots mutations
@@ -49,25 +49,25 @@ export FEATURES
 .PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
     docs deploy-check bundle bundle-check units-check deny inventory-check release clean
 
-help: ## This list
+help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
-build: runtime ## The release program, with runtime and models in place
+build: runtime ## Build the release program, with runtime and models
 	$(CARGO) build --release --locked $(FEATURES)
 	scripts/place $(RELEASE) $(PACK)
 	scripts/fetch-models $(PACK) $(RELEASE)/visavis
 	@echo "model pack: $(PACK), see models/$(PACK).md"
 
-runtime: ## ONNX Runtime into runtime/
+runtime: ## Fetch ONNX Runtime into runtime/
 	@scripts/fetch-runtime
 
-runtime-gpu: ## ONNX Runtime with CUDA into runtime-gpu/, for a GPU (x86-64; docs/GPU.md)
+runtime-gpu: ## Fetch ONNX Runtime with CUDA into runtime-gpu/ (x86-64; docs/GPU.md)
 	@scripts/fetch-runtime gpu
 
-runtime-openvino: ## ONNX Runtime with OpenVINO into runtime-openvino/, for "cpu-bf16" (x86-64; docs/PERFORMANCE.md)
+runtime-openvino: ## Fetch ONNX Runtime with OpenVINO for "cpu-bf16" (x86-64; docs/PERFORMANCE.md)
 	@scripts/fetch-runtime openvino
 
-models: runtime ## The model pack into models/; for tests every pack that can be fetched
+models: runtime ## Fetch the model pack into models/; for tests every pack that can be fetched
 	@for pack in $(PACKS); do scripts/fetch-models $$pack || exit 1; done
 
 trial: runtime
@@ -76,19 +76,19 @@ trial: runtime
 	@scripts/fetch-models $(PACK) $(TRIAL)/visavis
 	@echo "model pack: $(PACK), see models/$(PACK).md"
 
-demo: trial ## Two photos in over the signed API, a verdict out
+demo: trial ## Compare two pairs of photos through the signed API of a new service
 	@scripts/demo $(TRIAL)/visavis
 
-run: trial ## Serve on 127.0.0.1:8080 until Ctrl-C, with a client ready to call; `make build` makes the faster release
+run: trial ## Serve on 127.0.0.1:8080 until Ctrl-C, with a registered client
 	@scripts/run $(TRIAL)/visavis
 
-# Whatever can be built in is tested.
+# All features are tested.
 test lint unit console-test: FEATURES := $(FEATURES) --features otlp
 
-test: lint unit console-test ## Everything that must hold before a change lands
+test: lint unit console-test ## Every check that must pass before a change lands
 	@scripts/left-out $(LEFT_OUT_FILE)
 
-lint: ## Format and lints
+lint: ## Check format and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(FEATURES) -- -D warnings
 
@@ -99,65 +99,66 @@ venv: .venv/done
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	touch $@
 
-# The tests of "cpu-bf16" want its library, which there is for x86-64 only; elsewhere they see it refused.
+# The tests of "cpu-bf16" need its library, which exists for x86-64 only; elsewhere they test the
+# refusal.
 ifeq ($(shell uname -m),x86_64)
 unit: runtime-openvino
 endif
 
-# `cargo build` would compile half of the dependencies once more, without the features that only tests ask for; so everything here
-# takes the program that is built for the tests.
+# `cargo build` would compile half of the dependencies again, without the features that only tests
+# need; so everything here uses the program that is built for the tests.
 tests-built: runtime
 	$(CARGO) test --locked $(FEATURES) --no-run
 	@for pack in $(PACKS); do scripts/fetch-models $$pack $(CARGO_TARGET_DIR)/debug/visavis || exit 1; done
 
-# Most tests wait: for processes, leases and time-outs.
+# Most tests wait: for processes, leases and timeouts.
 unit: export RUST_TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores > 4 ? cores : 4)))
 
-unit: tests-built venv ## Unit and integration tests, on real nets
+unit: tests-built venv ## Run unit and integration tests on the real nets
 	@mkdir -p $(CARGO_TARGET_DIR) && rm -f $(LEFT_OUT_FILE)
 	$(CARGO) test --locked $(FEATURES)
 
-console-test: tests-built ## The operators' console in headless Chromium; needs Node and Chromium
+console-test: tests-built ## Test the console in headless Chromium; needs Node and Chromium
 	VISAVIS_MODEL_PACK=$(PACK) scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis
 
-console-shots: models ## The pictures of docs/CONSOLE.md
+console-shots: models ## Make the screenshots of docs/CONSOLE.md
 	$(CARGO) build --locked $(FEATURES)
 	VISAVIS_MODEL_PACK=$(PACK) scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis shots.mjs
 
-bench: models ## The service under load against the bare pipeline, time per stage, and what the queue costs
+bench: models ## Measure the service against the bare pipeline, the stages and the queue
 	@scripts/bench
 
-bench-check: build ## Instructions of one comparison against the committed figure; needs valgrind
+bench-check: build ## Compare the instructions of one comparison with the committed number; needs valgrind
 	@scripts/bench-check $(RELEASE)/visavis
 
-rival: build ## What a pair costs a plain service in Python on the same nets, and this one; PHOTOS as for bench
+rival: build ## Compare with a plain service in Python on the same nets; PHOTOS as for bench
 	@scripts/rival $(RELEASE)/visavis
 
-timing: models ## Does the time of an answer tell whether a wrapped key was well-formed?
+timing: models ## Test that response times do not reveal whether a wrapped key is well-formed
 	$(CARGO) bench --locked $(FEATURES) --bench oracle
 
-fuzz: ## Every fuzz target for FUZZ_SECONDS (60); needs a C++ compiler
+fuzz: ## Run every fuzz target for FUZZ_SECONDS (60); needs a C++ compiler
 	@scripts/fuzz
 
-torture: models ## Broken requests and pictures through the whole server, TORTURE (100000) of them
+torture: models ## Send TORTURE (100000) malformed requests and photos through the whole server
 	TORTURE=$${TORTURE:-100000} $(CARGO) test --locked $(FEATURES) --test it -- torture:: --nocapture
 
-chaos: ## Kills, stops, restarts and a bad network for CHAOS_MINUTES (30) and CHAOS_KILLS (10000)
+chaos: ## Kill, stop and disconnect processes for CHAOS_MINUTES (30) and CHAOS_KILLS (10000)
 	CHAOS_MINUTES=$${CHAOS_MINUTES:-30} CHAOS_KILLS=$${CHAOS_KILLS:-10000} $(CARGO) test --locked $(FEATURES) --test chaos
 
-accuracy: build ## The tables of docs/ACCURACY.md, on the photos in FACES (../shared/faces)
+accuracy: build ## Measure the tables of docs/lab/accuracy.md, on the photos in FACES (../shared/faces)
 	@scripts/accuracy $(RELEASE)/visavis
 
 mutations: models ## Break the program on purpose; every break must fail a test
 	@scripts/mutations
 
-docs: .tools/mdbook/bin/mdbook ## The site of docs/ into dist/docs, every link of it followed
+docs: .tools/mdbook/bin/mdbook ## Build the site of docs/ into dist/docs and check its links
 	@scripts/docs .tools/mdbook/bin/mdbook
 
 .tools/mdbook/bin/mdbook:
 	$(CARGO) install mdbook --version 0.4.52 --locked --no-default-features --features search --root .tools/mdbook
 
-deploy-check: build .tools/deploy/done ## deploy/ read by Compose, Helm, Prometheus, HAProxy and systemd, and run without containers; as root
+deploy-check: build .tools/deploy/done ## Validate deploy/ and run it without containers; as root
 	.tools/deploy/bin/python tests/deploy/check.py
 	.tools/deploy/bin/python tests/deploy/together.py $(RELEASE)/visavis
 
@@ -166,19 +167,19 @@ deploy-check: build .tools/deploy/done ## deploy/ read by Compose, Helm, Prometh
 	.tools/deploy/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes -r tests/deploy/requirements.txt
 	touch $@
 
-bundle: build ## One archive for machines without a network, into dist/, with licences, bill of materials and checksums
+bundle: build ## Make the archive for machines without a network in dist/
 	@scripts/bundle $(RELEASE)/visavis
 
-bundle-check: build ## The archive is made again the same, and installed on a bare Debian; as root, with debootstrap
+bundle-check: build ## Rebuild the archive and install it on a bare Debian; as root, with debootstrap
 	@scripts/bundle-check $(RELEASE)/visavis
 
-units-check: bundle ## The systemd units under systemd itself, in a container; as root, with debootstrap and systemd-container
+units-check: bundle ## Run the systemd units in a container; as root, with debootstrap and systemd-container
 	@scripts/units-check
 
-deny: ## Licences, advisories, bans and sources of all dependencies; needs cargo-deny and its database of advisories
+deny: ## Check licences, advisories, bans and sources of dependencies; needs cargo-deny
 	$(CARGO) deny --locked check $(DENY)
 
-inventory-check: models .tools/inventory/done ## The bill of materials against CycloneDX's own schema
+inventory-check: models .tools/inventory/done ## Validate the bill of materials against the CycloneDX schema
 	python3 scripts/inventory.py .tools/inventory/made $(PACK)
 	.tools/inventory/bin/python tests/deploy/inventory.py .tools/inventory/made
 
@@ -187,9 +188,9 @@ inventory-check: models .tools/inventory/done ## The bill of materials against C
 	.tools/inventory/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes -r tests/deploy/inventory.txt
 	touch $@
 
-release: deny inventory-check bundle-check units-check ## Everything that is given away, checked; dist/ has it
+release: deny inventory-check bundle-check units-check ## Make and check everything that is delivered, into dist/
 
-clean: ## Remove what was built; runtime and models stay
+clean: ## Remove build results; runtime and models stay
 	$(CARGO) clean
 
 endif

@@ -22,7 +22,8 @@ TEXT = re.compile(r"(licen[cs]e|copying|notice|unlicense|copyright)", re.IGNOREC
 # Sources in other languages that a package brings along and that end up in the program.
 INSIDE = {"aws-lc-sys": ["aws-lc/LICENSE", "aws-lc/third_party/fiat/LICENSE"], "turbojpeg-sys": ["libjpeg-turbo/LICENSE.md"],
           "regex-syntax": ["src/unicode_tables/LICENSE-UNICODE"], "tracing-core": ["src/spin/LICENSE"]}
-# Packages without a text of their own, the licence that is taken, and whose text is the same but for the names.
+# Packages without a text of their own, the licence that is taken, and whose text is the same but
+# for the names.
 WITHOUT = {"governor": "MIT", "turbojpeg-sys": "MIT"}
 
 

@@ -101,7 +101,7 @@ def address_problem(url, size):
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         return str(reason) or type(error).__name__
-    return None if str(total) == str(size) else f"another file of {total} bytes is there"
+    return None if str(total) == str(size) else f"it is another file, of {total} bytes"
 
 
 def address_problems(wanted):
@@ -132,7 +132,7 @@ def mirror_problem(mirror, files):
         if not path.is_file():
             return f"{path}: there is no such file"
         if path.stat().st_size != file.bytes:
-            return f"{path}: another file of {path.stat().st_size} bytes is there"
+            return f"{path}: it is another file, of {path.stat().st_size} bytes"
     return None
 
 

@@ -1,6 +1,6 @@
 """A competent face comparison service as one writes it in Python: FastAPI, ONNX Runtime, OpenCV, on the nets of the
 default pack. Plain JSON in, plain JSON out: nothing signed, nothing stored, no quality measured. What Visavis is held
-against in docs/PERFORMANCE.md."""
+against in docs/lab/performance.md."""
 
 import base64
 import os
