@@ -121,7 +121,7 @@ fn assert_fresh(name: &str, made: &str) {
         fs::write(&path, made).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == made, "{name}: run UPDATE_DOCS=1 cargo test --test it settings::");
+    assert!(kept == made, "{name}: run UPDATE_DOCS=1 cargo test --test it settings::the_");
 }
 
 /// A paragraph in lines of at most 100 columns.
@@ -147,10 +147,10 @@ fn page() -> String {
 # Configuration
 
 Generated from `config/default.toml`, which is compiled into the program. Precedence, highest first:
-environment variables, a file of your own (`--config FILE` or `VISAVIS_CONFIG`), `visavis.toml` beside
-the program, which names the installed model pack, and the defaults. Unknown keys and variables are
-refused; `visavis check` prints the effective settings. `config/schema.json` is a JSON schema of the
-file.
+environment variables, a file of your own (`--config FILE` or `VISAVIS_CONFIG`), `visavis.toml`
+beside the program, which names the installed model pack, and the defaults. Unknown keys and
+variables are refused; `visavis check` prints the effective settings. `config/schema.json` is a JSON
+schema of the file.
 
 In a variable, separate the items of a list with spaces. A number may be written as `1e-5`.
 "
