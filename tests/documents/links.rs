@@ -97,6 +97,34 @@ fn every_path_that_a_document_names_exists() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+/// `gate/turns.rs` is a file of some folder of sources; decisions name files of their time.
+#[test]
+fn every_source_file_that_a_document_names_exists() {
+    let sources: Vec<_> = ["src", "crates", "tests", "benches", "examples"]
+        .iter()
+        .flat_map(|folder| files(folder))
+        .filter(|path| Path::new(path).extension().is_some_and(|end| end == "rs"))
+        .collect();
+    let (mut missing, mut count) = (Vec::new(), 0);
+    let is_record = |name: &String| name.starts_with("docs/decisions") || name == "CHANGELOG.md";
+    for name in documents().into_iter().filter(|name| !is_record(name)) {
+        for span in code_spans(&prose_text(&read(&name))) {
+            let is_file = Path::new(span).extension().is_some_and(|end| end == "rs")
+                && !span.contains("NAME")
+                && span.chars().all(|c| c.is_ascii_alphanumeric() || "/._".contains(c));
+            if is_file {
+                count += 1;
+                let end = format!("/{span}");
+                if !sources.iter().any(|path| path == span || path.ends_with(&end)) {
+                    missing.push(format!("{name}: {span}"));
+                }
+            }
+        }
+    }
+    assert!(count > 30, "{count}");
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 #[test]
 fn the_tests_that_contributing_names_exist() {
     let sources: String = ["tests", "src", "crates"]
