@@ -2,7 +2,7 @@
 //! the face is known, so that what is lost by it can be counted.
 //!
 //! `ROBUST_PHOTOS` photos are taken (24 in `make test`; `make accuracy` takes more and prints the table of
-//! `docs/ACCURACY.md`).
+//! `docs/lab/accuracy.md`).
 
 use std::{fs, io::Cursor, path::PathBuf, sync::OnceLock};
 
