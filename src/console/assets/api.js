@@ -1,8 +1,8 @@
-// The console's API. Every request says that it comes from this page, and no answer is kept.
+// The console's API. Every request has the header of this page, and no response is cached.
 
 const BASE = "api/";
 
-/** An answer that is none: `code` is a key of `texts.errors`. */
+/** A failed call: `code` is a key of `texts.errors`. */
 export class Refused extends Error {
   constructor(code, status) {
     super(code);
@@ -13,7 +13,7 @@ export class Refused extends Error {
 
 let onLoggedOut = () => {};
 
-/** Called whenever the server says that nobody is logged in. */
+/** Called when the server reports that the session has ended. */
 export function whenLoggedOut(handler) {
   onLoggedOut = handler;
 }

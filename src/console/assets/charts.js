@@ -53,7 +53,7 @@ export function lines(title, names) {
   const words = texts.live;
   const now = h("strong", {});
   const most = h("span", { class: "most" });
-  const picture = s("svg", {
+  const chart = s("svg", {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
     preserveAspectRatio: "none",
     role: "img",
@@ -65,7 +65,7 @@ export function lines(title, names) {
     { class: "chart", "aria-label": title },
     h("h3", {}, title),
     h("p", { class: "now" }, now, legend, most),
-    h("div", { class: "plot" }, picture),
+    h("div", { class: "plot" }, chart),
     h("p", { class: "ends" }, h("span", {}, words.ago), h("span", {}, words.now)),
   );
   const draw = (series, shown, format) => {
@@ -74,8 +74,8 @@ export function lines(title, names) {
     const top = peak || 1;
     now.textContent = shown;
     most.textContent = peak ? filled(words.peak, { x: format(peak) }) : "";
-    picture.setAttribute("aria-label", `${title}: ${shown}`);
-    put(picture, ...series.map((all, i) => line(all, top, i)));
+    chart.setAttribute("aria-label", `${title}: ${shown}`);
+    put(chart, ...series.map((all, i) => line(all, top, i)));
   };
   return { element, draw };
 }

@@ -1,4 +1,4 @@
-// The apps that may call: list, add, new keys, change, disable, enable.
+// The clients: list, add, issue new keys, change, disable, enable.
 
 import { get, post } from "./api.js";
 import { busy, day, dialog, field, h, moment, note, put, say, sentence } from "./dom.js";

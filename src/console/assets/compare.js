@@ -56,9 +56,9 @@ export function compare(main, { about }) {
     } else if (outcome?.kind === "refused") {
       slots[outcome.face - 1].refused(outcome.refusal);
     }
-    const told = verdict(outcome);
-    put(result, report(compared, told), wire(compared));
-    say(told.text);
+    const shown = verdict(outcome);
+    put(result, report(compared, shown), wire(compared));
+    say(shown.text);
     result.focus({ preventScroll: true });
     result.scrollIntoView({ block: "nearest", behavior: "smooth" });
   };
@@ -170,7 +170,7 @@ function verdict(outcome) {
 function report(compared, { text, kind }) {
   const said = texts.verdict;
   const { outcome, elapsedMs, signatureValid, transactionId } = compared;
-  const answer = JSON.parse(compared.received.body).result;
+  const response = JSON.parse(compared.received.body).result;
   const facts = [];
   if (outcome?.kind === "compared") {
     facts.push([said.threshold, String(outcome.threshold)], [said.similarity, number(outcome.similarity, 4)]);
@@ -195,12 +195,12 @@ function report(compared, { text, kind }) {
     ),
     outcome?.kind === "compared"
       ? [scale(outcome.score, outcome.threshold, outcome.samePerson), h("p", { class: "means" }, means(outcome.score))]
-      : h("p", {}, `${answer.resultCode}: ${answer.resultMessage}`),
+      : h("p", {}, `${response.resultCode}: ${response.resultMessage}`),
     h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
   );
 }
 
-/** What a score says of strangers: 80 is one pair in 100,000, and ten points are a factor of ten. */
+/** The false match rate of a score: 80 is one pair in 100,000, and ten points are a factor of ten. */
 function means(score) {
   const pairs = 10 ** ((score - 30) / 10);
   if (score > 90) return texts.verdict.meansMore;

@@ -41,7 +41,7 @@ export function announcer() {
   return live;
 }
 
-/** Says something to whoever does not see the page. */
+/** Announces a text to screen readers. */
 export function say(text) {
   live.textContent = "";
   requestAnimationFrame(() => (live.textContent = text));
@@ -94,7 +94,7 @@ export async function busy(button, work) {
   }
 }
 
-/** A day in the reader's own form; hovering tells the moment. */
+/** A day in the reader's locale; the title has the exact time. */
 export function day(millis) {
   return moment(millis, { dateStyle: "medium" });
 }

@@ -1,11 +1,11 @@
-// A photo with what was found on it: box, landmarks, and every measure beside its limits.
+// A photo with its analysis: box, landmarks, and every measure beside its limits.
 
 import { h, note, number, s } from "./dom.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.compare;
 
-/** The photo with box and landmarks over it, in pixels of the upright picture, as the browser shows it too. */
+/** The photo with box and landmarks, in pixels of the upright photo, as the browser shows it. */
 export function photo(url, alt, face) {
   return h("div", { class: "photo" }, h("img", { src: url, alt }), face ? overlay(face) : null);
 }
@@ -21,7 +21,7 @@ function overlay({ width, height, box, landmarks, quality }) {
   );
 }
 
-/** What there is to say about a face: a summary, its reasons, and all measures to unfold. */
+/** The analysis of a face: a summary, its reasons, and all measures in a fold. */
 export function findings(face) {
   const { quality, width, height, faces, measures } = face;
   const state = quality === "PASS" ? "good" : "bad";

@@ -53,8 +53,8 @@ export function live(main, { about }) {
     put(tables, byEndpoint(news.endpoints), byDatabase(databases));
   };
 
-  // Told again only when it has changed: it is read aloud.
-  const tell = (kind, text) => {
+  // Shown again only when it has changed, because screen readers read it.
+  const show = (kind, text) => {
     if (was === text) return;
     was = text;
     put(state, note(kind, text));
@@ -66,10 +66,10 @@ export function live(main, { about }) {
         const news = await get("live");
         if (left) return;
         draw(news);
-        tell(news.ready ? "good" : "bad", news.ready ? words.ready : words.notReady);
+        show(news.ready ? "good" : "bad", news.ready ? words.ready : words.notReady);
       } catch (error) {
         if (left) return;
-        tell("bad", filled(words.stalled, { why: sentence(error) }));
+        show("bad", filled(words.stalled, { why: sentence(error) }));
       }
     }
     if (!left) timer = setTimeout(poll, EVERY);
@@ -84,8 +84,8 @@ export function live(main, { about }) {
 function byEndpoint(endpoints) {
   const heads = Object.values(words.table);
   const row = ({ name, requests, errors, p50, p95, p99, codes }) => {
-    const told = Object.entries(codes).map(([code, n]) => `${code} ${n}`);
-    const cells = [requests, errors, number(p50), number(p95), number(p99), told.join(", ")];
+    const counts = Object.entries(codes).map(([code, n]) => `${code} ${n}`);
+    const cells = [requests, errors, number(p50), number(p95), number(p99), counts.join(", ")];
     return h("tr", {}, h("th", { scope: "row" }, name), cells.map((cell, i) => h("td", { "data-label": heads[i + 1] }, String(cell))));
   };
   return h(
