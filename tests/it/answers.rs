@@ -91,7 +91,7 @@ async fn a_picture_without_a_face_is_refused_by_its_member_name_and_the_transact
     assert_eq!(app.check(&first.transaction_id()).await.text, first.text);
     let second = app.compare_async(Picture::Person(1), Picture::Nothing).await;
     assert_snapshot!(second.masked(), @r#"{"result":{"resultCode":"UNABLE_GET_IMAGE","resultStatus":"F","resultMessage":"NO_FACE: no face was found in face2.content"},"transactionId":"TXN"}"#);
-    assert_eq!(app.store.payload_rows().await.unwrap(), 0);
+    assert_eq!(crate::support::payload_rows(app.db.clone()).await, 0);
 }
 
 #[tokio::test]

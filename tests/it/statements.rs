@@ -222,7 +222,6 @@ impl Everything {
         assert_eq!(store.history(&id).await.unwrap().unwrap().attempts, 1);
         let depth = store.depth_by_client().await.unwrap();
         assert_eq!((depth.len(), depth[0].depth.jobs), (1, 3));
-        assert_eq!(store.payload_rows().await.unwrap(), 3);
         assert!(store.disk_usage().await.unwrap()[0].1 > 0.0);
         self.hands.step(-3_600_000);
         assert_eq!(store.watch_clock().await.unwrap(), 0);

@@ -130,13 +130,4 @@ impl Store {
         };
         Ok(depth.all(client_depth).await?)
     }
-
-    /// How many pictures are in the database; 0 when every job has ended.
-    ///
-    /// # Errors
-    /// [`QueueError::Database`].
-    pub async fn payload_rows(&self) -> Result<u64, QueueError> {
-        let rows = self.db.read("payload_rows", "SELECT count(*) AS pairs FROM job_payload");
-        Ok(rows.one(|row| row.get::<i64>("pairs")).await?.unsigned_abs())
-    }
 }

@@ -90,7 +90,7 @@ async fn one_picture_is_looked_at_and_nothing_of_it_stays() {
     assert_eq!(look("?".to_owned()).await.error(), "pictureUnfit");
     assert_eq!(look(STANDARD.encode(Picture::Panics.bytes())).await.error(), "internal");
     assert_eq!(look(STANDARD.encode(Picture::Person(2).bytes())).await.status, 200);
-    assert_eq!(desk.app.store.payload_rows().await.unwrap(), 0);
+    assert_eq!(crate::support::payload_rows(desk.app.db.clone()).await, 0);
     let live = desk.get(&cookie, "live").await.json();
     assert_eq!(live["endpoints"], json!([]), "a look is no request of the API");
 }

@@ -4,7 +4,7 @@ use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
-use visavis::db::without_idle_reaper;
+use visavis::db::{Db, without_idle_reaper};
 
 use super::TestApp;
 
@@ -16,7 +16,7 @@ pub struct Stored {
     /// Jobs that wait or run.
     pub waiting: u64,
     /// Pairs of pictures.
-    pub payloads: u64,
+    pub payloads: i64,
 }
 
 /// What is stored now.
@@ -28,7 +28,16 @@ pub async fn stored(app: &TestApp) -> Stored {
     Stored {
         transactions,
         waiting: app.store.depth().await.unwrap().jobs,
-        payloads: app.store.payload_rows().await.unwrap(),
+        payloads: payload_rows(app.db.clone()).await,
+    }
+}
+
+/// Pairs of pictures in a database.
+pub async fn payload_rows(db: impl Into<Db>) -> i64 {
+    let sql = "SELECT count(*) FROM job_payload";
+    match db.into() {
+        Db::Sqlite(db) => sqlx::query_scalar(sql).fetch_one(&db.readers).await.unwrap(),
+        Db::Postgres(db) => sqlx::query_scalar(sql).fetch_one(&db.pool()).await.unwrap(),
     }
 }
 

@@ -24,7 +24,7 @@ pub use app::{
 };
 pub use clock::Hands;
 pub use crypto::{AesKey, header_of, mac, weak_key};
-pub use database::{break_jobs, stored};
+pub use database::{break_jobs, payload_rows, stored};
 pub use disk::Disk;
 pub use engine::{FakeEngine, Picture};
 pub use javascript::assert_javascript_form;

@@ -116,7 +116,7 @@ impl Rig {
     /// No picture may be left when a test ends its jobs.
     pub async fn is_clean(&self) -> bool {
         self.bench.check_pictures().await;
-        self.bench.store.payload_rows().await.unwrap() == 0
+        self.bench.payload_rows().await == 0
     }
 }
 
