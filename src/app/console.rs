@@ -1,15 +1,13 @@
 //! The console of a process, as configured.
 
-use std::sync::Arc;
-
 use axum::Router;
 
 use super::{Data, Roles};
 use crate::{
-    compare::Viewer,
     config::Config,
     console::{Limits, Parts, TokenFile, console},
     http::{About, AppState},
+    worker::LocalComparer,
 };
 
 /// The console's routes; none if the configuration leaves it out.
@@ -18,7 +16,7 @@ pub(super) fn open_console(
     app: &AppState,
     data: &Data,
     roles: Roles,
-    viewer: Option<Arc<dyn Viewer>>,
+    comparer: Option<LocalComparer>,
     about: &About,
 ) -> Router {
     if !config.admin.console {
@@ -29,7 +27,7 @@ pub(super) fn open_console(
         clients: data.clients.clone(),
         about: about.clone(),
         front_end: roles.front_end,
-        viewer,
+        comparer,
         limits: Limits { selfie: config.quality.selfie, document: config.quality.document },
         token: token_file(config),
     })

@@ -34,12 +34,12 @@ use visavis_face::{Device, Runtime, jpeg::DECODER};
 use crate::{
     clients::ClientRegistry,
     clock::Clock,
-    compare::{Policy, Viewer},
+    compare::Policy,
     config::Config,
     http::{
         About, AppState, Comparison, ServerConfig, Serving, admin, gateway, restrict_hosts, serve,
     },
-    queue::{PayloadCache, QueuedComparer, Shard, Shards},
+    queue::{PayloadCache, Shard, Shards},
     shutdown::Shutdown,
     supervisor::Supervisor,
     telemetry,
@@ -109,10 +109,10 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         (None, None)
     };
     let clients = Arc::new(ClientRegistry::open(data.clients.clone()).await?);
-    let local = pool.clone().map(|pool| Arc::new(LocalComparer::new(pool, config.worker.waiting)));
+    let local = pool.clone().map(|pool| LocalComparer::new(pool, config.worker.waiting));
     let comparison = match &local {
         Some(local) => Comparison::Local(local.clone()),
-        None => Comparison::Queued(QueuedComparer),
+        None => Comparison::Queued,
     };
     // A process that only stores jobs, or only works on them, has no use for the cache.
     let payload_cache = (roles.front_end && roles.workers && config.queue.kept_bytes > 0)
@@ -141,9 +141,8 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     } else {
         None
     };
-    let viewer = local.map(|local| local as Arc<dyn Viewer>);
     let about = about(computing.as_ref());
-    let console = open_console(config, &app, &data, roles, viewer, &about);
+    let console = open_console(config, &app, &data, roles, local, &about);
     let admin = admin_server(config, &app, about.clone(), console)?;
     let threads = pool.as_ref().map_or(0, ComputePool::size);
 

@@ -37,7 +37,7 @@ impl Head {
         Ok(Self { number, digest, mac })
     }
 
-    /// The head after one more entry. One that somebody else has written goes on without a MAC that
+    /// The head after one more entry. A forged one goes on without a MAC that
     /// holds.
     pub(super) fn followed_by(
         &self,

@@ -104,12 +104,12 @@ impl ClientStore {
         let found = self.db.once("client_rotate", |attempt| async move {
             let mut tx = attempt.begin().await?;
             let found = lock(&mut tx, client_id, &self.key).await?;
-            // Without an overlap all old keys expire, whoever wrote them.
+            // Without an overlap all old keys expire, forged ones too.
             let repair = overlap_ms <= 0;
             if found == Integrity::Missing || (found == Integrity::Tampered && !repair) {
                 return Ok(found);
             }
-            // Only if nobody has changed the client since it was read.
+            // Only if the client was not changed since it was read.
             let touched = tx.statement(
                 "client_rotate_revision",
                 "UPDATE client SET revision = revision + 1 WHERE client_id = $1 AND revision = $2",
@@ -186,7 +186,7 @@ impl ClientStore {
     ///
     /// # Errors
     /// [`ClientError::Unknown`], [`ClientError::Contradiction`], [`ClientError::Tampered`], or
-    /// [`ClientError::Rotating`] when somebody else changed it at the same time.
+    /// [`ClientError::Rotating`] when another operator changed it at the same time.
     pub async fn change(&self, client_id: &str, change: &ClientChange) -> Result<(), ClientError> {
         let ClientChange { extras, fmr, document_fmr, policy } = *change;
         let policy = if policy.is_empty() {
@@ -201,9 +201,9 @@ impl ClientStore {
             Some((json(&policy), client.revision))
         };
         let (fmr, document_fmr) = (Changed::new(fmr), Changed::new(document_fmr));
-        let told = |changed: &Changed| changed.is.then_some(changed.to);
+        let value = |changed: &Changed| changed.is.then_some(changed.to);
         let detail = serde_json::json!({
-            "extras": extras, "fmr": told(&fmr), "documentFmr": told(&document_fmr),
+            "extras": extras, "fmr": value(&fmr), "documentFmr": value(&document_fmr),
             "terms": policy.as_ref().map(|(policy, _)| policy),
         });
         let entry = self.audit_entry("client set", client_id, detail.to_string());

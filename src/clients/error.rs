@@ -38,9 +38,9 @@ pub enum ClientError {
          to encrypt: allow the key pair (--modes all or key-pair), or make encryption optional"
     )]
     Contradiction,
-    /// Somebody else has changed the client at the same time.
+    /// Another operator has changed the client at the same time.
     #[error(
-        "`{0}` was changed by somebody else at the same time: check its settings and try again"
+        "`{0}` was changed by another operator at the same time: check its settings and try again"
     )]
     Rotating(String),
     /// The MAC of the client is wrong.

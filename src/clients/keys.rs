@@ -5,7 +5,7 @@ use visavis_signing::{ClientKey, SecretKey, ServerKey, SigningError};
 use crate::clock::UnixMillis;
 
 /// One generation of keys. Both halves of both modes belong together: what a client proves with a
-/// set is answered under the same set.
+/// set gets its response under the same set.
 #[derive(Debug)]
 pub struct KeySet {
     /// 1, 2, 3 …

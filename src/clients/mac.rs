@@ -1,5 +1,5 @@
-//! The MAC of a client, over everything that decides who may call in its name and what it gets.
-//! Somebody who writes the database without the master key cannot make one.
+//! The MAC of a client, over everything that decides who can call in its name and what it gets.
+//! An attacker who writes the database without the master key cannot make one.
 
 use super::rows::ClientRow;
 use crate::sealing::{MacInput, MasterKey, SealError};

@@ -1,4 +1,4 @@
-//! The apps that may call: their ids, their public keys, and our keys for each of them.
+//! The registered apps: their ids, their public keys, and our keys for each of them.
 
 mod audit;
 mod audit_store;

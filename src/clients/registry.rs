@@ -58,7 +58,7 @@ struct Ids {
 
 /// Clients kept in memory; far more than an installation has.
 const MAX_CACHED_CLIENTS: usize = 10_000;
-/// How long a count of clients is good for.
+/// How long a count of clients is valid.
 const COUNT_MAX_AGE: Duration = Duration::from_secs(5);
 /// How often a tampered client is reported at most.
 const TAMPERED_REPORT_INTERVAL: Duration = Duration::from_mins(1);

@@ -91,7 +91,7 @@ pub(super) async fn get(tx: &mut Transaction, client_id: &str) -> Result<Vec<Cli
 }
 
 /// Locks a client for the rest of the transaction and checks its MAC. Without this a change would
-/// compute a MAC over values that somebody else wrote.
+/// compute a MAC over forged values.
 pub(super) async fn lock(
     tx: &mut Transaction,
     client_id: &str,

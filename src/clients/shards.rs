@@ -106,8 +106,8 @@ impl Clients {
     /// Checks the public key that an app gives for a new client or for new keys.
     ///
     /// # Errors
-    /// [`SigningError::Weak`](visavis_signing::SigningError::Weak), [`ClientError::ServerKey`], or a
-    /// failure of database or sealing.
+    /// [`SigningError::Weak`](visavis_signing::SigningError::Weak), [`ClientError::ServerKey`], or
+    /// a failure of database or sealing.
     pub async fn check_key(&self, given: &ClientKey) -> Result<(), ClientError> {
         given.check_strength()?;
         for table in self.tables.iter() {

@@ -14,7 +14,7 @@ use crate::{db::Attempt, sealing::SealError};
 /// there that signed responses to unknown callers.
 const PURPOSE: &str = "gateway";
 /// The value since every client has a MAC and the audit is a chain. An earlier one says that none
-/// has: it cannot be made without the master key, so nobody without it can remove the MACs and have
+/// has: it cannot be made without the master key, so no one without it can remove the MACs and have
 /// them computed again.
 const HAS_MACS: &[u8] = b"clients have MACs";
 
@@ -33,7 +33,7 @@ impl ClientStore {
             return Ok(());
         }
         let ids = self.ids().await?;
-        // Clients without the value: somebody has deleted it.
+        // Clients without the value: it was deleted.
         if value.is_some() || ids.is_empty() {
             self.begin_chain().await?;
         }

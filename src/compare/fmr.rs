@@ -1,6 +1,6 @@
 //! The false match rate at which a decision turns: the installation's, and a client's own.
 //!
-//! It is settled when a request is accepted and travels with it, so that a change counts for later
+//! It is fixed when a request is accepted and stored with it, so that a change applies to later
 //! requests and never for one that waits.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -99,7 +99,7 @@ pub struct ClientFmr {
     pub document_fmr: Option<Fmr>,
 }
 
-/// What the installation has for everybody.
+/// The default of the installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FmrSettings {
     fmr: Fmr,
@@ -116,8 +116,8 @@ pub enum WrongCode {
     /// It is the source that is no document.
     #[error("SELFIE is no document; its rate is compare.fmr")]
     Selfie,
-    /// It is there already.
-    #[error("it is there twice; upper and lower case are the same")]
+    /// It is present already.
+    #[error("it is present twice; upper and lower case are the same")]
     Repeated,
 }
 
@@ -164,9 +164,9 @@ impl FmrSettings {
         self.by_source.iter().map(|(code, fmr)| (code.as_str(), *fmr))
     }
 
-    /// The rate for a request: what the client has for such pictures, else what it has for all, else what
-    /// the installation has for such pictures, else for all. `document` is the code of a document; none
-    /// for a selfie.
+    /// The rate for a request: what the client has for such pictures, else what it has for all,
+    /// else what the installation has for such pictures, else for all. `document` is the code of a
+    /// document; none for a selfie.
     pub fn in_force(&self, own: ClientFmr, document: Option<&str>) -> Fmr {
         let Some(code) = document else { return own.fmr.unwrap_or(self.fmr) };
         let of_code = || self.by_source.get(&code.to_ascii_uppercase()).copied();

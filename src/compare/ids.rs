@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 
 /// What the client calls a transaction: `G`, nine digits of shard, `FID`, the date, 18 digits.
 ///
-/// The 18 digits are the millisecond of the day (8) and a random number (10), so ids of one day sort
-/// by time, and cannot be guessed from one another in practice. Who may read an outcome is decided by
-/// the client id, not by knowing this.
+/// The 18 digits are the millisecond of the day (8) and a random number (10), so ids of one day
+/// sort by time, and cannot be guessed from one another in practice. Who may read an outcome is
+/// decided by the client id, not by knowing this.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TransactionId(String);

@@ -1,10 +1,9 @@
-//! The words of the business: what is asked, what is answered, and when two faces are one person.
+//! The domain: request, outcome, and when two faces are one person.
 //!
-//! Valid by construction: a [`Request`] has two pictures that passed the cheap checks, an [`Outcome`]
-//! holds no picture and no embedding. [`Comparer`] is the seam between the front end, which knows no
-//! nets, and whatever compares for it.
+//! Valid by construction: a [`Request`] has two pictures that passed the cheap checks, an
+//! [`Outcome`] holds no picture and no embedding.
 
-mod comparer;
+mod decision;
 mod fmr;
 mod ids;
 mod outcome;
@@ -13,10 +12,10 @@ mod request;
 mod score;
 mod trace;
 
-pub use comparer::{CompareFailure, Comparer, ComparerFuture, InspectionFuture, Viewer};
+pub use decision::Decision;
 pub use fmr::{ClientFmr, Fmr, FmrSettings, NoFmr, WrongCode, is_selfie};
 pub use ids::{BizId, TransactionId};
-pub use outcome::{Decision, Outcome, Verdict};
+pub use outcome::{Outcome, Verdict};
 pub use policy::Policy;
 pub use request::{PictureData, Request, RequestOptions};
 pub use score::Score;

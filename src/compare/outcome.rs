@@ -1,19 +1,9 @@
-//! What a comparison came to: stored with the job, answered to the client.
+//! The outcome of a comparison: stored with the job, returned to the client.
 
 use serde::{Deserialize, Serialize};
 use visavis_face::{FaceReport, Refusal, Side, Similarity, quality::QualityVerdict};
 
-use super::score::Score;
-
-/// One person or two?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decision {
-    /// At or above the threshold.
-    Match,
-    /// Below it.
-    NonMatch,
-}
+use super::{decision::Decision, score::Score};
 
 /// Two faces were compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,10 +1,12 @@
-//! From similarity to decision: the pack's calibration and the rate of false matches that is accepted.
+//! From similarity to decision: the pack's calibration and the rate of false matches that is
+//! accepted.
 
 use visavis_face::{Comparison, calibration::Calibration};
 
 use super::{
+    decision::Decision,
     fmr::Fmr,
-    outcome::{Decision, Outcome, Verdict},
+    outcome::{Outcome, Verdict},
     score::Score,
 };
 
@@ -17,7 +19,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// `fmr` is the false match rate at which the decision turns where a request has none of its own.
+    /// `fmr` is the false match rate at which the decision turns where a request has none of its
+    /// own.
     pub fn new(calibration: Calibration, model: &str, fmr: Fmr) -> Self {
         Self { calibration, model: model.to_owned(), fmr }
     }
@@ -37,7 +40,7 @@ impl Policy {
         self.calibration.id()
     }
 
-    /// Turns what the engine found into what is answered. `fmr` is that of the request.
+    /// Turns what the engine found into an outcome. `fmr` is that of the request.
     pub fn decide(&self, comparison: Comparison, fmr: Option<Fmr>) -> Outcome {
         let fmr = fmr.unwrap_or(self.fmr);
         match comparison {

@@ -55,8 +55,9 @@ pub struct RequestOptions {
     /// What the reference is a picture of; the probe is always a selfie.
     #[serde(default)]
     pub reference_kind: PictureKind,
-    /// The false match rate at which the decision turns, as it was when the request was accepted. Requests
-    /// that were stored before there was such a thing have none and are decided at the default.
+    /// The false match rate at which the decision turns, as it was when the request was accepted.
+    /// Requests that were stored before there was such a thing have none and are decided at the
+    /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fmr: Option<Fmr>,
     /// The span of the request, that of the comparison's parent.
@@ -71,7 +72,7 @@ pub struct Request {
     pub biz_id: BizId,
     /// `face1`: the picture being questioned.
     pub probe: PictureData,
-    /// `face2`: the picture it is held against.
+    /// `face2`: the picture it is compared with.
     pub reference: PictureData,
     /// The rest.
     pub options: RequestOptions,

@@ -8,19 +8,19 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::outcome::Decision;
+use super::decision::Decision;
 
 /// A score as it is printed: at most two decimals, strictly between 0 and 100.
 ///
 /// Kept in hundredths, so that it is written in the shortest form without an artefact of binary
-/// fractions: `88`, `88.2`, `88.25`, never `88.0`, which JavaScript clients print back differently and
-/// then fail to verify.
+/// fractions: `88`, `88.2`, `88.25`, never `88.0`, which JavaScript clients print back differently
+/// and then fail to verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Score(u16);
 
 impl Score {
-    /// Rounds an exact score so that it never contradicts the decision: a non-match is printed below
-    /// the threshold and a match at or above it.
+    /// Rounds an exact score so that it never contradicts the decision: a non-match is printed
+    /// below the threshold and a match at or above it.
     pub fn printed(exact: f64, threshold: f64, decision: Decision) -> Self {
         let rounded = hundredths((exact * 100.0).round());
         let Self(first_match) = Self::least_match(threshold);

@@ -1,5 +1,6 @@
-//! W3C Trace Context: the name under which a caller finds its request again in the logs and traces of all who
-//! had a part in it. Stored with the job, so that it leads from the request to the comparison.
+//! W3C Trace Context: the name under which a caller finds its request again in the logs and traces
+//! of all who had a part in it. Stored with the job, so that it leads from the request to the
+//! comparison.
 
 use std::{fmt, str::FromStr};
 
@@ -68,7 +69,8 @@ impl fmt::Display for TraceContext {
 impl FromStr for TraceContext {
     type Err = NoTraceContext;
 
-    /// Strict in what comes first, as the recommendation demands; a later version may have more parts.
+    /// Strict in what comes first, as the recommendation demands; a later version may have more
+    /// parts.
     fn from_str(text: &str) -> Result<Self, NoTraceContext> {
         let part = |from: usize, to: usize| {
             let digits = text.get(from..to).ok_or(NoTraceContext)?;

@@ -191,7 +191,7 @@ pub(super) async fn inspect(
     State(console): State<Shared>,
     Posted(one): Posted<One>,
 ) -> Result<Told<Looked>, Refused> {
-    let viewer = console.parts.viewer.as_ref().ok_or(Refused::NoWorkers)?;
+    let comparer = console.parts.comparer.as_ref().ok_or(Refused::NoWorkers)?;
     let config = &console.parts.app.config;
     let bytes = STANDARD.decode(&one.content).map_err(|_| Refused::PictureUnfit)?;
     let picture = match PictureData::new(bytes, &config.pictures) {
@@ -199,7 +199,7 @@ pub(super) async fn inspect(
         Err(refusal) => return Ok(Told(Looked::Refusal(code(&refusal)))),
     };
     let kind = if one.document { PictureKind::Document } else { PictureKind::Selfie };
-    let look = viewer.inspect(picture, kind, config.patience).await?;
+    let look = comparer.inspect(picture, kind, config.patience).await?;
     Ok(Told(match look {
         Ok(report) => Looked::Face(Box::new(Face::new(&report, kind, &console.parts.limits))),
         Err(refusal) => Looked::Refusal(code(&refusal)),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use visavis_signing::SigningError;
 
 use super::api::Told;
-use crate::{clients::ClientError, compare::CompareFailure, queue::QueueError};
+use crate::{clients::ClientError, queue::QueueError, worker::CompareFailure};
 
 /// A refusal; `assets/texts.js` has a sentence for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

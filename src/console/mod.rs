@@ -42,9 +42,10 @@ use tokio::sync::Mutex;
 use self::{api::Told, logins::Logins};
 use crate::{
     clients::{Actor, CONSOLE, Clients},
-    compare::{QualityLimits, Viewer},
+    compare::QualityLimits,
     gate::SMALL_BODY_BYTES,
     http::{About, AppState, gateway},
+    worker::LocalComparer,
 };
 
 /// What the console works with.
@@ -58,8 +59,8 @@ pub struct Parts {
     pub about: About,
     /// Whether this process answers API requests.
     pub front_end: bool,
-    /// Looks at pictures; absent in a process without workers.
-    pub viewer: Option<Arc<dyn Viewer>>,
+    /// Inspects photos; absent in a process without workers.
+    pub comparer: Option<LocalComparer>,
     /// Quality limits in force.
     pub limits: Limits,
     /// What is asked for at the login.
@@ -152,12 +153,12 @@ struct AboutConsole {
 }
 
 async fn about(State(console): State<Shared>) -> Told<AboutConsole> {
-    let Parts { about, front_end, viewer, app, .. } = &console.parts;
+    let Parts { about, front_end, comparer, app, .. } = &console.parts;
     let fmr = &app.config.fmr;
     Told(AboutConsole {
         about: about.clone(),
         front_end: *front_end,
-        workers: viewer.is_some(),
+        workers: comparer.is_some(),
         own_client: CONSOLE,
         threshold: fmr.fmr().least_match().value(),
         document_threshold: fmr.document_fmr().unwrap_or(fmr.fmr()).least_match().value(),

@@ -12,7 +12,7 @@ use super::{
 #[derive(Clone)]
 pub(crate) struct Attempt {
     pool: Pool,
-    /// Whether an earlier try may have happened: its connection was lost before the answer came.
+    /// Whether an earlier try may have happened: its connection was lost before the response came.
     pub(crate) again: bool,
 }
 
@@ -47,7 +47,7 @@ impl Attempt {
     /// Begins a transaction. It is rolled back when it is dropped.
     pub(crate) async fn begin(&self) -> Result<Transaction, Error> {
         Ok(match &self.pool {
-            // At once: one that begins by reading could not write any more after another process
+            // At once: one that begins by reading could no longer write after another process
             // has written.
             Pool::Sqlite(db) => Transaction::Sqlite(db.writer.begin_with("BEGIN IMMEDIATE").await?),
             Pool::Postgres(pool) => Transaction::Postgres(pool.begin().await?),

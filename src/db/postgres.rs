@@ -153,7 +153,7 @@ impl PostgresDb {
     /// Whether a LISTEN connection is still good: one that was idle for long may be half-open.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When there is no response.
     pub async fn check(&self, listener: &mut PgListener) -> Result<(), sqlx::Error> {
         in_time(ACQUIRE, listener.execute("SELECT 1")).await.map(drop)
     }

@@ -9,7 +9,7 @@ impl PostgresDb {
     /// call.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When there is no response.
     pub async fn skew_ms(&self, clock: &Clock) -> Result<i64, sqlx::Error> {
         let there = self.statement("clock", "SELECT visavis_millis(clock_timestamp()) AS now");
         Ok(there.one(|row| row.get::<i64>("now")).await? - clock.now())

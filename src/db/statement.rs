@@ -114,7 +114,7 @@ impl<'a> Statement<'a> {
         self.answer(true).await?.rows.iter().map(read).collect()
     }
 
-    /// Runs it and reads the row that it returns, if there is one.
+    /// Runs it and reads the row that it returns, if any.
     pub(crate) async fn optional<T>(
         self,
         read: impl FnOnce(&Row) -> Result<T, Error>,

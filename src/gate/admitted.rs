@@ -8,7 +8,9 @@
 
 use std::time::Duration;
 
-use super::{Gate, parsed::Parsed, refused::Limit, rejection::Rejection, repetitions::Only};
+use super::{
+    limits::Gate, parsed::Parsed, refused::Limit, rejection::Rejection, repetitions::Only,
+};
 use crate::{
     clients::Caller,
     clock::UnixMillis,
@@ -21,8 +23,8 @@ use crate::{
 pub(crate) struct Admitted {
     /// What is asked for.
     pub(crate) parsed: Parsed<Request>,
-    /// The transaction of an earlier request with the same signature, which was counted then. Not looked up for a job that
-    /// is not counted: the queue finds it.
+    /// The transaction of an earlier request with the same signature, which was counted then. Not
+    /// looked up for a job that is not counted: the queue finds it.
     pub(crate) earlier: Option<TransactionId>,
     counted_on: Option<i64>,
     shard: u32,
@@ -40,8 +42,8 @@ pub(crate) enum Room {
 }
 
 impl Gate {
-    /// Whether there is room for another job of the client in the queue of a database, or the request with this digest
-    /// repeats one that is there.
+    /// Whether there is room for another job of the client in the queue of a database, or the
+    /// request with this digest repeats a stored one.
     ///
     /// # Errors
     /// [`Limit::Queue`], or a failure of the database.
@@ -83,7 +85,8 @@ impl Gate {
 }
 
 impl Parsed<Request> {
-    /// Admits a comparison and counts it. A repetition of a signed request is not another comparison, and needs no room.
+    /// Admits a comparison and counts it. A repetition of a signed request is not another
+    /// comparison, and needs no room.
     ///
     /// # Errors
     /// [`Limit::Queue`] or [`Limit::Quota`], or a failure of the database.
@@ -137,7 +140,8 @@ impl Admitted {
         let (gate, client_id) = (&self.parsed.gate, &self.parsed.caller.client_id);
         let uncounted = gate.0.clients.uncount_comparison(self.shard, client_id, day).await;
         if let Err(error) = uncounted {
-            tracing::warn!(client = client_id, %error, "a comparison that was not made stays counted");
+            tracing::warn!(client = client_id, %error, "a comparison that was not made stays \
+                counted");
         }
     }
 }

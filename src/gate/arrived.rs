@@ -9,12 +9,11 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use axum::http::{Request, Version};
 
 use super::{
-    Gate, Reply,
     head::{Scheme, single},
-    identified::Identified,
     idle::Activity,
+    limits::Gate,
     refused::{Limit, Refused},
-    rejection::Rejection,
+    reply::Reply,
 };
 
 /// Longest Client-Id that is looked up, bytes.
@@ -32,7 +31,7 @@ pub(crate) struct Arrived {
     /// How the response is to be signed and encrypted.
     pub(crate) reply: Reply,
     pub(super) held_back: Option<Duration>,
-    access_key: Option<String>,
+    pub(super) access_key: Option<String>,
     activity: Option<Activity>,
     has_streams: bool,
 }
@@ -54,36 +53,6 @@ impl Arrived {
             activity: extensions.get::<Activity>().cloned(),
             has_streams: request.version() == Version::HTTP_2,
         })
-    }
-
-    /// Looks up who it claims to be from. From a held-back address only a known Client-Id is worth a query.
-    ///
-    /// # Errors
-    /// [`Limit::AuthFailures`], or a failure of the database.
-    pub(crate) async fn identify(self: &Arc<Self>, gate: &Gate) -> Result<Identified, Rejection> {
-        let remembered = || gate.0.clients.remembered(&self.client_id);
-        if self.held_back.is_some() && !gate.0.clients.is_known(&self.client_id) {
-            return Err(self.hold_back().into());
-        }
-        let found = match remembered().filter(|_| self.held_back.is_some()) {
-            Some(caller) => Ok(Some(caller)),
-            None => gate.0.clients.find(&self.client_id).await.map_err(Rejection::from),
-        };
-        // The response is signed with the keys that are remembered; nothing else is done with them.
-        let caller = found.as_ref().map_or_else(|_| remembered(), Clone::clone);
-        if let Some(caller) = &caller
-            && self.held_back.is_none()
-        {
-            let named = caller
-                .client
-                .keys
-                .iter()
-                .find(|set| Some(&set.access_key) == self.access_key.as_ref());
-            if let Some(keys) = named.or_else(|| caller.newest()) {
-                self.reply.presume(Arc::clone(keys));
-            }
-        }
-        Ok(Identified { arrived: Arc::clone(self), caller: found? })
     }
 
     /// The refusal of a held-back address. Its connection is closed.

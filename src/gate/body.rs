@@ -1,4 +1,5 @@
-//! Reading a body: within its limit, within its time, at a least rate, and charged to the memory budget as it arrives.
+//! Reading a body: within its limit, within its time, at a least rate, and charged to the memory
+//! budget as it arrives.
 
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub(super) struct BodyLimits {
 
 /// How long the sender may keep us waiting for as many bytes as the least rate gives in that time.
 const WINDOW: Duration = Duration::from_secs(5);
-/// The first buffer, bytes. It doubles from there, so a body never takes more than twice of what has arrived of it.
+/// The first buffer, bytes. It doubles from there, so a body never takes more than twice of what
+/// has arrived of it.
 const FIRST_BUFFER: usize = 32 << 10;
 /// A refused body is read on for so many times its limit, so that its client sees the response.
 const DISCARD_LIMITS: usize = 2;
@@ -82,8 +84,9 @@ pub(crate) fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads the rest of the body of a request that is refused already, without keeping it: a client whose connection is
-/// closed while it sends never sees the response. One that waits for `100 Continue` sees it without.
+/// Reads the rest of the body of a request that is refused already, without keeping it: a client
+/// whose connection is closed while it sends never sees the response. One that waits for `100
+/// Continue` sees it without.
 pub(super) async fn discard(headers: &HeaderMap, mut body: Body, limits: BodyLimits) {
     if headers.contains_key(EXPECT) {
         return;

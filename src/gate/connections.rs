@@ -1,5 +1,5 @@
-//! How many connections there may be, in all and from one address. Each holds its place from its first byte to its end.
-//! At a limit the connection that has been idle for longest makes room.
+//! How many connections there may be, in all and from one address. Each holds its place from its
+//! first byte to its end. At a limit the connection that has been idle for longest makes room.
 
 use std::{
     collections::HashMap,
@@ -114,7 +114,8 @@ impl Connections {
 }
 
 impl Open {
-    /// Closes the connection that has been idle for longest, of one address or of all; whether there was one.
+    /// Closes the connection that has been idle for longest, of one address or of all; whether
+    /// there was one.
     fn close_longest_idle(&self, address: Option<IpAddr>) -> bool {
         let all = self.connections.values();
         let candidates = all.filter(|one| address.is_none() || one.address == address);
@@ -157,7 +158,8 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Connections {
                 metrics::counter!("visavis_connections_refused_total").increment(1);
                 io::Error::other("too many connections")
             };
-            // One that waits for a permit is not idle: it must not be closed to make room for itself.
+            // One that waits for a permit is not idle: it must not be closed to make room for
+            // itself.
             let waiting = activity.begin();
             let place = connections.enter(address, activity.clone()).ok_or_else(refused)?;
             let permit = connections.permit().await.ok_or_else(refused)?;
@@ -175,7 +177,7 @@ pub(crate) struct Held<S> {
     _place: Arc<(OwnedSemaphorePermit, Place)>,
 }
 
-/// Requests under this path keep no connection open: anybody may send them.
+/// Requests under this path keep no connection open: any sender may use it.
 const HEALTH: &str = "/health";
 
 impl<S, B> Service<Request<B>> for Held<S>

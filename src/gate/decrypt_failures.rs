@@ -1,10 +1,11 @@
 //! A limit on bodies that do not decrypt, per client and per signature.
 //!
-//! The Encrypt header is outside the signed text: anybody who holds one signed request can send
-//! it again with any wrapped key and watch what happens. The responses say nothing (implicit rejection,
-//! one error for all); this makes the watching slow, and loud. What is being decrypted counts as failed
-//! until it has succeeded, so that many at once do not get further than one after the other. Repetitions of one signature
-//! count once against the client, who may not have sent them, and have a limit of their own.
+//! The Encrypt header is outside the signed text: an attacker who holds one signed request can send
+//! it again with any wrapped key and watch what happens. The responses say nothing (implicit
+//! rejection, one error for all); this makes the watching slow, and loud. What is being decrypted
+//! counts as failed until it has succeeded, so that many at once do not get further than one after
+//! the other. Repetitions of one signature count once against the client, who may not have sent
+//! them, and have a limit of their own.
 
 use std::{
     collections::HashMap,
@@ -50,8 +51,8 @@ impl DecryptFailures {
         Self { limit, windows: Mutex::default(), ended: Notify::new() }
     }
 
-    /// Lets a client have another body decrypted; waits while so many are under way that their failures
-    /// would be too many.
+    /// Lets a client have another body decrypted; waits while so many are under way that their
+    /// failures would be too many.
     ///
     /// # Errors
     /// [`Limit::DecryptFailures`].
@@ -71,7 +72,7 @@ impl DecryptFailures {
         }
     }
 
-    /// `None` while it is not settled how many fail.
+    /// `None` while it is open how many fail.
     fn try_admit(
         self: &Arc<Self>,
         client_id: &str,
@@ -107,7 +108,8 @@ impl DecryptFailures {
 }
 
 impl Pass {
-    /// Counts a body that did not decrypt into JSON, in the minute that begins with the first of them.
+    /// Counts a body that did not decrypt into JSON, in the minute that begins with the first of
+    /// them.
     pub(super) fn failed(self, now: UnixMillis) {
         let client = self.client_id.as_str();
         metrics::counter!("visavis_decrypt_failures_total", "client" => client.to_owned())
@@ -125,8 +127,8 @@ impl Pass {
             tracing::warn!(
                 client,
                 failures,
-                "bodies that do not decrypt: the client has a wrong key, or somebody probes the server's key; \
-                 its encrypted requests are refused for up to a minute"
+                "bodies that do not decrypt: the client has a wrong key, or an attacker probes the \
+                 server's key; its encrypted requests are refused for up to a minute"
             );
         }
     }

@@ -51,7 +51,7 @@ pub(crate) fn single<'a>(
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
-        return Err(Rejection::IllegalHeader(name, "is there twice".to_owned()));
+        return Err(Rejection::IllegalHeader(name, "is present twice".to_owned()));
     }
     let text = first.map(|value| value.to_str()).transpose();
     text.map_err(|_| Rejection::IllegalHeader(name, "is not plain ASCII".to_owned()))
@@ -103,7 +103,8 @@ impl Head {
         let signature = required(headers, "Signature")?;
         let scheme = Scheme::parse(headers)?;
         let encrypt = single(headers, "Encrypt")?.filter(|value| !value.is_empty());
-        // Also where it is not needed: what occurs twice is never read one way here and another there.
+        // Also where it is not needed: what occurs twice is never read one way here and another
+        // there.
         let access_key = single(headers, "Access-Key")?.filter(|value| !value.is_empty());
         let caller = caller.ok_or(Rejection::UnknownClient)?;
         let proof = match scheme {
@@ -131,8 +132,8 @@ impl Head {
         Ok(Self { caller, wrapped_key, objection, time: time.to_owned(), proof })
     }
 
-    /// Whether an objection waits until the signature is checked, because a response before that would be one that the
-    /// client cannot read (encrypted) or check (by secret).
+    /// Whether an objection waits until the signature is checked, because a response before that
+    /// would be one that the client cannot read (encrypted) or check (by secret).
     pub(super) fn objects_late(&self) -> bool {
         self.wrapped_key.is_some() || matches!(self.proof, Proof::Secret(..))
     }
@@ -192,8 +193,9 @@ impl Head {
     }
 }
 
-/// Whether a body has the form of a response of ours: a top-level `result` with a `resultCode`. In AK/SK mode one secret
-/// signs requests and responses over one form of text, so a response that is sent back carries a signature that holds.
+/// Whether a body has the form of a response of ours: a top-level `result` with a `resultCode`. In
+/// AK/SK mode one secret signs requests and responses over one form of text, so a response that is
+/// sent back carries a signature that holds.
 fn is_response(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Response {
@@ -205,7 +207,8 @@ fn is_response(body: &[u8]) -> bool {
         #[expect(dead_code, reason = "only that it exists matters")]
         result_code: IgnoredAny,
     }
-    // Our responses spell the name like this, and a signature holds for no other spelling. Nearly all requests stop here.
+    // Our responses spell the name like this, and a signature holds for no other spelling. Nearly
+    // all requests stop here.
     memmem::find(body, b"\"resultCode\"").is_some()
         && serde_json::from_slice::<Response>(body)
             .is_ok_and(|Response { result: ResultOfResponse { .. } }| true)
@@ -259,8 +262,8 @@ fn illegal(name: &'static str, error: SigningError) -> Rejection {
     Rejection::IllegalHeader(name, why.to_owned())
 }
 
-/// What a client may have signed as the path: the clean one (even if it sends `//api`), the one that
-/// it sent, and the one with its query.
+/// What a client may have signed as the path: the clean one (even if it sends `//api`), the one
+/// that it sent, and the one with its query.
 pub(crate) fn candidates(clean: &Uri, original: Option<&Uri>) -> Vec<String> {
     let mut uris = vec![clean.path().to_owned()];
     let original = original.unwrap_or(clean);

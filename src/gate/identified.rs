@@ -13,11 +13,11 @@ use std::sync::Arc;
 use axum::{body::Body, http::request::Parts};
 
 use super::{
-    Gate,
     arrived::Arrived,
     body::{collect, discard},
     head::{Head, candidates},
-    parsed::offload,
+    limits::Gate,
+    offload::offload,
     proven::Proven,
     refused::Limit,
     rejection::Rejection,
@@ -31,6 +31,39 @@ pub(crate) struct Identified {
     pub(crate) arrived: Arc<Arrived>,
     /// The client; nothing is proven.
     pub(crate) caller: Option<Arc<Caller>>,
+}
+
+impl Arrived {
+    /// Looks up who it claims to be from. From a held-back address only a known Client-Id is worth
+    /// a query.
+    ///
+    /// # Errors
+    /// [`Limit::AuthFailures`], or a failure of the database.
+    pub(crate) async fn identify(self: &Arc<Self>, gate: &Gate) -> Result<Identified, Rejection> {
+        let remembered = || gate.0.clients.remembered(&self.client_id);
+        if self.held_back.is_some() && !gate.0.clients.is_known(&self.client_id) {
+            return Err(self.hold_back().into());
+        }
+        let found = match remembered().filter(|_| self.held_back.is_some()) {
+            Some(caller) => Ok(Some(caller)),
+            None => gate.0.clients.find(&self.client_id).await.map_err(Rejection::from),
+        };
+        // The response is signed with the keys that are remembered; nothing else is done with them.
+        let caller = found.as_ref().map_or_else(|_| remembered(), Clone::clone);
+        if let Some(caller) = &caller
+            && self.held_back.is_none()
+        {
+            let named = caller
+                .client
+                .keys
+                .iter()
+                .find(|set| Some(&set.access_key) == self.access_key.as_ref());
+            if let Some(keys) = named.or_else(|| caller.newest()) {
+                self.reply.presume(Arc::clone(keys));
+            }
+        }
+        Ok(Identified { arrived: Arc::clone(self), caller: found? })
+    }
 }
 
 impl Identified {
@@ -49,7 +82,7 @@ impl Identified {
         let proven = self.try_prove(gate, parts, original, body, body_limit).await;
         let is_unproven = self.arrived.reply.proven().is_none();
         match proven {
-            // What a held-back address sends is answered alike, whatever is wrong with it.
+            // A held-back address gets one response, whatever is wrong with its request.
             Err(rejection)
                 if self.arrived.held_back.is_some() && is_unproven && !rejection.is_ours() =>
             {
@@ -76,7 +109,7 @@ impl Identified {
                 return Err(rejection);
             }
         };
-        let mut lease = gate.unproven(&self.arrived, &head.caller.client_id);
+        let mut lease = gate.unproven(self.arrived.peer, &head.caller.client_id);
         let limits = gate.body_limits(body_limit);
         let bytes = match collect(&parts.headers, &mut body, limits, &mut lease).await {
             Ok(bytes) => bytes,
@@ -105,7 +138,8 @@ impl Identified {
         }
         let (mut head, mut shown) = shown?;
         if self.arrived.held_back.is_some() {
-            // What is remembered of the client may be old. Now that the signature holds, it is worth a query.
+            // What is remembered of the client may be old. Now that the signature holds, it is
+            // worth a query.
             let current = gate.0.clients.find(&head.caller.client_id).await?;
             if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &head.caller)) {
                 (head, shown) = verify(Arc::new(read(current)?)).await?;
@@ -129,7 +163,8 @@ impl Identified {
         head.objection.take().map_or(Ok(head), Err)
     }
 
-    /// Reads what a refused client still sends, so that it sees the response. Not from a held-back address.
+    /// Reads what a refused client still sends, so that it sees the response. Not from a held-back
+    /// address.
     async fn discard(&self, gate: &Gate, parts: &Parts, body: Body) {
         if self.arrived.held_back.is_none() {
             let limits = gate.body_limits(gate.0.config.body_limit);

@@ -1,9 +1,10 @@
-//! A connection that nobody uses any more ends, whatever its peer still sends.
+//! An unused connection is closed, whatever its peer still sends.
 //!
-//! hyper ends an idle HTTP/1.1 connection by itself, but an HTTP/2 one lives as long as its peer answers
-//! pings, and one whose peer does not read its responses never ends. So what counts is requests: with none
-//! under way, and none begun or answered for so long, the socket fails. It fails earlier when the connection is to be
-//! closed, because another one needs its place or its address is held back.
+//! hyper ends an idle HTTP/1.1 connection by itself, but an HTTP/2 one lives as long as its peer
+//! responds to pings, and one whose peer does not read its responses never ends. So what counts is
+//! requests: with none under way, and none begun or ended for so long, the socket fails. It
+//! fails earlier when the connection is to be closed, because another one needs its place or its
+//! address is held back.
 
 use std::{
     io::{self, IoSlice},
@@ -46,7 +47,7 @@ impl Activity {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Counts a request until it is answered or given up.
+    /// Counts a request until it ends.
     pub(super) fn begin(&self) -> UnderWay {
         self.change(|state| state.under_way += 1);
         UnderWay(self.clone())
@@ -113,7 +114,7 @@ impl Watched {
         Self { stream, activity: Activity::new(), patience, alarm }
     }
 
-    /// To be told of the connection's requests.
+    /// Counts the requests of the connection.
     pub(super) fn activity(&self) -> Activity {
         self.activity.clone()
     }

@@ -1,10 +1,11 @@
-//! The memory of request bodies and of what is parsed out of them: one budget for the process, and shares of it for those
-//! who have proven nothing yet.
+//! The memory of request bodies and of what is parsed out of them: one budget for the process, and
+//! shares of it for those who have proven nothing yet.
 //!
-//! Bytes are charged when they arrive, never when they are announced. What is unproven counts against its address and
-//! against the Client-Id that it claims. A body that finds such a share full waits, unless it is the oldest one there: so
-//! one of them always gets on. What is unproven fills half of the budget at most; the other half is for what is parsed, so
-//! that a proven request waits only for others that end. When the budget is full, a request waits for some seconds.
+//! Bytes are charged when they arrive, never when they are announced. What is unproven counts
+//! against its address and against the Client-Id that it claims. A body that finds such a share
+//! full waits, unless it is the oldest one there: so one of them always gets on. What is unproven
+//! fills half of the budget at most; the other half is for what is parsed, so that a proven request
+//! waits only for others that end. When the budget is full, a request waits for some seconds.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,8 +21,8 @@ use tokio::{
 
 use super::refused::{Limit, Refused};
 
-/// Who is charged for unproven bytes. The flag says whether the address has proven to be a client recently: one that has is
-/// not slowed down by others who know the id.
+/// Who is charged for unproven bytes. The flag says whether the address has proven to be a client
+/// recently: one that has is not slowed down by others who know the id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Account {
     /// An address, or a network of IPv6.
@@ -31,7 +32,8 @@ pub(super) enum Account {
 }
 
 impl Account {
-    /// How many shares it has. No single unknown address fills what all that claim one Client-Id have.
+    /// How many shares it has. No single unknown address fills what all that claim one Client-Id
+    /// have.
     fn shares(&self) -> usize {
         match self {
             Self::Peer(_, false) => 1,
@@ -162,7 +164,7 @@ impl Lease {
         Ok(())
     }
 
-    /// The bytes belong to a proven client from here on: no account is charged for them any more.
+    /// The bytes belong to a proven client from here on: no account is charged for them.
     pub(super) fn prove(&mut self) {
         let accounts = std::mem::take(&mut self.accounts);
         self.leave(&accounts);
@@ -262,6 +264,6 @@ mod tests {
         elsewhere.grow(100).await.unwrap();
         oldest.prove();
         let younger = (&mut waiting).await.unwrap();
-        assert_eq!(younger.bytes(), 80, "what is proven counts against nobody");
+        assert_eq!(younger.bytes(), 80, "no account is charged for what is proven");
     }
 }

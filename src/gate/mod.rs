@@ -4,8 +4,9 @@
 //! connection ─ Arrived ─ Identified ─ Proven ─ Parsed ─ Admitted
 //! ```
 //!
-//! Each state is a type, so a handler says by its argument how far a request must have come, and the compiler holds that.
-//! What is unproven costs its sender more than us. docs/ARCHITECTURE.md has the order with what each refusal costs.
+//! Each state is a type, so a handler says by its argument how far a request must have come, and
+//! the compiler holds that. What is unproven costs its sender more than us. docs/ARCHITECTURE.md
+//! has the order with what each refusal costs.
 
 mod admitted;
 mod arrived;
@@ -15,7 +16,9 @@ mod decrypt_failures;
 mod head;
 mod identified;
 mod idle;
+mod limits;
 mod memory;
+mod offload;
 mod parsed;
 mod peers;
 mod proven;
@@ -27,8 +30,6 @@ mod reply;
 mod turns;
 mod window;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
-
 pub(crate) use self::{
     admitted::{Admitted, Room},
     arrived::Arrived,
@@ -39,126 +40,12 @@ pub(crate) use self::{
     parsed::{Cost, NotAnObject, Parsed, open},
     proven::Proven,
     rejection::Rejection,
-    reply::Reply,
-};
-use self::{
-    body::BodyLimits,
-    decrypt_failures::DecryptFailures,
-    memory::{Account, Lease, Ledger},
-    peers::Peers,
-    rates::Rates,
-    repetitions::Repetitions,
 };
 pub use self::{
     connections::ConnectionLimits,
+    limits::{Gate, GateConfig},
     peers::Network,
     rates::ClientRate,
-    refused::{Limit, Refused},
+    refused::{Limit, Refused, SMALL_BODY_BYTES},
     turns::{Full, Participant, Slot, Turns},
 };
-use visavis_signing::Freshness;
-
-use crate::{clients::ClientRegistry, clock::Clock, queue::QueueLimits};
-
-/// Limits of the gate.
-#[derive(Debug, Clone)]
-pub struct GateConfig {
-    /// Largest body of a request with pictures, bytes.
-    pub body_limit: usize,
-    /// Bytes of request bodies, and of what is parsed out of them, in memory at once.
-    pub body_budget: usize,
-    /// How long a body may take to arrive.
-    pub body_deadline: Duration,
-    /// Bytes per second of a body that must arrive on average; 0 for no limit.
-    pub body_least_rate: u32,
-    /// How far Request-Time may be from the clock.
-    pub freshness: Freshness,
-    /// How many bodies of one client may fail to decrypt in a minute.
-    pub decrypt_failures: u32,
-    /// How often one client may call; `None` for no limit.
-    pub client_rate: Option<ClientRate>,
-    /// The burst of clients that have a rate of their own and no burst.
-    pub client_burst: NonZeroU32,
-    /// How many requests from one address may fail to prove who they are in a minute; 0 for no limit.
-    pub signature_failures: u32,
-    /// Whose X-Forwarded-For is believed.
-    pub trusted_proxies: Vec<Network>,
-    /// Whether a repeated signed request is the same transaction.
-    pub dedupe: bool,
-    /// Limits on the queue of each database.
-    pub queue: QueueLimits,
-}
-
-/// Largest body of a request without pictures, bytes.
-pub const SMALL_BODY_BYTES: usize = 64 << 10;
-/// The part of the memory budget that an unknown address may fill with what is unproven; all that claim one Client-Id may
-/// fill twice as much.
-const UNPROVEN_SHARE: usize = 6;
-
-/// The limits and what is counted against them; clones share it.
-#[derive(Debug, Clone)]
-pub struct Gate(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    config: GateConfig,
-    clients: Arc<ClientRegistry>,
-    clock: Clock,
-    peers: Peers,
-    ledger: Ledger,
-    rates: Rates,
-    decrypt_failures: Arc<DecryptFailures>,
-    repetitions: Repetitions,
-}
-
-impl Gate {
-    /// A gate for these clients.
-    pub fn new(config: GateConfig, clients: Arc<ClientRegistry>, clock: Clock) -> Self {
-        let share = (config.body_budget / UNPROVEN_SHARE).max(config.body_limit);
-        Self(Arc::new(Inner {
-            peers: Peers::new(config.signature_failures, config.trusted_proxies.clone()),
-            ledger: Ledger::new(config.body_budget, share),
-            rates: Rates::new(config.client_rate, config.client_burst),
-            decrypt_failures: Arc::new(DecryptFailures::new(config.decrypt_failures)),
-            repetitions: Repetitions::default(),
-            config,
-            clients,
-            clock,
-        }))
-    }
-
-    /// Largest body of a request with pictures, bytes.
-    pub(crate) fn body_limit(&self) -> usize {
-        self.0.config.body_limit
-    }
-
-    /// Forgets clients that have sent nothing for a while.
-    pub fn forget_idle_clients(&self) {
-        self.0.rates.forget_idle_clients();
-    }
-
-    /// Takes memory for what an operator sends, from the budget for request bodies.
-    ///
-    /// # Errors
-    /// [`Limit::Memory`].
-    pub(crate) async fn lease(&self, bytes: usize) -> Result<Lease, Refused> {
-        let mut lease = self.0.ledger.open(Vec::new());
-        lease.grow(bytes).await?;
-        Ok(lease)
-    }
-
-    fn body_limits(&self, bytes: usize) -> BodyLimits {
-        let config = &self.0.config;
-        let (deadline, least_rate) = (config.body_deadline, config.body_least_rate);
-        BodyLimits { bytes, deadline, least_rate }
-    }
-
-    /// A lease for the body of an unproven request.
-    fn unproven(&self, arrived: &Arrived, client_id: &str) -> Lease {
-        let is_known =
-            arrived.peer.is_some_and(|peer| self.0.peers.is_proven(peer, self.0.clock.now()));
-        let peer = arrived.peer.map(|peer| Account::Peer(peer, is_known));
-        let client = Account::Client(client_id.to_owned(), is_known);
-        self.0.ledger.open(peer.into_iter().chain([client]).collect())
-    }
-}

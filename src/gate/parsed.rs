@@ -11,16 +11,11 @@ use std::sync::Arc;
 
 use visavis_signing::SymmetricKey;
 
-use super::{Gate, memory::Lease, proven::Proven, rejection::Rejection};
+use super::{limits::Gate, memory::Lease, offload::offload, proven::Proven, rejection::Rejection};
 use crate::clients::Caller;
 
-/// Bodies from this size on are hashed, decrypted and parsed off the threads that serve connections. Smaller ones take
-/// less than two milliseconds, and two changes of threads for each request cost more than that is worth: 0.6 ms of
-/// processor time for photos of 1280 pixels.
-const OFFLOAD_FROM: usize = 1 << 20;
-
-/// What a verified request asks for. Who asked is known only here, so that no response about a client's
-/// transactions can go out before it is settled whether it must be encrypted.
+/// What a verified request asks for. Who asked is known only here, so that no response about a
+/// client's transactions can go out before it is known whether it must be encrypted.
 #[derive(Debug)]
 pub(crate) struct Parsed<T> {
     /// Who signed it.
@@ -50,7 +45,8 @@ pub(crate) struct Cost<T> {
 }
 
 impl Proven {
-    /// Decrypts the body if it is encrypted and runs `parse` on it, on a thread for blocking work if it is large.
+    /// Decrypts the body if it is encrypted and runs `parse` on it, on a thread for blocking work
+    /// if it is large.
     ///
     /// # Errors
     /// Those of `parse`; [`Rejection::Undecryptable`], [`Limit::DecryptFailures`](super::Limit) or
@@ -99,17 +95,4 @@ pub(crate) fn open<T, E: NotAnObject>(
         Err(error) if error.is_not_an_object() => Err(Rejection::Undecryptable),
         parsed => Ok(parsed),
     }
-}
-
-pub(super) async fn offload<T: Send + 'static, E: From<Rejection> + Send + 'static>(
-    size: usize,
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, E> {
-    if size < OFFLOAD_FROM {
-        return work();
-    }
-    let span = tracing::Span::current();
-    tokio::task::spawn_blocking(move || span.in_scope(work))
-        .await
-        .map_err(|e| Rejection::internal(&e))?
 }

@@ -120,8 +120,9 @@ impl Peers {
         contain(&self.proxies, address)
     }
 
-    /// Where a request came from: the peer, or, if that is a trusted proxy, the last address before the trusted proxies
-    /// in X-Forwarded-For. Anybody may have written what stands further to the left.
+    /// Where a request came from: the peer, or, if that is a trusted proxy, the last address before
+    /// the trusted proxies in X-Forwarded-For. The sender may have written what stands further to
+    /// the left.
     pub(super) fn address(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         let mut address = peer.ip().to_canonical();
@@ -164,8 +165,9 @@ impl Peers {
             tracing::warn!(
                 %from,
                 failures,
-                "too many failed authentications from one address: an app with outdated keys, or somebody who guesses; \
-                 for up to a minute only requests of known clients with a valid signature are served from there"
+                "too many failed authentications from one address: an app with outdated keys, or \
+                 an attacker; for up to a minute only requests of known clients with a valid \
+                 signature are served from there"
             );
         }
     }
@@ -206,8 +208,9 @@ fn warn_untrusted_proxy(address: IpAddr) {
     WARNED.call_once(|| {
         tracing::warn!(
             %address,
-            "a request came with X-Forwarded-For from an address that is not in http.trusted_proxies: if that is a proxy of \
-             yours, add it, or all its callers count as one address"
+            "a request came with X-Forwarded-For from an address that is not in \
+             http.trusted_proxies: if that is a proxy of yours, add it, or all its callers count \
+             as one address"
         );
     });
 }
@@ -253,7 +256,7 @@ mod tests {
         assert!(!is_held_back(one, 60_000));
         peers.failed(one, 60_000);
         assert!(!is_held_back(one, 60_001));
-        assert!(!is_held_back(one, 0), "a clock that was set back locks nobody out");
+        assert!(!is_held_back(one, 0), "a clock that was set back locks no address out");
         let free = Peers::new(0, Vec::new());
         free.failed(one, 0);
         assert_eq!(free.held_back(one, 0), None);

@@ -1,4 +1,5 @@
-//! A request that a client has signed. From here on it is charged to that client, and its response can be read by it.
+//! A request that a client has signed. From here on it is charged to that client, and its response
+//! can be read by it.
 //!
 //! | refused here | costs |
 //! | --- | --- |
@@ -11,16 +12,17 @@ use axum::body::Bytes;
 use visavis_signing::SymmetricKey;
 
 use super::{
-    Gate, Reply,
     head::{Head, Shown},
+    limits::Gate,
     memory::Lease,
-    parsed::offload,
+    offload::offload,
     refused::Limit,
     rejection::Rejection,
+    reply::Reply,
 };
 use crate::clients::Caller;
 
-/// A verified request, not yet decrypted or parsed. Nothing can be answered from it but refusals.
+/// A verified request, not yet decrypted or parsed. Its only responses are refusals.
 #[derive(Debug)]
 pub(crate) struct Proven {
     pub(super) gate: Gate,
@@ -45,8 +47,8 @@ impl Proven {
         let key = match head.wrapped_key {
             None => None,
             Some(wrapped) => {
-                // A key that does not unwrap is replaced by another one, so every refusal from here on is encrypted and
-                // tells nothing about the wrapped key.
+                // A key that does not unwrap is replaced by another one, so every refusal from here
+                // on is encrypted and reveals nothing about the wrapped key.
                 let unwrap = move || keys.server_key.unwrap_key(&wrapped);
                 let key =
                     offload(body.len(), move || unwrap().map_err(|e| Rejection::internal(&e)));
@@ -59,7 +61,7 @@ impl Proven {
             return Err(objection.clone());
         }
         let caller = Arc::clone(&head.caller);
-        // Counted only now: nobody uses up another client's rate.
+        // Counted only now: no sender can use up the rate of another client.
         if let Some(wait) = gate.0.rates.exceeded(&caller.client_id, &caller.client.policy) {
             return Err(Limit::Rate.refuse_for(wait).into());
         }

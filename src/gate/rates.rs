@@ -14,7 +14,7 @@ use governor::{
 
 use crate::clients::ClientPolicy;
 
-/// How many requests a second a client may send on average, and how many at once after a pause.
+/// How many requests per second a client may send on average, and how many at once after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientRate {
     /// Requests a second.
@@ -24,7 +24,7 @@ pub struct ClientRate {
 }
 
 impl ClientRate {
-    /// How long it takes until a pause makes no difference any more.
+    /// After this pause the whole burst is available again.
     fn recovers_within(self) -> Duration {
         Duration::from_secs(u64::from(self.burst.get() / self.per_second) + 1)
     }
@@ -55,8 +55,8 @@ impl Counted {
 }
 
 impl Rates {
-    /// `usual` is the rate of clients that have none of their own, `burst` what goes with a rate that says
-    /// nothing of it.
+    /// `usual` is the rate of clients that have none of their own, `burst` what goes with a rate
+    /// that says nothing of it.
     pub(super) fn new(usual: Option<ClientRate>, burst: NonZeroU32) -> Self {
         Self { usual, burst, clients: Mutex::default() }
     }
@@ -68,11 +68,12 @@ impl Rates {
         Some(ClientRate { per_second, burst })
     }
 
-    /// Counts a request; `None` when it is within the client's rate, otherwise how long the client should wait.
+    /// Counts a request; `None` when it is within the client's rate, otherwise how long the client
+    /// should wait.
     pub(super) fn exceeded(&self, client_id: &str, policy: &ClientPolicy) -> Option<Duration> {
         let rate = self.in_force(policy)?;
         let mut clients = self.clients();
-        // One that was changed counts anew.
+        // A changed rate starts from zero.
         let known = clients.get_mut(client_id).filter(|counted| counted.rate == rate);
         let limiter = if let Some(counted) = known {
             counted.last = Instant::now();

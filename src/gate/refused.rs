@@ -1,9 +1,10 @@
-//! One refusal by a limit. The result code, the metric, the field in the log and the table in docs/ARCHITECTURE.md are
-//! made from it.
+//! One refusal by a limit. The result code, the metric, the field in the log and the table in
+//! docs/ARCHITECTURE.md are made from it.
 
 use std::time::Duration;
 
-use super::SMALL_BODY_BYTES;
+/// Largest body of a request without pictures, bytes.
+pub const SMALL_BODY_BYTES: usize = 64 << 10;
 
 /// A request that met a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +101,12 @@ impl Limit {
         }
     }
 
-    /// What the response says: what is wrong, and what to do.
+    /// The message of the response: what is wrong, and what to do.
     pub fn message(self) -> String {
         let text = match self {
             Self::AuthFailures => {
-                "too many failed authentications from this address; check Client-Id and keys, then try again in a minute"
+                "too many failed authentications from this address; check Client-Id and keys, then \
+                 try again in a minute"
             }
             Self::BodySize(SMALL_BODY_BYTES) => {
                 return format!("the request body has more than {SMALL_BODY_BYTES} bytes");
@@ -115,7 +117,8 @@ impl Limit {
             Self::BodyTime => "the request body took too long to arrive",
             Self::Rate => "this client exceeds its request rate; try again in a moment",
             Self::DecryptFailures => {
-                "too many request bodies did not decrypt; encrypted requests are refused for a minute"
+                "too many request bodies did not decrypt; encrypted requests are refused for a \
+                 minute"
             }
             Self::Quota => {
                 "this client has used its comparisons of today; the next day begins at midnight UTC"

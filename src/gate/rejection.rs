@@ -3,7 +3,7 @@
 use super::refused::{Limit, Refused};
 use crate::{clients::ClientError, queue::QueueError};
 
-/// Why a request does not pass the gate. Nothing of it is secret, and all of it may be answered.
+/// Why a request does not pass the gate. All of it may be sent to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rejection {
     /// A required header is missing.
@@ -58,7 +58,7 @@ impl Rejection {
         name.to_owned()
     }
 
-    /// Logs what failed and answers without it.
+    /// Logs the error; the client gets none of it.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "request failed");
         Self::Internal

@@ -1,5 +1,5 @@
-//! Repetitions of one signed request that arrive at the same time go one after the other: the later ones find what the
-//! first one did, and nothing is counted or compared twice.
+//! Repetitions of one signed request that arrive at the same time go one after the other: the later
+//! ones find what the first one did, and nothing is counted or compared twice.
 
 use std::{
     collections::HashSet,

@@ -25,7 +25,8 @@ impl Reply {
         self.proven.get()
     }
 
-    /// The key that the client sent. Clients decrypt with that one, whatever the Encrypt header of the response says.
+    /// The key that the client sent. Clients decrypt with that one, whatever the Encrypt header of
+    /// the response says.
     pub(crate) fn cipher(&self) -> Option<&SymmetricKey> {
         self.cipher.get()
     }

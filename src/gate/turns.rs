@@ -1,10 +1,11 @@
 //! Whose turn it is on the compute threads: the rule of the job table, in memory.
 //!
-//! Those that wait take turns, however many requests each has waiting. A participant's turn is one step after its last one,
-//! and not before the turn that is next when it begins to wait, so nobody saves turns up by being away. The queue is one
-//! participant with a weight: its step is shorter. When the waiting room is full, a newcomer takes the place of the
-//! participant with the most requests there, unless it would have as many itself; so a client alone may fill the room, and
-//! none keeps another one out of it.
+//! Those that wait take turns, however many requests each has waiting. A participant's turn is one
+//! step after its last one, and not before the turn that is next when it begins to wait, so no
+//! client saves turns up by being away. The queue is one participant with a weight: its step is
+//! shorter. When the waiting room is full, a newcomer takes the place of the participant with the
+//! most requests there, unless it would have as many itself; so a client alone may fill the room,
+//! and none keeps another one out of it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -134,7 +135,7 @@ impl Turns {
         granted.await.map_err(|_| Full)
     }
 
-    /// A thread, if one is free and nobody waits for it.
+    /// A thread, if one is free and no participant waits for it.
     pub fn try_take(&self, participant: &Participant) -> Option<Slot> {
         let mut state = self.state();
         if state.free == 0 || !state.is_idle() {
@@ -159,7 +160,8 @@ impl Turns {
                 given.push((waiter, Slot { turns: self.clone(), threads }));
             }
         }
-        // Not under the lock: a slot that nobody waits for any more is dropped here, and given back.
+        // Not under the lock: a slot that is no longer waited for is dropped here, and given
+        // back.
         for (waiter, slot) in given {
             drop(waiter.granted.send(slot));
         }

@@ -21,7 +21,7 @@ pub struct About {
     pub provider: &'static str,
     /// The device as it is configured.
     pub device: String,
-    /// What its maker calls it, where the system tells.
+    /// The maker's name of it, if the system knows it.
     pub device_name: String,
     /// What decodes JPEG.
     pub jpeg: &'static str,
@@ -46,7 +46,7 @@ impl About {
     }
 }
 
-/// What `/health` answers.
+/// The body of `/health`.
 #[derive(Debug, Serialize)]
 struct Health {
     ready: bool,

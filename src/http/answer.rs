@@ -1,7 +1,7 @@
-//! An answer before it is signed: JSON in exactly the form that `JSON.stringify` would print.
+//! A response before it is signed: JSON in exactly the form that `JSON.stringify` prints.
 //!
-//! One line, no spaces, no `88.0`, no `\/`: some clients parse and re-serialise an answer and verify
-//! the signature over what comes out.
+//! One line, no spaces, no `88.0`, no `\/`: some clients parse a response, serialise it again and
+//! verify the signature over the result.
 
 use axum::{
     body::Body,
@@ -10,10 +10,9 @@ use axum::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::error::ApiError;
 use crate::compare::TransactionId;
 
-/// The `result` member of every answer.
+/// The `result` member of every response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ResultPart {
     /// `resultCode`
@@ -53,7 +52,7 @@ pub(super) struct Answer {
     log: ResponseLog,
 }
 
-/// What an answer says, left in the response for the log.
+/// What the log says about a response, kept in its extensions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ResponseLog {
     /// `resultCode`
@@ -82,16 +81,16 @@ impl Answer {
     }
 
     /// A whole body about a transaction; `code` is its `resultCode`.
-    pub(super) fn of(
-        body: &impl Serialize,
-        code: &'static str,
+    ///
+    /// # Errors
+    /// The body cannot be written as JSON.
+    pub(super) fn about(
         transaction_id: &TransactionId,
-    ) -> Result<Self, ApiError> {
-        let body = serde_json::to_vec(body).map_err(|e| ApiError::internal(&e))?;
-        Ok(Self {
-            body,
-            log: ResponseLog { code, transaction_id: Some(transaction_id.clone()), reason: None },
-        })
+        code: &'static str,
+        body: &impl Serialize,
+    ) -> Result<Self, serde_json::Error> {
+        let log = ResponseLog { code, transaction_id: Some(transaction_id.clone()), reason: None };
+        Ok(Self { body: serde_json::to_vec(body)?, log })
     }
 
     /// The same with the reason of a refusal.

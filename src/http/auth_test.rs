@@ -1,14 +1,15 @@
 //! `authentication/test`: proves that keys and clocks are right.
 //!
-//! Two generations of clients expect two answers: the object itself, or a result whose message is the
-//! object as text. The answer is both at once, which every client accepts.
+//! Two generations of clients expect two responses: the object itself, or a result whose message is
+//! the object as text. The response is both at once, which every client accepts.
 
 use serde_json::{Map, Value};
 
-use super::{answer::Answer, error::ApiError, exchange::SmallProven, js, wire::parse_object};
+use super::{answer::Answer, error::ApiError, extract::SmallProven, js, wire::parse_object};
 use crate::gate::Cost;
 
-/// A tree of JSON values takes up to 40 times its text, and the response has the text twice.
+/// A tree of JSON values is up to 40 times as large as its text, and the response has the text
+/// twice.
 const COST: Cost<String> = Cost { parsing: 48, kept: String::len };
 
 pub(super) async fn auth_test(SmallProven(proven): SmallProven) -> Result<Answer, ApiError> {

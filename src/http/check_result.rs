@@ -6,9 +6,9 @@ use tracing::Instrument as _;
 use super::{
     answer::{Answer, ResultPart},
     error::ApiError,
-    exchange::SmallProven,
+    extract::SmallProven,
     state::AppState,
-    wire::{CheckBody, Telling, parse_object, tell},
+    wire::{AnswerShape, CheckBody, parse_object, render_outcome},
 };
 use crate::{
     compare::TransactionId,
@@ -47,7 +47,7 @@ pub(super) async fn check_result(
         TransactionState::Dead => Err(ApiError::GivenUp(id)),
         TransactionState::Done(outcome) => {
             let extras = parsed.caller.client.extras;
-            tell(Telling::CheckResult, &id, &outcome, extras, &app.config.pictures)
+            render_outcome(AnswerShape::CheckResult, &id, &outcome, extras, &app.config.pictures)
         }
     }
 }

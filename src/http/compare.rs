@@ -1,4 +1,4 @@
-//! `compare` and `asynccompare`.
+//! `asynccompare` and `compare`, each from its proven request to its response.
 
 use std::sync::Arc;
 
@@ -10,130 +10,69 @@ use super::{
     error::ApiError,
     pictures::read_request,
     state::{AppState, Comparison},
-    wire::{Telling, tell},
+    wire::{AnswerShape, render_outcome},
 };
 use crate::{
-    compare::{CompareFailure, Comparer, Request, RequestOptions, TraceContext, TransactionId},
+    compare::{Outcome, Request, RequestOptions, TraceContext, TransactionId},
     gate::{Admitted, Cost, Limit, Parsed, Proven, Rejection, Room},
-    queue::{Accepted, NewJob, QueuedComparer, Shard, TransactionState},
+    queue::{Accepted, NewJob, Shard, TransactionState},
+    worker::{CompareFailure, LocalComparer},
 };
 
-/// The request holds both pictures as they are in the files, three quarters of their base64. Beside that an escaped member
-/// is copied once and one with line breaks once more.
-const COST: Cost<Request> = Cost { parsing: 3, kept: picture_bytes };
-
-fn picture_bytes(request: &Request) -> usize {
-    usize::try_from(request.bytes()).unwrap_or(usize::MAX)
-}
-
-/// `asynccompare`: the job is on the disk before the transaction id is answered.
+/// `asynccompare`: the job is stored durably before its transaction id is returned.
 pub(super) async fn async_compare(
     State(app): State<AppState>,
     trace: Option<Extension<TraceContext>>,
     proven: Proven,
 ) -> Result<Answer, ApiError> {
     let shard = app.home(proven.caller())?;
-    if may_be_refused_early(&proven) {
+    if can_refuse_early(&proven) {
         app.gate.check_queue(shard, proven.caller(), proven.dedupe()).await?;
     }
     let admitted = parse(&app, trace, proven).await?.admit(shard, Room::Queue).await?;
     if let Some(id) = &admitted.earlier {
         return Ok(Answer::bare(ResultPart::processing(), Some(id)));
     }
-    made(&admitted, enqueue(&app, shard, &admitted.parsed)).await
+    let stored = enqueue(&app, shard, &admitted.parsed).await;
+    uncount_unless_made(&admitted, stored).await
 }
 
-async fn enqueue(
-    app: &AppState,
-    shard: &Shard,
-    parsed: &Parsed<Request>,
-) -> Result<(Answer, IsNew), ApiError> {
-    let job = app.new_job(shard, parsed);
-    let accepted = shard.store.enqueue(&job).instrument(transaction_span(&job)).await?;
-    let is_new = IsNew(matches!(accepted, Accepted::New(_)));
-    if is_new.0 {
-        shard.admission.add(job.client_id, parsed.value.bytes());
-        shard.wake.job_arrived();
-    }
-    Ok((Answer::bare(ResultPart::processing(), Some(accepted.transaction_id())), is_new))
-}
-
-/// Whether a comparison is one of its own, and no repetition that another process found first.
-struct IsNew(bool);
-
-/// Does `work`; what is not made after all, or was made before, is taken off the client's quota again.
-async fn made(
-    admitted: &Admitted,
-    work: impl Future<Output = Result<(Answer, IsNew), ApiError>>,
-) -> Result<Answer, ApiError> {
-    match work.await {
-        Ok((answer, IsNew(true))) => Ok(answer),
-        Ok((answer, IsNew(false))) => {
-            admitted.uncount().await;
-            Ok(answer)
-        }
-        Err(error) => {
-            let is_undone = matches!(
-                error,
-                ApiError::Gate(Rejection::Refused(_) | Rejection::Internal)
-                    | ApiError::TimedOut
-                    | ApiError::Internal
-                    | ApiError::GivenUp(_)
-            );
-            if is_undone {
-                admitted.uncount().await;
-            }
-            Err(error)
-        }
-    }
-}
-
-/// `compare`: compared while the client waits; in memory, and recorded without the pictures, where this
-/// process has workers.
+/// `compare`: compared while the client waits, by the workers of this process or of others.
 pub(super) async fn compare(
     State(app): State<AppState>,
     trace: Option<Extension<TraceContext>>,
     proven: Proven,
 ) -> Result<Answer, ApiError> {
     let shard = app.home(proven.caller())?;
-    if may_be_refused_early(&proven) {
+    if can_refuse_early(&proven) {
         check_room(&app, shard, &proven).await?;
     }
     let room = match &app.comparison {
         Comparison::Local(_) => Room::None,
-        Comparison::Queued(_) => Room::Queue,
+        Comparison::Queued => Room::Queue,
     };
     let admitted = parse(&app, trace, proven).await?.admit(shard, room).await?;
-    if let Some(answer) = earlier(&app, shard, &admitted).await? {
+    if let Some(answer) = earlier_outcome(&app, shard, &admitted).await? {
         return Ok(answer);
     }
-    let comparing = async {
-        match &app.comparison {
-            Comparison::Local(comparer) => {
-                compare_here(&app, shard, comparer.as_ref(), &admitted.parsed).await
-            }
-            Comparison::Queued(comparer) => {
-                compare_elsewhere(&app, shard, *comparer, &admitted.parsed).await
-            }
-        }
+    let compared = match &app.comparison {
+        Comparison::Local(comparer) => compare_here(&app, shard, comparer, &admitted.parsed).await,
+        Comparison::Queued => compare_elsewhere(&app, shard, &admitted.parsed).await,
     };
-    made(&admitted, comparing).await
+    uncount_unless_made(&admitted, compared).await
 }
 
-/// Whether it can be refused before the work of parsing. What is encrypted is admitted after it, with everything else that
-/// is answered under its key.
-fn may_be_refused_early(proven: &Proven) -> bool {
+/// Whether the request may be refused before it is parsed. Everything about an encrypted request is
+/// returned under its key, so it is parsed first.
+fn can_refuse_early(proven: &Proven) -> bool {
     !proven.is_encrypted()
 }
 
-/// Whether there is room for a comparison that a client waits for. A repetition of a request that was compared needs
-/// none.
+/// Whether there is room for a comparison that a client waits for. A repetition of a request that
+/// was compared needs none.
 async fn check_room(app: &AppState, shard: &Shard, proven: &Proven) -> Result<(), ApiError> {
-    let comparer = match &app.comparison {
-        Comparison::Local(comparer) => comparer,
-        Comparison::Queued(_) => {
-            return Ok(app.gate.check_queue(shard, proven.caller(), proven.dedupe()).await?);
-        }
+    let Comparison::Local(comparer) = &app.comparison else {
+        return Ok(app.gate.check_queue(shard, proven.caller(), proven.dedupe()).await?);
     };
     if comparer.has_room(&proven.caller().client_id)
         || app.gate.earlier(shard, proven.dedupe()).await?.is_some()
@@ -143,75 +82,16 @@ async fn check_room(app: &AppState, shard: &Shard, proven: &Proven) -> Result<()
     Err(Limit::WaitingRoom.refuse().into())
 }
 
-async fn compare_here(
-    app: &AppState,
-    shard: &Shard,
-    comparer: &dyn Comparer,
-    parsed: &Parsed<Request>,
-) -> Result<(Answer, IsNew), ApiError> {
-    let job = app.new_job(shard, parsed);
-    let comparing = async {
-        let request = parsed.value.clone();
-        let compared = comparer.compare(job.client_id, request, app.config.patience).await;
-        let outcome = compared.map_err(|failure| match failure {
-            CompareFailure::Busy => ApiError::from(Limit::WaitingRoom.refuse()),
-            CompareFailure::TimedOut => ApiError::TimedOut,
-            CompareFailure::Failed => ApiError::Internal,
-        })?;
-        let recorded = shard.store.record(&job, &outcome).await?;
-        Ok::<_, ApiError>((outcome, recorded))
-    };
-    let (outcome, recorded) = comparing.instrument(transaction_span(&job)).await?;
-    let is_new = IsNew(matches!(recorded, Accepted::New(_)));
-    let extras = parsed.caller.client.extras;
-    let id = recorded.transaction_id();
-    let answer = tell(Telling::Compare, id, &outcome, extras, &app.config.pictures);
-    // A picture that cannot be used is an outcome, too: the comparison counts.
-    answer.map(|answer| (answer, is_new))
+/// A request holds both image files, three quarters of their base64. Parsing copies a member with
+/// escapes once, and one with line breaks once more.
+const COST: Cost<Request> = Cost { parsing: 3, kept: image_bytes };
+
+fn image_bytes(request: &Request) -> usize {
+    usize::try_from(request.bytes()).unwrap_or(usize::MAX)
 }
 
-/// A repetition finds the job that the first request made, so it needs no look of its own.
-async fn compare_elsewhere(
-    app: &AppState,
-    shard: &Shard,
-    comparer: QueuedComparer,
-    parsed: &Parsed<Request>,
-) -> Result<(Answer, IsNew), ApiError> {
-    let job = app.new_job(shard, parsed);
-    let comparing = comparer.compare(shard, &job, app.config.patience);
-    let (id, state) = comparing.instrument(transaction_span(&job)).await?;
-    let is_new = IsNew(id == job.transaction_id);
-    let answer = match state {
-        TransactionState::Done(outcome) => {
-            let extras = parsed.caller.client.extras;
-            tell(Telling::Compare, &id, &outcome, extras, &app.config.pictures)?
-        }
-        TransactionState::Processing => Answer::bare(ResultPart::processing(), Some(&id)),
-        TransactionState::Dead => return Err(ApiError::GivenUp(id)),
-    };
-    Ok((answer, is_new))
-}
-
-/// The answer to a repetition of a signed request that has an outcome already.
-async fn earlier(
-    app: &AppState,
-    shard: &Shard,
-    admitted: &Admitted,
-) -> Result<Option<Answer>, ApiError> {
-    let Some(id) = &admitted.earlier else { return Ok(None) };
-    let client = &admitted.parsed.caller;
-    let transaction = shard.store.transaction(&client.client_id, id).await?;
-    match transaction.map(|t| t.state) {
-        Some(TransactionState::Done(outcome)) => {
-            let extras = client.client.extras;
-            tell(Telling::Compare, id, &outcome, extras, &app.config.pictures).map(Some)
-        }
-        _ => Ok(None),
-    }
-}
-
-/// From here on it is settled at which rate the decision turns: what is changed later counts for later
-/// requests.
+/// Decrypts and parses. The false match rate of the decision is fixed here: later changes apply to
+/// later requests.
 async fn parse(
     app: &AppState,
     trace: Option<Extension<TraceContext>>,
@@ -228,7 +108,116 @@ async fn parse(
     proven.parse(COST, read).await
 }
 
-/// Around everything that is done for a transaction before it is answered.
+/// The response to a repetition of a signed request that has an outcome already.
+async fn earlier_outcome(
+    app: &AppState,
+    shard: &Shard,
+    admitted: &Admitted,
+) -> Result<Option<Answer>, ApiError> {
+    let Some(id) = &admitted.earlier else { return Ok(None) };
+    let client_id = &admitted.parsed.caller.client_id;
+    let transaction = shard.store.transaction(client_id, id).await?;
+    match transaction.map(|transaction| transaction.state) {
+        Some(TransactionState::Done(outcome)) => {
+            render(app, &admitted.parsed, id, &outcome).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What a request came to.
+struct Made {
+    answer: Answer,
+    /// Whether it is a comparison of its own: another process may have stored a repetition first.
+    is_new: bool,
+}
+
+async fn enqueue(
+    app: &AppState,
+    shard: &Shard,
+    parsed: &Parsed<Request>,
+) -> Result<Made, ApiError> {
+    let job = app.new_job(shard, parsed);
+    let accepted = shard.enqueue(&job).instrument(transaction_span(&job)).await?;
+    let answer = Answer::bare(ResultPart::processing(), Some(accepted.transaction_id()));
+    Ok(Made { answer, is_new: matches!(accepted, Accepted::New(_)) })
+}
+
+/// Compares in memory and stores the outcome without the photos, for `asynccheckresult`.
+async fn compare_here(
+    app: &AppState,
+    shard: &Shard,
+    comparer: &LocalComparer,
+    parsed: &Parsed<Request>,
+) -> Result<Made, ApiError> {
+    let job = app.new_job(shard, parsed);
+    let comparing = async {
+        let request = parsed.value.clone();
+        let compared = comparer.compare(job.client_id, request, app.config.patience).await;
+        let outcome = compared.map_err(|failure| match failure {
+            CompareFailure::Busy => ApiError::from(Limit::WaitingRoom.refuse()),
+            CompareFailure::TimedOut => ApiError::TimedOut,
+            CompareFailure::Failed => ApiError::Internal,
+        })?;
+        let recorded = shard.store.record(&job, &outcome).await?;
+        Ok::<_, ApiError>((outcome, recorded))
+    };
+    let (outcome, recorded) = comparing.instrument(transaction_span(&job)).await?;
+    let is_new = matches!(recorded, Accepted::New(_));
+    // A photo that cannot be used is an outcome too, and counts as a comparison.
+    let answer = render(app, parsed, recorded.transaction_id(), &outcome)?;
+    Ok(Made { answer, is_new })
+}
+
+/// A repetition finds the job of the first request, so it is not looked up before.
+async fn compare_elsewhere(
+    app: &AppState,
+    shard: &Shard,
+    parsed: &Parsed<Request>,
+) -> Result<Made, ApiError> {
+    let job = app.new_job(shard, parsed);
+    let comparing = shard.enqueue_and_wait(&job, app.config.patience);
+    let (id, state) = comparing.instrument(transaction_span(&job)).await?;
+    let answer = match state {
+        TransactionState::Done(outcome) => render(app, parsed, &id, &outcome)?,
+        TransactionState::Processing => Answer::bare(ResultPart::processing(), Some(&id)),
+        TransactionState::Dead => return Err(ApiError::GivenUp(id)),
+    };
+    Ok(Made { answer, is_new: id == job.transaction_id })
+}
+
+fn render(
+    app: &AppState,
+    parsed: &Parsed<Request>,
+    id: &TransactionId,
+    outcome: &Outcome,
+) -> Result<Answer, ApiError> {
+    let extras = parsed.caller.client.extras;
+    render_outcome(AnswerShape::Compare, id, outcome, extras, &app.config.pictures)
+}
+
+/// The response. A comparison that was not made, or was made before, is taken off the daily quota.
+async fn uncount_unless_made(
+    admitted: &Admitted,
+    made: Result<Made, ApiError>,
+) -> Result<Answer, ApiError> {
+    let is_counted = match &made {
+        Ok(made) => made.is_new,
+        Err(
+            ApiError::Gate(Rejection::Refused(_) | Rejection::Internal)
+            | ApiError::TimedOut
+            | ApiError::Internal
+            | ApiError::GivenUp(_),
+        ) => false,
+        Err(_) => true,
+    };
+    if !is_counted {
+        admitted.uncount().await;
+    }
+    made.map(|made| made.answer)
+}
+
+/// The span of everything that is done for a transaction before its response.
 fn transaction_span(job: &NewJob<'_>) -> Span {
     tracing::error_span!("transaction", transaction = job.transaction_id.as_str())
 }

@@ -1,7 +1,7 @@
-//! Everything that can be answered instead of a result: one table from kind to result code.
+//! Everything that can be returned instead of a result: one table from kind to result code.
 //!
 //! Messages are plain ASCII without quotes, backslashes and percent signs, because some clients
-//! re-serialise an answer before they verify it. What broke inside is logged, never answered.
+//! re-serialise a response before they verify it. Internal errors are logged, never returned.
 
 use axum::{
     http::{HeaderValue, header::RETRY_AFTER},
@@ -15,7 +15,7 @@ use crate::{
     queue::QueueError,
 };
 
-/// Every result code that can be answered, as they are published.
+/// Every result code, as they are published.
 pub const RESULT_CODES: [&str; 15] = [
     "SUCCESS",
     "PROCESSING",
@@ -114,7 +114,8 @@ impl ApiError {
         }
     }
 
-    /// For the log and those who search it: the kind of mistake and where it is, nothing that the client sent.
+    /// For the log and those who search it: the kind of mistake and where it is, nothing that the
+    /// client sent.
     fn reason(&self) -> String {
         match self {
             Self::UnknownEndpoint => "unknown_endpoint".to_owned(),
@@ -130,7 +131,7 @@ impl ApiError {
         }
     }
 
-    /// Logs what broke and answers without it.
+    /// Logs the error; the client gets none of it.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "request failed");
         Self::Internal
@@ -180,18 +181,18 @@ fn gate_result(rejection: &Rejection) -> ResultPart {
         Rejection::NotAllowed(why) => part("ACCESS_DENIED", (*why).to_owned()),
         Rejection::BadSignature => part(
             "SIGNATURE_INVALID",
-            "the signature does not match; check key, path, time and that the body is sent as signed; keys that were \
-             replaced are not valid any more"
+            "the signature does not match; check key, path, time and that the body is sent as \
+             signed; replaced keys are no longer valid"
                 .to_owned(),
         ),
         Rejection::UnknownAccessKey => part(
             "KEY_NOT_FOUND",
-            "this client has no such Access-Key, or not any more".to_owned(),
+            "this client has no such Access-Key, or it has expired".to_owned(),
         ),
         Rejection::Undecryptable => part(
             "MSG_PARSE_ERROR",
-            "the request body does not decrypt into a JSON object; check the AES key, the padding and the public key of \
-             the server"
+            "the request body does not decrypt into a JSON object; check the AES key, the padding \
+             and the public key of the server"
                 .to_owned(),
         ),
         Rejection::CutOff => {

@@ -1,5 +1,5 @@
-//! One request and its response: who calls is looked up before, the response is encrypted and signed in
-//! kind after, whatever happened between. One line is logged.
+//! One request and its response: who calls is looked up before, the response is encrypted and
+//! signed in kind after, whatever happened between. One line is logged.
 
 use std::{
     borrow::Cow,
@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{FromRequest, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -19,14 +19,12 @@ use visavis_signing::{
     Content, SigningError, encrypt_header, format_time, mac_header, random_bytes, signature_header,
 };
 
-use super::{
-    answer::ResponseLog, error::ApiError, recent::endpoint, router::RawUri, state::AppState,
-};
+use super::{answer::ResponseLog, error::ApiError, recent::endpoint, state::AppState};
 use crate::{
     clients::Caller,
     compare::{TraceContext, TransactionId},
     deadline,
-    gate::{Arrived, Gate, Identified, Proven, SMALL_BODY_BYTES, Scheme, single},
+    gate::{Arrived, Gate, Scheme, single},
     telemetry::traces::{continue_trace, set_proven},
 };
 
@@ -136,39 +134,10 @@ impl Drop for Failing {
     }
 }
 
-/// A request whose signature holds; a handler that takes one cannot run without it.
-impl FromRequest<AppState> for Proven {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
-        prove(request, app, app.gate.body_limit()).await
-    }
-}
-
-/// The same for an endpoint that takes no pictures: its body is small.
-pub(super) struct SmallProven(pub(super) Proven);
-
-impl FromRequest<AppState> for SmallProven {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
-        prove(request, app, SMALL_BODY_BYTES).await.map(Self)
-    }
-}
-
-async fn prove(request: Request, app: &AppState, limit: usize) -> Result<Proven, ApiError> {
-    let identified = request.extensions().get::<Arc<Identified>>().cloned();
-    let identified = identified.ok_or(ApiError::Internal)?;
-    let original = request.extensions().get::<RawUri>().map(|uri| uri.0.clone());
-    let (parts, body) = request.into_parts();
-    let proven = identified.prove(&app.gate, parts, original.as_ref(), body, limit).await?;
-    Ok(proven)
-}
-
 /// The longest unknown path that is logged, characters.
 const MAX_LOGGED_PATH: usize = 128;
 
-/// A path as it may stand in the log: anybody may send any.
+/// A path as it may be logged: any sender may send any path.
 fn loggable(path: &str) -> Cow<'_, str> {
     let is_short = path.len() <= MAX_LOGGED_PATH;
     if is_short && !path.contains(char::is_control) {
@@ -189,13 +158,16 @@ fn loggable(path: &str) -> Cow<'_, str> {
 }
 
 impl Exchange {
-    /// One line a request, and the same for the metrics. Of what the client says there are the path, its id, and the trace
-    /// that it wants to be found by.
+    /// One line a request, and the same for the metrics. Of what the client says there are the
+    /// path, its id, and the trace that it wants to be found by.
     fn log(&self, log: &ResponseLog, elapsed: Duration) {
         let client = self.client.as_str();
         let (code, endpoint) = (log.code, endpoint(&self.path));
-        metrics::counter!("visavis_requests_total", "endpoint" => endpoint, "client" => client.to_owned(), "code" => code)
-            .increment(1);
+        metrics::counter!(
+            "visavis_requests_total",
+            "endpoint" => endpoint, "client" => client.to_owned(), "code" => code
+        )
+        .increment(1);
         metrics::histogram!("visavis_request_seconds", "endpoint" => endpoint).record(elapsed);
         let span = Span::current();
         span.record("code", code);
@@ -257,9 +229,10 @@ impl Exchange {
         Ok(())
     }
 
-    /// Signs with the caller's keys. Without proof a secret signs nothing: both sides use it over one form of text, so the
-    /// response would be a valid request. Without a known client nobody could check a signature. Both get random bytes of
-    /// the same form, because some SDKs fail on a response without a signature and never show its message.
+    /// Signs with the caller's keys. Without proof a secret signs nothing: both sides use it over
+    /// one form of text, so the response would be a valid request. Without a known client no one
+    /// could check a signature. Both get random bytes of the same form, because some SDKs fail on a
+    /// response without a signature and never show its message.
     fn sign(&self, time: &str, body: &[u8]) -> Result<String, SigningError> {
         let Arrived { client_id, scheme, reply, .. } = &*self.arrived;
         let content = |uri| Content { uri, client_id, time, body };

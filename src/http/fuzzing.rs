@@ -1,5 +1,5 @@
-//! The ways in for bytes that nobody has checked, for fuzzers and for tests that throw noise at them.
-//! No part of the interface. Each function must come back, whatever it is given.
+//! The entry points of unchecked bytes, for fuzzers and for tests that throw noise at
+//! them. No part of the interface. Each function must come back, whatever it is given.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::{
     gate::{Head, candidates, open},
 };
 
-/// A request of `caller`: a path on the first line, header lines up to an empty one, a body. Returns
-/// whether its signature holds.
+/// A request of `caller`: a path on the first line, header lines up to an empty one, a body.
+/// Returns whether its signature holds.
 pub fn request(caller: &Arc<Caller>, data: &[u8]) -> bool {
     let (head, body) = match data.windows(2).position(|two| two == b"\n\n") {
         Some(end) => (&data[..end], &data[end + 2..]),
@@ -51,7 +51,8 @@ pub fn json(data: &[u8]) -> bool {
     echoed.is_ok()
 }
 
-/// A wrapped key of 256 bytes and the body under it. Returns whether there was a JSON object inside.
+/// A wrapped key of 256 bytes and the body under it. Returns whether there was a JSON object
+/// inside.
 pub fn encrypted(server_key: &ServerKey, data: &[u8]) -> bool {
     let (wrapped, body) = data.split_at(data.len().min(256));
     let Ok(key) = server_key.unwrap_key(wrapped) else { return false };

@@ -7,16 +7,17 @@ use tokio::task::JoinSet;
 
 use super::state::AppState;
 
-/// The process answers.
+/// The process is alive.
 pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// How long a store may take to say that it is there.
+/// How long a store may take to respond.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// The engines are warm, all background tasks run, a store can be read, and the process is not stopping. With several stores one is
-/// enough: taking the process away would not bring the others back.
+/// The engines are warm, all background tasks run, a store can be read, and the process is not
+/// stopping. With several stores one is enough: taking the process away would not bring the others
+/// back.
 pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, Cow<'static, str>) {
     if !app.is_ready() {
         return (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n".into());
@@ -30,12 +31,12 @@ pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, Cow<'stat
         asked.spawn(async move {
             match tokio::time::timeout(PATIENCE, shard.store.ping()).await {
                 Ok(Ok(())) => return true,
-                // Too much to do is answered by refusing requests, not by going away.
+                // An overloaded process refuses requests and stays ready.
                 Ok(Err(error)) if error.is_crowded() => return true,
                 Ok(Err(error)) => {
                     tracing::error!(shard = shard.number, %error, "the store cannot be read");
                 }
-                Err(_) => tracing::error!(shard = shard.number, "the store does not answer"),
+                Err(_) => tracing::error!(shard = shard.number, "store does not respond"),
             }
             false
         });

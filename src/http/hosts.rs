@@ -1,7 +1,7 @@
-//! Which names the admin address answers to.
+//! The host names of the admin address.
 //!
-//! A page of another site can have its own name lead to this address (DNS rebinding); for a browser both are then one
-//! site. What such a page sends has that name in `Host`.
+//! A page of another site can have its own name lead to this address (DNS rebinding); for a browser
+//! both are then one site. What such a page sends has that name in `Host`.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
@@ -62,7 +62,8 @@ async fn check_host(
 const NO_SNIFF: (HeaderName, &str) = (header::X_CONTENT_TYPE_OPTIONS, "nosniff");
 
 impl AllowedHosts {
-    /// What a request gives as its host and is not allowed. A request without a host is not one of a browser.
+    /// What a request gives as its host and is not allowed. A request without a host is not one of
+    /// a browser.
     fn foreign_host(&self, request: &Request) -> Option<String> {
         let in_target = request.uri().authority().map(Authority::as_str);
         let in_headers = request.headers().get_all(header::HOST).iter();

@@ -37,7 +37,8 @@ fn write(value: &Value, text: &mut String) {
             }
             text.push('}');
         }
-        // Strings are escaped alike in both worlds: only quotes, backslashes and control characters.
+        // Strings are escaped alike in both worlds: only quotes, backslashes and control
+        // characters.
         other => text.push_str(&other.to_string()),
     }
 }

@@ -1,5 +1,5 @@
-//! JSON members as clients really send them: absent, null, or of the wrong type, each told apart so
-//! that the answer can name the member.
+//! JSON members as clients really send them: absent, null, or of the wrong type, each distinguished
+//! so that the response can name the member.
 
 use std::{borrow::Cow, fmt};
 
@@ -25,7 +25,7 @@ pub(super) enum Text<'a> {
 }
 
 impl Text<'_> {
-    /// The string if there is one.
+    /// The string, if it is one.
     ///
     /// # Errors
     /// [`ApiError::Invalid`] naming `field` when it is something else.

@@ -3,11 +3,11 @@
 //!
 //! ```text
 //! request ─ path cleaned ─ exchange ─ gate: verify, then decrypt and parse ─ handler
-//! response ◀────────────── exchange: encrypt, sign ◀──── Answer or ApiError ◀─────┘
+//! response ◀────────────── exchange: encrypt, sign ◀──── `Answer` or `ApiError` ◀─────┘
 //! ```
 //!
-//! Every answer, errors included, is HTTP 200 with a JSON result and a signature: client SDKs throw
-//! away the body of anything else, and with it the reason.
+//! Every response, errors included, is HTTP 200 with a JSON result and a signature: client SDKs
+//! throw away the body of anything else, and with it the reason.
 
 mod admin;
 mod answer;
@@ -16,12 +16,14 @@ mod check_result;
 mod compare;
 mod error;
 mod exchange;
+mod extract;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
 mod hosts;
 mod js;
 mod lenient;
+mod path;
 mod pem;
 mod pictures;
 mod recent;

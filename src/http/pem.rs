@@ -1,4 +1,5 @@
-//! What a file holds that should hold a certificate or a private key, and how to make the right one of it.
+//! What a file holds that should hold a certificate or a private key, and how to make the right one
+//! of it.
 
 use std::path::Path;
 
@@ -8,8 +9,8 @@ pub(super) fn wrong_key(path: &Path, bytes: &[u8], error: &str) -> String {
     let has = |label: &str| text.contains(&format!("-----BEGIN {label}-----"));
     if has("ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
         return format!(
-            "the key is encrypted: write it without a passphrase with `openssl pkey -in {path} -out {path}.plain`, run chmod \
-             600 on that file and use it"
+            "the key is encrypted: write it without a passphrase with `openssl pkey -in {path} \
+             -out {path}.plain`, run chmod 600 on that file and use it"
         );
     }
     if has("OPENSSH PRIVATE KEY") {
@@ -21,12 +22,13 @@ pub(super) fn wrong_key(path: &Path, bytes: &[u8], error: &str) -> String {
         return format!("the private key is damaged ({error}): copy it again");
     }
     if has("CERTIFICATE REQUEST") {
-        return "holds a certificate request instead of a private key: use the key that it was made with"
+        return "holds a certificate request instead of a private key: use the key that it was made \
+                with"
             .to_owned();
     }
     if has("CERTIFICATE") {
-        return "holds a certificate instead of a private key: tls.key_file is for the key, tls.cert_file for the \
-                certificate"
+        return "holds a certificate instead of a private key: tls.key_file is for the key, \
+                tls.cert_file for the certificate"
             .to_owned();
     }
     if has("PUBLIC KEY") {
@@ -34,8 +36,9 @@ pub(super) fn wrong_key(path: &Path, bytes: &[u8], error: &str) -> String {
     }
     if has("EC PARAMETERS") {
         return format!(
-            "holds the parameters of an elliptic curve and no key: create a key with `openssl genpkey -algorithm EC -pkeyopt \
-             ec_paramgen_curve:P-256 -out {path}`, and a certificate for it"
+            "holds the parameters of an elliptic curve and no key: create a key with `openssl \
+             genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {path}`, and a \
+             certificate for it"
         );
     }
     let convert = match Binary::of(bytes) {
@@ -60,11 +63,13 @@ pub(super) fn wrong_certificate(path: &Path, bytes: &[u8], error: &str) -> Strin
         return format!("the certificate is damaged ({error}): copy it again");
     }
     if has("CERTIFICATE REQUEST") {
-        return "holds a certificate request: have it signed, and use the certificate that comes back"
+        return "holds a certificate request: have it signed, and use the certificate that comes \
+                back"
             .to_owned();
     }
     if text.contains("PRIVATE KEY-----") {
-        return "holds a private key instead of a certificate: tls.cert_file is for the certificate, tls.key_file for the key"
+        return "holds a private key instead of a certificate: tls.cert_file is for the \
+                certificate, tls.key_file for the key"
             .to_owned();
     }
     let convert = match Binary::of(bytes) {
@@ -72,7 +77,8 @@ pub(super) fn wrong_certificate(path: &Path, bytes: &[u8], error: &str) -> Strin
         Some(Binary::Pkcs12) => format!("openssl pkcs12 -in {path} -nokeys -out {path}.pem"),
         Some(Binary::Certificate) => format!("openssl x509 -inform DER -in {path} -out {path}.pem"),
         Some(Binary::Key) => {
-            return "holds a private key (DER) instead of a certificate: tls.cert_file is for the certificate"
+            return "holds a private key (DER) instead of a certificate: tls.cert_file is for the \
+                    certificate"
                 .to_owned();
         }
         None => return "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned(),

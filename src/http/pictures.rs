@@ -14,8 +14,8 @@ use crate::compare::{
 const LONGEST_USER_ID: usize = 64;
 const LONGEST_SOURCE: usize = FmrSettings::LONGEST_CODE;
 
-/// Turns the body of `compare` or `asynccompare` into a request. `fmr` is asked for the rate that is in force
-/// now, for the code of a document or for a selfie.
+/// Turns the body of `compare` or `asynccompare` into a request. `fmr` is asked for the rate that
+/// is in force now, for the code of a document or for a selfie.
 ///
 /// # Errors
 /// [`ApiError::Invalid`] or [`ApiError::Picture`] naming the first member that is wrong.

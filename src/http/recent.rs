@@ -1,5 +1,5 @@
-//! The requests of late, for people who watch: what was asked, what came of it, how long it took. Nothing of
-//! it says who asked.
+//! Ring buffer of recent requests for the console's live view: endpoint, result code, time.
+//! Nothing of it says who asked.
 
 use std::{
     collections::VecDeque,
@@ -11,10 +11,10 @@ use std::{
 const KEPT_FOR: Duration = Duration::from_mins(2);
 const KEPT: usize = 1 << 15;
 
-/// One answered request.
+/// One finished request.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered {
-    /// When the answer was ready.
+    /// When the response was ready.
     pub at: Instant,
     /// The last part of the endpoint's path; `other` for what is none.
     pub endpoint: &'static str,
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn paths_are_told_by_their_endpoint_and_the_oldest_go_first() {
         let recent = Recent::default();
-        for path in ["/api/v1/zoloz/facecompare/compare", "/x/test", "/", "/secret/of/somebody"] {
+        for path in ["/api/v1/zoloz/facecompare/compare", "/x/test", "/", "/secret/of/one"] {
             recent.note(path, "SUCCESS", Duration::from_millis(1));
         }
         let endpoints: Vec<_> = recent.look().iter().map(|a| a.endpoint).collect();

@@ -1,8 +1,8 @@
-//! The socket: HTTP/1.1 with Title-Case header names, or that and HTTP/2 over TLS; limits and time-outs
-//! against slow clients; graceful end.
+//! The socket: HTTP/1.1 with Title-Case header names, or that and HTTP/2 over TLS; limits and
+//! time-outs against slow clients; graceful end.
 //!
 //! The Java SDK finds `Signature` and `Response-Time` only in exactly this spelling, while hyper
-//! writes lower case unless told otherwise. The shell script of the vendor finds them only in lower
+//! writes lower case by default. The shell script of the vendor finds them only in lower
 //! case, which is what HTTP/2 has.
 
 use std::{
@@ -82,7 +82,8 @@ const PING_AFTER: Duration = Duration::from_secs(20);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 const TCP_PROBE_AFTER: Duration = Duration::from_mins(1);
 
-/// Binds and serves in the background. A server that ends before it is stopped is reported to `health`.
+/// Binds and serves in the background. A server that ends before it is stopped is reported to
+/// `health`.
 ///
 /// # Errors
 /// [`ServeError`].
@@ -137,7 +138,7 @@ pub fn serve(
     };
     let task = tokio::spawn(async move {
         let ended = task.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-        // After a stop nobody reads this.
+        // After a stop it has no reader.
         health.fail(format!("the server on {address} has ended"));
         ended
     });

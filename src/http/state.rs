@@ -12,10 +12,11 @@ use super::{error::ApiError, recent::Recent};
 use crate::{
     clients::{Caller, ClientRegistry},
     clock::Clock,
-    compare::{Comparer, DecodeLimits, FmrSettings},
+    compare::{DecodeLimits, FmrSettings},
     gate::{Gate, GateConfig},
-    queue::{QueuedComparer, Shard, ShardLookup, Shards},
+    queue::{Shard, ShardLookup, Shards},
     supervisor::TaskHealth,
+    worker::LocalComparer,
 };
 
 /// Limits and times of the gateway.
@@ -34,16 +35,16 @@ pub struct GatewayConfig {
 /// Who compares while a caller of `compare` waits.
 #[derive(Debug, Clone)]
 pub enum Comparison {
-    /// The workers of this process; the pictures stay in memory.
-    Local(Arc<dyn Comparer>),
-    /// Those of other processes, through the queue.
-    Queued(QueuedComparer),
+    /// The workers of this process; the photos stay in memory.
+    Local(LocalComparer),
+    /// The workers of other processes, through the queue.
+    Queued,
 }
 
 /// Shared by all handlers; clones are cheap.
 #[derive(Debug, Clone)]
 pub struct AppState {
-    /// Who may call.
+    /// The registered clients.
     pub clients: Arc<ClientRegistry>,
     /// Where transactions live.
     pub shards: Shards,
@@ -102,12 +103,12 @@ impl AppState {
         self.ready.store(ready, Ordering::SeqCst);
     }
 
-    /// The requests of late.
+    /// Recent requests.
     pub fn recent(&self) -> &Recent {
         &self.recent
     }
 
-    /// Whether load balancers are told to send requests here.
+    /// Whether load balancers should send requests here.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
     }

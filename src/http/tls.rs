@@ -44,8 +44,8 @@ pub enum TlsError {
     },
     /// The key is not the certificate's.
     #[error(
-        "key {0} does not belong to certificate {1}: `openssl pkey -in {0} -pubout` and `openssl x509 -in {1} -noout -pubkey` \
-         must print the same",
+        "key {0} does not belong to certificate {1}: `openssl pkey -in {0} -pubout` and `openssl \
+         x509 -in {1} -noout -pubkey` must print the same",
         key.display(),
         certificate.display()
     )]
@@ -56,7 +56,8 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// The key or the certificate is of a kind that is not spoken.
-    #[error("certificate {} and key {} cannot be used: {source}", certificate.display(), key.display())]
+    #[error("certificate {} and key {} cannot be used: \
+             {source}", certificate.display(), key.display())]
     Unsupported {
         /// The certificate.
         certificate: PathBuf,
@@ -90,7 +91,8 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 /// Whether a certificate was refused because it is that of an authority.
 pub fn is_ca_as_server(error: &CertificateError) -> bool {
     // A type of another library, which rustls hides.
-    matches!(error, CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity"))
+    let CertificateError::Other(other) = error else { return false };
+    format!("{other:?}").contains("CaUsedAsEndEntity")
 }
 
 impl TlsFiles {
@@ -179,8 +181,8 @@ impl TlsFiles {
         Ok([state(&self.certificate)?, state(&self.key)?])
     }
 
-    /// Takes up changed files for new connections, for ever. Files that do not go together, as in the
-    /// middle of a renewal, leave the old ones in use.
+    /// Reloads changed files for new connections, without end. Files that do not go together, as in
+    /// the middle of a renewal, leave the old ones in use.
     pub(super) async fn keep_fresh(self, config: RustlsConfig) {
         let mut known = self.state().ok();
         loop {
@@ -193,7 +195,8 @@ impl TlsFiles {
                 Ok(fresh) => {
                     config.reload_from_config(fresh);
                     known = state;
-                    tracing::info!(file = %self.certificate.display(), "the certificate was reloaded");
+                    tracing::info!(file = %self.certificate.display(), "the certificate was \
+                        reloaded");
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the new certificate is not used; the old one stays");

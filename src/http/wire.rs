@@ -70,7 +70,7 @@ pub(super) fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, 
     if *first != b'{' {
         return Err(ApiError::NotJson);
     }
-    // Checked for the whole text: inside members that are ignored nobody else would look.
+    // Checked for the whole text: inside members that are ignored no other code would look.
     let text = std::str::from_utf8(body).map_err(|_| ApiError::NotJson)?;
     serde_json::from_str(text).map_err(|_| ApiError::NotJson)
 }
@@ -83,9 +83,9 @@ impl<'a> CompareBody<'a> {
     }
 }
 
-/// Which endpoint an outcome is told through; they document different members in different order.
+/// The endpoint of a response: they document different members in different order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Telling {
+pub(super) enum AnswerShape {
     /// `compare`
     Compare,
     /// `asynccheckresult`
@@ -141,12 +141,12 @@ struct Extras<'a> {
     calibration: &'a str,
 }
 
-/// Tells an outcome.
+/// The response with an outcome.
 ///
 /// # Errors
 /// [`ApiError::Picture`] for a refusal, with the transaction id.
-pub(super) fn tell(
-    telling: Telling,
+pub(super) fn render_outcome(
+    shape: AnswerShape,
     id: &TransactionId,
     outcome: &Outcome,
     extras: bool,
@@ -170,9 +170,9 @@ pub(super) fn tell(
         face2_image_quality_result: verdict.reference.quality.verdict,
     };
     let (score, same_person) = (verdict.score, verdict.same_person());
-    let beyond = extras.then(|| Extras::of(verdict));
-    match telling {
-        Telling::Compare => {
+    let beyond = extras.then(|| Extras::new(verdict));
+    match shape {
+        AnswerShape::Compare => {
             let quality = extras.then_some(quality);
             let answer = CompareAnswer {
                 result,
@@ -182,9 +182,9 @@ pub(super) fn tell(
                 quality,
                 extras: beyond,
             };
-            Answer::of(&answer, code, id)
+            Answer::about(id, code, &answer).map_err(|error| ApiError::internal(&error))
         }
-        Telling::CheckResult => {
+        AnswerShape::CheckResult => {
             let answer = CheckAnswer {
                 result,
                 transaction_id: id,
@@ -193,13 +193,13 @@ pub(super) fn tell(
                 same_person,
                 extras: beyond,
             };
-            Answer::of(&answer, code, id)
+            Answer::about(id, code, &answer).map_err(|error| ApiError::internal(&error))
         }
     }
 }
 
 impl<'a> Extras<'a> {
-    fn of(verdict: &'a Verdict) -> Self {
+    fn new(verdict: &'a Verdict) -> Self {
         let reasons = |face: &FaceReport| face.quality.reasons.iter().map(|r| r.code).collect();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
         let quality = |face: &FaceReport| face.quality.measures.unified.map(|q| q.round() as u8);

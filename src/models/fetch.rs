@@ -9,7 +9,7 @@ use std::{
 
 use visavis_face::{manifest::Source, session::sha256_hex};
 
-use super::pull::PullError;
+use super::error::PullError;
 use crate::outgoing;
 
 /// Hears how many bytes of a file have arrived.

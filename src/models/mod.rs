@@ -4,8 +4,10 @@
 //! pinned public sources or a mirror, are checked against their digests, converted to ONNX where they
 //! are published as something else, and moved into place in one step.
 
+mod error;
 mod fetch;
 mod pull;
 
+pub use error::PullError;
 pub use fetch::{Fetcher, Mirror, Progress};
-pub use pull::{FileState, PullError, pull, ranges, state};
+pub use pull::{FileState, pull, ranges, state};

@@ -47,7 +47,7 @@ impl QueueAdmission {
     pub fn add(&self, client_id: &str, bytes: u64) {
         let mut levels = self.levels();
         levels.all.add(bytes);
-        // Not by `entry`: nearly always the client is there, and its name need not be copied.
+        // Not by `entry`: nearly always the client is known, and its name need not be copied.
         match levels.clients.get_mut(client_id) {
             Some(level) => level.add(bytes),
             None => drop(levels.clients.insert(client_id.to_owned(), Level { jobs: 1, bytes })),

@@ -17,7 +17,6 @@
 mod admission;
 mod error;
 mod job;
-mod queued;
 mod retry;
 mod shard;
 pub mod store;
@@ -29,7 +28,6 @@ pub use error::QueueError;
 pub use job::{
     Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState,
 };
-pub use queued::QueuedComparer;
 pub use retry::RetryPolicy;
 pub use shard::{Shard, ShardLookup, Shards};
 pub use store::{Erasure, History, PayloadCache, Store};

@@ -1,9 +1,19 @@
 //! The databases of an installation side by side. One of them has a client and its jobs; its number
 //! is in every transaction id, so that an outcome is looked up in the right database.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{admission::QueueAdmission, store::Store, waiting::WaitingRoom, wake::Wake};
+use tokio::time::Instant;
+
+use super::{
+    admission::QueueAdmission,
+    error::QueueError,
+    job::{Accepted, NewJob, TransactionState},
+    store::Store,
+    waiting::WaitingRoom,
+    wake::Wake,
+};
+use crate::compare::TransactionId;
 
 /// One database of jobs and its state in this process; clones share it.
 #[derive(Debug, Clone)]
@@ -44,6 +54,41 @@ impl Shard {
         let admission = QueueAdmission::default();
         let (wake, waiting) = (Wake::default(), WaitingRoom::default());
         Self { number, store, admission, wake, waiting }
+    }
+
+    /// Stores a job and wakes a worker.
+    ///
+    /// # Errors
+    /// As [`Store::enqueue`].
+    pub async fn enqueue(&self, job: &NewJob<'_>) -> Result<Accepted, QueueError> {
+        let accepted = self.store.enqueue(job).await?;
+        if matches!(accepted, Accepted::New(_)) {
+            self.admission.add(job.client_id, job.request.bytes());
+            self.wake.job_arrived();
+        }
+        Ok(accepted)
+    }
+
+    /// Stores a job for the workers of other processes and waits up to `timeout` for its end. A job
+    /// that is not finished by then continues; the client can ask for its transaction.
+    ///
+    /// # Errors
+    /// As [`Store::enqueue`] and [`Store::transaction`].
+    pub async fn enqueue_and_wait(
+        &self,
+        job: &NewJob<'_>,
+        timeout: Duration,
+    ) -> Result<(TransactionId, TransactionState), QueueError> {
+        let begun = Instant::now();
+        let id = self.enqueue(job).await?.transaction_id().clone();
+        let left = timeout.saturating_sub(begun.elapsed());
+        if let Some(state) = self.waiting.wait(&id, left).await {
+            return Ok((id, state));
+        }
+        // It may have ended since the last poll.
+        let found = self.store.transaction(job.client_id, &id).await?;
+        let state = found.map_or(TransactionState::Dead, |transaction| transaction.state);
+        Ok((id, state))
     }
 }
 

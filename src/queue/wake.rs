@@ -79,7 +79,7 @@ impl Wake {
             self.here.notify_one();
             match tokio::time::timeout(IDLE_CHECK_INTERVAL, listener.recv()).await {
                 Ok(received) => drop(received?),
-                // Idle or half-open; ping to tell which.
+                // Idle or half-open; ping to find out which.
                 Err(_) => db.check(&mut listener).await?,
             }
         }

@@ -6,9 +6,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument as _, field::Empty};
 
 use super::{
+    config::RunnerConfig,
     outcome_metrics,
     pool::{ComputePool, PoolFailure},
-    runner::RunnerConfig,
 };
 use crate::{
     compare::Outcome,
@@ -20,18 +20,18 @@ use crate::{
 /// Why a job has no outcome.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JobError {
-    /// Somebody else holds the job or has finished it: there is nothing left to do.
+    /// Another worker holds the job or has finished it.
     #[error("the lease was lost")]
     LeaseLost,
     /// The comparison took longer than a job may.
     #[error("the job took longer than {0:?}")]
     Deadline(Duration),
-    /// It must be alone in the process, and another one is that must be too, or somebody does not end.
-    #[error("it was tried before and must be alone, which it cannot be now")]
-    Crowded,
-    /// Its earlier attempts ended without a word: they ended with their processes.
-    #[error("every attempt at it ended with its process")]
-    Deadly,
+    /// It must run alone in the process, and another such job does, or a comparison does not end.
+    #[error("a retried job must run alone, and another one does: it waits")]
+    IsolationBusy,
+    /// Its earlier attempts ended with their processes, without an error.
+    #[error("every attempt ended with the process that made it")]
+    KeepsCrashing,
     /// The engine failed.
     #[error(transparent)]
     Pool(#[from] PoolFailure),
@@ -40,8 +40,8 @@ pub(super) enum JobError {
     Queue(QueueError),
 }
 
-/// How long a job waits for a process that has its master key before it counts as broken, and how long between
-/// two looks.
+/// How long a job waits for a process that has its master key before it counts as broken, and how
+/// long between two looks.
 const KEY_PATIENCE: Duration = Duration::from_hours(1);
 const KEY_PAUSE: Duration = Duration::from_secs(10);
 
@@ -114,18 +114,21 @@ async fn run_traced(
         tracing::warn!("lease lost: dropping the outcome");
         return;
     }
-    let ended = if matches!(error, JobError::Crowded) {
+    let ended = if matches!(error, JobError::IsolationBusy) {
         tracing::info!(%error, "job put back");
         store.postpone(job.id, lease.token, config.retry.first_delay).await
     } else if error.is_of_the_key() && store.age(job) < KEY_PATIENCE {
         metrics::counter!("visavis_seal_failures_total").increment(1);
         tracing::error!(
             %error,
-            "cannot decrypt the pictures with the master key of this process: the job waits for a process that can"
+            "cannot decrypt the photos with the master key of this process: the job waits for \
+             another process"
         );
         store.postpone(job.id, lease.token, KEY_PAUSE).await
-    } else if let Some(delay) =
-        config.retry.delay(job.attempt, jitter()).filter(|_| !matches!(error, JobError::Deadly))
+    } else if let Some(delay) = config
+        .retry
+        .delay(job.attempt, jitter())
+        .filter(|_| !matches!(error, JobError::KeepsCrashing))
     {
         metrics::counter!("visavis_retries_total").increment(1);
         tracing::warn!(delay_ms = whole_ms(delay), %error, "job failed: retrying");
@@ -139,7 +142,8 @@ async fn run_traced(
         // The lease runs out by itself, and the job becomes claimable again.
         tracing::warn!(%error, "cannot put back the failed job");
     }
-    // Only now: whoever waits for all threads may take the process down, and this job is safe from that.
+    // Only now: a job that waits for all threads may end the process, and this job is safe from
+    // that.
     drop(rights);
 }
 
@@ -162,30 +166,30 @@ async fn work(
     rights: &mut Rights,
 ) -> Result<Outcome, JobError> {
     if lease.job.attempt > config.retry.max_attempts {
-        return Err(JobError::Deadly);
+        return Err(JobError::KeepsCrashing);
     }
     if lease.job.attempt > 1 {
         alone(pool, config, rights).await?;
     }
     let request = store.payload(lease).await?.ok_or(JobError::LeaseLost)?;
-    let slot = rights.slot.take().ok_or(JobError::Crowded)?;
+    let slot = rights.slot.take().ok_or(JobError::IsolationBusy)?;
     let outcome = tokio::time::timeout(config.job_deadline, pool.run(slot, request)).await;
     outcome.map_err(|_| JobError::Deadline(config.job_deadline))?.map_err(JobError::from)
 }
 
-/// All threads instead of one: an earlier attempt at this job may have ended with its process, and nothing
-/// else must be lost if this one does. Others like it are put back meanwhile, or they would go down with it
-/// while they wait, again and again, until they are given up for nothing.
+/// All threads instead of one: an earlier attempt at this job may have ended with its process, and
+/// nothing else must be lost if this one does. Others like it are put back meanwhile, or they would
+/// go down with it while they wait, again and again, until they are given up for nothing.
 async fn alone(
     pool: &ComputePool,
     config: &RunnerConfig,
     rights: &mut Rights,
 ) -> Result<(), JobError> {
-    rights.alone = Some(pool.try_be_suspect().ok_or(JobError::Crowded)?);
+    rights.alone = Some(pool.try_isolate().ok_or(JobError::IsolationBusy)?);
     // Given back first: all of them includes this one.
     drop(rights.slot.take());
     let all = tokio::time::timeout(config.job_deadline, pool.all_slots()).await;
-    rights.slot = Some(all.map_err(|_| JobError::Crowded)??);
+    rights.slot = Some(all.map_err(|_| JobError::IsolationBusy)??);
     Ok(())
 }
 

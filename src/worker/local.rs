@@ -1,22 +1,33 @@
-//! `compare` in this process: the pair stays in memory and no picture touches the disk. A look at one picture
-//! waits in the same room.
+//! Comparisons while the caller waits, on the compute threads of this process: the photos stay in
+//! memory. The inspection of one photo waits in the same room.
 
 use std::time::Duration;
 
 use super::pool::{ComputePool, PoolFailure};
 use crate::{
-    compare::{
-        CompareFailure, Comparer, ComparerFuture, Inspection, InspectionFuture, Outcome,
-        PictureData, PictureKind, Request, Viewer,
-    },
+    compare::{Inspection, Outcome, PictureData, PictureKind, Request},
     gate::{Full, Participant, Slot},
 };
 
-/// Compares on the threads of this process while the caller waits.
+/// Compares on the threads of this process while the caller waits; clones share them.
 #[derive(Debug, Clone)]
 pub struct LocalComparer {
     pool: ComputePool,
     room: usize,
+}
+
+/// Why there is no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CompareFailure {
+    /// The waiting room is full.
+    #[error("too many comparisons are waiting")]
+    Busy,
+    /// The timeout of the caller is over.
+    #[error("the comparison took too long")]
+    TimedOut,
+    /// An internal failure, which is logged.
+    #[error("the comparison failed")]
+    Failed,
 }
 
 impl LocalComparer {
@@ -25,25 +36,45 @@ impl LocalComparer {
         Self { pool, room }
     }
 
-    async fn compare_now(
+    /// The outcome of a request of this client within `timeout`.
+    ///
+    /// # Errors
+    /// [`CompareFailure`].
+    pub async fn compare(
         &self,
         client_id: &str,
         request: Request,
+        timeout: Duration,
     ) -> Result<Outcome, CompareFailure> {
-        let slot = self.slot(&Participant::Client(client_id.to_owned())).await?;
-        self.pool.run(slot, request).await.map_err(|failure| into_compare_failure(&failure))
+        let client = Participant::Client(client_id.to_owned());
+        within(timeout, async {
+            let slot = self.slot(&client).await?;
+            self.pool.run(slot, request).await.map_err(into_compare_failure)
+        })
+        .await
     }
 
-    async fn look_now(
+    /// What is found on one photo, within `timeout`.
+    ///
+    /// # Errors
+    /// [`CompareFailure`].
+    pub async fn inspect(
         &self,
         picture: PictureData,
         kind: PictureKind,
+        timeout: Duration,
     ) -> Result<Inspection, CompareFailure> {
-        let slot = self.slot(&Participant::Operator).await?;
-        self.pool
-            .inspect(slot, picture, kind)
-            .await
-            .map_err(|failure| into_compare_failure(&failure))
+        within(timeout, async {
+            let slot = self.slot(&Participant::Operator).await?;
+            self.pool.inspect(slot, picture, kind).await.map_err(into_compare_failure)
+        })
+        .await
+    }
+
+    /// Whether [`compare`](Self::compare) would not be [`CompareFailure::Busy`] now, to refuse a
+    /// request before it is parsed. It may be busy a moment later.
+    pub fn has_room(&self, client_id: &str) -> bool {
+        self.pool.has_room_for(&Participant::Client(client_id.to_owned()), self.room)
     }
 
     async fn slot(&self, participant: &Participant) -> Result<Slot, CompareFailure> {
@@ -52,43 +83,16 @@ impl LocalComparer {
     }
 }
 
-impl Comparer for LocalComparer {
-    fn compare<'a>(
-        &'a self,
-        client_id: &'a str,
-        request: Request,
-        patience: Duration,
-    ) -> ComparerFuture<'a> {
-        Box::pin(async move {
-            tokio::time::timeout(patience, self.compare_now(client_id, request))
-                .await
-                .unwrap_or(Err(CompareFailure::TimedOut))
-        })
-    }
-
-    fn has_room(&self, client_id: &str) -> bool {
-        self.pool.has_room_for(&Participant::Client(client_id.to_owned()), self.room)
-    }
+async fn within<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, CompareFailure>>,
+) -> Result<T, CompareFailure> {
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(CompareFailure::TimedOut))
 }
 
-impl Viewer for LocalComparer {
-    fn inspect(
-        &self,
-        picture: PictureData,
-        kind: PictureKind,
-        patience: Duration,
-    ) -> InspectionFuture<'_> {
-        Box::pin(async move {
-            tokio::time::timeout(patience, self.look_now(picture, kind))
-                .await
-                .unwrap_or(Err(CompareFailure::TimedOut))
-        })
-    }
-}
-
-fn into_compare_failure(failure: &PoolFailure) -> CompareFailure {
+fn into_compare_failure(failure: PoolFailure) -> CompareFailure {
     if let PoolFailure::Face(error) = failure {
-        tracing::error!(%error, "a comparison failed");
+        tracing::error!(%error, "comparison failed");
     }
     CompareFailure::Failed
 }

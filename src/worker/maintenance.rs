@@ -1,4 +1,5 @@
-//! Maintenance of a store: old transactions are deleted, and admission knows the depth of the queue.
+//! Maintenance of a store: old transactions are deleted, and admission knows the depth of the
+//! queue.
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,8 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Nothing happens before [`watch_queue`](Self::watch_queue) and [`clean`](Self::clean). `shard` is the number of the
-    /// database.
+    /// Nothing happens before [`watch_queue`](Self::watch_queue) and [`clean`](Self::clean).
+    /// `shard` is the number of the database.
     pub fn new(
         store: Store,
         admission: QueueAdmission,
@@ -59,7 +60,7 @@ impl Maintenance {
             }
             match self.store.depth_by_client().await {
                 Ok(clients) => {
-                    self.tell(clients.iter().map(|client| client.depth).sum());
+                    self.export(clients.iter().map(|client| client.depth).sum());
                     self.admission.set_depth(clients);
                 }
                 Err(error) => tracing::warn!(%error, "the queue's depth could not be read"),
@@ -71,7 +72,7 @@ impl Maintenance {
         }
     }
 
-    fn tell(&self, depth: Depth) {
+    fn export(&self, depth: Depth) {
         let shard = || [("shard", self.shard.clone())];
         metrics::gauge!("visavis_queue_jobs", &shard()).set(depth.jobs as f64);
         metrics::gauge!("visavis_queue_bytes", &shard()).set(depth.bytes as f64);
@@ -84,7 +85,7 @@ impl Maintenance {
         }
     }
 
-    async fn tell_room(&self) {
+    async fn export_disk_usage(&self) {
         match self.store.disk_usage().await {
             Ok(room) => {
                 for (name, size) in room {
@@ -106,7 +107,7 @@ impl Maintenance {
                     self.purge().await;
                 }
                 self.vacuum().await;
-                self.tell_room().await;
+                self.export_disk_usage().await;
             };
             tokio::select! {
                 () = cleaning => {}
@@ -116,8 +117,8 @@ impl Maintenance {
             if begun >= next_purge {
                 next_purge = begun + self.config.every;
             }
-            // Where cleaning takes long it is not done all the time: something keeps the dead from being
-            // cleared away, a backup for example.
+            // Where cleaning takes long it is not done all the time: something keeps the dead from
+            // being cleared away, a backup for example.
             let pause = TIDY_EVERY.max(begun.elapsed() * 10);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -128,9 +129,9 @@ impl Maintenance {
 
     async fn vacuum(&self) {
         match self.store.vacuum_payloads().await {
-            Ok(true) => tracing::debug!("the room of deleted pictures was given back"),
+            Ok(true) => tracing::debug!("disk space of deleted photos released"),
             Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "deleted pictures could not be cleared away"),
+            Err(error) => tracing::warn!(%error, "cannot release disk space of deleted photos"),
         }
     }
 

@@ -7,10 +7,11 @@
 //!   └ or a jittered poll   outcome ─ complete (guarded by the fencing token)
 //! ```
 //!
-//! A slot is taken *before* a job is claimed, so a claimed job starts at once and none waits in this
-//! process while another one is idle. A job that is tried again runs alone in its process.
+//! A slot is taken *before* a job is claimed, so a claimed job starts at once and none waits in
+//! this process while another one is idle. A job that is tried again runs alone in its process.
 
 mod compare_job;
+mod config;
 mod local;
 mod maintenance;
 mod outcome_metrics;
@@ -18,8 +19,9 @@ mod pool;
 mod runner;
 mod watchdog;
 
-pub use local::LocalComparer;
+pub use config::RunnerConfig;
+pub use local::{CompareFailure, LocalComparer};
 pub use maintenance::{Maintenance, MaintenanceConfig};
 pub use pool::{ComputePool, EngineFactory, PoolFailure};
-pub use runner::{Runner, RunnerConfig};
+pub use runner::Runner;
 pub use watchdog::watch;

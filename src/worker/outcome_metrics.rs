@@ -1,4 +1,5 @@
-//! Metrics and traces of comparisons: their outcomes, why pictures were not good enough, and how long the stages took.
+//! Metrics and traces of comparisons: their outcomes, why pictures were not good enough, and how
+//! long the stages took.
 
 use std::time::Instant;
 
@@ -42,8 +43,8 @@ pub(super) fn count(outcome: &Outcome) {
     metrics::counter!("visavis_comparisons_total", "outcome" => name(outcome)).increment(1);
 }
 
-/// Records the times of the stages, and adds them to the span of the comparison: for each picture its stages, one after the
-/// other.
+/// Records the times of the stages, and adds them to the span of the comparison: for each picture
+/// its stages, one after the other.
 pub(super) fn record_stages(times: &[StageTimes; 2], begun: Instant) {
     let mut left = begun.elapsed();
     for (picture, times) in ["face1", "face2"].into_iter().zip(times) {

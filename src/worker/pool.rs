@@ -47,8 +47,8 @@ enum Work {
 
 struct Task {
     work: Work,
-    /// Given back when the work is done, not when its caller stops waiting, so that a slow comparison is never joined by
-    /// another one on the same thread.
+    /// Given back when the work is done, not when its caller stops waiting, so that a slow
+    /// comparison is never joined by another one on the same thread.
     slot: Slot,
     /// What the lines of the log and the trace are part of.
     span: Span,
@@ -59,11 +59,12 @@ struct Task {
 pub struct ComputePool {
     threads: Arc<Threads>,
     turns: Turns,
-    suspect: Arc<Semaphore>,
+    isolation: Arc<Semaphore>,
     busy: Arc<[Busy]>,
 }
 
-/// What stands for the threads: they end when there are no more tasks, and whoever drops the last of it waits for that.
+/// What stands for the threads: they end when there are no more tasks, and the owner that drops the
+/// last of it waits for that.
 #[derive(Debug)]
 struct Threads {
     tasks: mpsc::Sender<Task>,
@@ -71,11 +72,13 @@ struct Threads {
     _end: End,
 }
 
-/// Waits, when dropped, until all threads have ended. Nothing is ever sent: that nobody could is the message.
+/// Waits, when dropped, until all threads have ended. Nothing is ever sent: that no one could is
+/// the message.
 #[derive(Debug)]
 struct End(Mutex<mpsc::Receiver<Infallible>>);
 
-/// How long the end waits for threads: what they have to do is done by then, unless one never comes back.
+/// How long the end waits for threads: what they have to do is done by then, unless one never comes
+/// back.
 const PATIENCE_AT_THE_END: Duration = Duration::from_secs(3);
 
 impl Drop for End {
@@ -126,8 +129,8 @@ impl ComputePool {
         };
         start_all(worker, threads)?;
         metrics::gauge!("visavis_compute_threads").set(threads as f64);
-        let (turns, suspect) = (Turns::new(threads), Semaphore::new(1).into());
-        Ok(Self { threads: running, turns, suspect, busy })
+        let (turns, isolation) = (Turns::new(threads), Semaphore::new(1).into());
+        Ok(Self { threads: running, turns, isolation, busy })
     }
 
     /// Gives the jobs of the queue so many turns for one of a client that waits.
@@ -155,7 +158,7 @@ impl ComputePool {
         slot.map_err(|Full| PoolFailure::Stopped)
     }
 
-    /// Waits for a thread for somebody who waits for the outcome, in a waiting room of this size.
+    /// Waits for a thread for a caller, in a waiting room of this size.
     ///
     /// # Errors
     /// [`Full`].
@@ -168,8 +171,8 @@ impl ComputePool {
         self.turns.has_room(participant, room)
     }
 
-    /// Waits until all threads are free and keeps them: for a comparison that may take the process down,
-    /// so that it takes no other one with it. Those that ask later wait for this one.
+    /// Waits until all threads are free and keeps them: for a comparison that may take the process
+    /// down, so that it takes no other one with it. Those that ask later wait for this one.
     ///
     /// # Errors
     /// [`PoolFailure::Stopped`].
@@ -177,12 +180,13 @@ impl ComputePool {
         self.turns.take_all(&Participant::Queue).await.map_err(|Full| PoolFailure::Stopped)
     }
 
-    /// The right to be the one comparison of this process that may take it down; `None` while another has it.
-    pub fn try_be_suspect(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.suspect).try_acquire_owned().ok()
+    /// The right to be the one comparison of this process that may take it down; `None` while
+    /// another has it.
+    pub fn try_isolate(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.isolation).try_acquire_owned().ok()
     }
 
-    /// A thread for a job of the queue, if one is free and nobody waits for it.
+    /// A thread for a job of the queue, if one is free and no caller waits for it.
     pub fn try_slot(&self) -> Option<Slot> {
         self.turns.try_take(&Participant::Queue)
     }
@@ -229,7 +233,12 @@ fn start_all(worker: Worker, threads: usize) -> Result<(), FaceError> {
         thread::Builder::new()
             .name(format!("compute-{number}"))
             .spawn(move || worker.run(ready))
-            .map_err(|e| FaceError::Manifest(format!("a compute thread could not be started: {e}")))?;
+            .map_err(|e| {
+            FaceError::Manifest(format!(
+                "a compute thread could not be started: \
+                {e}"
+            ))
+        })?;
     }
     drop((worker, ready));
     let opened: Vec<()> = readiness.iter().collect::<Result<_, _>>()?;
@@ -294,8 +303,8 @@ impl Worker {
         }
     }
 
-    /// Does a piece of work, unless nobody waits for it any more. The pictures go with `work`, and the slot is
-    /// free, before its result is told.
+    /// Does a piece of work, unless its caller has left. The pictures go with `work`, and
+    /// the slot is free, before its result is sent.
     fn attend<T>(
         &self,
         engine: &mut Option<Box<dyn Engine>>,
@@ -315,7 +324,7 @@ impl Worker {
         let _ = reply.send(done.map_err(PoolFailure::from));
     }
 
-    /// A panic costs the engine, whose state nobody can vouch for, and not the thread.
+    /// A panic costs the engine, whose state is unknown, and not the thread.
     fn guarded<T>(
         &self,
         engine: &mut Option<Box<dyn Engine>>,

@@ -1,4 +1,5 @@
-//! The loop of a worker: a free thread, a claim, a job; a drain at the end. A heartbeat beside it renews the leases.
+//! The loop of a worker: a free thread, a claim, a job; a drain at the end. A heartbeat beside it
+//! renews the leases.
 
 use std::{
     collections::HashMap,
@@ -10,40 +11,14 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
     compare_job::{self, jitter},
+    config::RunnerConfig,
     pool::ComputePool,
 };
 use crate::{
     gate::Slot,
-    queue::{JobId, Lease, RetryPolicy, Store},
+    queue::{JobId, Lease, Store},
     shutdown::Shutdown,
 };
-
-/// Times of the loop.
-#[derive(Debug, Clone, Copy)]
-pub struct RunnerConfig {
-    /// How long a claim is good for without a heartbeat.
-    pub lease: Duration,
-    /// How long one job may take; less than the lease.
-    pub job_deadline: Duration,
-    /// How long to wait for a wake-up before looking anyway.
-    pub poll: Duration,
-    /// How long running jobs may take when the process is to stop.
-    pub drain: Duration,
-    /// What happens to failed jobs.
-    pub retry: RetryPolicy,
-}
-
-impl Default for RunnerConfig {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(30),
-            job_deadline: Duration::from_secs(20),
-            poll: Duration::from_secs(1),
-            drain: Duration::from_secs(25),
-            retry: RetryPolicy::default(),
-        }
-    }
-}
 
 /// Takes jobs out of the store and has them worked on.
 #[derive(Debug, Clone)]
@@ -77,7 +52,7 @@ impl Runner {
             let woken = self.wake.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            // A database that does not answer gets no thread to wait with: others may need it.
+            // A database that does not respond gets no thread to wait with: others may need it.
             if looked.is_err() {
                 let answers = tokio::select! {
                     answer = self.store.ping() => answer.is_ok(),
@@ -135,8 +110,9 @@ impl Runner {
         }
     }
 
-    /// Claims a job for this free thread and, if `greedy`, for each further one; starts them and returns how
-    /// many. Threads are not taken away from other databases on the mere chance of a job.
+    /// Claims a job for this free thread and, if `greedy`, for each further one; starts them and
+    /// returns how many. Threads are not taken away from other databases on the mere chance of a
+    /// job.
     async fn claim_and_start(&self, free: Slot, greedy: bool) -> Result<usize, NotClaimed> {
         let mut slots = vec![free];
         if greedy {
@@ -167,7 +143,8 @@ impl Runner {
         locked(&self.held).iter().map(|(id, token)| (*id, *token)).collect()
     }
 
-    /// Renews the leases of running jobs, three times as often as they run out, until it is aborted.
+    /// Renews the leases of running jobs, three times as often as they run out, until it is
+    /// aborted.
     pub async fn heartbeat(self) {
         loop {
             tokio::time::sleep(self.config.lease / 3).await;
@@ -197,7 +174,8 @@ impl Runner {
         for (id, token) in self.holding() {
             let store = self.store.clone();
             put_back.spawn(async move {
-                // It was worked on for the whole drain: the attempt counts, or a job that never ends would be retried without end.
+                // It was worked on for the whole drain: the attempt counts, or a job that never
+                // ends would be retried without end.
                 match store.retry(id, token, Duration::ZERO).await {
                     Ok(()) => tracing::info!(job = id, "job put back at shutdown"),
                     Err(error) => tracing::warn!(job = id, %error, "cannot put back a job"),

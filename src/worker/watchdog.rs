@@ -1,5 +1,5 @@
-//! A thread that hangs in a comparison cannot be stopped, and a device that has failed cannot be repaired from inside: only a
-//! new process can.
+//! A thread that hangs in a comparison cannot be stopped, and a device that has failed cannot be
+//! repaired from inside: only a new process can.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::{shutdown::Shutdown, supervisor::TaskHealth};
 /// How often to look; a part of the limit where that is short.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Ends the process when a thread has been at one comparison for longer than `limit`, or when `broken` says that nothing can
-/// be compared any more. Returns when the process is to stop.
+/// Ends the process when a thread has been at one comparison for longer than `limit`, or when
+/// `broken` says that the device has failed. Returns when the process is to stop.
 pub async fn watch(
     pool: ComputePool,
     limit: Duration,

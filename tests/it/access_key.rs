@@ -230,7 +230,7 @@ async fn what_says_how_a_request_is_signed_may_be_there_once() {
             request.headers_mut().append(name, value);
             let (answer, _) = app.send_raw(request).await;
             assert_eq!(answer.code(), "PARAM_ILLEGAL", "{name}: {}", answer.text);
-            assert!(answer.message().ends_with("is there twice"), "{name}: {}", answer.text);
+            assert!(answer.message().ends_with("is present twice"), "{name}: {}", answer.text);
         }
     }
 }

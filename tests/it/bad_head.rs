@@ -144,19 +144,19 @@ fn strange_mistakes() -> Vec<Mistake> {
             "two signatures",
             |r| twice(r, "signature"),
             "PARAM_ILLEGAL",
-            "Signature is there twice",
+            "Signature is present twice",
         ),
         mistake(
             "two times",
             |r| twice(r, "request-time"),
             "PARAM_ILLEGAL",
-            "Request-Time is there twice",
+            "Request-Time is present twice",
         ),
         stranger(
             "two clients",
             |r| twice(r, "client-id"),
             "PARAM_ILLEGAL",
-            "Client-Id is there twice",
+            "Client-Id is present twice",
         ),
         mistake(
             "an overlong signature",

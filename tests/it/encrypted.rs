@@ -356,7 +356,7 @@ async fn mistakes_in_the_encrypt_header_are_told_by_its_name() {
     let mut twice = app.encrypted(TEST, "{}", &key(16));
     let value = twice.headers()["encrypt"].clone();
     twice.headers_mut().append("encrypt", value);
-    assert!(refused(&app, twice).await.message().contains("Encrypt is there twice"));
+    assert!(refused(&app, twice).await.message().contains("Encrypt is present twice"));
 }
 
 /// A repetition finds the transaction that the first one made; its verdict is for the client alone.

@@ -12,7 +12,6 @@ use visavis::{
     clients::{ClientChange, FmrChange},
     compare::{Decision, DecodeLimits, Fmr, FmrSettings, Outcome, Policy},
     http::{Comparison, gateway},
-    queue::QueuedComparer,
 };
 use visavis_face::{
     Engine as _, Picture as Input, PictureKind,
@@ -176,7 +175,7 @@ async fn a_repetition_of_a_request_is_told_what_the_first_one_was() {
 async fn compare_through_the_queue_is_decided_as_it_was_accepted() {
     let mut app = TestApp::with(|config| config.patience = Duration::from_millis(300)).await;
     let mut state = app.state.clone();
-    state.comparison = Comparison::Queued(QueuedComparer);
+    state.comparison = Comparison::Queued;
     let room = state.shards.iter().next().unwrap().waiting.clone();
     let served = tokio::spawn(room.serve(app.store.clone()));
     app.router = gateway(state);

@@ -25,7 +25,7 @@ impl Store {
         let reference = self.key.seal(&label("reference"), new.request.reference.as_bytes())?;
         let pending_insert = self.pending_inserts.begin(new.client_id);
         let row = self.row(new, pending_insert.ahead)?;
-        // Before anybody can claim it.
+        // Before any worker can claim it.
         let pending =
             self.payload_cache.as_ref().map(|cache| cache.insert(&new.transaction_id, new.request));
         let insert = |attempt| insert_job(attempt, &row, &probe, &reference);
@@ -138,7 +138,7 @@ async fn insert_job(
                  FROM visavis_now($5) AS now
                  ON CONFLICT (dedupe) DO NOTHING
                  RETURNING id
-             ), pictures AS (
+             ), photos AS (
                  INSERT INTO job_payload (job_id, probe, reference) SELECT id, $8, $9 FROM new
              )
              SELECT id FROM new",

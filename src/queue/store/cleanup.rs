@@ -10,7 +10,7 @@ use crate::{
 
 /// Space beside the live pictures that is not worth a VACUUM.
 const SPARE_BYTES: i64 = 64 << 20;
-/// Any number that nobody else uses: "visavis" in ASCII.
+/// Any number that no other program uses: "visavis" in ASCII.
 const VACUUM_LOCK: i64 = 0x0076_6973_6176_6973;
 
 impl Store {
@@ -75,7 +75,7 @@ async fn clear_dead(db: &PostgresDb) -> Result<bool, sqlx::Error> {
         WARNED.call_once(|| {
             tracing::warn!(
                 "this role does not own job_payload and cannot vacuum it: \
-                 only autovacuum removes dead pictures"
+                 only autovacuum removes the rows of deleted photos"
             );
         });
         return Ok(false);

@@ -1,5 +1,5 @@
 //! The time by which leases and pauses end: the clock of the database, without the steps that
-//! somebody gives it.
+//! an operator sets it to.
 //!
 //! A lease is a date in the database, so that every process sees it end. If that clock is set
 //! forward, every lease seems to be over, and jobs would run twice. So a process trusts a step
@@ -46,7 +46,7 @@ impl Reading {
 }
 
 impl LeaseClock {
-    /// The latest that it can be, if nobody set the clock since it was read. `None` before it was
+    /// The latest that it can be, if the clock was not set since it was read. `None` before it was
     /// read.
     pub(super) fn latest(&self, clock: &Clock) -> Option<UnixMillis> {
         self.known().trusted.map(|trusted| trusted.date_at(clock.steady()))
@@ -150,7 +150,7 @@ mod tests {
     const HOUR: i64 = 3_600_000;
     const LEASE: i64 = 30_000;
 
-    /// A reading that was answered at once.
+    /// A reading with an immediate response.
     fn read(time: &LeaseClock, clock: &Clock) -> Option<i64> {
         time.read(clock.now(), clock.steady(), clock)
     }

@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(cache.take(&ids[1]), Some(request(200)));
         cache.insert(&ids[3], &request(501)).commit();
         assert_eq!(cache.take(&ids[3]), None, "more than there can be room for");
-        assert_eq!(cache.take(&ids[2]), Some(request(200)), "and nobody made room for it");
+        assert_eq!(cache.take(&ids[2]), Some(request(200)), "and no other made room for it");
         cache.insert(&ids[3], &request(500)).commit();
         assert!(cache.take(&ids[3]).is_some());
         assert!(cache.lock().inserted.len() < 3 && cache.lock().bytes == 0);

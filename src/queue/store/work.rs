@@ -86,7 +86,8 @@ impl Store {
                     tracing::error!(job = row.id, %error, "job given up");
                     if let Err(error) = self.bury(row.id, row.token).await {
                         let job = row.id;
-                        tracing::warn!(job, %error, "cannot give the job up: it waits for its lease");
+                        tracing::warn!(job, %error, "cannot give the job up: it waits for its \
+                            lease");
                     }
                 }
             }

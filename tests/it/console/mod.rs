@@ -6,8 +6,6 @@ mod quiet;
 mod served;
 mod showing;
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -16,7 +14,7 @@ use axum::{
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use visavis::{
-    compare::{QualityLimits, Viewer},
+    compare::QualityLimits,
     console::{Limits, Parts, TokenFile, console},
     http::About,
     worker::LocalComparer,
@@ -73,16 +71,13 @@ impl Desk {
         let app = TestApp::new().await;
         let file = TokenFile::in_folder(app.folder.path());
         let token = file.make_if_absent().unwrap().unwrap().to_string();
-        let viewer = does.workers.then(|| {
-            let viewer: Arc<dyn Viewer> = Arc::new(LocalComparer::new(app.pool.clone(), 8));
-            viewer
-        });
+        let comparer = does.workers.then(|| LocalComparer::new(app.pool.clone(), 8));
         let router = console(Parts {
             app: app.state.clone(),
             clients: app.clients.clone().into(),
             about: about(),
             front_end: does.front_end,
-            viewer,
+            comparer,
             limits: Limits { selfie: QualityLimits::default(), document: QualityLimits::default() },
             token: file.clone(),
         });

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,12 +12,9 @@ use std::{
 };
 
 use visavis::{
-    compare::{
-        CompareFailure, Comparer as _, ComparerFuture, DecodeLimits, Outcome, PictureData,
-        PictureKind, Refusal, Request, Side, Viewer as _,
-    },
+    compare::{DecodeLimits, Outcome, PictureData, PictureKind, Refusal, Request, Side},
     gate::{Participant, Turns},
-    worker::{ComputePool, EngineFactory, LocalComparer},
+    worker::{CompareFailure, ComputePool, EngineFactory, LocalComparer},
 };
 use visavis_face::{Comparison, Engine, FaceError, Picture as FacePicture};
 
@@ -42,8 +40,8 @@ fn good() -> Request {
 }
 
 /// Lets a comparison go as far as it gets by itself.
-async fn waits(comparison: &mut ComparerFuture<'_>) -> bool {
-    poll_fn(|cx| Poll::Ready(comparison.as_mut().poll(cx).is_pending())).await
+async fn waits(comparison: &mut (impl Future + Unpin)) -> bool {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *comparison).poll(cx).is_pending())).await
 }
 
 #[tokio::test]
@@ -78,11 +76,12 @@ async fn one_picture_is_looked_at_by_itself_and_what_breaks_breaks_nothing_else(
 async fn a_look_waits_where_comparisons_wait_and_is_refused_when_they_are() {
     let gate = Gate::closed();
     let (comparer, _pool) = comparer(&gate, 1, 1);
-    let mut running = comparer.compare("a", good(), PATIENCE);
+    let mut running = Box::pin(comparer.compare("a", good(), PATIENCE));
     assert!(waits(&mut running).await);
     gate.wait_for(1).await;
-    let mut waiting = comparer.inspect(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE);
-    assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+    let mut waiting =
+        Box::pin(comparer.inspect(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE));
+    assert!(waits(&mut waiting).await);
     let refused =
         comparer.inspect(picture(Picture::Person(1)), PictureKind::Selfie, PATIENCE).await;
     assert_eq!(refused, Err(CompareFailure::Busy));
@@ -104,10 +103,9 @@ async fn what_breaks_is_a_failure_and_the_next_comparison_works() {
 async fn beyond_its_limit_of_waiting_callers_it_is_busy() {
     let gate = Gate::closed();
     let (comparer, _pool) = comparer(&gate, 1, 2);
-    let mut first = comparer.compare("a", good(), PATIENCE);
+    let mut first = Box::pin(comparer.compare("a", good(), PATIENCE));
     assert!(waits(&mut first).await);
-    let mut waiting =
-        [comparer.compare("a", good(), PATIENCE), comparer.compare("a", good(), PATIENCE)];
+    let mut waiting = [1, 2].map(|_| Box::pin(comparer.compare("a", good(), PATIENCE)));
     for comparison in &mut waiting {
         assert!(waits(comparison).await);
     }
@@ -124,10 +122,10 @@ async fn beyond_its_limit_of_waiting_callers_it_is_busy() {
 async fn a_caller_who_leaves_frees_the_place() {
     let gate = Gate::closed();
     let (comparer, _pool) = comparer(&gate, 1, 1);
-    let mut first = comparer.compare("a", good(), PATIENCE);
+    let mut first = Box::pin(comparer.compare("a", good(), PATIENCE));
     assert!(waits(&mut first).await);
     for _ in 0..5 {
-        let mut leaving = comparer.compare("a", good(), PATIENCE);
+        let mut leaving = Box::pin(comparer.compare("a", good(), PATIENCE));
         assert!(waits(&mut leaving).await);
     }
     gate.unlock();
@@ -154,7 +152,7 @@ async fn a_thread_is_not_free_before_it_is_done() {
     assert_eq!(comparer.compare("a", good(), SHORT).await, Err(CompareFailure::TimedOut));
     gate.wait_for(1).await;
     assert!(pool.try_slot().is_none());
-    let mut next = comparer.compare("a", good(), PATIENCE);
+    let mut next = Box::pin(comparer.compare("a", good(), PATIENCE));
     assert!(waits(&mut next).await);
     assert_eq!((gate.begun(), gate.seen().inside), (1, 1));
     gate.unlock();
