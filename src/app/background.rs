@@ -109,7 +109,7 @@ impl Background {
 
     /// Ends the process when a comparison hangs or the device has failed.
     pub(super) fn start_watchdog(&mut self, config: &Config, pool: ComputePool, runtime: Runtime) {
-        let limit = Duration::from_millis(config.worker.stuck_ms);
+        let limit = Duration::from_millis(config.worker.hang_timeout_ms);
         let (runtime, health) = (Arc::new(runtime), self.supervisor.health().clone());
         self.until_shutdown("watchdog", move |shutdown| {
             let runtime = Arc::clone(&runtime);

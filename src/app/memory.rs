@@ -58,8 +58,8 @@ impl MemoryPlan {
                 "bodies of requests (http.body_budget_bytes)".to_owned(),
             ),
             (
-                config.queue.kept_bytes / MIB,
-                "pictures of accepted jobs (queue.kept_bytes)".to_owned(),
+                config.queue.payload_cache_bytes / MIB,
+                "pictures of accepted jobs (queue.payload_cache_bytes)".to_owned(),
             ),
         ];
         if matches!(device, Device::Cuda(_)) {

@@ -109,14 +109,15 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         (None, None)
     };
     let clients = Arc::new(ClientRegistry::open(data.clients.clone()).await?);
-    let local = pool.clone().map(|pool| LocalComparer::new(pool, config.worker.waiting));
+    let local =
+        pool.clone().map(|pool| LocalComparer::new(pool, config.worker.max_waiting_requests));
     let comparison = match &local {
         Some(local) => Comparison::Local(local.clone()),
         None => Comparison::Queued,
     };
     // A process that only stores jobs, or only works on them, has no use for the cache.
-    let payload_cache = (roles.front_end && roles.workers && config.queue.kept_bytes > 0)
-        .then(|| PayloadCache::new(config.queue.kept_bytes, MAX_CACHED_AGE));
+    let payload_cache = (roles.front_end && roles.workers && config.queue.payload_cache_bytes > 0)
+        .then(|| PayloadCache::new(config.queue.payload_cache_bytes, MAX_CACHED_AGE));
     let shard = |database: &Database| {
         let store = database.store.clone();
         let store = match &payload_cache {

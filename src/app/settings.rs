@@ -20,7 +20,7 @@ pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
         body_limit: http.body_limit_bytes,
         body_budget: http.body_budget_bytes,
         body_deadline: Duration::from_millis(http.body_deadline_ms),
-        body_least_rate: http.body_least_bytes_per_s,
+        body_least_rate: http.body_min_bytes_per_s,
         freshness: Freshness::seconds(http.freshness_s),
         decrypt_failures: http.decrypt_failures_per_minute,
         client_rate: NonZeroU32::new(http.client_rate_per_s)
@@ -37,7 +37,7 @@ pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
     };
     Ok(GatewayConfig {
         gate,
-        patience: Duration::from_millis(http.patience_ms),
+        patience: Duration::from_millis(http.compare_timeout_ms),
         pictures: config.image,
         fmr: config.compare.fmr_settings()?,
     })
@@ -76,7 +76,7 @@ pub(super) fn server_config(
         listen: resolve(setting, listen)?,
         tls: tls_files(config),
         head_deadline: Duration::from_millis(http.head_deadline_ms),
-        idle_deadline: Duration::from_millis(http.idle_deadline_ms),
+        idle_deadline: Duration::from_millis(http.idle_timeout_ms),
         max_connections: http.max_connections,
         max_connections_per_address: match http.max_connections_per_address {
             0 => (http.max_connections / CONNECTION_SHARE).max(1),
@@ -84,7 +84,7 @@ pub(super) fn server_config(
         },
         trusted_proxies: http.trusted_proxies.clone(),
         max_streams: http.max_streams,
-        drain: Duration::from_millis(http.drain_ms),
+        drain: Duration::from_millis(http.drain_timeout_ms),
     })
 }
 
@@ -113,7 +113,7 @@ pub(super) fn runner_config(config: &Config) -> RunnerConfig {
         lease: Duration::from_millis(queue.lease_ms),
         job_deadline: Duration::from_millis(queue.job_deadline_ms),
         poll: Duration::from_millis(worker.poll_ms),
-        drain: Duration::from_millis(worker.drain_ms),
+        drain: Duration::from_millis(worker.drain_timeout_ms),
         retry: RetryPolicy { max_attempts: queue.max_attempts, ..RetryPolicy::default() },
     }
 }

@@ -42,7 +42,10 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
         // What is wrong is told already.
         Err(_) => Vec::new(),
     };
-    let mut findings = vec![configuration, trial::ports(&config), tls(&config)];
+    let mut findings = vec![configuration];
+    let deprecated = config.deprecated.iter().map(ToString::to_string);
+    findings.extend(deprecated.map(|detail| Finding::warning("setting", detail)));
+    findings.extend([trial::ports(&config), tls(&config)]);
     if let Ok(models) = &models {
         findings.push(Finding::new("device", Ok(models.device.clone())));
         findings.push(runtime(&models.library));

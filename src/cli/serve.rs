@@ -177,6 +177,9 @@ fn until_stopped(
     until_input_ends: bool,
 ) -> Result<ExitCode> {
     start_log(config)?;
+    for deprecation in &config.deprecated {
+        tracing::warn!(%deprecation, "a setting is deprecated: use its new name");
+    }
     app::raise_limit(config);
     block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -218,7 +221,7 @@ fn until_stopped(
         let stopping = async {
             service.app.set_ready(false);
             if end == End::Requested && roles.front_end {
-                tokio::time::sleep(Duration::from_millis(config.http.leave_ms)).await;
+                tokio::time::sleep(Duration::from_millis(config.http.shutdown_delay_ms)).await;
             }
             tracing::info!("stopping: finishing requests and jobs");
             trigger.stop();

@@ -16,6 +16,10 @@ impl ConfigError {
     pub(super) fn new(place: &str, problem: String) -> Self {
         Self { place: place.to_owned(), problem }
     }
+
+    pub(super) fn with_note(self, note: &str) -> Self {
+        Self { problem: format!("{} ({note})", self.problem), ..self }
+    }
 }
 
 /// Every variable that sets a key, with the path of the key.
@@ -46,11 +50,16 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
     text.parse().map_err(|e: toml::de::Error| ConfigError::new(name, e.to_string()))
 }
 
-/// `http.patience_ms` → `VISAVIS_HTTP_PATIENCE_MS`, for every key that is not a table, and for every limit of a measure.
+/// The variable of a setting: `http.listen` → `VISAVIS_HTTP_LISTEN`.
+pub(super) fn variable(path: &str) -> String {
+    format!("VISAVIS_{}", path.to_uppercase().replace('.', "_"))
+}
+
+/// The variables of every key that is not a table, and of every limit of a measure.
 pub(super) fn variables(tree: &Table) -> Variables {
     let mut found = Variables::new();
     let mut add = |path: Vec<String>| {
-        found.insert(format!("VISAVIS_{}", path.join("_").to_uppercase()), path);
+        found.insert(variable(&path.join(".")), path);
     };
     let mut open = vec![(Vec::new(), tree)];
     while let Some((path, table)) = open.pop() {
@@ -141,9 +150,9 @@ fn is_linked_port(text: &str) -> bool {
 pub(super) fn apply_environment(
     tree: &mut Table,
     known: &Variables,
-    environment: impl Iterator<Item = (String, String)>,
+    environment: BTreeMap<String, String>,
 ) -> Result<(), ConfigError> {
-    for (name, text) in environment.filter(|(name, _)| name.starts_with("VISAVIS_")) {
+    for (name, text) in environment {
         let Some(path) = known.get(&name) else {
             if NOT_SETTINGS.contains(&name.as_str())
                 || name.starts_with(PROXY)

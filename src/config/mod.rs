@@ -4,6 +4,7 @@
 //! environment for settings.
 
 mod decision;
+mod deprecated;
 mod device;
 mod layers;
 mod listen;
@@ -12,6 +13,7 @@ mod sections;
 
 use std::path::{Path, PathBuf};
 
+pub use deprecated::{Deprecation, RENAMED, old_variables};
 pub use layers::ConfigError;
 pub use listen::ListenAddress;
 pub use ranges::{MEASURE_RANGES, RANGES};
@@ -38,14 +40,30 @@ impl Config {
         files: impl IntoIterator<Item = &'a Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
+        let mut deprecated = Vec::new();
+        let loaded = Self::load_layers(files, environment, &mut deprecated);
+        let loaded = loaded.map_err(|error| deprecated::with_old_names(error, &deprecated))?;
+        Ok(Self { deprecated, ..loaded })
+    }
+
+    fn load_layers<'a>(
+        files: impl IntoIterator<Item = &'a Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        deprecated: &mut Vec<Deprecation>,
+    ) -> Result<Self, ConfigError> {
         let mut tree = layers::parse("the built-in defaults", DEFAULTS)?;
         let known = layers::variables(&tree);
         for path in files {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .map_err(|e| ConfigError::new(&name, format!("cannot be read: {e}")))?;
-            layers::merge(&mut tree, layers::parse(&name, &text)?, &name)?;
+            let mut file = layers::parse(&name, &text)?;
+            deprecated::rename_keys(&mut file, &name, deprecated)?;
+            layers::merge(&mut tree, file, &name)?;
         }
+        let mut environment =
+            environment.filter(|(name, _)| name.starts_with("VISAVIS_")).collect();
+        deprecated::rename_variables(&mut environment, deprecated)?;
         layers::apply_environment(&mut tree, &known, environment)?;
         ranges::check(&tree)?;
         let config: Self = serde_path_to_error::deserialize(tree).map_err(|error| {
@@ -102,17 +120,17 @@ impl Config {
         if self.queue.dedupe && self.queue.retention_s < 2 * u64::from(self.http.freshness_s) {
             return wrong(
                 "queue.retention_s",
-                "must be at least twice http.freshness_s: a recorded request would be compared anew",
+                "must be at least twice http.freshness_s: a recorded request would be compared again",
             );
         }
-        if self.worker.drain_ms < self.queue.job_deadline_ms {
+        if self.worker.drain_timeout_ms < self.queue.job_deadline_ms {
             return wrong(
-                "worker.drain_ms",
+                "worker.drain_timeout_ms",
                 "must be at least queue.job_deadline_ms: a stop would cut off jobs that may still end",
             );
         }
-        if self.worker.stuck_ms <= self.queue.job_deadline_ms {
-            return wrong("worker.stuck_ms", "must be more than queue.job_deadline_ms");
+        if self.worker.hang_timeout_ms <= self.queue.job_deadline_ms {
+            return wrong("worker.hang_timeout_ms", "must be more than queue.job_deadline_ms");
         }
         if self.memory.pixels_bytes != 0 && self.memory.pixels_bytes < LEAST_PIXELS_BYTES {
             let why = format!("must be at least {LEAST_PIXELS_BYTES}, or 0 for what is free");
@@ -247,7 +265,7 @@ mod tests {
         let config = load(
             Some(file),
             &[
-                ("VISAVIS_HTTP_PATIENCE_MS", "7"),
+                ("VISAVIS_HTTP_COMPARE_TIMEOUT_MS", "7"),
                 ("VISAVIS_COMPARE_FMR", "1e-4"),
                 ("VISAVIS_MODEL_MIRROR", "/mirror"),
                 ("VISAVIS_QUEUE_DEDUPE", "false"),
@@ -255,7 +273,7 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!((config.http.freshness_s, config.http.patience_ms), (60, 7));
+        assert_eq!((config.http.freshness_s, config.http.compare_timeout_ms), (60, 7));
         assert!((config.compare.fmr - 1e-4).abs() < 1e-12 && !config.queue.dedupe);
         assert_eq!(config.model.mirror, "/mirror");
         assert_eq!(config.quality.selfie.yaw_deg.fail_above, Some(20.0));
@@ -321,7 +339,11 @@ mod tests {
             (Some("[quality.selfie]\nyaw_deg = { fail_abov = 20 }\n"), &[], "fail_abov"),
             (Some("[http\n"), &[], "visavis.toml"),
             (None, &[("VISAVIS_HTTP_PATIENCE", "7")], "VISAVIS_HTTP_PATIENCE"),
-            (None, &[("VISAVIS_HTTP_PATIENCE_MS", "soon")], "VISAVIS_HTTP_PATIENCE_MS"),
+            (
+                None,
+                &[("VISAVIS_HTTP_COMPARE_TIMEOUT_MS", "soon")],
+                "VISAVIS_HTTP_COMPARE_TIMEOUT_MS",
+            ),
             (
                 None,
                 &[("VISAVIS_PORT", "8080")],
@@ -344,7 +366,7 @@ mod tests {
                 "log.level: unknown level `loud`",
             ),
             (None, &[("VISAVIS_QUEUE_LEASE_MS", "1000")], "queue.job_deadline_ms"),
-            (None, &[("VISAVIS_WORKER_DRAIN_MS", "19999")], "worker.drain_ms"),
+            (None, &[("VISAVIS_WORKER_DRAIN_TIMEOUT_MS", "19999")], "worker.drain_timeout_ms"),
             (None, &[("VISAVIS_DATABASE_URL", "mysql://x")], "database.url"),
             (None, &[("VISAVIS_DATABASE_URLS", "sqlite:x")], "database.urls"),
             (None, &[("VISAVIS_DATABASE_URLS", "postgres://a/x postgres://a/x")], "number 1 twice"),
@@ -352,7 +374,7 @@ mod tests {
             (None, &[("VISAVIS_QUEUE_RETENTION_S", "1799")], "queue.retention_s"),
             (None, &[("VISAVIS_HTTP_BODY_BUDGET_BYTES", "200000000")], "http.body_budget_bytes"),
             (None, &[("VISAVIS_QUEUE_CLIENT_SHARE", "0")], "queue.client_share"),
-            (None, &[("VISAVIS_WORKER_STUCK_MS", "20000")], "worker.stuck_ms"),
+            (None, &[("VISAVIS_WORKER_HANG_TIMEOUT_MS", "20000")], "worker.hang_timeout_ms"),
             (None, &[("VISAVIS_COMPARE_FMR", "80")], "compare.fmr"),
             (None, &[("VISAVIS_COMPARE_DOCUMENT_FMR", "0.5")], "compare.document_fmr"),
             (Some("[compare]\nfmr_by_source = { X = 1 }\n"), &[], "compare.fmr_by_source.X"),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
 use serde::Deserialize;
 use visavis_face::{DecodeLimits, calibration::Population, quality::QualityLimits};
 
-use super::ListenAddress;
+use super::{Deprecation, ListenAddress};
 use crate::gate::Network;
 
 /// The whole configuration.
@@ -42,6 +42,9 @@ pub struct Config {
     pub traces: TracesSection,
     /// Quality limits.
     pub quality: QualitySection,
+    /// Settings that were given by their old names.
+    #[serde(skip)]
+    pub deprecated: Vec<Deprecation>,
 }
 
 /// Files on this machine.
@@ -88,11 +91,11 @@ pub struct HttpSection {
     /// How long a body may take to arrive.
     pub body_deadline_ms: u64,
     /// Bytes per second of a body that must arrive on average; 0 for no limit.
-    pub body_least_bytes_per_s: u32,
+    pub body_min_bytes_per_s: u32,
     /// How long a head may take to arrive.
     pub head_deadline_ms: u64,
     /// How long `compare` waits.
-    pub patience_ms: u64,
+    pub compare_timeout_ms: u64,
     /// Window of Request-Time, ± seconds.
     pub freshness_s: u32,
     /// How many bodies of one client may fail to decrypt in a minute.
@@ -106,7 +109,7 @@ pub struct HttpSection {
     /// Requests at once that it may send after a pause.
     pub client_burst: u32,
     /// How long a connection may be idle between two requests.
-    pub idle_deadline_ms: u64,
+    pub idle_timeout_ms: u64,
     /// Connections at once.
     pub max_connections: usize,
     /// Connections at once from one address; 0 for a quarter of them.
@@ -114,9 +117,9 @@ pub struct HttpSection {
     /// Requests at once on one HTTP/2 connection.
     pub max_streams: u32,
     /// How long requests may take when the server is to stop.
-    pub drain_ms: u64,
+    pub drain_timeout_ms: u64,
     /// How long to go on before that.
-    pub leave_ms: u64,
+    pub shutdown_delay_ms: u64,
 }
 
 /// Encryption of the socket.
@@ -172,7 +175,7 @@ pub struct QueueSection {
     /// Claims before a job is given up.
     pub max_attempts: u32,
     /// Bytes of pictures that are kept in memory until they are worked on in the same process.
-    pub kept_bytes: u64,
+    pub payload_cache_bytes: u64,
 }
 
 /// Compute threads.
@@ -182,15 +185,15 @@ pub struct WorkerSection {
     /// How many; 0 for one per core, with a GPU two.
     pub threads: usize,
     /// `compare` requests that may wait for one.
-    pub waiting: usize,
+    pub max_waiting_requests: usize,
     /// Turns of the queue for one of a client that waits.
     pub queue_weight: NonZeroU32,
     /// How long to wait for a wake-up before looking anyway.
     pub poll_ms: u64,
     /// How long running jobs may take when the process is to stop.
-    pub drain_ms: u64,
+    pub drain_timeout_ms: u64,
     /// After how long a comparison is given up together with its process.
-    pub stuck_ms: u64,
+    pub hang_timeout_ms: u64,
 }
 
 /// Memory.

@@ -91,7 +91,7 @@ def run(folder):
         return start([program, *arguments], env=common | {"VISAVIS_ADMIN_LISTEN": address} | variables, stdout=subprocess.DEVNULL)
 
     fronts, admins = [f"127.0.0.1:{port()}" for _ in range(2)], [f"127.0.0.1:{port()}" for _ in range(3)]
-    served = [visavis(admin, "serve", "--workers", "0", VISAVIS_HTTP_LISTEN=front, VISAVIS_HTTP_LEAVE_MS="3000",
+    served = [visavis(admin, "serve", "--workers", "0", VISAVIS_HTTP_LISTEN=front, VISAVIS_HTTP_SHUTDOWN_DELAY_MS="3000",
                       VISAVIS_HTTP_TRUSTED_PROXIES="127.0.0.1")
               for front, admin in zip(fronts, admins)]
     visavis(admins[2], "work", "--workers", "1")

@@ -124,6 +124,14 @@ fn at_a_rate_as_many_pairs_are_sent_as_are_due() {
 }
 
 #[test]
+fn an_old_name_of_a_setting_that_bench_sets_is_no_conflict() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut command = bench(temp.path());
+    let ran = command.args(["--seconds", "1"]).env("VISAVIS_HTTP_LEAVE_MS", "5000").ran();
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
+}
+
+#[test]
 fn a_table_is_printed_for_people() {
     let ran = run(&["--seconds", "1", "--workers", "1"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));

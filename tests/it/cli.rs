@@ -13,7 +13,7 @@ use rsa::{
     traits::PublicKeyParts as _,
 };
 use serde_json::Value;
-use visavis::db::SqliteDb;
+use visavis::{config::old_variables, db::SqliteDb};
 
 use crate::{
     deploy::{files, variables},
@@ -320,11 +320,12 @@ fn the_variables_of_the_examples_and_of_the_proxy_break_no_command() {
     let mut command = program();
     command.args(["client", "add", "app", "--json", "--data"]).arg(data.path());
     let mut count = 0;
+    let mut settings = settings::variables();
+    settings.extend(settings::variables().iter().flat_map(|name| old_variables(name)));
     for folder in ["examples", "deploy"] {
         for file in files(folder) {
             let Ok(text) = fs::read_to_string(&file) else { continue };
-            let names =
-                variables(&text).into_iter().filter(|name| !settings::variables().contains(name));
+            let names = variables(&text).into_iter().filter(|name| !settings.contains(name));
             for name in names.filter(|name| name != "VISAVIS_" && !name.ends_with('_')) {
                 command.env(name, "x");
                 count += 1;

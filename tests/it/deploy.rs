@@ -10,7 +10,7 @@ use std::{
 };
 
 use toml::Table;
-use visavis::config::DEFAULTS;
+use visavis::config::{DEFAULTS, old_variables};
 use visavis_face::session::sha256_hex;
 
 use crate::{
@@ -57,11 +57,25 @@ fn every_variable_that_is_set_in_deploy_is_a_setting() {
         for name in variables(&text) {
             // The proxy's own, a build argument, and how a pattern in a schema begins.
             let other = name.starts_with("VISAVIS_PROXY_") || name == "VISAVIS_";
+            // An old name is asked for, and not set.
+            let other = other
+                || text.contains(&format!("if not (hasKey $root.Values.settings \"{name}\")"));
             assert!(other || known.contains(&name), "{}: {name} is no setting", file.display());
             seen += 1;
         }
     }
     assert!(seen > 10, "{seen}");
+}
+
+#[test]
+fn the_chart_sets_nothing_beside_an_old_name_of_the_same_setting() {
+    let chart = text("deploy/helm/visavis/templates/_helpers.tpl");
+    let set: Vec<_> = variables(&chart).into_iter().flat_map(|new| old_variables(&new)).collect();
+    assert!(!set.is_empty());
+    for old in set {
+        let asked = format!("if not (hasKey $root.Values.settings \"{old}\")");
+        assert!(chart.contains(&asked), "{old}: two values of one setting are refused");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod console;
 mod crash;
 mod data_folder;
 mod deploy;
+mod deprecated;
 mod disk;
 mod encrypted;
 mod evaluate;

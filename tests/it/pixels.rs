@@ -24,8 +24,8 @@ const SETTINGS: [(&str, &str); 5] = [
     ("VISAVIS_MEMORY_PIXELS_BYTES", "629145600"),
     ("VISAVIS_HTTP_BODY_LIMIT_BYTES", "16777216"),
     ("VISAVIS_HTTP_BODY_BUDGET_BYTES", "100663296"),
-    ("VISAVIS_QUEUE_KEPT_BYTES", "0"),
-    ("VISAVIS_HTTP_PATIENCE_MS", "120000"),
+    ("VISAVIS_QUEUE_PAYLOAD_CACHE_BYTES", "0"),
+    ("VISAVIS_HTTP_COMPARE_TIMEOUT_MS", "120000"),
 ];
 
 /// What `visavis check` says is needed with two workers, MiB.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use visavis::config::{Config, DEFAULTS, MEASURE_RANGES, RANGES};
+use visavis::config::{Config, DEFAULTS, MEASURE_RANGES, RANGES, RENAMED};
 
 use crate::support::in_repository;
 
@@ -180,6 +180,16 @@ In a variable, separate the items of a list with spaces. A number may be written
         writeln!(text, "| `{key}`{variables} | `{default}` | {unit} | {range} | {about} |")
             .unwrap();
     }
+    let about = wrapped(
+        "This version accepts these names too, in a file and as variables; `visavis check` and the \
+         log show a warning. Both names of a setting with different values in one file, or in the \
+         environment, are an error.",
+    );
+    write!(text, "\n## Deprecated names\n\n{about}\n\n| old name | new name |\n| --- | --- |\n")
+        .unwrap();
+    for (old, new) in RENAMED {
+        writeln!(text, "| `{old}` | `{new}` |").unwrap();
+    }
     text
 }
 
@@ -254,7 +264,16 @@ fn schema() -> Value {
                 }
             }
         }
-        table["properties"][&setting.key] = schema_of(setting);
+        let schema = schema_of(setting);
+        let path = setting.path();
+        for (old, _) in RENAMED.iter().filter(|(_, new)| *new == path) {
+            let (_, key) = old.rsplit_once('.').unwrap();
+            let mut alias = schema.clone();
+            alias["description"] = json!(format!("Deprecated: use {path}."));
+            alias["deprecated"] = json!(true);
+            table["properties"][key] = alias;
+        }
+        table["properties"][&setting.key] = schema;
     }
     root
 }
@@ -277,6 +296,8 @@ fn the_json_schema_is_made_from_the_defaults_takes_them_and_no_key_that_does_not
     }
     for (text, is_valid) in [
         ("[http]\nfreshness_s = 60\n", true),
+        ("[http]\npatience_ms = 60\n", true),
+        ("[http]\npatience_ms = 0\n", false),
         ("[quality.selfie]\nroll_deg = { fail_above = 30 }\n", true),
         ("[compare]\nfmr_by_source = { 00000001003 = 1e-4 }\n", true),
         ("[http]\nlisten = 8080\n[admin]\nlisten = \"localhost:9464\"\n", true),
@@ -293,7 +314,7 @@ fn the_json_schema_is_made_from_the_defaults_takes_them_and_no_key_that_does_not
     }
 }
 
-fn load(file: Option<&str>, variables: &[(&str, &str)]) -> Result<Config, String> {
+pub fn load(file: Option<&str>, variables: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("visavis.toml");
     if let Some(text) = file {

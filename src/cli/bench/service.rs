@@ -20,7 +20,7 @@ use crate::{
     app,
     clients::{ClientPolicy, MadeKeys, NewClient, new_client_id},
     compare::ClientFmr,
-    config::Config,
+    config::{Config, old_variables},
 };
 
 /// A folder that goes with its owner.
@@ -55,7 +55,7 @@ const VARIABLES: [(&str, &str); 8] = [
     ("VISAVIS_DATABASE_URL", ""),
     ("VISAVIS_DATABASE_URLS", ""),
     ("VISAVIS_DATABASE_SHARDS", "all"),
-    ("VISAVIS_HTTP_LEAVE_MS", "0"),
+    ("VISAVIS_HTTP_SHUTDOWN_DELAY_MS", "0"),
     ("VISAVIS_TLS_CERT_FILE", ""),
     ("VISAVIS_TLS_KEY_FILE", ""),
     ("VISAVIS_ADMIN_LISTEN", ""),
@@ -94,6 +94,10 @@ impl OwnService {
             .stderr(fs::File::create(&log)?)
             // Ctrl-C is for this process; it stops the service when it has what it wants.
             .process_group(0);
+        // Two names of one setting with two values are refused.
+        for old in VARIABLES.iter().flat_map(|(name, _)| old_variables(name)) {
+            command.env_remove(old);
+        }
         if let Some(file) = config_file {
             command.arg("--config").arg(file);
         }

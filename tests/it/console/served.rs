@@ -81,7 +81,7 @@ fn log_in(admin: &str, token: &str) -> String {
 async fn a_front_end_without_workers_shows_what_others_found_and_workers_alone_compare_nothing() {
     let site = Site::new().await;
     let [front, back] = [free_address().to_string(), free_address().to_string()];
-    let patience = ("VISAVIS_HTTP_PATIENCE_MS", "30000");
+    let patience = ("VISAVIS_HTTP_COMPARE_TIMEOUT_MS", "30000");
     let shared = site.variables();
     let variables = |admin| {
         let shared = shared.iter().map(|(name, value)| (*name, value.as_str()));

@@ -48,7 +48,7 @@ async fn workers_that_are_told_to_stop_under_load_leave_no_job_running_and_exit_
 
 /// It leaves slowly and lets nobody down on a busy machine.
 const PATIENT: [(&str, &str); 2] =
-    [("VISAVIS_HTTP_LEAVE_MS", "1000"), ("VISAVIS_HTTP_PATIENCE_MS", "30000")];
+    [("VISAVIS_HTTP_SHUTDOWN_DELAY_MS", "1000"), ("VISAVIS_HTTP_COMPARE_TIMEOUT_MS", "30000")];
 
 /// A load balancer that asks who is ready before each request. Whoever was sent there is answered, and what
 /// was acknowledged is finished by somebody.
@@ -108,7 +108,7 @@ fn under_load(site: &Site, leaving: Server, first: usize) -> Vec<String> {
 async fn a_second_signal_ends_a_process_at_once() {
     let site = Site::new().await;
     tokio::task::block_in_place(|| {
-        let node = site.node(&[("VISAVIS_HTTP_LEAVE_MS", "3600000")]);
+        let node = site.node(&[("VISAVIS_HTTP_SHUTDOWN_DELAY_MS", "3600000")]);
         assert_eq!(node.ready(), Some(true));
         node.signal("TERM");
         let begun = Instant::now();
@@ -131,7 +131,7 @@ async fn a_process_whose_comparison_does_not_end_gives_up_and_its_job_does_not_g
     let site = Site::new().await;
     let impatient = [
         ("VISAVIS_QUEUE_JOB_DEADLINE_MS", "4"),
-        ("VISAVIS_WORKER_STUCK_MS", "5"),
+        ("VISAVIS_WORKER_HANG_TIMEOUT_MS", "5"),
         ("VISAVIS_QUEUE_MAX_ATTEMPTS", "10"),
     ];
     let id = tokio::task::block_in_place(|| {
@@ -152,7 +152,8 @@ async fn a_process_whose_comparison_does_not_end_gives_up_and_its_job_does_not_g
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_ends_every_process_is_given_up_after_three() {
     let site = Site::new().await;
-    let impatient = [("VISAVIS_QUEUE_JOB_DEADLINE_MS", "1"), ("VISAVIS_WORKER_STUCK_MS", "2")];
+    let impatient =
+        [("VISAVIS_QUEUE_JOB_DEADLINE_MS", "1"), ("VISAVIS_WORKER_HANG_TIMEOUT_MS", "2")];
     tokio::task::block_in_place(|| {
         let front = site.front_end();
         let id = site.enqueue(&front, 1);

@@ -66,7 +66,7 @@ impl Site {
             ("VISAVIS_DATABASE_URLS", urls.as_str()),
             ("VISAVIS_QUEUE_LEASE_MS", "3000"),
             ("VISAVIS_QUEUE_JOB_DEADLINE_MS", "2000"),
-            ("VISAVIS_HTTP_PATIENCE_MS", "1500"),
+            ("VISAVIS_HTTP_COMPARE_TIMEOUT_MS", "1500"),
             ("VISAVIS_WORKER_POLL_MS", "3600000"),
         ];
         variables.map(|(name, value)| (name, value.to_owned())).into()

@@ -59,7 +59,7 @@ async fn a_cluster_that_is_down_takes_nobody_along_whose_client_lives_elsewhere(
         let a = site.add_client("a", &["--shard", "0"]);
         let b = site.add_client("b", &["--shard", "1"]);
         let (front, workers) = (site.front_end(), site.workers());
-        let both = site.node(&[("VISAVIS_HTTP_PATIENCE_MS", "9000")]);
+        let both = site.node(&[("VISAVIS_HTTP_COMPARE_TIMEOUT_MS", "9000")]);
         let before = enqueue(&b, &front, 1);
         expect_verdict(&b, &front, &before);
         lost.stop_at_once();

@@ -101,7 +101,9 @@ spec:
         - { name: VISAVIS_ADMIN_HOSTS, value: {{ include "visavis.metricsHosts" $root | quote }} }
         {{- end }}
         - { name: VISAVIS_ADMIN_CONSOLE, value: {{ $root.Values.console.enabled | quote }} }
-        - { name: VISAVIS_HTTP_LEAVE_MS, value: "10000" }
+        {{- if not (hasKey $root.Values.settings "VISAVIS_HTTP_LEAVE_MS") }}
+        - { name: VISAVIS_HTTP_SHUTDOWN_DELAY_MS, value: "10000" }
+        {{- end }}
         {{- if $root.Values.trustedProxies }}
         - { name: VISAVIS_HTTP_TRUSTED_PROXIES, value: {{ join " " $root.Values.trustedProxies | quote }} }
         {{- end }}
