@@ -2,7 +2,7 @@
 
 use axum::Router;
 
-use super::{Data, Roles};
+use super::Data;
 use crate::{
     config::Config,
     console::{Limits, Parts, TokenFile, console},
@@ -15,7 +15,7 @@ pub(super) fn open_console(
     config: &Config,
     app: &AppState,
     data: &Data,
-    roles: Roles,
+    front_end: bool,
     comparer: Option<LocalComparer>,
     about: &About,
 ) -> Router {
@@ -26,7 +26,7 @@ pub(super) fn open_console(
         app: app.clone(),
         clients: data.clients.clone(),
         about: about.clone(),
-        front_end: roles.front_end,
+        front_end,
         comparer,
         limits: Limits { selfie: config.quality.selfie, document: config.quality.document },
         token: token_file(config),

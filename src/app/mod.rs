@@ -143,7 +143,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         None
     };
     let about = about(computing.as_ref());
-    let console = open_console(config, &app, &data, roles, local, &about);
+    let console = open_console(config, &app, &data, roles.front_end, local, &about);
     let admin = admin_server(config, &app, about.clone(), console)?;
     let threads = pool.as_ref().map_or(0, ComputePool::size);
 

@@ -9,8 +9,8 @@ use super::{
     client::{ClientChange, FmrChange, NewClient},
     error::ClientError,
     keys::{KeySet, NewKeys, SealedKeys, secret_label, server_key_label},
+    mac::{Integrity, lock, stamp},
     policy::ClientPolicy,
-    rows::{Integrity, lock, stamp},
     store::ClientStore,
 };
 use crate::{clock::UnixMillis, db::Transaction};

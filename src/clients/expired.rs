@@ -4,7 +4,7 @@ use sqlx::Error;
 
 use super::{
     error::ClientError,
-    rows::{Integrity, lock, stamp},
+    mac::{Integrity, lock, stamp},
     store::ClientStore,
 };
 use crate::{clock::UnixMillis, db::Attempt};

@@ -1,12 +1,28 @@
 //! The MAC of a client, over everything that decides who can call in its name and what it gets.
 //! An attacker who writes the database without the master key cannot make one.
 
-use super::rows::ClientRow;
-use crate::sealing::{MacInput, MasterKey, SealError};
+use sqlx::Error;
+
+use super::rows::{ClientRow, get};
+use crate::{
+    db::Transaction,
+    sealing::{MacInput, MasterKey, SealError},
+};
 
 /// One MAC over a client and all its key sets: with one for each row, deleting the newest set would
 /// go unnoticed, and the set before it would be the newest again.
 const LABEL: &str = "client-mac";
+
+/// The state of a client that is to be changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Integrity {
+    /// The client is as Visavis stored it.
+    Intact,
+    /// Its MAC is wrong: it was changed without the master key.
+    Tampered,
+    /// No such client, or not at that revision.
+    Missing,
+}
 
 /// The MAC over a client as it is stored, under the current key. Private keys and secrets are left
 /// out: each is sealed for its client and version. Times of creation decide nothing.
@@ -42,4 +58,31 @@ fn input(rows: &[ClientRow]) -> MacInput {
             .nullable(keys.expires_at.map(i64::to_be_bytes));
     }
     input
+}
+
+/// Locks a client for the rest of the transaction and checks its MAC. Without this a change would
+/// compute a MAC over forged values.
+pub(super) async fn lock(
+    tx: &mut Transaction,
+    client_id: &str,
+    key: &MasterKey,
+) -> Result<Integrity, Error> {
+    let lock = "UPDATE client SET revision = revision WHERE client_id = $1";
+    if tx.statement("client_lock", lock).bind(client_id).run().await? == 0 {
+        return Ok(Integrity::Missing);
+    }
+    let rows = get(tx, client_id).await?;
+    Ok(if holds(key, &rows) { Integrity::Intact } else { Integrity::Tampered })
+}
+
+/// Computes the MAC of a client after a change in the same transaction.
+pub(super) async fn stamp(
+    tx: &mut Transaction,
+    client_id: &str,
+    key: &MasterKey,
+) -> Result<(), Error> {
+    let rows = get(tx, client_id).await?;
+    let mac = mac(key, &rows).map_err(|e| Error::Encode(e.into()))?;
+    let stamp = tx.statement("client_mac", "UPDATE client SET mac = $2 WHERE client_id = $1");
+    stamp.bind(client_id).bind(mac.as_slice()).run().await.map(drop)
 }

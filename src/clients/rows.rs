@@ -1,13 +1,12 @@
-//! A client as it is stored, with its MAC.
+//! A client as it is stored.
 
 use sqlx::Error;
 
-use super::{keys::SealedKeys, mac, policy::ClientPolicy};
+use super::{keys::SealedKeys, policy::ClientPolicy};
 use crate::{
     clock::UnixMillis,
     compare::{ClientFmr, Fmr},
     db::{Row, Transaction},
-    sealing::MasterKey,
 };
 
 /// Reads a client, a row for each key set, newest first.
@@ -30,17 +29,6 @@ pub(super) struct ClientRow {
     pub(super) disabled_at: Option<UnixMillis>,
     pub(super) mac: Option<Vec<u8>>,
     pub(super) keys: SealedKeys,
-}
-
-/// The state of a client that is to be changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Integrity {
-    /// The client is as Visavis stored it.
-    Intact,
-    /// Its MAC is wrong: it was changed without the master key.
-    Tampered,
-    /// No such client, or not at that revision.
-    Missing,
 }
 
 impl ClientRow {
@@ -88,31 +76,4 @@ pub(super) fn parse_policy(text: Option<&str>) -> Result<ClientPolicy, Error> {
 /// Reads a client in a transaction.
 pub(super) async fn get(tx: &mut Transaction, client_id: &str) -> Result<Vec<ClientRow>, Error> {
     tx.statement("client_get_locked", GET).bind(client_id).all(ClientRow::read).await
-}
-
-/// Locks a client for the rest of the transaction and checks its MAC. Without this a change would
-/// compute a MAC over forged values.
-pub(super) async fn lock(
-    tx: &mut Transaction,
-    client_id: &str,
-    key: &MasterKey,
-) -> Result<Integrity, Error> {
-    let lock = "UPDATE client SET revision = revision WHERE client_id = $1";
-    if tx.statement("client_lock", lock).bind(client_id).run().await? == 0 {
-        return Ok(Integrity::Missing);
-    }
-    let rows = get(tx, client_id).await?;
-    Ok(if mac::holds(key, &rows) { Integrity::Intact } else { Integrity::Tampered })
-}
-
-/// Computes the MAC of a client after a change in the same transaction.
-pub(super) async fn stamp(
-    tx: &mut Transaction,
-    client_id: &str,
-    key: &MasterKey,
-) -> Result<(), Error> {
-    let rows = get(tx, client_id).await?;
-    let mac = mac::mac(key, &rows).map_err(|e| Error::Encode(e.into()))?;
-    let stamp = tx.statement("client_mac", "UPDATE client SET mac = $2 WHERE client_id = $1");
-    stamp.bind(client_id).bind(mac.as_slice()).run().await.map(drop)
 }

@@ -4,8 +4,8 @@ use super::{
     credentials::CONSOLE,
     error::ClientError,
     keys::server_key_label,
-    mac,
-    rows::{Integrity, get, lock, stamp},
+    mac::{self, Integrity, lock, stamp},
+    rows::get,
     store::ClientStore,
 };
 use crate::{db::Attempt, sealing::SealError};

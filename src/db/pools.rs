@@ -12,13 +12,14 @@ use std::{
 
 use sqlx::PgPool;
 
-use super::postgres::close;
-
 /// The least time between two replacements.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(1);
 /// If no connection becomes free, and no call has succeeded for so long, the connections are dead
 /// and not busy.
 const DEAD_AFTER: Duration = Duration::from_secs(3);
+
+/// How long connections may take to be returned when a pool is closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The current pool, and how to open the next one.
 pub(super) struct Pools {
@@ -91,5 +92,12 @@ impl Pools {
 impl fmt::Debug for Pools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pools").field("pool", &self.current().pool).finish_non_exhaustive()
+    }
+}
+
+/// `Pool::close` waits without end for a connection that is not returned.
+pub(super) async fn close(pool: &PgPool) {
+    if tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
+        tracing::warn!("a database connection did not close in time");
     }
 }

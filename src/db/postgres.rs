@@ -8,10 +8,11 @@ use sqlx::{
 };
 
 use super::{
-    Access, DbError,
-    pools::{Pools, Used},
+    error::DbError,
+    idle_reaper::without_idle_reaper,
+    pools::{Pools, Used, close},
     reason::{name, reason},
-    schema, without_idle_reaper,
+    schema::{self, Access},
 };
 use crate::deadline;
 
@@ -296,13 +297,6 @@ async fn in_time<T>(
 ) -> Result<T, sqlx::Error> {
     let silent = || Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_| silent())
-}
-
-/// `Pool::close` waits without end for a connection that is not returned.
-pub(super) async fn close(pool: &PgPool) {
-    if tokio::time::timeout(CALL, pool.close()).await.is_err() {
-        tracing::warn!("a database connection did not close in time");
-    }
 }
 
 /// Two connections to Postgres are two sessions; through a pooler in transaction mode one session

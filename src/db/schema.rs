@@ -11,7 +11,20 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{Access, DbError, SchemaMismatch};
+use super::error::{DbError, SchemaMismatch};
+
+/// What opening a database may do to it, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Only reads: creates no file and no table.
+    Read,
+    /// Changes rows of a database with the current schema.
+    Change,
+    /// Also creates a database or a schema that is missing.
+    Create,
+    /// Also brings the schema of an earlier version up to date.
+    Migrate,
+}
 
 macro_rules! steps {
     ($folder:literal: $($version:literal $file:literal $description:literal,)*) => {

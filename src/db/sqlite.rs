@@ -14,7 +14,11 @@ use sqlx::{
     },
 };
 
-use super::{Access, DbError, schema, without_idle_reaper};
+use super::{
+    error::DbError,
+    idle_reaper::without_idle_reaper,
+    schema::{self, Access},
+};
 use crate::private_file;
 
 /// Older versions can corrupt a database in WAL mode (the WAL-reset race, fixed in 3.51.3).

@@ -8,6 +8,7 @@
 mod accept;
 mod admin;
 mod cleanup;
+mod clock_watch;
 mod erase;
 mod lease_clock;
 mod outcomes;
