@@ -8,13 +8,13 @@ use axum::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::Refused;
+use super::error::ConsoleError;
 
-/// An answer as JSON, which nobody keeps.
+/// A JSON response with `Cache-Control: no-store`.
 #[derive(Debug)]
-pub(super) struct Told<T>(pub(super) T);
+pub(super) struct NoStoreJson<T>(pub(super) T);
 
-impl<T: Serialize> IntoResponse for Told<T> {
+impl<T: Serialize> IntoResponse for NoStoreJson<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
             Ok(body) => {
@@ -25,25 +25,38 @@ impl<T: Serialize> IntoResponse for Told<T> {
                 headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 response
             }
-            Err(error) => Refused::internal(&error).into_response(),
+            Err(error) => ConsoleError::internal(&error).into_response(),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: &'static str,
+}
+
+impl IntoResponse for ConsoleError {
+    fn into_response(self) -> Response {
+        let (status, error) = self.code();
+        (status, NoStoreJson(ErrorBody { error })).into_response()
     }
 }
 
 /// The body of a request, read from JSON.
 #[derive(Debug)]
-pub(super) struct Posted<T>(pub(super) T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Posted<T> {
-    type Rejection = Refused;
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = ConsoleError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
-        let body = Bytes::from_request(request, state).await.map_err(|_| Refused::Malformed)?;
-        serde_json::from_slice(&body).map(Self).map_err(|_| Refused::Malformed)
+    async fn from_request(request: Request, state: &S) -> Result<Self, ConsoleError> {
+        let body =
+            Bytes::from_request(request, state).await.map_err(|_| ConsoleError::Malformed)?;
+        serde_json::from_slice(&body).map(Self).map_err(|_| ConsoleError::Malformed)
     }
 }
 
-/// Nothing is there.
-pub(super) async fn unknown() -> Refused {
-    Refused::Nothing
+/// The fallback for unknown paths.
+pub(super) async fn unknown() -> ConsoleError {
+    ConsoleError::NotFound
 }

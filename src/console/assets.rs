@@ -1,4 +1,4 @@
-//! The page's files, inside the program. A browser asks each time whether its copy is still the one.
+//! The page's files, compiled into the program. A browser revalidates its copy with the `ETag`.
 
 use std::sync::LazyLock;
 
@@ -82,16 +82,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_the_folder_is_served_and_none_speaks_of_another_place() {
+    fn every_file_of_the_folder_is_served_and_none_refers_to_another_host() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/console/assets");
-        let mut there: Vec<_> = std::fs::read_dir(folder)
+        let mut existing: Vec<_> = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         let mut served: Vec<_> = ASSETS.iter().map(|asset| asset.name.to_owned()).collect();
-        there.sort();
+        existing.sort();
         served.sort();
-        assert_eq!(there, served);
+        assert_eq!(existing, served);
         for asset in &ASSETS {
             let text = std::str::from_utf8(asset.bytes).unwrap();
             let text = text.replace("http://www.w3.org/2000/svg", "");

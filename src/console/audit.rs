@@ -1,23 +1,24 @@
-//! Who may log in may change who may call, so whatever is done in the console is written down in the log, in one
-//! place. What is done to clients is kept in the database besides, with `console` as its actor.
+//! The audit events of the console, in the log. An operator can change which clients are enabled,
+//! so every action is logged, in one place. Changes of clients are also audited in the database,
+//! with `console` as the actor.
 
-/// Something that was done.
+/// What an operator did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Act<'a> {
-    /// Somebody showed the token.
+pub(super) enum AuditEvent<'a> {
+    /// Login with the right token.
     LoggedIn,
-    /// Somebody showed something else.
+    /// Login with a wrong token.
     LoginRefused,
-    /// The same, after too many others.
+    /// Login with a wrong token, after too many others.
     LoginHeldBack,
-    /// Somebody left.
+    /// Logout.
     LoggedOut,
     /// Two pictures were compared.
     Compared {
-        /// What it is recorded as; empty for what was refused before.
+        /// Its transaction id; empty if the request was refused before it got one.
         transaction: &'a str,
     },
-    /// A transaction was looked at.
+    /// A transaction was shown.
     TransactionRead {
         /// Which one.
         transaction: &'a str,
@@ -32,25 +33,25 @@ pub(super) enum Act<'a> {
         /// Its Client-Id.
         client: &'a str,
     },
-    /// It was changed what a client gets.
+    /// The settings of a client were changed.
     ClientChanged {
         /// Its Client-Id.
         client: &'a str,
     },
-    /// A client's right to call was taken away.
+    /// A client was disabled.
     ClientDisabled {
         /// Its Client-Id.
         client: &'a str,
     },
-    /// It was given back.
+    /// A client was enabled.
     ClientEnabled {
         /// Its Client-Id.
         client: &'a str,
     },
 }
 
-impl Act<'_> {
-    /// Its name for programs, and what it was done to: a client or a transaction.
+impl AuditEvent<'_> {
+    /// The name of the event, and its client or transaction.
     fn parts(&self) -> (&'static str, &str, &str) {
         match self {
             Self::LoggedIn => ("logged_in", "", ""),
@@ -68,8 +69,8 @@ impl Act<'_> {
     }
 }
 
-/// Writes an act down. Nothing of it is secret or personal.
-pub(super) fn audit(act: &Act<'_>) {
-    let (act, client, transaction) = act.parts();
+/// Logs an event. It has no secret or personal data.
+pub(super) fn audit(event: &AuditEvent<'_>) {
+    let (act, client, transaction) = event.parts();
     tracing::info!(act, client, transaction, "console");
 }

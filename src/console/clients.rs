@@ -1,4 +1,4 @@
-//! The apps that may call, managed as `visavis client` does it.
+//! Registered clients: the same actions as `visavis client`.
 
 use std::{str::FromStr, time::Duration};
 
@@ -8,9 +8,9 @@ use visavis_signing::{ClientKey, Credentials};
 
 use super::{
     Shared,
-    api::{Posted, Told},
-    audit::{Act, audit},
-    error::Refused,
+    api::{JsonBody, NoStoreJson},
+    audit::{AuditEvent, audit},
+    error::ConsoleError,
     own_client::make_keys,
 };
 use crate::{
@@ -22,28 +22,29 @@ use crate::{
     compare::{ClientFmr, Fmr},
 };
 
-/// What a client gets, as the form has it: a field that is absent stays as it is. A further setting is one more
-/// member here, one more line in [`change`](Settings::change), and one in `FIELDS` of `assets/clients.js`.
+/// The settings of a client in the form of the page; an absent field is not changed. A new setting
+/// needs a field here, a line in [`change`](ClientSettings::change), and one in `FIELDS` of
+/// `assets/clients.js`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(super) struct Settings {
+pub(super) struct ClientSettings {
     extras: Option<bool>,
-    /// A rate, or empty for the installation's.
+    /// A false match rate, or empty for the default of the installation.
     fmr: Option<String>,
     /// The same for documents.
     document_fmr: Option<String>,
-    /// A whole number, or empty for the installation's.
+    /// A positive integer, or empty for the default of the installation.
     rate_per_s: Option<String>,
     /// The same.
     burst: Option<String>,
-    /// A whole number, or empty for any number of comparisons.
+    /// A positive integer, or empty for no quota.
     daily_quota: Option<String>,
     modes: Option<Modes>,
     encryption: Option<Encryption>,
 }
 
-impl Settings {
-    fn change(&self) -> Result<ClientChange, Refused> {
+impl ClientSettings {
+    fn change(&self) -> Result<ClientChange, ConsoleError> {
         Ok(ClientChange {
             extras: self.extras,
             fmr: self.fmr.as_deref().map(rate).transpose()?,
@@ -59,17 +60,17 @@ impl Settings {
     }
 }
 
-fn rate(text: &str) -> Result<FmrChange, Refused> {
+fn rate(text: &str) -> Result<FmrChange, ConsoleError> {
     match text.trim() {
         "" => Ok(FmrChange::Default),
-        text => text.parse().map(FmrChange::Own).map_err(|_| Refused::RateUnfit),
+        text => text.parse().map(FmrChange::Own).map_err(|_| ConsoleError::InvalidRate),
     }
 }
 
-fn number<T: FromStr>(text: &str) -> Result<Option<T>, Refused> {
+fn number<T: FromStr>(text: &str) -> Result<Option<T>, ConsoleError> {
     match text.trim() {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| Refused::NumberUnfit),
+        text => text.parse().map(Some).map_err(|_| ConsoleError::InvalidNumber),
     }
 }
 
@@ -82,7 +83,7 @@ fn own(change: Option<FmrChange>) -> Option<Fmr> {
 
 /// All clients.
 #[derive(Serialize)]
-pub(super) struct Listed {
+pub(super) struct ClientList {
     clients: Vec<ListedClient>,
 }
 
@@ -92,57 +93,59 @@ struct ListedClient {
     #[serde(flatten)]
     client: ClientInfo,
     shard: u32,
-    /// Whether it is the one that the console calls as.
+    /// Whether it is the console's own client.
     own: bool,
 }
 
-pub(super) async fn list(State(console): State<Shared>) -> Result<Told<Listed>, Refused> {
+pub(super) async fn list(
+    State(console): State<Shared>,
+) -> Result<NoStoreJson<ClientList>, ConsoleError> {
     let clients = console.parts.clients.list().await?;
     let listed = clients.into_iter().map(|(shard, client)| {
         let own = client.name == CONSOLE;
         ListedClient { client, shard, own }
     });
-    Ok(Told(Listed { clients: listed.collect() }))
+    Ok(NoStoreJson(ClientList { clients: listed.collect() }))
 }
 
 /// A client to be registered.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Added {
+pub(super) struct NewClientForm {
     name: String,
-    /// The app's own public key; empty to have a pair made for it.
+    /// The app's public key; empty to generate a key pair.
     #[serde(default)]
     public_key: String,
     #[serde(default)]
-    settings: Settings,
+    settings: ClientSettings,
 }
 
-/// Keys that are shown this once.
+/// Newly issued keys, which are shown only once.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Handed {
+pub(super) struct IssuedKeys {
     name: String,
     /// The file that `visavis client add --out` writes.
     credentials: Credentials,
-    /// Until when the earlier keys stay good; absent if there are none, or not any more.
+    /// When the previous keys expire; absent if no previous keys are valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     earlier_until: Option<UnixMillis>,
 }
 
 pub(super) async fn add(
     State(console): State<Shared>,
-    Posted(added): Posted<Added>,
-) -> Result<Told<Handed>, Refused> {
+    JsonBody(added): JsonBody<NewClientForm>,
+) -> Result<NoStoreJson<IssuedKeys>, ConsoleError> {
     check_name(&added.name)?;
     if added.name == CONSOLE {
-        return Err(Refused::NameOwn);
+        return Err(ConsoleError::ReservedName);
     }
     let change = added.settings.change()?;
     let policy = change.policy.applied_to(ClientPolicy::default());
     if policy.is_contradictory() {
-        return Err(Refused::Contradiction);
+        return Err(ConsoleError::Contradiction);
     }
-    let keys = make_keys(console.given(&added.public_key).await?).await?;
+    let keys = make_keys(console.parse_key(&added.public_key).await?).await?;
     let credentials = keys.credentials(new_client_id()?, 1)?;
     let new = NewClient {
         client_id: &credentials.client_id,
@@ -153,15 +156,15 @@ pub(super) async fn add(
         policy,
     };
     console.parts.clients.add(&new, None).await?;
-    audit(&Act::ClientAdded { client: &credentials.client_id });
-    Ok(Told(Handed { name: added.name, credentials, earlier_until: None }))
+    audit(&AuditEvent::ClientAdded { client: &credentials.client_id });
+    Ok(NoStoreJson(IssuedKeys { name: added.name, credentials, earlier_until: None }))
 }
 
 /// New keys for a client.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Rotated {
-    /// How long the old ones stay good.
+pub(super) struct RotationForm {
+    /// How long the old keys remain valid, seconds.
     overlap_s: u32,
     #[serde(default)]
     public_key: String,
@@ -170,69 +173,69 @@ pub(super) struct Rotated {
 pub(super) async fn rotate(
     State(console): State<Shared>,
     Path(id): Path<String>,
-    Posted(rotated): Posted<Rotated>,
-) -> Result<Told<Handed>, Refused> {
-    /// Longer than any change-over takes.
-    const LONGEST: Duration = Duration::from_hours(24 * 365);
+    JsonBody(rotated): JsonBody<RotationForm>,
+) -> Result<NoStoreJson<IssuedKeys>, ConsoleError> {
+    /// The longest overlap.
+    const MAX_OVERLAP: Duration = Duration::from_hours(24 * 365);
     let overlap = Duration::from_secs(rotated.overlap_s.into());
-    if overlap > LONGEST {
-        return Err(Refused::OverlapUnfit);
+    if overlap > MAX_OVERLAP {
+        return Err(ConsoleError::OverlapTooLong);
     }
     let (store, client_id) = console.parts.clients.resolve(&id).await?;
-    let keys = make_keys(console.given(&rotated.public_key).await?).await?;
+    let keys = make_keys(console.parse_key(&rotated.public_key).await?).await?;
     let overlap_ms = i64::from(rotated.overlap_s) * 1_000;
     let version = store.rotate(&client_id, &keys.to_store(), overlap_ms).await?;
-    audit(&Act::KeysRotated { client: &client_id });
+    audit(&AuditEvent::KeysRotated { client: &client_id });
     let earlier_until = (overlap_ms > 0).then(|| console.parts.app.clock.now() + overlap_ms);
     let name = console.name_of(&client_id).await?;
     let credentials = keys.credentials(client_id, version)?;
-    Ok(Told(Handed { name, credentials, earlier_until }))
+    Ok(NoStoreJson(IssuedKeys { name, credentials, earlier_until }))
 }
 
 pub(super) async fn change(
     State(console): State<Shared>,
     Path(id): Path<String>,
-    Posted(settings): Posted<Settings>,
-) -> Result<Told<Listed>, Refused> {
+    JsonBody(settings): JsonBody<ClientSettings>,
+) -> Result<NoStoreJson<ClientList>, ConsoleError> {
     let (store, client_id) = console.parts.clients.resolve(&id).await?;
     store.change(&client_id, &settings.change()?).await?;
-    audit(&Act::ClientChanged { client: &client_id });
+    audit(&AuditEvent::ClientChanged { client: &client_id });
     list(State(console)).await
 }
 
 pub(super) async fn disable(
     State(console): State<Shared>,
     Path(id): Path<String>,
-) -> Result<Told<Listed>, Refused> {
+) -> Result<NoStoreJson<ClientList>, ConsoleError> {
     let (store, client_id) = console.parts.clients.resolve(&id).await?;
     store.set_disabled(&client_id, true).await?;
-    audit(&Act::ClientDisabled { client: &client_id });
+    audit(&AuditEvent::ClientDisabled { client: &client_id });
     list(State(console)).await
 }
 
 pub(super) async fn enable(
     State(console): State<Shared>,
     Path(id): Path<String>,
-) -> Result<Told<Listed>, Refused> {
+) -> Result<NoStoreJson<ClientList>, ConsoleError> {
     let (store, client_id) = console.parts.clients.resolve(&id).await?;
     store.set_disabled(&client_id, false).await?;
-    audit(&Act::ClientEnabled { client: &client_id });
+    audit(&AuditEvent::ClientEnabled { client: &client_id });
     list(State(console)).await
 }
 
 impl super::Console {
-    async fn name_of(&self, client_id: &str) -> Result<String, Refused> {
+    async fn name_of(&self, client_id: &str) -> Result<String, ConsoleError> {
         let clients = self.parts.clients.list().await?;
         let found = clients.into_iter().find(|(_, client)| client.client_id == client_id);
-        found.map(|(_, client)| client.name).ok_or(Refused::UnknownClient)
+        found.map(|(_, client)| client.name).ok_or(ConsoleError::UnknownClient)
     }
 
-    /// The public key of a form, if it has one.
-    async fn given(&self, text: &str) -> Result<Option<ClientKey>, Refused> {
+    /// Parses and checks the public key of a form, if it has one.
+    async fn parse_key(&self, text: &str) -> Result<Option<ClientKey>, ConsoleError> {
         if text.trim().is_empty() {
             return Ok(None);
         }
-        let key = ClientKey::from_text(text).map_err(|_| Refused::KeyUnfit)?;
+        let key = ClientKey::from_text(text).map_err(|_| ConsoleError::InvalidKey)?;
         self.parts.clients.check_key(&key).await?;
         Ok(Some(key))
     }

@@ -1,4 +1,4 @@
-//! Two pictures compared through the gateway, with everything that was found on them; and a look at one.
+//! Compares two pictures through the gateway and shows every measure; inspects a single picture.
 
 use axum::extract::State;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -8,11 +8,11 @@ use visavis_signing::endpoints;
 
 use super::{
     Shared,
-    api::{Posted, Told},
-    audit::{Act, audit},
-    error::Refused,
+    api::{JsonBody, NoStoreJson},
+    audit::{AuditEvent, audit},
+    error::ConsoleError,
     face::Face,
-    own_client::{Called, Line},
+    own_client::{ApiCall, HeaderLine},
 };
 use crate::{
     compare::{
@@ -22,13 +22,13 @@ use crate::{
     queue::{ShardLookup, TransactionState},
 };
 
-/// So much of a picture is shown of the body that was sent.
-const SHOWN: usize = 32;
+/// Characters of a photo that are shown of the body that was sent.
+const MAX_SHOWN_CHARS: usize = 32;
 
 /// Two pictures in base64.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Pair {
+pub(super) struct CompareForm {
     face1: String,
     face2: String,
     /// Empty for a selfie.
@@ -36,25 +36,25 @@ pub(super) struct Pair {
     source_of_face2: String,
 }
 
-/// What is told of a comparison.
+/// A comparison, as the page shows it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Compared {
+pub(super) struct ShownComparison {
     path: &'static str,
     sent: Value,
     received: Value,
     signature_valid: bool,
     elapsed_ms: f64,
     transaction_id: Option<String>,
-    /// What was found, if it came that far.
-    outcome: Option<Shown>,
+    /// The outcome, if the request was accepted.
+    outcome: Option<ShownOutcome>,
 }
 
-/// An outcome for people.
+/// An outcome, as the page shows it.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum Shown {
-    /// Both pictures showed a face.
+enum ShownOutcome {
+    /// Both photos have a face.
     Compared {
         same_person: bool,
         score: Score,
@@ -71,10 +71,10 @@ enum Shown {
 
 pub(super) async fn compare(
     State(console): State<Shared>,
-    Posted(pair): Posted<Pair>,
-) -> Result<Told<Compared>, Refused> {
+    JsonBody(pair): JsonBody<CompareForm>,
+) -> Result<NoStoreJson<ShownComparison>, ConsoleError> {
     if console.gateway.is_none() {
-        return Err(Refused::NoFrontEnd);
+        return Err(ConsoleError::NoFrontEnd);
     }
     let caller = console.own_client().await?;
     let source = pair.source_of_face2.trim();
@@ -91,20 +91,20 @@ pub(super) async fn compare(
     }
     let sent = body.to_string();
     let length = sent.len();
-    // Gone before the comparison begins: only what was sent has the pictures now.
+    // Frees this copy before the comparison begins: only `sent` holds the pictures then.
     body["face1"]["content"] = json!(face1);
     body["face2"]["content"] = json!(face2);
     let called = console.call(&caller, endpoints::COMPARE, sent).await?;
 
-    let answer: Value = serde_json::from_str(&called.body).unwrap_or_default();
-    let id = answer["transactionId"].as_str().and_then(TransactionId::parse);
-    audit(&Act::Compared { transaction: id.as_ref().map_or("", TransactionId::as_str) });
+    let response: Value = serde_json::from_str(&called.body).unwrap_or_default();
+    let id = response["transactionId"].as_str().and_then(TransactionId::parse);
+    audit(&AuditEvent::Compared { transaction: id.as_ref().map_or("", TransactionId::as_str) });
     let outcome = match &id {
         Some(id) => outcome_of(&console, &caller.client_id, id).await?,
         None => None,
     };
-    let (sent, received) = wire(&called, &body, length);
-    Ok(Told(Compared {
+    let (sent, received) = both_sides(&called, &body, length);
+    Ok(NoStoreJson(ShownComparison {
         path: endpoints::COMPARE,
         sent,
         received,
@@ -116,22 +116,22 @@ pub(super) async fn compare(
 }
 
 /// Both sides of the exchange; the pictures are shortened already.
-fn wire(called: &Called, body: &Value, length: usize) -> (Value, Value) {
-    let sent: Vec<_> = called.sent.iter().map(|(name, value)| Line { name, value }).collect();
+fn both_sides(called: &ApiCall, body: &Value, length: usize) -> (Value, Value) {
+    let sent: Vec<_> = called.sent.iter().map(|(name, value)| HeaderLine { name, value }).collect();
     let received: Vec<_> =
-        called.received.iter().map(|(name, value)| Line { name, value }).collect();
+        called.received.iter().map(|(name, value)| HeaderLine { name, value }).collect();
     (
         json!({ "headers": sent, "body": body.to_string(), "length": length }),
         json!({ "status": called.status, "headers": received, "body": called.body }),
     )
 }
 
-/// The outcome as it is recorded: what the answer was told from.
+/// The stored outcome that the response was rendered from.
 async fn outcome_of(
     console: &Shared,
     client_id: &str,
     id: &TransactionId,
-) -> Result<Option<Outcome>, Refused> {
+) -> Result<Option<Outcome>, ConsoleError> {
     let ShardLookup::Here(shard) = console.parts.app.shards.find(id.shard()) else {
         return Ok(None);
     };
@@ -142,9 +142,9 @@ async fn outcome_of(
     }))
 }
 
-fn shown(outcome: &Outcome, kind: PictureKind, limits: &super::Limits) -> Shown {
+fn shown(outcome: &Outcome, kind: PictureKind, limits: &super::Limits) -> ShownOutcome {
     match outcome {
-        Outcome::Refused { side, refusal } => Shown::Refused {
+        Outcome::Refused { side, refusal } => ShownOutcome::Refused {
             face: match side {
                 Side::Probe => 1,
                 Side::Reference => 2,
@@ -153,7 +153,7 @@ fn shown(outcome: &Outcome, kind: PictureKind, limits: &super::Limits) -> Shown 
         },
         Outcome::Compared(verdict) => {
             let Verdict { score, threshold, similarity, probe, reference, .. } = verdict;
-            Shown::Compared {
+            ShownOutcome::Compared {
                 same_person: verdict.same_person(),
                 score: *score,
                 threshold: Score::least_match(*threshold),
@@ -170,39 +170,39 @@ fn shown(outcome: &Outcome, kind: PictureKind, limits: &super::Limits) -> Shown 
 /// One picture in base64.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct One {
+pub(super) struct InspectForm {
     content: String,
     #[serde(default)]
     document: bool,
 }
 
-/// What is told of one picture.
+/// An inspected picture.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Looked {
-    /// It shows a face.
+pub(super) enum Inspected {
+    /// It has a face.
     Face(Box<Face>),
     /// It cannot be used.
     Refusal(&'static str),
 }
 
-/// Looks at one picture before it is compared; nothing of it is recorded.
+/// Inspects one picture before it is compared; nothing of it is stored.
 pub(super) async fn inspect(
     State(console): State<Shared>,
-    Posted(one): Posted<One>,
-) -> Result<Told<Looked>, Refused> {
-    let comparer = console.parts.comparer.as_ref().ok_or(Refused::NoWorkers)?;
+    JsonBody(one): JsonBody<InspectForm>,
+) -> Result<NoStoreJson<Inspected>, ConsoleError> {
+    let comparer = console.parts.comparer.as_ref().ok_or(ConsoleError::NoWorkers)?;
     let config = &console.parts.app.config;
-    let bytes = STANDARD.decode(&one.content).map_err(|_| Refused::PictureUnfit)?;
+    let bytes = STANDARD.decode(&one.content).map_err(|_| ConsoleError::InvalidPicture)?;
     let picture = match PictureData::new(bytes, &config.pictures) {
         Ok(picture) => picture,
-        Err(refusal) => return Ok(Told(Looked::Refusal(code(&refusal)))),
+        Err(refusal) => return Ok(NoStoreJson(Inspected::Refusal(code(&refusal)))),
     };
     let kind = if one.document { PictureKind::Document } else { PictureKind::Selfie };
-    let look = comparer.inspect(picture, kind, config.patience).await?;
-    Ok(Told(match look {
-        Ok(report) => Looked::Face(Box::new(Face::new(&report, kind, &console.parts.limits))),
-        Err(refusal) => Looked::Refusal(code(&refusal)),
+    let inspected = comparer.inspect(picture, kind, config.patience).await?;
+    Ok(NoStoreJson(match inspected {
+        Ok(report) => Inspected::Face(Box::new(Face::new(&report, kind, &console.parts.limits))),
+        Err(refusal) => Inspected::Refusal(code(&refusal)),
     }))
 }
 
@@ -210,7 +210,7 @@ fn kind(source: &str) -> PictureKind {
     if source.is_empty() || is_selfie(source) { PictureKind::Selfie } else { PictureKind::Document }
 }
 
-/// The page has a sentence for each.
+/// The code for which `assets/texts.js` has a sentence.
 fn code(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Empty => "empty",
@@ -224,8 +224,8 @@ fn code(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// The beginning of a picture and how long it is.
+/// The beginning of a photo in base64, and its length.
 fn shortened(content: &str) -> String {
-    let start: String = content.chars().take(SHOWN).collect();
+    let start: String = content.chars().take(MAX_SHOWN_CHARS).collect();
     format!("{start}… ({} characters)", content.len())
 }

@@ -1,157 +1,140 @@
-//! Why the console did not do something: a status for machines and a code that the page has a sentence for.
+//! Errors of the console: an HTTP status, and a code for which the page has a sentence.
 
-use axum::{
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
-use serde::Serialize;
+use axum::http::StatusCode;
 use visavis_signing::SigningError;
 
-use super::api::Told;
 use crate::{clients::ClientError, queue::QueueError, worker::CompareFailure};
 
-/// A refusal; `assets/texts.js` has a sentence for each code.
+/// Why a request failed; `assets/texts.js` has a sentence for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// Nobody is logged in, or not any more.
+pub(super) enum ConsoleError {
+    /// Not logged in, or the login has expired.
     LoggedOut,
-    /// The token is not the one.
+    /// Wrong token.
     WrongToken,
-    /// Too many tokens were wrong of late.
+    /// Wrong token, after too many failed attempts.
     TooManyLogins,
-    /// The request does not come from the console's page.
-    Foreign,
-    /// There is nothing at that address.
-    Nothing,
-    /// The body is not what is expected.
+    /// The request was not sent by the console's page.
+    CrossOrigin,
+    /// Unknown path.
+    NotFound,
+    /// The body is not the expected JSON.
     Malformed,
-    /// A client cannot be called that.
-    NameUnfit,
-    /// The console's own client is called that.
-    NameOwn,
-    /// Another client is called that.
+    /// Not a valid name of a client.
+    InvalidName,
+    /// The name is reserved for the console's own client.
+    ReservedName,
+    /// Another client has the name.
     NameTaken,
-    /// There is no such client.
+    /// Unknown client.
     UnknownClient,
-    /// The public key cannot be used.
-    KeyUnfit,
-    /// Anybody can forge signatures for the public key.
-    KeyWeak,
-    /// The public key is one of this server.
+    /// Not a valid public key.
+    InvalidKey,
+    /// The public key is weak: an attacker can forge signatures.
+    WeakKey,
+    /// The public key belongs to this server.
     ServerKey,
-    /// The public key is one that stays good.
+    /// The client has this public key already.
     SameKey,
-    /// The rate is none that a decision may turn at.
-    RateUnfit,
-    /// It is no whole number, or none that can be.
-    NumberUnfit,
-    /// No request could fulfil what is asked for.
+    /// The false match rate is out of range.
+    InvalidRate,
+    /// Not a positive integer.
+    InvalidNumber,
+    /// No request could satisfy these settings.
     Contradiction,
-    /// The old keys cannot stay good for so long.
-    OverlapUnfit,
-    /// Somebody else was at it at the same time.
-    Overtaken,
-    /// It may lie in a database that this process does not serve.
-    Elsewhere,
-    /// There is no such transaction.
+    /// The overlap is too long.
+    OverlapTooLong,
+    /// Another change was made at the same time.
+    ConcurrentChange,
+    /// The client or transaction may be in a database that this process does not serve.
+    OtherDatabase,
+    /// Unknown transaction.
     UnknownTransaction,
-    /// This process does not answer API requests.
+    /// This process serves no API requests.
     NoFrontEnd,
     /// This process does not compare.
     NoWorkers,
-    /// The picture cannot be used as it is.
-    PictureUnfit,
-    /// Too much to do.
+    /// The photo is not valid base64.
+    InvalidPicture,
+    /// A limit was reached; try again later.
     Busy,
-    /// It took too long.
+    /// The request timed out.
     TimedOut,
-    /// Something broke; the log knows what.
+    /// Internal error; the cause is in the log.
     Internal,
 }
 
-#[derive(Serialize)]
-struct Body {
-    error: &'static str,
-}
-
-impl Refused {
-    fn code(self) -> (StatusCode, &'static str) {
+impl ConsoleError {
+    pub(super) fn code(self) -> (StatusCode, &'static str) {
         match self {
             Self::LoggedOut => (StatusCode::UNAUTHORIZED, "loggedOut"),
             Self::WrongToken => (StatusCode::UNAUTHORIZED, "wrongToken"),
             Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "tooManyLogins"),
-            Self::Foreign => (StatusCode::FORBIDDEN, "foreign"),
-            Self::Nothing => (StatusCode::NOT_FOUND, "nothing"),
+            Self::CrossOrigin => (StatusCode::FORBIDDEN, "foreign"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "nothing"),
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
-            Self::NameUnfit => (StatusCode::BAD_REQUEST, "nameUnfit"),
-            Self::NameOwn => (StatusCode::BAD_REQUEST, "nameOwn"),
+            Self::InvalidName => (StatusCode::BAD_REQUEST, "nameUnfit"),
+            Self::ReservedName => (StatusCode::BAD_REQUEST, "nameOwn"),
             Self::NameTaken => (StatusCode::CONFLICT, "nameTaken"),
             Self::UnknownClient => (StatusCode::NOT_FOUND, "unknownClient"),
-            Self::KeyUnfit => (StatusCode::BAD_REQUEST, "keyUnfit"),
-            Self::KeyWeak => (StatusCode::BAD_REQUEST, "keyWeak"),
+            Self::InvalidKey => (StatusCode::BAD_REQUEST, "keyUnfit"),
+            Self::WeakKey => (StatusCode::BAD_REQUEST, "keyWeak"),
             Self::SameKey => (StatusCode::CONFLICT, "sameKey"),
             Self::ServerKey => (StatusCode::CONFLICT, "serverKey"),
-            Self::RateUnfit => (StatusCode::BAD_REQUEST, "rateUnfit"),
-            Self::NumberUnfit => (StatusCode::BAD_REQUEST, "numberUnfit"),
+            Self::InvalidRate => (StatusCode::BAD_REQUEST, "rateUnfit"),
+            Self::InvalidNumber => (StatusCode::BAD_REQUEST, "numberUnfit"),
             Self::Contradiction => (StatusCode::BAD_REQUEST, "contradiction"),
-            Self::OverlapUnfit => (StatusCode::BAD_REQUEST, "overlapUnfit"),
-            Self::Overtaken => (StatusCode::CONFLICT, "overtaken"),
-            Self::Elsewhere => (StatusCode::CONFLICT, "elsewhere"),
+            Self::OverlapTooLong => (StatusCode::BAD_REQUEST, "overlapUnfit"),
+            Self::ConcurrentChange => (StatusCode::CONFLICT, "overtaken"),
+            Self::OtherDatabase => (StatusCode::CONFLICT, "elsewhere"),
             Self::UnknownTransaction => (StatusCode::NOT_FOUND, "unknownTransaction"),
             Self::NoFrontEnd => (StatusCode::CONFLICT, "noFrontEnd"),
             Self::NoWorkers => (StatusCode::CONFLICT, "noWorkers"),
-            Self::PictureUnfit => (StatusCode::BAD_REQUEST, "pictureUnfit"),
+            Self::InvalidPicture => (StatusCode::BAD_REQUEST, "pictureUnfit"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timedOut"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
 
-    /// Logs what broke and tells nothing of it.
+    /// Logs the cause, which the response does not contain.
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
-        tracing::error!(%error, "the console could not do something");
+        tracing::error!(%error, "console request failed");
         Self::Internal
     }
 }
 
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let (status, error) = self.code();
-        (status, Told(Body { error })).into_response()
-    }
-}
-
-impl From<ClientError> for Refused {
+impl From<ClientError> for ConsoleError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::NameTaken(_) => Self::NameTaken,
-            ClientError::NameUnfit(_) => Self::NameUnfit,
+            ClientError::NameUnfit(_) => Self::InvalidName,
             ClientError::Unknown(_) => Self::UnknownClient,
-            ClientError::NoShard(_) | ClientError::NotServed => Self::Elsewhere,
+            ClientError::NoShard(_) | ClientError::NotServed => Self::OtherDatabase,
             ClientError::SameKey => Self::SameKey,
             ClientError::ServerKey => Self::ServerKey,
-            ClientError::Signing(SigningError::Weak(_)) => Self::KeyWeak,
+            ClientError::Signing(SigningError::Weak(_)) => Self::WeakKey,
             ClientError::Contradiction => Self::Contradiction,
-            ClientError::Rotating(_) => Self::Overtaken,
+            ClientError::Rotating(_) => Self::ConcurrentChange,
             error if error.is_crowded() => Self::Busy,
             error => Self::internal(&error),
         }
     }
 }
 
-impl From<QueueError> for Refused {
+impl From<QueueError> for ConsoleError {
     fn from(error: QueueError) -> Self {
         if error.is_crowded() { Self::Busy } else { Self::internal(&error) }
     }
 }
 
-impl From<SigningError> for Refused {
+impl From<SigningError> for ConsoleError {
     fn from(error: SigningError) -> Self {
         Self::internal(&error)
     }
 }
 
-impl From<CompareFailure> for Refused {
+impl From<CompareFailure> for ConsoleError {
     fn from(failure: CompareFailure) -> Self {
         match failure {
             CompareFailure::Busy => Self::Busy,

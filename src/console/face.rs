@@ -1,4 +1,4 @@
-//! What was found on one picture, as the page shows it: the box, the landmarks, and every measure beside its
+//! The face on a picture, as the page shows it: bounding box, landmarks, and each measure with its
 //! limits.
 
 use serde::Serialize;
@@ -29,14 +29,14 @@ struct Measure {
     name: &'static str,
     /// In the measure's own unit.
     value: f32,
-    /// From 0, useless, to 100, as good as can be.
+    /// From 0, worst, to 100, best.
     score: f32,
     limits: MeasureLimits,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<MeasureReason>,
 }
 
-/// Where it warns and where it fails.
+/// Limits for a warning and for a failure.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MeasureLimits {
@@ -50,7 +50,7 @@ struct MeasureLimits {
     warn_above: Option<f32>,
 }
 
-/// The limit that it is beyond.
+/// The limit that was exceeded.
 #[derive(Debug, Serialize)]
 struct MeasureReason {
     code: ReasonCode,
@@ -59,7 +59,7 @@ struct MeasureReason {
 }
 
 impl Face {
-    /// Puts a report beside the limits for such pictures.
+    /// Joins a report with the limits for pictures of its kind.
     pub(super) fn new(report: &FaceReport, kind: PictureKind, limits: &Limits) -> Self {
         let limits = match kind {
             PictureKind::Selfie => &limits.selfie,

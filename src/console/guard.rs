@@ -1,5 +1,5 @@
-//! What stands before every page: headers that let nothing in from outside, a check that a request comes from the
-//! console's own page, and one that somebody is logged in.
+//! Middleware of the console: security headers, the check that a request was sent by the console's
+//! own page (CSRF), and the check of the login.
 
 use std::time::Instant;
 
@@ -10,21 +10,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Console, Shared, error::Refused};
+use super::{Console, Shared, error::ConsoleError};
 use crate::{deadline, gate::announced_length};
 
 /// The name of the cookie.
 pub(super) const COOKIE: &str = "visavis_console";
 
-/// A header that pages of other origins cannot send without being asked whether they may, which nobody here
-/// answers.
+/// A header that pages of other origins cannot send without a CORS preflight, which is refused.
 const OWN_HEADER: &str = "x-visavis-console";
 
-/// Scripts, styles and connections of this origin alone, none of them inline; pictures of the page's own making
-/// too. `require-trusted-types-for` turns every way from text to markup into an error.
-const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
-                              connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
-                              require-trusted-types-for 'script'";
+/// Only scripts, styles and connections of this origin, none of them inline, and pictures that the
+/// page itself creates. `require-trusted-types-for` makes every conversion of text to markup an
+/// error.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
+    frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 const HEADERS: [(HeaderName, &str); 7] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
@@ -39,8 +39,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Puts the headers on whatever comes out.
-pub(super) async fn protect(request: Request, next: Next) -> Response {
+/// Adds the headers to every response.
+pub(super) async fn add_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -48,17 +48,17 @@ pub(super) async fn protect(request: Request, next: Next) -> Response {
     response
 }
 
-/// Bounds how long the databases may keep a page waiting.
-pub(super) async fn bounded(request: Request, next: Next) -> Response {
+/// Limits how long a request may wait for the databases.
+pub(super) async fn with_deadline(request: Request, next: Next) -> Response {
     deadline::scope(Box::pin(next.run(request))).await
 }
 
-/// Lets through what the console's own page sent.
-pub(super) async fn of_this_page(request: Request, next: Next) -> Response {
+/// Refuses requests that the console's own page did not send.
+pub(super) async fn require_own_page(request: Request, next: Next) -> Response {
     if is_own(request.headers()) {
         next.run(request).await
     } else {
-        Refused::Foreign.into_response()
+        ConsoleError::CrossOrigin.into_response()
     }
 }
 
@@ -67,36 +67,38 @@ fn is_own(headers: &HeaderMap) -> bool {
     if text(OWN_HEADER) != Some("1") {
         return false;
     }
-    // Browsers send both; what is there must be right.
-    let of_this_site = !headers.contains_key("sec-fetch-site")
+    // Browsers send both; a header that was sent must be right.
+    let is_same_site = !headers.contains_key("sec-fetch-site")
         || matches!(text("sec-fetch-site"), Some("same-origin"));
     let origin = text("origin")
         .map(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
-    let of_this_origin = !headers.contains_key("origin")
+    let is_same_origin = !headers.contains_key("origin")
         || origin.flatten().is_some_and(|origin| text("host") == Some(origin));
-    of_this_site && of_this_origin
+    is_same_site && is_same_origin
 }
 
-/// Lets through who is logged in.
-pub(super) async fn logged_in(
+/// Refuses requests without a login.
+pub(super) async fn require_login(
     State(console): State<Shared>,
     request: Request,
     next: Next,
 ) -> Response {
-    // The one request that the page makes over and over.
-    let by_itself = request.uri().path() == "/live";
-    if console.is_logged_in(request.headers(), by_itself) {
+    // The page polls it.
+    let is_polling = request.uri().path() == "/live";
+    if console.is_logged_in(request.headers(), is_polling) {
         next.run(request).await
     } else {
-        Refused::LoggedOut.into_response()
+        ConsoleError::LoggedOut.into_response()
     }
 }
 
-/// How many times its body a request with photos takes: the body, its text and the request that is made of it.
+/// Memory that a request with photos takes, as a multiple of its body: the body, its text, and the
+/// request to the gateway.
 const BODY_COPIES: usize = 3;
 
-/// Charges photos to the memory for request bodies before they are read, and gives it back with the response.
-pub(super) async fn charged(
+/// Reserves memory for a request with photos before its body is read; it is released with the
+/// response.
+pub(super) async fn reserve_memory(
     State(console): State<Shared>,
     request: Request,
     next: Next,
@@ -106,22 +108,22 @@ pub(super) async fn charged(
     let bytes = announced_length(request.headers()).map_or(limit, |length| length.min(limit));
     match app.gate.lease(BODY_COPIES * bytes).await {
         Ok(_lease) => next.run(request).await,
-        Err(_) => Refused::Busy.into_response(),
+        Err(_) => ConsoleError::Busy.into_response(),
     }
 }
 
 impl Console {
-    /// Whether the cookie is that of a login; what the page does by itself does not keep it open.
-    pub(super) fn is_logged_in(&self, headers: &HeaderMap, by_itself: bool) -> bool {
+    /// Whether the cookie belongs to a login; polling does not extend it.
+    pub(super) fn is_logged_in(&self, headers: &HeaderMap, is_polling: bool) -> bool {
         let cookie = cookie_of(headers);
         let good = cookie.and_then(|_| self.parts.token.digest());
         cookie.zip(good).is_some_and(|(cookie, good)| {
-            self.logins.holds(cookie, &good, by_itself, Instant::now())
+            self.logins.holds(cookie, &good, is_polling, Instant::now())
         })
     }
 }
 
-/// What the console's cookie holds.
+/// The value of the console's cookie.
 pub(super) fn cookie_of(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     cookies
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_consoles_own_page_is_heard() {
+    fn only_the_consoles_own_page_is_accepted() {
         let (own, host) = ((OWN_HEADER, "1"), ("host", "127.0.0.1:9464"));
         let origin = ("origin", "http://127.0.0.1:9464");
         for good in [

@@ -1,4 +1,4 @@
-//! How the service does right now: what was asked in the last two minutes, and what waits.
+//! The live view: requests of the last two minutes, and the queue.
 
 use std::{
     collections::BTreeMap,
@@ -8,29 +8,29 @@ use std::{
 use axum::extract::State;
 use serde::Serialize;
 
-use super::{Shared, api::Told};
+use super::{Shared, api::NoStoreJson};
 use crate::{
     clock::UnixMillis,
     http::{Answered, Recent},
 };
 
-/// The chart has a point for so much time.
+/// Time between two points of the chart.
 const STEP: Duration = Duration::from_secs(2);
 
-/// What the page asks for every other second.
+/// What the page polls every two seconds.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Live {
     ready: bool,
     step_s: u64,
-    /// Oldest first; the last one is under way.
+    /// Oldest first; the last one is not complete.
     points: Vec<Point>,
     endpoints: Vec<Endpoint>,
     /// By database.
-    queue: Vec<Waiting>,
+    queue: Vec<QueueDepth>,
 }
 
-/// What a stretch of time came to.
+/// The requests of one step of time.
 #[derive(Debug, Default, Serialize)]
 struct Point {
     requests: usize,
@@ -39,7 +39,7 @@ struct Point {
     latency: Latency,
 }
 
-/// What was asked of one endpoint.
+/// The requests to one endpoint.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Endpoint {
@@ -51,7 +51,7 @@ struct Endpoint {
     codes: BTreeMap<&'static str, usize>,
 }
 
-/// Half of the requests took less than the first, and so on; milliseconds, absent where there were none.
+/// Percentiles of the latency in milliseconds; absent without requests.
 #[derive(Debug, Default, Serialize)]
 struct Latency {
     p50: Option<f64>,
@@ -62,15 +62,15 @@ struct Latency {
 /// Jobs queued or running in one database.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Waiting {
+struct QueueDepth {
     shard: u32,
-    /// Absent when the database does not answer.
+    /// Absent if the database does not respond.
     jobs: Option<u64>,
     bytes: u64,
     oldest_ms: Option<UnixMillis>,
 }
 
-pub(super) async fn live(State(console): State<Shared>) -> Told<Live> {
+pub(super) async fn live(State(console): State<Shared>) -> NoStoreJson<Live> {
     let app = &console.parts.app;
     let mut queue = Vec::new();
     for shard in app.shards.iter() {
@@ -78,10 +78,10 @@ pub(super) async fn live(State(console): State<Shared>) -> Told<Live> {
         let depth = depth.inspect_err(|error| tracing::warn!(%error, "the queue cannot be read"));
         let (jobs, depth) = (depth.as_ref().ok().map(|d| d.jobs), depth.unwrap_or_default());
         let oldest_ms = depth.oldest.map(|then| app.clock.now() - then);
-        queue.push(Waiting { shard: shard.number, jobs, bytes: depth.bytes, oldest_ms });
+        queue.push(QueueDepth { shard: shard.number, jobs, bytes: depth.bytes, oldest_ms });
     }
     let answered = app.recent().look();
-    Told(Live {
+    NoStoreJson(Live {
         ready: app.is_ready(),
         step_s: STEP.as_secs(),
         points: points(&answered, Instant::now()),
@@ -90,7 +90,7 @@ pub(super) async fn live(State(console): State<Shared>) -> Told<Live> {
     })
 }
 
-/// Accepted and finished are what an app wants; everything else is an error to it.
+/// Every code but those of accepted and finished requests is an error.
 fn is_error(answered: &Answered) -> bool {
     !matches!(answered.code, "SUCCESS" | "PROCESSING")
 }
@@ -108,7 +108,7 @@ fn points(answered: &[Answered], now: Instant) -> Vec<Point> {
     let point = |step: Vec<&Answered>| Point {
         requests: step.len(),
         errors: step.iter().filter(|one| is_error(one)).count(),
-        latency: Latency::of(step.iter().map(|one| one.elapsed)),
+        latency: Latency::from_durations(step.iter().map(|one| one.elapsed)),
     };
     steps.into_iter().map(point).collect()
 }
@@ -127,7 +127,7 @@ fn endpoints(answered: &[Answered]) -> Vec<Endpoint> {
             name,
             requests: all.len(),
             errors: all.iter().filter(|one| is_error(one)).count(),
-            latency: Latency::of(all.iter().map(|one| one.elapsed)),
+            latency: Latency::from_durations(all.iter().map(|one| one.elapsed)),
             codes,
         }
     };
@@ -135,10 +135,10 @@ fn endpoints(answered: &[Answered]) -> Vec<Endpoint> {
 }
 
 impl Latency {
-    fn of(all: impl Iterator<Item = Duration>) -> Self {
+    fn from_durations(all: impl Iterator<Item = Duration>) -> Self {
         let mut all: Vec<_> = all.collect();
         all.sort_unstable();
-        // The least that at least so many per cent do not exceed.
+        // Nearest rank.
         let at = |percent: usize| {
             let rank = (all.len() * percent).div_ceil(100).saturating_sub(1);
             all.get(rank).map(|elapsed| (elapsed.as_secs_f64() * 1e5).round() / 1e2)
@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn percentiles_are_values_that_occurred() {
-        let of = |all: &[u64]| Latency::of(all.iter().map(|ms| Duration::from_millis(*ms)));
+        let of =
+            |all: &[u64]| Latency::from_durations(all.iter().map(|ms| Duration::from_millis(*ms)));
         let hundred: Vec<u64> = (1..=100).rev().collect();
         let Latency { p50, p95, p99 } = of(&hundred);
         assert_eq!((p50, p95, p99), (Some(50.0), Some(95.0), Some(99.0)));
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_lies_in_its_stretch_of_time_and_counts_as_what_it_came_to() {
+    fn a_request_is_counted_in_its_step_of_time_with_its_code() {
         let then = Instant::now();
         let now = then + Duration::from_secs(200);
         let ago = |seconds: u64| then + Duration::from_secs(200 - seconds);

@@ -1,4 +1,4 @@
-//! In and out.
+//! Login and logout.
 
 use std::time::Instant;
 
@@ -11,80 +11,83 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Shared,
-    api::{Posted, Told},
-    audit::{Act, audit},
-    error::Refused,
+    api::{JsonBody, NoStoreJson},
+    audit::{AuditEvent, audit},
+    error::ConsoleError,
     guard::{COOKIE, cookie_of},
-    logins::{Attempt, LONGEST},
+    logins::{Attempt, MAX_LOGIN_TIME},
 };
 
 #[derive(Deserialize)]
-pub(super) struct Shown {
+pub(super) struct LoginForm {
     token: String,
 }
 
 #[derive(Serialize)]
-struct Done {}
+struct Empty {}
 
 pub(super) async fn log_in(
     State(console): State<Shared>,
     headers: HeaderMap,
-    Posted(shown): Posted<Shown>,
-) -> Result<Response, Refused> {
-    // Without a digest no token is right.
-    let good = console.parts.token.digest().ok_or(Refused::WrongToken)?;
-    let attempt = console.logins.attempt(&shown.token, &good, Instant::now());
-    match attempt.map_err(|e| Refused::internal(&e))? {
+    JsonBody(form): JsonBody<LoginForm>,
+) -> Result<Response, ConsoleError> {
+    // Without a digest every token is wrong.
+    let good = console.parts.token.digest().ok_or(ConsoleError::WrongToken)?;
+    let attempt = console.logins.attempt(&form.token, &good, Instant::now());
+    match attempt.map_err(|e| ConsoleError::internal(&e))? {
         Attempt::Opened(cookie) => {
-            audit(&Act::LoggedIn);
+            audit(&AuditEvent::LoggedIn);
             let value = format!(
                 "{COOKIE}={}; Path=/console; Max-Age={}; HttpOnly; SameSite=Strict{}",
                 *cookie,
-                LONGEST.as_secs(),
+                MAX_LOGIN_TIME.as_secs(),
                 secure(&headers)
             );
-            Ok((set_cookie(value), Told(Done {})).into_response())
+            Ok((set_cookie(value), NoStoreJson(Empty {})).into_response())
         }
         Attempt::Wrong => {
-            audit(&Act::LoginRefused);
-            Err(Refused::WrongToken)
+            audit(&AuditEvent::LoginRefused);
+            Err(ConsoleError::WrongToken)
         }
         Attempt::TooMany => {
-            audit(&Act::LoginHeldBack);
-            Err(Refused::TooManyLogins)
+            audit(&AuditEvent::LoginHeldBack);
+            Err(ConsoleError::TooManyLogins)
         }
     }
 }
 
-/// Whether somebody is logged in: what the page asks first.
+/// Whether the caller is logged in, which the page requests first.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Standing {
+pub(super) struct LoginState {
     logged_in: bool,
 }
 
-pub(super) async fn state(State(console): State<Shared>, headers: HeaderMap) -> Told<Standing> {
-    Told(Standing { logged_in: console.is_logged_in(&headers, false) })
+pub(super) async fn state(
+    State(console): State<Shared>,
+    headers: HeaderMap,
+) -> NoStoreJson<LoginState> {
+    NoStoreJson(LoginState { logged_in: console.is_logged_in(&headers, false) })
 }
 
 pub(super) async fn log_out(State(console): State<Shared>, headers: HeaderMap) -> Response {
     if let Some(cookie) = cookie_of(&headers) {
         console.logins.close(cookie);
     }
-    audit(&Act::LoggedOut);
+    audit(&AuditEvent::LoggedOut);
     let value = format!(
         "{COOKIE}=; Path=/console; Max-Age=0; HttpOnly; SameSite=Strict{}",
         secure(&headers)
     );
-    (set_cookie(value), Told(Done {})).into_response()
+    (set_cookie(value), NoStoreJson(Empty {})).into_response()
 }
 
 fn set_cookie(value: String) -> [(HeaderName, String); 1] {
     [(SET_COOKIE, value)]
 }
 
-/// Behind a proxy that ends TLS the cookie must not travel without it. Whoever makes this up gets a cookie that
-/// their browser does not send back.
+/// Behind a proxy that ends TLS the cookie must be `Secure`. A caller who forges the header gets a
+/// cookie that the browser does not send back.
 fn secure(headers: &HeaderMap) -> &'static str {
     let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
     // Of several proxies each adds its own; the browser spoke to the first.

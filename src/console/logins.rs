@@ -11,15 +11,15 @@ use zeroize::Zeroizing;
 
 use super::token::{Digest, is_token, random_text, sha256};
 
-/// After so long without a sign of life a login ends,
-const IDLE: Duration = Duration::from_mins(30);
-/// and after so long in any case.
-pub(super) const LONGEST: Duration = Duration::from_hours(8);
-/// More than that is nobody who works with it.
-const MOST: usize = 64;
-/// So many wrong tokens in a minute, from all sides together, are told that they are wrong.
-const WRONG: usize = 5;
-const WRONG_WITHIN: Duration = Duration::from_mins(1);
+/// A login without activity expires after this time,
+const IDLE_TIMEOUT: Duration = Duration::from_mins(30);
+/// and every login after this time.
+pub(super) const MAX_LOGIN_TIME: Duration = Duration::from_hours(8);
+/// Logins at once; above that the one that was idle longest ends.
+const MAX_LOGINS: usize = 64;
+/// Wrong tokens per minute, from all addresses together; further ones get another response.
+const MAX_WRONG: usize = 5;
+const WRONG_WINDOW: Duration = Duration::from_mins(1);
 
 /// The logins of this process, by the digest of what their cookies hold.
 #[derive(Debug, Default)]
@@ -32,11 +32,11 @@ pub(super) struct Logins {
 struct Login {
     begun: Instant,
     seen: Instant,
-    /// The digest of the token that opened it: with another one it is worth nothing.
-    under: Digest,
+    /// The digest of its token: a new token ends the login.
+    token: Digest,
 }
 
-/// What an attempt to log in came to.
+/// The result of an attempt to log in.
 pub(super) enum Attempt {
     /// For the cookie.
     Opened(Zeroizing<String>),
@@ -47,8 +47,8 @@ pub(super) enum Attempt {
 }
 
 impl Logins {
-    /// Opens a login for the right token, whatever others tried before: nobody guesses 256 bits, and nobody who
-    /// sends rubbish keeps operators out.
+    /// Opens a login for the right token, after any number of failed attempts: 256 bits cannot be
+    /// guessed, and an attacker who sends wrong tokens must not lock out operators.
     pub(super) fn attempt(&self, token: &str, good: &Digest, now: Instant) -> io::Result<Attempt> {
         if !is_token(token, good) {
             return Ok(self.refuse(now));
@@ -56,37 +56,43 @@ impl Logins {
         let cookie = random_text()?;
         let mut open = self.open();
         open.retain(|_, login| login.is_good(good, now));
-        if open.len() >= MOST
+        if open.len() >= MAX_LOGINS
             && let Some(stalest) = open.iter().min_by_key(|(_, login)| login.seen).map(|(k, _)| *k)
         {
             open.remove(&stalest);
         }
-        open.insert(sha256(&cookie), Login { begun: now, seen: now, under: *good });
+        open.insert(sha256(&cookie), Login { begun: now, seen: now, token: *good });
         Ok(Attempt::Opened(cookie))
     }
 
     /// Counts a wrong token.
     fn refuse(&self, now: Instant) -> Attempt {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        while wrong.front().is_some_and(|then| now.duration_since(*then) >= WRONG_WITHIN) {
+        while wrong.front().is_some_and(|then| now.duration_since(*then) >= WRONG_WINDOW) {
             wrong.pop_front();
         }
-        if wrong.len() >= WRONG {
+        if wrong.len() >= MAX_WRONG {
             return Attempt::TooMany;
         }
         wrong.push_back(now);
         Attempt::Wrong
     }
 
-    /// Whether a cookie is that of a login. What somebody does keeps it open; what the page does by itself
+    /// Whether a cookie belongs to a login. An action of the operator extends the login, polling
     /// does not.
-    pub(super) fn holds(&self, cookie: &str, good: &Digest, by_itself: bool, now: Instant) -> bool {
+    pub(super) fn holds(
+        &self,
+        cookie: &str,
+        good: &Digest,
+        is_polling: bool,
+        now: Instant,
+    ) -> bool {
         let mut open = self.open();
         let Some(login) = open.get_mut(&sha256(cookie)).filter(|login| login.is_good(good, now))
         else {
             return false;
         };
-        if !by_itself {
+        if !is_polling {
             login.seen = now;
         }
         true
@@ -104,9 +110,9 @@ impl Logins {
 
 impl Login {
     fn is_good(&self, good: &Digest, now: Instant) -> bool {
-        self.under == *good
-            && now.duration_since(self.seen) < IDLE
-            && now.duration_since(self.begun) < LONGEST
+        self.token == *good
+            && now.duration_since(self.seen) < IDLE_TIMEOUT
+            && now.duration_since(self.begun) < MAX_LOGIN_TIME
     }
 }
 
@@ -142,13 +148,13 @@ mod tests {
     #[test]
     fn after_five_wrong_tokens_in_a_minute_others_are_held_back_and_the_right_one_is_not() {
         let (logins, good, now) = (Logins::default(), sha256("right"), Instant::now());
-        for _ in 0..WRONG {
+        for _ in 0..MAX_WRONG {
             assert!(matches!(logins.attempt("wrong", &good, now), Ok(Attempt::Wrong)));
         }
         assert!(matches!(logins.attempt("wrong", &good, now), Ok(Attempt::TooMany)));
         assert!(matches!(logins.attempt("right", &good, now), Ok(Attempt::Opened(_))));
         assert!(matches!(logins.attempt("wrong", &good, now), Ok(Attempt::TooMany)));
-        let later = now + WRONG_WITHIN;
+        let later = now + WRONG_WINDOW;
         assert!(matches!(logins.attempt("wrong", &good, later), Ok(Attempt::Wrong)));
     }
 
@@ -159,7 +165,7 @@ mod tests {
         for n in 0..100 {
             opened(&logins, now + Duration::from_secs(n));
         }
-        assert_eq!(logins.open().len(), MOST);
+        assert_eq!(logins.open().len(), MAX_LOGINS);
         assert!(!logins.holds(&first, &sha256("right"), false, now + Duration::from_secs(100)));
     }
 }

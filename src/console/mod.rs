@@ -1,15 +1,16 @@
-//! The operators' console: a page on the admin address, for people where `/metrics` is for machines.
+//! The operator console: a page on the admin address.
 //!
 //! ```text
-//! page ─ protect: headers ─ of_this_page: CSRF ─ logged_in: cookie ─ api ─┬ compare: gateway, in process, signed
-//! ▲                                                                       ├ clients, transactions: the stores
-//! └────────────── assets, from inside the program, without login ◀────────┴ live: requests of late, queue
+//! add_security_headers ┬ assets: the page, without login
+//!                      └ require_own_page (CSRF) ─ require_login (cookie) ┬ compare: the gateway
+//!                                                                         ├ clients, transactions
+//!                                                                         └ live: requests, queue
 //! ```
 //!
-//! It compares through the gateway's own router as a client of its own, so what is shown is what an app gets. No
-//! picture that passes here is logged. One that is looked at stays in memory; one that is compared goes where the
-//! gateway's do: in a process without workers into the queue, sealed until the job ends. Whatever is done goes
-//! through `audit`.
+//! It compares through the gateway's own router as a client of its own, so it shows what an app
+//! gets. No picture is logged. An inspected picture stays in memory; one that is compared is
+//! handled as by the gateway: in a process without workers it is queued, sealed until the job ends.
+//! Every action goes through `audit`.
 
 mod api;
 mod assets;
@@ -39,7 +40,7 @@ use serde::Serialize;
 pub use token::TokenFile;
 use tokio::sync::Mutex;
 
-use self::{api::Told, logins::Logins};
+use self::{api::NoStoreJson, logins::Logins};
 use crate::{
     clients::{Actor, CONSOLE, Clients},
     compare::QualityLimits,
@@ -48,7 +49,7 @@ use crate::{
     worker::LocalComparer,
 };
 
-/// What the console works with.
+/// What the console needs.
 #[derive(Debug)]
 pub struct Parts {
     /// The state of the gateway.
@@ -57,13 +58,13 @@ pub struct Parts {
     pub clients: Clients,
     /// What this process is.
     pub about: About,
-    /// Whether this process answers API requests.
+    /// Whether this process serves API requests.
     pub front_end: bool,
-    /// Inspects photos; absent in a process without workers.
+    /// Inspects pictures; absent in a process without workers.
     pub comparer: Option<LocalComparer>,
     /// Quality limits in force.
     pub limits: Limits,
-    /// What is asked for at the login.
+    /// The token for the login.
     pub token: TokenFile,
 }
 
@@ -83,15 +84,15 @@ struct Console {
     /// The API as it is served; absent in a process that does not serve it.
     gateway: Option<Router>,
     logins: Logins,
-    /// Held while the console's own client is made, so that it is made once.
-    making: Mutex<()>,
+    /// Held while the console's own client is created, so that it is created once.
+    creation: Mutex<()>,
 }
 
 /// Shared by all handlers; clones are cheap.
 type Shared = Arc<Console>;
 
-/// A login has no more to say than the token.
-const LOGIN_LIMIT: usize = 4 << 10;
+/// The body of a login has only the token.
+const MAX_LOGIN_BYTES: usize = 4 << 10;
 
 /// `/console/` and everything below it.
 pub fn console(mut parts: Parts) -> Router {
@@ -99,12 +100,12 @@ pub fn console(mut parts: Parts) -> Router {
     let gateway = parts.front_end.then(|| gateway(parts.app.clone()));
     let body_limit = parts.app.config.gate.body_limit;
     let console =
-        Arc::new(Console { parts, gateway, logins: Logins::default(), making: Mutex::default() });
+        Arc::new(Console { parts, gateway, logins: Logins::default(), creation: Mutex::default() });
     let with_photos = Router::new()
         .route("/look", post(compare::inspect))
         .route("/compare", post(compare::compare))
         .layer(DefaultBodyLimit::max(body_limit))
-        .layer(from_fn_with_state(Arc::clone(&console), guard::charged));
+        .layer(from_fn_with_state(Arc::clone(&console), guard::reserve_memory));
     let guarded = Router::new()
         .route("/about", get(about))
         .route("/logout", post(login::log_out))
@@ -117,27 +118,27 @@ pub fn console(mut parts: Parts) -> Router {
         .route("/clients/{id}/enable", post(clients::enable))
         .route("/transactions/{id}", get(transactions::transaction))
         .layer(DefaultBodyLimit::max(SMALL_BODY_BYTES))
-        .layer(from_fn_with_state(Arc::clone(&console), guard::logged_in));
+        .layer(from_fn_with_state(Arc::clone(&console), guard::require_login));
     let api = Router::new()
         .route(
             "/login",
-            get(login::state).post(login::log_in).layer(DefaultBodyLimit::max(LOGIN_LIMIT)),
+            get(login::state).post(login::log_in).layer(DefaultBodyLimit::max(MAX_LOGIN_BYTES)),
         )
         .merge(guarded)
         .fallback(api::unknown)
-        .layer(from_fn(guard::of_this_page))
-        .layer(from_fn(guard::bounded));
+        .layer(from_fn(guard::require_own_page))
+        .layer(from_fn(guard::with_deadline));
     Router::new()
         .nest("/console/api", api)
         .route("/console/", get(assets::page))
         .route("/console/assets/{name}", get(assets::asset))
         .route("/console", get(|| async { Redirect::permanent("/console/") }))
         .route("/", get(|| async { Redirect::temporary("/console/") }))
-        .layer(from_fn(guard::protect))
+        .layer(from_fn(guard::add_security_headers))
         .with_state(console)
 }
 
-/// What the page says of the process, and what it leaves out.
+/// What the page shows of the process.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AboutConsole {
@@ -147,15 +148,15 @@ struct AboutConsole {
     workers: bool,
     /// The client that it compares as.
     own_client: &'static str,
-    /// At which score the decision turns unless a client has its own rate.
+    /// The threshold of clients without a rate of their own.
     threshold: f64,
     document_threshold: f64,
 }
 
-async fn about(State(console): State<Shared>) -> Told<AboutConsole> {
+async fn about(State(console): State<Shared>) -> NoStoreJson<AboutConsole> {
     let Parts { about, front_end, comparer, app, .. } = &console.parts;
     let fmr = &app.config.fmr;
-    Told(AboutConsole {
+    NoStoreJson(AboutConsole {
         about: about.clone(),
         front_end: *front_end,
         workers: comparer.is_some(),

@@ -1,5 +1,5 @@
-//! The client that the console calls the gateway as. It is one like any other, in the client table, so its
-//! signature is checked, its limits count, and it can be disabled.
+//! The console's own client, as which it calls the gateway. It is in the client table like any
+//! other, so its signature is checked, its limits apply, and it can be disabled.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use tower::ServiceExt as _;
 use visavis_signing::{Content, format_time, mac_header, parse_mac};
 
-use super::{Console, error::Refused};
+use super::{Console, error::ConsoleError};
 use crate::{
     clients::{
         CONSOLE, Caller, ClientError, ClientPolicy, KeySet, MadeKeys, NewClient, new_client_id,
@@ -19,18 +19,18 @@ use crate::{
     compare::ClientFmr,
 };
 
-/// A request and its answer as they were on the wire.
+/// A request and its response as they were on the wire.
 #[derive(Debug)]
-pub(super) struct Called {
-    /// The head that was sent.
+pub(super) struct ApiCall {
+    /// The headers that were sent.
     pub(super) sent: Vec<(&'static str, String)>,
-    /// The head that came back.
+    /// The headers of the response.
     pub(super) received: Vec<(String, String)>,
-    /// The body that came back.
+    /// The body of the response.
     pub(super) body: String,
-    /// The HTTP status that came back.
+    /// The HTTP status of the response.
     pub(super) status: u16,
-    /// Whether the answer's signature is one by this client's secret over this answer.
+    /// Whether the signature of the response is valid for this client's secret.
     pub(super) signature_valid: bool,
     /// How long it took.
     pub(super) elapsed_ms: f64,
@@ -38,25 +38,25 @@ pub(super) struct Called {
 
 /// A header line.
 #[derive(Debug, Serialize)]
-pub(super) struct Line<'a> {
+pub(super) struct HeaderLine<'a> {
     pub(super) name: &'a str,
     pub(super) value: &'a str,
 }
 
 impl Console {
-    /// The console's client, made on first use.
-    pub(super) async fn own_client(&self) -> Result<Arc<Caller>, Refused> {
+    /// The console's client, created on first use.
+    pub(super) async fn own_client(&self) -> Result<Arc<Caller>, ConsoleError> {
         let found = self.parts.clients.resolve(CONSOLE).await;
         let client_id = match found {
             Ok((_, client_id)) => client_id,
-            Err(ClientError::Unknown(_)) => self.make_own_client().await?,
+            Err(ClientError::Unknown(_)) => self.create_own_client().await?,
             Err(error) => return Err(error.into()),
         };
-        self.parts.app.clients.find(&client_id).await?.ok_or(Refused::UnknownClient)
+        self.parts.app.clients.find(&client_id).await?.ok_or(ConsoleError::UnknownClient)
     }
 
-    async fn make_own_client(&self) -> Result<String, Refused> {
-        let _one_at_a_time = self.making.lock().await;
+    async fn create_own_client(&self) -> Result<String, ConsoleError> {
+        let _guard = self.creation.lock().await;
         let clients = &self.parts.clients;
         if let Ok((_, client_id)) = clients.resolve(CONSOLE).await {
             return Ok(client_id);
@@ -79,15 +79,16 @@ impl Console {
         }
     }
 
-    /// Signs a request in AK/SK mode, hands it to the gateway of this process, and checks the answer.
+    /// Signs a request in AK/SK mode, hands it to the gateway of this process, and checks the
+    /// response.
     pub(super) async fn call(
         &self,
         caller: &Caller,
         path: &'static str,
         body: String,
-    ) -> Result<Called, Refused> {
-        let gateway = self.gateway.clone().ok_or(Refused::NoFrontEnd)?;
-        let keys = caller.newest().ok_or(Refused::Internal)?;
+    ) -> Result<ApiCall, ConsoleError> {
+        let gateway = self.gateway.clone().ok_or(ConsoleError::NoFrontEnd)?;
+        let keys = caller.newest().ok_or(ConsoleError::Internal)?;
         let time = format_time(self.parts.app.clock.now_utc());
         let content =
             Content { uri: path, client_id: &caller.client_id, time: &time, body: body.as_bytes() };
@@ -103,12 +104,12 @@ impl Console {
         for (name, value) in &sent {
             request = request.header(*name, value);
         }
-        let request = request.body(Body::from(body)).map_err(|e| Refused::internal(&e))?;
+        let request = request.body(Body::from(body)).map_err(|e| ConsoleError::internal(&e))?;
         let begun = Instant::now();
         let Ok(response) = gateway.oneshot(request).await;
         let elapsed_ms = begun.elapsed().as_secs_f64() * 1_000.0;
         let (parts, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.map_err(|e| Refused::internal(&e))?;
+        let body = to_bytes(body, usize::MAX).await.map_err(|e| ConsoleError::internal(&e))?;
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let signature_valid =
             header("signature").zip(header("response-time")).is_some_and(|(signature, time)| {
@@ -121,7 +122,7 @@ impl Console {
         let received = parts.headers.iter().map(|(name, value)| {
             (title_case(name.as_str()), String::from_utf8_lossy(value.as_bytes()).into_owned())
         });
-        Ok(Called {
+        Ok(ApiCall {
             received: received.collect(),
             body: String::from_utf8_lossy(&body).into_owned(),
             status: parts.status.as_u16(),
@@ -136,7 +137,7 @@ fn is_signed(keys: &KeySet, signature: &str, content: &Content<'_>) -> bool {
     parse_mac(signature).is_ok_and(|mac| keys.secret_key.verify(content, &mac).is_ok())
 }
 
-/// As it is on the wire of HTTP/1.1, where the server writes names in this form.
+/// A header name as the server writes it in HTTP/1.1.
 fn title_case(name: &str) -> String {
     let part = |part: &str| {
         let mut characters = part.chars();
@@ -146,10 +147,10 @@ fn title_case(name: &str) -> String {
     name.split('-').map(part).collect::<Vec<_>>().join("-")
 }
 
-/// Makes keys off the threads that serve connections: primes take their time.
+/// Makes keys outside of the threads that serve connections: RSA keys take long.
 pub(super) async fn make_keys(
     given: Option<visavis_signing::ClientKey>,
-) -> Result<MadeKeys, Refused> {
+) -> Result<MadeKeys, ConsoleError> {
     let made = tokio::task::spawn_blocking(move || MadeKeys::make(given)).await;
-    Ok(made.map_err(|e| Refused::internal(&e))??)
+    Ok(made.map_err(|e| ConsoleError::internal(&e))??)
 }

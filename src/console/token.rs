@@ -16,11 +16,11 @@ use zeroize::Zeroizing;
 
 use crate::private_file::{self, Draft};
 
-/// SHA-256 of a token. A token is 256 random bits, so nothing slower is called for.
+/// SHA-256 of a token. A token is 256 random bits, so a slow hash is not needed.
 pub(super) type Digest = [u8; 32];
 
-/// The file with the digest, readable by its owner alone. It is read whenever it is needed, so that a new token
-/// counts at once in a process that runs.
+/// The file with the digest, readable only by its owner. It is read for each request, so that a new
+/// token takes effect immediately.
 #[derive(Debug, Clone)]
 pub struct TokenFile(PathBuf);
 
@@ -35,7 +35,7 @@ impl TokenFile {
         &self.0
     }
 
-    /// Makes a token if there is none; the token, if it was made.
+    /// Makes a token if none exists, and returns it.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -44,7 +44,7 @@ impl TokenFile {
             return Ok(None);
         }
         let (token, draft) = self.draft()?;
-        // Of two processes that start together one wins, and nobody reads half a file.
+        // If two processes start together, one wins, and none reads half a file.
         match draft.name(&self.0) {
             Ok(()) => Ok(Some(token)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
@@ -52,7 +52,7 @@ impl TokenFile {
         }
     }
 
-    /// Makes a new token; the old one opens nothing any more, and whoever is logged in is not any more.
+    /// Makes a new token: the old one is revoked, and all sessions are logged out.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -69,13 +69,17 @@ impl TokenFile {
         Ok((token, draft))
     }
 
-    /// The digest of the token that is good now; `None` when none is, which the log explains.
+    /// The digest of the current token; `None` without a valid file, for a reason that is logged.
     pub(super) fn digest(&self) -> Option<Digest> {
         match self.read() {
             Ok(digest) => Some(digest),
             Err(reason) => {
                 let file = self.0.display();
-                tracing::error!(%file, reason, "nobody can log in; run visavis console token");
+                tracing::error!(
+                    %file,
+                    reason,
+                    "no one can log in to the console: run `visavis console token`"
+                );
                 None
             }
         }
@@ -96,7 +100,8 @@ impl TokenFile {
     }
 }
 
-/// Whether a token is the one with that digest, in a time that does not depend on where they differ.
+/// Whether a token is the one with that digest, in a time that does not depend on where they
+/// differ.
 pub(super) fn is_token(text: &str, good: &Digest) -> bool {
     verify_slices_are_equal(&sha256(text.trim()), good).is_ok()
 }

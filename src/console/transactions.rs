@@ -1,13 +1,13 @@
-//! What became of one transaction, whoever asked for it.
+//! The state of a transaction of any client.
 
 use axum::extract::{Path, State};
 use serde::Serialize;
 
 use super::{
     Shared,
-    api::Told,
-    audit::{Act, audit},
-    error::Refused,
+    api::NoStoreJson,
+    audit::{AuditEvent, audit},
+    error::ConsoleError,
 };
 use crate::{
     clock::UnixMillis,
@@ -15,10 +15,10 @@ use crate::{
     queue::{ShardLookup, TransactionState},
 };
 
-/// A transaction for people; without pictures, which are gone, and without the client's tracing id.
+/// A transaction, as the page shows it: without pictures and without the tracing id of the client.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Known {
+pub(super) struct ShownTransaction {
     transaction_id: String,
     client_id: String,
     client_name: Option<String>,
@@ -34,15 +34,15 @@ pub(super) struct Known {
 pub(super) async fn transaction(
     State(console): State<Shared>,
     Path(id): Path<String>,
-) -> Result<Told<Known>, Refused> {
-    let id = TransactionId::parse(id.trim()).ok_or(Refused::UnknownTransaction)?;
+) -> Result<NoStoreJson<ShownTransaction>, ConsoleError> {
+    let id = TransactionId::parse(id.trim()).ok_or(ConsoleError::UnknownTransaction)?;
     let shard = match console.parts.app.shards.find(id.shard()) {
         ShardLookup::Here(shard) => shard,
-        ShardLookup::Elsewhere => return Err(Refused::Elsewhere),
-        ShardLookup::Unknown => return Err(Refused::UnknownTransaction),
+        ShardLookup::Elsewhere => return Err(ConsoleError::OtherDatabase),
+        ShardLookup::Unknown => return Err(ConsoleError::UnknownTransaction),
     };
-    let history = shard.store.history(&id).await?.ok_or(Refused::UnknownTransaction)?;
-    audit(&Act::TransactionRead { transaction: id.as_str() });
+    let history = shard.store.history(&id).await?.ok_or(ConsoleError::UnknownTransaction)?;
+    audit(&AuditEvent::TransactionRead { transaction: id.as_str() });
     let clients = console.parts.clients.list().await?;
     let client = clients.into_iter().find(|(_, client)| client.client_id == history.client_id);
     let (state, outcome) = match history.state {
@@ -51,7 +51,7 @@ pub(super) async fn transaction(
         TransactionState::Dead => ("dead", None),
         TransactionState::Done(outcome) => ("done", Some(*outcome)),
     };
-    Ok(Told(Known {
+    Ok(NoStoreJson(ShownTransaction {
         transaction_id: id.to_string(),
         client_id: history.client_id,
         client_name: client.map(|(_, client)| client.name),

@@ -32,7 +32,7 @@ const TEXTS: &[&str] = &[
 ];
 /// Folders of code whose strings, names and comments are held to the same words.
 const CODE: &[&str] = &[
-    "src/console/assets",
+    "src/console",
     "src/gate",
     "src/http",
     "src/worker",
