@@ -1,4 +1,4 @@
-//! The wall clock as a value that is handed in.
+//! The wall clock, injected as a value.
 //!
 //! Nothing else in the crate may ask the operating system for the date (`clippy.toml` bans it), so
 //! leases, retention and freshness are tested by moving a [`Clock::mock`] instead of sleeping.
@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type UnixMillis = i64;
 
-/// Where the date comes from: the machine, or a test.
+/// The source of the date: the machine, or a test.
 #[derive(Debug, Clone, Default)]
 pub enum Clock {
     /// The operating system's clock.
@@ -27,7 +27,7 @@ pub enum Clock {
     Mock(MockClock),
 }
 
-/// The hands of a [`Clock::Mock`]; clones share them.
+/// Sets a [`Clock::Mock`]; clones share it.
 #[derive(Debug, Clone)]
 pub struct MockClock {
     date: Arc<AtomicI64>,
@@ -41,7 +41,7 @@ impl MockClock {
         self.step(millis);
     }
 
-    /// Somebody sets the date: no time passes.
+    /// Sets the date; no time passes.
     pub fn step(&self, millis: i64) {
         self.date.fetch_add(millis, Ordering::SeqCst);
     }
@@ -62,7 +62,7 @@ impl Clock {
         }
     }
 
-    /// Milliseconds since some moment of this process. Nobody can set this clock.
+    /// Milliseconds since some moment of this process, on a clock that cannot be set.
     pub fn steady(&self) -> i64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
@@ -71,8 +71,8 @@ impl Clock {
         }
     }
 
-    /// The time that a test has set; `None` on a clock that runs. A database with a clock of its own goes
-    /// by that, unless a test says otherwise.
+    /// The time that a test has set; `None` on the system clock. A database uses its own clock
+    /// unless a test has set this one.
     pub fn set_time(&self) -> Option<UnixMillis> {
         match self {
             Self::System => None,

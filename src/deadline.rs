@@ -1,10 +1,10 @@
-//! How long the databases may keep a request waiting, all its statements together.
+//! The deadline of a request for all its database statements together.
 
 use std::{cell::Cell, time::Duration};
 
 use tokio::time::Instant;
 
-/// For one request. Clients wait for ten seconds.
+/// Time for one request. Clients wait for ten seconds.
 pub(crate) const REQUEST: Duration = Duration::from_secs(8);
 
 tokio::task_local! {
@@ -16,13 +16,13 @@ pub(crate) async fn scope<F: Future>(request: F) -> F::Output {
     DEADLINE.scope(Cell::new(Instant::now() + REQUEST), request).await
 }
 
-/// The time begins again: the last byte of the request has arrived.
+/// Restarts the time when the last byte of the request has arrived.
 pub(crate) fn restart() {
     // An error means that no request waits for this task.
     let _ = DEADLINE.try_with(|deadline| deadline.set(Instant::now() + REQUEST));
 }
 
-/// How much is left; `None` in a task that no request waits for.
+/// The remaining time; `None` in a task that no request waits for.
 pub(crate) fn remaining() -> Option<Duration> {
     DEADLINE.try_with(|deadline| deadline.get().saturating_duration_since(Instant::now())).ok()
 }

@@ -10,28 +10,29 @@
 //! | [`visavis_evaluate`] | error rates, calibration tables, reports |
 //! | [`visavis_loadgen`] | the load generator behind `visavis bench` |
 //!
-//! The modules of the service import each other in one direction, which `tests/architecture.rs` holds:
+//! The modules of the service import each other in one direction, which `tests/architecture.rs`
+//! checks:
 //!
 //! | module | is for |
 //! | --- | --- |
 //! | [`models`] | model packs as files: fetching, checking, converting |
-//! | [`compare`] | the words of the business: request, outcome, decision |
-//! | [`sealing`] | what rests in the database is encrypted |
-//! | [`clients`] | who may call, and our keys for them |
+//! | [`compare`] | domain types: request, outcome, decision |
+//! | [`sealing`] | encryption at rest |
+//! | [`clients`] | registered clients and their keys |
 //! | [`queue`] | the job table: claim, lease, fencing token |
 //! | [`worker`] | compute threads and the loop that feeds them |
-//! | [`gate`] | every limit on what a request may cost, and who it is from |
+//! | [`gate`] | authentication and every limit on requests |
 //! | [`http`] | routes and responses |
 //! | [`console`] | the page for operators |
-//! | [`config`], [`db`], [`clock`], [`shutdown`], [`telemetry`], `outgoing`, `private_file` | what all of them stand on |
+//! | [`config`], [`db`], [`clock`], [`shutdown`], [`supervisor`], [`telemetry`] | common to all |
 //! | [`app`], [`cli`] | wiring |
 //!
-//! A request comes in through [`http`]: the caller is looked up in [`clients`], the signature checked
-//! by [`visavis_signing`] over the raw bytes, the body parsed into a [`compare::Request`] and stored
-//! by [`queue`] with its pictures sealed. A runner of [`worker`] claims it, a compute thread takes it
-//! through [`visavis_face`], the outcome is written where the lease still holds, and the pictures are
-//! deleted in the same statement. `asynccheckresult` reads the row. `docs/ARCHITECTURE.md` follows
-//! one request step by step.
+//! A request comes in through [`http`]: the caller is looked up in [`clients`], the signature
+//! checked by [`visavis_signing`] over the raw bytes, the body parsed into a [`compare::Request`]
+//! and stored by [`queue`] with its pictures sealed. A runner of [`worker`] claims it, a compute
+//! thread takes it through [`visavis_face`], the outcome is written where the lease still holds,
+//! and the pictures are deleted in the same statement. `asynccheckresult` reads the row.
+//! `docs/ARCHITECTURE.md` follows one request step by step.
 
 pub mod app;
 pub mod cli;

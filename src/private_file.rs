@@ -1,7 +1,8 @@
-//! Files for one user alone: the master key, the console's token, the lock, the embedded database.
+//! Files for one user only: the master key, the console's token, the lock, the embedded database.
 //!
-//! An operator runs commands as root on a folder that belongs to the account of the service. What that account may have
-//! laid there, links above all, must not make root write to other files or give them away.
+//! An operator may run commands as root in a folder that belongs to the account of the service.
+//! Links that this account created there must not make root write to other files or change their
+//! owner.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,10 +16,10 @@ use uuid::Uuid;
 
 const OWNER_ONLY_MODE: u32 = 0o600;
 const SHARED_MODE: u32 = 0o660;
-/// A pipe is not waited for: it is opened, and refused as no regular file.
+/// Does not wait for a pipe, which is refused because it is not a regular file.
 const OPEN_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
-/// Makes a file that its owner alone can read and write, whatever the umask: never over another file, never through a
+/// Creates a file with mode 0600 regardless of the umask, never over another file or through a
 /// link.
 ///
 /// # Errors
@@ -27,15 +28,15 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(OWNER_ONLY_MODE);
     let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
-    // A strict umask takes from the owner too.
+    // A strict umask takes permissions from the owner too.
     match file.set_permissions(fs::Permissions::from_mode(OWNER_ONLY_MODE)) {
-        // On a volume that has no modes of its own; what it shows is judged when the file is used.
+        // On a volume without modes; the mode is checked when the file is used.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(file),
         result => result.map(|()| file),
     }
 }
 
-/// The same for a file of the service: it belongs to the owner of its folder.
+/// The same for a file of the service, which gets the owner of its folder.
 ///
 /// # Errors
 /// As [`create_new`].
@@ -45,10 +46,10 @@ pub(crate) fn create_for_service(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file of the service to write, and makes it if it is missing. Its content stays.
+/// Opens a file of the service to write, and creates it if it is missing. Keeps its content.
 ///
 /// # Errors
-/// When it is a link, no regular file, or a file with a further name.
+/// When it is a link, not a regular file, or has several names (hard links).
 pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     match create_for_service(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -59,15 +60,16 @@ pub(crate) fn open_or_create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file to read it. A link is followed if root laid it, as on mounted secrets, or the owner of the file.
+/// Opens a file to read it. A link is followed if it belongs to root, as on mounted secrets, or to
+/// the owner of the file.
 ///
 /// # Errors
-/// When it is no regular file, or a link that somebody else laid.
+/// When it is not a regular file, or a link of another user.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
     if !opened.is_file() {
-        return Err(io::Error::other("it is no regular file; replace it by one"));
+        return Err(io::Error::other("it is not a regular file; replace it by one"));
     }
     if named.is_symlink() {
         check_link(&named, &opened)?;
@@ -77,10 +79,10 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether a file that another library opens by its name may be opened: as [`open`], without opening it.
+/// The checks of [`open`] for a file that another library opens by its name.
 ///
 /// # Errors
-/// When it is a link that somebody else laid.
+/// When it is a link of another user.
 pub(crate) fn check_name(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(named) if named.is_symlink() => check_link(&named, &fs::metadata(path)?),
@@ -88,8 +90,9 @@ pub(crate) fn check_name(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What users other than the service may do with a file of it, as bits of the mode that it should not have. None where
-/// there is no file. A folder that its group may write is shared on purpose, as volumes of Kubernetes with `fsGroup` are.
+/// Permissions of other users on a file of the service, as bits of the mode that it should not
+/// have; 0 if the file does not exist. A folder that its group may write is shared on purpose, as
+/// volumes of Kubernetes with `fsGroup` are.
 pub(crate) fn excess_mode(path: &Path) -> u32 {
     let Some(found) = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file) else {
         return 0;
@@ -102,9 +105,9 @@ fn is_shared(path: &Path) -> bool {
     fs::metadata(folder(path)).is_ok_and(|folder| folder.mode() & 0o020 != 0)
 }
 
-/// What others than this process may do with a secret that it reads, as bits of the mode that it must not have. The group
-/// may read and write where it is one of this process's own, as Kubernetes sets it on volumes with `fsGroup`, or where it
-/// shares the folder.
+/// Permissions of other users on a secret, as bits of the mode that it must not have. The group may
+/// read and write if it is a group of this process, as Kubernetes sets it on volumes with
+/// `fsGroup`, or if it shares the folder.
 pub(crate) fn exposed_mode(path: &Path, found: &fs::Metadata) -> u32 {
     let is_own = getegid().as_raw() == found.gid()
         || getgroups().is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == found.gid()));
@@ -112,10 +115,11 @@ pub(crate) fn exposed_mode(path: &Path, found: &fs::Metadata) -> u32 {
     found.mode() & 0o077 & !allowed
 }
 
-/// Takes those bits from a file. Not while `SQLite` has it open in this process, whose locks would go with it.
+/// Removes those bits from a file. Not while `SQLite` has it open in this process, because closing
+/// the file would release its locks.
 ///
 /// # Errors
-/// When it belongs to somebody else, or as [`open_or_create`].
+/// When it belongs to another user, or as [`open_or_create`].
 pub(crate) fn close_to_others(path: &Path) -> io::Result<()> {
     let excess = excess_mode(path);
     let file = open_without_link(OpenOptions::new().read(true), path)?;
@@ -145,7 +149,7 @@ fn open_without_link(options: &mut OpenOptions, path: &Path) -> io::Result<File>
 fn check_own_file(file: &File) -> io::Result<()> {
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(io::Error::other("it is no regular file; remove it"));
+        return Err(io::Error::other("it is not a regular file; remove it"));
     }
     if found.nlink() != 1 {
         return Err(io::Error::other("it has further names (hard links); remove it"));
@@ -160,27 +164,29 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// An operator may be root where the service is not: what the service cannot read would stop it. The file must be new.
+/// An operator may be root while the service is not, and the service has to read the file. The file
+/// must be new.
 fn give_to_owner_of(file: &File, like: &Path) -> io::Result<()> {
     let (own, like) = (file.metadata()?, fs::metadata(like)?);
     if own.uid() == like.uid() {
         return Ok(());
     }
     match fchown(file, Some(like.uid()), Some(like.gid())) {
-        // Root alone gives files away; for others the folder is one that they may write.
+        // Only root can change the owner; another user has access to the folder.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         result => result,
     }
 }
 
-/// A file under a name that nobody can foresee, until it is complete and gets its own.
+/// A file under a random name until it is complete and is renamed.
 pub(crate) struct Draft {
     path: PathBuf,
     is_renamed: bool,
 }
 
 impl Draft {
-    /// Writes it to the disk beside `target`. It belongs to the owner of `like`: the file that it replaces, or the folder.
+    /// Writes it to the disk beside `target`, with the owner of `like`: the file that it replaces,
+    /// or the folder.
     ///
     /// # Errors
     /// When it cannot be written; nothing is left then.
@@ -196,7 +202,7 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Gives it its name, of two processes to one.
+    /// Gives it its name; of two processes one succeeds.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] when the name is taken.
@@ -204,7 +210,7 @@ impl Draft {
         fs::hard_link(&self.path, target)
     }
 
-    /// Gives it its name instead of the file that has it.
+    /// Replaces the file that has its name.
     ///
     /// # Errors
     /// When it cannot be renamed.
@@ -263,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_is_opened_with_its_content() {
+    fn an_existing_file_is_opened_with_its_content() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         open_or_create(&path).unwrap().write_all(b"kept").unwrap();

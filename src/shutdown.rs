@@ -1,12 +1,12 @@
-//! A request to stop, passed to everything that runs.
+//! The shutdown request, passed to every task.
 
 use tokio::sync::watch;
 
-/// Learns that the process is to stop; clones learn of the same request.
+/// Receives the shutdown request; clones receive the same one.
 #[derive(Debug, Clone)]
 pub struct Shutdown(watch::Receiver<bool>);
 
-/// Makes the request.
+/// Requests the shutdown.
 #[derive(Debug)]
 pub struct ShutdownTrigger(watch::Sender<bool>);
 
@@ -17,14 +17,14 @@ impl Shutdown {
         (ShutdownTrigger(sender), Self(receiver))
     }
 
-    /// Whether the process is to stop.
+    /// Whether the shutdown was requested.
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Returns once the process is to stop, or nobody is left who could request it.
+    /// Returns once the shutdown is requested, or the trigger was dropped.
     pub async fn requested(&mut self) {
-        // An error means that the trigger is gone.
+        // An error means that the trigger was dropped.
         let _ = self.0.wait_for(|stop| *stop).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Owns every background task. One that panics or ends is started again; one that keeps ending ends the process.
+//! Owns every background task. A task that panics or ends is restarted; one that keeps ending ends
+//! the process.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -14,18 +15,18 @@ use tokio::{
 
 use crate::shutdown::Shutdown;
 
-/// How long a task is down before it is started again.
+/// Delay before a task is restarted.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
 /// A task that ends more often than this within [`RESTART_WINDOW`] ends the process.
 const MAX_RESTARTS: usize = 5;
 const RESTART_WINDOW: Duration = Duration::from_mins(1);
 
-/// How a task ends when the process is to stop.
+/// How a task ends at shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ends {
     /// By itself, soon after the request; the process waits for it.
     OnShutdown,
-    /// Aborted, when nobody needs it any more.
+    /// Aborted after all others have ended.
     Last,
 }
 
@@ -38,7 +39,7 @@ pub struct Supervisor {
     last: JoinSet<()>,
 }
 
-/// Which background tasks are down; clones share it.
+/// The background tasks that are down; clones share it.
 #[derive(Debug, Clone)]
 pub struct TaskHealth(Arc<Shared>);
 
@@ -46,18 +47,18 @@ pub struct TaskHealth(Arc<Shared>);
 struct Shared {
     down: Mutex<BTreeSet<String>>,
     failed: watch::Sender<Option<String>>,
-    /// What a test asks to panic, and what wakes it.
+    /// Tasks that a test asks to panic, and the notification.
     panics: Mutex<BTreeSet<String>>,
     asked: Notify,
 }
 
 impl Supervisor {
-    /// Without tasks. `health` shows how they are.
+    /// A supervisor without tasks. `health` shows their state.
     pub fn new(health: TaskHealth, shutdown: Shutdown) -> Self {
         Self { health, shutdown, ending: Vec::new(), last: JoinSet::new() }
     }
 
-    /// Starts a task, and starts it again whenever it panics or returns before the process is to stop.
+    /// Starts a task, and restarts it whenever it panics or returns before shutdown.
     pub fn start<F>(
         &mut self,
         name: impl Into<String>,
@@ -73,7 +74,7 @@ impl Supervisor {
         }
     }
 
-    /// How its tasks are.
+    /// The state of its tasks.
     pub fn health(&self) -> &TaskHealth {
         &self.health
     }
@@ -81,7 +82,7 @@ impl Supervisor {
     /// Waits for the tasks that end by themselves. The others go on until [`end`](Self::end).
     pub async fn stop(&mut self) {
         for task in self.ending.drain(..) {
-            // An error means that the supervision itself panicked; there is nothing left to wait for.
+            // An error means that the supervision itself panicked: there is nothing to wait for.
             let _ = task.await;
         }
     }
@@ -115,7 +116,7 @@ impl TaskHealth {
         Some(names).filter(|names| !names.is_empty())
     }
 
-    /// Ends the process: something failed that only a new process can set right.
+    /// Ends the process after a failure that only a restart can repair.
     pub fn fail(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.0.failed.send_if_modified(|failed| {
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_keeps_ending_ends_the_process_and_says_which() {
+    async fn a_task_that_keeps_ending_ends_the_process_with_its_name() {
         let (_trigger, _, health, mut supervisor) = supervised();
         let starts = Arc::default();
         let ending = counted(&starts, || std::future::ready(()));

@@ -1,5 +1,5 @@
-//! The background task that logs the digests of the audit: what is removed from the end of a database's audit is still
-//! in the log.
+//! The background task that logs the digests of audit entries, so that entries which an attacker
+//! removes from the end of a database's audit are still in the log.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
 /// How often it looks for new entries.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Logs number and digest of the last entry of each audit, and of each further one, until the process is to stop.
+/// Logs number and digest of the last entry of each audit, and of each new one, until shutdown.
 pub(super) async fn run(clients: Clients, mut shutdown: Shutdown) {
     let mut logged = HashMap::new();
     loop {
@@ -36,7 +36,7 @@ async fn log_new(tables: &[ClientTable], logged: &mut HashMap<u32, i64>) {
                     logged.insert(*shard, end.number);
                 }
             }
-            Err(error) => tracing::warn!(shard, %error, "the audit could not be read"),
+            Err(error) => tracing::warn!(shard, %error, "cannot read the audit"),
         }
     }
 }

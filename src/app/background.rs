@@ -86,7 +86,7 @@ impl Background {
         self.until_the_end(name, move || waiting.clone().serve(store.clone()));
     }
 
-    /// What every process does now and then.
+    /// Periodic tasks of every process.
     pub(super) fn start_housekeeping(&mut self, app: &AppState, clients: &Clients, metrics: bool) {
         let (of_keys, of_audit, app) = (clients.clone(), clients.clone(), app.clone());
         self.until_shutdown("expired-keys", move |shutdown| {
@@ -98,7 +98,7 @@ impl Background {
         self.until_the_end("open-files", open_files::watch);
         self.until_the_end("idle-clients", move || forget_idle_clients(app.clone()));
         if metrics {
-            self.until_the_end("metrics", telemetry::keep_up);
+            self.until_the_end("metrics", telemetry::run_upkeep);
         }
     }
 
@@ -136,7 +136,7 @@ impl Background {
     }
 }
 
-/// How often clients that sent nothing lately are dropped from the rate limits.
+/// How often idle clients are dropped from the rate limits.
 const FORGET_INTERVAL: Duration = Duration::from_mins(1);
 
 async fn forget_idle_clients(app: AppState) {

@@ -1,4 +1,4 @@
-//! The console of a process, as configured.
+//! Builds the console from the configuration.
 
 use axum::Router;
 
@@ -10,7 +10,7 @@ use crate::{
     worker::LocalComparer,
 };
 
-/// The console's routes; none if the configuration leaves it out.
+/// The console's routes; none if it is disabled.
 pub(super) fn open_console(
     config: &Config,
     app: &AppState,
@@ -33,7 +33,7 @@ pub(super) fn open_console(
     })
 }
 
-/// Where the digest of the console's token is.
+/// The file with the digest of the console's token.
 pub fn token_file(config: &Config) -> TokenFile {
     TokenFile::in_folder(&config.data.dir)
 }

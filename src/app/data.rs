@@ -1,4 +1,4 @@
-//! The data folder and the databases as configured.
+//! Opens the configured data folder and databases.
 
 use std::{
     fs::TryLockError,
@@ -18,7 +18,7 @@ use crate::{
     sealing::MasterKey,
 };
 
-/// The opened data folder: databases, key, and what lies on them.
+/// The opened data folder: databases, key, and clients.
 #[derive(Debug, Clone)]
 pub struct Data {
     /// The databases that this process serves, at least one.
@@ -38,20 +38,22 @@ pub struct Database {
     pub db: Db,
 }
 
-/// Connections of a process to each Postgres unless configured, by what it does.
+/// Default number of connections of a process to each Postgres, by its role.
 const FRONT_END_CONNECTIONS: u32 = 10;
 const WORKER_CONNECTIONS: u32 = 4;
 
-/// Opens the data of a front end: creates folder, key and tables that are missing, and brings the schema up to date.
+/// Opens the data of a front end: creates folder, key and tables that are missing, and brings the
+/// schema up to date.
 ///
 /// # Errors
-/// When folder, key or a database cannot be created or used, or the key is missing that a database needs.
+/// When folder, key or a database cannot be created or used, or the key is missing that a database
+/// needs.
 pub async fn open_data(config: &Config) -> Result<Data> {
     open(config, FRONT_END_CONNECTIONS, Access::Migrate).await
 }
 
-/// The same for a process that only works.
-pub(super) async fn open_data_of_worker(config: &Config) -> Result<Data> {
+/// The same for a process with workers only.
+pub(super) async fn open_worker_data(config: &Config) -> Result<Data> {
     open(config, WORKER_CONNECTIONS, Access::Migrate).await
 }
 
@@ -63,7 +65,7 @@ pub async fn open_data_for(config: &Config, access: Access) -> Result<Data> {
     open(config, WORKER_CONNECTIONS, access).await
 }
 
-async fn open(config: &Config, usual: u32, access: Access) -> Result<Data> {
+async fn open(config: &Config, default_connections: u32, access: Access) -> Result<Data> {
     if access >= Access::Create {
         make_folder(&config.data.dir)?;
     } else {
@@ -72,17 +74,17 @@ async fn open(config: &Config, usual: u32, access: Access) -> Result<Data> {
     let path = config.data.key_path();
     let has_key = path.try_exists().with_context(|| format!("master key {}", path.display()))?;
     if !has_key {
-        check_that_no_key_is_needed(config, access).await?;
+        check_no_key_needed(config, access).await?;
         if access < Access::Create {
             bail!(
-                "master key {} does not exist: copy it from the machine that has it, or create it with `visavis client \
-                 add` or `visavis serve`",
+                "master key {} does not exist: copy it from the machine that has it, or create it \
+                 with `visavis client add` or `visavis serve`",
                 path.display()
             );
         }
     }
     let connections = match config.database.connections {
-        0 => usual,
+        0 => default_connections,
         n => n,
     };
     let mut opened = Vec::new();
@@ -130,22 +132,23 @@ async fn open_database(
 /// Whether the embedded database exists, if one is configured.
 pub fn check_database_file(config: &Config) -> Result<()> {
     let path = config.data.database_path(&config.database);
-    // Without permission to look, no one knows whether it exists.
-    let cannot_look = || format!("{} cannot be read", path.display());
-    if config.database.is_shared() || path.try_exists().with_context(cannot_look)? {
+    // Without permission on the folder this fails.
+    let cannot_read = || format!("cannot read {}", path.display());
+    if config.database.is_shared() || path.try_exists().with_context(cannot_read)? {
         return Ok(());
     }
     let setting = if config.database.url.is_empty() { "--data" } else { "database.url" };
     let folder = path.parent().unwrap_or(Path::new("."));
     bail!(
-        "no Visavis data in {} (no {}): check {setting}, or create it with `visavis client add` or `visavis serve`",
+        "no Visavis data in {} (no {}): check {setting}, or create it with `visavis client add` or \
+         `visavis serve`",
         folder.display(),
         path.file_name().unwrap_or_default().to_string_lossy()
     )
 }
 
-/// A new key would open nothing of what was sealed with the one that is missing.
-async fn check_that_no_key_is_needed(config: &Config, access: Access) -> Result<()> {
+/// Fails if the databases need the missing key: a new key could not open what it sealed.
+async fn check_no_key_needed(config: &Config, access: Access) -> Result<()> {
     let path = config.data.key_path();
     let path = path.display();
     if check_database_file(config).is_err() {
@@ -156,27 +159,28 @@ async fn check_that_no_key_is_needed(config: &Config, access: Access) -> Result<
             Ok(db) => db,
             Err(DbError::NoSchema { .. }) if access >= Access::Create => continue,
             Err(DbError::Schema { path: database, .. }) => bail!(
-                "master key {path} is missing, but the database {database} of another version exists: restore the key from \
-                 your backup, or copy it from the machine that has it"
+                "master key {path} is missing, but the database {database} of another version \
+                 exists: restore the key from your backup, or copy it from the machine that has it"
             ),
             Err(error) => return Err(error.into()),
         };
-        // Whatever the key is: nothing is opened with it.
+        // Any key will do: nothing is opened with it.
         let store = ClientStore::new(db.clone(), MasterKey::random()?, Clock::System);
         let sealed = store.sealed().await;
         db.close().await;
         match sealed? {
             None => {}
             Some(0) => bail!(
-                "master key {path} is missing, but the database holds values that are sealed with it: restore it from your \
-                 backup, or copy it from the machine that has it"
+                "master key {path} is missing, but the database holds values that are sealed with \
+                 it: restore it from your backup, or copy it from the machine that has it"
             ),
             Some(clients) => {
                 let clients =
                     if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") };
                 bail!(
-                    "master key {path} is missing, but the database contains {clients}: restore it from your backup, or copy \
-                     it from the machine that has it; without it their keys cannot be recovered"
+                    "master key {path} is missing, but the database contains {clients}: restore it \
+                     from your backup, or copy it from the machine that has it; without it their \
+                     keys cannot be recovered"
                 )
             }
         }
@@ -193,8 +197,8 @@ impl Data {
     }
 }
 
-/// The configured databases as operators may see them: a file, or Postgres with user, host and database and without the
-/// password.
+/// The configured databases as operators may see them: a file, or Postgres with user, host and
+/// database and without the password.
 pub fn database_name(config: &Config) -> String {
     let database: &DatabaseSection = &config.database;
     if !database.is_shared() {
@@ -205,20 +209,21 @@ pub fn database_name(config: &Config) -> String {
     format!("Postgres at {}", names.join(", "))
 }
 
-/// Makes the data folder, for its owner alone, if it is not there.
+/// Creates the data folder with mode 0700 if it does not exist.
 fn make_folder(dir: &Path) -> Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .with_context(|| format!("the data folder {} cannot be made", dir.display()))
+        .with_context(|| format!("cannot create the data folder {}", dir.display()))
 }
 
 fn lock_path(dir: &Path) -> PathBuf {
     dir.join("serve.lock")
 }
 
-/// The files of an embedded database that other users may open and should not, whatever umask made them.
+/// The files of an embedded database that other users may open and should not, whatever umask made
+/// them.
 pub fn open_to_others(config: &Config) -> Vec<PathBuf> {
     if config.database.is_shared() {
         return Vec::new();
@@ -233,7 +238,7 @@ pub fn open_to_others(config: &Config) -> Vec<PathBuf> {
     files.into_iter().filter(|path| private_file::excess_mode(path) != 0).collect()
 }
 
-/// Closes them, before they are opened.
+/// Takes the access of other users from these files; to be called before they are opened.
 pub(super) fn close_to_others(config: &Config) {
     let (mut closed, mut open) = (Vec::new(), Vec::new());
     for path in open_to_others(config) {
@@ -247,21 +252,21 @@ pub(super) fn close_to_others(config: &Config) {
     }
     if !open.is_empty() {
         let files = open.join(", ");
-        tracing::warn!(files, "other users can open files of the service; chmod 600 closes them");
+        tracing::warn!(files, "other users can open files of the service: run chmod 600 on them");
     }
 }
 
-/// One process serves a data folder. The lock goes with the process, however it ends.
+/// Locks the data folder, which one process can serve. The lock ends with the process.
 pub(super) fn lock(dir: &Path) -> Result<std::fs::File> {
     make_folder(dir)?;
     let path = lock_path(dir);
     let file = private_file::open_or_create(&path)
-        .with_context(|| format!("{} cannot be opened", path.display()))?;
+        .with_context(|| format!("cannot open {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(_) => bail!(
-            "another process serves the data folder {}: SQLite is for one process; stop it, or use another \
-             folder",
+            "another process serves the data folder {}: SQLite is for one process; stop it, or use \
+             another folder",
             dir.display()
         ),
     }

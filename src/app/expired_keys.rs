@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::{clients::Clients, shutdown::Shutdown};
 
-/// How often it looks for some.
+/// Interval of the deletion.
 const PURGE_INTERVAL: Duration = Duration::from_hours(1);
 
-/// Deletes expired key sets in all databases until the process is to stop.
+/// Deletes expired key sets in all databases until shutdown.
 pub(super) async fn purge(clients: Clients, mut shutdown: Shutdown) {
     loop {
         tokio::select! {
@@ -27,7 +27,7 @@ async fn purge_once(clients: &Clients) {
             Ok(0) => {}
             Ok(purged) => tracing::info!(shard = table.shard, purged, "expired key sets deleted"),
             Err(error) => {
-                tracing::warn!(shard = table.shard, %error, "expired key sets could not be deleted");
+                tracing::warn!(shard = table.shard, %error, "cannot delete expired key sets");
             }
         }
     }

@@ -1,44 +1,45 @@
-//! How much memory there is, and how a process shares it out: what it holds at most, how many threads compare, and how much
-//! is for decoded pixels.
+//! Plans the memory of a process: its maximum, the number of threads that compare, and the share
+//! of decoded pixels.
 
 use std::{fs, path::Path};
 
 use anyhow::Result;
 use visavis_face::Device;
 
-use crate::config::{Config, LEAST_PIXELS_BYTES};
+use crate::config::{Config, MIN_PIXELS_BYTES};
 
 const MIB: u64 = 1 << 20;
-/// What a process holds beside everything else.
+/// The program without threads, bodies and pixels.
 const BASE_MIB: u64 = 100;
-/// What a thread holds: its nets, with what they keep from run to run, and small buffers.
+/// A thread: its nets, with the memory that they keep between runs, and small buffers.
 const THREAD_MIB: u64 = 100;
-/// What CUDA takes of the machine's memory, and how much more for each size of batch: 913 MiB and 1477 in all were measured
-/// with one and with six sizes, beside what threads take.
+/// Host memory of CUDA, and its growth with each size of batch: 913 MiB were measured with one size
+/// and 1477 MiB with six, without the threads.
 const CUDA_MIB: u64 = 700;
 const CUDA_SIZE_MIB: u64 = 120;
-/// For pixels by default, if that much is free: any picture within the default limits, or an ordinary one for each thread.
+/// Default for pixels, if that much is free: any picture within the default limits, or an ordinary
+/// one for each thread.
 const PIXELS_MIB: u64 = 1_024;
-const PIXELS_OF_THREAD_MIB: u64 = 96;
+const PIXELS_PER_THREAD_MIB: u64 = 96;
 
-/// How a process shares out memory.
+/// The memory of a process by use.
 #[derive(Debug)]
 pub struct MemoryPlan {
     /// Threads that compare.
     pub threads: usize,
     /// For decoded pixels, bytes.
     pub pixels: u64,
-    /// The memory of the machine, or of the container if it has less, MiB; `None` if the system does not tell.
+    /// The memory of the machine, or of the container if it has less, MiB; `None` if it is unknown.
     pub available_mib: Option<u64>,
-    /// What may be used, MiB, and for what.
+    /// The maximum of each use, MiB, and its description.
     pub parts: Vec<(u64, String)>,
 }
 
 impl MemoryPlan {
-    /// As configured; what is not configured follows from the memory that there is.
+    /// The plan for the configuration; settings that are 0 follow from the available memory.
     ///
     /// # Errors
-    /// When there is no such device, or the system does not tell how many cores there are.
+    /// When the device does not exist, or the number of cores is unknown.
     pub fn new(config: &Config) -> Result<Self> {
         let (proc, cgroups) = (Path::new("/proc"), Path::new("/sys/fs/cgroup"));
         let device = config.runtime.device()?;
@@ -48,7 +49,7 @@ impl MemoryPlan {
     fn for_machine(
         config: &Config,
         device: Device,
-        most_threads: usize,
+        max_threads: usize,
         available_mib: Option<u64>,
     ) -> Self {
         let mut parts = vec![
@@ -59,7 +60,7 @@ impl MemoryPlan {
             ),
             (
                 config.queue.payload_cache_bytes / MIB,
-                "pictures of accepted jobs (queue.payload_cache_bytes)".to_owned(),
+                "photos of accepted jobs (queue.payload_cache_bytes)".to_owned(),
             ),
         ];
         if matches!(device, Device::Cuda(_)) {
@@ -78,39 +79,39 @@ impl MemoryPlan {
             (0, Some(free)) => {
                 let for_threads = configured.map_or(free / 2, |pixels| free.saturating_sub(pixels));
                 let fit = usize::try_from(for_threads / THREAD_MIB).unwrap_or(usize::MAX);
-                fit.clamp(1, most_threads)
+                fit.clamp(1, max_threads)
             }
-            (0, None) => most_threads,
+            (0, None) => max_threads,
             (threads, _) => threads,
         };
         let for_threads = THREAD_MIB * threads as u64;
         let pixels = configured.unwrap_or_else(|| {
-            let wanted = PIXELS_MIB.max(PIXELS_OF_THREAD_MIB * threads as u64);
+            let wanted = PIXELS_MIB.max(PIXELS_PER_THREAD_MIB * threads as u64);
             let left = free.map_or(wanted, |free| free.saturating_sub(for_threads));
-            wanted.min(left).max(LEAST_PIXELS_BYTES / MIB)
+            wanted.min(left).max(MIN_PIXELS_BYTES / MIB)
         });
         parts.push((for_threads, format!("{threads} threads (worker.threads)")));
         parts.push((pixels, "decoded pixels (memory.pixels_bytes)".to_owned()));
         Self { threads, pixels: pixels * MIB, available_mib, parts }
     }
 
-    /// The most that may be used, MiB.
+    /// The maximum of all uses together, MiB.
     pub fn needed_mib(&self) -> u64 {
         self.parts.iter().map(|(mib, _)| mib).sum()
     }
 }
 
-/// The memory of the machine, or the least that one of this process' control groups may have.
+/// The memory of the machine, or the lowest limit of the control groups of this process, MiB.
 fn available_mib(proc: &Path, cgroups: &Path) -> Option<u64> {
-    let told = fs::read_to_string(proc.join("meminfo")).ok()?;
-    let line = told.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let meminfo = fs::read_to_string(proc.join("meminfo")).ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let machine = line.split_whitespace().next()?.parse::<u64>().ok()? / 1_024;
     let limits = cgroup_limits(proc, cgroups).into_iter().map(|bytes| bytes / MIB);
     Some(limits.fold(machine, u64::min))
 }
 
-/// The limits of the process' own control groups and of those above them, bytes, version 1 and 2. In a container only its own
-/// may be seen, as the root.
+/// The limits of the control groups of this process and of their ancestors, bytes, versions 1 and
+/// 2. A container may see only its own group, as the root.
 fn cgroup_limits(proc: &Path, cgroups: &Path) -> Vec<u64> {
     let groups = fs::read_to_string(proc.join("self/cgroup")).unwrap_or_default();
     let mut limits = Vec::new();
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_and_pixels_follow_from_the_memory_that_there_is() {
+    fn threads_and_pixels_follow_from_the_available_memory() {
         let config = config(|_| ());
         let chosen = |cores, mib| {
             let plan = plan(&config, cores, mib);

@@ -1,4 +1,4 @@
-//! Wiring: from the configuration to things that run.
+//! Wiring: starts the service from the configuration.
 
 mod audit_log;
 mod background;
@@ -49,11 +49,11 @@ use crate::{
 /// A running service.
 #[derive(Debug)]
 pub struct Service {
-    /// Where it listens, if it is a front end.
+    /// The API server, in a front end.
     pub serving: Option<Serving>,
-    /// Where operators look, if anywhere.
+    /// The server for operators, if it is enabled.
     pub admin: Option<Serving>,
-    /// What it is and computes on.
+    /// Version, device and pack.
     pub about: About,
     /// Threads that compare.
     pub threads: usize,
@@ -64,42 +64,42 @@ pub struct Service {
     _lock: Option<std::fs::File>,
 }
 
-/// What a process does.
+/// The roles of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {
-    /// Answers the API.
+    /// Serves the API.
     pub front_end: bool,
     /// Compares.
     pub workers: bool,
 }
 
-/// Starts what the roles say, and housekeeping, on the configured databases.
+/// Starts the roles, and housekeeping, on the configured databases.
 ///
 /// # Errors
 /// When anything that is needed is missing; nothing is left running then.
 pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result<Service> {
-    // Postgres is for many processes; their leases end by themselves.
-    let alone = !config.database.is_shared();
-    if alone && !(roles.front_end && roles.workers) {
+    // Postgres is for many processes, whose leases expire.
+    let is_exclusive = !config.database.is_shared();
+    if is_exclusive && !(roles.front_end && roles.workers) {
         bail!(
-            "front end and workers can be apart only on Postgres: set database.url (VISAVIS_DATABASE_URL), or run \
-             `visavis serve` with workers"
+            "a front end without workers, or workers without a front end, need Postgres: set \
+             database.url (VISAVIS_DATABASE_URL), or run `visavis serve` with workers"
         );
     }
-    // Before anything has something to count.
+    // Before the first metric is recorded.
     if !config.admin.listen.is_empty() {
         telemetry::metrics().map_err(anyhow::Error::msg)?;
     }
-    if alone {
+    if is_exclusive {
         data::close_to_others(config);
     }
-    let lock = alone.then(|| data::lock(&config.data.dir)).transpose()?;
+    let lock = is_exclusive.then(|| data::lock(&config.data.dir)).transpose()?;
     let data = if roles.front_end {
         open_data(config).await?
     } else {
-        data::open_data_of_worker(config).await?
+        data::open_worker_data(config).await?
     };
-    if alone {
+    if is_exclusive {
         recover(&data).await?;
     }
     let (pool, computing) = if roles.workers {
@@ -174,12 +174,12 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     })
 }
 
-/// Jobs that a dead process of this data folder was at.
+/// Puts back the jobs of an earlier process on this data folder.
 async fn recover(data: &Data) -> Result<()> {
     for database in &data.databases {
         let recovered = database.store.recover().await?;
         if recovered > 0 {
-            tracing::info!(recovered, "jobs of an earlier run are taken up again");
+            tracing::info!(recovered, "resuming jobs of an earlier run");
         }
     }
     Ok(())
@@ -199,7 +199,8 @@ async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
     let device = runtime.device();
     let decider = Arc::clone(&policy);
     let pool = tokio::task::spawn_blocking(move || {
-        // Opens the nets that all share, so that what is wrong with a GPU is found once and not by every thread in turn.
+        // Opens the nets that all share, so that what is wrong with a GPU is found once and not by
+        // every thread in turn.
         if device.is_shared() {
             drop(factory()?);
         }
@@ -213,13 +214,13 @@ async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
 }
 
 impl Service {
-    /// Returns when only a new process can go on, with the reason.
+    /// Returns the reason when the process has to be restarted.
     pub async fn failed(&self) -> String {
         self.app.tasks.failed().await
     }
 
-    /// Ends in order: no new requests, those under way answered, jobs finished or handed back, the
-    /// databases closed. `shutdown` must have been triggered.
+    /// Ends in order: accepts no new requests, finishes running ones, finishes or puts back jobs,
+    /// closes the databases. `shutdown` must have been triggered.
     ///
     /// # Errors
     /// When the socket had failed.
@@ -230,12 +231,12 @@ impl Service {
         }
         self.background.stop().await;
         self.background.end().await;
-        // Last, so that the end can be watched.
+        // Last, so that operators can watch the shutdown.
         if let Some(admin) = self.admin {
             admin.stop().await?;
         }
         self.data.close().await;
-        // Blocks, but nothing else is left to be done.
+        // Blocks, but nothing else is left to do.
         telemetry::traces::finish();
         Ok(())
     }
@@ -250,7 +251,7 @@ fn admin_server(
 ) -> Result<Option<Serving>> {
     let Some(listen) = config.admin.address()? else { return Ok(None) };
     let metrics = telemetry::metrics().map_err(anyhow::Error::msg)?;
-    telemetry::tell_info(&about.labels());
+    telemetry::set_info(&about.labels());
     let server = server_config(config, "admin.listen", &listen)?;
     let server = ServerConfig { tls: None, drain: ADMIN_DRAIN, ..server };
     let router = admin(app.clone(), about, metrics).merge(console);
@@ -260,7 +261,7 @@ fn admin_server(
     Ok(Some(serving))
 }
 
-/// What operators are told of this process; without workers it has no device.
+/// What operators see of this process; without workers it has no device.
 fn about(computing: Option<&Computing>) -> About {
     let text = |text: Option<String>| text.unwrap_or_default();
     let device = computing.map(|computing| computing.runtime.device());
@@ -276,7 +277,7 @@ fn about(computing: Option<&Computing>) -> About {
     }
 }
 
-/// How long pictures of accepted jobs stay in memory for a worker of this process.
+/// How long pictures of accepted jobs are cached for a worker of this process.
 const MAX_CACHED_AGE: Duration = Duration::from_secs(10);
-/// Nobody waits long for metrics.
+/// Time for running requests of operators.
 const ADMIN_DRAIN: Duration = Duration::from_secs(1);

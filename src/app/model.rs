@@ -1,4 +1,4 @@
-//! The model pack as configured: where it is, how it decides.
+//! Opens the configured model pack.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -17,13 +17,13 @@ use crate::{compare::Policy, config::Config, worker::EngineFactory};
 pub struct Model {
     /// Makes an engine.
     pub factory: EngineFactory,
-    /// Decides.
+    /// The decision.
     pub policy: Arc<Policy>,
     /// The pack.
     pub pack: ResolvedPack,
     /// How many threads this machine has for engines.
     pub threads: usize,
-    /// Where its nets are run.
+    /// The runtime for its nets.
     pub runtime: Runtime,
 }
 
@@ -69,11 +69,12 @@ pub fn open_pack(config: &Config) -> Result<OpenedPack> {
     let pack = manifest.resolve(&config.model.pack)?;
     if let Some(missing) = pack.missing_file() {
         let fetched = manifest.fetched();
-        // Another pack is never taken in silence. Where there is none, the net that is opened first says what to do.
+        // Another pack is never used without notice. Without any pack, the error of the first net
+        // has the command.
         if !fetched.is_empty() {
             bail!(
-                "{} is missing: run `visavis models pull {}`, or choose a pack that is in {} ({}) with model.pack \
-                 (VISAVIS_MODEL_PACK)",
+                "{} is missing: run `visavis models pull {}`, or choose a pack that is in {} ({}) \
+                 with model.pack (VISAVIS_MODEL_PACK)",
                 missing.display(),
                 pack.name,
                 manifest.folder.display(),
@@ -91,7 +92,7 @@ pub fn open_pack(config: &Config) -> Result<OpenedPack> {
     Ok(OpenedPack { pack, threads: plan.threads, runtime, options })
 }
 
-/// Stands in when the operator insists on a pack without a table; its scores mean nothing.
+/// The table of a pack without calibration that the operator allowed; its scores mean nothing.
 fn uncalibrated() -> CalibrationTable {
     let knots = vec![(0.25, 1e-2), (0.35, 1e-3), (0.43, 1e-4), (0.51, 1e-5), (0.58, 1e-6)];
     CalibrationTable { id: "uncalibrated".to_owned(), knots, ..Default::default() }
@@ -100,7 +101,8 @@ fn uncalibrated() -> CalibrationTable {
 /// Loads ONNX Runtime and the configured pack.
 ///
 /// # Errors
-/// When library or pack cannot be used, or the pack has no calibration table and that was not allowed.
+/// When library or pack cannot be used, or the pack has no calibration table and that was not
+/// allowed.
 pub fn load_model(config: &Config) -> Result<Model> {
     let opened = open_pack(config)?;
     let pack = opened.pack.clone();
@@ -114,15 +116,16 @@ pub fn load_model(config: &Config) -> Result<Model> {
     Ok(Model { factory, policy: Arc::new(policy), pack, threads, runtime })
 }
 
-/// The pack's own table, if it was measured with this very pack.
+/// The pack's table, if it was measured with exactly this pack.
 fn table(pack: &ResolvedPack, allow_uncalibrated: bool) -> Result<CalibrationTable> {
-    let cure = "measure one with `visavis calibrate --folder DIR --id NAME` and put it into the pack's pack.toml, or set \
-                model.allow_uncalibrated = true to use it all the same";
+    let cure = "measure one with `visavis calibrate --folder DIR --id NAME` and put it into the \
+                pack's pack.toml, or set model.allow_uncalibrated = true to use it all the same";
     match &pack.calibration {
         Some(table) if table.model == pack.digest() || allow_uncalibrated => Ok(table.clone()),
         Some(table) => bail!(
-            "the calibration table `{}` of the pack `{}` was measured with other nets or another version of the pipeline \
-             (`{}`, and this is `{}`), so its scores would mean something else; {cure}",
+            "the calibration table `{}` of the pack `{}` was measured with other nets or \
+             another version of the pipeline (`{}`, and this is `{}`), so its scores would mean \
+             something else; {cure}",
             table.id,
             pack.name,
             table.model,
@@ -136,7 +139,7 @@ fn table(pack: &ResolvedPack, allow_uncalibrated: bool) -> Result<CalibrationTab
     }
 }
 
-/// Where the packs are: as configured, else `models` beside the program, else in the working folder.
+/// The folder of packs: `model.dir`, else `models` beside the program, else in the working folder.
 pub fn model_dir(config: &Config) -> PathBuf {
     if config.model.dir.is_empty() {
         beside_program("models")
@@ -145,27 +148,28 @@ pub fn model_dir(config: &Config) -> PathBuf {
     }
 }
 
-/// `name` beside the program if it is there, else in the working folder.
+/// `name` beside the program if it exists, else in the working folder.
 fn beside_program(name: &str) -> PathBuf {
     installed(name).unwrap_or_else(|| PathBuf::from(name))
 }
 
-/// `name` beside the program, if it is there.
+/// `name` beside the program, if it exists.
 fn installed(name: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.canonicalize().ok()?;
     Some(program.parent()?.join(name)).filter(|path| path.exists())
 }
 
-/// The settings of this installation: the file beside the program that names the pack which was installed with it.
+/// The settings file beside the program, which names the pack that was installed with it.
 pub fn installed_settings() -> Option<PathBuf> {
     installed("visavis.toml")
 }
 
-/// ONNX Runtime's shared library: as configured, else `ORT_DYLIB_PATH`, else in the folder for the device: `runtime`,
-/// `runtime-openvino` or `runtime-gpu`. Always an absolute path: the system's search path would load whatever lies there.
+/// ONNX Runtime's shared library: `runtime.library`, else `ORT_DYLIB_PATH`, else in the folder for
+/// the device: `runtime`, `runtime-openvino` or `runtime-gpu`. Always an absolute path, so that the
+/// system's search path is not used.
 ///
 /// # Errors
-/// When what is configured is no path.
+/// When the setting is not a path.
 pub fn library(config: &Config, device: Device) -> Result<PathBuf> {
     let folder = match device {
         Device::Cpu | Device::CpuBatched => "runtime",
@@ -179,5 +183,5 @@ pub fn library(config: &Config, device: Device) -> Result<PathBuf> {
         Some(path) => PathBuf::from(path),
         None => newest_library(&beside_program(folder)),
     };
-    std::path::absolute(&path).with_context(|| format!("{} is no path", path.display()))
+    std::path::absolute(&path).with_context(|| format!("{} is not a path", path.display()))
 }

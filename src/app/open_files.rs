@@ -1,4 +1,5 @@
-//! Watches how many files are open. Every connection is one, and a server without any left accepts none and says nothing.
+//! Counts open files. Every connection is one, and a server that has reached the limit silently
+//! accepts no connections.
 
 use std::{
     fs, io,
@@ -9,12 +10,12 @@ use crate::config::Config;
 
 /// How often to count.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
-/// One line in this time.
+/// At most one log line in this time.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 /// Files beside connections: database, nets, sockets of the pool.
 const OTHER_FILES: u64 = 100;
 
-/// How many files may be open at once with this configuration.
+/// The maximum number of open files with this configuration.
 pub fn needed_files(config: &Config) -> u64 {
     config.http.max_connections as u64 + OTHER_FILES
 }
@@ -27,7 +28,8 @@ pub fn raise_limit(config: &Config) {
             tracing::warn!(
                 limit,
                 needed,
-                "too few open files are allowed: raise LimitNOFILE or ulimit -Hn, or lower http.max_connections"
+                "the limit on open files is too low: raise LimitNOFILE or ulimit -Hn, or lower \
+                 http.max_connections"
             );
         }
         Ok(_) => {}
@@ -47,7 +49,8 @@ pub(super) async fn watch() {
                 if logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
                     logged = Some(Instant::now());
                     tracing::error!(
-                        "no more files can be opened, connections included: raise LimitNOFILE or ulimit -n"
+                        "the limit on open files is reached, so no connections are accepted: raise \
+                         LimitNOFILE or ulimit -n"
                     );
                 }
             }
@@ -64,7 +67,7 @@ fn count() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/fd")?.count())
 }
 
-/// For this process, or for the whole system.
+/// Whether the limit of the process or of the system is reached.
 fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

@@ -1,4 +1,4 @@
-//! From the sections of the configuration to what each part wants to know.
+//! Converts sections of the configuration into the types of the modules.
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -43,16 +43,20 @@ pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
     })
 }
 
-/// Warns of a private key of TLS that every user of the system can read.
+/// Warns if every user of the system can read the private key of TLS.
 pub(super) fn warn_open_tls_key(config: &Config) {
     let Some(files) = tls_files(config) else { return };
     if let Some(mode) = files.open_key_mode() {
         let (file, mode) = (files.key.display(), format!("{mode:o}"));
-        tracing::warn!(%file, mode, "every user can read the private key of TLS; chmod 600 closes it");
+        tracing::warn!(
+            %file,
+            mode,
+            "every user can read the private key of TLS: run chmod 600 on it"
+        );
     }
 }
 
-/// Certificate and key as configured; `None` for plain HTTP.
+/// Certificate and key; `None` for plain HTTP.
 pub fn tls_files(config: &Config) -> Option<TlsFiles> {
     let tls = &config.tls;
     (!tls.cert_file.is_empty()).then(|| TlsFiles {
@@ -62,10 +66,11 @@ pub fn tls_files(config: &Config) -> Option<TlsFiles> {
     })
 }
 
-/// The part of the connections that one address may have, unless configured.
+/// By default one address may have this fraction (1/4) of all connections.
 const CONNECTION_SHARE: usize = 4;
 
-/// The server of the API, or with its times and limits another one on `listen`, an address that `setting` has.
+/// The API server, or another one on `listen`, the address in `setting`, with the same timeouts and
+/// limits.
 pub(super) fn server_config(
     config: &Config,
     setting: &str,
@@ -96,7 +101,7 @@ pub fn resolve(setting: &str, listen: &ListenAddress) -> Result<SocketAddr> {
     listen.resolve().with_context(|| format!("{setting}: {listen} cannot be resolved"))
 }
 
-/// Why a server does not start; where its address is the reason, with the setting that has it.
+/// Why a server does not start; for a problem with its address, with the setting that has it.
 pub fn listen_error(setting: &str, error: ServeError) -> anyhow::Error {
     let ServeError::Bind(..) = error else { return error.into() };
     let example = if setting == "admin.listen" {

@@ -1,10 +1,10 @@
-//! `[compare]`: from numbers in a file to false match rates.
+//! Converts `[compare]` into false match rates.
 
 use super::{CompareSection, ConfigError};
 use crate::compare::{Fmr, FmrSettings};
 
 impl CompareSection {
-    /// The false match rates at which decisions turn.
+    /// The target false match rates.
     ///
     /// # Errors
     /// [`ConfigError`], naming the key that is no such rate, or the code that no document can have.
@@ -21,7 +21,7 @@ impl CompareSection {
         let mut settings = FmrSettings::new(rate("compare.fmr", self.fmr, "")?, document_fmr);
         for (code, fmr) in &self.fmr_by_source {
             let key = format!("compare.fmr_by_source.{code}");
-            let fmr = rate(&key, *fmr, "; without the entry compare.document_fmr counts")?;
+            let fmr = rate(&key, *fmr, "; without the entry compare.document_fmr applies")?;
             let added = settings.add_source(code, fmr);
             added.map_err(|why| ConfigError::new(&key, why.to_string()))?;
         }

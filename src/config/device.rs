@@ -1,4 +1,4 @@
-//! `[runtime]`: from words and numbers in a file to a device and the batches on it.
+//! Converts `[runtime]` into a device and its batches.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use visavis_face::{BatchOptions, Device};
 
 use super::{ConfigError, RuntimeSection};
 
-/// Less does not hold the nets.
-const LEAST_MEMORY: usize = 256 << 20;
+/// The nets need that much.
+const MIN_GPU_MEMORY_BYTES: usize = 256 << 20;
 
 impl RuntimeSection {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         self.device()?;
-        if self.gpu_memory_bytes > 0 && self.gpu_memory_bytes < LEAST_MEMORY {
-            let why = format!("must be at least {LEAST_MEMORY}, or 0 for no limit");
+        if self.gpu_memory_bytes > 0 && self.gpu_memory_bytes < MIN_GPU_MEMORY_BYTES {
+            let why = format!("must be at least {MIN_GPU_MEMORY_BYTES}, or 0 for no limit");
             return Err(ConfigError::new("runtime.gpu_memory_bytes", why));
         }
         Ok(())
     }
 
-    /// Where nets are run.
+    /// The device for the nets.
     ///
     /// # Errors
-    /// [`ConfigError`] when it is no device.
+    /// [`ConfigError`] when it is not a device.
     pub fn device(&self) -> Result<Device, ConfigError> {
         self.device.parse().map_err(|why| ConfigError::new("runtime.device", why))
     }
 
-    /// How batches are made there.
+    /// The options of batches on a GPU.
     pub fn batches(&self) -> BatchOptions {
         BatchOptions {
             wait: Duration::from_millis(self.batch_wait_ms),

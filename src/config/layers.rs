@@ -1,10 +1,10 @@
-//! Laying one tree of settings over another.
+//! Merges layers of settings: defaults, files, environment.
 
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-/// A setting that is wrong, and where it stands.
+/// A wrong setting: its file, variable or key, and the problem.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct ConfigError {
@@ -126,7 +126,8 @@ fn is_number(value: &Value) -> bool {
     matches!(value, Value::Float(_) | Value::Integer(_))
 }
 
-/// Whether Kubernetes sets such a variable in every pod beside a Service, as do links between containers in Docker:
+/// Whether Kubernetes sets such a variable in every pod for a Service, or Docker for linked
+/// containers:
 /// `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_HTTP`, `…_PORT` and `…_PORT_80_TCP_ADDR`.
 fn is_service_link(name: &str, text: &str) -> bool {
     let has_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
@@ -190,7 +191,7 @@ fn expected(like: &Value) -> String {
     }
 }
 
-/// What people call a type of TOML.
+/// The name of a type of TOML.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a string",
@@ -233,7 +234,7 @@ fn typed(like: &Value, text: &str) -> Option<Value> {
     })
 }
 
-/// The known name that a typing error most likely meant.
+/// The known name that is most similar, if it is similar enough.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     let distances = known.map(|other| (strsim::osa_distance(name, other), other));
     let (distance, near) = distances.min()?;

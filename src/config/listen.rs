@@ -1,4 +1,4 @@
-//! `http.listen` and `admin.listen`: where a server listens.
+//! `http.listen` and `admin.listen`: the address of a server.
 
 use std::{
     fmt, io,
@@ -8,8 +8,8 @@ use std::{
 
 use super::is_host_name;
 
-/// An address and a port: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or a port alone, `:8080` or `8080`, for all IPv4
-/// addresses of the machine. Port 0 lets the system choose.
+/// An address and a port: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or only a port, `:8080`
+/// or `8080`, for all IPv4 addresses of the machine. Port 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct ListenAddress {
@@ -46,8 +46,8 @@ impl FromStr for ListenAddress {
         let (true, Ok(port)) = (host.is_empty() || is_ipv6 || is_host_name(host), port.parse())
         else {
             return Err(format!(
-                "`{text}` is not an address and a port: use 127.0.0.1:8080, [::1]:8080, localhost:8080, or :8080 for all \
-                 addresses"
+                "`{text}` is not an address and a port: use 127.0.0.1:8080, [::1]:8080, \
+                 localhost:8080, or :8080 for all addresses"
             ));
         };
         let host =

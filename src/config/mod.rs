@@ -26,10 +26,10 @@ pub use sections::{
 /// The defaults, as text.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// So many of the largest body must fit into the memory budget.
+/// Number of bodies of the largest size that must fit into the memory budget.
 const BODIES_IN_BUDGET: usize = 6;
-/// For decoded pixels, bytes. Less memory holds no photo of a phone.
-pub const LEAST_PIXELS_BYTES: u64 = 64 << 20;
+/// Minimum for decoded pixels, bytes: a photo of a phone needs that much.
+pub const MIN_PIXELS_BYTES: u64 = 64 << 20;
 
 impl Config {
     /// Reads the defaults, `files` in their order, and every `VISAVIS_` variable of `environment`.
@@ -83,12 +83,12 @@ impl Config {
         if self.http.body_budget_bytes / BODIES_IN_BUDGET < self.http.body_limit_bytes {
             return wrong(
                 "http.body_budget_bytes",
-                "must be at least six times http.body_limit_bytes: half of it is for bodies that arrive, and parsing takes \
-                 three times a body",
+                "must be at least six times http.body_limit_bytes: half of it is for bodies that \
+                 arrive, and parsing takes three times a body",
             );
         }
         if self.tls.cert_file.is_empty() != self.tls.key_file.is_empty() {
-            return wrong("tls.cert_file", "and tls.key_file must both be given, or neither");
+            return wrong("tls.cert_file", "and tls.key_file must both be set, or neither");
         }
         if self.admin.address()?.as_ref() == Some(&self.http.listen)
             && !self.http.listen.is_any_port()
@@ -111,7 +111,7 @@ impl Config {
             );
         }
         if self.database.connections == 1 {
-            return wrong("database.connections", "must be at least 2, or 0 to choose by itself");
+            return wrong("database.connections", "must be at least 2, or 0 for the default");
         }
         if self.queue.client_share == 0.0 {
             return wrong("queue.client_share", "must be more than 0");
@@ -120,20 +120,22 @@ impl Config {
         if self.queue.dedupe && self.queue.retention_s < 2 * u64::from(self.http.freshness_s) {
             return wrong(
                 "queue.retention_s",
-                "must be at least twice http.freshness_s: a recorded request would be compared again",
+                "must be at least twice http.freshness_s: a recorded request would be compared \
+                 again",
             );
         }
         if self.worker.drain_timeout_ms < self.queue.job_deadline_ms {
             return wrong(
                 "worker.drain_timeout_ms",
-                "must be at least queue.job_deadline_ms: a stop would cut off jobs that may still end",
+                "must be at least queue.job_deadline_ms: a shutdown would cut off jobs that could \
+                 still end",
             );
         }
         if self.worker.hang_timeout_ms <= self.queue.job_deadline_ms {
             return wrong("worker.hang_timeout_ms", "must be more than queue.job_deadline_ms");
         }
-        if self.memory.pixels_bytes != 0 && self.memory.pixels_bytes < LEAST_PIXELS_BYTES {
-            let why = format!("must be at least {LEAST_PIXELS_BYTES}, or 0 for what is free");
+        if self.memory.pixels_bytes != 0 && self.memory.pixels_bytes < MIN_PIXELS_BYTES {
+            let why = format!("must be at least {MIN_PIXELS_BYTES}, or 0 for what is free");
             return Err(ConfigError::new("memory.pixels_bytes", why));
         }
         crate::telemetry::parse_filter(&self.log.level)
@@ -150,7 +152,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 impl AdminSection {
-    /// Where operators look; `None` for nowhere.
+    /// The address for operators; `None` if it is disabled.
     ///
     /// # Errors
     /// [`ConfigError`] when it is no address and port.
@@ -167,7 +169,7 @@ impl DatabaseSection {
         let postgres =
             |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
         if !(self.urls.is_empty() || self.url.is_empty()) {
-            return wrong("database.urls", "and database.url cannot both be given".to_owned());
+            return wrong("database.urls", "and database.url cannot both be set".to_owned());
         }
         if let Some(place) = self.urls.iter().position(|url| !postgres(url)) {
             let why =
@@ -181,8 +183,8 @@ impl DatabaseSection {
         self.served().map(|_| ())
     }
 
-    /// The numbers and addresses of the databases that this process serves; an embedded one has an empty
-    /// address.
+    /// The numbers and addresses of the databases that this process serves; an embedded one has an
+    /// empty address.
     ///
     /// # Errors
     /// [`ConfigError`] when `shards` is no list of their numbers.
@@ -215,7 +217,7 @@ impl DatabaseSection {
 }
 
 impl DataSection {
-    /// Where the master key is.
+    /// The file of the master key.
     pub fn key_path(&self) -> PathBuf {
         if self.key_file.is_empty() {
             self.dir.join("master.key")
@@ -224,7 +226,7 @@ impl DataSection {
         }
     }
 
-    /// Where the embedded database is.
+    /// The file of the embedded database.
     pub fn database_path(&self, database: &DatabaseSection) -> PathBuf {
         match database.url.strip_prefix("sqlite:") {
             Some(path) => PathBuf::from(path.trim_start_matches("//")),
@@ -261,7 +263,8 @@ mod tests {
 
     #[test]
     fn the_file_wins_over_the_defaults_and_the_environment_over_the_file() {
-        let file = "[http]\nfreshness_s = 60\npatience_ms = 5\n[quality.selfie]\nyaw_deg = { fail_above = 20 }\n";
+        let file = "[http]\nfreshness_s = 60\ncompare_timeout_ms = 5\n\
+                    [quality.selfie]\nyaw_deg = { fail_above = 20 }\n";
         let config = load(
             Some(file),
             &[
@@ -282,7 +285,8 @@ mod tests {
 
     #[test]
     fn rates_by_code_are_a_table_in_a_file_and_pairs_in_the_environment() {
-        let file = "[compare]\ndocument_fmr = 1e-4\n[compare.fmr_by_source]\n00000001007 = 1e-3\nX = 0.1\n";
+        let file = "[compare]\ndocument_fmr = 1e-4\n\
+                    [compare.fmr_by_source]\n00000001007 = 1e-3\nX = 0.1\n";
         let pairs = [("00000001007".to_owned(), 1e-3), ("X".to_owned(), 0.1)];
         let config = load(Some(file), &[]).unwrap();
         assert_eq!(config.compare.fmr_by_source, pairs.clone().into());

@@ -1,4 +1,4 @@
-//! Which numbers settings may have.
+//! The ranges of settings that are numbers.
 
 use toml::{Table, Value};
 
@@ -12,8 +12,8 @@ const TIB: f64 = (1_u64 << 40) as f64;
 /// 1 GiB.
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// Every setting that is a number, with the least and the greatest that it may be. docs/CONFIGURATION.md and config/schema.json show
-/// them; what depends on other settings is validated apart.
+/// Minimum and maximum of every setting that is a number. docs/CONFIGURATION.md and
+/// config/schema.json show them; rules between settings are in `Config::validate`.
 #[rustfmt::skip]
 pub const RANGES: &[(&str, f64, f64)] = &[
     ("database.connections", 0.0, 10_000.0),
@@ -61,7 +61,7 @@ pub const RANGES: &[(&str, f64, f64)] = &[
     ("image.max_pixels", 1.0, 1e9),
 ];
 
-/// The same for the limits of each measure of quality, below `quality.selfie` and `quality.document`.
+/// The same for the limits of each measure, below `quality.selfie` and `quality.document`.
 #[rustfmt::skip]
 pub const MEASURE_RANGES: &[(&str, f64, f64)] = &[
     ("unified", 0.0, 100.0),
@@ -88,7 +88,7 @@ pub const MEASURE_RANGES: &[(&str, f64, f64)] = &[
     ("other_face", 0.0, 1.0),
 ];
 
-/// Holds every number against its range.
+/// Checks every number against its range.
 pub(super) fn check(tree: &Table) -> Result<(), ConfigError> {
     for (key, min, max) in RANGES {
         let value = key.split_once('.').and_then(|(section, key)| tree.get(section)?.get(key));
@@ -110,7 +110,7 @@ fn check_one(key: &str, value: Option<&Value>, min: f64, max: f64) -> Result<(),
     let number = match value {
         Some(Value::Integer(number)) => *number as f64,
         Some(Value::Float(number)) => *number,
-        // What is no number is found by its type.
+        // Another type is found when the tree is deserialized.
         _ => return Ok(()),
     };
     if (min..=max).contains(&number) {

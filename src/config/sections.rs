@@ -38,7 +38,7 @@ pub struct Config {
     pub image: DecodeLimits,
     /// The log.
     pub log: LogSection,
-    /// Where spans go.
+    /// The export of spans.
     pub traces: TracesSection,
     /// Quality limits.
     pub quality: QualitySection,
@@ -67,7 +67,7 @@ pub struct DatabaseSection {
     pub urls: Vec<String>,
     /// Which of them this process serves.
     pub shards: String,
-    /// Connections of this process to each Postgres; 0 to choose by what the process does.
+    /// Connections of this process to each Postgres; 0 for a default by role.
     pub connections: u32,
 }
 
@@ -88,27 +88,27 @@ pub struct HttpSection {
     pub body_limit_bytes: usize,
     /// Request bodies in memory at once.
     pub body_budget_bytes: usize,
-    /// How long a body may take to arrive.
+    /// Time for a body to arrive.
     pub body_deadline_ms: u64,
-    /// Bytes per second of a body that must arrive on average; 0 for no limit.
+    /// Minimum average rate of a body; 0 for no limit.
     pub body_min_bytes_per_s: u32,
-    /// How long a head may take to arrive.
+    /// Time for a head to arrive.
     pub head_deadline_ms: u64,
-    /// How long `compare` waits.
+    /// Time that `compare` waits for an outcome.
     pub compare_timeout_ms: u64,
     /// Window of Request-Time, ± seconds.
     pub freshness_s: u32,
-    /// How many bodies of one client may fail to decrypt in a minute.
+    /// Bodies of one client that may fail to decrypt per minute.
     pub decrypt_failures_per_minute: u32,
-    /// How many requests from one address may fail to prove who they are in a minute; 0 for no limit.
+    /// Failed authentications allowed per address and minute; 0 for no limit.
     pub signature_failures_per_minute: u32,
-    /// Proxies whose X-Forwarded-For is believed.
+    /// Proxies whose X-Forwarded-For is trusted.
     pub trusted_proxies: Vec<Network>,
-    /// Requests a second that one client may send; 0 for no limit.
+    /// Average rate of requests per client; 0 for no limit.
     pub client_rate_per_s: u32,
-    /// Requests at once that it may send after a pause.
+    /// Requests that a client may send at once after a pause.
     pub client_burst: u32,
-    /// How long a connection may be idle between two requests.
+    /// Time after which an idle connection is closed.
     pub idle_timeout_ms: u64,
     /// Connections at once.
     pub max_connections: usize,
@@ -116,9 +116,9 @@ pub struct HttpSection {
     pub max_connections_per_address: usize,
     /// Requests at once on one HTTP/2 connection.
     pub max_streams: u32,
-    /// How long requests may take when the server is to stop.
+    /// Time for running requests after a shutdown request.
     pub drain_timeout_ms: u64,
-    /// How long to go on before that.
+    /// Grace period before shutdown.
     pub shutdown_delay_ms: u64,
 }
 
@@ -130,23 +130,23 @@ pub struct TlsSection {
     pub cert_file: String,
     /// Its private key, PEM.
     pub key_file: String,
-    /// How often to look whether the files have changed.
+    /// Interval of the check whether the files have changed.
     pub reload_ms: u64,
 }
 
-/// What is for operators and not for clients.
+/// The server for operators.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSection {
     /// Address and port; empty for none.
     pub listen: String,
-    /// Whether the console is there too.
+    /// Whether the console is enabled there.
     pub console: bool,
-    /// Names by which it is called, beside IP addresses and localhost.
+    /// Accepted Host names, besides IP addresses and localhost.
     pub hosts: Vec<String>,
 }
 
-/// Where spans go.
+/// The export of spans.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TracesSection {
@@ -158,23 +158,23 @@ pub struct TracesSection {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueSection {
-    /// Whether a repeated signed request is one transaction.
+    /// Whether repeated requests with the same signature are one transaction.
     pub dedupe: bool,
-    /// Jobs that may wait.
+    /// Maximum number of queued jobs.
     pub max_jobs: u64,
-    /// Bytes of pictures that may wait.
+    /// Maximum size of queued pictures.
     pub max_bytes: u64,
-    /// How much of both one client may have where there are others.
+    /// Share of both that one client may have while others have jobs.
     pub client_share: f64,
-    /// How long outcomes are kept.
+    /// Time that an outcome is available.
     pub retention_s: u64,
-    /// How long a claim is good for.
+    /// Duration of a lease.
     pub lease_ms: u64,
-    /// How long one job may take.
+    /// Time for one job.
     pub job_deadline_ms: u64,
-    /// Claims before a job is given up.
+    /// Attempts before a job fails for good.
     pub max_attempts: u32,
-    /// Bytes of pictures that are kept in memory until they are worked on in the same process.
+    /// Size of the cache of pictures for workers of the same process.
     pub payload_cache_bytes: u64,
 }
 
@@ -182,17 +182,17 @@ pub struct QueueSection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSection {
-    /// How many; 0 for one per core, with a GPU two.
+    /// Number of threads; 0 for one per core, two with a GPU.
     pub threads: usize,
-    /// `compare` requests that may wait for one.
+    /// `compare` requests that may wait for a thread.
     pub max_waiting_requests: usize,
-    /// Turns of the queue for one of a client that waits.
+    /// Turns of the queue for each turn of a client that waits.
     pub queue_weight: NonZeroU32,
-    /// How long to wait for a wake-up before looking anyway.
+    /// Interval of polling for jobs without a notification.
     pub poll_ms: u64,
-    /// How long running jobs may take when the process is to stop.
+    /// Time for running jobs after a shutdown request.
     pub drain_timeout_ms: u64,
-    /// After how long a comparison is given up together with its process.
+    /// Time after which a comparison counts as hung and the process exits.
     pub hang_timeout_ms: u64,
 }
 
@@ -200,7 +200,7 @@ pub struct WorkerSection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemorySection {
-    /// For decoded pixels, bytes; 0 for what is free.
+    /// For decoded pixels, bytes; 0 for a default from the free memory.
     pub pixels_bytes: u64,
 }
 
@@ -208,9 +208,9 @@ pub struct MemorySection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSection {
-    /// Folder with one folder per pack; empty to look in the usual places.
+    /// Folder with one folder per pack; empty for the default folders.
     pub dir: String,
-    /// Which pack compares.
+    /// The name of the pack.
     pub pack: String,
     /// Copy of the public sources; empty for the sources themselves.
     pub mirror: String,
@@ -222,15 +222,15 @@ pub struct ModelSection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuntimeSection {
-    /// The shared library; empty to look in the usual places.
+    /// The shared library; empty for the default folders.
     pub library: String,
-    /// Where nets are run.
+    /// The device for the nets.
     pub device: String,
-    /// How long the first face of a batch waits for others.
+    /// Time that the first face of a batch waits for others.
     pub batch_wait_ms: u64,
-    /// How many a batch may have.
+    /// Maximum number of faces in a batch.
     pub batch_max: usize,
-    /// The most that each net may take of a GPU's memory for each size of batch, in bytes; 0 for no limit.
+    /// Limit on GPU memory of each net and size of batch, bytes; 0 for no limit.
     pub gpu_memory_bytes: usize,
 }
 
@@ -238,23 +238,23 @@ pub struct RuntimeSection {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompareSection {
-    /// False match rate at which the decision turns.
+    /// Target false match rate.
     pub fmr: f64,
-    /// The one for portraits on documents; 0 for the same.
+    /// The rate for portraits on documents; 0 for the same.
     pub document_fmr: f64,
-    /// The one for documents of a code.
+    /// Rates for documents with certain codes.
     pub fmr_by_source: BTreeMap<String, f64>,
-    /// Among whom that rate is.
+    /// The pairs of people that the rate refers to.
     pub population: Population,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// logfmt.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -262,7 +262,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSection {
-    /// How lines look.
+    /// Format of lines.
     pub format: LogFormat,
     /// Filter.
     pub level: String,

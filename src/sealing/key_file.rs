@@ -1,5 +1,5 @@
-//! The files of the master key. Beside the key itself, while it is being changed, lies the one that is to come
-//! (`.next`) or the one that was (`.old`); each holds exactly 32 bytes and is readable by its owner alone.
+//! The files of the master key. During a rotation the next key (`.next`) or the previous one
+//! (`.old`) is beside it. Each file holds exactly 32 bytes and is readable only by its owner.
 
 use std::{
     fs,
@@ -37,13 +37,13 @@ fn old(path: &Path) -> PathBuf {
     beside(path, ".old")
 }
 
-/// When each of the files was changed last.
-pub(super) fn stamp(path: &Path) -> Vec<Option<SystemTime>> {
+/// The modification time of each file.
+pub(super) fn modified_times(path: &Path) -> Vec<Option<SystemTime>> {
     let changed = |path: PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
     [path.to_owned(), next(path), old(path)].into_iter().map(changed).collect()
 }
 
-/// The key that seals, then those that open as well.
+/// The key that seals, then further keys that open.
 pub(super) fn read_all(path: &Path) -> Result<Keys, SealError> {
     let mut keys = vec![read(path)?];
     for further in [next(path), old(path)] {
@@ -54,31 +54,31 @@ pub(super) fn read_all(path: &Path) -> Result<Keys, SealError> {
     Ok(keys.into())
 }
 
-/// Makes the file if there is none.
+/// Creates the file if it does not exist.
 pub(super) fn create_if_missing(path: &Path) -> Result<(), SealError> {
     match create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(wrong(path, format!("cannot be made: {error}")))
+            Err(wrong(path, format!("cannot be created: {error}")))
         }
         _ => Ok(()),
     }
 }
 
-/// Writes the new key to a file of its own and then gives it its name, so that of two processes
-/// that start together one wins and no one ever reads half a key.
+/// Writes the new key to a draft and then renames it, so that of two processes that start together
+/// one wins and none reads half a key.
 fn create(path: &Path) -> io::Result<()> {
     if path.exists() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     let key = random().map_err(io::Error::other)?;
-    // The successor of a key belongs to that key's owner.
+    // The next key gets the owner of the current one.
     let present = path.with_extension("");
     let like = path.extension().is_some_and(|end| end == "next").then_some(present.as_path());
     Draft::write(path, like, key.as_ref())?.name(path)?;
     sync_folder(path)
 }
 
-/// A new name is on the disk only when its folder is.
+/// A new name is durable only after its folder was synced.
 fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => fs::File::open(folder)?.sync_all(),
@@ -92,7 +92,7 @@ fn read(path: &Path) -> Result<Key, SealError> {
     let found = file.metadata().map_err(unreadable)?;
     if private_file::exposed_mode(path, &found) != 0 {
         let mode = found.permissions().mode() & 0o777;
-        return Err(wrong(path, format!("has mode {mode:o}; run chmod 600 on it")));
+        return Err(wrong(path, format!("has mode {mode:o}: run chmod 600 on it")));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * KEY_LEN));
     file.read_to_end(&mut bytes).map_err(unreadable)?;
@@ -103,57 +103,57 @@ fn read(path: &Path) -> Result<Key, SealError> {
     Ok(Zeroizing::new(key))
 }
 
-/// Makes the key that is to come; returns its file.
+/// Creates the next key; returns its file.
 ///
 /// # Errors
-/// [`SealError::KeyFile`] when there is one already, or the last change is not over.
+/// [`SealError::KeyFile`] when it exists already, or the previous rotation is not finished.
 pub fn prepare(path: &Path) -> Result<PathBuf, SealError> {
     if old(path).exists() {
         return Err(wrong(
             path,
-            "was changed and the old one is still there; run visavis key retire first",
+            "was rotated, and the previous key still exists: run `visavis key retire` first",
         ));
     }
     let next = next(path);
     match create(&next) {
         Ok(()) => Ok(next),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(wrong(&next, "is there already; go on with visavis key rotate"))
+            Err(wrong(&next, "exists already: continue with `visavis key rotate`"))
         }
-        Err(error) => Err(wrong(&next, format!("cannot be made: {error}"))),
+        Err(error) => Err(wrong(&next, format!("cannot be created: {error}"))),
     }
 }
 
-/// Makes the key that is to come the one that seals. Does nothing when that was done and the old one is still
-/// there: what comes after it may have been interrupted.
+/// Makes the next key the current one. Does nothing if that was done and the previous key still
+/// exists, so that an interrupted rotation can be repeated.
 ///
 /// # Errors
-/// [`SealError::KeyFile`] when no key is to come.
+/// [`SealError::KeyFile`] when no next key exists.
 pub fn promote(path: &Path) -> Result<(), SealError> {
     let (next, old) = (next(path), old(path));
     if !next.exists() && old.exists() {
         return Ok(());
     }
     if !next.exists() {
-        return Err(wrong(path, "has no successor yet; run visavis key prepare first"));
+        return Err(wrong(path, "has no next key: run `visavis key prepare` first"));
     }
-    let failed = |e: io::Error| wrong(path, format!("cannot be changed for its successor: {e}"));
+    let failed = |e: io::Error| wrong(path, format!("cannot be replaced by the next key: {e}"));
     read(&next)?;
-    // The key that was is safe before its place is taken. Between the two steps both files hold it.
+    // The current key is saved before it is replaced. Between the two steps both files hold it.
     if !old.exists() {
         fs::hard_link(path, &old).map_err(failed)?;
     }
     fs::rename(&next, path).and_then(|()| sync_folder(path)).map_err(failed)
 }
 
-/// Deletes the key that was.
+/// Deletes the previous key.
 ///
 /// # Errors
-/// [`SealError::KeyFile`] when there is none.
+/// [`SealError::KeyFile`] when none exists.
 pub fn retire(path: &Path) -> Result<(), SealError> {
     let old = old(path);
     if !old.exists() {
-        return Err(wrong(path, "has no predecessor that could be retired"));
+        return Err(wrong(path, "has no previous key to retire"));
     }
     let deleted = fs::remove_file(&old).and_then(|()| sync_folder(path));
     deleted.map_err(|e| wrong(&old, format!("cannot be deleted: {e}")))

@@ -1,4 +1,5 @@
-//! MACs over what is stored in clear and decides something: HMAC-SHA-256 under a key derived from the master key.
+//! MACs over plain columns that decide something: HMAC-SHA-256 under a key derived from the master
+//! key.
 
 use aws_lc_rs::{digest, hkdf, hmac};
 
@@ -7,7 +8,8 @@ use super::{KEY_LEN, MasterKey, SealError};
 /// Sealing derives its keys with random salts of another length.
 const SALT: &[u8] = b"visavis mac";
 
-/// What a MAC is computed over: fields one after the other, so that no two lists of fields have the same bytes.
+/// The input of a MAC: fields with their lengths, so that no two lists of fields have the same
+/// bytes.
 #[derive(Debug, Default)]
 pub struct MacInput(Vec<u8>);
 
@@ -29,7 +31,7 @@ impl MacInput {
         }
     }
 
-    /// Its digest, under no key.
+    /// Its digest, without a key.
     #[must_use]
     pub fn sha256(&self) -> Vec<u8> {
         digest::digest(&digest::SHA256, &self.0).as_ref().to_vec()
@@ -47,7 +49,8 @@ impl MasterKey {
         Ok(hmac::sign(&key, &input.0).as_ref().to_vec())
     }
 
-    /// Whether `mac` was made by [`mac`](Self::mac) with the same label and input, under any key that opens.
+    /// Whether `mac` was made by [`mac`](Self::mac) with the same label and input, under any key
+    /// that opens.
     #[must_use]
     pub fn has_made(&self, label: &str, input: &MacInput, mac: &[u8]) -> bool {
         self.keys().iter().any(|key| {

@@ -1,8 +1,8 @@
-//! Sealing what rests in the database: pictures, private keys, secrets.
+//! Encryption at rest of pictures, private keys and secrets.
 //!
-//! AES-256-GCM under a key that is drawn from the master key for each sealed value (HKDF-SHA-256 with
-//! a random salt), so the number of values under one master key is not limited by the nonce. The label
-//! is bound in: a value sealed as one thing cannot be opened as another.
+//! AES-256-GCM under a key that is derived from the master key for each value (HKDF-SHA-256 with a
+//! random salt), so the number of values under one master key is not limited by the nonce. The
+//! label is authenticated: a value sealed with one label cannot be opened with another.
 
 mod key_file;
 mod mac;
@@ -26,23 +26,23 @@ pub use self::{
 
 const KEY_LEN: usize = 32;
 const SALT_LEN: usize = 16;
-/// First byte of every sealed value, for the day when the form changes.
-const FORM: u8 = 1;
+/// First byte of every sealed value: the version of the format.
+const FORMAT_VERSION: u8 = 1;
 
-/// Why something could not be sealed or opened. Says nothing about the content.
+/// Why a value could not be sealed or opened. Contains nothing of the value.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// The key file is missing, unreadable, or of the wrong size.
     #[error("master key {path}: {reason}")]
     KeyFile {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it, and the cure.
+        /// What is wrong, and what to do.
         reason: String,
     },
     /// Wrong key, wrong label, or damaged bytes.
     #[error(
-        "a sealed value does not open: the master key is not the one it was sealed with, or it is damaged"
+        "a sealed value does not open: it was sealed with another master key, or it is damaged"
     )]
     DoesNotOpen,
     /// The random number generator or the cipher failed.
@@ -50,31 +50,30 @@ pub enum SealError {
     Failed,
 }
 
-/// The key that everything at rest is sealed under, and those beside it while it is being changed for another;
-/// clones share them.
+/// The master key, during a rotation with the next or the previous one; clones share them.
 #[derive(Clone)]
 pub struct MasterKey(Arc<KeyRing>);
 
-/// What opens; the first one seals.
+/// The keys that open; the first one seals.
 type Keys = Arc<[Zeroizing<[u8; KEY_LEN]>]>;
 
 struct KeyRing {
-    /// Where they came from; `None` for a key that is in memory only.
+    /// The file of the current key; `None` for a key that is in memory only.
     path: Option<PathBuf>,
-    read: RwLock<Read>,
+    loaded: RwLock<LoadedKeys>,
 }
 
-/// The files as they were last read.
-struct Read {
+/// The keys as they were last read.
+struct LoadedKeys {
     keys: Keys,
-    stamp: Vec<Option<SystemTime>>,
-    looked: Instant,
+    modified: Vec<Option<SystemTime>>,
+    checked: Instant,
 }
 
-/// How often to look whether the files have changed: so long the other processes take to follow.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often to read them again when they change under the reading.
-const LOOKS: usize = 3;
+/// Interval of the check whether the files have changed: other processes follow within it.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// Number of repeated reads if the files change during a read.
+const MAX_READS: usize = 3;
 
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,88 +82,89 @@ impl std::fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
-    fn of(path: Option<PathBuf>, keys: Keys, stamp: Vec<Option<SystemTime>>) -> Self {
-        let read = RwLock::new(Read { keys, stamp, looked: Instant::now() });
-        Self(Arc::new(KeyRing { path, read }))
+    fn new(path: Option<PathBuf>, keys: Keys, modified: Vec<Option<SystemTime>>) -> Self {
+        let loaded = RwLock::new(LoadedKeys { keys, modified, checked: Instant::now() });
+        Self(Arc::new(KeyRing { path, loaded }))
     }
 
     /// A key that exists in memory only.
     ///
     /// # Errors
-    /// [`SealError::Failed`] when there are no random numbers.
+    /// [`SealError::Failed`] when the random number generator fails.
     pub fn random() -> Result<Self, SealError> {
-        Ok(Self::of(None, [key_file::random()?].into(), Vec::new()))
+        Ok(Self::new(None, [key_file::random()?].into(), Vec::new()))
     }
 
-    /// Reads the key file, or makes one (mode 0600) if there is none. The files of a key that is to come and of
-    /// one that was, beside it, open as well; all of them are read again when they change.
+    /// Reads the key file, or creates it (mode 0600). The next and the previous key beside it open
+    /// values as well; all files are read again when they change.
     ///
     /// # Errors
-    /// [`SealError::KeyFile`] when it cannot be read or made, can be read by other users, or does not
-    /// hold exactly 32 bytes.
+    /// [`SealError::KeyFile`] when it cannot be read or created, can be read by other users, or
+    /// does not hold exactly 32 bytes.
     pub fn load_or_create(path: &Path) -> Result<Self, SealError> {
         key_file::create_if_missing(path)?;
         Self::load(path)
     }
 
-    /// The same without making a file.
+    /// The same without creating a file.
     ///
     /// # Errors
     /// As [`Self::load_or_create`], and when there is no file.
     pub fn load(path: &Path) -> Result<Self, SealError> {
-        let stamp = key_file::stamp(path);
-        Ok(Self::of(Some(path.to_owned()), key_file::read_all(path)?, stamp))
+        let modified = key_file::modified_times(path);
+        Ok(Self::new(Some(path.to_owned()), key_file::read_all(path)?, modified))
     }
 
-    /// The key that seals, alone.
+    /// Only the current key, which seals.
     #[must_use]
     pub fn current(&self) -> Self {
-        Self::of(None, self.keys().iter().take(1).cloned().collect(), Vec::new())
+        Self::new(None, self.keys().iter().take(1).cloned().collect(), Vec::new())
     }
 
     /// The keys, read again if the files have changed.
     fn keys(&self) -> Keys {
         let ring = &self.0;
-        let read = ring.read.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(path) = ring.path.as_ref().filter(|_| read.looked.elapsed() > LOOK_EVERY) else {
-            return Arc::clone(&read.keys);
+        let loaded = ring.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(path) = ring.path.as_ref().filter(|_| loaded.checked.elapsed() > CHECK_INTERVAL)
+        else {
+            return Arc::clone(&loaded.keys);
         };
-        drop(read);
-        let mut stamp = key_file::stamp(path);
-        let mut read = ring.read.write().unwrap_or_else(PoisonError::into_inner);
-        read.looked = Instant::now();
-        if read.stamp != stamp {
+        drop(loaded);
+        let mut modified = key_file::modified_times(path);
+        let mut loaded = ring.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        loaded.checked = Instant::now();
+        if loaded.modified != modified {
             let mut found = key_file::read_all(path);
-            // Read in the middle of a change: once more.
-            for _ in 0..LOOKS {
-                let now = key_file::stamp(path);
-                if now == stamp {
+            // Changed during the read: read again.
+            for _ in 0..MAX_READS {
+                let now = key_file::modified_times(path);
+                if now == modified {
                     break;
                 }
-                (stamp, found) = (now, key_file::read_all(path));
+                (modified, found) = (now, key_file::read_all(path));
             }
             match found {
                 Ok(keys) => {
-                    (read.keys, read.stamp) = (keys, stamp);
-                    tracing::info!("the master key files have changed and were read again");
+                    (loaded.keys, loaded.modified) = (keys, modified);
+                    tracing::info!("reloaded the master key files");
                 }
-                // Halfway through a change: what was read before goes on, and the next look is soon.
-                Err(error) => tracing::warn!(%error, "the master key files cannot be read again"),
+                // During a rotation: the keys of the last read are used until the next check.
+                Err(error) => tracing::warn!(%error, "cannot reload the master key files"),
             }
         }
-        Arc::clone(&read.keys)
+        Arc::clone(&loaded.keys)
     }
 
-    /// Seals `plain` as a `label`, which names what and whose it is.
+    /// Seals `plain` under a `label`, which names its kind and owner.
     ///
     /// # Errors
-    /// [`SealError::Failed`] when there are no random numbers.
+    /// [`SealError::Failed`] when the random number generator fails.
     pub fn seal(&self, label: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut head = [0_u8; SALT_LEN + NONCE_LEN];
         rand::fill(&mut head).map_err(|_| SealError::Failed)?;
         let (salt, nonce) = head.split_at(SALT_LEN);
         let mut sealed = Vec::with_capacity(1 + head.len() + plain.len() + AES_256_GCM.tag_len());
-        sealed.push(FORM);
+        sealed.push(FORMAT_VERSION);
         sealed.extend_from_slice(&head);
         sealed.extend_from_slice(plain);
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Failed)?;
@@ -186,7 +186,7 @@ impl MasterKey {
     /// [`SealError::DoesNotOpen`].
     pub fn open(&self, label: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let wrong = SealError::DoesNotOpen;
-        let Some((&FORM, rest)) = sealed.split_first() else { return Err(wrong) };
+        let Some((&FORMAT_VERSION, rest)) = sealed.split_first() else { return Err(wrong) };
         let (Some(salt), Some(nonce), Some(body)) = (
             rest.get(..SALT_LEN),
             rest.get(SALT_LEN..SALT_LEN + NONCE_LEN),
@@ -279,15 +279,15 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_runs_takes_up_the_new_key_by_itself() {
+    fn a_process_that_runs_reloads_the_new_key_by_itself() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         let running = MasterKey::load_or_create(&path).unwrap();
         prepare(&path).unwrap();
         promote(&path).unwrap();
         let new = MasterKey::load_or_create(&path).unwrap().seal("a", b"x").unwrap();
-        assert!(running.open("a", &new).is_err(), "not looked at again yet");
-        running.0.read.write().unwrap().looked -= LOOK_EVERY + Duration::from_secs(1);
+        assert!(running.open("a", &new).is_err(), "not reloaded yet");
+        running.0.loaded.write().unwrap().checked -= CHECK_INTERVAL + Duration::from_secs(1);
         assert!(running.open("a", &new).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! `log.level`: which lines are logged.
+//! `log.level`: the filter of log lines.
 
 use tracing_subscriber::EnvFilter;
 
@@ -7,8 +7,8 @@ const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// A level, or a filter such as `info,visavis::worker=debug`. `warning` is `warn`.
 ///
 /// # Errors
-/// What is wrong, with the levels and an example. `EnvFilter` itself takes an unknown word for the name of a module: nothing
-/// else would be logged.
+/// What is wrong, with the levels and an example. `EnvFilter` itself takes an unknown word for the
+/// name of a module, and would log nothing else.
 pub fn parse_filter(text: &str) -> Result<EnvFilter, String> {
     // Values of fields may have commas and equals signs.
     let has_fields = text.contains('[');
@@ -46,7 +46,8 @@ fn level(name: &str) -> Result<String, String> {
 
 fn unknown(what: &str) -> String {
     format!(
-        "unknown {what}: use error, warn, info, debug, trace or off, or a filter such as info,visavis::worker=debug"
+        "unknown {what}: use error, warn, info, debug, trace or off, or a filter such as \
+         info,visavis::worker=debug"
     )
 }
 
@@ -85,7 +86,8 @@ mod tests {
             ("=info", "module ``"),
         ] {
             let why = parse_filter(text).unwrap_err();
-            let cure = "error, warn, info, debug, trace or off, or a filter such as info,visavis::worker=debug";
+            let cure = "error, warn, info, debug, trace or off, or a filter such as \
+                        info,visavis::worker=debug";
             assert!(why.contains(named) && why.contains(cure), "{text}: {why}");
         }
     }

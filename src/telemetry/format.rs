@@ -1,9 +1,9 @@
-//! What a line of the log looks like: logfmt, or a JSON object. Both have the fields of all spans around the line.
+//! The format of log lines: logfmt or JSON, with the fields of all enclosing spans.
 
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, fmt::MakeWriter, registry::LookupSpan};
 
-/// The form of a line.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `key=value`, quoted where there are blanks.
@@ -12,7 +12,7 @@ pub enum Format {
     Json,
 }
 
-/// The layer that writes the log. `colours` are for terminals, and for [`Format::Logfmt`] alone.
+/// The layer that writes the log. `colours` are for terminals and only for [`Format::Logfmt`].
 pub fn layer<S, W>(format: Format, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,

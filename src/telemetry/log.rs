@@ -1,5 +1,5 @@
-//! The log is written by a thread of its own. A reader that is slow or gone, or a full disk, costs lines of the log and never
-//! a request or a background task.
+//! A thread writes the log. A slow or closed reader, or a full disk, loses log lines and never
+//! blocks a request or a background task.
 
 use std::{
     io::{self, Write},
@@ -14,14 +14,14 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait to be written at most.
+/// Maximum number of lines that wait to be written.
 const MAX_WAITING_LINES: usize = 10_000;
-/// How long the end of the process waits for lines that are not written yet.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the exit of the process waits for unwritten lines.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Where lines go; clones share it.
+/// The queue of lines; clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Log {
     messages: SyncSender<Message>,
@@ -67,12 +67,12 @@ impl Log {
     fn flush(&self) {
         let (written, wait) = mpsc::sync_channel::<()>(0);
         if self.messages.try_send(Message::Flush(written)).is_ok() {
-            let _ = wait.recv_timeout(PATIENCE);
+            let _ = wait.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
 
-/// Waits until what was logged is written, but not for long.
+/// Waits a short time until all lines are written.
 pub fn finish() {
     if let Some(log) = LOG.get() {
         log.flush();
@@ -94,7 +94,7 @@ fn write_lines(waiting: &Receiver<Message>, mut output: impl Write, lost: &Atomi
         }
         let lines = lost.swap(0, Ordering::Relaxed);
         if lines > 0 {
-            // Through the log itself, so in its format.
+            // Through the log itself, for its format.
             tracing::warn!(
                 lines,
                 "log lines were lost: their reader is slow, or its disk was full"
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// An output that fails, or waits, as long as it is told to.
+    /// An output that fails or blocks on request.
     #[derive(Clone, Default)]
     struct Output {
         written: Arc<Mutex<Vec<u8>>>,
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_nobody_reads_delays_nobody() {
+    fn an_output_without_a_reader_blocks_no_line() {
         let output = Output::default();
         let blocked = output.block();
         let lines = Log::to(output.clone());

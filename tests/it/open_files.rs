@@ -16,11 +16,12 @@ fn a_server_without_a_free_file_says_so_and_accepts_again_afterwards() {
     let address = server.url().trim_start_matches("http://").to_owned();
     let lines =
         |message: &str| crate::log::lines(&fs::read_to_string(&log).unwrap(), message).len();
-    let warning = "too few open files are allowed: raise LimitNOFILE or ulimit -Hn, or lower http.max_connections";
+    let warning = "the limit on open files is too low: raise LimitNOFILE or ulimit -Hn, or lower \
+                   http.max_connections";
     assert_eq!(lines(warning), 1, "at the start");
     let open: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
-    let exhausted =
-        "no more files can be opened, connections included: raise LimitNOFILE or ulimit -n";
+    let exhausted = "the limit on open files is reached, so no connections are accepted: raise LimitNOFILE or \
+         ulimit -n";
     let begun = Instant::now();
     while lines(exhausted) == 0 {
         assert!(begun.elapsed() < Duration::from_secs(20), "nothing was said");

@@ -92,7 +92,7 @@ fn a_key_that_other_users_or_a_foreign_group_can_read_is_refused() {
         set(&key, ID, mode);
         let ran = as_user(ID, "", &["client", "list"], &data);
         assert_eq!(ran.code == 0, is_taken, "{mode:o}: {}", ran.err);
-        let told = format!("has mode {mode:o}; run chmod 600 on it");
+        let told = format!("has mode {mode:o}: run chmod 600 on it");
         assert!(is_taken || ran.err.contains(&told), "{}", ran.err);
     }
     // The folder is one user's own, and the group is that of somebody else.

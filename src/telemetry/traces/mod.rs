@@ -1,6 +1,7 @@
-//! Traces: the spans of `tracing`, exported by OTLP in programs that were built with the feature `otlp`.
+//! Traces: the spans of `tracing`, exported over OTLP if built with the feature `otlp`.
 //!
-//! Every span has the level `ERROR`, so that no `log.level` takes its fields off the lines of the log.
+//! Every span has the level `ERROR`, so that no `log.level` takes its fields off the lines of the
+//! log.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ mod otlp;
 #[cfg(feature = "otlp")]
 pub(super) use otlp::layer;
 
-/// Work that is over, as a child of a span.
+/// Finished work, as a child of a span.
 #[derive(Debug, Clone, Copy)]
 pub struct Past<'a> {
     /// What was done.
@@ -23,14 +24,15 @@ pub struct Past<'a> {
     pub took: Duration,
     /// How long ago it ended.
     pub ago: Duration,
-    /// What else is to be known of it: names and values, nothing personal.
+    /// Further attributes: names and values, no personal data.
     pub attributes: &'a [(&'static str, &'static str)],
 }
 
-/// Whether spans can be exported to this address of OTLP over HTTP, such as `http://collector:4318/v1/traces`. Sends nothing.
+/// Whether spans can be exported to this address of OTLP over HTTP, such as
+/// `http://collector:4318/v1/traces`. Sends nothing.
 ///
 /// # Errors
-/// A sentence when the address cannot be used, or the program was built without the export.
+/// When the address cannot be used, or the program was built without the export.
 pub fn check(endpoint: &str) -> Result<(), String> {
     #[cfg(feature = "otlp")]
     return otlp::exporter(endpoint).map(drop);
@@ -40,8 +42,8 @@ pub fn check(endpoint: &str) -> Result<(), String> {
     ))
 }
 
-/// Makes `span` a part of `parent`, or of a trace of its own, and returns its place in the trace. To be called before the span
-/// is entered.
+/// Makes `span` a child of `parent`, or the root of a trace, and returns its context. To be called
+/// before the span is entered.
 pub fn continue_trace(span: &Span, parent: Option<TraceContext>) -> TraceContext {
     #[cfg(feature = "otlp")]
     if let Some(own) = otlp::continue_trace(span, parent) {
@@ -51,7 +53,7 @@ pub fn continue_trace(span: &Span, parent: Option<TraceContext>) -> TraceContext
     parent.map_or_else(TraceContext::new, TraceContext::child)
 }
 
-/// Exports the span of a request; those that proved nothing are not exported.
+/// Marks the span of an authenticated request; others are not exported.
 pub fn set_proven(span: &Span) {
     #[cfg(feature = "otlp")]
     otlp::set_proven(span);
@@ -67,7 +69,7 @@ pub fn record_past(past: Past<'_>) {
     let _ = past;
 }
 
-/// Exports what is left; waits for some seconds at most.
+/// Exports the remaining spans; waits some seconds at most.
 pub fn finish() {
     #[cfg(feature = "otlp")]
     otlp::finish();

@@ -1,4 +1,4 @@
-//! The export: the layer of `tracing-opentelemetry`, and a processor that sends batches from a thread of its own.
+//! The export: the layer of `tracing-opentelemetry`, and a processor whose thread sends batches.
 
 use std::{
     sync::OnceLock,
@@ -30,10 +30,10 @@ use crate::{compare::TraceContext, outgoing};
 
 static STARTED: OnceLock<(SdkTracerProvider, SdkTracer)> = OnceLock::new();
 
-/// How long a batch may take to be sent.
+/// Time for sending a batch.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
-/// Spans that are exported; the others are there for the log.
+/// Spans that are exported; the others are only for the log.
 const EXPORTED: [&str; 4] = ["http.request", "worker.job", "face.compare", "db.statement"];
 const PROVEN: &str = "proven";
 
@@ -73,7 +73,7 @@ where
     Ok(layer.with_filter(filter_fn(|span| span.is_span() && EXPORTED.contains(&span.name()))))
 }
 
-/// Only where traces are exported.
+/// `None` if traces are not exported.
 pub(super) fn continue_trace(span: &Span, parent: Option<TraceContext>) -> Option<TraceContext> {
     STARTED.get()?;
     if let Some(parent) = parent {
@@ -115,12 +115,12 @@ pub(super) fn record_past(past: Past<'_>) {
 
 pub(super) fn finish() {
     if let Some((provider, _)) = STARTED.get() {
-        // What could not be sent is lost; the log of the libraries says so.
+        // Spans that cannot be sent are lost, which the libraries log.
         let _ = provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT);
     }
 }
 
-/// Passes on what belongs to a proven request or a job.
+/// Exports spans of authenticated requests and of jobs.
 #[derive(Debug)]
 struct Processor(BatchSpanProcessor);
 
@@ -162,7 +162,7 @@ impl SpanProcessor for Processor {
     }
 }
 
-/// The HTTP client that the rest of the program has.
+/// The HTTP client of the program.
 #[derive(Debug)]
 struct Client(ureq::Agent);
 
@@ -178,8 +178,8 @@ impl HttpClient for Client {
     /// Called on the exporter's own thread, so it may block.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (parts, body) = request.into_parts();
-        let answer = self.0.run(Request::from_parts(parts, body.to_vec()))?;
-        let (parts, mut body) = answer.into_parts();
+        let response = self.0.run(Request::from_parts(parts, body.to_vec()))?;
+        let (parts, mut body) = response.into_parts();
         Ok(Response::from_parts(parts, Bytes::from(body.read_to_vec()?)))
     }
 }
