@@ -37,7 +37,7 @@ pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
     };
     Ok(GatewayConfig {
         gate,
-        patience: Duration::from_millis(http.compare_timeout_ms),
+        compare_timeout: Duration::from_millis(http.compare_timeout_ms),
         pictures: config.image,
         fmr: config.compare.fmr_settings()?,
     })

@@ -199,7 +199,7 @@ pub(super) async fn inspect(
         Err(refusal) => return Ok(NoStoreJson(Inspected::Refusal(code(&refusal)))),
     };
     let kind = if one.document { PictureKind::Document } else { PictureKind::Selfie };
-    let inspected = comparer.inspect(picture, kind, config.patience).await?;
+    let inspected = comparer.inspect(picture, kind, config.compare_timeout).await?;
     Ok(NoStoreJson(match inspected {
         Ok(report) => Inspected::Face(Box::new(Face::new(&report, kind, &console.parts.limits))),
         Err(refusal) => Inspected::Refusal(code(&refusal)),

@@ -34,7 +34,7 @@ pub struct ConnectionLimits {
     /// Proxies, which may have as many as there are.
     pub trusted_proxies: Vec<Network>,
     /// How long a connection waits for a place.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// How long a connection may be idle.
     pub idle: Duration,
 }
@@ -105,7 +105,7 @@ impl Connections {
         }
         self.open().close_longest_idle(None);
         let permit = Arc::clone(&self.permits).acquire_owned();
-        tokio::time::timeout(self.limits.patience, permit).await.ok()?.ok()
+        tokio::time::timeout(self.limits.timeout, permit).await.ok()?.ok()
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

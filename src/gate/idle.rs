@@ -81,9 +81,9 @@ impl Activity {
 
 impl State {
     /// When the connection is to end, as far as is known now; `None` if that time has come.
-    fn end(&self, patience: Duration, now: Instant) -> Option<Instant> {
+    fn end(&self, timeout: Duration, now: Instant) -> Option<Instant> {
         let since = if self.under_way > 0 { now } else { self.last };
-        let end = since + patience;
+        let end = since + timeout;
         let end = match self.closing {
             Some(closing) if self.under_way == 0 => end.min(closing.max(self.last + FLUSH)),
             _ => end,
@@ -103,15 +103,15 @@ impl Drop for UnderWay {
 pub(crate) struct Watched {
     stream: TcpStream,
     activity: Activity,
-    patience: Duration,
+    timeout: Duration,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Watched {
     /// Watches a fresh connection.
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
-        let alarm = Box::pin(tokio::time::sleep(patience));
-        Self { stream, activity: Activity::new(), patience, alarm }
+    pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
+        let alarm = Box::pin(tokio::time::sleep(timeout));
+        Self { stream, activity: Activity::new(), timeout, alarm }
     }
 
     /// Counts the requests of the connection.
@@ -127,14 +127,14 @@ impl Watched {
         }
         if state.closing.is_some() {
             // The alarm was set before that was known.
-            let Some(end) = state.end(self.patience, Instant::now()) else {
+            let Some(end) = state.end(self.timeout, Instant::now()) else {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "closed to make room"));
             };
             self.alarm.as_mut().reset(end);
         }
         drop(state);
         while self.alarm.as_mut().poll(context).is_ready() {
-            let end = self.activity.state().end(self.patience, Instant::now());
+            let end = self.activity.state().end(self.timeout, Instant::now());
             let Some(end) = end else {
                 metrics::counter!("visavis_connections_idle_total").increment(1);
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "idle for too long"));
@@ -195,22 +195,22 @@ mod tests {
 
     #[test]
     fn the_end_is_counted_from_the_last_answer_and_never_comes_while_one_is_owed() {
-        let (patience, second) = (Duration::from_secs(75), Duration::from_secs(1));
+        let (timeout, second) = (Duration::from_secs(75), Duration::from_secs(1));
         let last = Instant::now();
         let state = |under_way| State { under_way, last, closing: None, waker: None };
         let idle = state(0);
-        assert_eq!(idle.end(patience, last), Some(last + patience));
-        assert_eq!(idle.end(patience, last + 74 * second), Some(last + patience));
-        assert_eq!(idle.end(patience, last + 75 * second), None);
+        assert_eq!(idle.end(timeout, last), Some(last + timeout));
+        assert_eq!(idle.end(timeout, last + 74 * second), Some(last + timeout));
+        assert_eq!(idle.end(timeout, last + 75 * second), None);
         let busy = state(1);
-        assert_eq!(busy.end(patience, last + 900 * second), Some(last + 975 * second));
+        assert_eq!(busy.end(timeout, last + 900 * second), Some(last + 975 * second));
         let closing = State { closing: Some(last + second), ..state(0) };
-        assert_eq!(closing.end(patience, last), Some(last + second));
-        assert_eq!(closing.end(patience, last + second), None);
+        assert_eq!(closing.end(timeout, last), Some(last + second));
+        assert_eq!(closing.end(timeout, last + second), None);
         let closing = State { closing: Some(last), ..state(0) };
-        assert_eq!(closing.end(patience, last), Some(last + FLUSH), "its response has to leave");
+        assert_eq!(closing.end(timeout, last), Some(last + FLUSH), "its response has to leave");
         let closing = State { closing: Some(last + second), ..state(1) };
-        assert!(closing.end(patience, last + 900 * second).is_some(), "a response is owed");
+        assert!(closing.end(timeout, last + 900 * second).is_some(), "a response is owed");
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub(crate) struct Lease {
 }
 
 /// How long a request waits while the budget is full.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a lease does not grow now.
 enum Full {
@@ -130,7 +130,7 @@ impl Lease {
                 Err(Full::Share) => released.await,
                 Err(Full::Budget) => {
                     let since = *full_since.get_or_insert_with(Instant::now);
-                    let ended = timeout_at(since + PATIENCE, released).await;
+                    let ended = timeout_at(since + TIMEOUT, released).await;
                     ended.map_err(|_| Limit::Memory.refuse())?;
                 }
             }

@@ -153,7 +153,7 @@ async fn compare_here(
     let job = app.new_job(shard, parsed);
     let comparing = async {
         let request = parsed.value.clone();
-        let compared = comparer.compare(job.client_id, request, app.config.patience).await;
+        let compared = comparer.compare(job.client_id, request, app.config.compare_timeout).await;
         let outcome = compared.map_err(|failure| match failure {
             CompareFailure::Busy => ApiError::from(Limit::WaitingRoom.refuse()),
             CompareFailure::TimedOut => ApiError::TimedOut,
@@ -176,7 +176,7 @@ async fn compare_elsewhere(
     parsed: &Parsed<Request>,
 ) -> Result<Made, ApiError> {
     let job = app.new_job(shard, parsed);
-    let comparing = shard.enqueue_and_wait(&job, app.config.patience);
+    let comparing = shard.enqueue_and_wait(&job, app.config.compare_timeout);
     let (id, state) = comparing.instrument(transaction_span(&job)).await?;
     let answer = match state {
         TransactionState::Done(outcome) => render(app, parsed, &id, &outcome)?,

@@ -51,7 +51,7 @@ pub(crate) enum ApiError {
     Picture(&'static str, Refusal, DecodeLimits, Option<TransactionId>),
     /// There is no such transaction of this client.
     UnknownTransaction,
-    /// No outcome within the patience.
+    /// No outcome within the timeout.
     TimedOut,
     /// The transaction was given up.
     GivenUp(TransactionId),

@@ -103,7 +103,7 @@ pub fn serve(
         in_all: config.max_connections,
         per_address: config.max_connections_per_address,
         trusted_proxies: config.trusted_proxies.clone(),
-        patience: config.head_deadline,
+        timeout: config.head_deadline,
         idle: config.idle_deadline,
     });
     let mut server = axum_server::from_tcp(listener)

@@ -25,7 +25,7 @@ pub struct GatewayConfig {
     /// Limits of the gate.
     pub gate: GateConfig,
     /// How long `compare` waits for an outcome.
-    pub patience: Duration,
+    pub compare_timeout: Duration,
     /// Limits on the pictures.
     pub pictures: DecodeLimits,
     /// The false match rates at which decisions turn, where a client has none of its own.

@@ -86,7 +86,7 @@ async fn every_answer_fits_the_schema_of_its_endpoint() {
 #[tokio::test]
 async fn compare_through_the_queue_fits_the_schema_too() {
     let document = document();
-    let mut app = TestApp::with(|config| config.patience = Duration::from_millis(300)).await;
+    let mut app = TestApp::with(|config| config.compare_timeout = Duration::from_millis(300)).await;
     let mut state = app.state.clone();
     state.comparison = Comparison::Queued;
     let room = state.shards.iter().next().unwrap().waiting.clone();

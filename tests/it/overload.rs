@@ -61,7 +61,7 @@ async fn a_queue_can_be_full_by_bytes() {
 
 #[tokio::test]
 async fn a_comparison_that_outlasts_the_patience_is_told_and_not_stored() {
-    let app = TestApp::with(|config| config.patience = Duration::from_millis(50)).await;
+    let app = TestApp::with(|config| config.compare_timeout = Duration::from_millis(50)).await;
     let before = stored(&app).await;
     let answer = app.post(COMPARE, &pair(Picture::Slow(1_500), Picture::Person(1))).await;
     insta::assert_snapshot!(answer.text, @r#"{"result":{"resultCode":"PROCESS_TIMEOUT","resultStatus":"F","resultMessage":"the comparison took too long; try again or use asynccompare"}}"#);

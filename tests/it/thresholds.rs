@@ -173,7 +173,7 @@ async fn a_repetition_of_a_request_is_told_what_the_first_one_was() {
 
 #[tokio::test]
 async fn compare_through_the_queue_is_decided_as_it_was_accepted() {
-    let mut app = TestApp::with(|config| config.patience = Duration::from_millis(300)).await;
+    let mut app = TestApp::with(|config| config.compare_timeout = Duration::from_millis(300)).await;
     let mut state = app.state.clone();
     state.comparison = Comparison::Queued;
     let room = state.shards.iter().next().unwrap().waiting.clone();

@@ -172,7 +172,7 @@ impl TestApp {
         };
         let mut gateway_config = GatewayConfig {
             gate,
-            patience: Duration::from_secs(5),
+            compare_timeout: Duration::from_secs(5),
             pictures: DecodeLimits::default(),
             fmr: FmrSettings::new(Fmr::new(1e-5).unwrap(), None),
         };
