@@ -63,7 +63,7 @@ impl Clock {
     }
 
     /// Milliseconds since some moment of this process, on a clock that cannot be set.
-    pub fn steady(&self) -> i64 {
+    pub(crate) fn steady(&self) -> i64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
             Self::System => i64::try_from(START.elapsed().as_millis()).unwrap_or(i64::MAX),
@@ -73,7 +73,7 @@ impl Clock {
 
     /// The time that a test has set; `None` on the system clock. A database uses its own clock
     /// unless a test has set this one.
-    pub fn set_time(&self) -> Option<UnixMillis> {
+    pub(crate) fn set_time(&self) -> Option<UnixMillis> {
         match self {
             Self::System => None,
             Self::Mock(_) => Some(self.now()),

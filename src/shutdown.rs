@@ -18,12 +18,12 @@ impl Shutdown {
     }
 
     /// Whether the shutdown was requested.
-    pub fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 
     /// Returns once the shutdown is requested, or the trigger was dropped.
-    pub async fn requested(&mut self) {
+    pub(crate) async fn requested(&mut self) {
         // An error means that the trigger was dropped.
         let _ = self.0.wait_for(|stop| *stop).await;
     }

@@ -23,7 +23,7 @@ const RESTART_WINDOW: Duration = Duration::from_mins(1);
 
 /// How a task ends at shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ends {
+pub(crate) enum Ends {
     /// By itself, soon after the request; the process waits for it.
     OnShutdown,
     /// Aborted after all others have ended.
@@ -32,7 +32,7 @@ pub enum Ends {
 
 /// Starts background tasks and watches them.
 #[derive(Debug)]
-pub struct Supervisor {
+pub(crate) struct Supervisor {
     health: TaskHealth,
     shutdown: Shutdown,
     ending: Vec<JoinHandle<()>>,
@@ -54,12 +54,12 @@ struct Shared {
 
 impl Supervisor {
     /// A supervisor without tasks. `health` shows their state.
-    pub fn new(health: TaskHealth, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(health: TaskHealth, shutdown: Shutdown) -> Self {
         Self { health, shutdown, ending: Vec::new(), last: JoinSet::new() }
     }
 
     /// Starts a task, and restarts it whenever it panics or returns before shutdown.
-    pub fn start<F>(
+    pub(crate) fn start<F>(
         &mut self,
         name: impl Into<String>,
         ends: Ends,
@@ -75,12 +75,12 @@ impl Supervisor {
     }
 
     /// The state of its tasks.
-    pub fn health(&self) -> &TaskHealth {
+    pub(crate) fn health(&self) -> &TaskHealth {
         &self.health
     }
 
     /// Waits for the tasks that end by themselves. The others go on until [`end`](Self::end).
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         for task in self.ending.drain(..) {
             // An error means that the supervision itself panicked: there is nothing to wait for.
             let _ = task.await;
@@ -88,7 +88,7 @@ impl Supervisor {
     }
 
     /// Ends all tasks.
-    pub async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.last.shutdown().await;
     }
 }
@@ -117,7 +117,7 @@ impl TaskHealth {
     }
 
     /// Ends the process after a failure that only a restart can repair.
-    pub fn fail(&self, reason: impl Into<String>) {
+    pub(crate) fn fail(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.0.failed.send_if_modified(|failed| {
             let first = failed.is_none();

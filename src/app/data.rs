@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Data {
     /// The databases that this process serves, at least one.
-    pub databases: Vec<Database>,
+    pub(crate) databases: Vec<Database>,
     /// The clients in all of them.
     pub clients: Clients,
 }
@@ -31,11 +31,11 @@ pub struct Data {
 #[derive(Debug, Clone)]
 pub struct Database {
     /// Its number in transaction ids.
-    pub number: u32,
+    pub(crate) number: u32,
     /// Its jobs.
-    pub store: Store,
+    pub(crate) store: Store,
     /// The connections.
-    pub db: Db,
+    pub(crate) db: Db,
 }
 
 /// Default number of connections of a process to each Postgres, by its role.
@@ -190,7 +190,7 @@ async fn check_no_key_needed(config: &Config, access: Access) -> Result<()> {
 
 impl Data {
     /// Waits for the statements under way and closes all connections.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         for database in &self.databases {
             database.db.close().await;
         }

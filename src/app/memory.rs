@@ -26,13 +26,13 @@ const PIXELS_PER_THREAD_MIB: u64 = 96;
 #[derive(Debug)]
 pub struct MemoryPlan {
     /// Threads that compare.
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// For decoded pixels, bytes.
-    pub pixels: u64,
+    pub(crate) pixels: u64,
     /// The memory of the machine, or of the container if it has less, MiB; `None` if it is unknown.
-    pub available_mib: Option<u64>,
+    pub(crate) available_mib: Option<u64>,
     /// The maximum of each use, MiB, and its description.
-    pub parts: Vec<(u64, String)>,
+    pub(crate) parts: Vec<(u64, String)>,
 }
 
 impl MemoryPlan {
@@ -40,7 +40,7 @@ impl MemoryPlan {
     ///
     /// # Errors
     /// When the device does not exist, or the number of cores is unknown.
-    pub fn new(config: &Config) -> Result<Self> {
+    pub(crate) fn new(config: &Config) -> Result<Self> {
         let (proc, cgroups) = (Path::new("/proc"), Path::new("/sys/fs/cgroup"));
         let device = config.runtime.device()?;
         Ok(Self::for_machine(config, device, device.threads()?, available_mib(proc, cgroups)))
@@ -96,7 +96,7 @@ impl MemoryPlan {
     }
 
     /// The maximum of all uses together, MiB.
-    pub fn needed_mib(&self) -> u64 {
+    pub(crate) fn needed_mib(&self) -> u64 {
         self.parts.iter().map(|(mib, _)| mib).sum()
     }
 }

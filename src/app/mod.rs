@@ -54,9 +54,9 @@ pub struct Service {
     /// The server for operators, if it is enabled.
     pub admin: Option<Serving>,
     /// Version, device and pack.
-    pub about: About,
+    pub(crate) about: About,
     /// Threads that compare.
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// Its state, for readiness.
     pub app: AppState,
     data: Data,

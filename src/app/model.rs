@@ -16,15 +16,15 @@ use crate::{compare::Policy, config::Config, worker::EngineFactory};
 /// The engine of the configured pack, ready to be made on any thread, and how it decides.
 pub struct Model {
     /// Makes an engine.
-    pub factory: EngineFactory,
+    pub(crate) factory: EngineFactory,
     /// The decision.
-    pub policy: Arc<Policy>,
+    pub(crate) policy: Arc<Policy>,
     /// The pack.
-    pub pack: ResolvedPack,
+    pub(crate) pack: ResolvedPack,
     /// How many threads this machine has for engines.
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// The runtime for its nets.
-    pub runtime: Runtime,
+    pub(crate) runtime: Runtime,
 }
 
 impl std::fmt::Debug for Model {
@@ -37,9 +37,9 @@ impl std::fmt::Debug for Model {
 #[derive(Debug)]
 pub struct OpenedPack {
     /// The pack.
-    pub pack: ResolvedPack,
+    pub(crate) pack: ResolvedPack,
     /// How many threads this machine has for its engines.
-    pub threads: usize,
+    pub(crate) threads: usize,
     runtime: Runtime,
     options: PipelineOptions,
 }
@@ -49,7 +49,7 @@ impl OpenedPack {
     ///
     /// # Errors
     /// When a net cannot be loaded.
-    pub fn engine(&self) -> Result<Pipeline, FaceError> {
+    pub(crate) fn engine(&self) -> Result<Pipeline, FaceError> {
         let mut engine = Pipeline::open(&self.runtime, &self.pack, self.options.clone())?;
         engine.warm_up()?;
         Ok(engine)

@@ -14,7 +14,7 @@ impl Actor {
     const MAX_NAME_CHARS: usize = 64;
 
     /// A user of the system, or the console. Long names are truncated.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let printable = name.chars().filter(|c| !c.is_control());
         Self(printable.take(Self::MAX_NAME_CHARS).collect::<String>().into())
     }
@@ -29,13 +29,13 @@ impl Actor {
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntry {
     /// Milliseconds since the epoch.
-    pub at: UnixMillis,
+    pub(crate) at: UnixMillis,
     /// Who did it.
     pub actor: String,
     /// What was done: `client add`, `erase` …
     pub act: String,
     /// To which client, transaction or key.
-    pub subject: String,
+    pub(crate) subject: String,
     /// What was changed, as JSON; no key and no secret.
-    pub detail: String,
+    pub(crate) detail: String,
 }

@@ -57,19 +57,19 @@ pub struct ClientInfo {
     /// The Client-Id header.
     pub client_id: String,
     /// Its name, given by the operator.
-    pub name: String,
+    pub(crate) name: String,
     /// Its current access key for AK/SK mode.
-    pub access_key: String,
+    pub(crate) access_key: String,
     /// The version of its current keys.
     pub key_version: u32,
     /// Whether responses have fields beyond the documented ones.
-    pub extras: bool,
+    pub(crate) extras: bool,
     /// Its own false match rates.
     #[serde(flatten)]
     pub fmr: ClientFmr,
     /// Its policy.
     #[serde(flatten)]
-    pub policy: ClientPolicy,
+    pub(crate) policy: ClientPolicy,
     /// Milliseconds since the epoch.
     pub created_at: UnixMillis,
     /// When it was disabled.

@@ -28,7 +28,7 @@ impl MadeKeys {
     ///
     /// # Errors
     /// [`SigningError::Failed`] when there are no random numbers.
-    pub fn make(given: Option<ClientKey>) -> Result<Self, SigningError> {
+    pub(crate) fn make(given: Option<ClientKey>) -> Result<Self, SigningError> {
         let (merchant_private_key, merchant_key) = if let Some(key) = given {
             (None, key)
         } else {
@@ -45,7 +45,7 @@ impl MadeKeys {
     }
 
     /// The half that is stored.
-    pub fn to_store(&self) -> NewKeys<'_> {
+    pub(crate) fn to_store(&self) -> NewKeys<'_> {
         NewKeys {
             merchant_key: &self.merchant_key,
             server_key: &self.server_key,
@@ -58,7 +58,7 @@ impl MadeKeys {
     ///
     /// # Errors
     /// [`SigningError::Failed`] when the public half of a key cannot be written.
-    pub fn credentials(
+    pub(crate) fn credentials(
         &self,
         client_id: String,
         key_version: u32,

@@ -70,7 +70,7 @@ pub enum ClientError {
 
 impl ClientError {
     /// Whether no connection became free in time: the load is too high, and nothing is broken.
-    pub fn is_crowded(&self) -> bool {
+    pub(crate) fn is_crowded(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::PoolTimedOut))
     }
 }

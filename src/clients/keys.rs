@@ -29,7 +29,7 @@ impl KeySet {
     }
 
     /// Whether a `keyVersion` header names this set: `2` and `v2` name the second.
-    pub fn has_version_name(&self, key_version: &str) -> bool {
+    pub(crate) fn has_version_name(&self, key_version: &str) -> bool {
         let number = key_version.strip_prefix(['v', 'V']).unwrap_or(key_version);
         number.parse() == Ok(self.version)
     }

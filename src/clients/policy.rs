@@ -66,12 +66,12 @@ pub struct PolicyChange {
 
 impl PolicyChange {
     /// Whether it changes nothing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     /// The policy after the change.
-    pub fn applied_to(self, policy: ClientPolicy) -> ClientPolicy {
+    pub(crate) fn applied_to(self, policy: ClientPolicy) -> ClientPolicy {
         ClientPolicy {
             rate_per_s: self.rate_per_s.unwrap_or(policy.rate_per_s),
             burst: self.burst.unwrap_or(policy.burst),
@@ -84,7 +84,7 @@ impl PolicyChange {
 
 impl ClientPolicy {
     /// Whether no request could fulfil it: the access key has no encryption.
-    pub fn is_contradictory(&self) -> bool {
+    pub(crate) fn is_contradictory(&self) -> bool {
         self.modes == Modes::AccessKey && self.encryption == Encryption::Required
     }
 }

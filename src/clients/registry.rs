@@ -24,14 +24,14 @@ pub struct Caller {
 impl Caller {
     /// The keys that may be used at `now`, the ones that `key_version` names first, then newest
     /// first.
-    pub fn keys(&self, now: UnixMillis, key_version: Option<&str>) -> Vec<&Arc<KeySet>> {
+    pub(crate) fn keys(&self, now: UnixMillis, key_version: Option<&str>) -> Vec<&Arc<KeySet>> {
         let mut keys: Vec<_> = self.client.keys.iter().filter(|set| set.is_valid(now)).collect();
         keys.sort_by_key(|set| !key_version.is_some_and(|name| set.has_version_name(name)));
         keys
     }
 
     /// The keys that the client should be using.
-    pub fn newest(&self) -> Option<&Arc<KeySet>> {
+    pub(crate) fn newest(&self) -> Option<&Arc<KeySet>> {
         self.client.keys.first()
     }
 }
@@ -81,7 +81,7 @@ impl ClientRegistry {
 
     /// Whether a client has this id, by ids that are some seconds old. Starts a new read of the ids
     /// if one is due.
-    pub fn is_known(&self, client_id: &str) -> bool {
+    pub(crate) fn is_known(&self, client_id: &str) -> bool {
         if self.remembered(client_id).is_some() {
             return true;
         }
@@ -103,7 +103,7 @@ impl ClientRegistry {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn find(&self, client_id: &str) -> Result<Option<Arc<Caller>>, ClientError> {
+    pub(crate) async fn find(&self, client_id: &str) -> Result<Option<Arc<Caller>>, ClientError> {
         let known = self.remembered(client_id);
         // A client does not move, so for a known one only its own database is asked.
         let home = known.as_ref().and_then(|known| self.clients.table(known.shard));
@@ -146,7 +146,7 @@ impl ClientRegistry {
     }
 
     /// The last known state of a client, current or not.
-    pub fn remembered(&self, client_id: &str) -> Option<Arc<Caller>> {
+    pub(crate) fn remembered(&self, client_id: &str) -> Option<Arc<Caller>> {
         lock(&self.cache).get(client_id).cloned()
     }
 
@@ -155,7 +155,7 @@ impl ClientRegistry {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn count_comparison(
+    pub(crate) async fn count_comparison(
         &self,
         shard: u32,
         client_id: &str,
@@ -169,7 +169,7 @@ impl ClientRegistry {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn uncount_comparison(
+    pub(crate) async fn uncount_comparison(
         &self,
         shard: u32,
         client_id: &str,
@@ -183,7 +183,7 @@ impl ClientRegistry {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn is_alone(&self, shard: u32) -> Result<bool, ClientError> {
+    pub(crate) async fn is_alone(&self, shard: u32) -> Result<bool, ClientError> {
         let counted = lock(&self.counts).get(&shard).copied();
         let count =
             if let Some((_, count)) = counted.filter(|(when, _)| when.elapsed() < COUNT_MAX_AGE) {

@@ -38,7 +38,7 @@ impl Clients {
 
     /// The same, with the actor of audit events.
     #[must_use]
-    pub fn with_actor(self, actor: &Actor) -> Self {
+    pub(crate) fn with_actor(self, actor: &Actor) -> Self {
         let named = |table: &ClientTable| ClientTable {
             shard: table.shard,
             store: table.store.clone().with_actor(actor.clone()),
@@ -50,7 +50,7 @@ impl Clients {
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, ClientError> {
+    pub(crate) async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, ClientError> {
         let mut all = Vec::new();
         for table in self.tables.iter() {
             all.extend(table.store.audit(limit).await?);
@@ -64,7 +64,7 @@ impl Clients {
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub async fn record_audit_event(
+    pub(crate) async fn record_audit_event(
         &self,
         act: &'static str,
         subject: &str,
@@ -122,7 +122,7 @@ impl Clients {
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub async fn list(&self) -> Result<Vec<(u32, ClientInfo)>, ClientError> {
+    pub(crate) async fn list(&self) -> Result<Vec<(u32, ClientInfo)>, ClientError> {
         let mut all = Vec::new();
         for ClientTable { shard, store } in self.tables.iter() {
             all.extend(store.list().await?.into_iter().map(|client| (*shard, client)));
@@ -135,7 +135,7 @@ impl Clients {
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub async fn ids(&self) -> Result<Vec<String>, ClientError> {
+    pub(crate) async fn ids(&self) -> Result<Vec<String>, ClientError> {
         let mut all = Vec::new();
         for table in self.tables.iter() {
             all.extend(table.store.ids().await?);
@@ -196,12 +196,12 @@ impl Clients {
     }
 
     /// All tables.
-    pub fn tables(&self) -> &[ClientTable] {
+    pub(crate) fn tables(&self) -> &[ClientTable] {
         &self.tables
     }
 
     /// The table of the database with this number.
-    pub fn table(&self, shard: u32) -> Option<&ClientTable> {
+    pub(crate) fn table(&self, shard: u32) -> Option<&ClientTable> {
         self.tables.iter().find(|table| table.shard == shard)
     }
 
@@ -209,7 +209,7 @@ impl Clients {
     ///
     /// # Errors
     /// [`ClientError::Seal`] with another master key; a failure of the database.
-    pub async fn check_master_key(&self) -> Result<(), ClientError> {
+    pub(crate) async fn check_master_key(&self) -> Result<(), ClientError> {
         for table in self.tables.iter() {
             table.store.check_master_key().await?;
         }
@@ -220,7 +220,7 @@ impl Clients {
     ///
     /// # Errors
     /// The same, and [`ClientError::NoMacs`] when the clients of an earlier version have none yet.
-    pub async fn try_master_key(&self) -> Result<(), ClientError> {
+    pub(crate) async fn try_master_key(&self) -> Result<(), ClientError> {
         for table in self.tables.iter() {
             table.store.try_master_key().await?;
         }

@@ -36,7 +36,7 @@ impl ClientStore {
 
     /// The same, with the actor of audit events.
     #[must_use]
-    pub fn with_actor(mut self, actor: Actor) -> Self {
+    pub(crate) fn with_actor(mut self, actor: Actor) -> Self {
         self.actor = actor;
         self
     }

@@ -78,7 +78,7 @@ impl ClientStore {
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub async fn sealed(&self) -> Result<Option<usize>, ClientError> {
+    pub(crate) async fn sealed(&self) -> Result<Option<usize>, ClientError> {
         let clients = self.list().await?;
         let clients = clients.iter().filter(|client| client.name != CONSOLE).count();
         let value = self.server_key().await?;

@@ -40,12 +40,12 @@ impl Fmr {
     }
 
     /// The rate itself.
-    pub fn value(self) -> f64 {
+    pub(crate) fn value(self) -> f64 {
         self.0
     }
 
     /// −log₁₀ of it.
-    pub fn decades(self) -> f64 {
+    pub(crate) fn decades(self) -> f64 {
         -self.0.log10()
     }
 
@@ -55,7 +55,7 @@ impl Fmr {
     }
 
     /// The same as it is printed.
-    pub fn least_match(self) -> Score {
+    pub(crate) fn least_match(self) -> Score {
         Score::least_match(self.threshold())
     }
 }
@@ -123,7 +123,7 @@ pub enum WrongCode {
 
 impl FmrSettings {
     /// Longest code, bytes; as long as `sourceOfFace2` may be.
-    pub const LONGEST_CODE: usize = 32;
+    pub(crate) const LONGEST_CODE: usize = 32;
 
     /// `fmr` counts for everything, unless there is another one for documents.
     pub fn new(fmr: Fmr, document_fmr: Option<Fmr>) -> Self {
@@ -150,24 +150,24 @@ impl FmrSettings {
     }
 
     /// For everything that nothing else is said about.
-    pub fn fmr(&self) -> Fmr {
+    pub(crate) fn fmr(&self) -> Fmr {
         self.fmr
     }
 
     /// For documents, where that is another one.
-    pub fn document_fmr(&self) -> Option<Fmr> {
+    pub(crate) fn document_fmr(&self) -> Option<Fmr> {
         self.document_fmr
     }
 
     /// For documents of one code.
-    pub fn by_source(&self) -> impl Iterator<Item = (&str, Fmr)> {
+    pub(crate) fn by_source(&self) -> impl Iterator<Item = (&str, Fmr)> {
         self.by_source.iter().map(|(code, fmr)| (code.as_str(), *fmr))
     }
 
     /// The rate for a request: what the client has for such pictures, else what it has for all,
     /// else what the installation has for such pictures, else for all. `document` is the code of a
     /// document; none for a selfie.
-    pub fn in_force(&self, own: ClientFmr, document: Option<&str>) -> Fmr {
+    pub(crate) fn in_force(&self, own: ClientFmr, document: Option<&str>) -> Fmr {
         let Some(code) = document else { return own.fmr.unwrap_or(self.fmr) };
         let of_code = || self.by_source.get(&code.to_ascii_uppercase()).copied();
         let own = own.document_fmr.or(own.fmr);

@@ -44,13 +44,13 @@ impl TransactionId {
     }
 
     /// The number of the database that holds the transaction.
-    pub fn shard(&self) -> u32 {
+    pub(crate) fn shard(&self) -> u32 {
         // Nine digits: checked when it was parsed, written when it was made.
         self.0[1..10].parse().unwrap_or_default()
     }
 
     /// The id as it stands on the wire, 39 characters.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -9,21 +9,21 @@ use super::{decision::Decision, score::Score};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// How much alike the two faces are.
-    pub similarity: Similarity,
+    pub(crate) similarity: Similarity,
     /// What is printed.
     pub score: Score,
     /// The score at which the decision turns.
-    pub threshold: f64,
+    pub(crate) threshold: f64,
     /// Made on the unrounded similarity.
     pub decision: Decision,
     /// What was found on the probe.
-    pub probe: Box<FaceReport>,
+    pub(crate) probe: Box<FaceReport>,
     /// What was found on the reference.
-    pub reference: Box<FaceReport>,
+    pub(crate) reference: Box<FaceReport>,
     /// Name of the model pack.
-    pub model: String,
+    pub(crate) model: String,
     /// Name of the calibration table.
-    pub calibration: String,
+    pub(crate) calibration: String,
 }
 
 impl Verdict {

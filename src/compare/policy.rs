@@ -31,12 +31,12 @@ impl Policy {
     }
 
     /// Name of the model pack.
-    pub fn model(&self) -> &str {
+    pub(crate) fn model(&self) -> &str {
         &self.model
     }
 
     /// Name of its calibration table.
-    pub fn calibration(&self) -> &str {
+    pub(crate) fn calibration(&self) -> &str {
         self.calibration.id()
     }
 

@@ -32,7 +32,7 @@ impl PictureData {
     }
 
     /// The file.
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
@@ -80,12 +80,12 @@ pub struct Request {
 
 impl Request {
     /// Size of both pictures.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         (self.probe.as_bytes().len() + self.reference.as_bytes().len()) as u64
     }
 
     /// The pair as the engine takes it.
-    pub fn pictures(&self) -> (Picture<'_>, Picture<'_>) {
+    pub(crate) fn pictures(&self) -> (Picture<'_>, Picture<'_>) {
         let RequestOptions { probe_hint, reference_hint, reference_kind, .. } = self.options;
         (
             Picture { bytes: self.probe.as_bytes(), hint: probe_hint, kind: PictureKind::Selfie },

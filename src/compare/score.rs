@@ -21,7 +21,7 @@ pub struct Score(u16);
 impl Score {
     /// Rounds an exact score so that it never contradicts the decision: a non-match is printed
     /// below the threshold and a match at or above it.
-    pub fn printed(exact: f64, threshold: f64, decision: Decision) -> Self {
+    pub(crate) fn printed(exact: f64, threshold: f64, decision: Decision) -> Self {
         let rounded = hundredths((exact * 100.0).round());
         let Self(first_match) = Self::least_match(threshold);
         Self(match decision {
@@ -31,7 +31,7 @@ impl Score {
     }
 
     /// The threshold as it is printed: the least score that a match can have.
-    pub fn least_match(threshold: f64) -> Self {
+    pub(crate) fn least_match(threshold: f64) -> Self {
         Self(hundredths((threshold * 100.0 - 1e-6).ceil()))
     }
 

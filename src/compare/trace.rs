@@ -22,19 +22,19 @@ pub struct NoTraceContext;
 
 impl TraceContext {
     /// A trace of its own, for a request that came with none.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (trace_id, span_id) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
         Self { trace_id: trace_id.as_u128(), span_id: span_id.as_u64_pair().0, sampled: true }
     }
 
     /// With these ids; `None` if one of them is 0.
-    pub fn from_ids(trace_id: u128, span_id: u64, sampled: bool) -> Option<Self> {
+    pub(crate) fn from_ids(trace_id: u128, span_id: u64, sampled: bool) -> Option<Self> {
         (trace_id != 0 && span_id != 0).then_some(Self { trace_id, span_id, sampled })
     }
 
     /// The same trace, with a new span of this process.
     #[must_use]
-    pub fn child(self) -> Self {
+    pub(crate) fn child(self) -> Self {
         Self { span_id: uuid::Uuid::new_v4().as_u64_pair().0, ..self }
     }
 
@@ -49,7 +49,7 @@ impl TraceContext {
     }
 
     /// Whether the caller records it.
-    pub fn is_sampled(self) -> bool {
+    pub(crate) fn is_sampled(self) -> bool {
         self.sampled
     }
 }

@@ -8,7 +8,7 @@ impl CompareSection {
     ///
     /// # Errors
     /// [`ConfigError`], naming the key that is no such rate, or the code that no document can have.
-    pub fn fmr_settings(&self) -> Result<FmrSettings, ConfigError> {
+    pub(crate) fn fmr_settings(&self) -> Result<FmrSettings, ConfigError> {
         let rate = |key: &str, rate: f64, or: &str| {
             Fmr::new(rate).map_err(|why| ConfigError::new(key, format!("{rate:e} {why}{or}")))
         };

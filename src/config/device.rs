@@ -28,7 +28,7 @@ impl RuntimeSection {
     }
 
     /// The options of batches on a GPU.
-    pub fn batches(&self) -> BatchOptions {
+    pub(crate) fn batches(&self) -> BatchOptions {
         BatchOptions {
             wait: Duration::from_millis(self.batch_wait_ms),
             most: self.batch_max,

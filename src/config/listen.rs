@@ -29,7 +29,7 @@ impl ListenAddress {
     }
 
     /// Whether the system chooses the port.
-    pub fn is_any_port(&self) -> bool {
+    pub(crate) fn is_any_port(&self) -> bool {
         self.port == 0
     }
 }

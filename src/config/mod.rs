@@ -29,7 +29,7 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// Number of bodies of the largest size that must fit into the memory budget.
 const BODIES_IN_BUDGET: usize = 6;
 /// Minimum for decoded pixels, bytes: a photo of a phone needs that much.
-pub const MIN_PIXELS_BYTES: u64 = 64 << 20;
+pub(crate) const MIN_PIXELS_BYTES: u64 = 64 << 20;
 
 impl Config {
     /// Reads the defaults, `files` in their order, and every `VISAVIS_` variable of `environment`.
@@ -156,7 +156,7 @@ impl AdminSection {
     ///
     /// # Errors
     /// [`ConfigError`] when it is no address and port.
-    pub fn address(&self) -> Result<Option<ListenAddress>, ConfigError> {
+    pub(crate) fn address(&self) -> Result<Option<ListenAddress>, ConfigError> {
         let wrong = |why| ConfigError::new("admin.listen", format!("{why}, or nothing for none"));
         let listen = Some(self.listen.trim()).filter(|listen| !listen.is_empty());
         listen.map(|listen| listen.parse().map_err(wrong)).transpose()
@@ -188,7 +188,7 @@ impl DatabaseSection {
     ///
     /// # Errors
     /// [`ConfigError`] when `shards` is no list of their numbers.
-    pub fn served(&self) -> Result<Vec<(u32, &str)>, ConfigError> {
+    pub(crate) fn served(&self) -> Result<Vec<(u32, &str)>, ConfigError> {
         let all: Vec<_> =
             if self.urls.is_empty() { vec![&self.url] } else { self.urls.iter().collect() };
         let numbered = (0..).zip(all.iter().map(|url| url.as_str()));
@@ -206,19 +206,19 @@ impl DatabaseSection {
     }
 
     /// How many databases the installation has.
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.urls.len()).unwrap_or(u32::MAX).max(1)
     }
 
     /// Whether several processes can share it.
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         !self.urls.is_empty() || crate::db::is_postgres(&self.url)
     }
 }
 
 impl DataSection {
     /// The file of the master key.
-    pub fn key_path(&self) -> PathBuf {
+    pub(crate) fn key_path(&self) -> PathBuf {
         if self.key_file.is_empty() {
             self.dir.join("master.key")
         } else {
@@ -227,7 +227,7 @@ impl DataSection {
     }
 
     /// The file of the embedded database.
-    pub fn database_path(&self, database: &DatabaseSection) -> PathBuf {
+    pub(crate) fn database_path(&self, database: &DatabaseSection) -> PathBuf {
         match database.url.strip_prefix("sqlite:") {
             Some(path) => PathBuf::from(path.trim_start_matches("//")),
             None => self.dir.join("visavis.db"),

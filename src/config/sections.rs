@@ -15,11 +15,11 @@ pub struct Config {
     /// Files on this machine.
     pub data: DataSection,
     /// The store.
-    pub database: DatabaseSection,
+    pub(crate) database: DatabaseSection,
     /// The socket and the gateway.
     pub http: HttpSection,
     /// Encryption of the socket.
-    pub tls: TlsSection,
+    pub(crate) tls: TlsSection,
     /// Metrics and health, for operators.
     pub admin: AdminSection,
     /// Jobs and leases.
@@ -27,19 +27,19 @@ pub struct Config {
     /// Compute threads.
     pub worker: WorkerSection,
     /// Memory.
-    pub memory: MemorySection,
+    pub(crate) memory: MemorySection,
     /// Model packs.
     pub model: ModelSection,
     /// ONNX Runtime.
     pub runtime: RuntimeSection,
     /// The decision.
-    pub compare: CompareSection,
+    pub(crate) compare: CompareSection,
     /// Limits on pictures.
     pub image: DecodeLimits,
     /// The log.
-    pub log: LogSection,
+    pub(crate) log: LogSection,
     /// The export of spans.
-    pub traces: TracesSection,
+    pub(crate) traces: TracesSection,
     /// Quality limits.
     pub quality: QualitySection,
     /// Settings that were given by their old names.
@@ -54,7 +54,7 @@ pub struct DataSection {
     /// Folder for database and master key.
     pub dir: PathBuf,
     /// The master key; empty for `master.key` in the folder.
-    pub key_file: String,
+    pub(crate) key_file: String,
 }
 
 /// The store.
@@ -62,13 +62,13 @@ pub struct DataSection {
 #[serde(deny_unknown_fields)]
 pub struct DatabaseSection {
     /// Empty for the embedded database in the data folder.
-    pub url: String,
+    pub(crate) url: String,
     /// Several addresses of Postgres instead of one.
-    pub urls: Vec<String>,
+    pub(crate) urls: Vec<String>,
     /// Which of them this process serves.
-    pub shards: String,
+    pub(crate) shards: String,
     /// Connections of this process to each Postgres; 0 for a default by role.
-    pub connections: u32,
+    pub(crate) connections: u32,
 }
 
 impl std::fmt::Debug for DatabaseSection {
@@ -85,41 +85,41 @@ pub struct HttpSection {
     /// Address and port.
     pub listen: ListenAddress,
     /// Largest request body.
-    pub body_limit_bytes: usize,
+    pub(crate) body_limit_bytes: usize,
     /// Request bodies in memory at once.
-    pub body_budget_bytes: usize,
+    pub(crate) body_budget_bytes: usize,
     /// Time for a body to arrive.
-    pub body_deadline_ms: u64,
+    pub(crate) body_deadline_ms: u64,
     /// Minimum average rate of a body; 0 for no limit.
-    pub body_min_bytes_per_s: u32,
+    pub(crate) body_min_bytes_per_s: u32,
     /// Time for a head to arrive.
-    pub head_deadline_ms: u64,
+    pub(crate) head_deadline_ms: u64,
     /// Time that `compare` waits for an outcome.
-    pub compare_timeout_ms: u64,
+    pub(crate) compare_timeout_ms: u64,
     /// Window of Request-Time, ± seconds.
-    pub freshness_s: u32,
+    pub(crate) freshness_s: u32,
     /// Bodies of one client that may fail to decrypt per minute.
     pub decrypt_failures_per_minute: u32,
     /// Failed authentications allowed per address and minute; 0 for no limit.
-    pub signature_failures_per_minute: u32,
+    pub(crate) signature_failures_per_minute: u32,
     /// Proxies whose X-Forwarded-For is trusted.
-    pub trusted_proxies: Vec<Network>,
+    pub(crate) trusted_proxies: Vec<Network>,
     /// Average rate of requests per client; 0 for no limit.
-    pub client_rate_per_s: u32,
+    pub(crate) client_rate_per_s: u32,
     /// Requests that a client may send at once after a pause.
-    pub client_burst: u32,
+    pub(crate) client_burst: u32,
     /// Time after which an idle connection is closed.
-    pub idle_timeout_ms: u64,
+    pub(crate) idle_timeout_ms: u64,
     /// Connections at once.
-    pub max_connections: usize,
+    pub(crate) max_connections: usize,
     /// Connections at once from one address; 0 for a quarter of them.
-    pub max_connections_per_address: usize,
+    pub(crate) max_connections_per_address: usize,
     /// Requests at once on one HTTP/2 connection.
-    pub max_streams: u32,
+    pub(crate) max_streams: u32,
     /// Time for running requests after a shutdown request.
-    pub drain_timeout_ms: u64,
+    pub(crate) drain_timeout_ms: u64,
     /// Grace period before shutdown.
-    pub shutdown_delay_ms: u64,
+    pub(crate) shutdown_delay_ms: u64,
 }
 
 /// Encryption of the socket.
@@ -127,11 +127,11 @@ pub struct HttpSection {
 #[serde(deny_unknown_fields)]
 pub struct TlsSection {
     /// Certificate chain, PEM; empty for plain HTTP.
-    pub cert_file: String,
+    pub(crate) cert_file: String,
     /// Its private key, PEM.
-    pub key_file: String,
+    pub(crate) key_file: String,
     /// Interval of the check whether the files have changed.
-    pub reload_ms: u64,
+    pub(crate) reload_ms: u64,
 }
 
 /// The server for operators.
@@ -141,9 +141,9 @@ pub struct AdminSection {
     /// Address and port; empty for none.
     pub listen: String,
     /// Whether the console is enabled there.
-    pub console: bool,
+    pub(crate) console: bool,
     /// Accepted Host names, besides IP addresses and localhost.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
 }
 
 /// The export of spans.
@@ -151,7 +151,7 @@ pub struct AdminSection {
 #[serde(deny_unknown_fields)]
 pub struct TracesSection {
     /// Address of OTLP over HTTP; empty for none.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
 }
 
 /// Jobs and leases.
@@ -161,21 +161,21 @@ pub struct QueueSection {
     /// Whether repeated requests with the same signature are one transaction.
     pub dedupe: bool,
     /// Maximum number of queued jobs.
-    pub max_jobs: u64,
+    pub(crate) max_jobs: u64,
     /// Maximum size of queued pictures.
-    pub max_bytes: u64,
+    pub(crate) max_bytes: u64,
     /// Share of both that one client may have while others have jobs.
-    pub client_share: f64,
+    pub(crate) client_share: f64,
     /// Time that an outcome is available.
-    pub retention_s: u64,
+    pub(crate) retention_s: u64,
     /// Duration of a lease.
-    pub lease_ms: u64,
+    pub(crate) lease_ms: u64,
     /// Time for one job.
-    pub job_deadline_ms: u64,
+    pub(crate) job_deadline_ms: u64,
     /// Attempts before a job fails for good.
-    pub max_attempts: u32,
+    pub(crate) max_attempts: u32,
     /// Size of the cache of pictures for workers of the same process.
-    pub payload_cache_bytes: u64,
+    pub(crate) payload_cache_bytes: u64,
 }
 
 /// Compute threads.
@@ -185,15 +185,15 @@ pub struct WorkerSection {
     /// Number of threads; 0 for one per core, two with a GPU.
     pub threads: usize,
     /// `compare` requests that may wait for a thread.
-    pub max_waiting_requests: usize,
+    pub(crate) max_waiting_requests: usize,
     /// Turns of the queue for each turn of a client that waits.
-    pub queue_weight: NonZeroU32,
+    pub(crate) queue_weight: NonZeroU32,
     /// Interval of polling for jobs without a notification.
-    pub poll_ms: u64,
+    pub(crate) poll_ms: u64,
     /// Time for running jobs after a shutdown request.
-    pub drain_timeout_ms: u64,
+    pub(crate) drain_timeout_ms: u64,
     /// Time after which a comparison counts as hung and the process exits.
-    pub hang_timeout_ms: u64,
+    pub(crate) hang_timeout_ms: u64,
 }
 
 /// Memory.
@@ -201,7 +201,7 @@ pub struct WorkerSection {
 #[serde(deny_unknown_fields)]
 pub struct MemorySection {
     /// For decoded pixels, bytes; 0 for a default from the free memory.
-    pub pixels_bytes: u64,
+    pub(crate) pixels_bytes: u64,
 }
 
 /// Model packs.
@@ -213,9 +213,9 @@ pub struct ModelSection {
     /// The name of the pack.
     pub pack: String,
     /// Copy of the public sources; empty for the sources themselves.
-    pub mirror: String,
+    pub(crate) mirror: String,
     /// Whether a pack without calibration may be used.
-    pub allow_uncalibrated: bool,
+    pub(crate) allow_uncalibrated: bool,
 }
 
 /// ONNX Runtime.
@@ -225,13 +225,13 @@ pub struct RuntimeSection {
     /// The shared library; empty for the default folders.
     pub library: String,
     /// The device for the nets.
-    pub device: String,
+    pub(crate) device: String,
     /// Time that the first face of a batch waits for others.
-    pub batch_wait_ms: u64,
+    pub(crate) batch_wait_ms: u64,
     /// Maximum number of faces in a batch.
-    pub batch_max: usize,
+    pub(crate) batch_max: usize,
     /// Limit on GPU memory of each net and size of batch, bytes; 0 for no limit.
-    pub gpu_memory_bytes: usize,
+    pub(crate) gpu_memory_bytes: usize,
 }
 
 /// The decision.
@@ -239,13 +239,13 @@ pub struct RuntimeSection {
 #[serde(deny_unknown_fields)]
 pub struct CompareSection {
     /// Target false match rate.
-    pub fmr: f64,
+    pub(crate) fmr: f64,
     /// The rate for portraits on documents; 0 for the same.
-    pub document_fmr: f64,
+    pub(crate) document_fmr: f64,
     /// Rates for documents with certain codes.
-    pub fmr_by_source: BTreeMap<String, f64>,
+    pub(crate) fmr_by_source: BTreeMap<String, f64>,
     /// The pairs of people that the rate refers to.
-    pub population: Population,
+    pub(crate) population: Population,
 }
 
 /// Format of log lines.
@@ -263,9 +263,9 @@ pub enum LogFormat {
 #[serde(deny_unknown_fields)]
 pub struct LogSection {
     /// Format of lines.
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// Filter.
-    pub level: String,
+    pub(crate) level: String,
 }
 
 /// Quality limits.

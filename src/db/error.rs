@@ -77,7 +77,7 @@ pub struct SchemaMismatch {
 
 impl SchemaMismatch {
     /// Whether `visavis migrate` brings it up to date.
-    pub fn is_older(&self) -> bool {
+    pub(crate) fn is_older(&self) -> bool {
         self.found <= self.needed
     }
 }

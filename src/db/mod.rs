@@ -38,7 +38,7 @@ pub enum Db {
 
 impl Db {
     /// Connections that are open: used and idle.
-    pub fn connections(&self) -> (u32, u32) {
+    pub(crate) fn connections(&self) -> (u32, u32) {
         let of = |size: u32, idle: usize| {
             let idle = u32::try_from(idle).unwrap_or(u32::MAX).min(size);
             (size - idle, idle)
@@ -59,7 +59,7 @@ impl Db {
     }
 
     /// Waits for the statements under way and closes all connections.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite(db) => db.close().await,
             Self::Postgres(db) => db.close().await,

@@ -63,7 +63,11 @@ impl PostgresDb {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub async fn open_for(url: &str, connections: u32, access: Access) -> Result<Self, DbError> {
+    pub(crate) async fn open_for(
+        url: &str,
+        connections: u32,
+        access: Access,
+    ) -> Result<Self, DbError> {
         let options = PgConnectOptions::from_str(url).map_err(|error| DbError::Open {
             path: "at database.url".to_owned(),
             reason: reason(&error, &PgConnectOptions::new_without_pgpass()),
@@ -138,7 +142,7 @@ impl PostgresDb {
     ///
     /// # Errors
     /// When there is no connection.
-    pub async fn listener(&self, channel: &str) -> Result<PgListener, sqlx::Error> {
+    pub(crate) async fn listener(&self, channel: &str) -> Result<PgListener, sqlx::Error> {
         let own = without_idle_reaper(PgPoolOptions::new())
             .max_connections(1)
             .acquire_timeout(ACQUIRE)
@@ -155,7 +159,7 @@ impl PostgresDb {
     ///
     /// # Errors
     /// When there is no response.
-    pub async fn check(&self, listener: &mut PgListener) -> Result<(), sqlx::Error> {
+    pub(crate) async fn check(&self, listener: &mut PgListener) -> Result<(), sqlx::Error> {
         in_time(ACQUIRE, listener.execute("SELECT 1")).await.map(drop)
     }
 

@@ -33,7 +33,7 @@ impl PostgresDb {
     ///
     /// # Errors
     /// [`DbError::OtherShard`] when it is the one with another number.
-    pub async fn check_number(&self, number: u32) -> Result<(), DbError> {
+    pub(crate) async fn check_number(&self, number: u32) -> Result<(), DbError> {
         let asked = i64::from(number);
         let is = self
             .statement("shard_number", "SELECT CAST(number AS bigint) AS number FROM shard")

@@ -54,7 +54,7 @@ impl SqliteDb {
     ///
     /// # Errors
     /// [`DbError`].
-    pub async fn open_for(path: &Path, access: Access) -> Result<Self, DbError> {
+    pub(crate) async fn open_for(path: &Path, access: Access) -> Result<Self, DbError> {
         let name = path.display().to_string();
         let failed =
             |error: sqlx::Error| DbError::Open { path: name.clone(), reason: error.to_string() };

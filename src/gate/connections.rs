@@ -28,15 +28,15 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits {
     /// Connections at once.
-    pub in_all: usize,
+    pub(crate) in_all: usize,
     /// Connections at once from one address.
-    pub per_address: usize,
+    pub(crate) per_address: usize,
     /// Proxies, which may have as many as there are.
-    pub trusted_proxies: Vec<Network>,
+    pub(crate) trusted_proxies: Vec<Network>,
     /// How long a connection waits for a place.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// How long a connection may be idle.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
 }
 
 /// Accepts connections within the limits; clones share them.

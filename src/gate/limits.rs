@@ -67,7 +67,7 @@ pub(super) struct Inner {
 
 impl Gate {
     /// A gate for these clients.
-    pub fn new(config: GateConfig, clients: Arc<ClientRegistry>, clock: Clock) -> Self {
+    pub(crate) fn new(config: GateConfig, clients: Arc<ClientRegistry>, clock: Clock) -> Self {
         let share = (config.body_budget / UNPROVEN_SHARE).max(config.body_limit);
         Self(Arc::new(Inner {
             peers: Peers::new(config.signature_failures, config.trusted_proxies.clone()),
@@ -87,7 +87,7 @@ impl Gate {
     }
 
     /// Forgets clients that have sent nothing for a while.
-    pub fn forget_idle_clients(&self) {
+    pub(crate) fn forget_idle_clients(&self) {
         self.0.rates.forget_idle_clients();
     }
 

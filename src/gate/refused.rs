@@ -10,9 +10,9 @@ pub const SMALL_BODY_BYTES: usize = 64 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     /// Which limit.
-    pub limit: Limit,
+    pub(crate) limit: Limit,
     /// When another attempt makes sense; `None` when the same request never will.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// Every limit that a request can meet, in the order in which they are checked.
@@ -45,7 +45,8 @@ const SOON: Duration = Duration::from_secs(1);
 
 impl Limit {
     /// All of them, in their order.
-    pub const ALL: [Self; 10] = [
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 10] = [
         Self::AuthFailures,
         Self::BodySize(SMALL_BODY_BYTES),
         Self::BodyTime,
@@ -59,18 +60,18 @@ impl Limit {
     ];
 
     /// A refusal that is worth another attempt soon, or never for what is in the request itself.
-    pub fn refuse(self) -> Refused {
+    pub(crate) fn refuse(self) -> Refused {
         let retry_after = (!matches!(self, Self::BodySize(_))).then_some(SOON);
         Refused { limit: self, retry_after }
     }
 
     /// A refusal that is worth another attempt after `wait`.
-    pub fn refuse_for(self, wait: Duration) -> Refused {
+    pub(crate) fn refuse_for(self, wait: Duration) -> Refused {
         Refused { limit: self, retry_after: Some(wait) }
     }
 
     /// The value of `reason` in the metric `visavis_refused_total` and of `reason` in the log.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::AuthFailures => "auth_failures",
             Self::BodySize(_) => "body_size",
@@ -86,7 +87,7 @@ impl Limit {
     }
 
     /// The result code of the response.
-    pub fn result_code(self) -> &'static str {
+    pub(crate) fn result_code(self) -> &'static str {
         match self {
             Self::BodySize(SMALL_BODY_BYTES) | Self::DecryptFailures => "PARAM_ILLEGAL",
             Self::BodySize(_) => "UNABLE_GET_IMAGE",
@@ -102,7 +103,7 @@ impl Limit {
     }
 
     /// The message of the response: what is wrong, and what to do.
-    pub fn message(self) -> String {
+    pub(crate) fn message(self) -> String {
         let text = match self {
             Self::AuthFailures => {
                 "too many failed authentications from this address; check Client-Id and keys, then \

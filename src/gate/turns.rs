@@ -93,7 +93,7 @@ impl Turns {
     }
 
     /// Gives the queue so many turns for one of a client.
-    pub fn set_queue_weight(&self, weight: NonZeroU32) {
+    pub(crate) fn set_queue_weight(&self, weight: NonZeroU32) {
         self.state().queue_weight = weight;
     }
 
@@ -109,7 +109,7 @@ impl Turns {
     ///
     /// # Errors
     /// [`Full`] never for the queue.
-    pub async fn take_all(&self, participant: &Participant) -> Result<Slot, Full> {
+    pub(crate) async fn take_all(&self, participant: &Participant) -> Result<Slot, Full> {
         let threads = self.state().threads;
         self.take_threads(participant, threads, usize::MAX).await
     }
@@ -146,7 +146,7 @@ impl Turns {
     }
 
     /// Whether [`take`](Self::take) would not be [`Full`] at once.
-    pub fn has_room(&self, participant: &Participant, room: usize) -> bool {
+    pub(crate) fn has_room(&self, participant: &Participant, room: usize) -> bool {
         let state = self.state();
         (state.is_idle() && state.free > 0) || state.can_join(participant, room)
     }

@@ -33,7 +33,7 @@ pub struct About {
 
 impl About {
     /// The same as labels of a metric.
-    pub fn labels(&self) -> [(&'static str, String); 7] {
+    pub(crate) fn labels(&self) -> [(&'static str, String); 7] {
         [
             ("version", self.version.to_owned()),
             ("provider", self.provider.to_owned()),

@@ -15,13 +15,13 @@ const KEPT: usize = 1 << 15;
 #[derive(Debug, Clone, Copy)]
 pub struct Answered {
     /// When the response was ready.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// The last part of the endpoint's path; `other` for what is none.
-    pub endpoint: &'static str,
+    pub(crate) endpoint: &'static str,
     /// The result code.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// How long it took, without reading and writing the socket.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 /// The last of them, oldest first.
@@ -30,7 +30,7 @@ pub struct Recent(Mutex<VecDeque<Answered>>);
 
 impl Recent {
     /// How far back they go at most.
-    pub const WINDOW: Duration = KEPT_FOR;
+    pub(crate) const WINDOW: Duration = KEPT_FOR;
 
     /// Takes note of one.
     pub(super) fn note(&self, path: &str, code: &'static str, elapsed: Duration) {
@@ -43,7 +43,7 @@ impl Recent {
     }
 
     /// Those of the last two minutes; after very many requests, of less.
-    pub fn look(&self) -> Vec<Answered> {
+    pub(crate) fn look(&self) -> Vec<Answered> {
         let now = Instant::now();
         self.all().iter().filter(|answered| now - answered.at <= KEPT_FOR).copied().collect()
     }

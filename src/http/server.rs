@@ -65,7 +65,7 @@ pub struct Serving {
     /// Where it listens.
     pub address: SocketAddr,
     /// `http` or `https`.
-    pub scheme: &'static str,
+    pub(crate) scheme: &'static str,
     handle: Handle<SocketAddr>,
     task: JoinHandle<io::Result<()>>,
     reload: Option<TlsReload>,
@@ -169,7 +169,7 @@ impl Serving {
     ///
     /// # Errors
     /// When the server had failed.
-    pub async fn stop(self) -> io::Result<()> {
+    pub(crate) async fn stop(self) -> io::Result<()> {
         self.handle.graceful_shutdown(Some(self.drain));
         self.task.await.map_err(io::Error::other)?
     }

@@ -45,17 +45,17 @@ pub enum Comparison {
 #[derive(Debug, Clone)]
 pub struct AppState {
     /// The registered clients.
-    pub clients: Arc<ClientRegistry>,
+    pub(crate) clients: Arc<ClientRegistry>,
     /// Where transactions live.
     pub shards: Shards,
     /// Compares while the caller waits.
     pub comparison: Comparison,
     /// The date.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// Limits and times.
-    pub config: Arc<GatewayConfig>,
+    pub(crate) config: Arc<GatewayConfig>,
     /// What a request has to pass.
-    pub gate: Gate,
+    pub(crate) gate: Gate,
     recent: Arc<Recent>,
     ready: Arc<AtomicBool>,
     /// How the background tasks are.
@@ -104,12 +104,12 @@ impl AppState {
     }
 
     /// Recent requests.
-    pub fn recent(&self) -> &Recent {
+    pub(crate) fn recent(&self) -> &Recent {
         &self.recent
     }
 
     /// Whether load balancers should send requests here.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
     }
 }

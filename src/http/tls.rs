@@ -72,9 +72,9 @@ pub enum TlsError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fitness {
     /// It is the certificate of an authority, which is not for servers.
-    pub is_ca: bool,
+    pub(crate) is_ca: bool,
     /// Whole days until it expires, negative afterwards; `None` if it never does.
-    pub days_left: Option<i64>,
+    pub(crate) days_left: Option<i64>,
 }
 
 /// The end of the year 9999, which stands for no end in certificates.
@@ -139,7 +139,7 @@ impl TlsFiles {
     ///
     /// # Errors
     /// [`TlsError`] when it cannot be read.
-    pub fn fitness(&self) -> Result<Fitness, TlsError> {
+    pub(crate) fn fitness(&self) -> Result<Fitness, TlsError> {
         let chain = self.chain()?;
         let failed = |e: String| wrong(&self.certificate, format!("cannot be verified: {e}"));
         let mut roots = RootCertStore::empty();
@@ -167,7 +167,7 @@ impl TlsFiles {
     }
 
     /// The mode of the private key if every user of the system can read it.
-    pub fn open_key_mode(&self) -> Option<u32> {
+    pub(crate) fn open_key_mode(&self) -> Option<u32> {
         let mode = fs::metadata(&self.key).ok()?.permissions().mode();
         (mode & 0o004 != 0).then_some(mode & 0o777)
     }

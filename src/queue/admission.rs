@@ -44,7 +44,7 @@ impl QueueAdmission {
     }
 
     /// Counts an accepted job until the next [`set_depth`](Self::set_depth).
-    pub fn add(&self, client_id: &str, bytes: u64) {
+    pub(crate) fn add(&self, client_id: &str, bytes: u64) {
         let mut levels = self.levels();
         levels.all.add(bytes);
         // Not by `entry`: nearly always the client is known, and its name need not be copied.
@@ -55,7 +55,7 @@ impl QueueAdmission {
     }
 
     /// Whether another job of this client fits; `alone` if there is no other client.
-    pub fn has_room(&self, limits: QueueLimits, client_id: &str, alone: bool) -> bool {
+    pub(crate) fn has_room(&self, limits: QueueLimits, client_id: &str, alone: bool) -> bool {
         let levels = self.levels();
         let own = levels.clients.get(client_id).copied().unwrap_or_default();
         let share = if alone { 1.0 } else { limits.client_share };

@@ -22,7 +22,7 @@ pub enum QueueError {
 
 impl QueueError {
     /// Whether no connection became free in time: the load is too high, and nothing is broken.
-    pub fn is_crowded(&self) -> bool {
+    pub(crate) fn is_crowded(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::PoolTimedOut))
     }
 }

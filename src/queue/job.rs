@@ -47,9 +47,9 @@ pub struct Job {
     /// Its id, which the client has.
     pub transaction_id: TransactionId,
     /// The Client-Id of its client.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// The name of that client; `None` if it was deleted.
-    pub client_name: Option<String>,
+    pub(crate) client_name: Option<String>,
     /// The options of the request.
     pub options: RequestOptions,
     /// Which claim this is, from 1.

@@ -20,7 +20,7 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// The wait after failed attempt number `attempt` (from 1), stretched by `jitter` (0 to 1) of
     /// itself so that jobs that failed together do not come back together; `None` to give up.
-    pub fn delay(&self, attempt: u32, jitter: f64) -> Option<Duration> {
+    pub(crate) fn delay(&self, attempt: u32, jitter: f64) -> Option<Duration> {
         if attempt >= self.max_attempts {
             return None;
         }

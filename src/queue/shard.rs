@@ -19,9 +19,9 @@ use crate::compare::TransactionId;
 #[derive(Debug, Clone)]
 pub struct Shard {
     /// Its number in transaction ids.
-    pub number: u32,
+    pub(crate) number: u32,
     /// Its jobs.
-    pub store: Store,
+    pub(crate) store: Store,
     /// Whether another job fits.
     pub admission: QueueAdmission,
     /// Notifies its workers.
@@ -60,7 +60,7 @@ impl Shard {
     ///
     /// # Errors
     /// As [`Store::enqueue`].
-    pub async fn enqueue(&self, job: &NewJob<'_>) -> Result<Accepted, QueueError> {
+    pub(crate) async fn enqueue(&self, job: &NewJob<'_>) -> Result<Accepted, QueueError> {
         let accepted = self.store.enqueue(job).await?;
         if matches!(accepted, Accepted::New(_)) {
             self.admission.add(job.client_id, job.request.bytes());
@@ -74,7 +74,7 @@ impl Shard {
     ///
     /// # Errors
     /// As [`Store::enqueue`] and [`Store::transaction`].
-    pub async fn enqueue_and_wait(
+    pub(crate) async fn enqueue_and_wait(
         &self,
         job: &NewJob<'_>,
         timeout: Duration,
@@ -99,7 +99,7 @@ impl Shards {
     }
 
     /// The database with this number.
-    pub fn find(&self, number: u32) -> ShardLookup<'_> {
+    pub(crate) fn find(&self, number: u32) -> ShardLookup<'_> {
         match self.served.iter().find(|shard| shard.number == number) {
             Some(shard) => ShardLookup::Here(shard),
             None if number < self.configured => ShardLookup::Elsewhere,

@@ -33,7 +33,11 @@ struct Waiter {
 
 impl WaitingRoom {
     /// Waits for the end of a transaction; `None` when it does not come within `timeout`.
-    pub async fn wait(&self, id: &TransactionId, timeout: Duration) -> Option<TransactionState> {
+    pub(crate) async fn wait(
+        &self,
+        id: &TransactionId,
+        timeout: Duration,
+    ) -> Option<TransactionState> {
         let (sender, receiver) = oneshot::channel();
         let waiter = Waiter { since: Instant::now(), sender };
         self.waiters().entry(id.clone()).or_default().push(waiter);

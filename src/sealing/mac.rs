@@ -16,7 +16,7 @@ pub struct MacInput(Vec<u8>);
 impl MacInput {
     /// Adds a field.
     #[must_use]
-    pub fn field(mut self, field: &[u8]) -> Self {
+    pub(crate) fn field(mut self, field: &[u8]) -> Self {
         self.0.extend_from_slice(&(field.len() as u64).to_be_bytes());
         self.0.extend_from_slice(field);
         self
@@ -24,7 +24,7 @@ impl MacInput {
 
     /// Adds a field that may be null.
     #[must_use]
-    pub fn nullable<F: AsRef<[u8]>>(self, field: Option<F>) -> Self {
+    pub(crate) fn nullable<F: AsRef<[u8]>>(self, field: Option<F>) -> Self {
         match field {
             Some(field) => self.field(&[1]).field(field.as_ref()),
             None => self.field(&[0]),
@@ -33,7 +33,7 @@ impl MacInput {
 
     /// Its digest, without a key.
     #[must_use]
-    pub fn sha256(&self) -> Vec<u8> {
+    pub(crate) fn sha256(&self) -> Vec<u8> {
         digest::digest(&digest::SHA256, &self.0).as_ref().to_vec()
     }
 }
@@ -43,7 +43,7 @@ impl MasterKey {
     ///
     /// # Errors
     /// [`SealError::Failed`] when the key cannot be derived.
-    pub fn mac(&self, label: &str, input: &MacInput) -> Result<Vec<u8>, SealError> {
+    pub(crate) fn mac(&self, label: &str, input: &MacInput) -> Result<Vec<u8>, SealError> {
         let keys = self.keys();
         let key = mac_key(keys.first().ok_or(SealError::Failed)?, label)?;
         Ok(hmac::sign(&key, &input.0).as_ref().to_vec())
@@ -52,7 +52,7 @@ impl MasterKey {
     /// Whether `mac` was made by [`mac`](Self::mac) with the same label and input, under any key
     /// that opens.
     #[must_use]
-    pub fn has_made(&self, label: &str, input: &MacInput, mac: &[u8]) -> bool {
+    pub(crate) fn has_made(&self, label: &str, input: &MacInput, mac: &[u8]) -> bool {
         self.keys().iter().any(|key| {
             mac_key(key, label).is_ok_and(|key| hmac::verify(&key, &input.0, mac).is_ok())
         })

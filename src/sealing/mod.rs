@@ -110,14 +110,14 @@ impl MasterKey {
     ///
     /// # Errors
     /// As [`Self::load_or_create`], and when there is no file.
-    pub fn load(path: &Path) -> Result<Self, SealError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, SealError> {
         let modified = key_file::modified_times(path);
         Ok(Self::new(Some(path.to_owned()), key_file::read_all(path)?, modified))
     }
 
     /// Only the current key, which seals.
     #[must_use]
-    pub fn current(&self) -> Self {
+    pub(crate) fn current(&self) -> Self {
         Self::new(None, self.keys().iter().take(1).cloned().collect(), Vec::new())
     }
 
@@ -184,7 +184,7 @@ impl MasterKey {
     ///
     /// # Errors
     /// [`SealError::DoesNotOpen`].
-    pub fn open(&self, label: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    pub(crate) fn open(&self, label: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let wrong = SealError::DoesNotOpen;
         let Some((&FORMAT_VERSION, rest)) = sealed.split_first() else { return Err(wrong) };
         let (Some(salt), Some(nonce), Some(body)) = (

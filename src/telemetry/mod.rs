@@ -159,7 +159,7 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Sets the metric with version, device and pack of this process.
-pub fn set_info(labels: &[(&'static str, String)]) {
+pub(crate) fn set_info(labels: &[(&'static str, String)]) {
     metrics::gauge!("visavis_info", labels).set(1.0);
 }
 
@@ -185,7 +185,7 @@ pub fn metrics() -> Result<PrometheusHandle, String> {
 
 /// Aggregates the values of histograms every few seconds: until then each value is stored, and the
 /// metrics may never be requested.
-pub async fn run_upkeep() {
+pub(crate) async fn run_upkeep() {
     const INTERVAL: Duration = Duration::from_secs(5);
     let Ok(handle) = metrics() else { return };
     loop {

@@ -73,7 +73,7 @@ impl LocalComparer {
 
     /// Whether [`compare`](Self::compare) would not be [`CompareFailure::Busy`] now, to refuse a
     /// request before it is parsed. It may be busy a moment later.
-    pub fn has_room(&self, client_id: &str) -> bool {
+    pub(crate) fn has_room(&self, client_id: &str) -> bool {
         self.pool.has_room_for(&Participant::Client(client_id.to_owned()), self.room)
     }
 

@@ -136,7 +136,7 @@ impl Maintenance {
     }
 
     /// Deletes every transaction that ended longer ago than the retention.
-    pub async fn purge(&self) {
+    pub(crate) async fn purge(&self) {
         loop {
             match self.store.purge(self.config.retention, BATCH).await {
                 Ok(0) => return,

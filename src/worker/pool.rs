@@ -134,7 +134,7 @@ impl ComputePool {
     }
 
     /// Gives the jobs of the queue so many turns for one of a client that waits.
-    pub fn set_queue_weight(&self, weight: NonZeroU32) {
+    pub(crate) fn set_queue_weight(&self, weight: NonZeroU32) {
         self.turns.set_queue_weight(weight);
     }
 
@@ -162,12 +162,16 @@ impl ComputePool {
     ///
     /// # Errors
     /// [`Full`].
-    pub async fn slot_for(&self, participant: &Participant, room: usize) -> Result<Slot, Full> {
+    pub(crate) async fn slot_for(
+        &self,
+        participant: &Participant,
+        room: usize,
+    ) -> Result<Slot, Full> {
         self.turns.take(participant, room).await
     }
 
     /// Whether [`slot_for`](Self::slot_for) would not be [`Full`] at once.
-    pub fn has_room_for(&self, participant: &Participant, room: usize) -> bool {
+    pub(crate) fn has_room_for(&self, participant: &Participant, room: usize) -> bool {
         self.turns.has_room(participant, room)
     }
 
@@ -176,13 +180,13 @@ impl ComputePool {
     ///
     /// # Errors
     /// [`PoolFailure::Stopped`].
-    pub async fn all_slots(&self) -> Result<Slot, PoolFailure> {
+    pub(crate) async fn all_slots(&self) -> Result<Slot, PoolFailure> {
         self.turns.take_all(&Participant::Queue).await.map_err(|Full| PoolFailure::Stopped)
     }
 
     /// The right to be the one comparison of this process that may take it down; `None` while
     /// another has it.
-    pub fn try_isolate(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn try_isolate(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.isolation).try_acquire_owned().ok()
     }
 
@@ -204,7 +208,7 @@ impl ComputePool {
     ///
     /// # Errors
     /// [`PoolFailure`].
-    pub async fn inspect(
+    pub(crate) async fn inspect(
         &self,
         slot: Slot,
         picture: PictureData,

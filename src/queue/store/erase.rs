@@ -134,7 +134,7 @@ impl Erasure {
 
     /// What is erased, for the audit, which is never deleted. Without the bizId, which may be the
     /// name of a person.
-    pub fn subject(&self) -> String {
+    pub(crate) fn subject(&self) -> String {
         let transaction = self.transaction.as_ref().map(|id| format!("transaction {id}"));
         let biz_id = self.biz_id.as_ref().map(|_| "a bizId".to_owned());
         let client = self.client.as_ref().map(|id| format!("client {id}"));

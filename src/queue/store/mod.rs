@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// Drops pictures that were cached for too long; to be called every few seconds.
-    pub fn expire_payload_cache(&self) {
+    pub(crate) fn expire_payload_cache(&self) {
         if let Some(cache) = &self.payload_cache {
             cache.expire(Instant::now());
         }
@@ -89,18 +89,18 @@ impl Store {
     }
 
     /// Connections to the database: used and idle.
-    pub fn connections(&self) -> (u32, u32) {
+    pub(crate) fn connections(&self) -> (u32, u32) {
         self.db.connections()
     }
 
     /// How long ago something happened, by the clock of this process.
-    pub fn since(&self, then: UnixMillis) -> Duration {
+    pub(crate) fn since(&self, then: UnixMillis) -> Duration {
         let age = self.clock.now().saturating_sub(then);
         Duration::from_millis(u64::try_from(age).unwrap_or(0))
     }
 
     /// How long ago a job was accepted.
-    pub fn age(&self, job: &Job) -> Duration {
+    pub(crate) fn age(&self, job: &Job) -> Duration {
         self.since(job.created_at)
     }
 

@@ -17,15 +17,15 @@ pub(super) use otlp::layer;
 
 /// Finished work, as a child of a span.
 #[derive(Debug, Clone, Copy)]
-pub struct Past<'a> {
+pub(crate) struct Past<'a> {
     /// What was done.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// How long it took.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// How long ago it ended.
-    pub ago: Duration,
+    pub(crate) ago: Duration,
     /// Further attributes: names and values, no personal data.
-    pub attributes: &'a [(&'static str, &'static str)],
+    pub(crate) attributes: &'a [(&'static str, &'static str)],
 }
 
 /// Whether spans can be exported to this address of OTLP over HTTP, such as
@@ -33,7 +33,7 @@ pub struct Past<'a> {
 ///
 /// # Errors
 /// When the address cannot be used, or the program was built without the export.
-pub fn check(endpoint: &str) -> Result<(), String> {
+pub(crate) fn check(endpoint: &str) -> Result<(), String> {
     #[cfg(feature = "otlp")]
     return otlp::exporter(endpoint).map(drop);
     #[cfg(not(feature = "otlp"))]
@@ -44,7 +44,7 @@ pub fn check(endpoint: &str) -> Result<(), String> {
 
 /// Makes `span` a child of `parent`, or the root of a trace, and returns its context. To be called
 /// before the span is entered.
-pub fn continue_trace(span: &Span, parent: Option<TraceContext>) -> TraceContext {
+pub(crate) fn continue_trace(span: &Span, parent: Option<TraceContext>) -> TraceContext {
     #[cfg(feature = "otlp")]
     if let Some(own) = otlp::continue_trace(span, parent) {
         return own;
@@ -54,7 +54,7 @@ pub fn continue_trace(span: &Span, parent: Option<TraceContext>) -> TraceContext
 }
 
 /// Marks the span of an authenticated request; others are not exported.
-pub fn set_proven(span: &Span) {
+pub(crate) fn set_proven(span: &Span) {
     #[cfg(feature = "otlp")]
     otlp::set_proven(span);
     #[cfg(not(feature = "otlp"))]
@@ -62,7 +62,7 @@ pub fn set_proven(span: &Span) {
 }
 
 /// Adds a child to the current span.
-pub fn record_past(past: Past<'_>) {
+pub(crate) fn record_past(past: Past<'_>) {
     #[cfg(feature = "otlp")]
     otlp::record_past(past);
     #[cfg(not(feature = "otlp"))]
