@@ -1,12 +1,12 @@
-//! The embedded database: one process that is killed again and again, at any moment of its work, while its disk is full at
-//! times and its clock is set.
+//! The embedded database: one process that is killed again and again, at any moment of its work,
+//! while its disk is full at times and its clock is set.
 
 use std::time::{Duration, Instant};
 
 use crate::{
     crowd::Crowd,
     ledger::{Audit, SqliteBooks},
-    roles::{LEASE, Told},
+    roles::{LEASE, ProcessConfig},
     site::Site,
     support::{Disk, Hands},
     table,
@@ -25,7 +25,7 @@ const FAULTS: u64 = 30;
 /// A run of so many kills; prints it and returns what is wrong.
 pub fn run(site: &Site, kills: u64) -> Vec<String> {
     let mut dice = site.dice();
-    // Where nobody may mount a disk, none is full.
+    // Without permission to mount a disk, none is full.
     let disk = Disk::mount(DISK_MIB);
     let path = disk.as_ref().map_or(site.folder.path(), Disk::path).join("alone.db");
     let hands = Hands::new(site.folder.path());
@@ -35,10 +35,11 @@ pub fn run(site: &Site, kills: u64) -> Vec<String> {
         books.begin().await;
         books.close().await;
     });
-    let told = Told { store: path.display().to_string(), key: site.key(), work: WORK, number: 0 };
-    let mut crowd = Crowd::new(told, UNDER_WAY);
+    let config =
+        ProcessConfig { store: path.display().to_string(), key: site.key(), work: WORK, number: 0 };
+    let mut crowd = Crowd::new(config, UNDER_WAY);
     crowd.clock = hands.as_ref().map(Hands::variables).unwrap_or_default();
-    crowd.hire("alone", 1);
+    crowd.spawn("alone", 1);
     let (mut fills, mut steps) = (0, 0);
     let bar = site.progress("kills on SQLite", kills);
     let begun = Instant::now();
@@ -54,7 +55,7 @@ pub fn run(site: &Site, kills: u64) -> Vec<String> {
         while Instant::now() < until {
             crowd.feed(&mut dice);
             crowd.listen(Duration::from_millis(2));
-            crowd.replace_the_dead();
+            crowd.replace_ended();
         }
         if let Some(filler) = &filler {
             // At times the process sees that there is room again: it needs no restart for that.
@@ -77,10 +78,10 @@ pub fn run(site: &Site, kills: u64) -> Vec<String> {
     let seconds = begun.elapsed().as_secs();
 
     crowd.wait_until_ready(PATIENCE);
-    while begun.elapsed() < PATIENCE + Duration::from_secs(seconds) && crowd.is_anything_untold() {
+    while begun.elapsed() < PATIENCE + Duration::from_secs(seconds) && crowd.has_unfinished() {
         crowd.listen(Duration::from_millis(20));
     }
-    if crowd.is_anything_untold() {
+    if crowd.has_unfinished() {
         crowd.complaints.push(format!("outcomes stayed untold for {LEASE:?} and longer"));
     }
     let exits = crowd.dismiss();

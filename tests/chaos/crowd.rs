@@ -1,4 +1,4 @@
-//! The processes of a run, what they were asked, and what they said.
+//! The processes of a run, their requests, and their messages.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use crate::{
     dice::Dice,
     ledger::Acknowledged,
     process::{Line, Process},
-    roles::Told,
+    roles::ProcessConfig,
 };
 
 /// How long a process may take to end in order.
@@ -19,9 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Kills of producers, of a hundred.
 const PRODUCERS_SHARE: u64 = 8;
 
-/// Everybody, and what is known of the requests.
+/// All processes, and the state of the requests.
 pub struct Crowd {
-    told: Told,
+    config: ProcessConfig,
     /// Variables of a clock that all have.
     pub clock: Vec<(&'static str, String)>,
     members: Vec<(&'static str, Process)>,
@@ -29,21 +29,21 @@ pub struct Crowd {
     ready: BTreeSet<u32>,
     said: Sender<Line>,
     heard: Receiver<Line>,
-    /// Requests whose outcome was not told yet, and who is to follow them.
+    /// Requests without an outcome, and the process that follows each.
     under_way: BTreeMap<u64, u32>,
     most_under_way: usize,
     pub requests: u64,
     pub acknowledged: Acknowledged,
     pub complaints: Vec<String>,
-    pub turned_away: u64,
+    pub lost_leases: u64,
     pub kills: u64,
 }
 
 impl Crowd {
-    pub fn new(told: Told, most_under_way: usize) -> Self {
+    pub fn new(config: ProcessConfig, most_under_way: usize) -> Self {
         let (said, heard) = mpsc::channel();
         Self {
-            told,
+            config,
             clock: Vec::new(),
             members: Vec::new(),
             hired: 0,
@@ -55,13 +55,13 @@ impl Crowd {
             requests: 0,
             acknowledged: Acknowledged::new(),
             complaints: Vec::new(),
-            turned_away: 0,
+            lost_leases: 0,
             kills: 0,
         }
     }
 
     /// Starts so many processes of a role.
-    pub fn hire(&mut self, role: &'static str, count: usize) {
+    pub fn spawn(&mut self, role: &'static str, count: usize) {
         for _ in 0..count {
             let process = self.start(role);
             self.members.push((role, process));
@@ -70,7 +70,7 @@ impl Crowd {
 
     fn start(&mut self, role: &str) -> Process {
         self.hired += 1;
-        let variables = [self.told.variables(), self.clock.clone()].concat();
+        let variables = [self.config.variables(), self.clock.clone()].concat();
         Process::start(role, self.hired, &variables, &self.said)
     }
 
@@ -82,41 +82,41 @@ impl Crowd {
         }
     }
 
-    /// Hears what was said, for at least `time`.
+    /// Receives messages for at least `time`.
     pub fn listen(&mut self, time: Duration) {
         let until = Instant::now() + time;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.heard.recv_timeout(left) {
-                Ok((number, line)) => self.hear(number, &line),
+                Ok((number, line)) => self.receive(number, &line),
                 Err(_) => return,
             }
         }
     }
 
-    fn hear(&mut self, number: u32, line: &str) {
+    fn receive(&mut self, number: u32, line: &str) {
         let words: Vec<_> = line.split(' ').collect();
         match words[..] {
             ["ready"] => {
                 self.ready.insert(number);
             }
-            ["away"] => self.turned_away += 1,
+            ["away"] => self.lost_leases += 1,
             ["acknowledged", request, id] => {
                 let request = request.parse().unwrap();
-                // The first one counts: that is what the client goes by.
+                // The first id is the one that a client uses.
                 let first = self.acknowledged.entry(request).or_insert_with(|| id.to_owned());
                 if first != id {
                     self.complaints.push(format!("{request} has two ids: {first} and {id}"));
                 }
             }
-            ["told", request] => {
+            ["finished", request] => {
                 self.under_way.remove(&request.parse().unwrap());
             }
             _ => self.complaints.push(format!("process {number}: {line}")),
         }
     }
 
-    /// Gives requests to whoever stores them, until enough are under way.
+    /// Gives requests to producers until enough are under way.
     pub fn feed(&mut self, dice: &mut Dice) {
         while self.under_way.len() < self.most_under_way {
             let producers: Vec<_> = self.indices(|role, _| role != "worker");
@@ -128,7 +128,7 @@ impl Crowd {
 
     fn ask(&mut self, index: usize, request: u64) {
         let (_, process) = &mut self.members[index];
-        process.tell(&format!("enqueue {request}"));
+        process.send_line(&format!("enqueue {request}"));
         self.under_way.insert(request, process.number);
     }
 
@@ -138,7 +138,7 @@ impl Crowd {
         members.filter(|(_, (role, process))| is(role, process)).map(|(i, _)| i).collect()
     }
 
-    /// Kills somebody who works; false when there is nobody at the moment.
+    /// Kills a ready process; false if none is ready.
     pub fn kill_one(&mut self, dice: &mut Dice) -> bool {
         let producer = dice.percent(PRODUCERS_SHARE);
         let victims = self.indices(|role, process| {
@@ -159,7 +159,7 @@ impl Crowd {
         self.kills += 1;
     }
 
-    /// Somebody new takes the place, and the requests that were not answered.
+    /// Starts a new process in its place, with its unfinished requests.
     pub fn replace(&mut self, index: usize) {
         let role = self.members[index].0;
         let new = self.start(role);
@@ -172,8 +172,8 @@ impl Crowd {
         }
     }
 
-    /// Whoever ended without being killed is a complaint, and replaced.
-    pub fn replace_the_dead(&mut self) {
+    /// Reports and replaces each process that ended without being killed.
+    pub fn replace_ended(&mut self) {
         for index in 0..self.members.len() {
             let (role, process) = &mut self.members[index];
             if process.has_ended() {
@@ -197,19 +197,19 @@ impl Crowd {
         true
     }
 
-    pub fn is_anybody_stopped(&self) -> bool {
+    pub fn is_any_stopped(&self) -> bool {
         self.members.iter().any(|(_, process)| process.is_stopped())
     }
 
-    pub fn is_anything_unanswered(&self) -> bool {
+    pub fn has_unacknowledged(&self) -> bool {
         self.under_way.keys().any(|request| !self.acknowledged.contains_key(request))
     }
 
-    pub fn is_anything_untold(&self) -> bool {
+    pub fn has_unfinished(&self) -> bool {
         !self.under_way.is_empty()
     }
 
-    /// Everybody ends in order; what did not is returned.
+    /// Ends all processes in order; returns those that did not end.
     pub fn dismiss(&mut self) -> Vec<String> {
         for (_, process) in &mut self.members {
             process.dismiss();

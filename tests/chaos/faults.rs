@@ -1,5 +1,5 @@
-//! One fault of the network after the other, for every connection at once: how long a call takes at most, and
-//! how long after the end of the fault everything goes again.
+//! One fault of the network after the other, for every connection at once: how long a call takes at
+//! most, and how long after the end of the fault everything goes again.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ struct Seen {
     calls: usize,
     failed: usize,
     longest: Duration,
-    /// When the last of the callers got an answer again, after the end of the fault.
+    /// When the last caller got a response again, after the end of the fault.
     recovered: Option<Duration>,
 }
 
@@ -45,7 +45,7 @@ struct Call {
 }
 
 /// All faults side by side, each with a network and a database of its own.
-pub fn every_fault_is_got_over(site: &Site) -> Vec<String> {
+pub fn recovers_from_every_fault(site: &Site) -> Vec<String> {
     let short = Duration::from_secs(5);
     // Longer than a call takes at most, or nothing would be given up.
     let hole = Duration::from_secs(if site.long.is_some() { 30 } else { 12 });
@@ -54,8 +54,8 @@ pub fn every_fault_is_got_over(site: &Site) -> Vec<String> {
         ("reset", Weather::Reset, short),
         ("half-closed", Weather::HalfClosed, short),
         ("black hole", Weather::Hole, hole),
-        // After a fail-over the old connections are not closed: they stay silent for ever.
-        ("connections dead for ever", Weather::Grave, hole),
+        // After a fail-over the old connections are not closed: they stay silent.
+        ("dead connections", Weather::Grave, hole),
     ];
     let (seen, started, woken) = site.runtime.block_on(async {
         let mut trials = Vec::new();
@@ -63,7 +63,7 @@ pub fn every_fault_is_got_over(site: &Site) -> Vec<String> {
             let trial = tokio::spawn(trial(site.dice(), weather, time));
             trials.push((name, trial));
         }
-        let start = tokio::spawn(start_without_answers(site.dice()));
+        let start = tokio::spawn(start_without_responses(site.dice()));
         let wakes = tokio::spawn(wakes::after_dead_connections(site.dice(), hole));
         let mut seen = Vec::new();
         for (name, trial) in trials {
@@ -83,15 +83,15 @@ pub fn every_fault_is_got_over(site: &Site) -> Vec<String> {
     failures
 }
 
-/// A process that starts while nothing answers says so and ends, for others to see.
-async fn start_without_answers(dice: Dice) -> Option<String> {
+/// A process that starts without a database reports it and ends.
+async fn start_without_responses(dice: Dice) -> Option<String> {
     let proxy = Proxy::start(cluster().port(), dice).await;
     proxy.set(Weather::Grave);
     let url = format!("postgres://visavis@127.0.0.1:{}/postgres", proxy.port);
     match tokio::time::timeout(LONGEST_CALL, PostgresDb::open(&url, 4)).await {
         Ok(Err(_)) => None,
-        Ok(Ok(_)) => Some("a start succeeded without answers".to_owned()),
-        Err(_) => Some(format!("a start without answers hung for {LONGEST_CALL:?} and longer")),
+        Ok(Ok(_)) => Some("a start succeeded without responses".to_owned()),
+        Err(_) => Some(format!("a start without responses hung for {LONGEST_CALL:?} and longer")),
     }
 }
 
@@ -125,7 +125,7 @@ async fn trial(dice: Dice, weather: Weather, time: Duration) -> Seen {
     let healed = watch::Sender::new(None::<Instant>);
     let mut callers = JoinSet::new();
     for number in 0..CALLERS {
-        callers.spawn(call_again_and_again(store.clone(), number, healed.subscribe()));
+        callers.spawn(call_repeatedly(store.clone(), number, healed.subscribe()));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     // Nearly every connection is in the middle of a call when the fault begins.
@@ -151,7 +151,7 @@ async fn trial(dice: Dice, weather: Weather, time: Duration) -> Seen {
     }
 }
 
-/// Somebody who uses the store all the time.
+/// A caller that uses the store all the time.
 struct Caller {
     store: Store,
     calls: Vec<Call>,
@@ -161,7 +161,7 @@ impl Caller {
     async fn timed<T>(&mut self, call: impl Future<Output = Result<T, QueueError>>) -> Option<T> {
         let begun = Instant::now();
         let result = call.await;
-        // A lost lease is an answer.
+        // A lost lease is a response.
         let good = matches!(result, Ok(_) | Err(QueueError::LeaseLost));
         self.calls.push(Call { begun, ended: Instant::now(), good });
         result.ok()
@@ -180,8 +180,8 @@ impl Caller {
     }
 }
 
-/// Makes every kind of call in turn, until one that began after the fault is answered.
-async fn call_again_and_again(
+/// Makes every kind of call in turn, until one that began after the fault returns.
+async fn call_repeatedly(
     store: Store,
     caller: u64,
     healed: watch::Receiver<Option<Instant>>,

@@ -1,8 +1,9 @@
-//! Chaos: processes are killed, stopped and cut off from their database, disks are full, clocks are set, and a ledger that the
-//! code under test does not keep says what came of it.
+//! Chaos tests: processes are killed, stopped and cut off from their database, disks are full,
+//! clocks are set, and a ledger that is independent of the code under test is checked afterwards.
 //!
 //! `cargo test` runs the short form, `make chaos` the long one: `CHAOS_MINUTES`, `CHAOS_KILLS` and
-//! `CHAOS_LONE_KILLS` say how long. `CHAOS_SEED` repeats the random choices of a run, though not their timing.
+//! `CHAOS_LONE_KILLS` set its length. `CHAOS_SEED` repeats the random choices of a run, but not
+//! their timing.
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first broken assumption")]
 #![expect(clippy::print_stdout, reason = "a program for people")]
 #![expect(unreachable_pub, reason = "nothing outside sees these modules")]
@@ -43,7 +44,7 @@ const CASES: [(&str, Case); 7] = [
     ("kills_on_sqlite_lose_nothing_and_double_nothing", kills_on_sqlite),
     ("a_job_survives_a_crash_at_every_point_on_sqlite", points::on_sqlite),
     ("a_job_survives_a_crash_at_every_point_on_postgres", points::on_postgres),
-    ("faults_of_the_network_hold_no_call_and_are_got_over", faults::every_fault_is_got_over),
+    ("faults_of_the_network_hold_no_call_and_are_got_over", faults::recovers_from_every_fault),
 ];
 
 fn a_storm(site: &Site) -> Vec<String> {
@@ -102,7 +103,7 @@ fn number(variable: &str) -> Option<u64> {
 fn main() -> ExitCode {
     if std::env::var_os(process::ROLE).is_some() {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        runtime.worker_threads(2).enable_all().build().unwrap().block_on(roles::play());
+        runtime.worker_threads(2).enable_all().build().unwrap().block_on(roles::run_role());
         return ExitCode::SUCCESS;
     }
     // As libtest takes them: names of cases or parts of them, and options that mean nothing here.
@@ -126,7 +127,7 @@ fn main() -> ExitCode {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
             continue;
         }
-        // A panic is told by its own message.
+        // A panic prints its own message.
         let failures = catch_unwind(AssertUnwindSafe(|| case(&site)));
         let failures = failures.unwrap_or_else(|_| vec!["panicked".to_owned()]);
         if failures.is_empty() {

@@ -12,7 +12,7 @@ use visavis_face::{Comparison, Engine, FaceError, Picture};
 use crate::{
     ledger::{Acknowledged, Audit, PostgresBooks, SqliteBooks},
     process::Process,
-    roles::{LEASE, Told, enqueue, listen, pool, pool_of, say},
+    roles::{LEASE, ProcessConfig, enqueue, listen, pool, pool_of, send},
     site::Site,
     support::{cluster, restart},
     table,
@@ -45,7 +45,7 @@ impl Engine for Fatal {
 }
 
 /// The process: one job by hand, in the steps that a worker makes.
-pub async fn crash(told: &Told) {
+pub async fn crash(config: &ProcessConfig) {
     let _lines = listen();
     let wanted = std::env::var("CHAOS_POINT").unwrap();
     let at = |point: &str| {
@@ -53,10 +53,10 @@ pub async fn crash(told: &Told) {
             std::process::abort();
         }
     };
-    let store = told.open().await;
-    let request = u64::from(told.number);
-    let id = enqueue(&store, request, told.work).await;
-    say(&format!("acknowledged {request} {id}"));
+    let store = config.open().await;
+    let request = u64::from(config.number);
+    let id = enqueue(&store, request, config.work).await;
+    send(&format!("acknowledged {request} {id}"));
     at("after enqueue");
     let lease = store.claim(1, "crash", LEASE).await.unwrap().remove(0);
     at("after claim");
@@ -65,10 +65,10 @@ pub async fn crash(told: &Told) {
     let pool = if wanted == "during inference" { pool_of(1, &fatal) } else { pool(1) };
     let outcome = pool.run(pool.slot().await.unwrap(), pictures).await.unwrap();
     at("before complete");
-    say("completing");
+    send("completing");
     store.complete(lease.job.id, lease.token, &outcome).await.unwrap();
     at("after complete");
-    say("completed");
+    send("completed");
 }
 
 /// Kills a process at every point on Postgres; returns what is wrong.
@@ -90,13 +90,13 @@ pub fn on_postgres(site: &Site) -> Vec<String> {
 
     site.runtime.block_on(books.tamper(SLOW_ON_POSTGRES));
     let completing = || site.runtime.block_on(books.number(COMPLETING)) == 1;
-    // The server does not notice that nobody waits for its answer any more.
+    // The server does not notice that its client has ended.
     let mut process = bench.begin(WHILE_COMPLETING);
     bench.until(completing);
     process.kill();
     bench.until(|| unfinished() == 0);
     bench.expect("process killed while completing", newest(), DONE);
-    // The process notices that it has no answer, and asks again.
+    // The process notices that it has no response, and retries.
     let mut process = bench.begin(WHILE_COMPLETING);
     bench.until(completing);
     restart();
@@ -137,7 +137,7 @@ pub fn on_sqlite(site: &Site) -> Vec<String> {
 
     site.runtime.block_on(books.tamper(SLOW_ON_SQLITE));
     let mut process = bench.begin(WHILE_COMPLETING);
-    bench.until_said("completing");
+    bench.wait_for_line("completing");
     std::thread::sleep(Duration::from_millis(150));
     process.kill();
     site.runtime.block_on(books.tamper("DROP TRIGGER chaos_slow"));
@@ -177,7 +177,7 @@ END;
 
 /// One store, and the processes that die on it one after the other.
 struct Bench {
-    told: Told,
+    config: ProcessConfig,
     said: mpsc::Sender<(u32, String)>,
     heard: mpsc::Receiver<(u32, String)>,
     /// Each stores one request.
@@ -189,25 +189,25 @@ struct Bench {
 impl Bench {
     fn new(site: &Site, store: String) -> Self {
         let (said, heard) = mpsc::channel();
-        let told = Told { store, key: site.key(), work: WORK, number: 0 };
+        let config = ProcessConfig { store, key: site.key(), work: WORK, number: 0 };
         let (acknowledged, complaints) = (Acknowledged::new(), Vec::new());
-        Self { told, said, heard, processes: 0, acknowledged, complaints }
+        Self { config, said, heard, processes: 0, acknowledged, complaints }
     }
 
     /// Starts a process that dies at that point.
     fn begin(&mut self, point: &str) -> Process {
         self.processes += 1;
-        let mut variables = self.told.variables();
+        let mut variables = self.config.variables();
         variables.push(("CHAOS_POINT", point.to_owned()));
         let process = Process::start("crash", self.processes, &variables, &self.said);
-        self.until_said("acknowledged");
+        self.wait_for_line("acknowledged");
         process
     }
 
-    /// Waits until a process says a line that begins so.
-    fn until_said(&mut self, beginning: &str) {
+    /// Waits until a process sends a line with that beginning.
+    fn wait_for_line(&mut self, beginning: &str) {
         loop {
-            let (_, line) = self.heard.recv_timeout(PATIENCE).expect("it says something");
+            let (_, line) = self.heard.recv_timeout(PATIENCE).expect("a line");
             if let ["acknowledged", request, id] = line.split(' ').collect::<Vec<_>>()[..] {
                 self.acknowledged.insert(request.parse().unwrap(), id.to_owned());
             }
@@ -234,8 +234,8 @@ impl Bench {
     /// Another process finishes everything.
     fn succeed(&mut self, role: &str, unfinished: impl Fn() -> u64) {
         let number = 1_000 + self.processes;
-        let mut process = Process::start(role, number, &self.told.variables(), &self.said);
-        self.until_said("ready");
+        let mut process = Process::start(role, number, &self.config.variables(), &self.said);
+        self.wait_for_line("ready");
         let begun = Instant::now();
         while unfinished() > 0 && begun.elapsed() < 3 * LEASE {
             std::thread::sleep(Duration::from_millis(10));

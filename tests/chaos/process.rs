@@ -1,7 +1,8 @@
 //! A process of a run, seen by the one that started it.
 //!
-//! None is left behind: each ends by itself when its standard input is closed, which at the latest happens
-//! when the starting process ends, and one that is stopped is woken by a helper that needs nobody.
+//! None is left behind: each ends by itself when its standard input is closed, which at the latest
+//! happens when the starting process ends, and one that is stopped is woken by an independent
+//! helper.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The variables that tell a process what it is; see [`crate::roles`].
+/// The variable with the role of a process; see [`crate::roles`].
 pub const ROLE: &str = "CHAOS_ROLE";
 
 /// A line that the process of that number has printed.
@@ -46,7 +47,7 @@ impl Process {
         let lines = lines.clone();
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                // An error means that nobody listens any more.
+                // An error means that the receiver was dropped.
                 let _ = lines.send((number, line));
             }
         });
@@ -54,14 +55,14 @@ impl Process {
         Self { child, input, stopped_until: None, number }
     }
 
-    /// Tells it something; it may be dead by now.
-    pub fn tell(&mut self, line: &str) {
+    /// Sends it a line; it may have ended.
+    pub fn send_line(&mut self, line: &str) {
         if let Some(input) = &mut self.input {
             let _ = input.write_all(format!("{line}\n").as_bytes());
         }
     }
 
-    /// SIGKILL: nothing in it runs any more when this returns.
+    /// SIGKILL: no thread of it runs when this returns.
     pub fn kill(&mut self) {
         // An error means that it has ended already.
         let _ = self.child.kill();
@@ -87,7 +88,7 @@ impl Process {
         self.stopped_until.is_some_and(|until| Instant::now() < until)
     }
 
-    /// Whether it has ended, although nobody told it to.
+    /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
@@ -104,7 +105,7 @@ impl Process {
         }
     }
 
-    /// Tells it to end in order.
+    /// Requests it to end in order.
     pub fn dismiss(&mut self) {
         self.input = None;
     }

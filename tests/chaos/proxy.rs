@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::dice::Dice;
 
-/// What the network is like for everybody.
+/// The state of the network, for all connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
     /// Everything arrives.
@@ -29,9 +29,10 @@ pub enum Weather {
     Slow(Duration),
     /// Every connection is reset as soon as it is used.
     Reset,
-    /// Nothing arrives in either direction, and nobody is told.
+    /// Nothing arrives in either direction, without an error.
     Hole,
-    /// As [`Hole`](Self::Hole), and connections that were in it never get out: their other end is gone.
+    /// As [`Hole`](Self::Hole), and connections that were in it never get out: their other end is
+    /// gone.
     Grave,
     /// The server's side of every connection is closed as soon as it is used.
     HalfClosed,
@@ -183,7 +184,7 @@ impl Path {
             let length = tokio::select! {
                 length = from.read(&mut chunk) => length.map_err(|_| Cut)?,
                 _ = weather.changed() => {
-                    // A connection is lost in the hole even if nobody used it then.
+                    // A connection is lost in the hole even if it was not used then.
                     self.obstacle();
                     continue;
                 }

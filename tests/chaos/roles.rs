@@ -1,13 +1,14 @@
-//! What the processes of a run do. They are this very program, told by variables what to be, and use the store
-//! as the product does. Whoever started them speaks to them in lines:
+//! The roles of the processes of a run. They are this program with variables for the role, and use
+//! the store as the product does. They receive lines from the starting process:
 //!
 //! | line | meaning |
 //! | --- | --- |
-//! | `enqueue N` | store request N and repeat that until it is acknowledged, then ask for its outcome |
+//! | `enqueue N` | store request N, retry until it is acknowledged, then wait for its outcome |
 //! | end of input | end in order |
 //!
-//! and hears: `ready`; `acknowledged N ID`; `told N`, when the store has told an outcome; `wrong …`, when it said
-//! what it must not; `away`, when a write was turned away because the lease was lost.
+//! and send: `ready`; `acknowledged N ID`; `finished N`, when the store has returned an outcome;
+//! `wrong …`, for a wrong response of the store; `away`, when a write was refused because the lease
+//! was lost.
 
 use std::{
     io::{BufRead as _, Write as _},
@@ -34,18 +35,18 @@ use crate::{
     support::{FakeEngine, Picture},
 };
 
-/// How long a claim is good for.
+/// Duration of a lease.
 pub const LEASE: Duration = Duration::from_millis(1_500);
-/// Whose all jobs are.
+/// The client of all jobs.
 pub const CLIENT: &str = "chaos";
 /// Bytes of a picture: enough to lie apart from its row.
 const PICTURE: usize = 9_000;
-/// How long a process may take to end in order when nobody is left to kill it.
+/// How long an orphaned process may take to end in order.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What a process is told when it is started.
+/// The configuration of a process.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct ProcessConfig {
     /// The address of the Postgres, or the file of the `SQLite`.
     pub store: String,
     /// The file of the master key.
@@ -56,7 +57,7 @@ pub struct Told {
     pub number: u32,
 }
 
-impl Told {
+impl ProcessConfig {
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("CHAOS_STORE", self.store.clone()),
@@ -95,27 +96,27 @@ impl Told {
     }
 }
 
-/// Plays the role that this process was started for, if it was started for one.
-pub async fn play() -> bool {
+/// Runs the role that this process was started for, if any.
+pub async fn run_role() -> bool {
     let Ok(role) = std::env::var(ROLE) else { return false };
-    let told = Told::read();
+    let config = ProcessConfig::read();
     match role.as_str() {
-        "worker" => work(&told, listen()).await,
-        "producer" => produce(told.open().await, told.work, listen()).await,
-        "alone" => alone(&told, listen()).await,
-        "crash" => crate::points::crash(&told).await,
+        "worker" => work(&config, listen()).await,
+        "producer" => produce(config.open().await, config.work, listen()).await,
+        "alone" => run_alone(&config, listen()).await,
+        "crash" => crate::points::crash(&config).await,
         other => panic!("{ROLE}={other}"),
     }
     true
 }
 
-/// Says a line to whoever started this process, in one piece.
-pub fn say(line: &str) {
-    // An error means that nobody listens, and then the end of input is near.
+/// Sends a line to the starting process, in one piece.
+pub fn send(line: &str) {
+    // An error means that the starting process has ended, and the input ends soon.
     let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
 }
 
-/// The lines that this process is told, until there is nobody to tell any. It does not outlive that for long.
+/// The lines from the starting process. This process ends soon after it.
 #[expect(clippy::exit, reason = "an orphan must end, whatever hangs in it")]
 pub fn listen() -> mpsc::UnboundedReceiver<String> {
     let (heard, lines) = mpsc::unbounded_channel();
@@ -134,7 +135,8 @@ pub fn runner(store: Store, threads: usize) -> Runner {
     Runner::new(store, pool(threads), config(), Arc::default())
 }
 
-/// A runner with what a process has beside it: heartbeat, and maintenance, which watches the clock of the database.
+/// A runner with what a process has beside it: heartbeat, and maintenance, which watches the clock
+/// of the database.
 async fn run(store: Store, runner: Runner, shutdown: Shutdown) {
     let hour = Duration::from_hours(1);
     let times = MaintenanceConfig { retention: 24 * hour, every: hour };
@@ -176,13 +178,13 @@ pub fn config() -> RunnerConfig {
 }
 
 /// `visavis work`, until the end of input.
-async fn work(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
+async fn work(config: &ProcessConfig, mut lines: mpsc::UnboundedReceiver<String>) {
     report_lost_leases();
-    let store = told.open().await;
-    let runner = runner(store.clone(), 1 + told.number as usize % 2);
+    let store = config.open().await;
+    let runner = runner(store.clone(), 1 + config.number as usize % 2);
     let (trigger, shutdown) = Shutdown::new();
     let running = tokio::spawn(run(store, runner, shutdown));
-    say("ready");
+    send("ready");
     while lines.recv().await.is_some() {}
     trigger.stop();
     running.await.unwrap();
@@ -190,7 +192,7 @@ async fn work(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
 
 /// A front end without workers.
 async fn produce(store: Store, work: (u64, u64), mut lines: mpsc::UnboundedReceiver<String>) {
-    say("ready");
+    send("ready");
     while let Some(line) = lines.recv().await {
         let number = line.strip_prefix("enqueue ").unwrap().parse().unwrap();
         tokio::spawn(follow(store.clone(), number, work));
@@ -198,15 +200,15 @@ async fn produce(store: Store, work: (u64, u64), mut lines: mpsc::UnboundedRecei
 }
 
 /// Front end and workers in one process, as `visavis serve` on the embedded database.
-async fn alone(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
-    let store = told.open().await;
+async fn run_alone(config: &ProcessConfig, mut lines: mpsc::UnboundedReceiver<String>) {
+    let store = config.open().await;
     store.recover().await.unwrap();
     let (trigger, shutdown) = Shutdown::new();
     let running = tokio::spawn(run(store.clone(), runner(store.clone(), 2), shutdown));
-    say("ready");
+    send("ready");
     while let Some(line) = lines.recv().await {
         let number = line.strip_prefix("enqueue ").unwrap().parse().unwrap();
-        tokio::spawn(follow(store.clone(), number, told.work));
+        tokio::spawn(follow(store.clone(), number, config.work));
     }
     trigger.stop();
     running.await.unwrap();
@@ -215,13 +217,13 @@ async fn alone(told: &Told, mut lines: mpsc::UnboundedReceiver<String>) {
 /// One request from the first attempt to store it to its outcome.
 async fn follow(store: Store, number: u64, work: (u64, u64)) {
     let id = enqueue(&store, number, work).await;
-    say(&format!("acknowledged {number} {id}"));
+    send(&format!("acknowledged {number} {id}"));
     loop {
         tokio::time::sleep(Duration::from_millis(work.1 / 2)).await;
         match store.transaction(CLIENT, &id).await.map(|found| found.map(|found| found.state)) {
             Ok(Some(TransactionState::Processing)) | Err(QueueError::Database(_)) => {}
-            Ok(Some(TransactionState::Done(_))) => return say(&format!("told {number}")),
-            other => return say(&format!("wrong {number} {id}: {other:?}")),
+            Ok(Some(TransactionState::Done(_))) => return send(&format!("finished {number}")),
+            other => return send(&format!("wrong {number} {id}: {other:?}")),
         }
     }
 }
@@ -233,7 +235,7 @@ pub async fn enqueue(store: &Store, number: u64, work: (u64, u64)) -> Transactio
         match store.enqueue(&new_job(number, &request)).await {
             Ok(accepted) => return accepted.transaction_id().clone(),
             Err(QueueError::Database(_)) => {}
-            Err(other) => say(&format!("wrong {number} {other}")),
+            Err(other) => send(&format!("wrong {number} {other}")),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -267,13 +269,13 @@ pub fn request(number: u64, (from, to): (u64, u64)) -> Request {
     }
 }
 
-/// Says `away` for each outcome that was dropped, as the log tells it.
+/// Sends `away` for each dropped outcome in the log.
 fn report_lost_leases() {
     struct Listener;
     impl std::io::Write for Listener {
         fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
             if String::from_utf8_lossy(text).contains("dropping the outcome") {
-                say("away");
+                send("away");
             }
             Ok(text.len())
         }

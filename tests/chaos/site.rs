@@ -48,7 +48,7 @@ impl Site {
         self.dice.lock().unwrap_or_else(PoisonError::into_inner).other()
     }
 
-    /// A bar for people who watch; hidden where nobody can.
+    /// A progress bar; hidden without a terminal.
     #[expect(clippy::unused_self, reason = "reads like its neighbours")]
     pub fn progress(&self, title: &str, length: u64) -> ProgressBar {
         let bar = ProgressBar::new(length).with_prefix(title.to_owned());

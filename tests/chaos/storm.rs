@@ -1,5 +1,5 @@
-//! Many processes on one Postgres behind a bad network, killed and stopped at random while the server is
-//! restarted under them.
+//! Many processes on one Postgres behind a bad network, killed and stopped at random while the
+//! server is restarted under them.
 
 use std::{
     sync::atomic::Ordering::SeqCst,
@@ -14,7 +14,7 @@ use crate::{
     dice::Dice,
     ledger::{Audit, PostgresBooks, remove_token_check},
     proxy::{Proxy, Weather},
-    roles::{LEASE, Told},
+    roles::{LEASE, ProcessConfig},
     site::Site,
     support::{cluster, hands, restart},
     table,
@@ -59,25 +59,25 @@ pub fn run(site: &Site, plan: &Plan) -> (Audit, Vec<String>) {
     let mut dice = site.dice();
     let name = site.runtime.block_on(cluster().new_database());
     let (proxy, books) = site.runtime.block_on(prepare(&name, plan, &mut dice));
-    let told = Told {
+    let config = ProcessConfig {
         store: format!("postgres://visavis@127.0.0.1:{}/{name}", proxy.port),
         key: site.key(),
         work: WORK,
         number: 0,
     };
-    let mut crowd = Crowd::new(told, UNDER_WAY);
-    crowd.hire("worker", WORKERS);
-    crowd.hire("producer", PRODUCERS);
+    let mut crowd = Crowd::new(config, UNDER_WAY);
+    crowd.spawn("worker", WORKERS);
+    crowd.spawn("producer", PRODUCERS);
     crowd.wait_until_ready(PATIENCE);
     if plan.bad_network {
         proxy.set(Weather::Stormy);
     }
     let begun = Instant::now();
-    let (stops, restarts, clock_steps) = rage(site, plan, &mut crowd, &mut dice);
+    let (stops, restarts, clock_steps) = inject_faults(site, plan, &mut crowd, &mut dice);
     let seconds = begun.elapsed().as_secs();
 
     proxy.set(Weather::Fair);
-    let late = calm(site, &mut crowd, &books);
+    let late = wait_for_recovery(site, &mut crowd, &books);
     let exits = crowd.dismiss();
     let mut audit = site.runtime.block_on(async {
         let entries = books.entries().await;
@@ -97,7 +97,7 @@ pub fn run(site: &Site, plan: &Plan) -> (Audit, Vec<String>) {
         ("connections through the proxy", proxy.counts.connections.load(SeqCst)),
         ("connections with a fault", proxy.counts.faults.load(SeqCst)),
         ("requests acknowledged", crowd.acknowledged.len() as u64),
-        ("outcomes turned away", crowd.turned_away),
+        ("outcomes turned away", crowd.lost_leases),
     ];
     let failures = table::print(plan.title, &happened, &audit);
     (audit, failures)
@@ -105,7 +105,7 @@ pub fn run(site: &Site, plan: &Plan) -> (Audit, Vec<String>) {
 
 async fn prepare(name: &str, plan: &Plan, dice: &mut Dice) -> (Proxy, PostgresBooks) {
     let url = cluster().url(name);
-    // The schema is there before anybody's books.
+    // The schema is created before the ledger.
     visavis::db::PostgresDb::open(&url, 1).await.unwrap().close().await;
     let books = PostgresBooks::open(&url).await;
     if !plan.fenced {
@@ -115,7 +115,7 @@ async fn prepare(name: &str, plan: &Plan, dice: &mut Dice) -> (Proxy, PostgresBo
 }
 
 /// Kills, stops, restarts, and sets the clock; returns how often the latter three.
-fn rage(site: &Site, plan: &Plan, crowd: &mut Crowd, dice: &mut Dice) -> (u64, u64, u64) {
+fn inject_faults(site: &Site, plan: &Plan, crowd: &mut Crowd, dice: &mut Dice) -> (u64, u64, u64) {
     let bar = site.progress(plan.title, plan.kills);
     let begun = Instant::now();
     let (mut stops, mut restarts, mut steps) = (0, 0, 0);
@@ -126,7 +126,7 @@ fn rage(site: &Site, plan: &Plan, crowd: &mut Crowd, dice: &mut Dice) -> (u64, u
         assert!(begun.elapsed() < plan.limit, "{} kills took too long", crowd.kills);
         crowd.listen(Duration::from_millis(10));
         crowd.feed(dice);
-        crowd.replace_the_dead();
+        crowd.replace_ended();
         if Instant::now() >= next_kill && crowd.kill_one(dice) {
             next_kill += plan.pace;
             report(&bar, crowd, stops, restarts);
@@ -170,12 +170,12 @@ fn report(bar: &ProgressBar, crowd: &Crowd, stops: u64, restarts: u64) {
 }
 
 /// Waits until all is well again; returns how many jobs were not at their end in time.
-fn calm(site: &Site, crowd: &mut Crowd, books: &PostgresBooks) -> u64 {
+fn wait_for_recovery(site: &Site, crowd: &mut Crowd, books: &PostgresBooks) -> u64 {
     let unfinished = || site.runtime.block_on(books.unfinished());
     let begun = Instant::now();
-    while crowd.is_anybody_stopped() || crowd.is_anything_unanswered() {
+    while crowd.is_any_stopped() || crowd.has_unacknowledged() {
         crowd.listen(Duration::from_millis(20));
-        crowd.replace_the_dead();
+        crowd.replace_ended();
         if begun.elapsed() > PATIENCE {
             crowd.complaints.push("requests stayed unanswered".to_owned());
             break;
@@ -186,10 +186,10 @@ fn calm(site: &Site, crowd: &mut Crowd, books: &PostgresBooks) -> u64 {
         crowd.listen(Duration::from_millis(20));
     }
     let late = unfinished();
-    while calm.elapsed() < PATIENCE && crowd.is_anything_untold() {
+    while calm.elapsed() < PATIENCE && crowd.has_unfinished() {
         crowd.listen(Duration::from_millis(20));
     }
-    if crowd.is_anything_untold() {
+    if crowd.has_unfinished() {
         crowd.complaints.push("outcomes stayed untold".to_owned());
     }
     late

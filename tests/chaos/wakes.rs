@@ -1,4 +1,4 @@
-//! Wake-ups between processes, when the connections that carry them go silent for ever.
+//! Wake-ups between processes, when the connections that carry them go silent.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::{
     support::cluster,
 };
 
-/// How long after the fault a worker may be left to polling: a while of silence is noticed by asking.
+/// How long after the fault a worker may have to poll: silence is noticed by a ping.
 const RECOVERY: Duration = Duration::from_secs(20);
 
-/// Returns how long it took until a worker heard of a job again.
+/// Returns the time until a worker received a notification again.
 pub async fn after_dead_connections(dice: Dice, time: Duration) -> Result<Duration, String> {
     let database = cluster().new_database().await;
     let proxy = Proxy::start(cluster().port(), dice).await;
@@ -24,9 +24,9 @@ pub async fn after_dead_connections(dice: Dice, time: Duration) -> Result<Durati
     tokio::spawn(front_end.clone().announce(db, shutdown.clone()));
     let db = PostgresDb::open(&url, 2).await.unwrap();
     tokio::spawn(worker.clone().listen(db, shutdown));
-    heard(&front_end, &worker, Duration::from_secs(5)).await.ok_or("never heard at all")?;
+    time_to_wake(&front_end, &worker, Duration::from_secs(5)).await.ok_or("never heard at all")?;
 
-    // Something is always being said when the fault begins.
+    // Notifications are under way when the fault begins.
     proxy.set(Weather::Slow(Duration::from_millis(40)));
     for _ in 0..50 {
         front_end.job_arrived();
@@ -35,12 +35,12 @@ pub async fn after_dead_connections(dice: Dice, time: Duration) -> Result<Durati
     proxy.set(Weather::Grave);
     tokio::time::sleep(time).await;
     proxy.set(Weather::Fair);
-    let after = heard(&front_end, &worker, RECOVERY).await;
+    let after = time_to_wake(&front_end, &worker, RECOVERY).await;
     after.ok_or_else(|| format!("wake-ups are not heard {RECOVERY:?} after the connections died"))
 }
 
-/// How long it takes until a job is heard of, telling again and again.
-async fn heard(front_end: &Wake, worker: &Wake, patience: Duration) -> Option<Duration> {
+/// The time until a worker receives a notification, which is repeated.
+async fn time_to_wake(front_end: &Wake, worker: &Wake, patience: Duration) -> Option<Duration> {
     let begun = Instant::now();
     // What was left over.
     let _ = tokio::time::timeout(Duration::from_millis(300), worker.here().notified()).await;

@@ -1,5 +1,5 @@
-//! What happened, written down by the database itself and not by the code under test: triggers append every
-//! change of a job with the process that made it. Acknowledgements are kept by whoever heard them.
+//! A ledger that the database itself writes, not the code under test: triggers append every change
+//! of a job with the process that made it. The process that receives acknowledgements stores them.
 
 mod postgres;
 mod sqlite;
@@ -18,9 +18,9 @@ pub struct Entry {
     pub transaction_id: String,
     /// The process whose session made the change.
     pub process: i64,
-    /// -1 for a job that was not there before.
+    /// -1 for a new job.
     pub old_state: i64,
-    /// -1 for a job that is not there any more.
+    /// -1 for a deleted job.
     pub new_state: i64,
     pub old_attempt: i64,
     pub new_attempt: i64,
@@ -125,7 +125,7 @@ impl Audit {
             ("claims without a new token", self.unfenced),
             ("payload rows left", self.pictures),
             ("not terminal within three leases", self.late),
-            ("wrong answers of the store", count(&self.complaints)),
+            ("wrong responses of the store", count(&self.complaints)),
         ]
     }
 

@@ -5,7 +5,7 @@ use visavis::db::without_idle_reaper;
 
 use super::Entry;
 
-/// A session says which process it belongs to by its setting `chaos.process`.
+/// The setting `chaos.process` of a session is the number of its process.
 const LEDGER: &str = "
 CREATE TABLE chaos_ledger (
     seq            bigserial PRIMARY KEY,
@@ -40,7 +40,7 @@ CREATE TRIGGER chaos_note_update AFTER UPDATE ON job FOR EACH ROW WHEN (NOT coal
     AND NEW.due_at - NEW.due_from = OLD.due_at - OLD.due_from, false)) EXECUTE FUNCTION chaos_note();
 ";
 
-/// Every claim gets the token that every earlier one had, so a check of it lets everybody pass.
+/// Every claim gets the token that every earlier one had, so its check passes every process.
 const NO_TOKENS: &str = "
 CREATE FUNCTION chaos_no_tokens() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -78,7 +78,7 @@ impl PostgresBooks {
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        panic!("the database does not answer: {sql}");
+        panic!("the database does not respond: {sql}");
     }
 
     /// Jobs that are not at their end.
@@ -100,7 +100,8 @@ impl PostgresBooks {
             .unwrap();
         while from <= last.unwrap_or(-1) {
             let page = sqlx::query_as(
-                "SELECT * FROM chaos_ledger WHERE job_id >= $1 AND job_id < $2 ORDER BY job_id, seq",
+                "SELECT * FROM chaos_ledger WHERE job_id >= $1 AND job_id < $2 \
+                 ORDER BY job_id, seq",
             )
             .bind(from)
             .bind(from + PAGE)

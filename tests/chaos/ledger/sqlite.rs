@@ -62,7 +62,7 @@ impl SqliteBooks {
         self.tamper(LEDGER).await;
     }
 
-    /// Whoever changes something from now on is that process.
+    /// Changes from now on are recorded for that process.
     pub async fn sign(path: &Path, number: u32) {
         let books = Self::open(path).await;
         sqlx::query("UPDATE chaos_process SET number = $1")
