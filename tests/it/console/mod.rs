@@ -30,7 +30,7 @@ struct Desk {
     file: TokenFile,
 }
 
-/// An answer of the console.
+/// A response of the console.
 #[derive(Debug)]
 struct Reply {
     status: u16,

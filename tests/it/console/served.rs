@@ -113,8 +113,7 @@ async fn a_front_end_without_workers_shows_what_others_found_and_workers_alone_c
     assert_eq!((front_end.terminate(), workers.terminate()), (Some(0), Some(0)));
 }
 
-/// What `serve` writes to standard output and to the log before it is told to stop: after it has said something
-/// of the console.
+/// What `serve` writes to standard output and to the log until it has mentioned the console.
 fn said_while_serving(mut command: Command, out: &Path) -> (String, String) {
     let log = out.with_extension("log");
     let file = |path| fs::File::create(path).unwrap();

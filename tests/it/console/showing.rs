@@ -47,7 +47,7 @@ async fn two_pictures_are_compared_through_the_gateway_and_can_be_looked_up() {
     assert_eq!(live["endpoints"][0]["name"], "compare");
     assert_eq!(live["endpoints"][0]["codes"], json!({ "SUCCESS": 1 }));
     assert_eq!(live["queue"], json!([{ "shard": 0, "jobs": 0, "bytes": 0, "oldestMs": null }]));
-    // The client was made once, whoever needed it first.
+    // The client was created once.
     desk.post(&cookie, "compare", &body).await;
     let clients = desk.get(&cookie, "clients").await.json();
     let own = clients["clients"].as_array().unwrap().iter().filter(|c| c["own"] == true);

@@ -69,7 +69,7 @@ pub struct TestApp {
     time: Clock,
 }
 
-/// An answer whose signature was verified by an independent implementation.
+/// A response whose signature was verified by an independent implementation.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub headers: HeaderMap,
@@ -94,7 +94,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The answer in clear, decrypted with the key that was sent, as old clients do it.
+    /// The response in clear, decrypted with the key that was sent, as old clients do it.
     pub fn opened(&self, key: &AesKey) -> Self {
         assert_eq!(self.header("content-type"), Some("text/plain; charset=UTF-8"), "{}", self.text);
         let text = key.decrypt(&self.text);
@@ -108,7 +108,7 @@ impl Answer {
         self.text.replace(&self.transaction_id(), "TXN")
     }
 
-    /// Verifies the answer as a client would, with the `rsa` crate, which shares nothing with the
+    /// Verifies the response as a client would, with the `rsa` crate, which shares nothing with the
     /// server.
     pub fn verify(&self, uri: &str, client_id: &str, key: &ServerKey) {
         let header = |name: &str| self.headers.get(name).unwrap().to_str().unwrap();
@@ -232,12 +232,12 @@ impl TestApp {
         request
     }
 
-    /// Signs, sends, and verifies the answer.
+    /// Signs, sends, and verifies the response.
     pub async fn post(&self, endpoint: &str, body: &Value) -> Answer {
         self.send(self.signed(&format!("/api/v1/zoloz/{endpoint}"), &body.to_string())).await
     }
 
-    /// Sends a request as it is; the answer must be signed for [`CLIENT`].
+    /// Sends a request as it is; the response must be signed for [`CLIENT`].
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let path = request.uri().path().to_owned();
         let (answer, status) = self.send_raw(request).await;

@@ -99,7 +99,8 @@ fn back<C: BlockCipherDecrypt>(blocks: &mut [u8], cipher: &C) {
     }
 }
 
-/// The Signature header of AK/SK mode: RFC 2104 by the book, and the URL-safe alphabet without padding.
+/// The Signature header of AK/SK mode: RFC 2104 by the book, and the URL-safe alphabet without
+/// padding.
 pub fn mac(secret: &[u8], content: &str) -> String {
     assert!(secret.len() <= 64, "a longer key would be hashed first");
     let mut key = [0_u8; 64];

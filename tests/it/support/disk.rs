@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub struct Disk(TempDir);
 
 impl Disk {
-    /// `None` where nobody may mount one.
+    /// `None` without permission to mount one.
     pub fn mount(mib: u32) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={mib}m");

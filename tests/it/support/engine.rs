@@ -1,4 +1,4 @@
-//! An engine whose answers are written into the pictures.
+//! An engine whose results are written into the pictures.
 
 use std::{thread, time::Duration};
 
@@ -58,7 +58,7 @@ impl Picture {
 /// The number of no person.
 const BORDERLINE: u8 = u8::MAX;
 
-/// Says what [`Picture`]s tell it to.
+/// Returns the result that a [`Picture`] holds.
 #[derive(Debug, Default)]
 pub struct FakeEngine;
 

@@ -1,5 +1,5 @@
 //! Would `JSON.stringify(JSON.parse(text))` print the text back, byte for byte? Checked on every
-//! answer that passes through the tests.
+//! response that passes through the tests.
 
 use serde_json::Value;
 

@@ -35,8 +35,8 @@ pub use program::{
 };
 pub use wire::{Connection, IDLE_DEADLINE, Listening, Reply};
 
-/// Says that something was not tested because a program is not here. Where CI=true that is a failure:
-/// `scripts/setup` installs whatever a test may need.
+/// Reports that something was not tested because a program is missing. Where CI=true that is a
+/// failure: `scripts/setup` installs every program that a test needs.
 pub fn left_out(what: &str) {
     left_out_where(in_ci(), what);
 }
@@ -51,26 +51,26 @@ fn left_out_where(in_ci: bool, what: &str) {
     count_left_out("something else, see LEFT OUT above");
 }
 
-/// The same of a part of `VISAVIS_SHARED`: the photos of people and further weights, which are not ours to give away.
-fn left_out_for_want_of(part: &str) {
+/// The same for a part of `VISAVIS_SHARED`: photos of people and weights that may not be published.
+fn left_out_without(part: &str) {
     let folder = part.split('/').next().unwrap_or(part);
-    // A CI that cannot have them says so.
+    // A CI without them sets `none`.
     let is_known = std::env::var("VISAVIS_SHARED").is_ok_and(|folder| folder == "none");
     assert!(
         !in_ci() || is_known,
-        "nothing is left out where CI=true: ../shared/{folder} is missing; set VISAVIS_SHARED to the folder that has \
-         it, or to `none`"
+        "nothing is left out where CI=true: ../shared/{folder} is missing; set VISAVIS_SHARED to \
+         the folder that has it, or to `none`"
     );
     count_left_out(&format!("../shared/{folder}"));
 }
 
-/// The same of what nothing brings, so that it is left out in CI too: instructions that the processor lacks, mounts and
-/// control groups that a container forbids.
+/// The same for what cannot be installed, so that it is left out in CI too: missing instructions of
+/// the processor, mounts and control groups that a container forbids.
 pub fn left_out_everywhere(what: &str) {
     say_left_out(what);
 }
 
-/// Notes for `scripts/left-out`, which closes `make test`, what this test lacks.
+/// Records what this test lacks for `scripts/left-out`, which ends `make test`.
 fn count_left_out(what: &str) {
     let Some(file) = std::env::var_os("LEFT_OUT_FILE") else { return };
     let test = std::thread::current().name().unwrap_or_default().to_owned();
@@ -79,9 +79,9 @@ fn count_left_out(what: &str) {
     file.write_all(format!("{what}\t{test}\n").as_bytes()).unwrap();
 }
 
-/// Where everybody sees it: what a test prints with the usual macros is swallowed as long as it passes.
+/// To standard error: the test harness hides what a passing test prints with the usual macros.
 fn say_left_out(what: &str) {
-    // Whoever has closed standard error does not want to know.
+    // An error means that standard error is closed.
     let _ = writeln!(std::io::stderr(), "\n*** LEFT OUT: {what} ***\n");
 }
 

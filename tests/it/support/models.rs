@@ -85,8 +85,8 @@ pub fn engine_of(pack: &ResolvedPack, limits: DecodeLimits) -> Pipeline {
     Pipeline::open(&runtime(), pack, options).expect("the pack is in models/: run `make models`")
 }
 
-/// A folder of photos and weights that are not part of the repository. Without it the test is left out, which is counted, and
-/// a failure where CI=true.
+/// A folder of photos and weights that are not part of the repository. Without it the test is left
+/// out, which is counted, and a failure where CI=true.
 pub fn shared(part: &str) -> Option<PathBuf> {
     let folder =
         std::env::var_os("VISAVIS_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
@@ -94,7 +94,7 @@ pub fn shared(part: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    super::left_out_for_want_of(part);
+    super::left_out_without(part);
     None
 }
 

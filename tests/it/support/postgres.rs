@@ -1,5 +1,6 @@
-//! A private Postgres for the tests of this process: made by `initdb` in a folder of its own, reached
-//! through a socket there and a port on loopback, and gone with the process, however that ends.
+//! A private Postgres for the tests of this process: made by `initdb` in a folder of its own,
+//! reached through a socket there and a port on loopback, and gone with the process, however that
+//! ends.
 
 use std::{
     fs,
@@ -23,7 +24,8 @@ pub struct Cluster {
     own: &'static str,
     variables: Vec<(&'static str, String)>,
     made: AtomicU32,
-    /// Ends the server and removes the folder when its standard input is closed: at our end at the latest.
+    /// Ends the server and removes the folder when its standard input is closed: at our end at the
+    /// latest.
     _keeper: Mutex<Child>,
 }
 
@@ -72,14 +74,20 @@ fn succeed(command: &mut Command) {
     assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
-/// For tests: no data has to survive the machine, and some tests read the whole write-ahead log. Autovacuum would lock tables
-/// that are emptied again and again, to truncate them.
-const QUICK: &str = "-c fsync=off -c full_page_writes=off -c shared_buffers=64MB -c max_wal_size=64MB \
-                     -c min_wal_size=32MB -c autovacuum=off";
+/// For tests: no data has to survive the machine, and some tests read the whole write-ahead log.
+/// Autovacuum would lock tables that are emptied again and again, to truncate them.
+const QUICK: &str = "-c fsync=off -c full_page_writes=off -c shared_buffers=64MB \
+                     -c max_wal_size=64MB -c min_wal_size=32MB -c autovacuum=off";
+
+/// A script that stops the server and removes its folder when its input ends.
+const STOP_AT_END_OF_INPUT: &str = r#"cat; folder=$1; shift; cd /
+"$@" stop --mode=immediate -D "$folder/data"
+rm -rf "$folder""#;
 
 fn start_server(folder: &Path, port: u16, own: &str, variables: &[(&'static str, String)]) {
     let settings = format!(
-        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c max_connections=400 {own}",
+        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} \
+         -c max_connections=400 {own}",
         folder.display()
     );
     succeed(
@@ -137,7 +145,7 @@ impl Cluster {
         let stop = as_server_user(&control);
         let stop: Vec<_> = std::iter::once(stop.get_program()).chain(stop.get_args()).collect();
         let keeper = Command::new("bash")
-            .args(["-c", r#"cat; folder=$1; shift; cd /; "$@" stop --mode=immediate -D "$folder/data"; rm -rf "$folder""#, "keeper"])
+            .args(["-c", STOP_AT_END_OF_INPUT, "keeper"])
             .arg(&folder)
             .args(stop)
             .stdin(Stdio::piped())
@@ -157,12 +165,13 @@ impl Cluster {
         cluster
     }
 
-    /// Ends the server as a crash does: nobody is told and nothing is tidied up.
+    /// Ends the server as a crash does: without notice and clean-up.
     pub fn stop_at_once(&self) {
         self.control(&["stop", "--mode=immediate"]);
     }
 
-    /// Ends it in order, and starts it as a standby of nobody: readable, and without writes.
+    /// Ends it in order, and starts it as a standby without a primary: readable, and without
+    /// writes.
     pub fn become_standby(&self) {
         self.control(&["stop", "--mode=fast", "--wait"]);
         succeed(as_server_user(Path::new("touch")).arg(self.data().join("standby.signal")));

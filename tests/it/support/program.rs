@@ -38,7 +38,8 @@ impl From<Output> for Ran {
     }
 }
 
-/// The program with an environment that has none of its variables, nor of ONNX Runtime's, on ports that are free.
+/// The program with an environment that has none of its variables, nor of ONNX Runtime's, on ports
+/// that are free.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_visavis"));
     for (name, _) in std::env::vars_os() {
@@ -99,16 +100,16 @@ fn read_aside(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8
 
 /// What each thread of a process waits for: its name, its state, and where in the kernel it is.
 fn threads(pid: u32) -> String {
-    let mut told = String::new();
+    let mut text = String::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
         let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
         let status = read("status");
         let of =
             |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         let (wchan, call) = (read("wchan"), read("syscall"));
-        told.extend([of("Name:"), " ", of("State:"), " ", &wchan, " ", call.trim(), "\n"]);
+        text.extend([of("Name:"), " ", of("State:"), " ", &wchan, " ", call.trim(), "\n"]);
     }
-    told
+    text
 }
 
 /// Runs the program with these arguments.
@@ -136,7 +137,7 @@ pub fn in_repository(name: &str) -> String {
     root().join(name).display().to_string()
 }
 
-/// The folder of the pack that is there.
+/// The folder of the fetched pack.
 pub fn pack_folder() -> PathBuf {
     pack().embedder.path.parent().unwrap().to_owned()
 }

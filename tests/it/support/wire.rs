@@ -66,7 +66,8 @@ impl Listening {
     fn head_of(&self, client_id: &str, path: &str, body: &str, extra: &[&str]) -> String {
         let time = self.app.now();
         let mut head = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=UTF-8\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Type: application/json; charset=UTF-8\r\n\
              Client-Id: {client_id}\r\nRequest-Time: {time}\r\nSignature: {}\r\n",
             signature_over(client_id, path, body, &time)
         );
@@ -93,7 +94,7 @@ pub struct Connection {
     unread: Vec<u8>,
 }
 
-/// An answer as it came over the wire.
+/// A response as it came over the wire.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub head: String,
@@ -106,7 +107,7 @@ impl Reply {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// The answer apart from its socket, to be verified and opened.
+    /// The response apart from its socket, to be verified and opened.
     pub fn answer(&self) -> Answer {
         let pairs = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         let headers = pairs.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
@@ -175,7 +176,7 @@ impl Connection {
         }
     }
 
-    /// A whole answer of announced length.
+    /// A complete response with a Content-Length.
     pub fn read_reply(&mut self) -> Reply {
         let reply = Reply { head: self.read_head(), body: String::new() };
         let length: usize = reply.header("Content-Length").unwrap().parse().unwrap();
