@@ -93,7 +93,7 @@ async fn a_process_with_another_master_key_is_turned_away_before_it_takes_a_job(
             let ran = stranger.ran();
             let said = &ran.err;
             assert_eq!(ran.code, 2, "{command}: {said}");
-            assert!(said.contains("the master key is not the one"), "{command}: {said}");
+            assert!(said.contains("sealed with another master key"), "{command}: {said}");
         }
         assert_eq!(first.terminate(), Some(0));
     });
