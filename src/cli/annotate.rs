@@ -1,9 +1,9 @@
-//! A picture for people: both faces side by side with box, landmarks and verdict.
+//! The image of `compare --annotate`: both faces side by side with box, landmarks and verdict.
 
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "pixel arithmetic: every value is checked against the picture"
+    reason = "pixel arithmetic: every value is checked against the size of the image"
 )]
 
 use std::path::Path;
@@ -38,8 +38,7 @@ pub(super) fn write(
     verdict: &Verdict,
     limits: &DecodeLimits,
 ) -> Result<()> {
-    let open =
-        |bytes| decode(bytes, limits).map_err(|r| anyhow!(r.describe("the picture", limits)));
+    let open = |bytes| decode(bytes, limits).map_err(|r| anyhow!(r.describe("the photo", limits)));
     let left = panel(&open(probe)?, &verdict.probe);
     let right = panel(&open(reference)?, &verdict.reference);
     let width = left.width() + right.width() + 3 * GAP;
@@ -56,10 +55,10 @@ pub(super) fn write(
         verdict.similarity.value()
     );
     bitmap_font::draw(&mut sheet, GAP, below + 30, 2, INK, &numbers);
-    sheet.save(path).with_context(|| format!("{} cannot be written", path.display()))
+    sheet.save(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// One picture at the sheet's height with what was found on it.
+/// One photo at the height of the sheet, with box, landmarks and verdict.
 fn panel(picture: &RgbImage, face: &FaceReport) -> RgbImage {
     let scale = PICTURE_HEIGHT as f32 / picture.height() as f32;
     let width = ((picture.width() as f32 * scale).round() as u32).max(1);

@@ -1,4 +1,4 @@
-//! `visavis audit`: what operators did, and who acts in this process.
+//! `visavis audit`: lists what operators did; also identifies the operator of this process.
 
 use std::{os::unix::fs::MetadataExt as _, process::ExitCode};
 
@@ -21,7 +21,7 @@ pub(super) struct AuditArgs {
     command: Option<AuditCommand>,
     #[command(flatten)]
     data: DataArgs,
-    /// How many acts at most
+    /// Maximum number of entries
     #[arg(long, value_name = "N", default_value_t = 100)]
     last: u32,
     /// Print one JSON array
@@ -88,23 +88,24 @@ fn verify(config: &Config) -> Result<ExitCode> {
         data.close().await;
         if code == ExitCode::SUCCESS {
             out!(
-                "Compare the last entry with the log (\"audit entry\"): it shows what was removed at the end."
+                "Compare the last entry with the log (\"audit entry\"): a difference shows that \
+                 entries were removed at the end."
             );
         }
         Ok(code)
     })
 }
 
-/// The user of the system behind this process, as the log of acts has it: by the number that the system vouches for,
-/// and by name as far as the environment tells. Behind `sudo` it is the one who called it.
+/// The user who runs this process, for the audit log: the user id from the system, and the name
+/// from the environment, if it is set. With `sudo` it is the user who called it.
 pub(super) fn operator() -> Actor {
     let uid = std::fs::metadata("/proc/self").map_or(u32::MAX, |process| process.uid());
-    let told = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    // Only root's word counts for somebody else.
-    let behind = if uid == 0 { told("SUDO_UID").zip(told("SUDO_USER")) } else { None };
-    let (uid, name) = match behind {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    // Only root can act for another user.
+    let caller = if uid == 0 { variable("SUDO_UID").zip(variable("SUDO_USER")) } else { None };
+    let (uid, name) = match caller {
         Some((uid, name)) => (uid, Some(name)),
-        None => (uid.to_string(), ["USER", "LOGNAME"].into_iter().find_map(told)),
+        None => (uid.to_string(), ["USER", "LOGNAME"].into_iter().find_map(variable)),
     };
     Actor::new(&name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})")))
 }

@@ -49,13 +49,13 @@ const GLYPHS: [(char, [u8; 7]); 39] = [
 /// Columns from one letter to the next.
 const ADVANCE: u32 = 6;
 
-/// How many pixels wide `text` is at `size` pixels a dot.
+/// Width of `text` in pixels, at `size` pixels per dot.
 pub(super) fn width(text: &str, size: u32) -> u32 {
     u32::try_from(text.chars().count()).unwrap_or(0) * ADVANCE * size
 }
 
-/// Draws `text` with its top left corner at (`x`, `y`), `size` pixels a dot; what has no glyph is a
-/// space, and what leaves the picture is cut off.
+/// Draws `text` with its top left corner at (`x`, `y`), `size` pixels per dot. A character without
+/// a glyph is a space; text beyond the border is cut off.
 pub(super) fn draw(picture: &mut RgbImage, x: u32, y: u32, size: u32, colour: Rgb<u8>, text: &str) {
     for (i, letter) in (0..).zip(text.chars()) {
         let Some((_, rows)) = GLYPHS.iter().find(|(glyph, _)| *glyph == letter) else { continue };

@@ -1,4 +1,4 @@
-//! `visavis calibrate`: from labelled photos to the table by which a pack's similarities become rates and scores.
+//! `visavis calibrate`: measures a pack's calibration table on labelled photos.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -27,17 +27,18 @@ use crate::{
 pub(super) struct CalibrateArgs {
     #[command(flatten)]
     labelled: LabelledArgs,
-    /// Photos of people in groups, whose strangers look more alike (CSV with the heading photo,person,group):
-    /// adds the part of the table that speaks of them. Known errors are not looked for among them
+    /// Photos of people in groups, within which different people look more alike (CSV with the
+    /// heading photo,person,group): adds the table's part on pairs within a group. --known-errors
+    /// does not apply to them
     #[arg(long, value_name = "FILE")]
     groups: Option<PathBuf>,
-    /// What the groups are, in words
+    /// Description of the groups
     #[arg(long, value_name = "WORDS", default_value = "sex and region of origin")]
     groups_are: String,
-    /// What to call the table in answers and logs
+    /// Id of the table in responses and logs
     #[arg(long, value_name = "NAME")]
     id: String,
-    /// Write the table to this file, to be put into the pack's pack.toml, instead of printing it
+    /// Write the table to this file, for the pack's pack.toml, instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -54,12 +55,12 @@ pub(super) fn run(config: &Config, args: &CalibrateArgs) -> Result<ExitCode> {
     let unified = match args.labelled.pair_type {
         PairType::SelfieSelfie => unified::fit(&scores, &gallery.reports),
         PairType::SelfieDocument => Err(EvaluateError::TooFew(
-            "it is fitted to photos of one kind; take the one of selfies".to_owned(),
+            "it is fitted to photos of one kind: use the table of selfies".to_owned(),
         )),
     };
     match unified {
         Ok(unified) => text.push_str(&quality_table(&unified)),
-        Err(why) => err!("no [quality]: {why}"),
+        Err(error) => err!("the table has no [quality]: {error}"),
     }
     if let Some(file) = &args.groups {
         let set = PhotoSet::from_table(file)?.for_pairs(args.labelled.pair_type)?;
@@ -67,14 +68,15 @@ pub(super) fn run(config: &Config, args: &CalibrateArgs) -> Result<ExitCode> {
         text.push_str(&group_table(&args.groups_are, &scores, &knots(&scores)?));
     }
     match &args.out {
-        Some(path) => fs::write(path, text)
-            .with_context(|| format!("{} cannot be written", path.display()))?,
+        Some(path) => {
+            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         None => out_part!("{text}"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// As it stands in a manifest.
+/// The table in the format of a manifest.
 fn table(args: &CalibrateArgs, pack: &OpenedPack, scores: &Scores, knots: &[Knot]) -> String {
     use std::fmt::Write as _;
     let mut text = String::from("[calibration]\n");
@@ -104,7 +106,8 @@ fn group_table(groups: &str, scores: &Scores, knots: &[Knot]) -> String {
 
 fn quality_table(unified: &UnifiedQuality) -> String {
     format!(
-        "\n[quality]\nconstant = {:.3}\nlength = {:.4}\nconfidence = {:.3}\nyaw = {:.3}\npitch = {:.3}\n",
+        "\n[quality]\nconstant = {:.3}\nlength = {:.4}\nconfidence = {:.3}\nyaw = {:.3}\npitch = \
+         {:.3}\n",
         unified.constant, unified.length, unified.confidence, unified.yaw, unified.pitch
     )
 }
@@ -112,13 +115,13 @@ fn quality_table(unified: &UnifiedQuality) -> String {
 fn knot_rows(knots: &[Knot]) -> String {
     use std::fmt::Write as _;
     let mut text = String::from(
-        "# Similarity, false match rate; then the interval of the rate if the people had been others. Without one it\n\
-         # is continued beyond the data.\nknots = [\n",
+        "# Similarity, false match rate; then the interval of the rate for other people. Without \
+         one,\n# it is extrapolated beyond the data.\nknots = [\n",
     );
     for knot in knots {
         let remark = match knot.interval {
             Some((low, high)) => format!("{low:.2e} to {high:.2e}"),
-            None => "continued".to_owned(),
+            None => "extrapolated".to_owned(),
         };
         let _ = writeln!(text, "    [{:.5}, {:.4e}], # {remark}", knot.similarity, knot.fmr);
     }

@@ -1,4 +1,4 @@
-//! `visavis call`: the operator's curl.
+//! `visavis call`: sends one signed request and verifies the response.
 
 use std::{
     fs,
@@ -28,54 +28,54 @@ use super::{
     visavis call test --client app.json --mode encrypted --aes-bits 128\n  \
     visavis call test --client app.json --mode aksk\n  \
     visavis call asynccheckresult G000000000FID2026… --client app.json\n\n\
-    Exit code: 0 when the answer's status is S, 1 when it is F or U, 2 when there is no valid answer.")]
+    Exit code: 0 if the response has the status S, 1 for F or U, 2 without a valid response.")]
 pub(super) struct CallArgs {
     /// Which endpoint
     endpoint: Endpoint,
-    /// Two pictures, a transaction id, or for `test` an optional JSON object
+    /// Two photos, a transaction id, or for `test` an optional JSON object
     #[arg(value_name = "ARGUMENT")]
     arguments: Vec<String>,
-    /// File with the keys, as `visavis client add NAME --out FILE` writes it
+    /// File with the keys, written by `visavis client add NAME --out FILE`
     #[arg(long, value_name = "FILE")]
     client: PathBuf,
     /// Scheme, host and port of the server
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// How the request is protected
+    /// How the request is signed and encrypted
     #[arg(long, value_enum, default_value_t = ModeName::Plain)]
     mode: ModeName,
     /// Length of the AES key in mode encrypted
     #[arg(long, value_name = "BITS", default_value = "256", value_parser = ["128", "192", "256"])]
     aes_bits: String,
-    /// PEM file with the certificates to trust for https, instead of those of this machine
+    /// PEM file of the certificates to trust for HTTPS, instead of those of this machine
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// After asynccompare, ask for the result until it is there
+    /// After asynccompare, poll until the result is available
     #[arg(long)]
     wait: bool,
-    /// What face2 is a picture of: SELFIE or a document type code
+    /// Source of face2: SELFIE or a document type code
     #[arg(long, value_name = "CODE")]
     source_of_face2: Option<String>,
-    /// The caller's own id for the transaction [default: a random one]
+    /// Your own id for the transaction [default: a random one]
     #[arg(long)]
     biz_id: Option<String>,
-    /// Seconds to wait for an answer, and with --wait for the result
+    /// Seconds to wait for a response, and with --wait for the result
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     timeout: u64,
-    /// Print only the JSON of the last answer
+    /// Print only the JSON of the last response
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Endpoint {
-    /// Connectivity and keys
+    /// Check connection and keys
     Test,
-    /// Compare two pictures and wait
+    /// Compare two photos and wait for the result
     Compare,
-    /// Have two pictures compared
+    /// Submit two photos for comparison
     Asynccompare,
-    /// Ask what became of a transaction
+    /// Get the result of a transaction
     Asynccheckresult,
 }
 
@@ -90,7 +90,7 @@ enum ModeName {
 }
 
 impl Endpoint {
-    /// Where it is.
+    /// The path of its URL.
     fn path(self) -> &'static str {
         match self {
             Self::Test => endpoints::TEST,
@@ -101,43 +101,47 @@ impl Endpoint {
     }
 }
 
-/// How long to wait between two questions for a result.
-const POLL: Duration = Duration::from_millis(200);
+/// Interval between two polls for a result.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: &CallArgs) -> Result<ExitCode> {
     let timeout = Duration::from_secs(args.timeout);
     let credentials = credentials::read(&args.client)?;
     let ca = args.ca.as_deref();
     let client = connect(&args.url, &credentials, args.protection(), timeout, ca)?;
-    let mut answer = exchange(args, &client, args.endpoint, &args.body()?)?;
+    let mut response = exchange(args, &client, args.endpoint, &args.body()?)?;
     if args.wait && args.endpoint == Endpoint::Asynccompare {
-        answer = wait(args, &client, answer, timeout)?;
+        response = wait(args, &client, response, timeout)?;
     }
     if args.json {
-        out!("{answer}");
+        out!("{response}");
     }
-    let accepted = answer["result"]["resultStatus"] == "S";
+    let accepted = response["result"]["resultStatus"] == "S";
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Asks until the transaction is finished.
+/// Polls until the transaction is finished.
 fn wait(args: &CallArgs, client: &ApiClient, accepted: Value, timeout: Duration) -> Result<Value> {
     let Some(id) = accepted["transactionId"].as_str() else { return Ok(accepted) };
     let body = json!({ "transactionId": id });
     let begun = Instant::now();
     loop {
-        let answer = exchange(args, client, Endpoint::Asynccheckresult, &body)?;
-        if answer["result"]["resultCode"] != "PROCESSING" {
-            return Ok(answer);
+        let response = exchange(args, client, Endpoint::Asynccheckresult, &body)?;
+        if response["result"]["resultCode"] != "PROCESSING" {
+            return Ok(response);
         }
         if begun.elapsed() > timeout {
-            bail!("the transaction {id} is not finished after {} s", timeout.as_secs());
+            bail!(
+                "transaction {id} is not finished after {} s: raise --timeout, or get its result \
+                 later with `visavis call asynccheckresult`",
+                timeout.as_secs()
+            );
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// One signed request and its verified answer, both printed.
+/// Sends one signed request and verifies the response; prints both.
 fn exchange(
     args: &CallArgs,
     client: &ApiClient,
@@ -151,19 +155,19 @@ fn exchange(
         for (name, value) in &signed.head {
             out!("{name}: {}", shortened(value));
         }
-        out!("\n{}\n", shortened_pictures(body.clone()));
+        out!("\n{}\n", shortened_photos(body.clone()));
     }
     let sent = client.send(path, &signed);
-    let answer = sent.map_err(|error| explained(&args.url, error))?;
+    let response = sent.map_err(|error| explained(&args.url, error))?;
     if !args.json {
-        for line in answer.head.lines() {
+        for line in response.head.lines() {
             out!("{}", shortened(line));
         }
-        out!("\n{}\n", answer.body);
-        let how = if answer.was_encrypted { "valid, and it came encrypted" } else { "valid" };
-        out!("(the answer's signature is {how})\n");
+        out!("\n{}\n", response.body);
+        let encrypted = if response.was_encrypted { ", and it was encrypted" } else { "" };
+        out!("(the response's signature is valid{encrypted})\n");
     }
-    serde_json::from_str(&answer.body).context("the answer is not JSON")
+    serde_json::from_str(&response.body).context("the response is not JSON")
 }
 
 impl CallArgs {
@@ -185,24 +189,23 @@ impl CallArgs {
                 Ok(json!({ "title": "hello", "description": "just for demonstration." }))
             }
             (Endpoint::Test, [text]) => {
-                serde_json::from_str(text).context("the argument is not JSON")
+                serde_json::from_str(text).context("the argument of test is not JSON")
             }
             (Endpoint::Compare | Endpoint::Asynccompare, [probe, reference]) => {
-                self.pictures(probe, reference)
+                self.photos(probe, reference)
             }
             (Endpoint::Asynccheckresult, [id]) => Ok(json!({ "transactionId": id })),
             (Endpoint::Test, _) => bail!("test takes at most one argument, a JSON object"),
             (Endpoint::Asynccheckresult, _) => {
                 bail!("asynccheckresult takes one argument, the transaction id")
             }
-            (_, given) => bail!("two pictures are needed, {} given", given.len()),
+            (_, given) => bail!("expected two photos, got {}", given.len()),
         }
     }
 
-    fn pictures(&self, probe: &str, reference: &str) -> Result<Value> {
+    fn photos(&self, probe: &str, reference: &str) -> Result<Value> {
         let content = |path: &str| -> Result<String> {
-            let bytes =
-                fs::read(Path::new(path)).with_context(|| format!("{path} cannot be read"))?;
+            let bytes = fs::read(Path::new(path)).with_context(|| format!("cannot read {path}"))?;
             Ok(STANDARD.encode(bytes))
         };
         let random = || uuid::Uuid::new_v4().simple().to_string();
@@ -227,7 +230,7 @@ fn shortened(text: &str) -> String {
     format!("{}...{}", &text[..ENDS], &text[text.len() - 8..])
 }
 
-fn shortened_pictures(mut body: Value) -> Value {
+fn shortened_photos(mut body: Value) -> Value {
     for face in ["face1", "face2"] {
         if let Some(content) = body.pointer_mut(&format!("/{face}/content")) {
             let length = content.as_str().map_or(0, str::len);

@@ -1,4 +1,4 @@
-//! `visavis check`: everything that a start would trip over, found before it.
+//! `visavis check`: verifies configuration, keys, models and databases before a start.
 
 use std::{
     path::{Path, PathBuf},
@@ -39,7 +39,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     let clients = data.as_ref().map_or(&[][..], |data| &data.clients);
     let thresholds = match &models {
         Ok(models) => thresholds(&config, models.table.as_ref(), clients),
-        // What is wrong is told already.
+        // The error is reported by the finding "models".
         Err(_) => Vec::new(),
     };
     let mut findings = vec![configuration];
@@ -79,7 +79,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether the library that was loaded could report to its maker.
+/// Whether the library that was loaded has a telemetry collector.
 fn runtime(library: &Path) -> Finding {
     let found = collector::find(library);
     let files = match found {
@@ -92,8 +92,8 @@ fn runtime(library: &Path) -> Finding {
     }
     let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
     let detail = format!(
-        "{} has a telemetry collector, which Visavis disables: use a library without one, as `make runtime` (for a GPU \
-         `make runtime-gpu`) fetches it",
+        "{} has a telemetry collector, which Visavis disables: use a library without one, which \
+         `make runtime` (for a GPU `make runtime-gpu`) fetches",
         names.join(" and ")
     );
     Finding::warning("runtime", detail)
@@ -128,25 +128,25 @@ fn schema(mismatch: SchemaMismatch) -> Finding {
     }
 }
 
-/// Whether every client is as Visavis stored it.
-fn clients_finding(data: &Looked) -> Finding {
+/// Whether every client is unchanged since Visavis stored it.
+fn clients_finding(data: &Databases) -> Finding {
     let tampered = data.tampered.iter().map(|id| printable(id));
     let tampered = tampered.collect::<Vec<_>>().join(", ");
     let result = if tampered.is_empty() {
-        Ok(format!("{} as Visavis stored them", data.clients.len()))
+        Ok(format!("{} unchanged since Visavis stored them", data.clients.len()))
     } else {
         Err(anyhow::anyhow!(
-            "changed outside of Visavis and not served: {tampered}; restore the database from a backup, or look at their \
-             settings and run visavis client rotate ID --overlap 0"
+            "changed outside of Visavis and not served: {tampered}; restore the database from a \
+             backup, or check their settings and run visavis client rotate ID --overlap 0"
         ))
     };
     Finding::new("clients", result)
 }
 
-/// Whether certificate and key can be used, clients will take the certificate, and the key is not every user's.
+/// Whether certificate and key are usable, clients accept the certificate, and the key is private.
 fn tls(config: &Config) -> Finding {
     let Some(files) = app::tls_files(config) else {
-        let none = "none: plain HTTP, for behind a proxy that ends TLS".to_owned();
+        let none = "disabled: plain HTTP, for use behind a proxy that terminates TLS".to_owned();
         return Finding::new("tls", Ok(none));
     };
     let (certificate, key) = (files.certificate.display(), files.key.display());
@@ -160,8 +160,8 @@ fn tls(config: &Config) -> Finding {
     }
     if fitness.is_ca {
         warnings.push(format!(
-            "{certificate} is the certificate of an authority (CA:TRUE), which most clients refuse: create it with -addext \
-             basicConstraints=critical,CA:FALSE"
+            "{certificate} is the certificate of an authority (CA:TRUE), which most clients \
+             refuse: create it with -addext basicConstraints=critical,CA:FALSE"
         ));
     }
     match fitness.days_left {
@@ -174,7 +174,7 @@ fn tls(config: &Config) -> Finding {
         }
         _ => {}
     }
-    let usable = format!("{certificate} and its key can be used");
+    let usable = format!("{certificate} and its key are usable");
     if warnings.is_empty() {
         Finding::new("tls", Ok(usable))
     } else {
@@ -182,13 +182,13 @@ fn tls(config: &Config) -> Finding {
     }
 }
 
-/// A certificate with fewer days left is to be renewed.
+/// A certificate with fewer days left causes a warning.
 const SHORT_LIVED_DAYS: i64 = 30;
 
-/// How far the clocks of the databases are from this one.
+/// The difference between the clocks of the databases and this machine's.
 fn clocks(worst: &Result<machine::Skew, String>) -> Finding {
     match worst {
-        Err(why) => Finding::new("clocks", Err(anyhow::anyhow!("{why}"))),
+        Err(error) => Finding::new("clocks", Err(anyhow::anyhow!("{error}"))),
         Ok(skew) if skew.is_wrong() => Finding::new("clocks", Err(anyhow::anyhow!("{skew}"))),
         Ok(skew) if skew.is_large() => Finding::warning("clocks", skew.to_string()),
         Ok(skew) => Finding::new("clocks", Ok(skew.to_string())),
@@ -204,7 +204,7 @@ fn traces(config: &Config) -> Result<String> {
     Ok(format!("exported to {endpoint}"))
 }
 
-/// The configured pack, found to be good.
+/// The configured pack, verified.
 struct Models {
     detail: String,
     device: String,
@@ -237,7 +237,8 @@ fn models(config: &Config) -> Result<Models> {
     let in_eight_bits = model.pack.embedder.net.weights.ranges.is_some();
     let ran = on_device(device, in_eight_bits);
     let hint = if device == Device::Cpu && has_bfloat16() && !in_eight_bits {
-        "; this processor has bfloat16: runtime.device = \"cpu-bf16\" takes less time (docs/PERFORMANCE.md)"
+        "; this processor has bfloat16: runtime.device = \"cpu-bf16\" is faster \
+         (docs/PERFORMANCE.md)"
     } else {
         ""
     };
@@ -256,13 +257,13 @@ fn on_device(device: Device, in_eight_bits: bool) -> &'static str {
     }
 }
 
-/// What a threshold means among all and within groups, as far as that was measured.
+/// The rates of a threshold among all people and within groups, as far as they were measured.
 fn rates(config: &Config, table: Option<&CalibrationTable>, fmr: Fmr) -> Result<String> {
-    let told = |table| rates_at_threshold(table, config.compare.population, fmr.value());
-    Ok(table.map(told).transpose()?.unwrap_or_default())
+    let rates = |table| rates_at_threshold(table, config.compare.population, fmr.value());
+    Ok(table.map(rates).transpose()?.unwrap_or_default())
 }
 
-/// Every threshold that is in force somewhere instead of the default.
+/// Every threshold that overrides the default.
 fn thresholds(
     config: &Config,
     table: Option<&CalibrationTable>,
@@ -279,26 +280,26 @@ fn thresholds(
         let documents = fmr.document_fmr.map(|fmr| (format!("documents of client {name}"), fmr));
         all.into_iter().chain(documents)
     });
-    let told = |(whose, fmr)| {
+    let described = |(whose, fmr)| {
         let rates = rates(config, table, fmr)?;
-        Ok(format!("{whose}: {} for a rate of {fmr}{rates}", fmr.least_match().value()))
+        Ok(format!("{whose}: {} for a false match rate of {fmr}{rates}", fmr.least_match().value()))
     };
-    configured.chain(own).map(told).collect()
+    configured.chain(own).map(described).collect()
 }
 
-/// The databases, found to open, and the clients in them.
-struct Looked {
+/// The databases, opened, and the clients in them.
+struct Databases {
     detail: String,
-    /// What was found of their clocks, or what is wrong with them.
+    /// The largest difference of their clocks, or why it is unknown.
     clocks: Result<machine::Skew, String>,
     clients: Vec<(u32, ClientInfo)>,
-    /// Ids of those that were changed outside of Visavis.
+    /// Ids of clients that were changed outside of Visavis.
     tampered: Vec<String>,
-    /// How many entries follow from each other, or what does not.
+    /// The number of entries of an intact chain, or where it is broken.
     audit: Result<String, String>,
 }
 
-async fn data(config: &Config) -> Result<Looked> {
+async fn data(config: &Config) -> Result<Databases> {
     let data = app::open_data_for(config, Access::Read).await?;
     data.clients.try_master_key().await?;
     let clients = data.clients.list().await?;
@@ -311,9 +312,9 @@ async fn data(config: &Config) -> Result<Looked> {
         }
     }
     let audit = if broken.is_empty() {
-        Ok(format!("{entries} entries follow from each other"))
+        Ok(format!("{entries} entries, none changed or removed"))
     } else {
-        Err(format!("{}; compare it with the log and a backup", broken.join("; ")))
+        Err(format!("{}: compare them with the log and a backup", broken.join("; ")))
     };
     let mut jobs = 0;
     for database in &data.databases {
@@ -322,9 +323,9 @@ async fn data(config: &Config) -> Result<Looked> {
     let clocks = machine::clocks(&data).await.map_err(|e| format!("{e:#}"));
     data.close().await;
     let detail = format!(
-        "{} opens with this master key; {} clients, {jobs} jobs waiting",
+        "connected to {}; master key matches; {} clients, {jobs} queued jobs",
         app::database_name(config),
         clients.len()
     );
-    Ok(Looked { detail, clocks, clients, tampered, audit })
+    Ok(Databases { detail, clocks, clients, tampered, audit })
 }

@@ -1,5 +1,6 @@
-//! The telemetry collector of ONNX Runtime (Microsoft's 1DS, in libraries for Linux from 1.29 on). It is on unless the
-//! environment disables it before the library is loaded; no call into the library does that.
+//! The telemetry collector of ONNX Runtime (Microsoft's 1DS, in libraries for Linux from 1.29 on).
+//! It is on unless the environment disables it before the library is loaded; no function of the
+//! library does that.
 
 use std::{
     fs::{self, File},
@@ -10,25 +11,27 @@ use std::{
 use anyhow::{Context as _, Result};
 use memchr::memmem::Finder;
 
-/// Where the collector sends to. In every library that has one, in none that has not (1.27 to 1.32 were looked at).
+/// Where the collector sends to. Exactly the libraries with a collector contain it (checked for
+/// 1.27 to 1.32).
 const ADDRESS: &[u8] = b"events.data.microsoft.com";
 
-/// How much of a library is in memory at a time; those for a GPU have 280 MB.
+/// Bytes of a library in memory at a time; libraries for a GPU have 280 MB.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Which of a library and its providers, which it loads from its own folder, have a collector.
+/// The files with a collector among a library and its providers, which it loads from its own
+/// folder.
 pub(super) fn find(library: &Path) -> Result<Vec<PathBuf>> {
     let folder = library.parent().unwrap_or(Path::new("/"));
     let entries = fs::read_dir(folder)
         .and_then(Iterator::collect::<io::Result<Vec<_>>>)
-        .with_context(|| format!("{} cannot be read", folder.display()))?;
+        .with_context(|| format!("cannot read {}", folder.display()))?;
     let providers = entries.iter().map(fs::DirEntry::path).filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("libonnxruntime_providers_")
     });
     let mut found = Vec::new();
     for file in [library.to_path_buf()].into_iter().chain(providers) {
-        if has_collector(&file).with_context(|| format!("{} cannot be read", file.display()))? {
+        if has_collector(&file).with_context(|| format!("cannot read {}", file.display()))? {
             found.push(file);
         }
     }
@@ -46,7 +49,7 @@ fn has_collector(file: &Path) -> io::Result<bool> {
         if finder.find(&window).is_some() {
             return Ok(true);
         }
-        // What may be the beginning of an address that goes on in the next chunk.
+        // The address may begin in this chunk and continue in the next one.
         window.drain(..window.len().saturating_sub(ADDRESS.len()));
     }
 }

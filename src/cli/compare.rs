@@ -11,7 +11,7 @@ use serde::Serialize;
 use visavis_face::{
     FaceReport, Picture, PictureKind,
     geometry::BoundingBox,
-    quality::{Component, Measures, QualityVerdict, ReasonCode, components},
+    quality::{Component, Measures, QualityVerdict, Reason, ReasonCode, components},
 };
 
 use super::annotate;
@@ -24,28 +24,29 @@ use crate::{
 /// Arguments of `compare`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 the same person, 1 not the same person (or a picture is not good enough), \
-                        2 could not tell."
+    after_help = "Exit code: 0 same person; 1 not the same person, or a photo is not good enough; \
+                        2 error."
 )]
 pub(super) struct CompareArgs {
-    /// The picture being questioned: JPEG, PNG, BMP or WebP
+    /// Photo to verify: JPEG, PNG, BMP or WebP
     #[arg(value_name = "A")]
     probe: PathBuf,
-    /// The picture it is held against
+    /// Reference photo
     #[arg(value_name = "B")]
     reference: PathBuf,
-    /// B is the portrait of an identity document: other quality limits apply, and `compare.document_fmr`
+    /// B is the portrait of an identity document: applies `quality.document` and
+    /// `compare.document_fmr`
     #[arg(long)]
     document: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Draw boxes, landmarks and verdict side by side into this PNG file
+    /// Write both photos with boxes, landmarks and verdict to this PNG file
     #[arg(long, value_name = "FILE")]
     annotate: Option<PathBuf>,
 }
 
-/// What `--json` prints when both pictures showed a face.
+/// What `--json` prints if both photos show a face.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Compared<'a> {
@@ -62,7 +63,7 @@ struct Compared<'a> {
 #[derive(Debug, Serialize)]
 struct Face<'a> {
     quality: QualityVerdict,
-    /// Codes of everything beyond a limit, warnings included.
+    /// Codes of all measures beyond a limit, warnings included.
     reasons: Vec<ReasonCode>,
     #[serde(rename = "box")]
     area: BoundingBox,
@@ -99,7 +100,7 @@ struct Refused<'a> {
 
 pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
     let read =
-        |path: &Path| fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
+        |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let (probe, reference) = (read(&args.probe)?, read(&args.reference)?);
     let model = app::load_model(config)?;
     let mut engine = (model.factory)()?;
@@ -108,7 +109,7 @@ pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
         &Picture { bytes: &probe, hint: None, kind: PictureKind::Selfie },
         &Picture { bytes: &reference, hint: None, kind },
     )?;
-    // Whoever has the two files does not know the code of the document.
+    // The kind of the document is not known.
     let document = args.document.then_some("");
     let fmr = config.compare.fmr_settings()?.in_force(ClientFmr::default(), document);
     match model.policy.decide(compared, Some(fmr)) {
@@ -132,7 +133,7 @@ pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
             if args.json {
                 out!("{}", serde_json::to_string_pretty(&Refused { error: &error, face })?);
             }
-            err!("could not tell: {error}");
+            err!("error: {error}");
             Ok(ExitCode::from(super::FAILED))
         }
     }
@@ -153,13 +154,24 @@ fn print_json(verdict: &Verdict) -> Result<()> {
     Ok(())
 }
 
-/// The verdict in a few words.
+/// The verdict as a headline.
 pub(super) fn headline(verdict: &Verdict) -> &'static str {
     match (verdict.same_person(), verdict.decision) {
         (true, _) => "SAME PERSON",
         (false, Decision::NonMatch) => "NOT THE SAME PERSON",
-        (false, Decision::Match) => "NOT CONFIRMED: PICTURE QUALITY",
+        (false, Decision::Match) => "NOT CONFIRMED: PHOTO QUALITY",
     }
+}
+
+/// The name of the measure that caused a reason. Several measures share a code, and only one of
+/// them has that value.
+fn measure_of(reason: &Reason, measures: &Measures) -> &'static str {
+    let components = components(measures);
+    let cause = components.iter().find(|component| {
+        [component.below, component.above].contains(&reason.code)
+            && component.native.to_bits() == reason.value.to_bits()
+    });
+    cause.map_or("", |component| component.measure)
 }
 
 fn print_text(args: &CompareArgs, verdict: &Verdict) {
@@ -180,7 +192,8 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
         };
         let m = &face.quality.measures;
         out!(
-            "{}: quality {quality}{}, {} x {} pixels, {} face{}, eyes {:.0} pixels apart, sharpness {:.1}",
+            "{}: quality {quality}{}, {} x {} pixels, {} face{}, eyes {:.0} pixels apart, \
+             sharpness {:.1}",
             path.display(),
             m.unified.map_or_else(String::new, |unified| format!(" ({unified:.0} of 100)")),
             face.width,
@@ -192,7 +205,14 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
         );
         for reason in &face.quality.reasons {
             let weight = if reason.fails { "FAIL" } else { "warning" };
-            out!("  {weight} {:?}: {:.2} is beyond {:.2}", reason.code, reason.value, reason.limit);
+            let bound = if reason.value < reason.limit { "minimum" } else { "maximum" };
+            out!(
+                "  {weight} {}: {} {:.2} ({bound} {:.2})",
+                reason.code.name(),
+                measure_of(reason, m),
+                reason.value,
+                reason.limit
+            );
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn connect(
     let agent = outgoing::agent(ca.map(trusted).transpose()?)
         .timeout_global(Some(timeout))
         .http_status_as_error(false)
-        // `bench` would measure the handshakes too if each request made a connection of its own.
+        // With a new connection for each request, `bench` would measure the handshakes too.
         .max_idle_connections(MAX_CONNECTIONS)
         .max_idle_connections_per_host(MAX_CONNECTIONS)
         .build()
@@ -32,7 +32,7 @@ pub(super) fn connect(
 }
 
 fn trusted(path: &Path) -> Result<RootCerts> {
-    let pem = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let certificates: Vec<_> = parse_pem(&pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
@@ -40,7 +40,7 @@ fn trusted(path: &Path) -> Result<RootCerts> {
         })
         .collect();
     if certificates.is_empty() {
-        bail!("{} holds no PEM certificate", path.display());
+        bail!("{} has no PEM certificate", path.display());
     }
     Ok(RootCerts::new_with_certs(&certificates))
 }
@@ -83,22 +83,22 @@ fn explain(url: &str, error: ureq::Error) -> Error {
     };
     match error {
         ureq::Error::Protocol(_) if url.starts_with("http://") => {
-            anyhow!("{url} does not speak plain HTTP: if it has TLS, use {other_scheme}")
+            anyhow!("{url} does not support plain HTTP: if it has TLS, use {other_scheme}")
         }
         ureq::Error::HostNotFound => unknown_host(url),
         ureq::Error::Timeout(_) => anyhow!(
-            "{url} does not answer in time: check that the server runs there, or wait longer with --timeout"
+            "{url} did not respond in time: check that the server runs there, or raise --timeout"
         ),
         ureq::Error::Rustls(error) => explain_tls(url, &other_scheme, &error),
         ureq::Error::Io(error) => match tls_error(&error) {
             Some(error) => explain_tls(url, &other_scheme, error),
             None if error.kind() == io::ErrorKind::ConnectionRefused => anyhow!(
-                "{url} does not answer: nothing listens there; start the server, or check host and port of --url"
+                "{url} refused the connection: start the server, or check host and port of --url"
             ),
             None if !is_known(url) => unknown_host(url),
-            None => anyhow!(error).context(format!("{url} does not answer")),
+            None => anyhow!(error).context(format!("no response from {url}")),
         },
-        error => anyhow!(error).context(format!("{url} does not answer")),
+        error => anyhow!(error).context(format!("no response from {url}")),
     }
 }
 
@@ -106,14 +106,14 @@ fn unknown_host(url: &str) -> Error {
     anyhow!("{url}: no host has this name: check --url, or the name server of this machine")
 }
 
-/// Whether the name in an address has one of its own.
+/// Whether the host name in an address can be resolved.
 fn is_known(url: &str) -> bool {
     let uri = url.parse::<ureq::http::Uri>().ok();
     let host = uri.as_ref().and_then(|uri| uri.host());
     host.is_some_and(|host| (host.trim_matches(['[', ']']), 0).to_socket_addrs().is_ok())
 }
 
-/// The error of TLS that one of input or output wraps, however deep.
+/// The TLS error that an I/O error wraps, at any depth.
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     let mut inner: Option<&(dyn std::error::Error + 'static)> =
         error.get_ref().map(|inner| inner as _);
@@ -135,11 +135,12 @@ fn explain_tls(url: &str, other_scheme: &str, error: &rustls::Error) -> Error {
             anyhow!("{url}: the certificate of the server {}", explain_certificate(error))
         }
         rustls::Error::InvalidMessage(_) => {
-            anyhow!("{url} does not speak TLS: if it speaks plain HTTP, use {other_scheme}")
+            anyhow!("{url} does not support TLS: if it has plain HTTP, use {other_scheme}")
         }
         rustls::Error::AlertReceived(alert) => {
             anyhow!(
-                "{url} ended the TLS handshake ({alert:?}): check that it has a certificate for this name"
+                "{url} ended the TLS handshake ({alert:?}): check that it has a certificate for \
+                 this name"
             )
         }
         error => anyhow!("{url}: TLS failed: {error}"),
@@ -157,11 +158,12 @@ fn explain_certificate(error: &CertificateError) -> String {
             "has expired: renew it, or set the clock of this machine".to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "is not valid yet: set the clock of this machine, or of the one that created it".to_owned()
+            "is not valid yet: set the clock of this machine, or of the one that created it"
+                .to_owned()
         }
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "is not from an authority that this machine trusts: name the certificate of its authority, or its own if it signed \
-             itself, with --ca"
+            "is not from an authority that this machine trusts: pass the certificate of its \
+             authority, or its own if it is self-signed, with --ca"
                 .to_owned()
         }
         CertificateError::NotValidForNameContext { expected, presented } => {

@@ -1,4 +1,4 @@
-//! `visavis console`: the way into the operators' page.
+//! `visavis console`: access to the operator console.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use crate::{app, config::Config};
 /// Subcommands of `console`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ConsoleCommand {
-    /// Make a new token and print it, this once. The old one is worth nothing any more, at once
+    /// Create a new token and print it once. The old token is revoked immediately
     Token(TokenArgs),
 }
 
@@ -26,7 +26,7 @@ pub(super) fn run(mut config: Config, command: &ConsoleCommand) -> Result<ExitCo
     args.data.apply(&mut config);
     if !config.data.dir.is_dir() {
         let folder = config.data.dir.display();
-        bail!("there is no data folder {folder}; name the one of the server with --data");
+        bail!("the data folder {folder} does not exist: pass the folder of the server with --data");
     }
     app::check_database_file(&config)?;
     let file = app::token_file(&config);

@@ -1,4 +1,4 @@
-//! `visavis erase`: transactions go before their time.
+//! `visavis erase`: deletes transactions before their retention period ends.
 
 use std::process::ExitCode;
 
@@ -22,13 +22,13 @@ pub(super) struct EraseArgs {
     /// The transaction with this id
     #[arg(long, value_name = "ID", group = "which")]
     transaction: Option<String>,
-    /// The transactions that clients have given this bizId
+    /// The transactions with this bizId
     #[arg(long, value_name = "ID", group = "which")]
     biz_id: Option<String>,
     /// The transactions of this client, by name or Client-Id
     #[arg(long, value_name = "NAME", group = "which")]
     client: Option<String>,
-    /// Do it; without this it is only told how many transactions are meant
+    /// Erase; without this, only report how many transactions match
     #[arg(long)]
     yes: bool,
 }
@@ -46,7 +46,7 @@ pub(super) fn run(mut config: Config, args: &EraseArgs) -> Result<ExitCode> {
         let mut count: u64 = found.iter().map(|(_, count)| count).sum();
         let mut clean = true;
         if args.yes {
-            note(&data, &found, &which.subject()).await?;
+            record(&data, &found, &which.subject()).await?;
             count = 0;
             for (database, _) in found {
                 let (erased, wholly) = database.store.erase(&which).await?;
@@ -56,16 +56,16 @@ pub(super) fn run(mut config: Config, args: &EraseArgs) -> Result<ExitCode> {
         data.close().await;
         let noun = if count == 1 { "transaction" } else { "transactions" };
         if args.yes {
-            out!("{count} {noun} erased, with pictures and outcomes");
+            out!("{count} {noun} erased, with photos and outcomes");
             if !clean && config.database.is_shared() {
                 out!(
-                    "Postgres still has copies, because a transaction of another session may read them: after it ends, run \
-                     VACUUM job, job_payload"
+                    "Postgres still has copies, because a transaction of another session may read \
+                     them: after it ends, run VACUUM job, job_payload"
                 );
             } else if !clean {
                 out!(
-                    "the WAL still has copies, because another process reads the database; they are removed at the next \
-                     checkpoint"
+                    "the WAL still has copies, because another process reads the database; they \
+                     are removed at the next checkpoint"
                 );
             }
         } else {
@@ -76,9 +76,10 @@ pub(super) fn run(mut config: Config, args: &EraseArgs) -> Result<ExitCode> {
 }
 
 async fn which(args: &EraseArgs, data: &app::Data) -> Result<Erasure> {
-    let transaction_id = args.transaction.as_deref().map(|id| {
-        TransactionId::parse(id).with_context(|| format!("{id} is no id of a transaction"))
-    });
+    let transaction_id = args
+        .transaction
+        .as_deref()
+        .map(|id| TransactionId::parse(id).with_context(|| format!("invalid transaction id {id}")));
     let biz_id = args.biz_id.as_deref().map(|id| {
         BizId::new(id).with_context(|| format!("a bizId has 1 to {} bytes", BizId::MAX_BYTES))
     });
@@ -87,16 +88,16 @@ async fn which(args: &EraseArgs, data: &app::Data) -> Result<Erasure> {
         None => None,
     };
     let which = Erasure::new(transaction_id.transpose()?, biz_id.transpose()?, client_id);
-    which.context("name what is to be erased: --transaction, --biz-id or --client")
+    which.context("nothing selected: pass --transaction, --biz-id or --client")
 }
 
-/// Keeps the erasure where there is something to erase, or in the first database. Before it is done: one that breaks
-/// off must not be one that nobody knows of.
-async fn note(data: &app::Data, found: &[(&Database, u64)], subject: &str) -> Result<()> {
+/// Records the erasure in each database that has such transactions, or in the first one. It is
+/// recorded before it is done, so that an interrupted erasure has an entry too.
+async fn record(data: &app::Data, found: &[(&Database, u64)], subject: &str) -> Result<()> {
     let clients = data.clients.clone().with_actor(&operator());
     let nothing = found.iter().all(|(_, count)| *count == 0);
-    for (place, (database, count)) in found.iter().enumerate() {
-        if *count > 0 || (nothing && place == 0) {
+    for (index, (database, count)) in found.iter().enumerate() {
+        if *count > 0 || (nothing && index == 0) {
             let table = clients.table(database.number).context("every database has clients")?;
             let detail = serde_json::json!({ "transactions": count });
             table.store.record_audit_event("erase", subject, &detail).await?;

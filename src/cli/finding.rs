@@ -1,20 +1,20 @@
-//! What `visavis check` finds.
+//! The findings of `visavis check`.
 
 use anyhow::Result;
 
-/// One of its lines.
+/// One line of its output.
 #[derive(serde::Serialize)]
 pub(super) struct Finding {
     what: &'static str,
     pub(super) ok: bool,
-    /// Not wrong, and better otherwise.
+    /// Works, but should be changed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     warning: bool,
     detail: String,
 }
 
 impl Finding {
-    /// `Err` is what prevents a start.
+    /// `Err` prevents a start.
     pub(super) fn new(what: &'static str, result: Result<String>) -> Self {
         let (ok, detail) = match result {
             Ok(detail) => (true, detail),
@@ -23,12 +23,12 @@ impl Finding {
         Self { what, ok, warning: false, detail }
     }
 
-    /// What a start works with, though it should be changed.
+    /// Does not prevent a start, but should be changed.
     pub(super) fn warning(what: &'static str, detail: String) -> Self {
         Self { what, ok: true, warning: true, detail }
     }
 
-    /// For people.
+    /// The finding as text.
     pub(super) fn line(&self) -> String {
         let label = match (self.ok, self.warning) {
             (false, _) => "FAIL",

@@ -1,4 +1,4 @@
-//! `visavis key`: the master key is changed for another.
+//! `visavis key`: rotates the master key.
 
 use std::process::ExitCode;
 
@@ -10,11 +10,11 @@ use crate::{app, config::Config, db::Access, sealing};
 /// Subcommands of `key`, in the order in which they are run.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeyCommand {
-    /// 1. Make the key that is to come, beside the present one. Copy it to every machine then
+    /// 1. Create the new key next to the active one. Then copy it to every machine
     Prepare(DataArgs),
-    /// 2. Seal with it from now on, and seal all that is stored anew. Copy both files to every machine then
+    /// 2. Activate the new key and re-encrypt stored values. Then copy both files to every machine
     Rotate(DataArgs),
-    /// 3. Delete the old key, if nothing is left that needs it
+    /// 3. Delete the old key, if no stored value needs it
     Retire(DataArgs),
 }
 
@@ -24,23 +24,24 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
     let path = config.data.key_path();
     match command {
         KeyCommand::Prepare(_) => {
-            keep(&config, "key prepare")?;
+            record(&config, "key prepare")?;
             let next = sealing::prepare(&path)?;
-            out!("{} is made; every process opens with it within some seconds", next.display());
+            out!("created {}; running processes accept it within 5 s", next.display());
             out!(
-                "Copy it to the same place on every other machine, keep a copy elsewhere, then run"
+                "Copy it to the same path on every other machine, store a backup elsewhere, then \
+                 run"
             );
             out!("  visavis key rotate");
             Ok(ExitCode::SUCCESS)
         }
         KeyCommand::Rotate(_) => {
-            keep(&config, "key rotate")?;
+            record(&config, "key rotate")?;
             sealing::promote(&path)?;
             let sealed = reseal(&config, false)?;
-            out!("{} is the new key, and {sealed} sealed values are under it", path.display());
+            out!("{} is now the active key; {sealed} values were re-encrypted", path.display());
             out!(
-                "On every other machine: copy {0}.old first, then {0}, then remove the .next there; wait for some seconds, \
-                 then run",
+                "On every other machine: copy {0}.old first, then {0}, then delete the .next file \
+                 there. Wait for 5 seconds, then run",
                 path.display()
             );
             out!("  visavis key retire");
@@ -48,13 +49,13 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
         }
         KeyCommand::Retire(_) => {
             reseal(&config, true).context(
-                "something is still sealed under the old key, by a process that did not have the new one; run \
-                 `visavis key rotate` again",
+                "some values are still encrypted with the old key, by a process that did not have \
+                 the new one: run `visavis key rotate` again",
             )?;
-            keep(&config, "key retire")?;
+            record(&config, "key retire")?;
             sealing::retire(&path)?;
             out!(
-                "the old key is deleted here; delete {}.old on the other machines too",
+                "the old key is deleted on this machine: delete {}.old on the other machines too",
                 path.display()
             );
             Ok(ExitCode::SUCCESS)
@@ -62,7 +63,7 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
     }
 }
 
-/// Seals everything anew, or only looks whether that has been done; how many values there were.
+/// Re-encrypts all values, or only checks that this has been done; returns the number of values.
 fn reseal(config: &Config, dry: bool) -> Result<u64> {
     block_on(async {
         let data = app::open_data_for(config, Access::Change).await?;
@@ -78,12 +79,12 @@ fn reseal(config: &Config, dry: bool) -> Result<u64> {
     })
 }
 
-/// Keeps the act before it is done.
-fn keep(config: &Config, act: &'static str) -> Result<()> {
+/// Records the event in the audit log, before it is done.
+fn record(config: &Config, event: &'static str) -> Result<()> {
     block_on(async {
         let data = app::open_data_for(config, Access::Change).await?;
         let clients = data.clients.clone().with_actor(&operator());
-        clients.record_audit_event(act, "master key", &serde_json::json!({})).await?;
+        clients.record_audit_event(event, "master key", &serde_json::json!({})).await?;
         data.close().await;
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! Labelled photos as arguments, and their way through the pipeline.
+//! Arguments for labelled photos, and their run through the pipeline.
 
 use std::{
     io::{IsTerminal as _, stderr},
@@ -20,24 +20,24 @@ use visavis_face::Pipeline;
 
 use crate::app::OpenedPack;
 
-/// The group of arguments of which exactly one says which photos.
+/// The group of arguments that select photos; exactly one is required.
 pub(super) const SOURCE: &str = "source";
 
-/// Photos whose people are known, and how they are compared.
+/// Labelled photos, and how they are compared.
 #[derive(Debug, clap::Args)]
 pub(super) struct LabelledArgs {
-    /// A folder with a folder of photos for each person
+    /// Folder with one folder of photos per person
     #[arg(long, value_name = "DIR", group = SOURCE)]
     folder: Option<PathBuf>,
-    /// A table of photos: CSV with the heading photo,person and a column for each kind of group; a column `kind`
-    /// says selfie or document. Paths start at the table's folder
+    /// Table of photos: CSV with the heading photo,person and optional columns of groups; a column
+    /// `kind` contains selfie or document. Paths are relative to the table's folder
     #[arg(long, value_name = "FILE", group = SOURCE)]
     photos: Option<PathBuf>,
-    /// Labels that are wrong, left out: CSV with a photo on a line, or two photos whose pair is labelled wrongly (of
-    /// two people: all pairs between them). Paths are those of the folder, table or list
+    /// Wrong labels to leave out: CSV with one photo per line, or two photos whose pair is labelled
+    /// wrongly (of two people: all pairs between them). Paths as in the folder, table or list
     #[arg(long, value_name = "FILE")]
     known_errors: Option<PathBuf>,
-    /// What is compared with what; documents are those of the column `kind`
+    /// Which photos are compared; the column `kind` marks documents
     #[arg(long, value_name = "TYPE", default_value = "selfie-selfie", value_parser = pair_types())]
     pub(super) pair_type: PairType,
 }
@@ -46,7 +46,7 @@ fn pair_types() -> impl TypedValueParser<Value = PairType> {
     let names = [
         PossibleValue::new(PairType::SelfieSelfie.name()).help("Selfies with each other"),
         PossibleValue::new(PairType::SelfieDocument.name())
-            .help("Selfies with documents, and neither among themselves"),
+            .help("Selfies with documents, and neither with each other"),
     ];
     PossibleValuesParser::new(names).map(|name| match name.as_str() {
         "selfie-document" => PairType::SelfieDocument,
@@ -54,7 +54,7 @@ fn pair_types() -> impl TypedValueParser<Value = PairType> {
     })
 }
 
-/// How the photos are taken through the pipeline.
+/// How the photos are analysed.
 #[derive(Debug, clap::Args)]
 pub(super) struct PipelineArgs {
     /// Threads, each with its own copy of the nets [default: one per core, two with a GPU]
@@ -63,12 +63,12 @@ pub(super) struct PipelineArgs {
 }
 
 impl LabelledArgs {
-    /// The photos, without what is known to be wrong and what the pairs are not made of.
+    /// The photos, without wrong labels and without those that are in no pair.
     pub(super) fn set(&self) -> Result<PhotoSet> {
         let mut set = match (&self.folder, &self.photos) {
             (Some(folder), _) => PhotoSet::from_folder(folder)?,
             (None, Some(table)) => PhotoSet::from_table(table)?,
-            (None, None) => bail!("which photos? Give --folder DIR or --photos FILE"),
+            (None, None) => bail!("no photos are selected: pass --folder DIR or --photos FILE"),
         };
         if let Some(errors) = self.known_errors()? {
             set.correct(&errors)?;
@@ -87,8 +87,8 @@ impl PipelineArgs {
         self.gallery(pack, &set.photos.iter().map(file).collect::<Vec<_>>())
     }
 
-    /// Takes the files through the pipeline. How far it is, is shown on standard error where that is a terminal:
-    /// standard output belongs to what was found.
+    /// Analyses the files. Shows the progress on standard error, if that is a terminal; standard
+    /// output is for the result.
     pub(super) fn gallery(&self, pack: &OpenedPack, files: &[PhotoFile]) -> Result<Gallery> {
         let threads = match self.threads {
             Some(threads) => threads.max(1),

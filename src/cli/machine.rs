@@ -1,5 +1,5 @@
-//! What the machine has to have for a configuration: open files, memory, clocks, and a folder that is nobody
-//! else's. Each complaint names its cure.
+//! What a configuration requires of the machine: open files, memory, clocks, and a data folder that
+//! other users cannot read.
 
 use std::{fmt, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -11,38 +11,38 @@ use crate::{
     db::Db,
 };
 
-/// As far as two clocks may be apart: a Request-Time that is read late, a lease that seems over early.
+/// Largest tolerated difference of two clocks: with a larger one, requests seem stale and leases
+/// expired.
 const MAX_SKEW_MS: i64 = 5_000;
-/// Clocks that are set by NTP are nearer than this.
+/// Clocks that are synchronised by NTP differ by less.
 const LARGE_SKEW_MS: i64 = 1_000;
 
-/// Whether there may be as many open files as connections are allowed.
+/// Whether the limit on open files suffices for the allowed connections.
 pub(super) fn files(config: &Config) -> Result<String> {
     let (_, hard) =
         rlimit::getrlimit(rlimit::Resource::NOFILE).context("the limit on open files")?;
     let needed = needed_files(config);
     if hard < needed {
         bail!(
-            "{hard} files may be open, and {} connections need {needed}: raise the limit (LimitNOFILE= of the unit, \
-             ulimit -Hn) or lower http.max_connections",
+            "up to {needed} open files needed for {} connections (limit {hard}): raise the limit \
+             (LimitNOFILE= of the unit, ulimit -Hn) or lower http.max_connections",
             config.http.max_connections
         );
     }
-    Ok(format!("{needed} open files are needed at most, {hard} are allowed"))
+    Ok(format!("up to {needed} open files needed (limit {hard})"))
 }
 
-/// Whether what may be in memory at once fits.
+/// Whether the memory of the machine suffices.
 pub(super) fn memory(config: &Config) -> Result<String> {
     let plan = MemoryPlan::new(config)?;
     let needed = plan.needed_mib();
     let parts: Vec<_> = plan.parts.iter().map(|(mib, what)| format!("{mib} for {what}")).collect();
     let parts = parts.join(", ");
     match plan.available_mib {
-        None => Ok(format!(
-            "up to {needed} MiB needed (the system does not tell how much is available): {parts}"
-        )),
+        None => Ok(format!("up to {needed} MiB needed (available memory is unknown): {parts}")),
         Some(available) if available < needed => bail!(
-            "up to {needed} MiB needed, {available} MiB available: raise the limit on memory or lower a setting: {parts}"
+            "up to {needed} MiB needed, {available} MiB available: raise the limit on memory or \
+             lower a setting: {parts}"
         ),
         Some(available) => {
             Ok(format!("up to {needed} MiB needed ({available} MiB available): {parts}"))
@@ -50,20 +50,20 @@ pub(super) fn memory(config: &Config) -> Result<String> {
     }
 }
 
-/// Who may look into the data folder: outcomes lie in it in clear.
+/// Whether other users can read the data folder: outcomes in it are not encrypted.
 pub(super) fn folder(dir: &Path) -> Result<String> {
     let mode = fs::metadata(dir).context("the data folder")?.permissions().mode();
     if mode & 0o007 != 0 {
-        // Not wrong in a container, where nobody else is.
+        // No error: in a container there is no other user.
         return Ok(format!(
-            "{} may be entered by every user of this system (mode {:o}), and outcomes lie in it in clear; chmod 700 {} \
-             closes it",
+            "{} is accessible to every user of this system (mode {:o}), and outcomes in it are not \
+             encrypted: run chmod 700 {}",
             dir.display(),
             mode & 0o777,
             dir.display()
         ));
     }
-    Ok(format!("{} is closed to other users", dir.display()))
+    Ok(format!("{} is not accessible to other users", dir.display()))
 }
 
 /// How far the clock of a database is ahead of this machine's.
@@ -74,12 +74,12 @@ pub(super) struct Skew {
 }
 
 impl Skew {
-    /// Whether requests and leases are judged wrongly by it.
+    /// Whether it makes requests seem stale and leases expired.
     pub(super) fn is_wrong(self) -> bool {
         self.ms.abs() > MAX_SKEW_MS
     }
 
-    /// Whether an operator should find out why.
+    /// Whether an operator should find the reason.
     pub(super) fn is_large(self) -> bool {
         self.ms.abs() >= LARGE_SKEW_MS
     }
@@ -94,8 +94,8 @@ impl fmt::Display for Skew {
         let direction = if ms > 0 { "ahead of" } else { "behind" };
         write!(
             f,
-            "the clock of database {database} is {} ms {direction} this machine's: set both by NTP (chrony, \
-             systemd-timesyncd), otherwise requests seem stale and leases over",
+            "the clock of database {database} is {} ms {direction} this machine's: set both by NTP \
+             (chrony, systemd-timesyncd), otherwise requests seem stale and leases expired",
             ms.abs()
         )
     }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_lacks_is_told_with_the_setting_that_asks_for_it() {
+    fn what_the_machine_lacks_is_reported_with_the_setting_that_requires_it() {
         let many = config(|config| config.http.max_connections = 1 << 40);
         assert!(files(&many).unwrap_err().to_string().contains("http.max_connections"));
         let large = config(|config| config.http.body_budget_bytes = 1 << 50);
@@ -134,10 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_may_enter_is_told_with_its_cure() {
+    fn a_folder_that_others_can_read_is_reported_with_the_command_that_fixes_it() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(folder(dir.path()).unwrap().contains("closed to other users"));
+        assert!(folder(dir.path()).unwrap().contains("is not accessible to other users"));
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert!(folder(dir.path()).unwrap().contains("chmod 700"));
     }

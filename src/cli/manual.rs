@@ -1,5 +1,5 @@
-//! `visavis completions` and `visavis man`: what a package installs beside the program, from the same description of
-//! the arguments.
+//! `visavis completions` and `visavis man`: files that a package installs with the program,
+//! generated from the description of the arguments.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
@@ -12,7 +12,7 @@ use super::Cli;
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
 pub(super) struct CompletionsArgs {
-    /// For which shell
+    /// The shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }
@@ -20,7 +20,7 @@ pub(super) struct CompletionsArgs {
 /// Arguments of `man`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
-    /// Folder for the pages; made if it is not there
+    /// Folder for the pages; created if it does not exist
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }
@@ -35,7 +35,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> ExitCode {
 
 /// Writes a page for each command.
 pub(super) fn man(args: &ManArgs) -> Result<ExitCode> {
-    let failed = || format!("{} cannot be written", args.folder.display());
+    let failed = || format!("cannot write {}", args.folder.display());
     fs::create_dir_all(&args.folder).with_context(failed)?;
     clap_mangen::generate_to(Cli::command(), &args.folder).with_context(failed)?;
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! The command line: what can be asked, and the exit code that answers.
+//! The command line: commands, arguments and exit codes.
 
 #[macro_use]
 mod output;
@@ -43,12 +43,12 @@ use crate::{
     telemetry,
 };
 
-/// Self-hosted, drop-in replacement for the ZOLOZ Face Compare API: are two faces one person, how
-/// sure, and are the pictures good enough.
+/// Self-hosted, drop-in replacement for the ZOLOZ Face Compare API: reports whether two photos show
+/// the same person, how confident it is, and whether the photos are good enough.
 #[derive(Debug, Parser)]
 #[command(name = "visavis", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// Configuration file, laid over the defaults (see config/default.toml)
+    /// Configuration file; overrides the defaults (see config/default.toml)
     #[arg(long, global = true, env = "VISAVIS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -57,49 +57,49 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer API requests, with as many workers as cores
+    /// Serve the API, with one worker per core
     Serve(serve::ServeArgs),
-    /// Compare for the front ends that share this Postgres, and answer no requests
+    /// Run workers only, for front ends that share this Postgres
     Work(serve::WorkArgs),
-    /// Compare two picture files here, without a server
+    /// Compare two photos without a server
     Compare(compare::CompareArgs),
-    /// Sign and send a request to a running server, verify and print the answer
+    /// Sign and send a request to a running server; verify and print the response
     Call(call::CallArgs),
-    /// Measure how many pairs a second a service compares, how long they take, and what they cost
+    /// Measure throughput, latency and resource usage of a service
     Bench(bench::BenchArgs),
-    /// Register and manage the apps that may call
+    /// Register and manage the clients of the API
     #[command(subcommand)]
     Client(client::ClientCommand),
-    /// The way into the console for operators, on the admin address of a running server
+    /// Manage access to the operator console
     #[command(subcommand)]
     Console(console::ConsoleCommand),
     /// Fetch, list and verify the model packs
     #[command(subcommand)]
     Models(models::ModelsCommand),
-    /// Measure how often a pack is wrong on photos whose people are known
+    /// Measure the error rates of a pack on labelled photos
     Evaluate(evaluate::EvaluateArgs),
-    /// Measure a pack's table from similarity to false match rate
+    /// Measure the calibration table of a pack on labelled photos
     Calibrate(calibrate::CalibrateArgs),
-    /// Erase transactions before their time: pictures, outcomes and ids
+    /// Delete transactions (photos, results and ids) before their retention period ends
     Erase(erase::EraseArgs),
-    /// Change the master key for another, in three steps and without a stop
+    /// Rotate the master key in three steps, without downtime
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// List what operators did to clients, keys and transactions, newest first
     Audit(audit::AuditArgs),
     /// Bring the database schema up to date
     Migrate(DataArgs),
-    #[command(about = "Print the description of the API for machines: OpenAPI 3.1, JSON")]
+    #[command(about = "Print the OpenAPI 3.1 description of the API as JSON")]
     Openapi,
-    /// Check configuration, keys, models, runtime and database, and say what is in effect
+    /// Check configuration, keys, models, runtime and database
     Check(check::CheckArgs),
-    /// Print what completes commands and options in a shell
+    /// Print a shell completion script
     Completions(manual::CompletionsArgs),
-    /// Write the manual, a page for each command
+    /// Write the manual, one page per command
     Man(manual::ManArgs),
 }
 
-/// Where the data folder is.
+/// The data folder.
 #[derive(Debug, clap::Args)]
 pub struct DataArgs {
     /// Folder of the embedded database and the master key [default: data.dir of the configuration]
@@ -107,8 +107,8 @@ pub struct DataArgs {
     data: Option<PathBuf>,
 }
 
-/// Exit code of a command that could not do its work. `compare` uses 0, 1 and 2 for its answer, and 2
-/// also is what clap uses for wrong arguments.
+/// Exit code of a command that failed. The exit codes of `compare` are 0, 1 and 2; clap uses 2 for
+/// wrong arguments too.
 const FAILED: u8 = 2;
 
 /// Reads the arguments, runs the command, and turns the result into an exit code.
@@ -156,9 +156,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     if cli.command.loads_runtime() {
         restart::restart_with_variables()?;
     }
-    // Whoever speaks TLS in this process does it with this library.
+    // All TLS of this process uses this library.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    // Read where it is needed: a command without settings works whatever the configuration is.
+    // Read only where it is needed: a command without settings works with an invalid configuration
+    // too.
     let file = cli.config.as_deref();
     let config = || load_config(file);
     match &cli.command {
@@ -204,7 +205,7 @@ impl DataArgs {
     }
 }
 
-/// The operator's `file` goes over what was installed with the program.
+/// The operator's `file` overrides the file that was installed with the program.
 fn load_config(file: Option<&Path>) -> Result<Config> {
     let installed = app::installed_settings();
     let files = installed.as_deref().into_iter().chain(file);
@@ -213,15 +214,15 @@ fn load_config(file: Option<&Path>) -> Result<Config> {
     Ok(Config::load(files, environment)?)
 }
 
-/// How long what is still under way in the background may hold up the end of a command that is done. A start on a GPU
-/// takes 8 seconds, and a process that ends in the middle of it crashes.
-const TO_THE_END: Duration = Duration::from_secs(20);
+/// How long a finished command waits for its background threads. A start on a GPU takes 8 seconds,
+/// and a process that ends during it crashes.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs asynchronous work to its end.
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(work);
-    runtime.shutdown_timeout(TO_THE_END);
+    runtime.shutdown_timeout(BACKGROUND_TIMEOUT);
     done
 }
 

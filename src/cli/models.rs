@@ -1,4 +1,4 @@
-//! `visavis models`: packs on this machine.
+//! `visavis models`: the packs of this machine.
 
 use std::{
     fmt::Write as _,
@@ -34,29 +34,29 @@ pub(super) enum ModelsCommand {
     },
     /// Fetch a pack from its pinned sources, or from `VISAVIS_MODEL_MIRROR`
     Pull {
-        /// Which pack [default: model.pack of the configuration]
+        /// The pack [default: model.pack of the configuration]
         pack: Option<String>,
     },
     /// Check the digests of a pack's files
     Verify {
-        /// Which pack [default: model.pack of the configuration]
+        /// The pack [default: model.pack of the configuration]
         pack: Option<String>,
     },
-    /// Convert a published model to ONNX, as `pull` does with those of the built-in packs
+    /// Convert a published model to ONNX, as `pull` does for the built-in packs
     #[command(
         override_usage = "visavis models convert NET.xml NET.bin OUT.onnx [--ranges FILE]\n       \
-                                visavis models convert NET.tflite OUT.onnx [--output NAME]...\n       \
-                                visavis models convert libfacedetection.so OUT.onnx\n       \
-                                visavis models convert mobilefacenet.json mobilefacenet.bin OUT.onnx"
+                          visavis models convert NET.tflite OUT.onnx [--output NAME]...\n       \
+                          visavis models convert libfacedetection.so OUT.onnx\n       visavis \
+                          models convert mobilefacenet.json mobilefacenet.bin OUT.onnx"
     )]
     Convert {
         /// The published file, or files, and the file to write
         #[arg(num_args = 2..=3, required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// A table of ranges for an `OpenVINO` IR, for arithmetic in eight bits
+        /// Table of ranges for an `OpenVINO` IR, to quantise it to eight bits
         #[arg(long, value_name = "FILE")]
         ranges: Option<PathBuf>,
-        /// A tensor that is wanted of a TensorFlow Lite model, where it has not just one output; may be repeated
+        /// Output tensor of a TensorFlow Lite model with several outputs; may be repeated
         #[arg(long, value_name = "NAME")]
         output: Vec<String>,
     },
@@ -147,30 +147,31 @@ fn list(manifest: &Manifest, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a table rests on, and what the usual threshold means by it.
+/// The data of a table, and the rates of the default threshold.
 fn card(table: &CalibrationTable) -> String {
-    let rates = rates_at_threshold(table, Population::Mixed, USUAL_FMR).unwrap_or_default();
+    let rates = rates_at_threshold(table, Population::Mixed, DEFAULT_FMR).unwrap_or_default();
     format!("{}, {} pairs of {} people{rates}", table.id, table.pairs, table.persons)
 }
 
-/// The rate at which the decision turns unless configured otherwise.
-const USUAL_FMR: f64 = 1e-5;
+/// The default of `compare.fmr`.
+const DEFAULT_FMR: f64 = 1e-5;
 
-/// What a threshold that is chosen for one population means among all strangers, and among those of one group.
+/// The rates of a threshold that is chosen for one population: among all people, and within one
+/// group.
 pub(super) fn rates_at_threshold(
     table: &CalibrationTable,
     chosen_for: Population,
     fmr: f64,
 ) -> Result<String> {
-    let of = |population| Calibration::new(table, population).map_err(anyhow::Error::msg);
-    let similarity = of(chosen_for)?.similarity_at(-fmr.log10());
-    let rate = |population| Ok::<_, anyhow::Error>(of(population)?.fmr_at(similarity));
-    let mut told = format!("; false match rate {:.1e} among all", rate(Population::Mixed)?);
+    let calibration = |population| Calibration::new(table, population).map_err(anyhow::Error::msg);
+    let similarity = calibration(chosen_for)?.similarity_at(-fmr.log10());
+    let rate = |population| Ok::<_, anyhow::Error>(calibration(population)?.fmr_at(similarity));
+    let mut text = format!("; false match rate {:.1e} among all", rate(Population::Mixed)?);
     if let Some(within) = &table.within_group {
         let within_group = rate(Population::WithinGroup)?;
-        let _ = write!(told, ", {within_group:.1e} among people of one {}", within.groups);
+        let _ = write!(text, ", {within_group:.1e} among people of one {}", within.groups);
     }
-    Ok(told)
+    Ok(text)
 }
 
 /// The pack's own files and those of the packs that it borrows from.
@@ -199,7 +200,7 @@ fn pull_pack(config: &Config, manifest: &Manifest, name: &str) -> Result<ExitCod
     for (pack, weights) in with_borrowed(manifest, name)? {
         let folder = manifest.folder.join(&pack);
         if state(&folder, weights)? == FileState::Verified {
-            out!("{:<42} is there, digest verified", weights.file);
+            out!("{:<42} present, digest verified", weights.file);
             continue;
         }
         if weights.sources.is_empty() {
@@ -243,7 +244,7 @@ fn verify(manifest: &Manifest, name: &str) -> Result<ExitCode> {
 fn convert_files(files: &[PathBuf], ranges: Option<&Path>, outputs: &[String]) -> Result<ExitCode> {
     let named = |path: &Path| path.display().to_string();
     let Some((out, published)) = files.split_last() else {
-        bail!("name the published file and the file to write")
+        bail!("expected the published file and the file to write")
     };
     let contents = published.iter().map(|path| fs::read(path).with_context(|| named(path)));
     let contents = contents.collect::<Result<Vec<_>>>()?;

@@ -1,5 +1,5 @@
-//! The only place that prints. A reader that has gone, as `head` has after ten lines, loses the rest and fails nothing: the
-//! command goes on to its end and to its usual exit code.
+//! The only module that prints. If the reader closes the pipe, as `head` does, the rest is dropped:
+//! the command continues and its exit code does not change.
 
 use std::{
     fmt,
@@ -19,10 +19,10 @@ macro_rules! out_part {
 
 /// Prints a line to standard error.
 macro_rules! err {
-    ($($part:tt)*) => { $crate::cli::output::complain(format_args!($($part)*)) };
+    ($($part:tt)*) => { $crate::cli::output::print_error(format_args!($($part)*)) };
 }
 
-/// Why nothing is printed any more.
+/// The error after which nothing is printed.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 
 pub(crate) fn print(text: fmt::Arguments<'_>) {
@@ -32,7 +32,7 @@ pub(crate) fn print(text: fmt::Arguments<'_>) {
     }
 }
 
-/// A line that a service can do without.
+/// Prints a line that a service can run without.
 ///
 /// # Errors
 /// When it was not printed.
@@ -40,15 +40,15 @@ pub(super) fn try_line(text: fmt::Arguments<'_>) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{text}")
 }
 
-/// If standard error cannot be written either, there is nowhere to report it.
-pub(crate) fn complain(text: fmt::Arguments<'_>) {
+/// Prints to standard error; an error of that cannot be reported.
+pub(crate) fn print_error(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// To be called at the end of a command.
+/// Flushes standard output at the end of a command.
 ///
 /// # Errors
-/// When something that was printed is lost, on a full disk for example.
+/// When printed text is lost, for example on a full disk.
 pub(super) fn finish() -> io::Result<()> {
     let flushed = io::stdout().flush();
     match failure().take().map_or(flushed, Err) {

@@ -1,18 +1,19 @@
-//! Variables that libraries read when a process starts. Only `unsafe` code could set one of the running process.
+//! Variables that libraries read at the start of a process. Only `unsafe` code can set one of a
+//! running process.
 
 use std::{env, io, os::unix::process::CommandExt as _, path::Path, process::Command};
 
 use anyhow::{Result, bail};
 use visavis_face::telemetry;
 
-/// From what size on glibc asks the system for memory, and gives it back when it is freed, and how much that lies free below
-/// that size it keeps per thread, bytes. By default it raises the first to 32 MiB and the second to 64 MiB: a photo without a
-/// face then leaves 150 MiB behind.
+/// The size from which glibc maps memory separately and unmaps it when it is freed, and the free
+/// memory that it keeps per thread, bytes. By default it raises the first to 32 MiB and the second
+/// to 64 MiB, and a photo without a face then leaves 150 MiB allocated.
 const ALLOCATOR: [(&str, &str); 2] =
     [("MALLOC_MMAP_THRESHOLD_", "4194304"), ("MALLOC_TRIM_THRESHOLD_", "16777216")];
 
-/// Starts the program again, in this process and with the same arguments, unless its environment disables telemetry and has
-/// settings for the allocator.
+/// Restarts the program in this process, with the same arguments, unless its environment disables
+/// telemetry and has settings for the allocator.
 ///
 /// # Errors
 /// When that fails and telemetry is not disabled.
@@ -27,18 +28,18 @@ pub(super) fn restart_with_variables() -> Result<()> {
     }
     let error = restart(&missing);
     if telemetry::is_disabled() {
-        // More memory is used than could be.
+        // Without the settings of the allocator, it only uses more memory.
         return Ok(());
     }
     bail!(
-        "ONNX Runtime's telemetry cannot be disabled because the program cannot restart itself ({error}): set {}={} in its \
-         environment",
+        "ONNX Runtime's telemetry cannot be disabled because the program cannot restart itself \
+         ({error}): set {}={} in its environment",
         telemetry::VARIABLE,
         telemetry::DISABLED
     )
 }
 
-/// Returns only when that fails.
+/// Returns only if it fails.
 fn restart(variables: &[(&str, &str)]) -> io::Error {
     let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
@@ -47,7 +48,8 @@ fn restart(variables: &[(&str, &str)]) -> io::Error {
         let mut command = Command::new(program);
         command.arg0(&name).args(&arguments).envs(variables.iter().copied()).exec()
     };
-    // By its path, so that `ps` and `pgrep` show its name and not `exe`; by the link if an upgrade has just replaced it.
+    // By its path, so that `ps` and `pgrep` show its name and not `exe`; by the link if an upgrade
+    // has just replaced the file.
     if let Ok(program) = env::current_exe() {
         exec(&program);
     }

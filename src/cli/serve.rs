@@ -21,25 +21,25 @@ use crate::{
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
-    /// Address and port to listen on, such as localhost:8080, or :8080 for all addresses; port 0 lets the system choose
-    /// [default: 127.0.0.1:8080]
+    /// Address and port to listen on, such as localhost:8080, or :8080 for all addresses; port 0
+    /// lets the system choose [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<ListenAddress>,
-    /// Certificate chain, PEM: serve HTTPS [default: as configured]
+    /// Certificate chain, PEM, to serve HTTPS [default: `tls.cert_file`]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
-    /// Its private key, PEM
+    /// Private key of the certificate, PEM [default: `tls.key_file`]
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Threads that compare; 0 for a front end alone, on Postgres [default: one per core, two with a GPU]
+    /// Worker threads; 0 for a front end only, on Postgres [default: one per core, two with a GPU]
     #[arg(long, value_name = "N")]
     workers: Option<u16>,
-    /// Which of several databases to serve, by number from 0, with commas [default: all]
+    /// Databases to serve, by number from 0, separated by commas [default: all]
     #[arg(long, value_name = "N,N")]
     shards: Option<String>,
-    /// Stop in order when standard input ends: whoever holds its other end has closed it or is gone
+    /// Shut down gracefully when standard input ends
     #[arg(long, hide = true)]
     until_input_ends: bool,
 }
@@ -49,15 +49,15 @@ pub(super) struct ServeArgs {
 pub(super) struct WorkArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// Threads that compare [default: one per core, two with a GPU]
+    /// Worker threads [default: one per core, two with a GPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
-    /// Which of several databases to work for, by number from 0, with commas [default: all]
+    /// Databases to work for, by number from 0, separated by commas [default: all]
     #[arg(long, value_name = "N,N")]
     shards: Option<String>,
 }
 
-/// Serves until it is told to stop.
+/// Serves until shutdown is requested.
 pub(super) fn run(mut config: Config, file: Option<&Path>, args: &ServeArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     if let Some(listen) = &args.listen {
@@ -75,7 +75,7 @@ pub(super) fn run(mut config: Config, file: Option<&Path>, args: &ServeArgs) -> 
     until_stopped(&config, file, roles, args.until_input_ends)
 }
 
-/// Works until it is told to stop.
+/// Works until shutdown is requested.
 pub(super) fn work(mut config: Config, file: Option<&Path>, args: &WorkArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     if let Some(workers) = args.workers {
@@ -96,28 +96,28 @@ fn choose_shards(config: &mut Config, shards: Option<&String>) -> Result<()> {
 /// Why a process ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Somebody requested it.
+    /// A signal, or the end of standard input.
     Requested,
-    /// Only a new process can go on.
+    /// Only a new process can continue.
     Failed,
 }
 
 /// Returns when standard input ends.
 async fn input_ends() {
-    let (told, end) = tokio::sync::oneshot::channel::<()>();
-    // A thread of its own: the runtime would wait for a read that may never return.
+    let (sender, end) = tokio::sync::oneshot::channel::<()>();
+    // On a separate thread: the runtime would wait for a read that may never return.
     std::thread::spawn(move || {
         // An error is an end too.
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        drop(told);
+        drop(sender);
     });
-    // Nothing is ever sent: the end of the thread is the message.
+    // Nothing is sent: the end of the thread drops the sender.
     let _ = end.await;
 }
 
-/// Makes the console's token if there is none, and prints it: nobody can print it again. That is done for somebody
-/// who looks on and for nobody else, since what is not a terminal is kept, as a journal is.
-fn tell_token(config: &Config, service: &Service) {
+/// Creates the console's token, if it does not exist, and prints it; it cannot be printed again.
+/// Does so only on a terminal, since other output may be stored, for example in a journal.
+fn print_new_token(config: &Config, service: &Service) {
     let Some(admin) = service.admin.as_ref().filter(|_| config.admin.console) else { return };
     let file = app::token_file(config);
     if file.path().exists() {
@@ -125,7 +125,8 @@ fn tell_token(config: &Config, service: &Service) {
     }
     if !io::stdout().is_terminal() {
         let folder = config.data.dir.display();
-        tracing::info!(%folder, "console has no token yet: run `visavis console token` to enable login");
+        tracing::info!(%folder, "console has no token yet: run `visavis console token` to enable \
+                                 login");
         return;
     }
     let token = match file.make_if_absent() {
@@ -133,16 +134,17 @@ fn tell_token(config: &Config, service: &Service) {
         // Another process was first.
         Ok(None) => return,
         Err(error) => {
-            tracing::error!(%error, file = %file.path().display(), "the console's token cannot be made");
+            tracing::error!(%error, file = %file.path().display(), "cannot create the token of the \
+                    console");
             return;
         }
     };
     let printed = output::try_line(format_args!(
-        "The console for operators is at {}://{}/console/. Its token, shown this once:\n\n  {}\n\n\
-         Only its digest is kept; `visavis console token` makes another one.",
+        "The operator console is at {}://{}/console/. Its token, shown only once:\n\n  {}\n\n\
+         Only a digest of it is stored; `visavis console token` creates a new one.",
         admin.scheme, admin.address, *token
     ));
-    // The program that started this one may read the first line alone.
+    // The program that started this one may read only the first line.
     if printed.is_err() {
         tracing::warn!(
             "cannot print the token of the console: run `visavis console token` for another one"
@@ -150,7 +152,7 @@ fn tell_token(config: &Config, service: &Service) {
     }
 }
 
-/// What runs, on what, and where it listens.
+/// Logs what runs, on what device, and where it listens.
 fn log_start(config: &Config, file: Option<&Path>, service: &Service) {
     let address = |serving: &Option<Serving>| {
         serving.as_ref().map(|serving| format!("{}://{}", serving.scheme, serving.address))
@@ -168,8 +170,9 @@ fn log_start(config: &Config, file: Option<&Path>, service: &Service) {
     );
 }
 
-/// Runs until SIGTERM or SIGINT, until standard input ends if that is asked for, or until it cannot go on; then
-/// ends in order. A second signal ends it while requests and jobs are under way.
+/// Runs until SIGTERM or SIGINT, until standard input ends (if requested), or until it cannot
+/// continue; then shuts down gracefully. A second signal ends it without waiting for requests and
+/// jobs.
 fn until_stopped(
     config: &Config,
     file: Option<&Path>,
@@ -208,7 +211,7 @@ fn until_stopped(
         if let Err(error) = output::try_line(format_args!("{line}")) {
             tracing::warn!(%error, "cannot write to standard output");
         }
-        tell_token(config, &service);
+        print_new_token(config, &service);
         let end = tokio::select! {
             _ = terminate.recv() => End::Requested,
             _ = interrupt.recv() => End::Requested,

@@ -1,4 +1,4 @@
-//! What a start does to the machine, tried and undone: it listens, and writes to folders.
+//! Tries the ports and folders that a start needs.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -13,8 +13,8 @@ use ureq::tls::TlsConfig;
 use super::finding::Finding;
 use crate::{app, config::Config, http::ServeError};
 
-/// How long a server may take to answer that it lives.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for the liveness probe of a server.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Listens on both addresses for a moment.
 pub(super) fn ports(config: &Config) -> Finding {
@@ -25,7 +25,7 @@ pub(super) fn ports(config: &Config) -> Finding {
     }
 }
 
-/// What was found, and whether it should be changed before a start.
+/// The finding, and whether it is a warning.
 fn try_ports(config: &Config) -> Result<(String, bool)> {
     let is_served = !config.database.is_shared() && app::is_served(config);
     let (mut found, mut listening, mut is_taken) = (Vec::new(), Vec::new(), false);
@@ -49,14 +49,14 @@ fn try_ports(config: &Config) -> Result<(String, bool)> {
                     return Err(error);
                 }
                 is_taken = true;
-                found.push(format!("{error}, unless it is this service that listens there"));
+                found.push(format!("{error}, unless this service listens there"));
             }
         }
     }
     Ok((found.join("; "), is_taken))
 }
 
-/// Whether a Visavis answers there.
+/// Whether a Visavis process listens there.
 fn is_visavis(config: &Config, setting: &str, mut address: SocketAddr) -> bool {
     let is_tls = setting == "http.listen" && app::tls_files(config).is_some();
     let scheme = if is_tls { "https" } else { "http" };
@@ -65,21 +65,21 @@ fn is_visavis(config: &Config, setting: &str, mut address: SocketAddr) -> bool {
     }
     let agent = ureq::Agent::config_builder()
         .proxy(None)
-        // Nothing secret is sent, and the certificate is for a name.
+        // Nothing secret is sent, and the certificate is for a host name.
         .tls_config(TlsConfig::builder().disable_verification(true).build())
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(PROBE_TIMEOUT))
         .build()
         .new_agent();
-    let answer = agent.get(format!("{scheme}://{address}/health/live")).call();
-    answer.is_ok_and(|mut answer| answer.body_mut().read_to_string().is_ok_and(|b| b == "live\n"))
+    let response = agent.get(format!("{scheme}://{address}/health/live")).call();
+    response.is_ok_and(|mut r| r.body_mut().read_to_string().is_ok_and(|body| body == "live\n"))
 }
 
-/// Whether this user can write where a start does.
+/// Whether this user can write to the folders of the service.
 pub(super) fn folders(config: &Config) -> Result<String> {
     let data = &config.data.dir;
     let database = config.data.database_path(&config.database);
     let folders = if config.database.is_shared() {
-        // It is created, and after that used only for the token of the console.
+        // It is created, and then used only for the token of the console.
         Vec::from_iter((!data.exists()).then_some(data.as_path()))
     } else {
         vec![data.as_path(), database.parent().unwrap_or(data)]
@@ -91,11 +91,11 @@ pub(super) fn folders(config: &Config) -> Result<String> {
         let existing = existing.unwrap_or(Path::new("."));
         if let Err(error) = access(existing, Access::WRITE_OK | Access::EXEC_OK) {
             bail!(
-                "{} cannot be written by this user ({error}): run as the user of the service, or give it the folder with \
-                 chown",
+                "{} is not writable for this user ({error}): run as the user of the service, or \
+                 change its owner with chown",
                 existing.display()
             );
         }
     }
-    Ok("can be written".to_owned())
+    Ok("writable".to_owned())
 }

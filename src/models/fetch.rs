@@ -1,4 +1,4 @@
-//! Getting published bytes: from a mirror folder, a mirror address, or the public source.
+//! Fetches published files: from a mirror folder, a mirror address, or the public source.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use visavis_face::{manifest::Source, session::sha256_hex};
 use super::error::PullError;
 use crate::outgoing;
 
-/// Hears how many bytes of a file have arrived.
+/// Receives the number of bytes of a file that have arrived.
 pub type Progress<'a> = &'a dyn Fn(u64);
 
 /// A copy of the public sources, laid out by [`Source::mirror`].
@@ -35,7 +35,7 @@ impl Mirror {
     }
 }
 
-/// Fetches files, resuming what an earlier try left behind.
+/// Fetches files; resumes an interrupted download.
 #[derive(Debug)]
 pub struct Fetcher {
     mirror: Option<Mirror>,
@@ -53,7 +53,7 @@ impl Fetcher {
         Self { mirror, agent }
     }
 
-    /// The bytes of a source, checked against its digest. They are collected in `part`, which is kept
+    /// The bytes of a source, verified by its digest. They are collected in `part`, which is kept
     /// when the connection breaks and continued the next time.
     ///
     /// # Errors
@@ -75,16 +75,16 @@ impl Fetcher {
         if sha256_hex(&bytes) == source.sha256 {
             return Ok(bytes);
         }
-        // Damaged or something else entirely: continuing it could never come right.
+        // Resuming a damaged or different file cannot succeed.
         fs::remove_file(part).map_err(|e| PullError::file(part, e))?;
         Err(PullError::WrongBytes {
-            what: self.place(source),
+            what: self.location(source),
             bytes: bytes.len() as u64,
             expected: source.bytes,
         })
     }
 
-    fn place(&self, source: &Source) -> String {
+    fn location(&self, source: &Source) -> String {
         match &self.mirror {
             Some(Mirror::Folder(folder)) => folder.join(&source.mirror).display().to_string(),
             Some(Mirror::Address(address)) => format!("{address}/{}", source.mirror),
@@ -118,7 +118,7 @@ impl Fetcher {
             .open(part)
             .map_err(|e| PullError::file(part, e))?;
         let start = if resumed { have } else { 0 };
-        // One byte more than promised is enough to notice that it is something else.
+        // One byte more than expected is enough to detect a different file.
         let body = response.into_body().into_reader().take(source.bytes - start + 1);
         pour(body, &mut file, start, progress).map_err(|e| failed(e.to_string()))?;
         file.sync_all().map_err(|e| PullError::file(part, e))

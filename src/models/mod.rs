@@ -1,8 +1,8 @@
 //! Model packs as files on this machine: fetching, checking, converting.
 //!
-//! What a pack *is* stands in [`visavis_face::manifest`]; here its bytes come from the
-//! pinned public sources or a mirror, are checked against their digests, converted to ONNX where they
-//! are published as something else, and moved into place in one step.
+//! [`visavis_face::manifest`] defines a pack. This module fetches its files from the pinned public
+//! sources or a mirror, verifies their digests, converts them to ONNX if they have another format,
+//! and renames them into place.
 
 mod error;
 mod fetch;

@@ -1,4 +1,4 @@
-//! Bringing a pack onto this machine: fetch, check, convert, check again, move into place.
+//! Installs a pack on this machine: fetch, verify, convert, verify again, rename.
 
 use std::{fs, io, path::Path};
 
@@ -7,21 +7,21 @@ use visavis_face::{manifest::Weights, session::sha256_hex};
 
 use super::{error::PullError, fetch::Fetcher};
 
-/// What is known of a weights file on this machine.
+/// The state of a weights file on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileState {
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// It is there with the pinned digest.
+    /// It exists with the pinned digest.
     Verified,
-    /// It is there with another digest.
+    /// It exists with another digest.
     Wrong,
 }
 
-/// Looks at the file of `weights` in `folder` and hashes it.
+/// Reads the file of `weights` in `folder` and verifies its digest.
 ///
 /// # Errors
-/// [`PullError::File`] when it is there and cannot be read.
+/// [`PullError::File`] when it exists and cannot be read.
 pub fn state(folder: &Path, weights: &Weights) -> Result<FileState, PullError> {
     let path = folder.join(&weights.file);
     match fs::read(&path) {
@@ -33,8 +33,8 @@ pub fn state(folder: &Path, weights: &Weights) -> Result<FileState, PullError> {
 }
 
 /// Fetches the sources of `weights`, converts them if they are not ONNX, checks the result
-/// and renames it into `folder`. Another process sees either no file or the whole file.
-/// `progress` hears the bytes of each source by its position.
+/// and renames it into `folder`. Another process sees either no file or the complete file.
+/// `progress` receives the bytes of each source by its index.
 ///
 /// # Errors
 /// [`PullError`]; parts that were fetched are kept for the next try.

@@ -113,7 +113,7 @@ async fn a_check_names_a_client_that_was_changed_in_the_database_until_it_has_ne
             of_it.unwrap()["detail"].as_str().unwrap().to_owned(),
         )
     };
-    assert_eq!(clients(), (true, "1 as Visavis stored them".to_owned()));
+    assert_eq!(clients(), (true, "1 unchanged since Visavis stored them".to_owned()));
     let db = SqliteDb::open(&data.database()).await.unwrap();
     sqlx::query("UPDATE client SET extras = 0").execute(&db.writer).await.unwrap();
     let id: String =
@@ -258,7 +258,7 @@ fn no_byte_of_a_picture_is_left_after_success_crash_erasure_or_drain() {
     assert!(pieces.iter().all(|piece| !is_in(data.folder(), piece).is_empty()), "it can be found");
     // One is erased while it waits, the others are finished by the next process, which then drains.
     let erased = run(&data, &["erase", "--transaction", &ids[5], "--yes"]);
-    assert_eq!(erased.out, "1 transaction erased, with pictures and outcomes\n");
+    assert_eq!(erased.out, "1 transaction erased, with photos and outcomes\n");
     let server = Server::start(&data);
     for id in &ids[..5] {
         app.expect_verdict(&server, id);
@@ -367,7 +367,12 @@ async fn on_postgres_jobs_are_erased_and_sealed_anew_too() {
         std::thread::sleep(std::time::Duration::from_secs(6));
         let rotated = site.run(&["key", "rotate"]);
         // One client, the server's own key, and two jobs.
-        assert!(rotated.out.contains("4 sealed values"), "{}{}", rotated.out, rotated.err);
+        assert!(
+            rotated.out.contains("4 values were re-encrypted"),
+            "{}{}",
+            rotated.out,
+            rotated.err
+        );
         let erased = site.run(&["erase", "--transaction", &one, "--yes"]);
         assert!(erased.out.starts_with("1 transaction erased"), "{}{}", erased.out, erased.err);
         assert_eq!(site.run(&["key", "retire"]).code, 0);

@@ -164,7 +164,7 @@ fn a_running_service_is_measured_with_the_keys_of_a_client() {
     assert_eq!(server.terminate(), Some(0));
     let gone = run(&["--url", &url, "--client", &app, "--seconds", "1"]);
     assert_eq!(gone.code, 1, "{}", gone.out);
-    for words in [url.as_str(), "`visavis serve` starts one", "without --url"] {
+    for words in [url.as_str(), "start a service there with `visavis serve`", "or omit --url"] {
         assert!(gone.err.contains(words), "{words}: {}", gone.err);
     }
 }
@@ -221,7 +221,7 @@ fn a_service_that_does_not_start_is_told_with_its_reason() {
     let temp = tempfile::tempdir().unwrap();
     let ran: Ran = bench(temp.path()).env("VISAVIS_MODEL_DIR", empty.path()).ran();
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("did not start; `visavis check` tells"), "{}", ran.err);
+    assert!(ran.err.contains("did not start: run `visavis check`"), "{}", ran.err);
     assert_eq!(scratch(temp.path()), None);
 }
 

@@ -86,12 +86,13 @@ fn a_certificate_that_cannot_be_trusted_is_explained_with_its_cure() {
     let (data, server, cert) = serve(|_| ());
     let keys = client(&data);
     let unknown =
-        "is not from an authority that this machine trusts: name the certificate of its authority";
+        "is not from an authority that this machine trusts: pass the certificate of its authority";
     assert_told(&call(&keys, &by_name(&server), &[]), unknown);
     let other_name = "the certificate of the server is for localhost, not for 127.0.0.1: use one of its names in --url";
     assert_told(&call(&keys, &server.url(), &["--ca", &cert]), other_name);
     let plain = server.url().replace("https", "http");
-    let to_tls = format!("{plain} does not speak plain HTTP: if it has TLS, use {}", server.url());
+    let to_tls =
+        format!("{plain} does not support plain HTTP: if it has TLS, use {}", server.url());
     assert_told(&call(&keys, &plain, &[]), &to_tls);
     assert_eq!(call(&keys, &by_name(&server), &["--ca", &cert]).code, 0);
     assert_eq!(server.terminate(), Some(0));
@@ -104,7 +105,7 @@ fn an_address_that_is_wrong_is_explained_with_its_cure() {
     let keys = client(&data);
     let tls = server.url().replace("http", "https");
     let to_plain =
-        format!("{tls} does not speak TLS: if it speaks plain HTTP, use {}", server.url());
+        format!("{tls} does not support TLS: if it has plain HTTP, use {}", server.url());
     assert_told(&call(&keys, &tls, &[]), &to_plain);
     assert_eq!(server.terminate(), Some(0));
     let free = free_address();
@@ -120,13 +121,9 @@ fn an_address_that_is_wrong_is_explained_with_its_cure() {
         ("ftp://localhost", &[], "has the scheme ftp: use http or https"),
         ("http://", &[], "is not an address: use one such as http://127.0.0.1:8080"),
         ("http://a b", &[], "is not an address: use one such as http://127.0.0.1:8080"),
-        (
-            &format!("http://{free}"),
-            &[],
-            "does not answer: nothing listens there; start the server",
-        ),
+        (&format!("http://{free}"), &[], "refused the connection: start the server"),
         ("http://no-such-host.invalid", &[], "no host has this name: check --url"),
-        (&silent, &["--timeout", "1"], "does not answer in time: check that the server runs there"),
+        (&silent, &["--timeout", "1"], "did not respond in time: check that the server runs there"),
     ] {
         assert_told(&call(&keys, url, more), told);
     }

@@ -146,7 +146,9 @@ fn keys_are_written_to_a_new_file_that_only_its_owner_reads() {
     let before = fs::read(&file).unwrap();
     let over = add(data.path(), "other app", &["--out", &shown]);
     assert_eq!(over.code, 2);
-    assert!(over.err.contains(&shown), "{}", over.err);
+    let exists =
+        format!("cannot create {shown}: the file already exists; choose another name for --out");
+    assert_eq!(over.err, format!("visavis: {exists}\n"));
     assert_eq!(fs::read(&file).unwrap(), before, "no file is written over");
     let folder = data.path().display().to_string();
     let rotate = visavis(&["client", "rotate", "app", "--out", &shown, "--data", &folder]);
@@ -183,7 +185,7 @@ fn an_app_that_keeps_its_own_key_registers_the_public_half() {
     let wrong = add(data.path(), "wrong", &["--public-key", &file.display().to_string()]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.err.contains("public.pem") && wrong.err.contains("RSA key"), "{}", wrong.err);
-    assert!(wrong.err.contains("holds no public key"), "{}", wrong.err);
+    assert!(wrong.err.contains("has no usable public key"), "{}", wrong.err);
     fs::write(&file, &spki).unwrap();
     let binary = add(data.path(), "binary", &["--public-key", &file.display().to_string()]);
     assert_eq!(binary.code, 2);
@@ -258,7 +260,7 @@ fn a_client_is_given_rates_of_its_own_and_loses_them_again() {
 
     let told = set(&["--fmr", "1e-3"]);
     assert_eq!((told.code, told.err.as_str()), (0, ""));
-    assert!(told.out.contains("1e-3") && told.out.contains("score 60"), "{}", told.out);
+    assert!(told.out.contains("1e-3") && told.out.contains("threshold 60"), "{}", told.out);
     assert_eq!(rates(), (Some(1e-3), Some(1e-4)));
     assert_eq!(set(&["--document-fmr", "default", "--extras", "off"]).code, 0);
     assert_eq!((rates(), &list(data.path())[0]["extras"]), ((Some(1e-3), None), &false.into()));

@@ -82,6 +82,26 @@ fn two_photos_of_one_person_are_the_same_person() {
 }
 
 #[test]
+fn a_reason_is_printed_with_its_code_measure_value_and_limit() {
+    let sample = |name: &str| in_repository(&format!("samples/{name}"));
+    let mut command = with_models();
+    command
+        .args(["compare", &sample("obama-2012.jpg"), &sample("obama-2009.jpg")])
+        .env("VISAVIS_QUALITY_SELFIE_SHARPNESS_FAIL_BELOW", "1000")
+        .env("VISAVIS_QUALITY_SELFIE_BRIGHTNESS_WARN_ABOVE", "0");
+    let compared = ran(&mut command);
+    assert_eq!(compared.code, 1, "{}", compared.err);
+    let lines: Vec<_> = compared.out.lines().map(str::trim).collect();
+    for (start, end) in [
+        ("FAIL BLURRED: sharpness ", " (minimum 1000.00)"),
+        ("warning TOO_BRIGHT: brightness 0.", " (maximum 0.00)"),
+    ] {
+        let has = |line: &&str| line.starts_with(start) && line.ends_with(end);
+        assert_eq!(lines.iter().filter(|line| has(line)).count(), 2, "{}", compared.out);
+    }
+}
+
+#[test]
 fn a_portrait_on_a_document_is_decided_at_the_rate_for_documents() {
     let sample = |name: &str| in_repository(&format!("samples/{name}"));
     let threshold = |more: &[&str]| {

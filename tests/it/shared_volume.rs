@@ -119,7 +119,7 @@ fn a_folder_that_the_user_of_the_service_cannot_write_is_found_before_a_start() 
         let checked = as_user(ID, "", &["check"], &data).out;
         let line = checked.lines().find(|line| line.contains(" folders: ")).unwrap();
         assert!(line.starts_with(found), "{mode:o}: {line}");
-        let told = format!("{} cannot be written by this user", data.display());
+        let told = format!("{} is not writable for this user", data.display());
         assert_eq!(line.contains(&told), mode == 0o2750, "{line}");
     }
 }

@@ -169,8 +169,8 @@ fn in_days(days: i64) -> time::OffsetDateTime {
 fn a_certificate_that_clients_refuse_or_that_ends_soon_is_warned_of() {
     type Change = fn(&mut CertificateParams);
     let cases: [(Change, &str, &str); 6] = [
-        (|_| (), "ok", "can be used"),
-        (|params| params.not_after = in_days(31), "ok", "can be used"),
+        (|_| (), "ok", "and its key are usable"),
+        (|params| params.not_after = in_days(31), "ok", "and its key are usable"),
         (|params| params.not_after = in_days(29), "WARN", "expires in 29 days: renew it"),
         (|params| params.not_after = in_days(-2), "FAIL", "has expired: renew it"),
         (

@@ -323,11 +323,11 @@ fn one_server_with_real_nets_decides_one_pair_by_client_by_document_and_by_what_
     let thresholds = findings.as_array().unwrap().iter().filter(|f| f["what"] == "threshold");
     let told: Vec<_> = thresholds.map(|f| f["detail"].as_str().unwrap()).collect();
     for (detail, begins) in told.iter().zip([
-        "documents: 70 for a rate of 1e-4; false match rate 1.0e-4 among all, ",
-        "documents 00000001003: 60 for a rate of 1e-3; false match rate 1.0e-3 among all, ",
-        "client lenient: 50 for a rate of 1e-2; false match rate 1.0e-2 among all, ",
-        "client careful: 60 for a rate of 1e-3; ",
-        "documents of client careful: 80 for a rate of 1e-5; ",
+        "documents: 70 for a false match rate of 1e-4; false match rate 1.0e-4 among all, ",
+        "documents 00000001003: 60 for a false match rate of 1e-3; false match rate 1.0e-3 among all, ",
+        "client lenient: 50 for a false match rate of 1e-2; false match rate 1.0e-2 among all, ",
+        "client careful: 60 for a false match rate of 1e-3; ",
+        "documents of client careful: 80 for a false match rate of 1e-5; ",
     ]) {
         assert!(detail.starts_with(begins) && detail.contains("people of one sex"), "{detail}");
     }

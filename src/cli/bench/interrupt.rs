@@ -1,4 +1,4 @@
-//! Ctrl-C ends a measurement with what was measured so far; a second one ends the program.
+//! Ctrl-C ends a measurement early and prints its result; a second one ends the program.
 
 use std::thread;
 
@@ -9,7 +9,8 @@ use tokio::{
 };
 use visavis_loadgen::Stop;
 
-/// Does the work on a thread of its own. The first SIGINT or SIGTERM requests it to stop, the second ends the wait.
+/// Does the work on a separate thread. The first SIGINT or SIGTERM requests it to stop, the second
+/// one ends the wait.
 pub(super) fn until_interrupted<T: Send + 'static>(
     work: impl FnOnce(&Stop) -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -32,7 +33,7 @@ pub(super) fn until_interrupted<T: Send + 'static>(
                 _ = terminate.recv() => {}
             }
             if stop.request() {
-                bail!("stopped before the requests under way were answered");
+                bail!("stopped before the requests in flight had finished");
             }
         }
     })

@@ -1,4 +1,5 @@
-//! `visavis bench`: arguments, the service to be measured, and the report; the load is `visavis-loadgen`.
+//! `visavis bench`: arguments, the service that is measured, and the report. `visavis-loadgen`
+//! generates the load.
 
 mod interrupt;
 mod service;
@@ -34,68 +35,75 @@ Examples:\n  \
     visavis bench --mode async --encrypted --photos ~/selfies --seconds 60 --floor\n  \
     visavis bench --rate 20 --seconds 60 --json\n  \
     visavis bench --url https://faces.example.com --client app.json --rate 5\n\n\
-Without --url a service is started for the measurement: this program as a process of its own, as configured but \
-with SQLite in a new folder below TMPDIR (it should lie on a disk of the kind that the service is to have), on a \
-free port of this machine, without the operators' address; folder and process are gone at the end. Each photo is \
-compared with the next one in the order of their names, the last with the first.\n\n\
-Without --rate as many requests are in flight as keep the workers busy, and latency counts from when a request \
-is sent: it says how full the queue is. With --rate requests are due at independent times, the same in every run, \
-and latency counts from when a request was due, however late it could be sent; 256 may be in flight, and what \
-cannot be sent within 5 seconds after the end is an error, NOT_SENT. Requests are signed before they are due. In \
-mode async latency counts to the answer that has the outcome; the first question comes when the outcome is about \
-due, going by the earlier ones, and each further one after an eighth of the time waited so far.\n\n\
---floor measures in turn, in slices of some seconds, the service and the bare pipeline (decode, detect, quality, \
-align, embed, cosine) on as many threads as the service has workers; each rests while the other works. \
-ratioToFloor is the median of the slices' ratios of pairs a second. Both share the machine with whatever else \
-runs on it, and the service with the load generator too, so pairs a second of CPU are told as well: of the \
-service alone, and of the floor.\n\n\
-The JSON object has pairsPerSecond, floorPairsPerSecond and ratioToFloor (null without --floor), latencyMs (p50, \
-p90, p99, max), errors (no valid answer, or another result code than SUCCESS; errorsByCode has them apart), refused \
-(REQUEST_TRAFFIC_EXCEED_LIMIT; refusalMs has how long they took), rssMiB (most resident memory of the service's \
-process, without the generator), cpuSecondsPerPair, pairsPerCpuSecond and the same of the floor, cpuRatioToFloor, \
-generatorCpuSecondsPerPair, and what was asked for. Memory and CPU of a service behind --url are null unless \
---pid says which process it is.\n\n\
-Ctrl-C ends it with what was measured so far; a second one at once.\n\n\
-Exit code: 0 when pairs were compared and nothing went wrong, 1 otherwise (refusals alone are not wrong), 2 for \
+Without --url, a service is started for the measurement: this program as a separate process, with the \
+configured settings except for SQLite in a new folder below TMPDIR (use the kind of disk that the service \
+will have), a free port of this machine, and no admin address. Folder and process are removed at the end. \
+Each photo is compared with the next one in the order of their names, the last one with the first.\n\n\
+Without --rate, enough requests are in flight to keep the workers busy, and latency is measured from \
+sending a request: it depends on the number in flight. With --rate, requests are due at independent times, \
+the same in every run, and latency is measured from the time when a request was due, even if it was sent \
+later. At most 256 are in flight; a request that cannot be sent within 5 seconds after the end is an error, \
+NOT_SENT. Requests are signed before they are due. In mode async, latency ends with the response that has \
+the outcome. The first poll is sent when the outcome is expected, judging by earlier ones, and each further \
+poll after an eighth of the time waited so far.\n\n\
+--floor alternates, in slices of some seconds, between the service and the bare pipeline (decode, detect, \
+quality, align, embed, cosine) on as many threads as the service has workers; each is idle while the other \
+runs. ratioToFloor is the median of the ratios of pairs per second of the slices. Both share the machine \
+with other processes, and the service also with the load generator, so pairs per second of CPU time are \
+reported too: of the service only, and of the floor.\n\n\
+The JSON object has pairsPerSecond, floorPairsPerSecond and ratioToFloor (null without --floor), latencyMs \
+(p50, p90, p99, max), errors (no valid response, or a result code other than SUCCESS; errorsByCode lists \
+them by code), refused (REQUEST_TRAFFIC_EXCEED_LIMIT; refusalMs is their latency), rssMiB (peak resident \
+memory of the process of the service, without the generator), cpuSecondsPerPair, pairsPerCpuSecond and the \
+same of the floor, cpuRatioToFloor, generatorCpuSecondsPerPair, and the options of the run. Memory and CPU \
+of a service at --url are null unless --pid names its process.\n\n\
+Ctrl-C ends the measurement early and prints its result; a second one ends the program immediately.\n\n\
+Exit code: 0 if pairs were compared without errors (refused requests are not errors), 1 otherwise, 2 for \
 wrong arguments.")]
 pub(super) struct BenchArgs {
     /// How pairs are sent
     #[arg(long, value_enum, default_value_t = ModeName::Compare)]
     mode: ModeName,
-    /// Measure the bare pipeline too, in turn with the service
+    /// Also measure the bare pipeline, alternating with the service
     #[arg(long)]
     floor: bool,
-    /// Folder with the photos to send, in it or in its folders [default: samples here or beside the program]
+    /// Folder of the photos to send, searched with its subfolders [default: samples, here or beside
+    /// the program]
     #[arg(long, value_name = "DIR")]
     photos: Option<PathBuf>,
-    /// How long the service is measured; with --floor the floor as long again
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    /// How long the service is measured, in seconds; --floor takes the same time again
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Requests that are due a second, however fast they are answered [default: as many as are answered]
+    /// Requests per second, however fast the responses are [default: the next one after each
+    /// response]
     #[arg(long, value_name = "R", value_parser = positive)]
     rate: Option<f64>,
     /// Requests in flight without --rate [default: 2 for each worker; 4 in mode async]
-    #[arg(long, value_name = "N", conflicts_with = "rate", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", conflicts_with = "rate")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=256))]
     in_flight: Option<u16>,
-    /// Encrypt the requests (mode encrypted of `visavis call`); the answers come encrypted too
+    /// Encrypt requests and responses (mode encrypted of `visavis call`)
     #[arg(long)]
     encrypted: bool,
-    /// Workers of the service, and threads of the floor; with --url say how many it has [default: one per core, two with a GPU]
+    /// Workers of the service, and threads of the floor; with --url, the number that it has
+    /// [default: one per core, two with a GPU]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroU16>,
-    /// Scheme, host and port of a running service, to measure that one instead of one of our own
+    /// Scheme, host and port of a running service to measure, instead of starting one
     #[arg(long, value_name = "URL", requires = "client")]
     url: Option<String>,
-    /// File with the keys of a client of that service, as `visavis client add NAME --out FILE` writes it
+    /// File with the keys of a client of that service, written by `visavis client add NAME --out
+    /// FILE`
     #[arg(long, value_name = "FILE", requires = "url")]
     client: Option<PathBuf>,
-    /// PEM file with the certificates to trust for https, instead of those of this machine
+    /// PEM file of the certificates to trust for HTTPS, instead of those of this machine
     #[arg(long, value_name = "FILE", requires = "url")]
     ca: Option<PathBuf>,
-    /// Process of that service, if it runs on this machine, to tell its memory and CPU
+    /// Process of that service, if it runs on this machine: reports its memory and CPU
     #[arg(long, value_name = "PID", requires = "url")]
     pid: Option<u32>,
-    /// Seconds to wait for an answer, and in mode async for the outcome
+    /// Seconds to wait for a response, and in mode async for the outcome
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     timeout: u64,
     /// Print one JSON object
@@ -107,7 +115,7 @@ fn positive(text: &str) -> Result<f64, String> {
     let number: Option<f64> = text.parse().ok();
     number
         .filter(|rate| (0.01..=100_000.0).contains(rate))
-        .ok_or_else(|| "say a number from 0.01 to 100000".to_owned())
+        .ok_or_else(|| "expected a number from 0.01 to 100000".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -118,7 +126,7 @@ enum ModeName {
     Async,
 }
 
-/// Measures and prints. The exit code is that of a check, not of a failed command: 1 for any error.
+/// Measures and prints. The exit code is 1 for any error, as of a check.
 pub(super) fn run(config: &Config, config_file: Option<&Path>, args: &BenchArgs) -> ExitCode {
     match measured(config, config_file, args) {
         Ok(report) => {
@@ -148,7 +156,7 @@ fn measured(config: &Config, config_file: Option<&Path>, args: &BenchArgs) -> Re
         photos: args.photos.clone(),
         timeout: Duration::from_secs(args.timeout),
     };
-    // Kept here, so that it is deleted even when the thread that measures is not waited for.
+    // Owned here, so that it is deleted even if the measuring thread is still running.
     let scratch = Scratch::create()?;
     let folder = scratch.path().to_path_buf();
     interrupt::until_interrupted(move |stop| bench.run(&folder, stop))
@@ -159,7 +167,7 @@ impl BenchArgs {
         let workers = match self.workers {
             Some(workers) => usize::from(workers.get()),
             None if self.url.is_none() => app::MemoryPlan::new(config)?.threads,
-            // The configuration of this machine says nothing about a service elsewhere.
+            // The configuration of this machine does not apply to a service elsewhere.
             None => config.runtime.device()?.threads()?,
         };
         let (mode, per_worker) = match self.mode {
@@ -207,7 +215,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Measures. `scratch` is the data folder of a service of our own.
+    /// Measures. `scratch` is the data folder of a service that is started for it.
     fn run(&self, scratch: &Path, stop: &Stop) -> Result<Report> {
         let photos = Photos::read(self.photos.as_deref())?;
         match &self.service {
@@ -226,8 +234,8 @@ impl Bench {
                 let target = self.target(url, credentials, ca.as_deref())?;
                 target.greet().map_err(|error| explained(url, error)).with_context(|| {
                     format!(
-                        "{url} cannot be measured; is it the address of a running service? \
-                         `visavis serve` starts one, and without --url one is started for the measurement"
+                        "cannot measure {url}: start a service there with `visavis serve`, or omit \
+                         --url to have one started for the measurement"
                     )
                 })?;
                 self.measure(&target, &photos, pid.map(Process), stop)

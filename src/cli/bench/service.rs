@@ -1,4 +1,4 @@
-//! A service to be measured: this program again, as a process of its own, on a folder that is thrown away.
+//! The measured service: this program as a separate process, with a temporary data folder.
 
 use std::{
     env, fs,
@@ -23,16 +23,16 @@ use crate::{
     config::{Config, old_variables},
 };
 
-/// A folder that goes with its owner.
+/// A folder that is deleted when this is dropped.
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one in the system's folder for such things.
+    /// Creates one in the temporary folder of the system.
     pub(super) fn create() -> Result<Self> {
         let name = format!("visavis-bench-{}", uuid::Uuid::new_v4().simple());
         let path = env::temp_dir().join(name);
         fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| {
-            format!("{} cannot be made; set TMPDIR to a folder that can be written", path.display())
+            format!("cannot create {}: set TMPDIR to a writable folder", path.display())
         })?;
         Ok(Self(path))
     }
@@ -44,12 +44,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nothing depends on it, and the system clears its folder sooner or later.
+        // The system cleans its temporary folder.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Settings that do not hold for a service that is thrown away; all others are as configured.
+/// Settings that a temporary service overrides; all others keep their configured values.
 const VARIABLES: [(&str, &str); 8] = [
     ("VISAVIS_DATA_KEY_FILE", ""),
     ("VISAVIS_DATABASE_URL", ""),
@@ -61,12 +61,13 @@ const VARIABLES: [(&str, &str); 8] = [
     ("VISAVIS_ADMIN_LISTEN", ""),
 ];
 
-/// Longer than a service needs to stop in order.
-const PATIENCE: Duration = Duration::from_secs(40);
-/// How often whoever waits looks whether to stop.
-const LOOK: Duration = Duration::from_millis(100);
+/// Longer than a service needs for a graceful shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(40);
+/// Interval between two checks for a request to stop.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A running service. It stops when its standard input is closed, and so does not outlive this process.
+/// A running service. It stops when its standard input is closed, and so does not outlive this
+/// process.
 pub(super) struct OwnService {
     child: Child,
     url: String,
@@ -92,7 +93,7 @@ impl OwnService {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(fs::File::create(&log)?)
-            // Ctrl-C is for this process; it stops the service when it has what it wants.
+            // Ctrl-C goes to this process only, which stops the service after the measurement.
             .process_group(0);
         // Two names of one setting with two values are refused.
         for old in VARIABLES.iter().flat_map(|(name, _)| old_variables(name)) {
@@ -101,13 +102,13 @@ impl OwnService {
         if let Some(file) = config_file {
             command.arg("--config").arg(file);
         }
-        let child = command.spawn().context("the service to be measured cannot be started")?;
+        let child = command.spawn().context("cannot start the service to measure")?;
         let mut service = Self { child, url: String::new(), stopped: false };
         let line = service.first_line(stop)?;
         let Some(url) = line.trim().strip_prefix("Visavis listens on ") else {
             let log = fs::read_to_string(&log).unwrap_or_default();
             bail!(
-                "the service to be measured did not start; `visavis check` tells what it lacks\n{}",
+                "the service to measure did not start: run `visavis check` to find the reason\n{}",
                 log.trim()
             );
         };
@@ -115,18 +116,18 @@ impl OwnService {
         Ok(service)
     }
 
-    /// What it says first; empty if it ends without a word.
+    /// The first line of its output; empty if it ends without one.
     fn first_line(&mut self, stop: &Stop) -> Result<String> {
-        let output = self.child.stdout.take().context("the service has no output")?;
-        let (told, line) = mpsc::channel();
+        let output = self.child.stdout.take().context("the service has no standard output")?;
+        let (sender, line) = mpsc::channel();
         thread::spawn(move || {
             let mut line = String::new();
             // An error reads as no line.
             let _ = BufReader::new(output).read_line(&mut line);
-            let _ = told.send(line);
+            let _ = sender.send(line);
         });
         loop {
-            match line.recv_timeout(LOOK) {
+            match line.recv_timeout(CHECK_INTERVAL) {
                 Ok(line) => return Ok(line),
                 Err(RecvTimeoutError::Timeout) if stop.is_requested() => {
                     bail!("stopped before anything was measured");
@@ -145,7 +146,7 @@ impl OwnService {
         Process(self.child.id())
     }
 
-    /// Stops it in order.
+    /// Shuts it down gracefully.
     pub(super) fn stop(mut self) -> Result<()> {
         self.stopped = true;
         drop(self.child.stdin.take());
@@ -153,10 +154,13 @@ impl OwnService {
         loop {
             match self.child.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => bail!("the measured service ended with {status}"),
-                None if begun.elapsed() > PATIENCE => {
+                Some(status) => bail!("the measured service exited with {status}"),
+                None if begun.elapsed() > SHUTDOWN_TIMEOUT => {
                     self.stopped = false;
-                    bail!("the measured service does not stop; it was killed");
+                    bail!(
+                        "the measured service did not stop in {SHUTDOWN_TIMEOUT:?} and was \
+                           killed"
+                    );
                 }
                 None => thread::sleep(Duration::from_millis(10)),
             }
@@ -174,7 +178,7 @@ impl Drop for OwnService {
     }
 }
 
-/// Makes the data folder of a service, with one client.
+/// Creates the data folder of a service, with one client.
 pub(super) fn register(config: &Config, scratch: &Path) -> Result<Credentials> {
     let mut config = config.clone();
     config.data.dir = scratch.to_path_buf();

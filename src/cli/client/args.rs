@@ -1,4 +1,4 @@
-//! What `visavis client` takes.
+//! Arguments of `visavis client`.
 
 use std::{num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
 
@@ -11,70 +11,72 @@ use crate::{
 /// Subcommands of `client`.
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum ClientCommand {
-    /// Register an app and print what it needs. Works while the server runs
+    /// Register a client and print its keys. Works while the server runs
     Add(AddArgs),
-    /// List the registered apps
+    /// List the registered clients
     List(ListArgs),
-    /// Give an app new keys; its old ones stay good for a while, so that it can be changed over
+    /// Issue new keys for a client; the old keys remain valid during the overlap
     Rotate(RotateArgs),
-    /// Change what an app gets and what it may do
+    /// Change the settings of a client
     Set(SetArgs),
-    /// Write what an app needs to a file once more: its ids and public keys, without any secret
+    /// Export a client's ids and public keys again, without secrets
     Export(ExportArgs),
-    /// Take an app's right to call away, at once
+    /// Block a client immediately
     Disable(NameArgs),
-    /// Give it back
+    /// Unblock a disabled client
     Enable(NameArgs),
 }
 
 /// Arguments of `client add`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct AddArgs {
-    /// What to call it
+    /// Name of the new client
     pub(super) name: String,
     #[command(flatten)]
     pub(super) data: DataArgs,
     #[command(flatten)]
     pub(super) keys: KeyArgs,
-    /// Answer with the documented fields alone, for a client that refuses any other
+    /// Return only the documented fields, for clients that reject unknown ones
     #[arg(long)]
     pub(super) no_extras: bool,
-    /// The false match rate at which its decisions turn, 1e-6 to 1e-1 [default: compare.fmr and those beside
-    /// it in the configuration]
+    /// Target false match rate for this client, 1e-6 to 1e-1 [default: compare.fmr and the settings
+    /// for documents in the configuration]
     #[arg(long, value_name = "RATE")]
     pub(super) fmr: Option<Fmr>,
-    /// The same for requests whose sourceOfFace2 is a document [default: the client's --fmr, if it has one]
+    /// Target false match rate for requests whose sourceOfFace2 is a document [default: the
+    /// client's --fmr, if it is set]
     #[arg(long, value_name = "RATE")]
     pub(super) document_fmr: Option<Fmr>,
     #[command(flatten)]
     pub(super) policy: PolicyArgs,
-    /// Which of several databases it and its jobs live in, by number from 0 [default: the one with the
+    /// Database that stores the client and its jobs, by number from 0 [default: the one with the
     /// fewest clients]
     #[arg(long, value_name = "N")]
     pub(super) shard: Option<u32>,
 }
 
-/// What an app may do, where it differs from the settings of the installation.
+/// Settings of a client that differ from the defaults.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct PolicyArgs {
-    /// Requests a second on average, for each process of the installation; `default`: as configured
+    /// Requests per second on average, per process; `default` uses `http.client_rate_per_s`
     #[arg(long, value_name = "N|default", value_parser = or_default::<NonZeroU32>, group = "what")]
     pub(super) rate: Option<Own<NonZeroU32>>,
-    /// Requests at once after a pause; `default`: as configured
+    /// Maximum burst of requests; `default` uses `http.client_burst`
     #[arg(long, value_name = "N|default", value_parser = or_default::<NonZeroU32>, group = "what")]
     pub(super) burst: Option<Own<NonZeroU32>>,
-    /// Comparisons a day, in all processes together; days end at midnight UTC; `default`: any number
+    /// Comparisons per day in all processes together; days end at midnight UTC; `default` is
+    /// unlimited
     #[arg(long, value_name = "N|default", value_parser = or_default::<NonZeroU32>, group = "what")]
     pub(super) daily_quota: Option<Own<NonZeroU32>>,
-    /// How it may sign: with its key pair, with its access key, or as it likes
+    /// Allowed signing modes: key pair, access key, or both
     #[arg(long, value_name = "all|key-pair|access-key", value_parser = modes, group = "what")]
     pub(super) modes: Option<Modes>,
-    /// Whether it encrypts its requests
+    /// Whether requests may or must be encrypted
     #[arg(long, value_name = "optional|required|off", value_parser = encryption, group = "what")]
     pub(super) encryption: Option<Encryption>,
 }
 
-/// A value of the app's own; `None`: what is configured.
+/// A value for one client; `None` is the default.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Own<T>(Option<T>);
 
@@ -90,17 +92,17 @@ impl PolicyArgs {
     }
 }
 
-/// Whose keys, and where the result goes.
+/// The keys, and the output.
 #[derive(Debug, clap::Args)]
 pub(super) struct KeyArgs {
-    /// The app's own public key (PEM or bare base64; - for standard input). Without it a key pair is
-    /// made for the app
+    /// Public key of the client (PEM or bare base64; - for standard input) [default: a new key pair
+    /// is created]
     #[arg(long, value_name = "FILE")]
     pub(super) public_key: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
-    /// Write the JSON object to this new file, readable by its owner alone, instead of printing it
+    /// Write the JSON object to this new file, with mode 0600, instead of printing it
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
 }
@@ -108,13 +110,13 @@ pub(super) struct KeyArgs {
 /// Arguments of `client rotate`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct RotateArgs {
-    /// Its name or its Client-Id
+    /// Name or Client-Id of the client
     pub(super) name: String,
     #[command(flatten)]
     pub(super) data: DataArgs,
     #[command(flatten)]
     pub(super) keys: KeyArgs,
-    /// How long the old keys stay good: 0, or a number with s, m, h or d
+    /// How long the old keys remain valid: 0, or a duration such as 30m, 12h, 7d (at most 365d)
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span)]
     pub(super) overlap: Duration,
 }
@@ -123,18 +125,19 @@ pub(in crate::cli) struct RotateArgs {
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 pub(in crate::cli) struct SetArgs {
-    /// Its name or its Client-Id
+    /// Name or Client-Id of the client
     pub(super) name: String,
     #[command(flatten)]
     pub(super) data: DataArgs,
-    /// Whether answers carry fields beyond the documented ones: quality reasons, threshold, model
+    /// Whether responses have fields beyond the documented ones: quality reasons, threshold, model
     #[arg(long, value_name = "on|off", value_parser = switch, group = "what")]
     pub(super) extras: Option<bool>,
-    /// The false match rate at which its decisions turn, 1e-6 to 1e-1; `default`: as configured. Counts for
-    /// requests that come later
+    /// Target false match rate for this client, 1e-6 to 1e-1; `default` uses compare.fmr. Applies
+    /// to new requests
     #[arg(long, value_name = "RATE|default", value_parser = fmr_change, group = "what")]
     pub(super) fmr: Option<FmrChange>,
-    /// The same for requests whose sourceOfFace2 is a document; `default`: the client's --fmr, if it has one
+    /// Target false match rate for requests whose sourceOfFace2 is a document; `default` uses the
+    /// client's --fmr, if it is set
     #[arg(long, value_name = "RATE|default", value_parser = fmr_change, group = "what")]
     pub(super) document_fmr: Option<FmrChange>,
     #[command(flatten)]
@@ -144,7 +147,7 @@ pub(in crate::cli) struct SetArgs {
 /// Arguments of `client export`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ExportArgs {
-    /// Its name or its Client-Id
+    /// Name or Client-Id of the client
     pub(super) name: String,
     #[command(flatten)]
     pub(super) data: DataArgs,
@@ -166,11 +169,14 @@ pub(in crate::cli) struct ListArgs {
 /// Arguments that name a client.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct NameArgs {
-    /// Its name or its Client-Id
+    /// Name or Client-Id of the client
     pub(super) name: String,
     #[command(flatten)]
     pub(super) data: DataArgs,
 }
+
+/// The longest time for which old keys remain valid.
+const MAX_OVERLAP: Duration = Duration::from_hours(365 * 24);
 
 /// `90s`, `30m`, `24h`, `7d`, or `0`.
 fn span(text: &str) -> Result<Duration, String> {
@@ -181,20 +187,28 @@ fn span(text: &str) -> Result<Duration, String> {
         'd' => Some(86_400),
         _ => None,
     };
-    let wrong = || "say 0, or a number with s, m, h or d".to_owned();
+    let wrong = || "expected 0 or a duration such as 30m, 12h, 7d".to_owned();
     if text == "0" {
         return Ok(Duration::ZERO);
     }
     let unit = text.chars().last().and_then(seconds).ok_or_else(wrong)?;
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong)
+    let overlap = number.checked_mul(unit).map(Duration::from_secs).ok_or_else(wrong)?;
+    if overlap > MAX_OVERLAP {
+        return Err("must be at most 365d".to_owned());
+    }
+    Ok(overlap)
 }
 
 fn or_default<T: FromStr>(text: &str) -> Result<Own<T>, String> {
     match text {
         "default" => Ok(Own(None)),
         number => {
-            let number = number.parse().map_err(|_| "say a whole number, or default".to_owned())?;
+            let number = number.parse().map_err(|_| {
+                "expected a positive integer or \
+                    default"
+                    .to_owned()
+            })?;
             Ok(Own(Some(number)))
         }
     }
@@ -205,7 +219,7 @@ fn modes(text: &str) -> Result<Modes, String> {
         "all" => Ok(Modes::All),
         "key-pair" => Ok(Modes::KeyPair),
         "access-key" => Ok(Modes::AccessKey),
-        _ => Err("say all, key-pair or access-key".to_owned()),
+        _ => Err("expected all, key-pair or access-key".to_owned()),
     }
 }
 
@@ -214,7 +228,7 @@ fn encryption(text: &str) -> Result<Encryption, String> {
         "optional" => Ok(Encryption::Optional),
         "required" => Ok(Encryption::Required),
         "off" => Ok(Encryption::Off),
-        _ => Err("say optional, required or off".to_owned()),
+        _ => Err("expected optional, required or off".to_owned()),
     }
 }
 
@@ -222,7 +236,7 @@ fn switch(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err("say on or off".to_owned()),
+        _ => Err("expected on or off".to_owned()),
     }
 }
 
@@ -230,7 +244,7 @@ fn fmr_change(text: &str) -> Result<FmrChange, String> {
     if text == "default" {
         return Ok(FmrChange::Default);
     }
-    text.parse().map(FmrChange::Own).map_err(|why: NoFmr| format!("{why}; or say default"))
+    text.parse().map(FmrChange::Own).map_err(|why: NoFmr| format!("{why}; or use default"))
 }
 
 #[cfg(test)]
@@ -240,11 +254,11 @@ mod tests {
     #[test]
     fn a_time_is_a_number_with_a_unit() {
         for (text, seconds) in
-            [("0", 0), ("90s", 90), ("30m", 1_800), ("24h", 86_400), ("7d", 604_800)]
+            [("0", 0), ("90s", 90), ("30m", 1_800), ("24h", 86_400), ("365d", 31_536_000)]
         {
             assert_eq!(span(text), Ok(Duration::from_secs(seconds)));
         }
-        for text in ["", "7", "d", "-1d", "7 d", "1w", "99999999999999999999d", "é"] {
+        for text in ["", "7", "d", "-1d", "7 d", "1w", "366d", "99999999999999999999d", "é"] {
             assert!(span(text).is_err(), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! `visavis client`: the apps that may call.
+//! `visavis client`: registers and manages the clients of the API.
 
 mod args;
 
@@ -13,7 +13,11 @@ use anyhow::{Context as _, Result, bail};
 
 pub(super) use self::args::ClientCommand;
 use self::args::{AddArgs, ExportArgs, KeyArgs, RotateArgs, SetArgs};
-use super::{audit::operator, block_on, credentials::NewFile};
+use super::{
+    audit::operator,
+    block_on,
+    credentials::{NewFile, not_created},
+};
 use visavis_signing::{ClientKey, Credentials, bare_base64, format_time};
 
 use crate::{
@@ -48,7 +52,7 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
         if access == Access::Read {
             data.clients.try_master_key().await?;
         } else {
-            // Clients of an earlier version have no MACs until then.
+            // Adds the MACs that clients of an earlier version do not have.
             data.clients.check_master_key().await?;
         }
         let clients = &data.clients.clone().with_actor(&operator());
@@ -63,12 +67,12 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
             ClientCommand::Disable(args) => {
                 let (store, client_id) = clients.resolve(&args.name).await?;
                 store.set_disabled(&client_id, true).await?;
-                out!("{} may not call any more", args.name);
+                out!("client {} disabled", args.name);
             }
             ClientCommand::Enable(args) => {
                 let (store, client_id) = clients.resolve(&args.name).await?;
                 store.set_disabled(&client_id, false).await?;
-                out!("{} may call again", args.name);
+                out!("client {} enabled", args.name);
             }
         }
         data.close().await;
@@ -79,9 +83,7 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
 async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
     check_name(&args.name)?;
     if args.name == CONSOLE {
-        bail!(
-            "the console for operators calls as the client `{CONSOLE}`; give the app another name"
-        );
+        bail!("the name {CONSOLE} is reserved for the operator console: choose another name");
     }
     let policy = args.policy.change().applied_to(ClientPolicy::default());
     if policy.is_contradictory() {
@@ -109,23 +111,27 @@ async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
     let change = ClientChange { extras: *extras, fmr: *fmr, document_fmr: *document_fmr, policy };
     store.change(&client_id, &change).await?;
     if let Some(extras) = extras {
-        let what = if *extras { "all fields" } else { "the documented fields alone" };
-        out!("{name} gets {what}");
+        let fields = if *extras { "all fields" } else { "only the documented fields" };
+        out!("{name} updated. Responses: {fields}. Applies from the next request.");
     }
-    for (change, of, otherwise) in [
-        (fmr, "", "the configured rate"),
-        (document_fmr, " about documents", "its --fmr, or else at the configured rate"),
+    for (change, subject, default) in [
+        (fmr, "False match rate", "default (compare.fmr)"),
+        (
+            document_fmr,
+            "False match rate for \
+                        documents",
+            "default (the client's --fmr, if it is \
+                set)",
+        ),
     ] {
-        match change {
-            Some(FmrChange::Own(fmr)) => out!(
-                "{name}'s further requests{of} are decided at a false match rate of {fmr}, score {}",
-                fmr.least_match().value()
-            ),
-            Some(FmrChange::Default) => {
-                out!("{name}'s further requests{of} are decided at {otherwise}");
+        let value = match change {
+            Some(FmrChange::Own(fmr)) => {
+                format!("{fmr}, threshold {}", fmr.least_match().value())
             }
-            None => {}
-        }
+            Some(FmrChange::Default) => default.to_owned(),
+            None => continue,
+        };
+        out!("{name} updated. {subject}: {value}. Applies from the next request.");
     }
     if !policy.is_empty() {
         let client = store.get(&client_id).await?;
@@ -142,7 +148,7 @@ async fn export(clients: &Clients, args: &ExportArgs) -> Result<()> {
     let client = store.get(&client_id).await?;
     let newest = client.as_ref().and_then(|client| client.keys.first());
     let newest =
-        newest.context("the client has no keys; give it some with `visavis client rotate`")?;
+        newest.context("the client has no keys: issue them with `visavis client rotate`")?;
     let public = PublicHalf {
         client_id,
         key_version: newest.version,
@@ -156,19 +162,17 @@ async fn export(clients: &Clients, args: &ExportArgs) -> Result<()> {
         return Ok(());
     };
     let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
-    let mut file = file.with_context(|| {
-        format!("{} cannot be made; name a file that is not there yet", path.display())
-    })?;
+    let mut file = file.map_err(|error| not_created(path, error))?;
     file.write_all(text.as_bytes())?;
     err!(
-        "what {} needs is in {}, but for its private and its secret key",
+        "wrote {}'s ids and public keys to {} (private key and secret key are not included)",
         args.name,
         path.display()
     );
     Ok(())
 }
 
-/// What `client add` printed, without what was shown that once.
+/// The credentials of a client without its secrets.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PublicHalf<'a> {
@@ -180,22 +184,19 @@ struct PublicHalf<'a> {
 }
 
 async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
-    const TOO_LONG: &str = "--overlap is too long; some days or weeks will do";
     let (store, client_id) = clients.resolve(&args.name).await?;
     let keys = args.keys.make(clients).await?;
-    let overlap = i64::try_from(args.overlap.as_millis()).context(TOO_LONG)?;
-    let until = time::Duration::try_from(args.overlap).ok();
-    let until = until.and_then(|overlap| Clock::System.now_utc().checked_add(overlap));
-    let until = until.context(TOO_LONG)?;
+    let overlap = i64::try_from(args.overlap.as_millis())?;
+    let until = Clock::System.now_utc() + args.overlap;
     let file = args.keys.new_file()?;
     let version = store.rotate(&client_id, &keys.to_store(), overlap).await?;
     let credentials = keys.credentials(client_id, version)?;
     let old = if args.overlap.is_zero() {
-        "the old ones are no longer good".to_owned()
+        "the old keys are revoked".to_owned()
     } else {
-        format!("the old ones stay good until {}", format_time(until))
+        format!("the old keys remain valid until {}", format_time(until))
     };
-    let news = format!("{} has new keys, version {version}; {old}", args.name);
+    let news = format!("{} has new keys (version {version}); {old}", args.name);
     args.keys.hand_out(&news, &credentials, file)
 }
 
@@ -216,7 +217,7 @@ impl KeyArgs {
         match file {
             Some(file) => {
                 let path = file.fill(credentials)?;
-                err!("{news}; its keys are in {}", path.display());
+                err!("{news}; wrote the keys to {}", path.display());
             }
             None if self.json => out!("{}", serde_json::to_string(credentials)?),
             None => print_credentials(news, credentials),
@@ -231,25 +232,28 @@ fn given_key(path: &Path) -> Result<ClientKey> {
         std::io::stdin().read_to_string(&mut text)?;
     } else {
         text = fs::read_to_string(path).with_context(|| {
-            format!("{} cannot be read; a key is text, PEM or base64", path.display())
+            format!("cannot read {}: expected a public key as PEM or base64", path.display())
         })?;
     }
     ClientKey::from_text(&text)
-        .with_context(|| format!("{} holds no public key that can be used", path.display()))
+        .with_context(|| format!("{} has no usable public key", path.display()))
 }
 
 fn print_credentials(news: &str, c: &Credentials) {
-    out!("{news}. The app needs:\n");
+    out!("{news}. The client needs:\n");
     out!("  Client-Id             {}", c.client_id);
     match &c.merchant_private_key {
         Some(key) => out!("  merchant private key  {key}"),
-        None => out!("  merchant private key  the one that the app keeps itself"),
+        None => out!("  merchant private key  (not stored: the client has its own)"),
     }
     out!("  server public key     {}", c.server_public_key);
-    out!("\n  or, for AK/SK mode\n");
+    out!("\n  or, for AK/SK mode:\n");
     out!("  access key            {}", c.access_key);
     out!("  secret key            {}\n", c.secret_key);
-    out!("Private and secret key are shown this once; here only sealed or public halves are kept.");
+    out!(
+        "The private key and the secret key are shown only once. Store them now; they cannot be \
+         recovered."
+    );
 }
 
 fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> {
@@ -281,13 +285,14 @@ fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> 
         let [all, documents] = [client.fmr.fmr, client.fmr.document_fmr]
             .map(|own| own.map_or_else(|| "-".to_owned(), |fmr| fmr.to_string()));
         out!(
-            "{id:<18} {name:<24} {created:<20} v{version:<4} {fields:<8} {all:<8} {documents:<8} {shard}{state}"
+            "{id:<18} {name:<24} {created:<20} v{version:<4} {fields:<8} {all:<8} {documents:<8} \
+             {shard}{state}"
         );
     }
     Ok(())
 }
 
-/// A client and where it lives, for machines.
+/// A client and its database, as JSON.
 #[derive(serde::Serialize)]
 struct Listed<'a> {
     #[serde(flatten)]

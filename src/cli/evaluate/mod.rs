@@ -1,4 +1,4 @@
-//! `visavis evaluate`: what a pack is worth, on labelled photos.
+//! `visavis evaluate`: measures the accuracy of a pack on labelled photos.
 
 mod summary;
 
@@ -36,8 +36,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(
     group(ArgGroup::new(SOURCE).required(true)),
-    after_help = "Every photo of a folder or table is compared with every other one. Embeddings stay in memory. \
-                  docs/ACCURACY.md says what the members of the JSON object mean."
+    after_help = "Every photo of a folder or table is compared with every other one. Embeddings \
+                  are not stored. docs/EVALUATION.md describes the members of the JSON object."
 )]
 pub(super) struct EvaluateArgs {
     #[command(flatten)]
@@ -45,37 +45,38 @@ pub(super) struct EvaluateArgs {
     /// A list of pairs: CSV with photo,photo,same, where same is 1 or 0
     #[arg(long, value_name = "FILE", group = SOURCE, conflicts_with = "pair_type")]
     pairs: Option<PathBuf>,
-    /// Where the paths of the list of pairs start [default: the folder of the list]
+    /// Folder of the paths in the list of pairs [default: the folder of the list]
     #[arg(long, value_name = "DIR", conflicts_with_all = ["folder", "photos"])]
     root: Option<PathBuf>,
-    /// Tell too how well each measure of quality predicts errors: false non-matches when the worst photos are left out
+    /// Also report how well each quality measure predicts errors: false non-matches without the
+    /// worst photos
     #[arg(long, conflicts_with = "pairs")]
     quality: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Write a report with curve and histograms to this HTML file
+    /// Write a report with error curve and histograms to this HTML file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     #[command(flatten)]
     pipeline: PipelineArgs,
 }
 
-/// The pack's table as configured.
-struct Configured {
+/// The pack's table, with the configured population and rate.
+struct ConfiguredTable {
     calibration: Calibration,
-    /// Its part on strangers of one group.
+    /// Its part on different people of one group.
     within_group: Option<Calibration>,
-    /// Where the decision turns.
+    /// The threshold.
     similarity: f32,
 }
 
-impl Configured {
-    fn of(config: &Config, pack: &OpenedPack, pair_type: PairType) -> Result<Option<Self>> {
+impl ConfiguredTable {
+    fn from_pack(config: &Config, pack: &OpenedPack, pair_type: PairType) -> Result<Option<Self>> {
         let Some(table) = &pack.pack.calibration else { return Ok(None) };
         let calibration =
             Calibration::new(table, config.compare.population).map_err(anyhow::Error::msg)?;
-        // A document of no code in particular.
+        // A document without a type code.
         let document = (pair_type == PairType::SelfieDocument).then_some("");
         let fmr = config.compare.fmr_settings()?.in_force(ClientFmr::default(), document);
         let similarity = calibration.similarity_at(fmr.decades());
@@ -86,10 +87,10 @@ impl Configured {
     }
 }
 
-/// Prints or writes what was found.
+/// Prints or writes the evaluation.
 pub(super) fn run(config: &Config, args: &EvaluateArgs) -> Result<ExitCode> {
     let pack = app::open_pack(config)?;
-    let table = Configured::of(config, &pack, args.labelled.pair_type)?;
+    let table = ConfiguredTable::from_pack(config, &pack, args.labelled.pair_type)?;
     let found = match &args.pairs {
         Some(file) => evaluate_pairs(args, &pack, table.as_ref(), file)?,
         None => evaluate_set(args, &pack, table.as_ref())?,
@@ -98,7 +99,7 @@ pub(super) fn run(config: &Config, args: &EvaluateArgs) -> Result<ExitCode> {
     let evaluation = Evaluation { calibration, pair_type: args.labelled.pair_type, ..found };
     if let Some(path) = &args.report {
         fs::write(path, evaluation.html())
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     if args.json {
         out!("{}", serde_json::to_string_pretty(&evaluation)?);
@@ -111,7 +112,7 @@ pub(super) fn run(config: &Config, args: &EvaluateArgs) -> Result<ExitCode> {
 fn evaluate_pairs(
     args: &EvaluateArgs,
     pack: &OpenedPack,
-    table: Option<&Configured>,
+    table: Option<&ConfiguredTable>,
     file: &Path,
 ) -> Result<Evaluation> {
     let mut list = PairList::read(file)?;
@@ -134,7 +135,7 @@ fn evaluate_pairs(
 fn evaluate_set(
     args: &EvaluateArgs,
     pack: &OpenedPack,
-    table: Option<&Configured>,
+    table: Option<&ConfiguredTable>,
 ) -> Result<Evaluation> {
     let set = args.labelled.set()?;
     let gallery = args.pipeline.gallery_of(pack, &set)?;
@@ -155,7 +156,7 @@ fn evaluate_set(
     })
 }
 
-fn measures(scores: &Scores, table: Option<&Configured>) -> PairMeasures {
+fn measures(scores: &Scores, table: Option<&ConfiguredTable>) -> PairMeasures {
     let within_group = table.and_then(|table| table.within_group.as_ref());
     PairMeasures::of(scores, table.map(|table| &table.calibration), within_group)
 }

@@ -1,4 +1,4 @@
-//! What was found, for a terminal.
+//! The evaluation as text for a terminal.
 
 use visavis_evaluate::{
     bootstrap::Interval,
@@ -28,7 +28,8 @@ pub(super) fn print(evaluation: &Evaluation) {
     if let Some(ten_fold) = evaluation.ten_fold_accuracy {
         let at_threshold = evaluation.accuracy.map(percent);
         out!(
-            "\nten-fold accuracy {}, at the configured threshold {}; {} pairs left out for want of a face",
+            "\nten-fold accuracy {}, at the configured threshold {}; {} pairs left out because a \
+             photo shows no usable face",
             percent(ten_fold),
             at_threshold.unwrap_or("-".to_owned()),
             evaluation.left_out.unwrap_or(0),
@@ -108,7 +109,8 @@ fn print_groups(evaluation: &Evaluation) {
 
 fn print_quality(quality: &QualityMeasures) {
     out!(
-        "\n{} of the photos fail the configured limits; FNMR at FMR {} without the worst photos by each measure:",
+        "\n{} of the photos fail the configured limits; FNMR at FMR {} without the worst photos by \
+         each measure:",
         percent(quality.failed),
         rate(quality.fmr)
     );
