@@ -32,16 +32,16 @@ fn batches(
 ) -> Duration {
     let together = Barrier::new(rows + 1);
     let bring = |n: usize| {
-        let mut net = NetSession::from_bytes(runtime, bytes, path, Placement::OnDevice).unwrap();
+        let mut net = NetSession::from_bytes(runtime, bytes, path, Placement::Device).unwrap();
         let output = net.output_names().remove(0);
         let size = (input.width, input.height);
         let length = 3 * size.0 * size.1;
         let tensor: Vec<_> = (0..length).map(|i| ((i * 7 + n) % 251) as f32).collect();
-        let at_work = runtime.at_work();
+        let active_threads = runtime.active_threads();
         together.wait();
         let ran: Result<Vec<_>, _> =
             (0..iterations).map(|_| net.run(&tensor, size, [output.as_str()])).collect();
-        drop(at_work);
+        drop(active_threads);
         // A failure is told when nobody waits at the barrier any more.
         together.wait();
         ran.unwrap();

@@ -42,8 +42,8 @@ pub(super) struct CallArgs {
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
     /// How the request is signed and encrypted
-    #[arg(long, value_enum, default_value_t = ModeName::Plain)]
-    mode: ModeName,
+    #[arg(long, value_enum, default_value_t = CallMode::Plain)]
+    mode: CallMode,
     /// Length of the AES key in mode encrypted
     #[arg(long, value_name = "BITS", default_value = "256", value_parser = ["128", "192", "256"])]
     aes_bits: String,
@@ -80,7 +80,7 @@ enum Endpoint {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ModeName {
+enum CallMode {
     /// Signed with the key pair
     Plain,
     /// Signed with the key pair, and the body encrypted
@@ -173,9 +173,9 @@ fn exchange(
 impl CallArgs {
     fn protection(&self) -> Protection {
         match self.mode {
-            ModeName::Plain => Protection::KeyPair,
-            ModeName::Aksk => Protection::SecretKey,
-            ModeName::Encrypted => Protection::Encrypted(match self.aes_bits.as_str() {
+            CallMode::Plain => Protection::KeyPair,
+            CallMode::Aksk => Protection::SecretKey,
+            CallMode::Encrypted => Protection::Encrypted(match self.aes_bits.as_str() {
                 "128" => 16,
                 "192" => 24,
                 _ => 32,

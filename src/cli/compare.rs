@@ -49,19 +49,19 @@ pub(super) struct CompareArgs {
 /// What `--json` prints if both photos show a face.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Compared<'a> {
+struct ComparedJson<'a> {
     same_person: bool,
     score: Score,
     threshold: f64,
     similarity: f32,
     model: &'a str,
     calibration: &'a str,
-    face1: Face<'a>,
-    face2: Face<'a>,
+    face1: FaceJson<'a>,
+    face2: FaceJson<'a>,
 }
 
 #[derive(Debug, Serialize)]
-struct Face<'a> {
+struct FaceJson<'a> {
     quality: QualityVerdict,
     /// Codes of all measures beyond a limit, warnings included.
     reasons: Vec<ReasonCode>,
@@ -76,7 +76,7 @@ struct Face<'a> {
     components: Vec<Component>,
 }
 
-impl<'a> From<&'a FaceReport> for Face<'a> {
+impl<'a> From<&'a FaceReport> for FaceJson<'a> {
     fn from(report: &'a FaceReport) -> Self {
         Self {
             quality: report.quality.verdict,
@@ -93,7 +93,7 @@ impl<'a> From<&'a FaceReport> for Face<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Refused<'a> {
+struct RefusedJson<'a> {
     error: &'a str,
     face: &'a str,
 }
@@ -131,7 +131,7 @@ pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
             };
             let error = refusal.describe(&path.display().to_string(), &config.image);
             if args.json {
-                out!("{}", serde_json::to_string_pretty(&Refused { error: &error, face })?);
+                out!("{}", serde_json::to_string_pretty(&RefusedJson { error: &error, face })?);
             }
             err!("error: {error}");
             Ok(ExitCode::from(super::FAILED))
@@ -140,7 +140,7 @@ pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
 }
 
 fn print_json(verdict: &Verdict) -> Result<()> {
-    let compared = Compared {
+    let compared = ComparedJson {
         same_person: verdict.same_person(),
         score: verdict.score,
         threshold: Score::least_match(verdict.threshold).value(),

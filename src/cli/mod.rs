@@ -52,11 +52,11 @@ pub struct Cli {
     #[arg(long, global = true, env = "VISAVIS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serve the API, with one worker per core
     Serve(serve::ServeArgs),
     /// Run workers only, for front ends that share this Postgres
@@ -126,7 +126,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-impl Command {
+impl CliCommand {
     /// Whether it may load ONNX Runtime.
     fn loads_runtime(&self) -> bool {
         match self {
@@ -163,18 +163,18 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let file = cli.config.as_deref();
     let config = || load_config(file);
     match &cli.command {
-        Command::Serve(args) => serve::run(config()?, file, args),
-        Command::Work(args) => serve::work(config()?, file, args),
-        Command::Compare(args) => compare::run(&config()?, args),
-        Command::Call(args) => call::run(args),
-        Command::Bench(args) => Ok(bench::run(&config()?, cli.config.as_deref(), args)),
-        Command::Client(command) => client::run(config()?, command),
-        Command::Erase(args) => erase::run(config()?, args),
-        Command::Key(command) => key::run(config()?, command),
-        Command::Audit(args) => audit::run(config()?, args),
-        Command::Console(command) => console::run(config()?, command),
-        Command::Models(command) => models::run(config, command),
-        Command::Migrate(args) => {
+        CliCommand::Serve(args) => serve::run(config()?, file, args),
+        CliCommand::Work(args) => serve::work(config()?, file, args),
+        CliCommand::Compare(args) => compare::run(&config()?, args),
+        CliCommand::Call(args) => call::run(args),
+        CliCommand::Bench(args) => Ok(bench::run(&config()?, cli.config.as_deref(), args)),
+        CliCommand::Client(command) => client::run(config()?, command),
+        CliCommand::Erase(args) => erase::run(config()?, args),
+        CliCommand::Key(command) => key::run(config()?, command),
+        CliCommand::Audit(args) => audit::run(config()?, args),
+        CliCommand::Console(command) => console::run(config()?, command),
+        CliCommand::Models(command) => models::run(config, command),
+        CliCommand::Migrate(args) => {
             let mut config = config()?;
             args.apply(&mut config);
             block_on(async {
@@ -185,15 +185,15 @@ fn run(cli: &Cli) -> Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             })
         }
-        Command::Openapi => {
+        CliCommand::Openapi => {
             out!("{}", crate::http::OPENAPI.trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check(args) => check::run(config()?, args),
-        Command::Completions(args) => Ok(manual::completions(args)),
-        Command::Man(args) => manual::man(args),
-        Command::Evaluate(args) => evaluate::run(&config()?, args),
-        Command::Calibrate(args) => calibrate::run(&config()?, args),
+        CliCommand::Check(args) => check::run(config()?, args),
+        CliCommand::Completions(args) => Ok(manual::completions(args)),
+        CliCommand::Man(args) => manual::man(args),
+        CliCommand::Evaluate(args) => evaluate::run(&config()?, args),
+        CliCommand::Calibrate(args) => calibrate::run(&config()?, args),
     }
 }
 

@@ -95,7 +95,7 @@ fn choose_shards(config: &mut Config, shards: Option<&String>) -> Result<()> {
 
 /// Why a process ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+enum ExitReason {
     /// A signal, or the end of standard input.
     Requested,
     /// Only a new process can continue.
@@ -213,17 +213,17 @@ fn until_stopped(
         }
         print_new_token(config, &service);
         let end = tokio::select! {
-            _ = terminate.recv() => End::Requested,
-            _ = interrupt.recv() => End::Requested,
-            () = &mut ended => End::Requested,
+            _ = terminate.recv() => ExitReason::Requested,
+            _ = interrupt.recv() => ExitReason::Requested,
+            () = &mut ended => ExitReason::Requested,
             reason = service.failed() => {
                 tracing::error!(reason, "the process cannot go on: exiting with 1, start it again");
-                End::Failed
+                ExitReason::Failed
             }
         };
         let stopping = async {
             service.app.set_ready(false);
-            if end == End::Requested && roles.front_end {
+            if end == ExitReason::Requested && roles.front_end {
                 tokio::time::sleep(Duration::from_millis(config.http.shutdown_delay_ms)).await;
             }
             tracing::info!("stopping: finishing requests and jobs");
@@ -235,7 +235,7 @@ fn until_stopped(
         tokio::select! {
             stopped = stopping => {
                 stopped?;
-                Ok(if end == End::Requested { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+                Ok(if end == ExitReason::Requested { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
             _ = terminate.recv() => Ok(ExitCode::FAILURE),
             _ = interrupt.recv() => Ok(ExitCode::FAILURE),

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 
 use crate::error::{ConvertError, Result};
 use crate::graph::{Graph, Node};
-use crate::tensor::{MAX_FLOATS, Stored, Tensor};
+use crate::tensor::{MAX_FLOATS, StoredTensor, Tensor};
 use crate::xml::Layer;
 
 /// Reads the graph from sorted layers and their weights.
 pub(super) fn read(layers: &[Layer<'_>], weights: &[u8]) -> Result<Graph> {
     let (nodes, results, values) = (Vec::new(), BTreeMap::new(), Vec::new());
-    let mut reader = Reader { weights, values, budget: MAX_FLOATS, nodes, results };
+    let mut reader = IrReader { weights, values, budget: MAX_FLOATS, nodes, results };
     for layer in layers {
         let value = reader.layer(layer)?;
         reader.values.push(value);
@@ -27,21 +27,21 @@ pub(super) fn read(layers: &[Layer<'_>], weights: &[u8]) -> Result<Graph> {
 
 /// What a layer yields.
 #[derive(Debug, Clone)]
-pub(super) enum Value<'w> {
+pub(super) enum IrValue<'w> {
     /// The result of the node at this position.
     Node(usize),
     /// A constant, not decoded yet.
-    Constant(Stored<'w>),
+    Constant(StoredTensor<'w>),
     /// A `Result` yields nothing.
     Nothing,
 }
 
 /// The graph as far as it is read.
 #[derive(Debug)]
-pub(super) struct Reader<'w> {
+pub(super) struct IrReader<'w> {
     weights: &'w [u8],
     /// One for each layer so far.
-    values: Vec<Value<'w>>,
+    values: Vec<IrValue<'w>>,
     /// Constant numbers that may yet be decoded.
     budget: usize,
     nodes: Vec<Node>,
@@ -49,29 +49,29 @@ pub(super) struct Reader<'w> {
     results: BTreeMap<usize, (String, usize)>,
 }
 
-impl<'w> Reader<'w> {
-    fn layer(&mut self, layer: &Layer<'_>) -> Result<Value<'w>> {
+impl<'w> IrReader<'w> {
+    fn layer(&mut self, layer: &Layer<'_>) -> Result<IrValue<'w>> {
         if !layer.is_standard() {
             return Err(layer.unsupported());
         }
         let value = match layer.kind {
-            "Const" => Value::Constant(Stored::read(layer, self.weights)?),
+            "Const" => IrValue::Constant(StoredTensor::read(layer, self.weights)?),
             "Convert" => self.convert(layer)?,
             "Result" => {
                 let result = (layer.name.to_owned(), self.node(layer, 0, 1)?);
                 self.results.insert(layer.place, result);
-                return Ok(Value::Nothing);
+                return Ok(IrValue::Nothing);
             }
             _ => {
                 let node = self.operation(layer)?;
                 self.nodes.push(node);
-                Value::Node(self.nodes.len() - 1)
+                IrValue::Node(self.nodes.len() - 1)
             }
         };
         let computed = match &value {
-            Value::Constant(stored) => &stored.shape,
-            Value::Node(node) => &self.nodes[*node].shape,
-            Value::Nothing => return Ok(value),
+            IrValue::Constant(stored) => &stored.shape,
+            IrValue::Node(node) => &self.nodes[*node].shape,
+            IrValue::Nothing => return Ok(value),
         };
         if *computed != layer.shape {
             let (declared, computed) = (layer.shape.clone(), computed.clone());
@@ -82,13 +82,13 @@ impl<'w> Reader<'w> {
 
     /// `Convert` to single precision changes nothing: constants widen exactly when decoded, and
     /// everything else is in single precision already.
-    fn convert(&self, layer: &Layer<'_>) -> Result<Value<'w>> {
+    fn convert(&self, layer: &Layer<'_>) -> Result<IrValue<'w>> {
         match layer.attribute("destination_type") {
             Some("f32") => {}
             other => return Err(layer.bad("destination_type", format!("is {other:?}, not f32"))),
         }
         match self.input(layer, 0, 1)? {
-            Value::Constant(stored) if !stored.is_float() => {
+            IrValue::Constant(stored) if !stored.is_float() => {
                 Err(layer.wrong("converts integers to fractions"))
             }
             value => Ok(value.clone()),
@@ -101,7 +101,7 @@ impl<'w> Reader<'w> {
         layer: &Layer<'_>,
         index: usize,
         count: usize,
-    ) -> Result<&Value<'w>> {
+    ) -> Result<&IrValue<'w>> {
         if layer.inputs.len() != count {
             let found = layer.inputs.len();
             return Err(layer.wrong(format!("has {found} inputs, {count} are needed")));
@@ -112,7 +112,7 @@ impl<'w> Reader<'w> {
     /// The position of the node at an input port.
     pub(super) fn node(&self, layer: &Layer<'_>, index: usize, count: usize) -> Result<usize> {
         match self.input(layer, index, count)? {
-            Value::Node(node) => Ok(*node),
+            IrValue::Node(node) => Ok(*node),
             _ => Err(layer.wrong(format!("input {index} is not a computed tensor"))),
         }
     }
@@ -141,7 +141,7 @@ impl<'w> Reader<'w> {
         count: usize,
     ) -> Result<Tensor> {
         match self.input(layer, index, count)?.clone() {
-            Value::Constant(stored) => stored.floats(layer, &mut self.budget),
+            IrValue::Constant(stored) => stored.floats(layer, &mut self.budget),
             _ => Err(layer.wrong(format!("input {index} is not a constant"))),
         }
     }

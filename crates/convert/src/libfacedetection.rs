@@ -35,7 +35,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Graph> {
         inputs: Vec::new(),
         shape: vec![1, COLOURS, OPEN, OPEN],
     };
-    let mut builder = Builder { library, nodes: vec![input] };
+    let mut builder = YuNetBuilder { library, nodes: vec![input] };
     let results = builder.network()?;
     Ok(Graph { nodes: builder.nodes, results })
 }
@@ -44,12 +44,12 @@ fn malformed(problem: impl Into<String>) -> ConvertError {
     ConvertError::MalformedModel { format: "libfacedetection", problem: problem.into() }
 }
 
-struct Builder<'a> {
+struct YuNetBuilder<'a> {
     library: object::File<'a>,
     nodes: Vec<Node>,
 }
 
-impl Builder<'_> {
+impl YuNetBuilder<'_> {
     fn network(&mut self) -> Result<Vec<(String, usize)>> {
         let first = self.first()?;
         let stem = self.unit("backbone__model0_dp", first, FIRST, FIRST)?;

@@ -33,7 +33,7 @@ const DIMENSION: usize = 192;
 const SLOPE: f32 = -2.0;
 
 /// Layers between the first convolutions and the last ones.
-struct Stage {
+struct NetStage {
     name: &'static str,
     blocks: usize,
     /// Channels inside a block.
@@ -44,12 +44,12 @@ struct Stage {
     stride: usize,
 }
 
-const STAGES: [Stage; 5] = [
-    Stage { name: "Conv2d_2", blocks: 5, inner: 128, yields: 64, stride: 2 },
-    Stage { name: "Conv2d_3", blocks: 1, inner: 256, yields: 128, stride: 2 },
-    Stage { name: "Conv2d_4", blocks: 6, inner: 256, yields: 128, stride: 1 },
-    Stage { name: "Conv2d_5", blocks: 1, inner: 512, yields: 128, stride: 2 },
-    Stage { name: "Conv2d_6", blocks: 2, inner: 256, yields: 128, stride: 1 },
+const STAGES: [NetStage; 5] = [
+    NetStage { name: "Conv2d_2", blocks: 5, inner: 128, yields: 64, stride: 2 },
+    NetStage { name: "Conv2d_3", blocks: 1, inner: 256, yields: 128, stride: 2 },
+    NetStage { name: "Conv2d_4", blocks: 6, inner: 256, yields: 128, stride: 1 },
+    NetStage { name: "Conv2d_5", blocks: 1, inner: 512, yields: 128, stride: 2 },
+    NetStage { name: "Conv2d_6", blocks: 2, inner: 256, yields: 128, stride: 1 },
 ];
 
 /// Prefix of the names in the stages and before them.
@@ -59,14 +59,14 @@ const HEAD: &str = "MobileFaceNet/Logits";
 
 /// Reads the weights in `bytes`, which `json` describes, and builds the graph.
 pub(super) fn read(json: &[u8], bytes: &[u8]) -> Result<Graph> {
-    let weights = Weights::read(json, bytes)?;
+    let weights = NetWeights::read(json, bytes)?;
     let input = Node {
         name: "img_inputs".to_owned(),
         op: Op::Input,
         inputs: Vec::new(),
         shape: vec![1, COLOURS, SIDE, SIDE],
     };
-    let mut builder = Builder { weights, nodes: vec![input] };
+    let mut builder = MobileFaceNetBuilder { weights, nodes: vec![input] };
     let embedding = builder.network()?;
     let results = vec![(builder.nodes[embedding].name.clone(), embedding)];
     Ok(Graph { nodes: builder.nodes, results })
@@ -78,7 +78,7 @@ fn malformed(problem: impl Into<String>) -> ConvertError {
 
 /// The part of the JSON file that is read.
 #[derive(Deserialize)]
-struct Model {
+struct Description {
     #[serde(rename = "weightsManifest")]
     groups: Vec<Group>,
 }
@@ -99,21 +99,21 @@ struct Declared {
 }
 
 /// A tensor in the binary file.
-struct Stored<'a> {
+struct StoredArray<'a> {
     shape: Vec<usize>,
     is_float: bool,
     bytes: &'a [u8],
 }
 
 /// The tensors of the model by their names.
-struct Weights<'a>(BTreeMap<String, Stored<'a>>);
+struct NetWeights<'a>(BTreeMap<String, StoredArray<'a>>);
 
-impl<'a> Weights<'a> {
+impl<'a> NetWeights<'a> {
     fn read(json: &[u8], bytes: &'a [u8]) -> Result<Self> {
         if json.len() > MAX_TEXT {
             return Err(ConvertError::TooLarge { what: "bytes of JSON", limit: MAX_TEXT });
         }
-        let model: Model =
+        let model: Description =
             serde_json::from_slice(json).map_err(|error| malformed(error.to_string()))?;
         let [Group { paths, weights }] = &model.groups[..] else {
             let problem = format!("{} groups of weights, expected one", model.groups.len());
@@ -143,7 +143,7 @@ impl<'a> Weights<'a> {
                 return Err(wrong(name, problem));
             };
             rest = after;
-            let stored = Stored { shape: shape.clone(), is_float, bytes: own };
+            let stored = StoredArray { shape: shape.clone(), is_float, bytes: own };
             if tensors.insert(name.clone(), stored).is_some() {
                 return Err(wrong(name, "is declared twice"));
             }
@@ -189,12 +189,12 @@ fn around(stride: usize) -> Slide {
     Slide { side: 3, stride, same: true }
 }
 
-struct Builder<'a> {
-    weights: Weights<'a>,
+struct MobileFaceNetBuilder<'a> {
+    weights: NetWeights<'a>,
     nodes: Vec<Node>,
 }
 
-impl Builder<'_> {
+impl MobileFaceNetBuilder<'_> {
     fn network(&mut self) -> Result<usize> {
         let mut last = self.convolution(&format!("{BODY}/Conv2d_0"), 0, FIRST, around(2))?;
         last = self.activation(&format!("{BODY}/Conv2d_0"), last)?;
@@ -218,7 +218,7 @@ impl Builder<'_> {
     }
 
     /// More channels, a convolution by channel, fewer channels; where the size stays, the input is added.
-    fn block(&mut self, name: &str, from: usize, stage: &Stage, stride: usize) -> Result<usize> {
+    fn block(&mut self, name: &str, from: usize, stage: &NetStage, stride: usize) -> Result<usize> {
         let (wide, by_channel) = (format!("{name}/Conv"), format!("{name}/SeparableConv2d"));
         let mut last = self.convolution(&wide, from, stage.inner, CELL)?;
         last = self.activation(&wide, last)?;
@@ -352,7 +352,7 @@ mod tests {
         files.layer(&body("SeparableConv2d"), "depthwise", [3, 3, 64, 1]);
         files.layer(&body("Conv"), "Conv2D", [1, 1, 64, 64]);
         let mut takes = 64;
-        for Stage { name, blocks, inner, yields, .. } in STAGES {
+        for NetStage { name, blocks, inner, yields, .. } in STAGES {
             for block in 0..blocks {
                 let name = body(&format!("{name}_InvResBlock_{block}"));
                 files.layer(&format!("{name}/Conv"), "Conv2D", [1, 1, takes, inner]);

@@ -135,7 +135,7 @@ pub(super) struct Port {
 impl Graph {
     /// The bytes of an ONNX file (`ModelProto`) with this graph.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut graph = Message::default();
+        let mut graph = ProtoMessage::default();
         for node in &self.nodes {
             graph.message(GRAPH_NODE, &node.encode());
         }
@@ -149,9 +149,9 @@ impl Graph {
         for output in &self.outputs {
             graph.message(GRAPH_OUTPUT, &output.encode());
         }
-        let mut opset = Message::default();
+        let mut opset = ProtoMessage::default();
         opset.number(OPSET_VERSION, OPSET);
-        let mut model = Message::default();
+        let mut model = ProtoMessage::default();
         model.number(MODEL_IR_VERSION, IR_VERSION);
         model.text(MODEL_PRODUCER_NAME, PRODUCER);
         model.message(MODEL_GRAPH, &graph);
@@ -161,8 +161,8 @@ impl Graph {
 }
 
 impl Node {
-    fn encode(&self) -> Message {
-        let mut node = Message::default();
+    fn encode(&self) -> ProtoMessage {
+        let mut node = ProtoMessage::default();
         for input in &self.inputs {
             node.text(NODE_INPUT, input);
         }
@@ -170,7 +170,7 @@ impl Node {
         node.text(NODE_NAME, &self.name);
         node.text(NODE_OP_TYPE, self.op);
         for (name, value) in &self.attributes {
-            let mut attribute = Message::default();
+            let mut attribute = ProtoMessage::default();
             attribute.text(ATTRIBUTE_NAME, name);
             let kind = match value {
                 Attribute::Float(value) => {
@@ -198,7 +198,7 @@ impl Node {
 }
 
 impl Initializer {
-    fn encode(&self) -> Message {
+    fn encode(&self) -> ProtoMessage {
         let (kind, raw): (u64, Vec<u8>) = match &self.values {
             Values::Floats(values) => {
                 (DATA_FLOAT, values.iter().flat_map(|value| value.to_le_bytes()).collect())
@@ -215,7 +215,7 @@ impl Initializer {
                 (DATA_INT32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
             }
         };
-        let mut tensor = Message::default();
+        let mut tensor = ProtoMessage::default();
         tensor.numbers(TENSOR_DIMS, &self.shape);
         tensor.number(TENSOR_DATA_TYPE, kind);
         tensor.text(TENSOR_NAME, &self.name);
@@ -225,24 +225,24 @@ impl Initializer {
 }
 
 impl Port {
-    fn encode(&self) -> Message {
-        let mut shape = Message::default();
-        let mut batch = Message::default();
+    fn encode(&self) -> ProtoMessage {
+        let mut shape = ProtoMessage::default();
+        let mut batch = ProtoMessage::default();
         batch.text(DIM_PARAM, BATCH);
         shape.message(SHAPE_DIM, &batch);
         for size in &self.item {
-            let mut dim = Message::default();
+            let mut dim = ProtoMessage::default();
             if *size != OPEN {
                 dim.number(DIM_VALUE, *size as u64);
             }
             shape.message(SHAPE_DIM, &dim);
         }
-        let mut tensor = Message::default();
+        let mut tensor = ProtoMessage::default();
         tensor.number(TENSOR_TYPE_ELEMENT, DATA_FLOAT);
         tensor.message(TENSOR_TYPE_SHAPE, &shape);
-        let mut kind = Message::default();
+        let mut kind = ProtoMessage::default();
         kind.message(TYPE_TENSOR, &tensor);
-        let mut port = Message::default();
+        let mut port = ProtoMessage::default();
         port.text(VALUE_INFO_NAME, &self.name);
         port.message(VALUE_INFO_TYPE, &kind);
         port
@@ -251,9 +251,9 @@ impl Port {
 
 /// A protobuf message in the making. Callers add fields in the order of their numbers.
 #[derive(Debug, Default)]
-struct Message(Vec<u8>);
+struct ProtoMessage(Vec<u8>);
 
-impl Message {
+impl ProtoMessage {
     /// A number of any integer type; all that occur here are not negative and encode alike.
     fn number(&mut self, field: u32, value: u64) {
         self.tag(field, WIRE_VARINT);
@@ -275,7 +275,7 @@ impl Message {
         self.bytes(field, value.as_bytes());
     }
 
-    fn message(&mut self, field: u32, value: &Message) {
+    fn message(&mut self, field: u32, value: &ProtoMessage) {
         self.bytes(field, &value.0);
     }
 
@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     fn varint(value: u64) -> Vec<u8> {
-        let mut message = Message::default();
+        let mut message = ProtoMessage::default();
         message.varint(value);
         message.0
     }
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn fields_match_known_vectors() {
-        let mut message = Message::default();
+        let mut message = ProtoMessage::default();
         message.number(1, 150);
         message.text(2, "testing");
         message.float(20, 1.0);

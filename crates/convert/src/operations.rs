@@ -5,14 +5,14 @@
 
 use crate::error::Result;
 use crate::graph::{Arithmetic, Constant, Node, Op};
-use crate::ir::{Reader, Value};
+use crate::ir::{IrReader, IrValue};
 use crate::window::Window;
 use crate::xml::{self, Layer};
 
 /// An operation, the nodes it takes and the shape it yields.
-type Read = (Op, Vec<usize>, Vec<usize>);
+type ReadOperation = (Op, Vec<usize>, Vec<usize>);
 
-impl Reader<'_> {
+impl IrReader<'_> {
     /// Reads a layer that is neither a constant nor a result.
     pub(super) fn operation(&mut self, layer: &Layer<'_>) -> Result<Node> {
         let (op, inputs, shape) = match layer.kind {
@@ -33,7 +33,7 @@ impl Reader<'_> {
         Ok(Node { name: layer.name.to_owned(), op, inputs, shape })
     }
 
-    fn convolution(&mut self, layer: &Layer<'_>, grouped: bool) -> Result<Read> {
+    fn convolution(&mut self, layer: &Layer<'_>, grouped: bool) -> Result<ReadOperation> {
         let (input, shape) = self.tensor(layer, 0, 2)?;
         let mut weights = self.floats(layer, 1, 2)?;
         // A group convolution's weights begin with an axis of groups: [groups, output channels of
@@ -57,7 +57,7 @@ impl Reader<'_> {
         Ok((Op::Conv { weights, bias: None, groups, window }, vec![input], shape))
     }
 
-    fn product(&mut self, layer: &Layer<'_>) -> Result<Read> {
+    fn product(&mut self, layer: &Layer<'_>) -> Result<ReadOperation> {
         let (input, shape) = self.tensor(layer, 0, 2)?;
         let weights = self.floats(layer, 1, 2)?;
         if layer.flag("transpose_a", false)? {
@@ -74,13 +74,14 @@ impl Reader<'_> {
         Ok((Op::Gemm { weights, bias: None, transposed }, vec![input], vec![1, yields]))
     }
 
-    fn binary(&mut self, layer: &Layer<'_>, arithmetic: Arithmetic) -> Result<Read> {
+    fn binary(&mut self, layer: &Layer<'_>, arithmetic: Arithmetic) -> Result<ReadOperation> {
         match layer.attribute("auto_broadcast").unwrap_or("numpy") {
             "numpy" | "none" => {}
             other => return Err(layer.bad("auto_broadcast", format!("is {other:?}, not numpy"))),
         }
-        let is_constant =
-            |index| Ok(matches!(self.input(layer, index, 2)?, Value::Constant(_))) as Result<bool>;
+        let is_constant = |index| {
+            Ok(matches!(self.input(layer, index, 2)?, IrValue::Constant(_))) as Result<bool>
+        };
         let (inputs, constant) = match (is_constant(0)?, is_constant(1)?) {
             (true, true) => return Err(layer.wrong("both operands are constants")),
             (false, false) => (vec![self.node(layer, 0, 2)?, self.node(layer, 1, 2)?], None),
@@ -103,7 +104,7 @@ impl Reader<'_> {
         Ok((Op::Binary { arithmetic, constant }, inputs, shape))
     }
 
-    fn prelu(&mut self, layer: &Layer<'_>) -> Result<Read> {
+    fn prelu(&mut self, layer: &Layer<'_>) -> Result<ReadOperation> {
         let (input, shape) = self.tensor(layer, 0, 2)?;
         let slopes = self.floats(layer, 1, 2)?;
         let channels = shape.get(1).copied();
@@ -119,12 +120,12 @@ impl Reader<'_> {
         Ok((Op::PRelu { slopes }, vec![input], shape))
     }
 
-    fn unary(&self, layer: &Layer<'_>, op: Op) -> Result<Read> {
+    fn unary(&self, layer: &Layer<'_>, op: Op) -> Result<ReadOperation> {
         let (input, shape) = self.tensor(layer, 0, 1)?;
         Ok((op, vec![input], shape))
     }
 
-    fn pool(&self, layer: &Layer<'_>) -> Result<Read> {
+    fn pool(&self, layer: &Layer<'_>) -> Result<ReadOperation> {
         let (input, shape) = self.tensor(layer, 0, 1)?;
         let &[_, channels, ref space @ ..] = shape.as_slice() else {
             return Err(layer.wrong("a pooling of too few axes"));
@@ -150,10 +151,10 @@ impl Reader<'_> {
 
     /// The target is resolved here, for one item, so that a batch of 1 written into it and a
     /// batch left open (-1 or 0) come out the same.
-    fn reshape(&self, layer: &Layer<'_>) -> Result<Read> {
+    fn reshape(&self, layer: &Layer<'_>) -> Result<ReadOperation> {
         let (input, from) = self.tensor(layer, 0, 2)?;
         let target = match self.input(layer, 1, 2)? {
-            Value::Constant(stored) => stored.integers(layer)?,
+            IrValue::Constant(stored) => stored.integers(layer)?,
             _ => return Err(layer.wrong("the target shape is not a constant")),
         };
         let zero_copies = layer.flag("special_zero", false)?;

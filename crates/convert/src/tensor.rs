@@ -21,7 +21,7 @@ enum Element {
 
 /// A constant as it lies in the weights.
 #[derive(Debug, Clone)]
-pub(super) struct Stored<'w> {
+pub(super) struct StoredTensor<'w> {
     bytes: &'w [u8],
     element: Element,
     /// Its shape; empty for a scalar.
@@ -37,7 +37,7 @@ pub(super) struct Tensor {
     pub(super) values: Vec<f32>,
 }
 
-impl<'w> Stored<'w> {
+impl<'w> StoredTensor<'w> {
     /// Finds the bytes of a `Const` layer.
     pub(super) fn read(layer: &Layer<'_>, weights: &'w [u8]) -> Result<Self> {
         let (element, width) = match layer.attribute("element_type") {
@@ -267,7 +267,7 @@ mod tests {
         let text = ir.xml();
         let document = xml::parse(&text).expect("parses");
         let (_, layers) = xml::layers(&document).expect("is an IR");
-        let stored = Stored::read(&layers[1], &ir.weights).expect("lies in the weights");
+        let stored = StoredTensor::read(&layers[1], &ir.weights).expect("lies in the weights");
         let mut budget = 3;
         assert_eq!(stored.floats(&layers[1], &mut budget).expect("2 of 3").values, [1.0, 2.0]);
         let error = stored.floats(&layers[1], &mut budget).expect_err("2 of 1");

@@ -126,7 +126,7 @@ pub(super) fn layers<'a>(document: &'a Document<'a>) -> Result<(&'a str, Vec<Lay
 }
 
 /// A layer before its wires are known.
-struct Draft<'a> {
+struct ElementBuilder<'a> {
     id: &'a str,
     layer: Layer<'a>,
     input_ports: Vec<&'a str>,
@@ -134,7 +134,7 @@ struct Draft<'a> {
     output_port: Option<&'a str>,
 }
 
-fn draft<'a>(place: usize, element: Node<'a, 'a>) -> Result<Draft<'a>> {
+fn draft<'a>(place: usize, element: Node<'a, 'a>) -> Result<ElementBuilder<'a>> {
     let name = need(element, "name")?;
     let ports = |side: &'static str| {
         element.children().filter(move |node| node.has_tag_name(side)).flat_map(|node| {
@@ -157,7 +157,12 @@ fn draft<'a>(place: usize, element: Node<'a, 'a>) -> Result<Draft<'a>> {
         return Err(layer.wrong(format!("more than {MAX_INPUTS} inputs")));
     }
     let input_ports = inputs.into_iter().map(|(id, _)| id).collect();
-    Ok(Draft { id: need(element, "id")?, layer, input_ports, output_port: output.map(|o| o.0) })
+    Ok(ElementBuilder {
+        id: need(element, "id")?,
+        layer,
+        input_ports,
+        output_port: output.map(|o| o.0),
+    })
 }
 
 fn port_shape(port: Node<'_, '_>) -> Option<Vec<usize>> {
@@ -191,7 +196,7 @@ fn list(text: &str) -> Option<Vec<usize>> {
 }
 
 /// For each draft and input port the position of the draft that feeds it.
-fn wires(drafts: &[Draft<'_>], edges: Node<'_, '_>) -> Result<Vec<Vec<usize>>> {
+fn wires(drafts: &[ElementBuilder<'_>], edges: Node<'_, '_>) -> Result<Vec<Vec<usize>>> {
     let mut position = BTreeMap::new();
     for (index, draft) in drafts.iter().enumerate() {
         if position.insert(draft.id, index).is_some() {
@@ -224,7 +229,7 @@ fn wires(drafts: &[Draft<'_>], edges: Node<'_, '_>) -> Result<Vec<Vec<usize>>> {
 }
 
 /// Orders the layers so that inputs come first; among layers that are ready, file order decides.
-fn sort<'a>(drafts: Vec<Draft<'a>>, wires: &[Vec<usize>]) -> Result<Vec<Layer<'a>>> {
+fn sort<'a>(drafts: Vec<ElementBuilder<'a>>, wires: &[Vec<usize>]) -> Result<Vec<Layer<'a>>> {
     let mut waiting: Vec<usize> = wires.iter().map(Vec::len).collect();
     let mut consumers = vec![Vec::new(); wires.len()];
     for (index, inputs) in wires.iter().enumerate() {
@@ -245,7 +250,7 @@ fn sort<'a>(drafts: Vec<Draft<'a>>, wires: &[Vec<usize>]) -> Result<Vec<Layer<'a
             }
         }
     }
-    let mut drafts: Vec<Option<Draft<'_>>> = drafts.into_iter().map(Some).collect();
+    let mut drafts: Vec<Option<ElementBuilder<'_>>> = drafts.into_iter().map(Some).collect();
     let sorted = order.iter().map(|index| {
         let mut layer = drafts[*index].take()?.layer;
         layer.inputs = wires[*index].iter().map(|i| placed[*i]).collect::<Option<_>>()?;

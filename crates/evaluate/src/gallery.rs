@@ -45,7 +45,7 @@ pub struct Gallery {
 }
 
 /// What is told while it runs: photos done so far.
-pub(crate) type Progress<'a> = &'a (dyn Fn(usize) + Sync);
+pub(crate) type PhotoProgress<'a> = &'a (dyn Fn(usize) + Sync);
 
 type Analysed = (usize, Result<AnalysedFace, Refusal>, Duration);
 
@@ -57,7 +57,7 @@ impl Gallery {
     pub fn of(
         files: &[PhotoFile],
         engines: &mut [Pipeline],
-        progress: Progress<'_>,
+        progress: PhotoProgress<'_>,
     ) -> Result<Self, EvaluateError> {
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let found = Mutex::new(Vec::with_capacity(files.len()));

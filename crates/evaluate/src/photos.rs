@@ -49,7 +49,7 @@ pub struct PhotoSet {
 }
 
 /// A photo that has no number yet.
-struct Row {
+struct PhotoRow {
     path: PathBuf,
     name: String,
     person: String,
@@ -77,7 +77,7 @@ impl PhotoSet {
                 if ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) {
                     let name = format!("{person}/{}", file_name(&path));
                     let (person, kind) = (person.clone(), PictureKind::Selfie);
-                    named.push(Row { path, name, person, kind, groups: Vec::new() });
+                    named.push(PhotoRow { path, name, person, kind, groups: Vec::new() });
                 }
             }
         }
@@ -129,7 +129,7 @@ impl PhotoSet {
                     return Err(wrong(line, what));
                 }
             };
-            named.push(Row {
+            named.push(PhotoRow {
                 path: root.join(cells[0]),
                 name: cells[0].to_owned(),
                 person: cells[1].to_owned(),
@@ -143,13 +143,13 @@ impl PhotoSet {
     }
 
     fn from_rows(
-        rows: Vec<Row>,
+        rows: Vec<PhotoRow>,
         columns: Vec<String>,
         too_few: impl Fn() -> String,
     ) -> Result<Self, EvaluateError> {
         let mut numbers = BTreeMap::new();
         let mut photos = Vec::with_capacity(rows.len());
-        for Row { path, name, person, kind, groups } in rows {
+        for PhotoRow { path, name, person, kind, groups } in rows {
             let next = numbers.len();
             let person = *numbers.entry(person).or_insert(next);
             photos.push(Photo { path, name, person, kind, groups });

@@ -9,7 +9,7 @@ use std::thread;
 use crate::{
     EvaluateError,
     pairing::{Counts, Pairing},
-    vectors::{Block, Vectors},
+    vectors::{VectorBlock, Vectors},
 };
 
 /// Two photos of one person.
@@ -242,8 +242,8 @@ fn merged<T: Send>(
 }
 
 fn block<T>(
-    rows: &Block<'_>,
-    columns: &Block<'_>,
+    rows: &VectorBlock<'_>,
+    columns: &VectorBlock<'_>,
     pairing: &Pairing,
     made: &mut T,
     visit: &impl Fn(&mut T, f32, (usize, usize)),

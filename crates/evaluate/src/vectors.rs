@@ -14,7 +14,7 @@ pub struct Vectors {
 
 /// Some rows next to each other.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Block<'a> {
+pub(super) struct VectorBlock<'a> {
     rows: ArrayView2<'a, f32>,
     factors: &'a [f32],
     pub(super) first: usize,
@@ -61,21 +61,21 @@ impl Vectors {
     }
 
     /// All rows, `size` at a time.
-    pub(super) fn blocks(&self, size: usize) -> Vec<Block<'_>> {
+    pub(super) fn blocks(&self, size: usize) -> Vec<VectorBlock<'_>> {
         let starts = (0..self.len()).step_by(size);
         let block = |first: usize| {
             let end = (first + size).min(self.len());
             let rows = self.embeddings.slice_axis(Axis(0), Slice::from(first..end));
             let factors = self.factors.get(first..end).unwrap_or_default();
-            Block { rows, factors, first }
+            VectorBlock { rows, factors, first }
         };
         starts.map(block).collect()
     }
 }
 
-impl Block<'_> {
+impl VectorBlock<'_> {
     /// How alike each row is with each of another block's.
-    pub(super) fn similarities(&self, columns: &Block<'_>) -> Array2<f32> {
+    pub(super) fn similarities(&self, columns: &VectorBlock<'_>) -> Array2<f32> {
         let mut product = self.rows.dot(&columns.rows.t());
         for (line, one) in product.outer_iter_mut().zip(self.factors) {
             for (similarity, other) in line.into_iter().zip(columns.factors) {

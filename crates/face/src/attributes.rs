@@ -36,8 +36,7 @@ impl PoseEstimator {
     /// # Errors
     /// As [`NetSession::open`], or [`FaceError::Contract`] when the three outputs are not there.
     pub fn open(runtime: &Runtime, located: &Located<Net>) -> Result<Self, FaceError> {
-        let session =
-            NetSession::open(runtime, located, &located.net.weights, Placement::OnDevice)?;
+        let session = NetSession::open(runtime, located, &located.net.weights, Placement::Device)?;
         let names = session.output_names();
         // The publisher calls them `angle_y_fc` in one form of the net and `fc_y` in another.
         let named = |axis: &str| {
@@ -88,7 +87,8 @@ impl EyeClassifier {
     /// # Errors
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<EyesNet>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights, Placement::Here)?;
+        let session =
+            NetSession::open(runtime, located, &located.net.weights, Placement::CallingThread)?;
         Ok(Self { net: located.net.clone(), session })
     }
 

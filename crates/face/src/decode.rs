@@ -97,7 +97,7 @@ pub fn decode_reduced(
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PictureFile<'a> {
     bytes: &'a [u8],
-    kind: Kind<'a>,
+    kind: FormatHeader<'a>,
     /// As it is stored.
     size: (u32, u32),
     orientation: Orientation,
@@ -107,7 +107,7 @@ pub(super) struct PictureFile<'a> {
 
 /// Its format, with what the header says that decoding takes again.
 #[derive(Debug, Clone, Copy)]
-enum Kind<'a> {
+enum FormatHeader<'a> {
     Jpeg(jpeg::Header<'a>),
     Png,
     Bmp,
@@ -138,14 +138,14 @@ impl<'a> PictureFile<'a> {
                 } else {
                     working + rgb_bytes(size)
                 };
-                (Kind::Jpeg(header), size, orientation(header.exif), whole_bytes)
+                (FormatHeader::Jpeg(header), size, orientation(header.exif), whole_bytes)
             }
             Format::Png => {
                 let png = Png::open(bytes)?;
                 let size = png.size();
                 check_size(size, limits)?;
                 let whole_bytes = png::working_bytes(size, bytes) + rgb_bytes(size);
-                (Kind::Png, size, orientation(png.exif()), whole_bytes)
+                (FormatHeader::Png, size, orientation(png.exif()), whole_bytes)
             }
             Format::Bmp => {
                 let bmp = Bmp::open(bytes)?;
@@ -153,13 +153,18 @@ impl<'a> PictureFile<'a> {
                 check_size(size, limits)?;
                 // An allocator may copy what is left when alpha was dropped.
                 let in_pixel = if bmp.has_alpha() { 7 } else { 3 };
-                (Kind::Bmp, size, Orientation::NoTransforms, in_pixel * pixels(size) + copied)
+                (
+                    FormatHeader::Bmp,
+                    size,
+                    Orientation::NoTransforms,
+                    in_pixel * pixels(size) + copied,
+                )
             }
             Format::WebP => {
                 let size = open_webp(bytes)?.dimensions();
                 check_size(size, limits)?;
                 let whole_bytes = webp::decoding_bytes(size, bytes, memory)? + copied;
-                (Kind::WebP, size, orientation(webp::exif(bytes)), whole_bytes)
+                (FormatHeader::WebP, size, orientation(webp::exif(bytes)), whole_bytes)
             }
         };
         Ok(Self { bytes, kind, size, orientation, whole_bytes })
@@ -182,7 +187,7 @@ impl<'a> PictureFile<'a> {
 
     /// Whether its decoder can leave out pixels.
     fn decodes_fewer(&self) -> bool {
-        matches!(self.kind, Kind::Jpeg(header) if header.is_reducible())
+        matches!(self.kind, FormatHeader::Jpeg(header) if header.is_reducible())
     }
 
     /// The size of the decoded picture, bytes.
@@ -194,7 +199,7 @@ impl<'a> PictureFile<'a> {
     pub(super) fn decoding_bytes(&self, reduction: u32) -> u64 {
         let image = self.image_bytes(reduction);
         let decoding = match self.kind {
-            Kind::Jpeg(header) if reduction > 1 && self.decodes_fewer() => {
+            FormatHeader::Jpeg(header) if reduction > 1 && self.decodes_fewer() => {
                 header.working_bytes + 3 * self.bytes.len() as u64 + OTHER_BYTES + image
             }
             _ if reduction > 1 => self.whole_bytes.max(rgb_bytes(self.size) + image),
@@ -211,7 +216,9 @@ impl<'a> PictureFile<'a> {
     pub(super) fn decode_with(&self, reduction: u32) -> Result<Option<RgbImage>, Refusal> {
         let picture = match self.kind {
             _ if reduction == 1 => None,
-            Kind::Jpeg(header) if self.decodes_fewer() => header.decode(self.bytes, reduction)?,
+            FormatHeader::Jpeg(header) if self.decodes_fewer() => {
+                header.decode(self.bytes, reduction)?
+            }
             // Turning all pixels would take several times as long as decoding them.
             _ => Some(shrunk(&self.decode_as_stored()?, reduction)),
         };
@@ -228,10 +235,10 @@ impl<'a> PictureFile<'a> {
 
     fn decode_as_stored(&self) -> Result<RgbImage, Refusal> {
         match self.kind {
-            Kind::Jpeg(header) => header.decode_whole(self.bytes),
-            Kind::Png => Png::open(self.bytes)?.decode(),
-            Kind::Bmp => Ok(flatten(Bmp::open(self.bytes)?.decode()?)),
-            Kind::WebP => {
+            FormatHeader::Jpeg(header) => header.decode_whole(self.bytes),
+            FormatHeader::Png => Png::open(self.bytes)?.decode(),
+            FormatHeader::Bmp => Ok(flatten(Bmp::open(self.bytes)?.decode()?)),
+            FormatHeader::WebP => {
                 let picture = DynamicImage::from_decoder(open_webp(self.bytes)?);
                 let refused = |error| Refusal::from_image(&error, Format::WebP);
                 Ok(flatten(picture.map_err(refused)?))

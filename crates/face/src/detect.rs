@@ -36,13 +36,13 @@ const ALIGNMENT: u32 = 32;
 const TINY: u32 = 160;
 
 /// As much memory the resizer keeps for the next picture.
-const MOST_KEPT_BYTES: usize = 4 << 20;
+const MAX_KEPT_BYTES: usize = 4 << 20;
 
 /// How many times as far as the picture reaches a face that leaves it may reach.
-const MOST_BEYOND: f32 = 4.0;
+const MAX_REACH: f32 = 4.0;
 
 /// Inputs with more pixels are rare, and what the net takes for them is not kept.
-const MOST_KEPT_PIXELS: usize = 640 * 640;
+const MAX_KEPT_PIXELS: usize = 640 * 640;
 
 /// What the net and its input take for each pixel of a large input, bytes. 49 were measured with YuNet-s and ONNX Runtime 1.28,
 /// with 2560 pixels on the longer side.
@@ -65,7 +65,8 @@ impl Detector {
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<DetectorNet>) -> Result<Self, FaceError> {
         let open = |placement| NetSession::open(runtime, located, &located.net.weights, placement);
-        let (session, large) = (open(Placement::Here)?, open(Placement::HereUnkept)?);
+        let (session, large) =
+            (open(Placement::CallingThread)?, open(Placement::CallingThreadShrinking)?);
         Ok(Self { net: located.net.clone(), session, large, resizer: Resizer::new() })
     }
 
@@ -138,7 +139,7 @@ impl Detector {
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         self.resizer.resize_typed(&source, &mut target, &options).map_err(|e| failed(&e))?;
         // Between its two passes it has as many columns as the picture, and would keep them.
-        if self.resizer.size_of_internal_buffers() > MOST_KEPT_BYTES {
+        if self.resizer.size_of_internal_buffers() > MAX_KEPT_BYTES {
             self.resizer.reset_internal_buffers();
         }
         Ok(Cow::Owned(resized))
@@ -148,7 +149,7 @@ impl Detector {
     fn run(&mut self, picture: &RgbImage) -> Result<Vec<Detection>, FaceError> {
         let (width, height) = (padded(picture.width()), padded(picture.height()));
         let tensor = letterbox(picture, width, height);
-        let is_large = width * height > MOST_KEPT_PIXELS;
+        let is_large = width * height > MAX_KEPT_PIXELS;
         let session = if is_large { &mut self.large } else { &mut self.session };
         let outputs: [Vec<f32>; 12] = session.run(
             &tensor,
@@ -168,7 +169,7 @@ impl Detector {
         for (i, stride) in STRIDES.into_iter().enumerate() {
             let columns = width / stride;
             let cells = columns * (height / stride);
-            let map = Map { stride, columns, cells, floor: self.net.confidence };
+            let map = OutputMap { stride, columns, cells, floor: self.net.confidence };
             let lengths = [0, 3, 6, 9].map(|k| outputs[k + i].len());
             if lengths != [cells, cells, cells * 4, cells * 10] {
                 return Err(FaceError::Contract {
@@ -187,7 +188,7 @@ impl Detector {
 pub(super) fn working_bytes(size: (u32, u32), long_side: u32) -> u64 {
     let (width, height) = scaled(size, long_side);
     let pixels = padded(width) * padded(height);
-    if pixels > MOST_KEPT_PIXELS { pixels as u64 * LARGE_BYTES_PER_PIXEL } else { 0 }
+    if pixels > MAX_KEPT_PIXELS { pixels as u64 * LARGE_BYTES_PER_PIXEL } else { 0 }
 }
 
 /// Width and height of a picture whose longer side is brought to `long_side`.
@@ -219,14 +220,14 @@ fn letterbox(picture: &RgbImage, width: usize, height: usize) -> Vec<f32> {
 }
 
 /// One of the three output maps; cells lie row by row.
-struct Map {
+struct OutputMap {
     stride: usize,
     columns: usize,
     cells: usize,
     floor: f32,
 }
 
-impl Map {
+impl OutputMap {
     /// Centre = (column + dx, row + dy) · stride, size = exp(dw, dh) · stride, landmark =
     /// (column + kx, row + ky) · stride, confidence = √(class · objectness).
     fn decode(
@@ -267,7 +268,7 @@ impl Map {
     /// Farther from the corner of the net's input than this, and larger, is no face: some times the input's longer side.
     fn reach(&self) -> f32 {
         let rows = self.cells / self.columns.max(1);
-        (self.columns.max(rows) * self.stride) as f32 * MOST_BEYOND
+        (self.columns.max(rows) * self.stride) as f32 * MAX_REACH
     }
 }
 
@@ -338,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_cell_decodes_to_the_box_and_landmarks_of_the_contract() {
-        let map = Map { stride: 16, columns: 4, cells: 8, floor: 0.5 };
+        let map = OutputMap { stride: 16, columns: 4, cells: 8, floor: 0.5 };
         let (mut cls, mut obj) = (vec![0.0; 8], vec![0.0; 8]);
         let (mut bbox, mut kps) = (vec![0.0; 32], vec![0.0; 80]);
         (cls[5], obj[5]) = (0.81, 1.7);
@@ -356,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_cell_with_a_number_that_no_face_has_is_none() {
-        let map = Map { stride: 16, columns: 4, cells: 8, floor: 0.5 };
+        let map = OutputMap { stride: 16, columns: 4, cells: 8, floor: 0.5 };
         let found = |change: fn(&mut [f32], &mut [f32], &mut [f32])| {
             let (mut cls, obj) = (vec![0.9; 8], vec![0.9; 8]);
             let (mut bbox, mut kps) = (vec![0.5; 32], vec![0.5; 80]);

@@ -24,7 +24,7 @@ impl Embedder {
         let weights = &located.net.weights;
         // A net in eight bits has roundings of its own, and its table was measured with them.
         let placement =
-            if weights.ranges.is_some() { Placement::Here } else { Placement::OnDevice };
+            if weights.ranges.is_some() { Placement::CallingThread } else { Placement::Device };
         let session = NetSession::open(runtime, located, weights, placement)?;
         Ok(Self { net: located.net.clone(), session })
     }

@@ -101,7 +101,7 @@ pub enum FaceError {
 impl FaceError {
     /// The same as something that `device` cannot do. A net that runs on any processor and not on this device has
     /// nothing wrong with it.
-    pub(super) fn blamed_on(self, device: Device) -> Self {
+    pub(super) fn attributed_to(self, device: Device) -> Self {
         if matches!(device, Device::Cpu | Device::CpuBatched) || matches!(self, Self::Device { .. })
         {
             return self;

@@ -185,13 +185,13 @@ pub(crate) fn webp_lossy_with_alpha(width: u32, height: u32) -> Vec<u8> {
 
 /// Bits, the lowest of each byte first.
 #[derive(Default)]
-struct Bits {
+struct BitSink {
     bytes: Vec<u8>,
     buffer: u64,
     count: u32,
 }
 
-impl Bits {
+impl BitSink {
     fn add(&mut self, value: u32, count: u32) {
         self.buffer |= u64::from(value) << self.count;
         self.count += count;
@@ -246,7 +246,7 @@ impl Bits {
 }
 
 fn grouped((width, height): (u32, u32), largest: u16, cache: u32, lengths: &[u32]) -> Vec<u8> {
-    let mut bits = Bits::default();
+    let mut bits = BitSink::default();
     bits.add(0x2F, 8);
     bits.add((width - 1) | ((height - 1) << 14), 32);
     bits.add_groups(largest, cache, lengths);
@@ -260,7 +260,7 @@ pub(crate) fn webp_groups(size: (u32, u32), largest: u16, cache: u32, lengths: &
 
 /// A lossy WebP with such an alpha channel.
 pub(crate) fn webp_alpha_groups(size: (u32, u32), largest: u16, lengths: &[u32]) -> Vec<u8> {
-    let mut bits = Bits::default();
+    let mut bits = BitSink::default();
     bits.add_groups(largest, 0, lengths);
     lossy_with_alpha(size, &bits.end(size.0 * size.1))
 }

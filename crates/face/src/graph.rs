@@ -9,7 +9,7 @@ use super::{device::Device, error::FaceError};
 
 /// A model whose digest has been checked, and where it is to be run.
 #[derive(Debug)]
-pub(super) struct Graph<'a> {
+pub(super) struct ModelGraph<'a> {
     pub(super) environment: &'a Environment,
     pub(super) bytes: &'a [u8],
     /// Its file name.
@@ -19,7 +19,7 @@ pub(super) struct Graph<'a> {
     pub(super) memory: usize,
 }
 
-impl Graph<'_> {
+impl ModelGraph<'_> {
     /// A session that computes on the thread that runs it, or with the provider of the device.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use super::{
 
 /// A landmark that is farther from its crop than this, in sides of the crop, is none: eyes would be cut out of the picture with
 /// a size that their distance gives.
-const MOST_BEYOND: f32 = 4.0;
+const MAX_REACH: f32 = 4.0;
 
 /// The refinement net with its session.
 #[derive(Debug)]
@@ -31,7 +31,8 @@ impl LandmarkRefiner {
     /// # Errors
     /// As [`NetSession::open`], or [`FaceError::Contract`] when the second output that the pack counts on is not there.
     pub fn open(runtime: &Runtime, located: &Located<LandmarkNet>) -> Result<Self, FaceError> {
-        let session = NetSession::open(runtime, located, &located.net.weights, Placement::Here)?;
+        let session =
+            NetSession::open(runtime, located, &located.net.weights, Placement::CallingThread)?;
         let net = located.net.clone();
         let outputs = net.least_face.is_some().then(|| two_outputs(&session)).transpose()?;
         Ok(Self { net, session, outputs })
@@ -90,7 +91,7 @@ impl LandmarkRefiner {
                 (self.session.expect_length(values, 10)?, 1.0 / (1.0 + (face[0] - face[1]).exp()))
             }
         };
-        if values.iter().any(|value| value.abs() > MOST_BEYOND) {
+        if values.iter().any(|value| value.abs() > MAX_REACH) {
             return Ok(None);
         }
         let points = std::array::from_fn(|i| {

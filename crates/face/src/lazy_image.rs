@@ -14,7 +14,7 @@ use super::{
     detection::Detection,
     geometry::Landmarks,
     limits::DecodeLimits,
-    memory::{Lease, PixelMemory},
+    memory::{PixelLease, PixelMemory},
     refusal::Refusal,
     rotation::Rotation,
 };
@@ -46,7 +46,7 @@ pub(super) struct LazyImage<'a> {
     view: View,
     image: RgbImage,
     /// `None` only without pixels.
-    lease: Option<Lease>,
+    lease: Option<PixelLease>,
     /// Memory of the net that runs on it, in bytes; the lease covers that too.
     working_bytes: u64,
 }
@@ -89,7 +89,7 @@ impl<'a> LazyImage<'a> {
         Ok(())
     }
 
-    fn hold(&mut self, image: RgbImage, mut lease: Lease) {
+    fn hold(&mut self, image: RgbImage, mut lease: PixelLease) {
         lease.reduce_to(self.held_bytes());
         self.image = image;
         self.lease = Some(lease);

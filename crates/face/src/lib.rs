@@ -57,7 +57,7 @@ mod view_faces;
 mod vp8l;
 mod webp;
 
-pub use batch::{AtWork, BatchOptions};
+pub use batch::{ActiveThread, BatchOptions};
 pub use comparison::{Comparison, Engine, FaceReport, Inspection, Picture, PictureKind, Side};
 pub use detection::Detection;
 pub use device::Device;

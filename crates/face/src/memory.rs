@@ -1,6 +1,6 @@
 //! The memory for decoded pixels: one budget for all engines of a process.
 //!
-//! A picture takes a [`Lease`] for the most that its decoding takes before it is decoded, and reduces it to what is left
+//! A picture takes a [`PixelLease`] for the most that its decoding takes before it is decoded, and reduces it to what is left
 //! afterwards. Leases are granted in the order in which they are asked for. Nobody waits while holding one: a picture that
 //! needs more, which is not free, gives back its pixels and its lease, waits for a larger one, and is decoded again. So
 //! waiting always ends.
@@ -14,40 +14,40 @@ use std::{
 use super::refusal::Refusal;
 
 /// How often a thread that waits says so.
-const SIGN_EVERY: Duration = Duration::from_secs(1);
+const SIGN_OF_LIFE_INTERVAL: Duration = Duration::from_secs(1);
 
 thread_local! {
-    static SIGN: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+    static SIGN_OF_LIFE: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
 }
 
 /// Calls `sign` every second while this thread waits for memory: it waits for other pictures and does not hang.
 pub fn while_waiting(sign: impl Fn() + 'static) {
-    SIGN.set(Some(Box::new(sign)));
+    SIGN_OF_LIFE.set(Some(Box::new(sign)));
 }
 
 /// A budget of bytes; clones share it.
 #[derive(Debug, Clone)]
-pub struct PixelMemory(Arc<Ledger>);
+pub struct PixelMemory(Arc<PixelLedger>);
 
 #[derive(Debug)]
-struct Ledger {
+struct PixelLedger {
     limit: u64,
-    state: Mutex<State>,
+    state: Mutex<LedgerState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LedgerState {
     /// Bytes on lease.
     leased: u64,
     /// The ticket of the next one who asks.
     next: u64,
     /// The ticket whose turn it is.
-    turn: u64,
+    serving: u64,
 }
 
-impl Ledger {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl PixelLedger {
+    fn state(&self) -> MutexGuard<'_, LedgerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,14 +60,14 @@ impl Ledger {
 impl PixelMemory {
     /// A budget of so many bytes.
     pub fn new(limit: u64) -> Self {
-        Self(Arc::new(Ledger { limit, state: Mutex::default(), changed: Condvar::new() }))
+        Self(Arc::new(PixelLedger { limit, state: Mutex::default(), changed: Condvar::new() }))
     }
 
     /// Waits until all who asked before have their leases and so many bytes are free.
     ///
     /// # Errors
     /// [`Refusal::PixelMemory`], at once, if the whole budget is less.
-    pub(super) fn lease(&self, bytes: u64) -> Result<Lease, Refusal> {
+    pub(super) fn lease(&self, bytes: u64) -> Result<PixelLease, Refusal> {
         let ledger = &self.0;
         if bytes > ledger.limit {
             return Err(Refusal::PixelMemory { bytes, limit: ledger.limit });
@@ -75,17 +75,17 @@ impl PixelMemory {
         let mut state = ledger.state();
         let ticket = state.next;
         state.next += 1;
-        while state.turn != ticket || state.leased + bytes > ledger.limit {
-            let waited = ledger.changed.wait_timeout(state, SIGN_EVERY);
+        while state.serving != ticket || state.leased + bytes > ledger.limit {
+            let waited = ledger.changed.wait_timeout(state, SIGN_OF_LIFE_INTERVAL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            SIGN.with_borrow(|sign| sign.iter().for_each(|sign| sign()));
+            SIGN_OF_LIFE.with_borrow(|sign| sign.iter().for_each(|sign| sign()));
         }
-        state.turn += 1;
+        state.serving += 1;
         state.leased += bytes;
         drop(state);
         // The next one may fit too.
         ledger.changed.notify_all();
-        Ok(Lease { ledger: Arc::clone(ledger), bytes })
+        Ok(PixelLease { ledger: Arc::clone(ledger), bytes })
     }
 }
 
@@ -98,18 +98,18 @@ impl Default for PixelMemory {
 
 /// A share of the budget; given back when dropped, also by a panic.
 #[derive(Debug)]
-pub(super) struct Lease {
-    ledger: Arc<Ledger>,
+pub(super) struct PixelLease {
+    ledger: Arc<PixelLedger>,
     bytes: u64,
 }
 
-impl Lease {
+impl PixelLease {
     /// Has at least so many bytes, if they are free and nobody waits. Never waits itself.
     pub(super) fn try_grow_to(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let mut state = self.ledger.state();
         let grows =
-            more == 0 || state.turn == state.next && state.leased + more <= self.ledger.limit;
+            more == 0 || state.serving == state.next && state.leased + more <= self.ledger.limit;
         if grows {
             state.leased += more;
             self.bytes += more;
@@ -125,7 +125,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PixelLease {
     fn drop(&mut self) {
         self.ledger.give_back(self.bytes);
     }

@@ -105,7 +105,7 @@ impl Pipeline {
         &mut self,
         picture: &Picture<'_>,
     ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
-        let _at_work = self.runtime.at_work();
+        let _at_work = self.runtime.active_threads();
         match self.run(picture) {
             Ok(face) => Ok(Ok(face)),
             Err(Ended::Refused(refusal)) => Ok(Err(refusal)),
@@ -118,21 +118,21 @@ impl Pipeline {
         let mut watch = Stopwatch::start();
         let memory = self.options.memory.clone();
         let mut image = LazyImage::open(picture.bytes, &self.options.limits, &memory)?;
-        watch.end_of(Stage::Decode);
+        watch.finish(Stage::Decode);
 
         let mut search = Search::new(&image, picture.hint, self.has_second_opinion());
         let face = loop {
             let next = search.next(&mut image, &mut self.detector, &mut watch)?;
             let Some(detection) = next else { return Err(Refusal::NoFace.into()) };
             search.sharpen(&mut image, &detection, self.embedder.net())?;
-            watch.end_of(Stage::Decode);
+            watch.finish(Stage::Decode);
             if let Some(face) = self.examine(&image, detection, &mut watch)? {
                 break face;
             }
         };
 
         let measures = self.measure(&image, search.faces(), &face)?;
-        watch.end_of(Stage::Quality);
+        watch.finish(Stage::Quality);
 
         // Reported as they lie on the photo that was sent.
         let (size, rotation) = (image.upright_size(), image.view().rotation);
@@ -162,14 +162,14 @@ impl Pipeline {
             Some(refiner) => refiner.refine(image.pixels(), &at_hand)?,
             None => Some(at_hand.landmarks),
         };
-        watch.end_of(Stage::Landmarks);
+        watch.finish(Stage::Landmarks);
         let Some(landmarks) = landmarks else { return Ok(None) };
         let Some(aligned) = align(image.pixels(), &landmarks, self.embedder.net()) else {
             return Ok(None);
         };
-        watch.end_of(Stage::Align);
+        watch.finish(Stage::Align);
         let embedding = self.embedder.embed(&aligned)?;
-        watch.end_of(Stage::Embed);
+        watch.finish(Stage::Embed);
         let (confidence, length) = (detection.confidence, embedding.length());
         let is_face = self.face_check.is_none_or(|check| check.passes(confidence, length));
         Ok(is_face.then_some(ExaminedFace { detection, landmarks, aligned, embedding }))

@@ -32,7 +32,7 @@ const ROTATED_SIDE: u32 = 640;
 
 /// The steps of a search, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum SearchStep {
     Upright,
     Rotated,
     UnsureUpright,
@@ -43,7 +43,7 @@ enum Step {
 
 /// Which way of holding the image is being examined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
+enum ExaminedView {
     Upright,
     Rotated,
 }
@@ -54,9 +54,9 @@ pub(super) struct Search {
     upright: ViewFaces,
     /// The rotated image with the surest face, once it was looked for.
     rotated: Option<ViewFaces>,
-    next_step: Step,
+    next_step: SearchStep,
     /// What `next` returned last, or would return next.
-    held: Held,
+    examined_view: ExaminedView,
     /// How many more detections of this step are examined.
     left: usize,
     /// The detection that is being examined.
@@ -80,8 +80,8 @@ impl Search {
         Self {
             upright: ViewFaces::new(image, hint),
             rotated: None,
-            next_step: Step::Upright,
-            held: Held::Upright,
+            next_step: SearchStep::Upright,
+            examined_view: ExaminedView::Upright,
             left: 0,
             examined: None,
             tried: 0,
@@ -111,7 +111,7 @@ impl Search {
                 self.examined = Some(face);
                 return Ok(Some(face));
             }
-            if self.next_step == Step::End {
+            if self.next_step == SearchStep::End {
                 return Ok(None);
             }
             self.take_step(image, detector, watch)?;
@@ -134,15 +134,15 @@ impl Search {
     }
 
     fn current(&self) -> &ViewFaces {
-        match (self.held, &self.rotated) {
-            (Held::Rotated, Some(rotated)) => rotated,
+        match (self.examined_view, &self.rotated) {
+            (ExaminedView::Rotated, Some(rotated)) => rotated,
             _ => &self.upright,
         }
     }
 
     fn current_mut(&mut self) -> &mut ViewFaces {
-        match (self.held, &mut self.rotated) {
-            (Held::Rotated, Some(rotated)) => rotated,
+        match (self.examined_view, &mut self.rotated) {
+            (ExaminedView::Rotated, Some(rotated)) => rotated,
             _ => &mut self.upright,
         }
     }
@@ -155,48 +155,51 @@ impl Search {
     ) -> Result<(), Ended> {
         self.left = 0;
         match self.next_step {
-            Step::Upright => {
+            SearchStep::Upright => {
                 self.tried = self.upright.detect_hinted(image, detector)?;
-                watch.end_of(Stage::Detect);
+                watch.finish(Stage::Detect);
                 // A pack without a threshold is never rotated.
                 let sure = detector.sure();
                 self.is_sure_upright = sure.is_none_or(|sure| self.upright.confidence() >= sure);
-                self.next_step = if sure.is_some() { Step::Rotated } else { Step::End };
-                self.examine_if(self.is_sure_upright, Held::Upright);
+                self.next_step = if sure.is_some() { SearchStep::Rotated } else { SearchStep::End };
+                self.examine_if(self.is_sure_upright, ExaminedView::Upright);
             }
-            Step::Rotated => {
+            SearchStep::Rotated => {
                 let rotated = self.surest_rotation(image, detector)?;
-                watch.end_of(Stage::Detect);
+                watch.finish(Stage::Detect);
                 self.is_sure_rotated =
                     detector.sure().is_some_and(|sure| rotated.confidence() >= sure);
                 self.rotated = Some(rotated);
-                self.next_step = Step::UnsureUpright;
-                self.examine_if(self.is_sure_rotated, Held::Rotated);
+                self.next_step = SearchStep::UnsureUpright;
+                self.examine_if(self.is_sure_rotated, ExaminedView::Rotated);
             }
-            Step::UnsureUpright => {
-                self.next_step = Step::CloserUpright;
-                self.examine_if(!self.is_sure_upright, Held::Upright);
+            SearchStep::UnsureUpright => {
+                self.next_step = SearchStep::CloserUpright;
+                self.examine_if(!self.is_sure_upright, ExaminedView::Upright);
             }
             // Coarser sizes than that one are left out: they show animals more often than faces.
-            Step::CloserUpright if self.tried > 0 => {
+            SearchStep::CloserUpright if self.tried > 0 => {
                 let sizes = SizeRange { first: self.tried, ..SizeRange::default() };
                 self.tried = self.upright.detect(image, detector, sizes)?;
-                watch.end_of(Stage::Detect);
-                self.examine_if(true, Held::Upright);
+                watch.finish(Stage::Detect);
+                self.examine_if(true, ExaminedView::Upright);
             }
-            Step::CloserUpright => self.next_step = Step::UnsureRotated,
-            Step::UnsureRotated => {
-                self.next_step = Step::End;
-                self.examine_if(!self.is_sure_rotated && self.has_second_opinion, Held::Rotated);
+            SearchStep::CloserUpright => self.next_step = SearchStep::UnsureRotated,
+            SearchStep::UnsureRotated => {
+                self.next_step = SearchStep::End;
+                self.examine_if(
+                    !self.is_sure_rotated && self.has_second_opinion,
+                    ExaminedView::Rotated,
+                );
             }
-            Step::End => {}
+            SearchStep::End => {}
         }
         Ok(())
     }
 
-    fn examine_if(&mut self, wanted: bool, held: Held) {
+    fn examine_if(&mut self, wanted: bool, examined_view: ExaminedView) {
         if wanted {
-            (self.held, self.left) = (held, MAX_EXAMINED);
+            (self.examined_view, self.left) = (examined_view, MAX_EXAMINED);
         }
     }
 

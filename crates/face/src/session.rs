@@ -18,10 +18,10 @@ use ort::{
 };
 
 use super::{
-    batch::{AtWork, BatchOptions, OrtNet, Owner, SharedNet},
+    batch::{ActiveThread, BatchOptions, OrtNet, OwnerThread, SharedNet},
     device::Device,
     error::FaceError,
-    graph::Graph,
+    graph::ModelGraph,
     manifest::{Input, Located, Weights},
     patch::Patch,
     telemetry,
@@ -42,7 +42,7 @@ pub fn newest_library(folder: &Path) -> PathBuf {
 pub struct Runtime {
     pub(super) environment: Environment,
     device: Device,
-    batches: Option<(Owner, BatchOptions)>,
+    batches: Option<(OwnerThread, BatchOptions)>,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -91,7 +91,7 @@ impl Runtime {
     pub fn on(&self, device: Device, options: BatchOptions) -> Result<Self, FaceError> {
         device.check_library()?;
         let batches = if device.is_shared() {
-            Some((Owner::start(device, options.wait)?, options))
+            Some((OwnerThread::start(device, options.wait)?, options))
         } else {
             None
         };
@@ -109,8 +109,8 @@ impl Runtime {
     }
 
     /// Says that the calling thread is at a picture until what is returned is dropped: batches may wait for it.
-    pub fn at_work(&self) -> Option<AtWork> {
-        self.batches.as_ref().map(|(owner, _)| owner.at_work())
+    pub fn active_threads(&self) -> Option<ActiveThread> {
+        self.batches.as_ref().map(|(owner, _)| owner.active_threads())
     }
 }
 
@@ -154,23 +154,23 @@ pub(crate) fn read_weights(
 pub enum Placement {
     /// On the calling thread, as the model has it, whatever the device: a net so small that a GPU gains nothing by it, one
     /// that decides where others look, or one in eight bits.
-    Here,
-    /// As [`Here`](Self::Here), for large inputs: at its end a run gives back the memory that holds no output.
-    HereUnkept,
+    CallingThread,
+    /// As [`CallingThread`](Self::CallingThread), for large inputs: at its end a run gives back the memory that holds no output.
+    CallingThreadShrinking,
     /// On the device of the runtime: in batches on a GPU, in bfloat16 on [`Device::CpuBf16`].
-    OnDevice,
+    Device,
 }
 
 /// One net, ready to run.
 pub struct NetSession {
-    place: Place,
+    execution: Execution,
     name: String,
 }
 
 /// Where a net is run.
-enum Place {
+enum Execution {
     /// On the calling thread.
-    Here { session: Session, input: String, shrinks: bool },
+    CallingThread { session: Session, input: String, shrinks: bool },
     /// On the thread that owns the device, with the tensors of other engines.
     Device(SharedNet),
 }
@@ -212,15 +212,17 @@ impl NetSession {
         placement: Placement,
     ) -> Result<Self, FaceError> {
         let name = PathBuf::from(path.file_name().unwrap_or_default()).display().to_string();
-        let place = match (placement, &runtime.batches) {
-            (Placement::OnDevice, Some((owner, options))) => {
-                Place::Device(shared(runtime, owner, *options, bytes, &name)?)
+        let execution = match (placement, &runtime.batches) {
+            (Placement::Device, Some((owner, options))) => {
+                Execution::Device(shared(runtime, owner, *options, bytes, &name)?)
             }
-            (Placement::OnDevice, None) => here(runtime, bytes, &name, runtime.device, false)?,
-            (Placement::Here, _) => here(runtime, bytes, &name, Device::Cpu, false)?,
-            (Placement::HereUnkept, _) => here(runtime, bytes, &name, Device::Cpu, true)?,
+            (Placement::Device, None) => here(runtime, bytes, &name, runtime.device, false)?,
+            (Placement::CallingThread, _) => here(runtime, bytes, &name, Device::Cpu, false)?,
+            (Placement::CallingThreadShrinking, _) => {
+                here(runtime, bytes, &name, Device::Cpu, true)?
+            }
         };
-        Ok(Self { place, name })
+        Ok(Self { execution, name })
     }
 
     /// The model's file name.
@@ -230,11 +232,11 @@ impl NetSession {
 
     /// Names of the outputs, in the model's order.
     pub fn output_names(&self) -> Vec<String> {
-        match &self.place {
-            Place::Here { session, .. } => {
+        match &self.execution {
+            Execution::CallingThread { session, .. } => {
                 session.outputs().iter().map(|o| o.name().to_owned()).collect()
             }
-            Place::Device(net) => net.outputs().to_vec(),
+            Execution::Device(net) => net.outputs().to_vec(),
         }
     }
 
@@ -256,8 +258,8 @@ impl NetSession {
         };
         let failed = |net: &str, source| FaceError::Inference { net: net.to_owned(), source };
         let mut found: Outputs<N> = std::array::from_fn(|_| Vec::new());
-        match &mut self.place {
-            Place::Here { session, input, shrinks } => {
+        match &mut self.execution {
+            Execution::CallingThread { session, input, shrinks } => {
                 let tensor = TensorRef::from_array_view(([1, 3, height, width], tensor))
                     .map_err(|e| failed(&self.name, e))?;
                 let inputs = ort::inputs![input.as_str() => tensor];
@@ -274,11 +276,11 @@ impl NetSession {
                     values.extend_from_slice(data);
                 }
             }
-            Place::Device(net) => {
+            Execution::Device(net) => {
                 let mut rows = net.run(tensor, (width, height))?;
                 for (values, name) in found.iter_mut().zip(outputs) {
-                    let place = net.outputs().iter().position(|output| output == name);
-                    let row = place.and_then(|place| rows.get_mut(place));
+                    let execution = net.outputs().iter().position(|output| output == name);
+                    let row = execution.and_then(|execution| rows.get_mut(execution));
                     *values = std::mem::take(row.ok_or_else(|| missing(&self.name, name))?);
                 }
             }
@@ -332,17 +334,17 @@ fn here(
     name: &str,
     device: Device,
     shrinks: bool,
-) -> Result<Place, FaceError> {
-    let graph = Graph { environment: &runtime.environment, bytes, name, device, memory: 0 };
-    let session = graph.session().map_err(|error| error.blamed_on(device))?;
+) -> Result<Execution, FaceError> {
+    let graph = ModelGraph { environment: &runtime.environment, bytes, name, device, memory: 0 };
+    let session = graph.session().map_err(|error| error.attributed_to(device))?;
     let input = session.inputs().first().map(|i| i.name().to_owned()).unwrap_or_default();
-    Ok(Place::Here { session, input, shrinks })
+    Ok(Execution::CallingThread { session, input, shrinks })
 }
 
 /// A net on the device of the runtime, opened there if no other engine has had it opened.
 fn shared(
     runtime: &Runtime,
-    owner: &Owner,
+    owner: &OwnerThread,
     options: BatchOptions,
     bytes: &[u8],
     name: &str,
@@ -352,7 +354,7 @@ fn shared(
     owner.open(sha256_hex(&bytes), move || {
         let memory = options.memory;
         let (environment, bytes, name) = (&environment, &bytes, &name);
-        let graph = Graph { environment, bytes, name, device, memory };
+        let graph = ModelGraph { environment, bytes, name, device, memory };
         Ok(Box::new(OrtNet::open(&graph, options.most)?))
     })
 }

@@ -63,7 +63,7 @@ impl Stopwatch {
     }
 
     /// The stage has ended, and the next one begins. A stage may end more than once: its times add up.
-    pub(crate) fn end_of(&mut self, stage: Stage) {
+    pub(crate) fn finish(&mut self, stage: Stage) {
         let now = Instant::now();
         self.times.0[stage as usize] += now - self.last;
         self.last = now;
@@ -84,10 +84,10 @@ mod tests {
         let begun = Instant::now();
         let mut watch = Stopwatch::start();
         std::thread::sleep(Duration::from_millis(2));
-        watch.end_of(Stage::Decode);
+        watch.finish(Stage::Decode);
         std::thread::sleep(Duration::from_millis(1));
-        watch.end_of(Stage::Detect);
-        watch.end_of(Stage::Decode);
+        watch.finish(Stage::Detect);
+        watch.finish(Stage::Decode);
         let (times, whole) = (watch.times(), begun.elapsed());
         assert!(times.of(Stage::Decode) >= Duration::from_millis(2));
         assert!(times.of(Stage::Detect) >= Duration::from_millis(1));

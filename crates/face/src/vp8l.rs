@@ -51,7 +51,7 @@ impl Bitstream<'_> {
 
     /// What the codes of all groups take in image-webp, bytes; `None` if the bitstream is damaged, or if that is too much.
     pub(super) fn table_bytes(&self) -> Option<u64> {
-        let mut bits = Bits { rest: self.data, buffer: 0, count: 0 };
+        let mut bits = Vp8lBits { rest: self.data, buffer: 0, count: 0 };
         let mut size = self.size;
         if self.has_header {
             let signature = bits.read(8)?;
@@ -93,7 +93,7 @@ fn blocks((width, height): (u32, u32), bits: u32) -> (u32, u32) {
 }
 
 /// Reads past the transforms; `size` becomes that of the picture behind them.
-fn skip_transforms(bits: &mut Bits<'_>, size: &mut (u32, u32)) -> Option<()> {
+fn skip_transforms(bits: &mut Vp8lBits<'_>, size: &mut (u32, u32)) -> Option<()> {
     let mut seen = [false; 4];
     while bits.read(1)? == 1 {
         let transform = bits.read(2)?;
@@ -126,7 +126,7 @@ fn skip_transforms(bits: &mut Bits<'_>, size: &mut (u32, u32)) -> Option<()> {
 }
 
 /// A sub-image: its pixels, alpha in the highest bits, then red, green and blue.
-fn read_image(bits: &mut Bits<'_>, width: u32, height: u32) -> Option<Vec<u32>> {
+fn read_image(bits: &mut Vp8lBits<'_>, width: u32, height: u32) -> Option<Vec<u32>> {
     let cache_bits = cache_bits(bits)?;
     let mut cache = vec![0_u32; 1 << cache_bits];
     let [green, red, blue, alpha, distance] =
@@ -164,7 +164,7 @@ fn read_image(bits: &mut Bits<'_>, width: u32, height: u32) -> Option<Vec<u32>> 
 }
 
 /// Bits of an index into the cache of colours; 0 without one.
-fn cache_bits(bits: &mut Bits<'_>) -> Option<u32> {
+fn cache_bits(bits: &mut Vp8lBits<'_>) -> Option<u32> {
     if bits.read(1)? == 0 {
         return Some(0);
     }
@@ -172,7 +172,7 @@ fn cache_bits(bits: &mut Bits<'_>) -> Option<u32> {
 }
 
 /// A length or a distance, at least 1: a prefix and, for large ones, bits behind it.
-fn read_number(bits: &mut Bits<'_>, prefix: u16) -> Option<usize> {
+fn read_number(bits: &mut Vp8lBits<'_>, prefix: u16) -> Option<usize> {
     let prefix = usize::from(prefix);
     if prefix < 4 {
         return Some(prefix + 1);
@@ -193,20 +193,20 @@ fn near_distances(width: u32) -> Vec<usize> {
         .collect()
 }
 
-fn read_group(bits: &mut Bits<'_>, cache_bits: u32) -> Option<[Code; 5]> {
+fn read_group(bits: &mut Vp8lBits<'_>, cache_bits: u32) -> Option<[PrefixCode; 5]> {
     let cached = if cache_bits > 0 { 1 << cache_bits } else { 0 };
     let [green, red, blue, alpha, distance] = ALPHABETS;
     Some([
-        Code::read(bits, green + cached)?,
-        Code::read(bits, red)?,
-        Code::read(bits, blue)?,
-        Code::read(bits, alpha)?,
-        Code::read(bits, distance)?,
+        PrefixCode::read(bits, green + cached)?,
+        PrefixCode::read(bits, red)?,
+        PrefixCode::read(bits, blue)?,
+        PrefixCode::read(bits, alpha)?,
+        PrefixCode::read(bits, distance)?,
     ])
 }
 
 /// A prefix code.
-enum Code {
+enum PrefixCode {
     /// One symbol that takes no bits.
     Single(u16),
     /// One bit, whichever of the symbols is larger.
@@ -215,8 +215,8 @@ enum Code {
     Lengths(Vec<u8>),
 }
 
-impl Code {
-    fn read(bits: &mut Bits<'_>, alphabet: usize) -> Option<Self> {
+impl PrefixCode {
+    fn read(bits: &mut Vp8lBits<'_>, alphabet: usize) -> Option<Self> {
         if bits.read(1)? == 0 {
             let mut lengths = [0; LENGTH_ORDER.len()];
             let count = bits.read(4)? as usize + 4;
@@ -263,10 +263,10 @@ impl Code {
         }
     }
 
-    fn table(&self) -> Table {
+    fn table(&self) -> LookupTable {
         let lengths = match self {
-            Self::Single(symbol) => return Table(vec![(0, *symbol)]),
-            Self::Pair([zero, one]) => return Table(vec![(1, *zero), (1, *one)]),
+            Self::Single(symbol) => return LookupTable(vec![(0, *symbol)]),
+            Self::Pair([zero, one]) => return LookupTable(vec![(1, *zero), (1, *one)]),
             Self::Lengths(lengths) => lengths,
         };
         let longest = lengths.iter().copied().max().unwrap_or_default();
@@ -282,12 +282,12 @@ impl Code {
             }
             code <<= 1;
         }
-        Table(table)
+        LookupTable(table)
     }
 }
 
 /// The lengths of the codes of an alphabet, which are themselves coded.
-fn read_lengths(bits: &mut Bits<'_>, table: &Table, alphabet: usize) -> Option<Vec<u8>> {
+fn read_lengths(bits: &mut Vp8lBits<'_>, table: &LookupTable, alphabet: usize) -> Option<Vec<u8>> {
     let mut left = alphabet;
     if bits.read(1)? == 1 {
         let width = 2 + 2 * bits.read(3)?;
@@ -319,10 +319,10 @@ fn read_lengths(bits: &mut Bits<'_>, table: &Table, alphabet: usize) -> Option<V
 }
 
 /// For all that the next bits can be: how many of them are a code, and its symbol. As many as a power of two.
-struct Table(Vec<(u8, u16)>);
+struct LookupTable(Vec<(u8, u16)>);
 
-impl Table {
-    fn symbol(&self, bits: &mut Bits<'_>) -> Option<u16> {
+impl LookupTable {
+    fn symbol(&self, bits: &mut Vp8lBits<'_>) -> Option<u16> {
         bits.fill();
         let [low, high, ..] = bits.buffer.to_le_bytes();
         let next = usize::from(u16::from_le_bytes([low, high])) & (self.0.len() - 1);
@@ -333,13 +333,13 @@ impl Table {
 }
 
 /// Bits, the lowest of each byte first.
-struct Bits<'a> {
+struct Vp8lBits<'a> {
     rest: &'a [u8],
     buffer: u64,
     count: u32,
 }
 
-impl Bits<'_> {
+impl Vp8lBits<'_> {
     fn fill(&mut self) {
         while self.count <= 56 {
             let Some((byte, rest)) = self.rest.split_first() else { return };

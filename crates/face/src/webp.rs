@@ -10,7 +10,7 @@ const DAMAGED: Refusal = Refusal::Undecodable { flaw: Flaw::Damaged(Format::WebP
 
 /// What a WebP file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Content {
+enum WebPContent {
     Lossy,
     LossyWithAlpha,
     Lossless { alpha: bool },
@@ -38,14 +38,14 @@ pub(super) fn decoding_bytes(
     const LOSSLESS: u64 = 400 + 90;
     let (content, lossless) = content(file, size).ok_or(DAMAGED)?;
     let per_pixel = match content {
-        Content::Lossy => PLANES + HEADERS + 300,
+        WebPContent::Lossy => PLANES + HEADERS + 300,
         // The alpha channel is a lossless picture of its own first.
-        Content::LossyWithAlpha => PLANES + 400 + LOSSLESS + 100,
+        WebPContent::LossyWithAlpha => PLANES + 400 + LOSSLESS + 100,
         // An allocator may copy what is left when alpha was dropped.
-        Content::Lossless { alpha: true } => LOSSLESS.max(400 + 300),
-        Content::Lossless { alpha: false } => LOSSLESS + 300,
+        WebPContent::Lossless { alpha: true } => LOSSLESS.max(400 + 300),
+        WebPContent::Lossless { alpha: false } => LOSSLESS + 300,
         // The picture, the canvas, and the first frame with its alpha channel.
-        Content::Animated => 400 + 400 + PLANES + HEADERS + 400 + 100,
+        WebPContent::Animated => 400 + 400 + PLANES + HEADERS + 400 + 100,
     };
     // Blocks are whole.
     let blocks = u64::from(size.0.div_ceil(16)) * u64::from(size.1.div_ceil(16));
@@ -71,15 +71,15 @@ pub(super) fn is_whole(file: &[u8]) -> bool {
 
 /// What image-webp decodes of a file whose header claims this size, and the lossless bitstream in that; `None` if the file is
 /// damaged.
-fn content(file: &[u8], size: (u32, u32)) -> Option<(Content, Option<Bitstream<'_>>)> {
+fn content(file: &[u8], size: (u32, u32)) -> Option<(WebPContent, Option<Bitstream<'_>>)> {
     let first = chunks(body(file)).next()?;
     let find = |name| chunks(body(file)).find(|chunk| chunk.name == name);
     match first.name {
-        b"VP8 " => Some((Content::Lossy, None)),
+        b"VP8 " => Some((WebPContent::Lossy, None)),
         // Behind the signature 14 bits of width and of height, then whether there is an alpha channel.
         b"VP8L" => {
             let alpha = first.data.get(4)? & 0x10 != 0;
-            Some((Content::Lossless { alpha }, Some(picture(&first, size))))
+            Some((WebPContent::Lossless { alpha }, Some(picture(&first, size))))
         }
         b"VP8X" => {
             let alpha = first.data.first()? & ALPHA != 0;
@@ -94,12 +94,12 @@ fn content(file: &[u8], size: (u32, u32)) -> Option<(Content, Option<Bitstream<'
             match (find(b"VP8 "), find(b"VP8L")) {
                 (Some(lossy), None) if has_size(&lossy, size) => Some(if alpha {
                     let channel = find(b"ALPH").and_then(|chunk| alpha_channel(&chunk, size));
-                    (Content::LossyWithAlpha, channel)
+                    (WebPContent::LossyWithAlpha, channel)
                 } else {
-                    (Content::Lossy, None)
+                    (WebPContent::Lossy, None)
                 }),
                 (None, Some(lossless)) => {
-                    Some((Content::Lossless { alpha }, Some(picture(&lossless, size))))
+                    Some((WebPContent::Lossless { alpha }, Some(picture(&lossless, size))))
                 }
                 _ => None,
             }
@@ -112,7 +112,7 @@ fn content(file: &[u8], size: (u32, u32)) -> Option<(Content, Option<Bitstream<'
 fn animated(
     (frame, inner): ((u32, u32), &[u8]),
     size: (u32, u32),
-) -> Option<(Content, Option<Bitstream<'_>>)> {
+) -> Option<(WebPContent, Option<Bitstream<'_>>)> {
     if frame.0 > size.0 || frame.1 > size.1 {
         return None;
     }
@@ -125,7 +125,7 @@ fn animated(
         b"ALPH" if has_size(&inner.next()?, frame) => alpha_channel(&first, frame),
         _ => return None,
     };
-    Some((Content::Animated, lossless))
+    Some((WebPContent::Animated, lossless))
 }
 
 /// Width and height of the first frame of an animation, pixels, and its chunks.

@@ -118,16 +118,16 @@ impl Body {
     }
 
     fn reader(&self) -> impl Read {
-        Reader { piece: &[], later: &self.0 }
+        BodyReader { piece: &[], later: &self.0 }
     }
 }
 
-struct Reader<'a> {
+struct BodyReader<'a> {
     piece: &'a [u8],
     later: &'a [Piece],
 }
 
-impl Read for Reader<'_> {
+impl Read for BodyReader<'_> {
     /// Fills the buffer as far as there is something: each is a write to the network.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;

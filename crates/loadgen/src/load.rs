@@ -22,7 +22,7 @@ const AHEAD: Duration = Duration::from_millis(50);
 /// After a failure, so that a service that is gone is not asked as fast as the machine can.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often whoever sleeps looks whether to stop.
-const LOOK: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The error of a request that was due and could not be sent, because all senders waited for answers.
 const NOT_SENT: &str = "NOT_SENT";
 /// The error of a request without a valid answer.
@@ -146,7 +146,7 @@ impl Load<'_> {
             if left.is_zero() {
                 return;
             }
-            thread::sleep(left.min(LOOK));
+            thread::sleep(left.min(CHECK_INTERVAL));
         }
     }
 }

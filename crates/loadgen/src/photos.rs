@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 128 << 20;
 
 /// A photo, as a file and as it goes into a request.
 #[derive(Debug)]
-struct Photo {
+struct LoadPhoto {
     name: String,
     bytes: Vec<u8>,
     base64: Arc<str>,
@@ -28,7 +28,7 @@ struct Photo {
 
 /// Photos in the order of their names, each compared with the next one and the last with the first.
 #[derive(Debug, Default)]
-pub struct Photos(Vec<Photo>);
+pub struct Photos(Vec<LoadPhoto>);
 
 impl Photos {
     /// Those of a folder, or the samples where the program finds them.
@@ -57,7 +57,7 @@ impl Photos {
         }
         found.sort();
         let total = found.iter().map(|(_, bytes)| bytes).sum();
-        let photos = evenly(found.len(), total).map(|n| Photo::read(folder, &found[n].0));
+        let photos = evenly(found.len(), total).map(|n| LoadPhoto::read(folder, &found[n].0));
         Ok(Self(photos.collect::<Result<_>>()?))
     }
 
@@ -66,7 +66,7 @@ impl Photos {
         self.0.len()
     }
 
-    fn pair(&self, n: usize) -> [&Photo; 2] {
+    fn pair(&self, n: usize) -> [&LoadPhoto; 2] {
         [n, n + 1].map(|n| &self.0[n % self.0.len()])
     }
 
@@ -92,7 +92,7 @@ impl Photos {
     }
 }
 
-impl Photo {
+impl LoadPhoto {
     fn read(folder: &Path, path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
         let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();

@@ -62,7 +62,7 @@ const SLICE_S: f64 = 4.0;
 /// What comes first is not measured: connections are made, memory is taken.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// How often memory and progress are looked at.
-const LOOK: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Requests that are signed ahead of a slice at most.
 const MOST_AHEAD: usize = 5_000;
 
@@ -258,10 +258,10 @@ impl<'a> Measurement<'a> {
                     let mut most = most.lock().unwrap_or_else(PoisonError::into_inner);
                     *most = most.into_iter().chain(now).reduce(f64::max);
                     drop(most);
-                    thread::park_timeout(LOOK);
+                    thread::park_timeout(CHECK_INTERVAL);
                 }
             });
-            let ending = Ending(&done, watcher.thread().clone());
+            let ending = StopOnDrop(&done, watcher.thread().clone());
             let result = work();
             drop(ending);
             result
@@ -273,9 +273,9 @@ impl<'a> Measurement<'a> {
 }
 
 /// Ends a watching thread when it goes out of scope, however that happens.
-struct Ending<'a>(&'a AtomicBool, thread::Thread);
+struct StopOnDrop<'a>(&'a AtomicBool, thread::Thread);
 
-impl Drop for Ending<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
         self.1.unpark();

@@ -17,7 +17,7 @@ pub(super) const MOST_BYTES: usize = 256 << 20;
 /// An older request is thrown away: servers refuse those whose Request-Time is past.
 const FRESH: Duration = Duration::from_mins(1);
 /// How often whoever fills it looks whether to stop.
-const LOOK: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A request that is ready to go.
 pub(super) struct Signed {
@@ -28,7 +28,7 @@ pub(super) struct Signed {
 
 /// Signed requests, made by one thread and taken by the senders.
 pub(super) struct Stock {
-    state: Mutex<State>,
+    state: Mutex<StockState>,
     /// For the signing thread: fewer are there than are wanted.
     room: Condvar,
     /// For a sender: there is one more. Each wakes one sender; with all of them awake for each request, hundreds
@@ -39,7 +39,7 @@ pub(super) struct Stock {
 }
 
 #[derive(Default)]
-struct State {
+struct StockState {
     ready: VecDeque<(Signed, Instant)>,
     bytes: usize,
     most_bytes: usize,
@@ -51,7 +51,7 @@ struct State {
     woken: Cell<usize>,
 }
 
-impl State {
+impl StockState {
     fn is_full(&self) -> bool {
         self.ready.len() >= self.wanted || (self.bytes >= self.most_bytes && !self.ready.is_empty())
     }
@@ -78,11 +78,11 @@ impl Drop for Closing<'_> {
 impl Stock {
     /// An empty one, for about so many bytes of bodies.
     pub(super) fn new(most_bytes: usize) -> Self {
-        let state = Mutex::new(State { most_bytes, ..State::default() });
+        let state = Mutex::new(StockState { most_bytes, ..StockState::default() });
         Self { state, room: Condvar::new(), made: Condvar::new(), full: Condvar::new() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, StockState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,7 +129,7 @@ impl Stock {
         state.wanted = count.max(keep);
         self.room.notify_one();
         while !state.is_full() && !state.closed && !stop.is_requested() {
-            let waited = self.full.wait_timeout(state, LOOK);
+            let waited = self.full.wait_timeout(state, CHECK_INTERVAL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.wanted = keep;
@@ -166,7 +166,7 @@ impl Stock {
     }
 }
 
-fn wait<'a>(what: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+fn wait<'a>(what: &Condvar, state: MutexGuard<'a, StockState>) -> MutexGuard<'a, StockState> {
     let state = what.wait(state).unwrap_or_else(PoisonError::into_inner);
     #[cfg(test)]
     state.woken.set(state.woken.get() + 1);

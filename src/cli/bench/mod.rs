@@ -62,8 +62,8 @@ Exit code: 0 if pairs were compared without errors (refused requests are not err
 wrong arguments.")]
 pub(super) struct BenchArgs {
     /// How pairs are sent
-    #[arg(long, value_enum, default_value_t = ModeName::Compare)]
-    mode: ModeName,
+    #[arg(long, value_enum, default_value_t = BenchMode::Compare)]
+    mode: BenchMode,
     /// Also measure the bare pipeline, alternating with the service
     #[arg(long)]
     floor: bool,
@@ -119,7 +119,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum ModeName {
+enum BenchMode {
     /// The response has the outcome
     Compare,
     /// First asynccompare, then asynccheckresult until the outcome is available
@@ -171,9 +171,9 @@ impl BenchArgs {
             None => config.runtime.device()?.threads()?,
         };
         let (mode, per_worker) = match self.mode {
-            ModeName::Compare => (Mode::Compare, 2),
+            BenchMode::Compare => (Mode::Compare, 2),
             // An outcome waits until it is asked for; meanwhile a worker needs another job.
-            ModeName::Async => (Mode::Async, 4),
+            BenchMode::Async => (Mode::Async, 4),
         };
         let in_flight = match self.rate {
             Some(_) => MAX_CONNECTIONS,
@@ -183,21 +183,21 @@ impl BenchArgs {
         Ok(Plan { mode, encrypted, seconds, rate, workers, in_flight })
     }
 
-    fn service(&self, config_file: Option<&Path>) -> Result<Service> {
+    fn service(&self, config_file: Option<&Path>) -> Result<BenchService> {
         Ok(match (&self.url, &self.client) {
-            (Some(url), Some(client)) => Service::Running {
+            (Some(url), Some(client)) => BenchService::Running {
                 url: url.clone(),
                 credentials: Box::new(credentials::read(client)?),
                 ca: self.ca.clone(),
                 pid: self.pid,
             },
-            _ => Service::Own { config_file: config_file.map(Path::to_path_buf) },
+            _ => BenchService::Own { config_file: config_file.map(Path::to_path_buf) },
         })
     }
 }
 
 /// The service that is measured.
-enum Service {
+enum BenchService {
     /// One that is started for the measurement.
     Own { config_file: Option<PathBuf> },
     /// One that runs already.
@@ -207,7 +207,7 @@ enum Service {
 /// Everything that a measurement needs.
 struct Bench {
     config: Config,
-    service: Service,
+    service: BenchService,
     plan: Plan,
     has_floor: bool,
     photos: Option<PathBuf>,
@@ -219,7 +219,7 @@ impl Bench {
     fn run(&self, scratch: &Path, stop: &Stop) -> Result<Report> {
         let photos = Photos::read(self.photos.as_deref())?;
         match &self.service {
-            Service::Own { config_file } => {
+            BenchService::Own { config_file } => {
                 let credentials = register(&self.config, scratch)?;
                 let workers = self.plan.workers;
                 let service = OwnService::start(config_file.as_deref(), scratch, workers, stop)?;
@@ -230,7 +230,7 @@ impl Bench {
                 service.stop()?;
                 Ok(report)
             }
-            Service::Running { url, credentials, ca, pid } => {
+            BenchService::Running { url, credentials, ca, pid } => {
                 let target = self.target(url, credentials, ca.as_deref())?;
                 target.greet().map_err(|error| explained(url, error)).with_context(|| {
                     format!(

@@ -259,7 +259,7 @@ fn print_credentials(news: &str, c: &Credentials) {
 fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> {
     if json {
         let listed: Vec<_> =
-            clients.iter().map(|(shard, client)| Listed { shard: *shard, client }).collect();
+            clients.iter().map(|(shard, client)| ClientJson { shard: *shard, client }).collect();
         out!("{}", serde_json::to_string_pretty(&listed)?);
         return Ok(());
     }
@@ -294,7 +294,7 @@ fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> 
 
 /// A client and its database, as JSON.
 #[derive(serde::Serialize)]
-struct Listed<'a> {
+struct ClientJson<'a> {
     #[serde(flatten)]
     client: &'a ClientInfo,
     shard: u32,

@@ -129,7 +129,7 @@ fn what_is_no_number_stays_in_its_own_row() {
         |n: usize| -> Vec<f32> { (0..3 * side * side).map(|i| ((i * n) % 251) as f32).collect() };
     let (embedder, weights) = (&pack.embedder, &pack.embedder.net.weights);
     let open = |runtime: &Runtime| {
-        NetSession::open(runtime, embedder, weights, Placement::OnDevice).unwrap()
+        NetSession::open(runtime, embedder, weights, Placement::Device).unwrap()
     };
     let run = |net: &mut NetSession, tensor: &[f32]| {
         let output = net.output_names().remove(0);

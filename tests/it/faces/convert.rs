@@ -22,7 +22,8 @@ const CLOSE: f32 = 1e-4;
 
 fn run(runtime: &Runtime, model: &[u8], input: &[f32], side: usize) -> Vec<(String, Vec<f32>)> {
     let mut net =
-        NetSession::from_bytes(runtime, model, "net.onnx".as_ref(), Placement::Here).unwrap();
+        NetSession::from_bytes(runtime, model, "net.onnx".as_ref(), Placement::CallingThread)
+            .unwrap();
     let names = net.output_names();
     let outputs = names.iter().map(|name| {
         let [values] = net.run(input, (side, side), [name.as_str()]).unwrap();
@@ -146,8 +147,13 @@ fn embeddings_in_eight_bits_point_where_those_in_single_precision_do() {
     let (xml, bin) = published(&models, &net.weights);
     let table = ranges(net.weights.ranges.as_deref().unwrap()).unwrap();
     let open = |model: Result<Vec<u8>, ConvertError>| {
-        NetSession::from_bytes(&runtime, &model.unwrap(), "net.onnx".as_ref(), Placement::Here)
-            .unwrap()
+        NetSession::from_bytes(
+            &runtime,
+            &model.unwrap(),
+            "net.onnx".as_ref(),
+            Placement::CallingThread,
+        )
+        .unwrap()
     };
     let mut exact = open(convert(&xml, &bin));
     let mut rounded = open(convert_to_eight_bits(&xml, &bin, table));

@@ -47,7 +47,7 @@ pub(super) fn read(model: &[u8], wanted: &[String]) -> Result<Graph> {
     let file = File::open(model).ok_or_else(|| malformed("a table or list leaves the file"))?;
     let outputs = file.wanted(wanted)?;
     let needed = file.needed(&outputs)?;
-    let mut reader = Reader::new(&file)?;
+    let mut reader = TfliteReader::new(&file)?;
     for operator in needed {
         reader.operator(operator)?;
     }
@@ -63,14 +63,14 @@ fn malformed(problem: impl Into<String>) -> ConvertError {
 
 /// The tables of a model, as they stand in it.
 struct File<'a> {
-    tensors: Vec<Stored<'a>>,
+    tensors: Vec<TfliteBuffer<'a>>,
     operators: Vec<operators::Operator<'a>>,
     inputs: Vec<usize>,
     outputs: Vec<usize>,
 }
 
 /// A tensor as the model declares it.
-struct Stored<'a> {
+struct TfliteBuffer<'a> {
     name: &'a str,
     /// Channels last, with the batch size of the model.
     shape: Vec<usize>,
@@ -89,7 +89,7 @@ impl<'a> File<'a> {
         let stored = |tensor: &Table<'a>| {
             let shape = tensor.numbers(TENSOR_SHAPE)?;
             let buffer = usize::try_from(tensor.number(TENSOR_BUFFER, 0)?).ok()?;
-            Some(Stored {
+            Some(TfliteBuffer {
                 name: tensor.text(TENSOR_NAME)?,
                 shape: indices(&shape)?,
                 kind: tensor.byte(TENSOR_TYPE, FLOAT32)?,
@@ -107,7 +107,7 @@ impl<'a> File<'a> {
         })
     }
 
-    fn tensor(&self, index: usize) -> Result<&Stored<'a>> {
+    fn tensor(&self, index: usize) -> Result<&TfliteBuffer<'a>> {
         self.tensors.get(index).ok_or_else(|| malformed(format!("there is no tensor {index}")))
     }
 
@@ -154,7 +154,7 @@ fn indices(numbers: &[i32]) -> Option<Vec<usize>> {
 }
 
 /// The graph as far as it is read.
-struct Reader<'f, 'a> {
+struct TfliteReader<'f, 'a> {
     file: &'f File<'a>,
     /// The batch size that is written into all its shapes.
     batch: usize,
@@ -165,7 +165,7 @@ struct Reader<'f, 'a> {
     computed: BTreeMap<usize, usize>,
 }
 
-impl<'f, 'a> Reader<'f, 'a> {
+impl<'f, 'a> TfliteReader<'f, 'a> {
     fn new(file: &'f File<'a>) -> Result<Self> {
         let [input] = file.inputs[..] else {
             return Err(malformed(format!("it has {} inputs, not one", file.inputs.len())));
@@ -233,7 +233,7 @@ impl<'f, 'a> Reader<'f, 'a> {
 }
 
 /// The shape of one item, channels first.
-fn shape(stored: &Stored<'_>) -> Result<Vec<usize>> {
+fn shape(stored: &TfliteBuffer<'_>) -> Result<Vec<usize>> {
     let sound = (2..=MAX_RANK).contains(&stored.shape.len())
         && stored.shape.iter().all(|size| (1..=MAX_DIM).contains(size));
     match stored.shape[..] {
@@ -248,29 +248,29 @@ fn shape(stored: &Stored<'_>) -> Result<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{Code, Field, Model, Table};
+    use super::testing::{Field, TestModel, TestOperator, TestTable};
     use super::*;
     use crate::convert_tflite;
     use crate::graph::Arithmetic;
 
-    const ADD: Code = Code::Builtin(0);
-    const CONVOLUTION: Code = Code::Builtin(3);
-    const DEPTHWISE: Code = Code::Builtin(4);
-    const PRODUCT: Code = Code::Builtin(9);
-    const MAX_POOL: Code = Code::Builtin(17);
-    const MULTIPLY: Code = Code::Builtin(18);
-    const RELU: Code = Code::Builtin(19);
-    const SUBTRACT: Code = Code::Builtin(41);
-    const ABS: Code = Code::Builtin(101);
+    const ADD: TestOperator = TestOperator::Builtin(0);
+    const CONVOLUTION: TestOperator = TestOperator::Builtin(3);
+    const DEPTHWISE: TestOperator = TestOperator::Builtin(4);
+    const PRODUCT: TestOperator = TestOperator::Builtin(9);
+    const MAX_POOL: TestOperator = TestOperator::Builtin(17);
+    const MULTIPLY: TestOperator = TestOperator::Builtin(18);
+    const RELU: TestOperator = TestOperator::Builtin(19);
+    const SUBTRACT: TestOperator = TestOperator::Builtin(41);
+    const ABS: TestOperator = TestOperator::Builtin(101);
 
     /// Options of a window: padding, strides across and down, and what follows.
-    fn window(padding: u8, stride: i32, more: &[Field]) -> Table {
+    fn window(padding: u8, stride: i32, more: &[Field]) -> TestTable {
         let stride = Field::Number(stride);
         [&[Field::Byte(padding), stride.clone(), stride], more].concat()
     }
 
     /// A convolution of one cell with weights 2 and 3 over 4 × 4 cells.
-    fn convolution(model: &mut Model, input: i32, activation: u8, shape: &[i32]) -> i32 {
+    fn convolution(model: &mut TestModel, input: i32, activation: u8, shape: &[i32]) -> i32 {
         let weights = model.tensor("weights", &[2, 1, 1, 1], &[2.0, 3.0]);
         let bias = model.tensor("bias", &[2], &[0.5, -1.0]);
         let options = window(0, 1, &[Field::Byte(activation)]);
@@ -279,8 +279,8 @@ mod tests {
 
     /// A convolution, an activation that is spelled out, a convolution by channel, the largest of each channel and a
     /// product.
-    fn network() -> Model {
-        let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+    fn network() -> TestModel {
+        let (mut model, input) = TestModel::with_input(&[1, 4, 4, 1]);
         let image = [1, 4, 4, 2];
         let x = convolution(&mut model, input, 0, &image);
         let positive = model.operator(RELU, vec![], &[x], "positive", &image);
@@ -300,7 +300,7 @@ mod tests {
         model
     }
 
-    fn error(model: &Model) -> ConvertError {
+    fn error(model: &TestModel) -> ConvertError {
         match read(&model.bytes(), &[]) {
             Err(error) => error,
             Ok(graph) => panic!("it was accepted: {graph:?}"),
@@ -343,9 +343,9 @@ mod tests {
 
     #[test]
     fn a_wanted_tensor_is_the_result_and_what_it_does_not_need_is_not_read() {
-        let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+        let (mut model, input) = TestModel::with_input(&[1, 4, 4, 1]);
         convolution(&mut model, input, 0, &[1, 4, 4, 2]);
-        model.operator(Code::Builtin(25), vec![], &[input], "softmax", &[1, 4, 4, 1]);
+        model.operator(TestOperator::Builtin(25), vec![], &[input], "softmax", &[1, 4, 4, 1]);
         let graph = read(&model.bytes(), &["conv".to_owned()]).unwrap();
         assert_eq!(graph.results, [("conv".to_owned(), 1)]);
         let error = read(&model.bytes(), &["none".to_owned()]).unwrap_err().to_string();
@@ -355,12 +355,12 @@ mod tests {
     #[test]
     fn an_unknown_operator_is_refused_by_its_name() {
         for (code, name) in [
-            (Code::Builtin(25), "SOFTMAX"),
-            (Code::Builtin(114), "QUANTIZE"),
-            (Code::Builtin(150), "BuiltinOperator 150"),
-            (Code::Custom("Landmarks"), "custom operator Landmarks"),
+            (TestOperator::Builtin(25), "SOFTMAX"),
+            (TestOperator::Builtin(114), "QUANTIZE"),
+            (TestOperator::Builtin(150), "BuiltinOperator 150"),
+            (TestOperator::Custom("Landmarks"), "custom operator Landmarks"),
         ] {
-            let (mut model, input) = Model::with_input(&[1, 2]);
+            let (mut model, input) = TestModel::with_input(&[1, 2]);
             model.operator(code, vec![], &[input], "last", &[1, 2]);
             match error(&model) {
                 ConvertError::UnsupportedOperation { layer, operation } => {
@@ -373,11 +373,11 @@ mod tests {
 
     #[test]
     fn a_built_in_activation_is_refused() {
-        let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+        let (mut model, input) = TestModel::with_input(&[1, 4, 4, 1]);
         convolution(&mut model, input, 1, &[1, 4, 4, 2]);
         let problem = "CONV_2D: the built-in activation 1 is not supported";
         assert!(error(&model).to_string().ends_with(problem), "{}", error(&model));
-        let (mut model, input) = Model::with_input(&[1, 2]);
+        let (mut model, input) = TestModel::with_input(&[1, 2]);
         model.operator(ADD, vec![Field::Byte(3)], &[input, input], "sum", &[1, 2]);
         let problem = "ADD: the built-in activation 3 is not supported";
         assert!(error(&model).to_string().ends_with(problem), "{}", error(&model));
@@ -386,15 +386,15 @@ mod tests {
     #[test]
     fn a_tensor_whose_declared_shape_does_not_fit_is_refused() {
         for shape in [[1, 4, 4, 3], [1, 4, 3, 2], [1, 2, 4, 4]] {
-            let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+            let (mut model, input) = TestModel::with_input(&[1, 4, 4, 1]);
             convolution(&mut model, input, 0, &shape);
             assert!(matches!(error(&model), ConvertError::Shape { .. }), "{shape:?}");
         }
-        let (mut model, input) = Model::with_input(&[1, 4, 4, 1]);
+        let (mut model, input) = TestModel::with_input(&[1, 4, 4, 1]);
         convolution(&mut model, input, 0, &[2, 4, 4, 2]);
         assert!(error(&model).to_string().contains("mixes items of a batch"));
         for shape in [[3], [i32::MAX], [0]] {
-            let (mut model, input) = Model::with_input(&[1, 2]);
+            let (mut model, input) = TestModel::with_input(&[1, 2]);
             let constant = model.tensor("constant", &shape, &[1.0, 2.0]);
             model.operator(ADD, vec![], &[input, constant], "sum", &[1, 2]);
             let problem = "\"constant\": is no constant in single precision of its declared shape";
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_constant_that_is_not_finite_is_refused() {
-        let (mut model, input) = Model::with_input(&[1, 2]);
+        let (mut model, input) = TestModel::with_input(&[1, 2]);
         let constant = model.tensor("constant", &[2], &[1.0, f32::NAN]);
         model.operator(ADD, vec![], &[input, constant], "sum", &[1, 2]);
         assert!(error(&model).to_string().ends_with("holds a value that is not finite"));

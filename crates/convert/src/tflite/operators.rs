@@ -3,7 +3,7 @@
 //! The thing to know: weights are moved from TensorFlow's order of axes to ONNX's here, and a matrix
 //! product over a flattened image has its columns re-ordered, because the image lies channels first.
 
-use super::{Reader, Table, indices, malformed};
+use super::{Table, TfliteReader, indices, malformed};
 use crate::error::{ConvertError, Result};
 use crate::graph::{Arithmetic, Constant, Op};
 use crate::tensor::{Tensor, reorder};
@@ -136,13 +136,13 @@ impl<'a> Operator<'a> {
     }
 }
 
-impl Reader<'_, '_> {
+impl TfliteReader<'_, '_> {
     /// Reads one operator.
     pub(super) fn operator(&mut self, operator: &Operator<'_>) -> Result<()> {
         let [output] = operator.outputs[..] else {
             return Err(malformed(format!("{} has not one output", operator.name)));
         };
-        let reading = Reading { operator, output };
+        let reading = OperatorReader { operator, output };
         match operator.name.as_str() {
             "CONV_2D" => self.convolution(&reading),
             "DEPTHWISE_CONV_2D" => self.depthwise(&reading),
@@ -162,7 +162,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn convolution(&mut self, reading: &Reading<'_, '_>) -> Result<()> {
+    fn convolution(&mut self, reading: &OperatorReader<'_, '_>) -> Result<()> {
         let weights = self.floats(reading.operator.input(1)?)?;
         let [yields, height, width, takes] = weights.shape[..] else {
             return Err(reading.wrong(self, "weights of a convolution have four axes"));
@@ -175,7 +175,7 @@ impl Reader<'_, '_> {
         self.slide(reading, weights, 1, dilations, field::CONV_ACTIVATION)
     }
 
-    fn depthwise(&mut self, reading: &Reading<'_, '_>) -> Result<()> {
+    fn depthwise(&mut self, reading: &OperatorReader<'_, '_>) -> Result<()> {
         let weights = self.floats(reading.operator.input(1)?)?;
         let [1, height, width, channels] = weights.shape[..] else {
             return Err(reading.wrong(self, "weights of a depthwise convolution begin with 1"));
@@ -192,7 +192,7 @@ impl Reader<'_, '_> {
     /// Adds a convolution with weights in ONNX's order.
     fn slide(
         &mut self,
-        reading: &Reading<'_, '_>,
+        reading: &OperatorReader<'_, '_>,
         weights: Tensor,
         groups: usize,
         dilations: [usize; 2],
@@ -218,7 +218,7 @@ impl Reader<'_, '_> {
 
     fn window(
         &self,
-        reading: &Reading<'_, '_>,
+        reading: &OperatorReader<'_, '_>,
         kernel: Vec<usize>,
         dilations: Vec<usize>,
         space: &[usize],
@@ -231,7 +231,7 @@ impl Reader<'_, '_> {
             .ok_or_else(|| reading.wrong(self, "a window that does not fit what it slides over"))
     }
 
-    fn max_pool(&mut self, reading: &Reading<'_, '_>) -> Result<()> {
+    fn max_pool(&mut self, reading: &OperatorReader<'_, '_>) -> Result<()> {
         let operator = reading.operator;
         reading.without_activation(self, field::POOL_ACTIVATION)?;
         let (input, shape) = self.image(reading)?;
@@ -242,7 +242,7 @@ impl Reader<'_, '_> {
         self.push(reading.output, Op::MaxPool { window }, vec![input], shape)
     }
 
-    fn product(&mut self, reading: &Reading<'_, '_>) -> Result<()> {
+    fn product(&mut self, reading: &OperatorReader<'_, '_>) -> Result<()> {
         let operator = reading.operator;
         reading.without_activation(self, field::PRODUCT_ACTIVATION)?;
         if operator.byte(field::PRODUCT_FORMAT)? != 0 {
@@ -270,7 +270,7 @@ impl Reader<'_, '_> {
         self.push(reading.output, op, vec![input], vec![1, yields])
     }
 
-    fn binary(&mut self, reading: &Reading<'_, '_>, arithmetic: Arithmetic) -> Result<()> {
+    fn binary(&mut self, reading: &OperatorReader<'_, '_>, arithmetic: Arithmetic) -> Result<()> {
         let operator = reading.operator;
         reading.without_activation(self, field::BINARY_ACTIVATION)?;
         let (left, right) = (operator.input(0)?, operator.input(1)?);
@@ -300,7 +300,7 @@ impl Reader<'_, '_> {
         self.push(reading.output, Op::Binary { arithmetic, constant }, inputs, shape)
     }
 
-    fn unary(&mut self, reading: &Reading<'_, '_>, op: Op) -> Result<()> {
+    fn unary(&mut self, reading: &OperatorReader<'_, '_>, op: Op) -> Result<()> {
         let input = self.node(reading.operator.input(0)?)?;
         let shape = self.nodes[input].shape.clone();
         self.push(reading.output, op, vec![input], shape)
@@ -309,7 +309,7 @@ impl Reader<'_, '_> {
     /// The third input, if it is not left out, with one number for each of what the operator yields; else `problem`.
     fn bias(
         &mut self,
-        reading: &Reading<'_, '_>,
+        reading: &OperatorReader<'_, '_>,
         yields: usize,
         problem: &str,
     ) -> Result<Option<Vec<f32>>> {
@@ -322,7 +322,7 @@ impl Reader<'_, '_> {
     }
 
     /// Only a list of channels: the values of an image would come out in another order.
-    fn reshape(&mut self, reading: &Reading<'_, '_>) -> Result<()> {
+    fn reshape(&mut self, reading: &OperatorReader<'_, '_>) -> Result<()> {
         let input = self.node(reading.operator.input(0)?)?;
         match self.nodes[input].shape[..] {
             [1, channels, 1, 1] => {
@@ -333,7 +333,7 @@ impl Reader<'_, '_> {
     }
 
     /// The node of the first input and its shape, if that is an image.
-    fn image(&self, reading: &Reading<'_, '_>) -> Result<(usize, Vec<usize>)> {
+    fn image(&self, reading: &OperatorReader<'_, '_>) -> Result<(usize, Vec<usize>)> {
         let input = self.node(reading.operator.input(0)?)?;
         let shape = self.nodes[input].shape.clone();
         if shape.len() == 4 {
@@ -344,20 +344,20 @@ impl Reader<'_, '_> {
 }
 
 /// The operator that is being read.
-struct Reading<'o, 'a> {
+struct OperatorReader<'o, 'a> {
     operator: &'o Operator<'a>,
     output: usize,
 }
 
-impl Reading<'_, '_> {
-    fn wrong(&self, reader: &Reader<'_, '_>, problem: &str) -> ConvertError {
+impl OperatorReader<'_, '_> {
+    fn wrong(&self, reader: &TfliteReader<'_, '_>, problem: &str) -> ConvertError {
         ConvertError::Layer {
             layer: reader.file.tensors[self.output].name.to_owned(),
             problem: format!("{}: {problem}", self.operator.name),
         }
     }
 
-    fn without_activation(&self, reader: &Reader<'_, '_>, id: usize) -> Result<()> {
+    fn without_activation(&self, reader: &TfliteReader<'_, '_>, id: usize) -> Result<()> {
         match self.operator.byte(id)? {
             0 => Ok(()),
             other => {

@@ -11,31 +11,31 @@ pub(super) enum Field {
     Number(i32),
     Numbers(Vec<i32>),
     Bytes(Vec<u8>),
-    Table(Table),
-    Tables(Vec<Table>),
+    TestTable(TestTable),
+    Tables(Vec<TestTable>),
 }
 
 use Field::{Absent, Byte, Bytes, Number, Numbers, Tables};
 
-pub(super) type Table = Vec<Field>;
+pub(super) type TestTable = Vec<Field>;
 
 /// What an operator is.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Code {
+pub(super) enum TestOperator {
     Builtin(i32),
     Custom(&'static str),
 }
 
 /// A model in the making; its first tensor is its input and its last one its output.
 #[derive(Debug, Default)]
-pub(super) struct Model {
-    tensors: Vec<Table>,
-    buffers: Vec<Table>,
-    codes: Vec<Table>,
-    operators: Vec<Table>,
+pub(super) struct TestModel {
+    tensors: Vec<TestTable>,
+    buffers: Vec<TestTable>,
+    codes: Vec<TestTable>,
+    operators: Vec<TestTable>,
 }
 
-impl Model {
+impl TestModel {
     /// A model with one input called `in`.
     pub(super) fn with_input(shape: &[i32]) -> (Self, i32) {
         let mut model = Self::default();
@@ -56,8 +56,8 @@ impl Model {
     /// Adds an operator and the tensor that it yields, and returns the position of that.
     pub(super) fn operator(
         &mut self,
-        code: Code,
-        options: Table,
+        code: TestOperator,
+        options: TestTable,
         inputs: &[i32],
         name: &str,
         shape: &[i32],
@@ -66,16 +66,22 @@ impl Model {
         let index = i32::try_from(self.codes.len()).unwrap();
         self.codes.push(match code {
             // The field of eight bits for older readers, custom name, version, the code itself.
-            Code::Builtin(code) => {
+            TestOperator::Builtin(code) => {
                 let old = u8::try_from(code.min(127)).unwrap();
                 vec![Byte(old), Absent, Number(1), Number(code)]
             }
-            Code::Custom(name) => {
+            TestOperator::Custom(name) => {
                 vec![Byte(32), Bytes(name.as_bytes().to_vec()), Number(1), Number(32)]
             }
         });
         let (inputs, outputs) = (Numbers(inputs.to_vec()), Numbers(vec![output]));
-        self.operators.push(vec![Number(index), inputs, outputs, Byte(1), Field::Table(options)]);
+        self.operators.push(vec![
+            Number(index),
+            inputs,
+            outputs,
+            Byte(1),
+            Field::TestTable(options),
+        ]);
         output
     }
 
@@ -126,7 +132,7 @@ fn table(bytes: &mut Vec<u8>, fields: &[Field]) -> usize {
                 vector(bytes, slot, values.len(), &raw);
             }
             Bytes(raw) => vector(bytes, slot, raw.len(), raw),
-            Field::Table(fields) => {
+            Field::TestTable(fields) => {
                 let child = table(bytes, fields);
                 point(bytes, slot, child);
             }

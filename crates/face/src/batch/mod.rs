@@ -15,18 +15,18 @@
 //! thread ends: its callers get [`FaceError::DeviceGone`], at once and from then on, and the process has to be started
 //! again.
 
-mod line;
 mod net;
 mod owner;
+mod queue;
 mod shared;
 mod thread;
 
 use std::time::Duration;
 
-pub use self::owner::AtWork;
+pub use self::owner::ActiveThread;
 pub(super) use self::{
     net::OrtNet,
-    owner::{Owner, SharedNet},
+    owner::{OwnerThread, SharedNet},
 };
 use super::error::FaceError;
 

@@ -8,7 +8,7 @@ use ort::{
 };
 
 use super::{BatchNet, sizes};
-use crate::{FaceError, graph::Graph};
+use crate::{FaceError, graph::ModelGraph};
 
 /// A net on a device: a session for each size of batch. ONNX Runtime's provider for GPUs plans each convolution anew
 /// whenever its input has another shape than the last time, which takes two seconds for an embedder.
@@ -48,11 +48,11 @@ impl OrtNet {
     /// # Errors
     /// [`FaceError::Device`] when a GPU cannot be used or has too little memory, [`FaceError::Inference`] when ONNX
     /// Runtime refuses the graph.
-    pub(crate) fn open(graph: &Graph<'_>, most: usize) -> Result<Self, FaceError> {
-        Self::open_graph(graph, most).map_err(|error| error.blamed_on(graph.device))
+    pub(crate) fn open(graph: &ModelGraph<'_>, most: usize) -> Result<Self, FaceError> {
+        Self::open_graph(graph, most).map_err(|error| error.attributed_to(graph.device))
     }
 
-    fn open_graph(graph: &Graph<'_>, most: usize) -> Result<Self, FaceError> {
+    fn open_graph(graph: &ModelGraph<'_>, most: usize) -> Result<Self, FaceError> {
         let session = graph.session()?;
         let input = session.inputs().first();
         let dimensions = input.and_then(dimensions);
@@ -72,7 +72,7 @@ impl OrtNet {
 
     fn prepare(
         &mut self,
-        graph: &Graph<'_>,
+        graph: &ModelGraph<'_>,
         dimensions: Dimensions,
         most: usize,
     ) -> Result<(), FaceError> {
@@ -106,7 +106,7 @@ impl OrtNet {
     /// libraries of a GPU make on one core.
     fn open_sizes(
         &self,
-        graph: &Graph<'_>,
+        graph: &ModelGraph<'_>,
         sizes: impl Iterator<Item = usize>,
         (height, width): (usize, usize),
     ) -> Result<Vec<(usize, Session)>, FaceError> {
@@ -273,7 +273,7 @@ mod tests {
             Into::into,
         );
         let runtime = Runtime::load(&path).expect("run `make runtime`");
-        let graph = Graph {
+        let graph = ModelGraph {
             environment: &runtime.environment,
             bytes: model,
             name: "y.onnx",
@@ -318,8 +318,8 @@ mod tests {
     #[test]
     fn what_cannot_be_run_on_a_gpu_is_blamed_on_it_and_elsewhere_on_the_net() {
         let error = || FaceError::Panicked;
-        assert!(matches!(error().blamed_on(Device::CpuBatched), FaceError::Panicked));
-        let blamed = error().blamed_on(Device::Cuda(3)).to_string();
+        assert!(matches!(error().attributed_to(Device::CpuBatched), FaceError::Panicked));
+        let blamed = error().attributed_to(Device::Cuda(3)).to_string();
         assert!(
             blamed.starts_with("cuda:3 cannot be used: the face pipeline panicked"),
             "{blamed}"

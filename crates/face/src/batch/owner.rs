@@ -9,23 +9,23 @@ use std::{
 
 use super::{
     BatchNet,
-    line::{Kind, Rows, Waiting},
-    shared::{About, Opening, Shared},
-    thread::{Ending, Thread},
+    queue::{BatchKey, QueuedTensor, Rows},
+    shared::{NetInfo, OpenRequest, SharedState},
+    thread::{EndGuard, OwnerLoop},
 };
 use crate::{Device, FaceError};
 
 /// The thread that owns a device; it ends with the last clone.
 #[derive(Clone)]
-pub(crate) struct Owner(Arc<Caller>);
+pub(crate) struct OwnerThread(Arc<ThreadHandle>);
 
 /// Ends the thread when dropped, and waits for that: a process that ends while a GPU is at work crashes.
-struct Caller {
-    shared: Arc<Shared>,
+struct ThreadHandle {
+    shared: Arc<SharedState>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Caller {
+impl Drop for ThreadHandle {
     fn drop(&mut self) {
         // An error means that it has ended already.
         let _ = self.shared.update(|state| state.unwanted = true);
@@ -36,30 +36,34 @@ impl Drop for Caller {
     }
 }
 
-impl fmt::Debug for Owner {
+impl fmt::Debug for OwnerThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Owner({})", self.shared().device)
     }
 }
 
-impl Owner {
+impl OwnerThread {
     /// Starts the thread for `device`; batches wait for `wait` at most.
     ///
     /// # Errors
     /// [`FaceError::Device`] when the thread cannot be started.
     pub(crate) fn start(device: Device, wait: Duration) -> Result<Self, FaceError> {
-        let shared =
-            Arc::new(Shared { device, wait, state: Mutex::default(), changed: Condvar::new() });
-        let ending = Ending(Arc::clone(&shared));
+        let shared = Arc::new(SharedState {
+            device,
+            wait,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let ending = EndGuard(Arc::clone(&shared));
         let thread = thread::Builder::new()
             .name(format!("owner-{device}"))
             // Made there: the thread and nobody else has the nets.
-            .spawn(move || Thread::run(ending))
+            .spawn(move || OwnerLoop::run(ending))
             .map_err(|e| FaceError::Device { device, reason: e.to_string() })?;
-        Ok(Self(Arc::new(Caller { shared, thread: Some(thread) })))
+        Ok(Self(Arc::new(ThreadHandle { shared, thread: Some(thread) })))
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn shared(&self) -> &Arc<SharedState> {
         &self.0.shared
     }
 
@@ -74,17 +78,17 @@ impl Owner {
     ) -> Result<SharedNet, FaceError> {
         let shared = self.shared();
         let (reply, answer) = mpsc::channel();
-        let opening = Opening { digest, open: Box::new(open), reply };
+        let opening = OpenRequest { digest, open: Box::new(open), reply };
         shared.update(|state| state.openings.push_back(opening))?;
         let about = answer.recv().map_err(|_| shared.gone())??;
         Ok(SharedNet { owner: self.clone(), about })
     }
 
     /// Says that a thread is at a picture until what is returned is dropped: batches may wait for it.
-    pub(crate) fn at_work(&self) -> AtWork {
+    pub(crate) fn active_threads(&self) -> ActiveThread {
         // An error means that nothing waits for anybody any more.
-        let _ = self.shared().update(|state| state.line.at_work += 1);
-        AtWork(self.clone())
+        let _ = self.shared().update(|state| state.queue.active_threads += 1);
+        ActiveThread(self.clone())
     }
 
     /// Whether the thread has ended, which it does when nothing works any more.
@@ -95,20 +99,20 @@ impl Owner {
 
 /// A thread is at a picture, until this is dropped.
 #[derive(Debug)]
-pub struct AtWork(Owner);
+pub struct ActiveThread(OwnerThread);
 
-impl Drop for AtWork {
+impl Drop for ActiveThread {
     fn drop(&mut self) {
         // Told, because those that wait may have waited for this one alone.
-        let _ = self.0.shared().update(|state| state.line.at_work -= 1);
+        let _ = self.0.shared().update(|state| state.queue.active_threads -= 1);
     }
 }
 
 /// A net of the owner's, for one of its callers.
 #[derive(Debug)]
 pub(crate) struct SharedNet {
-    owner: Owner,
-    about: Arc<About>,
+    owner: OwnerThread,
+    about: Arc<NetInfo>,
 }
 
 impl SharedNet {
@@ -135,23 +139,23 @@ impl SharedNet {
             });
         }
         let shared = self.owner.shared();
-        let kind = Kind { net: self.about.number, height, width };
+        let kind = BatchKey { net: self.about.number, height, width };
         let (reply, answer) = mpsc::channel();
-        let waiting = Waiting { kind, tensor: tensor.to_vec(), since: Instant::now(), reply };
-        shared.update(|state| state.line.push(waiting))?;
+        let waiting = QueuedTensor { kind, tensor: tensor.to_vec(), since: Instant::now(), reply };
+        shared.update(|state| state.queue.push(waiting))?;
         answer.recv().map_err(|_| shared.gone())?
     }
 }
 
 #[cfg(test)]
-impl Owner {
+impl OwnerThread {
     /// Leaves a tensor for a caller who may not be there.
-    pub(super) fn leave(&self, waiting: Waiting) {
-        self.shared().update(|state| state.line.push(waiting)).unwrap();
+    pub(super) fn leave(&self, waiting: QueuedTensor) {
+        self.shared().update(|state| state.queue.push(waiting)).unwrap();
     }
 
     /// What lives as long as the thread.
-    pub(super) fn life(&self) -> std::sync::Weak<Shared> {
+    pub(super) fn life(&self) -> std::sync::Weak<SharedState> {
         Arc::downgrade(self.shared())
     }
 }

@@ -6,46 +6,46 @@ use std::{
     time::Duration,
 };
 
-use super::{BatchNet, line::Line};
+use super::{BatchNet, queue::BatchQueue};
 use crate::{device::Device, error::FaceError};
 
 /// Makes a net, called on the thread that is to own it.
-pub(super) type Open = Box<dyn FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send>;
+pub(super) type OpenNetFn = Box<dyn FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send>;
 
 /// A net that is to be opened.
-pub(super) struct Opening {
+pub(super) struct OpenRequest {
     pub(super) digest: String,
-    pub(super) open: Open,
-    pub(super) reply: Sender<Result<Arc<About>, FaceError>>,
+    pub(super) open: OpenNetFn,
+    pub(super) reply: Sender<Result<Arc<NetInfo>, FaceError>>,
 }
 
 /// What callers know of a net.
 #[derive(Debug)]
-pub(super) struct About {
+pub(super) struct NetInfo {
     pub(super) number: usize,
     pub(super) name: String,
     pub(super) outputs: Vec<String>,
 }
 
 #[derive(Default)]
-pub(super) struct State {
-    pub(super) line: Line,
-    pub(super) openings: VecDeque<Opening>,
+pub(super) struct OwnerState {
+    pub(super) queue: BatchQueue,
+    pub(super) openings: VecDeque<OpenRequest>,
     /// The last caller is gone.
     pub(super) unwanted: bool,
     /// The thread is gone.
     pub(super) ended: bool,
 }
 
-pub(super) struct Shared {
+pub(super) struct SharedState {
     pub(super) device: Device,
     pub(super) wait: Duration,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<OwnerState>,
     pub(super) changed: Condvar,
 }
 
-impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedState {
+    pub(super) fn lock(&self) -> MutexGuard<'_, OwnerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -54,7 +54,7 @@ impl Shared {
     }
 
     /// Changes the state if there is still a thread that will see it.
-    pub(super) fn update(&self, change: impl FnOnce(&mut State)) -> Result<(), FaceError> {
+    pub(super) fn update(&self, change: impl FnOnce(&mut OwnerState)) -> Result<(), FaceError> {
         let mut state = self.lock();
         if state.ended {
             return Err(self.gone());

@@ -8,19 +8,19 @@ use std::{
 
 use super::{
     BatchNet, bucket,
-    line::{Kind, Next, Rows, Waiting},
-    shared::{About, Opening, Shared},
+    queue::{BatchKey, Next, QueuedTensor, Rows},
+    shared::{NetInfo, OpenRequest, SharedState},
 };
 use crate::FaceError;
 
 /// Tells everybody that the thread has ended, however it did.
-pub(super) struct Ending(pub(super) Arc<Shared>);
+pub(super) struct EndGuard(pub(super) Arc<SharedState>);
 
-impl Drop for Ending {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.ended = true;
-        state.line.clear();
+        state.queue.clear();
         state.openings.clear();
         if !state.unwanted {
             tracing::error!(device = %self.0.device, "the thread that runs nets has ended");
@@ -28,35 +28,35 @@ impl Drop for Ending {
     }
 }
 
-enum Work {
-    Open(Opening),
-    Run(Kind, Vec<Waiting>),
+enum OwnerTask {
+    OpenNetFn(OpenRequest),
+    Run(BatchKey, Vec<QueuedTensor>),
 }
 
 /// Nothing works any more on the device.
-struct Broken;
+struct DeviceFailed;
 
 struct OpenNet {
     digest: String,
-    about: Arc<About>,
+    about: Arc<NetInfo>,
     net: Box<dyn BatchNet>,
 }
 
 /// The thread, while it runs.
-pub(super) struct Thread {
-    shared: Ending,
+pub(super) struct OwnerLoop {
+    shared: EndGuard,
     nets: Vec<OpenNet>,
 }
 
-impl Thread {
+impl OwnerLoop {
     /// Works for the callers of `shared` until there are none any more, or nothing works.
-    pub(super) fn run(shared: Ending) {
+    pub(super) fn run(shared: EndGuard) {
         let mut thread = Self { shared, nets: Vec::new() };
         while let Some(work) = thread.next() {
             match work {
-                Work::Open(opening) => thread.open(opening),
-                Work::Run(kind, batch) => {
-                    if let Err(Broken) = thread.run_batch(kind, &batch) {
+                OwnerTask::OpenNetFn(opening) => thread.open(opening),
+                OwnerTask::Run(kind, batch) => {
+                    if let Err(DeviceFailed) = thread.run_batch(kind, &batch) {
                         return;
                     }
                 }
@@ -65,30 +65,30 @@ impl Thread {
     }
 
     /// Waits for something to do; `None` when there are no callers any more.
-    fn next(&self) -> Option<Work> {
-        let Shared { wait, changed, .. } = &*self.shared.0;
+    fn next(&self) -> Option<OwnerTask> {
+        let SharedState { wait, changed, .. } = &*self.shared.0;
         let mut state = self.shared.0.lock();
         loop {
             if state.unwanted {
                 return None;
             }
             if let Some(opening) = state.openings.pop_front() {
-                return Some(Work::Open(opening));
+                return Some(OwnerTask::OpenNetFn(opening));
             }
             let now = Instant::now();
-            state = match state.line.next(now, *wait) {
-                Next::Run(kind) => return Some(Work::Run(kind, state.line.take(kind))),
+            state = match state.queue.next(now, *wait) {
+                Next::Run(kind) => return Some(OwnerTask::Run(kind, state.queue.take(kind))),
                 Next::Wait(until) => {
                     let woken = changed.wait_timeout(state, until - now);
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
-                Next::Rest => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Next::Idle => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
 
-    fn open(&mut self, opening: Opening) {
-        let Opening { digest, open, reply } = opening;
+    fn open(&mut self, opening: OpenRequest) {
+        let OpenRequest { digest, open, reply } = opening;
         let known = self.nets.iter().find(|net| net.digest == digest);
         let about = match known {
             Some(net) => Ok(Arc::clone(&net.about)),
@@ -97,19 +97,19 @@ impl Thread {
         let _ = reply.send(about);
     }
 
-    fn add(&mut self, digest: String, net: Box<dyn BatchNet>) -> Arc<About> {
-        let about = Arc::new(About {
+    fn add(&mut self, digest: String, net: Box<dyn BatchNet>) -> Arc<NetInfo> {
+        let about = Arc::new(NetInfo {
             number: self.nets.len(),
             name: net.name().to_owned(),
             outputs: net.outputs().to_vec(),
         });
-        self.shared.0.lock().line.add_net(net.most());
+        self.shared.0.lock().queue.add_net(net.most());
         self.nets.push(OpenNet { digest, about: Arc::clone(&about), net });
         about
     }
 
     /// Runs a batch and, where it fails, its tensors one by one.
-    fn run_batch(&mut self, kind: Kind, batch: &[Waiting]) -> Result<(), Broken> {
+    fn run_batch(&mut self, kind: BatchKey, batch: &[QueuedTensor]) -> Result<(), DeviceFailed> {
         let OpenNet { net, about, .. } = &mut self.nets[kind.net];
         count(&about.name, batch);
         let mut works = true;
@@ -141,7 +141,7 @@ impl Thread {
 
     /// A black picture of a size that has worked is nobody's fault; one of the size that failed may be too large for the
     /// device, which is the fault of whoever sent it.
-    fn look_whether_anything_works(&mut self, kind: Kind) -> Result<(), Broken> {
+    fn look_whether_anything_works(&mut self, kind: BatchKey) -> Result<(), DeviceFailed> {
         let OpenNet { net, about, .. } = &mut self.nets[kind.net];
         let (height, width) = net.tried();
         let black = vec![0.0; 3 * height * width];
@@ -150,15 +150,19 @@ impl Thread {
             Err(error) => {
                 let device = self.shared.0.device;
                 tracing::error!(%device, net = about.name, %error, "nothing can be run on the device");
-                Err(Broken)
+                Err(DeviceFailed)
             }
         }
     }
 }
 
 /// Runs tensors of one kind at once, filled up with zeros, and returns the outputs of each.
-fn attempt(net: &mut dyn BatchNet, kind: Kind, batch: &[Waiting]) -> Result<Vec<Rows>, FaceError> {
-    let Kind { height, width, .. } = kind;
+fn attempt(
+    net: &mut dyn BatchNet,
+    kind: BatchKey,
+    batch: &[QueuedTensor],
+) -> Result<Vec<Rows>, FaceError> {
+    let BatchKey { height, width, .. } = kind;
     let rows = bucket(batch.len(), net.most());
     let tensors = if let [one] = batch {
         Cow::Borrowed(&one.tensor)
@@ -188,7 +192,7 @@ fn attempt(net: &mut dyn BatchNet, kind: Kind, batch: &[Waiting]) -> Result<Vec<
     Ok((0..batch.len()).map(row).collect())
 }
 
-fn count(net: &str, batch: &[Waiting]) {
+fn count(net: &str, batch: &[QueuedTensor]) {
     let rows = metrics::histogram!("visavis_batch_rows", "net" => net.to_owned());
     rows.record(batch.len() as f64);
     let waits = metrics::histogram!("visavis_batch_wait_seconds", "net" => net.to_owned());
@@ -211,13 +215,13 @@ mod tests {
     use super::*;
     use crate::{
         Device,
-        batch::owner::{Owner, SharedNet},
+        batch::owner::{OwnerThread, SharedNet},
     };
 
     /// Longer than anything here takes, on a busy machine too.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
     /// Longer than any test may take.
-    const FOR_EVER: Duration = Duration::from_hours(1);
+    const NO_LIMIT: Duration = Duration::from_hours(1);
     /// A tensor with this in it cannot be run.
     const BAD: f32 = 13.0;
     /// A tensor with this in it takes the thread down.
@@ -265,14 +269,14 @@ mod tests {
         }
     }
 
-    struct Bench {
-        owner: Owner,
+    struct Fixture {
+        owner: OwnerThread,
         batches: Arc<Mutex<Vec<usize>>>,
     }
 
-    impl Bench {
+    impl Fixture {
         fn new(wait: Duration) -> Self {
-            let owner = Owner::start(Device::CpuBatched, wait).unwrap();
+            let owner = OwnerThread::start(Device::CpuBatched, wait).unwrap();
             Self { owner, batches: Arc::default() }
         }
 
@@ -290,19 +294,19 @@ mod tests {
         }
 
         /// Has a thread bring a tensor; what it gets.
-        fn bring(&self, value: f32, width: usize) -> mpsc::Receiver<Answer> {
+        fn bring(&self, value: f32, width: usize) -> mpsc::Receiver<Reply> {
             let (net, (told, answer)) = (self.net(), mpsc::channel());
             thread::spawn(move || told.send(net.run(&vec![value; 6 * width], (width, 2))));
             answer
         }
 
-        fn run(&self, value: f32) -> Answer {
+        fn run(&self, value: f32) -> Reply {
             heard(&self.bring(value, 2))
         }
 
         /// What so many threads get that are all at work and each bring a tensor.
-        fn together(&self, values: &[f32]) -> Vec<Answer> {
-            let _at_work: Vec<_> = values.iter().map(|_| self.owner.at_work()).collect();
+        fn together(&self, values: &[f32]) -> Vec<Reply> {
+            let _at_work: Vec<_> = values.iter().map(|_| self.owner.active_threads()).collect();
             let brought: Vec<_> = values.iter().map(|value| self.bring(*value, 2)).collect();
             brought.iter().map(heard).collect()
         }
@@ -312,15 +316,15 @@ mod tests {
         }
     }
 
-    type Answer = Result<Rows, FaceError>;
+    type Reply = Result<Rows, FaceError>;
 
-    fn heard(answer: &mpsc::Receiver<Answer>) -> Answer {
-        answer.recv_timeout(PATIENCE).expect("nobody hangs")
+    fn heard(answer: &mpsc::Receiver<Reply>) -> Reply {
+        answer.recv_timeout(TIMEOUT).expect("nobody hangs")
     }
 
     fn soon(mut true_at_last: impl FnMut() -> bool) -> bool {
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < TIMEOUT {
             if true_at_last() {
                 return true;
             }
@@ -331,7 +335,7 @@ mod tests {
 
     #[test]
     fn everybody_gets_the_rows_of_his_own_tensor_out_of_one_batch() {
-        let bench = Bench::new(FOR_EVER);
+        let bench = Fixture::new(NO_LIMIT);
         let values = [1.0, 2.0, 3.0, 4.0, 5.0];
         for (rows, value) in bench.together(&values).into_iter().zip(values) {
             assert_eq!(rows.unwrap(), [vec![value], vec![value, 2.0 * value]]);
@@ -341,7 +345,7 @@ mod tests {
 
     #[test]
     fn more_tensors_than_a_batch_may_have_are_several_batches() {
-        let bench = Bench::new(Duration::from_millis(1));
+        let bench = Fixture::new(Duration::from_millis(1));
         let values: Vec<_> = (20..60).map(|n| n as f32).collect();
         for (rows, value) in bench.together(&values).into_iter().zip(&values) {
             assert_eq!(rows.unwrap()[0], [*value]);
@@ -351,9 +355,9 @@ mod tests {
 
     #[test]
     fn whoever_is_alone_does_not_wait() {
-        let bench = Bench::new(FOR_EVER);
+        let bench = Fixture::new(NO_LIMIT);
         assert!(bench.run(1.0).is_ok(), "where nobody is at work");
-        let _at_work = bench.owner.at_work();
+        let _at_work = bench.owner.active_threads();
         assert!(bench.run(1.0).is_ok(), "where nobody else is");
         assert_eq!(bench.batches(), [1, 1]);
     }
@@ -361,18 +365,18 @@ mod tests {
     #[test]
     fn a_tensor_waits_for_others_as_long_as_it_may_and_no_longer() {
         let wait = Duration::from_millis(50);
-        let bench = Bench::new(wait);
-        let _others = [bench.owner.at_work(), bench.owner.at_work()];
+        let bench = Fixture::new(wait);
+        let _others = [bench.owner.active_threads(), bench.owner.active_threads()];
         let begun = Instant::now();
         bench.run(1.0).unwrap();
         let waited = begun.elapsed();
-        assert!(waited >= wait && waited < PATIENCE / 2, "{waited:?}");
+        assert!(waited >= wait && waited < TIMEOUT / 2, "{waited:?}");
     }
 
     #[test]
     fn nobody_waits_for_a_thread_that_has_finished_its_picture() {
-        let bench = Bench::new(FOR_EVER);
-        let others = [bench.owner.at_work(), bench.owner.at_work()];
+        let bench = Fixture::new(NO_LIMIT);
+        let others = [bench.owner.active_threads(), bench.owner.active_threads()];
         let answer = bench.bring(1.0, 2);
         let early = answer.recv_timeout(Duration::from_millis(20));
         assert!(early.is_err(), "two may still bring something");
@@ -382,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_tensor_that_cannot_be_run_fails_alone() {
-        let bench = Bench::new(FOR_EVER);
+        let bench = Fixture::new(NO_LIMIT);
         let values = [1.0, 2.0, BAD, 4.0];
         for (rows, value) in bench.together(&values).into_iter().zip(values) {
             if value.to_bits() == BAD.to_bits() {
@@ -398,7 +402,7 @@ mod tests {
 
     #[test]
     fn when_nothing_works_any_more_the_thread_ends_and_says_so() {
-        let bench = Bench::new(FOR_EVER);
+        let bench = Fixture::new(NO_LIMIT);
         let answers = bench.together(&[1.0, DESTRUCTIVE, 3.0]);
         assert!(answers.iter().all(Result::is_err), "{answers:?}");
         assert!(bench.ends());
@@ -408,12 +412,12 @@ mod tests {
 
     #[test]
     fn a_panic_on_the_thread_is_an_error_for_everybody_and_nobody_hangs() {
-        let bench = Bench::new(FOR_EVER);
+        let bench = Fixture::new(NO_LIMIT);
         let net = bench.net();
-        let _at_work: Vec<_> = (0..4).map(|_| bench.owner.at_work()).collect();
+        let _at_work: Vec<_> = (0..4).map(|_| bench.owner.active_threads()).collect();
         let (deadly, deaths) = mpsc::channel();
-        bench.owner.leave(Waiting {
-            kind: Kind { net: 0, height: 2, width: 2 },
+        bench.owner.leave(QueuedTensor {
+            kind: BatchKey { net: 0, height: 2, width: 2 },
             tensor: vec![DEADLY; 12],
             since: Instant::now(),
             reply: deadly,
@@ -422,7 +426,7 @@ mod tests {
         let others = [2, 4, 4].map(|width| bench.bring(1.0, width));
         for answer in [&deaths].into_iter().chain(&others) {
             // The one that was left there hears nothing but the end.
-            match answer.recv_timeout(PATIENCE) {
+            match answer.recv_timeout(TIMEOUT) {
                 Ok(Err(FaceError::DeviceGone { .. })) | Err(RecvTimeoutError::Disconnected) => {}
                 other => panic!("{other:?}"),
             }
@@ -434,20 +438,20 @@ mod tests {
 
     #[test]
     fn whoever_has_gone_away_is_not_missed() {
-        let bench = Bench::new(FOR_EVER);
-        let (_net, kind) = (bench.net(), Kind { net: 0, height: 2, width: 2 });
-        let _at_work = [bench.owner.at_work(), bench.owner.at_work()];
+        let bench = Fixture::new(NO_LIMIT);
+        let (_net, kind) = (bench.net(), BatchKey { net: 0, height: 2, width: 2 });
+        let _at_work = [bench.owner.active_threads(), bench.owner.active_threads()];
         let (reply, gone) = mpsc::channel();
         drop(gone);
         let since = Instant::now();
-        bench.owner.leave(Waiting { kind, tensor: vec![1.0; 12], since, reply });
+        bench.owner.leave(QueuedTensor { kind, tensor: vec![1.0; 12], since, reply });
         assert_eq!(bench.run(2.0).unwrap()[0], [2.0]);
         assert_eq!(bench.batches(), [2]);
     }
 
     #[test]
     fn a_tensor_of_another_length_never_joins_a_batch() {
-        let bench = Bench::new(FOR_EVER);
+        let bench = Fixture::new(NO_LIMIT);
         let answer = bench.net().run(&[1.0; 11], (2, 2));
         assert!(matches!(answer, Err(FaceError::Contract { .. })), "{answer:?}");
         assert!(bench.batches().is_empty());
@@ -455,7 +459,7 @@ mod tests {
 
     #[test]
     fn a_net_is_opened_once_for_all_and_one_that_failed_is_tried_again() {
-        let bench = Bench::new(FOR_EVER);
+        let bench = Fixture::new(NO_LIMIT);
         let failed = bench.owner.open("digest".to_owned(), || Err(FaceError::Panicked));
         assert!(matches!(failed, Err(FaceError::Panicked)));
         bench.net();
@@ -465,7 +469,7 @@ mod tests {
 
     #[test]
     fn the_thread_ends_with_its_last_caller() {
-        let bench = Bench::new(FOR_EVER);
+        let bench = Fixture::new(NO_LIMIT);
         let (net, life) = (bench.net(), bench.owner.life());
         drop(bench);
         assert!(net.run(&[1.0; 12], (2, 2)).is_ok());

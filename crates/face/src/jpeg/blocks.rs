@@ -1,18 +1,18 @@
 //! The codes of one block in one scan.
 
 use super::{
-    codes::{Bits, Codes},
+    codes::{BitReader, Codes},
     damage::Damage,
-    segments::{Component, Scan},
+    segments::{FrameComponent, Scan},
 };
 
 /// Eight times the darkest sample's distance from grey.
 const MOST_MEAN: i32 = 1_024;
 
 /// One component in one scan.
-pub(super) struct Source<'a> {
+pub(super) struct ComponentScan<'a> {
     /// How many there are in a unit.
-    pub(super) blocks: Component,
+    pub(super) blocks: FrameComponent,
     /// Blocks from left to right.
     pub(super) width: usize,
     pub(super) means: Option<&'a Codes>,
@@ -23,9 +23,9 @@ pub(super) struct Source<'a> {
     pub(super) mean: i32,
 }
 
-impl Source<'_> {
+impl ComponentScan<'_> {
     #[inline]
-    pub(super) fn read_mean(&mut self, low: u8, bits: &mut Bits<'_>) -> Result<(), Damage> {
+    pub(super) fn read_mean(&mut self, low: u8, bits: &mut BitReader<'_>) -> Result<(), Damage> {
         let (size, value) = bits.symbol(self.means.ok_or(Damage::Garbled)?)?;
         // Differences of samples of 8 bits have 11 bits.
         if size > 11 {
@@ -45,7 +45,7 @@ impl Source<'_> {
 
     /// All coefficients of a block but the mean.
     #[inline]
-    pub(super) fn read_others(&mut self, bits: &mut Bits<'_>) -> Result<(), Damage> {
+    pub(super) fn read_others(&mut self, bits: &mut BitReader<'_>) -> Result<(), Damage> {
         let codes = self.others.ok_or(Damage::Garbled)?;
         let mut at = 1;
         while at < 64 {
@@ -64,7 +64,7 @@ impl Source<'_> {
         scan: &Scan,
         block: usize,
         empty_blocks: &mut u32,
-        bits: &mut Bits<'_>,
+        bits: &mut BitReader<'_>,
     ) -> Result<(), Damage> {
         if scan.first == 0 && scan.high == 0 {
             return self.read_mean(scan.low, bits);
@@ -74,7 +74,7 @@ impl Source<'_> {
         }
         let codes = self.others.ok_or(Damage::Garbled)?;
         let nonzero = self.nonzero.get_mut(block).ok_or(Damage::Garbled)?;
-        let block = Block { scan, nonzero, bits };
+        let block = ScanBlock { scan, nonzero, bits };
         if scan.high == 0 {
             block.read_first(codes, empty_blocks)
         } else {
@@ -89,13 +89,13 @@ fn ends_block(symbol: u8) -> bool {
 }
 
 /// A block of a progressive picture in one scan.
-struct Block<'a, 'b> {
+struct ScanBlock<'a, 'b> {
     scan: &'a Scan,
     nonzero: &'a mut u64,
-    bits: &'a mut Bits<'b>,
+    bits: &'a mut BitReader<'b>,
 }
 
-impl Block<'_, '_> {
+impl ScanBlock<'_, '_> {
     /// Coefficients that had no bit as yet.
     fn read_first(self, codes: &Codes, empty_blocks: &mut u32) -> Result<(), Damage> {
         if *empty_blocks > 0 {

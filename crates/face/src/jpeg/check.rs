@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 
 use super::{
-    blocks::Source,
-    codes::{Bits, Codes},
+    blocks::ComponentScan,
+    codes::{BitReader, Codes},
     damage::Damage,
-    segments::{Frame, Part, Parts, Scan},
+    segments::{Frame, Scan, Segment, Segments},
 };
 
 /// How many bits of a coefficient no scan has given yet, if there was none for it at all.
@@ -50,20 +50,20 @@ impl Missing {
 /// Whether the scans that a file has make a whole picture, by their headers alone: stops where they do.
 pub(super) fn check_scans(file: &[u8]) -> Result<(), Damage> {
     let mut frame = None;
-    for (_, part) in Parts::new(file) {
+    for (_, part) in Segments::new(file) {
         match (part, &mut frame) {
-            (Part::Segment(marker, data), None) if Frame::is_header(marker) => {
+            (Segment::Marker(marker, data), None) if Frame::is_header(marker) => {
                 let header = Frame::parse(marker, data).ok_or(Damage::Garbled)?;
                 let missing = Missing::new(&header);
                 frame = Some((header, missing));
             }
-            (Part::Scan(data, _), Some((frame, missing))) => {
+            (Segment::Scan(data, _), Some((frame, missing))) => {
                 missing.scan(&Scan::parse(data, frame).ok_or(Damage::Garbled)?)?;
                 if missing.is_empty() {
                     return Ok(());
                 }
             }
-            (Part::Broken, _) => return Err(Damage::Garbled),
+            (Segment::Broken, _) => return Err(Damage::Garbled),
             _ => {}
         }
     }
@@ -81,14 +81,14 @@ pub(super) fn has_long_run(file: &[u8]) -> bool {
 /// # Errors
 /// Where the picture is not whole.
 pub(super) fn check(file: &[u8]) -> Result<Cow<'_, [u8]>, Damage> {
-    let mut reader = Reader::default();
+    let mut reader = ScanReader::default();
     let start = 0..2.min(file.len());
     let mut kept = Vec::from([start]);
     let mut ends = false;
-    for (range, part) in Parts::new(file) {
+    for (range, part) in Segments::new(file) {
         match part {
-            Part::Segment(marker, data) => reader.read_segment(marker, data)?,
-            Part::Scan(header, data) => {
+            Segment::Marker(marker, data) => reader.read_segment(marker, data)?,
+            Segment::Scan(header, data) => {
                 let rest = reader.read_scan(header, data)?;
                 // An upload that was interrupted can have zeros for all that did not arrive.
                 if range.end == file.len() && data[data.len() - rest..].contains(&0) {
@@ -97,9 +97,9 @@ pub(super) fn check(file: &[u8]) -> Result<Cow<'_, [u8]>, Damage> {
                 kept.push(range.start..range.end - rest);
                 continue;
             }
-            Part::End => ends = true,
-            Part::Cut => break,
-            Part::Broken => return Err(Damage::Garbled),
+            Segment::End => ends = true,
+            Segment::Cut => break,
+            Segment::Broken => return Err(Damage::Garbled),
         }
         kept.push(range);
     }
@@ -129,7 +129,7 @@ const MOST_EXTRANEOUS: usize = 16;
 
 /// Reads the codes of all scans.
 #[derive(Default)]
-struct Reader {
+struct ScanReader {
     frame: Option<Frame>,
     missing: Option<Missing>,
     /// By class and number.
@@ -144,7 +144,7 @@ struct Reader {
     scans: u32,
 }
 
-impl Reader {
+impl ScanReader {
     fn read_segment(&mut self, marker: u8, data: &[u8]) -> Result<(), Damage> {
         match marker {
             0xC4 => {
@@ -207,7 +207,7 @@ impl Reader {
         let mut sources = Vec::with_capacity(scan.components.len());
         for (place, means, others) in &scan.components {
             let one = frame.components[*place];
-            sources.push(Source {
+            sources.push(ComponentScan {
                 blocks: one,
                 width: frame.units().0 * one.across,
                 means: self.codes[0][*means].as_ref(),
@@ -217,7 +217,7 @@ impl Reader {
                 mean: 0,
             });
         }
-        let mut bits = Bits::new(data);
+        let mut bits = BitReader::new(data);
         read_units(frame, &scan, &mut sources, self.interval, &mut bits)?;
         let rest = bits.rest();
         let others = rest.iter().filter(|byte| **byte != 0xFF).count();
@@ -228,9 +228,9 @@ impl Reader {
 fn read_units(
     frame: &Frame,
     scan: &Scan,
-    sources: &mut [Source<'_>],
+    sources: &mut [ComponentScan<'_>],
     interval: usize,
-    bits: &mut Bits<'_>,
+    bits: &mut BitReader<'_>,
 ) -> Result<(), Damage> {
     // A unit is one block where there is one component.
     let (across, down) = match sources {

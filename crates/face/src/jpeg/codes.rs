@@ -71,7 +71,7 @@ impl Codes {
 }
 
 /// Entropy-coded data, bit by bit, highest first.
-pub(super) struct Bits<'a> {
+pub(super) struct BitReader<'a> {
     data: &'a [u8],
     at: usize,
     /// The next bits, highest first, and how many there are.
@@ -79,7 +79,7 @@ pub(super) struct Bits<'a> {
     count: u32,
 }
 
-impl<'a> Bits<'a> {
+impl<'a> BitReader<'a> {
     pub(super) fn new(data: &'a [u8]) -> Self {
         Self { data, at: 0, buffer: 0, count: 0 }
     }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use super::segments::{Component, Frame};
+use super::segments::{Frame, FrameComponent};
 
 /// What one scan has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +51,11 @@ const ZIGZAG: [usize; 64] = [
     52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-type Block = [i32; 64];
+type Coefficients = [i32; 64];
 
 /// Quantised coefficients in the order of the file.
 #[expect(clippy::cast_possible_truncation, reason = "coefficients have 11 bits")]
-fn transformed(sample: impl Fn(usize, usize) -> f64) -> Block {
+fn transformed(sample: impl Fn(usize, usize) -> f64) -> Coefficients {
     let wave = |at: usize, of: usize| {
         let norm = if of == 0 { 0.125_f64.sqrt() } else { 0.5 };
         norm * ((2 * at + 1) as f64 * of as f64 * PI / 16.0).cos()
@@ -75,13 +75,13 @@ fn transformed(sample: impl Fn(usize, usize) -> f64) -> Block {
 
 /// Bits, highest first, with a 0 behind each byte of 255.
 #[derive(Default)]
-struct Bits {
+struct BitWriter {
     bytes: Vec<u8>,
     buffer: u32,
     count: u32,
 }
 
-impl Bits {
+impl BitWriter {
     fn add(&mut self, value: u32, count: u32) {
         for bit in (0..count).rev() {
             self.buffer = self.buffer << 1 | (value >> bit & 1);
@@ -135,8 +135,8 @@ struct Encoder<'a> {
     sketch: &'a Sketch,
     frame: Frame,
     /// Of each component, row by row.
-    blocks: Vec<Vec<Block>>,
-    bits: Bits,
+    blocks: Vec<Vec<Coefficients>>,
+    bits: BitWriter,
     means: [i32; 4],
     empty_blocks: u32,
 }
@@ -224,7 +224,7 @@ impl Encoder<'_> {
         }
     }
 
-    fn refine(&mut self, scan: &Script, block: &Block) {
+    fn refine(&mut self, scan: &Script, block: &Coefficients) {
         let values = block.map(|value| value.unsigned_abs() >> scan.low);
         let last_new = (scan.first..=scan.last).rev().find(|at| values[*at] == 1).unwrap_or(0);
         let (mut zeros, mut later) = (0, Vec::new());
@@ -307,7 +307,7 @@ impl Sketch {
         data
     }
 
-    fn blocks(&self, frame: &Frame, place: usize, one: &Component) -> Vec<Block> {
+    fn blocks(&self, frame: &Frame, place: usize, one: &FrameComponent) -> Vec<Coefficients> {
         let (columns, rows) = frame.units();
         let (most_across, most_down) = frame.most();
         let at = |position: usize, most: usize, factor: usize, side: u32| {
@@ -355,7 +355,7 @@ impl Sketch {
         let components = frame.components.clone();
         let blocks = (0..).zip(&components).map(|(place, one)| self.blocks(&frame, place, one));
         let blocks = blocks.collect();
-        let (bits, means) = (Bits::default(), [0; 4]);
+        let (bits, means) = (BitWriter::default(), [0; 4]);
         let mut encoder = Encoder { sketch: self, frame, blocks, bits, means, empty_blocks: 0 };
         for scan in &self.scans {
             let byte = |value: usize| u8::try_from(value).unwrap();

@@ -22,7 +22,7 @@ use image::{DynamicImage, ImageDecoder as _, RgbImage, codecs::jpeg::JpegDecoder
 use self::{
     check::{check, check_scans, has_long_run},
     damage::Damage,
-    segments::{Frame, Part, Parts, Scan},
+    segments::{Frame, Scan, Segment, Segments},
 };
 use super::refusal::{Flaw, Format, Refusal};
 
@@ -69,23 +69,23 @@ impl<'a> Header<'a> {
     /// [`Refusal::Undecodable`].
     pub(super) fn read(file: &'a [u8]) -> Result<Self, Refusal> {
         let (mut exif, mut frame) = (None, None);
-        for (range, part) in Parts::new(file) {
+        for (range, part) in Segments::new(file) {
             match part {
                 // The byte behind the name is a 0 of its own or fills the place of one.
-                Part::Segment(0xE1, [b'E', b'x', b'i', b'f', 0, _, data @ ..]) => {
+                Segment::Marker(0xE1, [b'E', b'x', b'i', b'f', 0, _, data @ ..]) => {
                     exif = exif.or(Some(data));
                 }
-                Part::Segment(marker, data) if Frame::is_header(marker) && frame.is_none() => {
+                Segment::Marker(marker, data) if Frame::is_header(marker) && frame.is_none() => {
                     frame = Some(Frame::parse(marker, data).ok_or(Damage::Garbled)?);
                 }
-                Part::Scan(data, _) => {
+                Segment::Scan(data, _) => {
                     let frame: Frame = frame.ok_or(Damage::Garbled)?;
                     let scan = Scan::parse(data, &frame).ok_or(Damage::Garbled)?;
                     return Self::new(&frame, &scan, range.start, exif);
                 }
-                Part::Segment(..) => {}
-                Part::End | Part::Broken => return Err(Damage::Garbled.into()),
-                Part::Cut => break,
+                Segment::Marker(..) => {}
+                Segment::End | Segment::Broken => return Err(Damage::Garbled.into()),
+                Segment::Cut => break,
             }
         }
         Err(Damage::EndsEarly.into())
@@ -103,7 +103,7 @@ impl<'a> Header<'a> {
             return Err(Refusal::Undecodable { flaw: Flaw::JpegCoding });
         }
         let (across, down) = frame.most();
-        let is_whole = |one: &segments::Component| {
+        let is_whole = |one: &segments::FrameComponent| {
             across.is_multiple_of(one.across) && down.is_multiple_of(one.down)
         };
         if !frame.components.iter().all(is_whole) {

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 /// One part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part<'a> {
+pub(super) enum Segment<'a> {
     /// A marker and what belongs to it.
-    Segment(u8, &'a [u8]),
+    Marker(u8, &'a [u8]),
     /// The header of a scan and its entropy-coded data, with restart markers.
     Scan(&'a [u8], &'a [u8]),
     /// The end of the image; what follows is not read.
@@ -17,14 +17,14 @@ pub(super) enum Part<'a> {
     Broken,
 }
 
-/// The parts of a file, in order, each with its bytes from its marker on. [`Part::End`], [`Part::Cut`] or
-/// [`Part::Broken`] is the last.
-pub(super) struct Parts<'a> {
+/// The parts of a file, in order, each with its bytes from its marker on. [`Segment::End`], [`Segment::Cut`] or
+/// [`Segment::Broken`] is the last.
+pub(super) struct Segments<'a> {
     file: &'a [u8],
     at: Option<usize>,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> Segments<'a> {
     /// `file` begins with the two bytes that every JPEG begins with.
     pub(super) fn new(file: &'a [u8]) -> Self {
         Self { file, at: Some(2) }
@@ -41,43 +41,43 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn read(&self, at: usize, code: u8) -> (usize, Part<'a>) {
+    fn read(&self, at: usize, code: u8) -> (usize, Segment<'a>) {
         let end = self.file.len();
         if code == END {
-            return (at + 2, Part::End);
+            return (at + 2, Segment::End);
         }
-        let Some(&[high, low]) = self.file.get(at + 2..at + 4) else { return (end, Part::Cut) };
+        let Some(&[high, low]) = self.file.get(at + 2..at + 4) else { return (end, Segment::Cut) };
         let length = usize::from(u16::from_be_bytes([high, low]));
         if length < 2 {
-            return (end, Part::Broken);
+            return (end, Segment::Broken);
         }
         let behind = at + 2 + length;
-        let Some(data) = self.file.get(at + 4..behind) else { return (end, Part::Cut) };
+        let Some(data) = self.file.get(at + 4..behind) else { return (end, Segment::Cut) };
         if code != SCAN {
-            return (behind, Part::Segment(code, data));
+            return (behind, Segment::Marker(code, data));
         }
         let coded = self.file.get(behind..).unwrap_or_default();
         let mut length = 0;
         while let Some(at) = coded.get(length..).and_then(marker) {
             if !matches!(coded[length + at + 1], 0xD0..=0xD7) {
-                return (behind + length + at, Part::Scan(data, &coded[..length + at]));
+                return (behind + length + at, Segment::Scan(data, &coded[..length + at]));
             }
             length += at + 2;
         }
-        (end, Part::Scan(data, coded))
+        (end, Segment::Scan(data, coded))
     }
 }
 
-impl<'a> Iterator for Parts<'a> {
-    type Item = (Range<usize>, Part<'a>);
+impl<'a> Iterator for Segments<'a> {
+    type Item = (Range<usize>, Segment<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let from = self.at.take()?;
         let Some((at, code)) = self.next_marker(from) else {
-            return Some((from..self.file.len(), Part::Cut));
+            return Some((from..self.file.len(), Segment::Cut));
         };
         let (behind, part) = self.read(at, code);
-        if matches!(part, Part::Segment(..) | Part::Scan(..)) {
+        if matches!(part, Segment::Marker(..) | Segment::Scan(..)) {
             self.at = Some(behind);
         }
         Some((at..behind, part))
@@ -102,7 +102,7 @@ fn marker(bytes: &[u8]) -> Option<usize> {
 
 /// One component of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Component {
+pub(super) struct FrameComponent {
     id: u8,
     /// Blocks in a unit, from left to right and from top to bottom, 1 to 4.
     pub(super) across: usize,
@@ -121,7 +121,7 @@ pub(super) struct Frame {
     /// Width and height, pixels.
     pub(super) size: (u32, u32),
     /// One to four.
-    pub(super) components: Vec<Component>,
+    pub(super) components: Vec<FrameComponent>,
 }
 
 impl Frame {
@@ -132,7 +132,7 @@ impl Frame {
         }
         let ([precision, h1, h0, w1, w0, count], components) = data.split_first_chunk::<6>()?;
         let components = components.get(..3 * usize::from(*count))?.as_chunks::<3>().0;
-        let components = components.iter().map(|[id, factors, table]| Component {
+        let components = components.iter().map(|[id, factors, table]| FrameComponent {
             id: *id,
             across: usize::from(factors >> 4),
             down: usize::from(factors & 15),
@@ -159,7 +159,8 @@ impl Frame {
 
     /// The most blocks of a component in a unit, from left to right and from top to bottom.
     pub(super) fn most(&self) -> (usize, usize) {
-        let most = |of: fn(&Component) -> usize| self.components.iter().map(of).max().unwrap_or(1);
+        let most =
+            |of: fn(&FrameComponent) -> usize| self.components.iter().map(of).max().unwrap_or(1);
         (most(|one| one.across), most(|one| one.down))
     }
 
@@ -171,7 +172,7 @@ impl Frame {
     }
 
     /// Columns and rows of the blocks of a component in a scan of its own, which has none that lie outside the picture.
-    pub(super) fn blocks(&self, component: &Component) -> (usize, usize) {
+    pub(super) fn blocks(&self, component: &FrameComponent) -> (usize, usize) {
         let (across, down) = self.most();
         let (width, height) = self.size;
         (

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// One measure: how it is read, limited, told and brought to 0 … 100.
-pub(super) struct Row {
+pub(super) struct MeasureRow {
     name: &'static str,
     pub(super) native: fn(&Measures) -> Option<f32>,
     score: fn(f32) -> f32,
@@ -41,7 +41,7 @@ pub struct Component {
 
 /// The components of a face; measures that the pack cannot take are left out.
 pub fn components(measures: &Measures) -> Vec<Component> {
-    let component = |row: &Row| {
+    let component = |row: &MeasureRow| {
         let native = (row.native)(measures)?;
         let score = (row.score)(native).clamp(0.0, 100.0);
         Some(Component { measure: row.name, native, score, below: row.below, above: row.above })
@@ -70,7 +70,7 @@ fn variance(v: f32) -> f32 {
 
 macro_rules! row {
     ($measure:ident, $native:expr, $score:expr, $below:ident, $above:ident) => {
-        Row {
+        MeasureRow {
             name: stringify!($measure),
             native: $native,
             score: $score,
@@ -89,7 +89,7 @@ macro_rules! row {
 
 /// All of them; `below` and `above` are the reasons on either side of the limits.
 #[rustfmt::skip]
-pub(super) const TABLE: [Row; 22] = [
+pub(super) const TABLE: [MeasureRow; 22] = [
     row!(? unified, |x| x, LowQuality, LowQuality),
     row!(inter_eye_distance_px, |x| 100.0 * sigmoid(x, 70.0, 20.0), EyesTooClose, EyesTooClose),
     row!(face_size_px, |x| 100.0 * sigmoid(x, 100.0, 25.0), FaceTooSmall, FaceTooSmall),

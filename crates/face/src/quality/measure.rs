@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    face_pixels::FacePixels,
     unified::{UnifiedQuality, UnifiedTerms},
-    view::View,
 };
 use crate::{align::AlignedFace, detection::Detection, geometry::Landmarks};
 
@@ -89,11 +89,11 @@ pub struct Observed<'a> {
 
 /// Takes all measures of a face.
 pub fn measure(seen: &Observed<'_>) -> Measures {
-    let view = View::of(seen.aligned);
+    let view = FacePixels::new(seen.aligned);
     let light = view.light();
     let own = seen.face.area.area();
     let others = seen.faces.iter().filter(|f| *f != seen.face).map(|f| f.area.area());
-    let place = Place::of(seen.landmarks, seen.size);
+    let framing = Framing::new(seen.landmarks, seen.size);
     let measures = Measures {
         unified: None,
         inter_eye_distance_px: seen.landmarks.inter_eye_distance(),
@@ -112,11 +112,11 @@ pub fn measure(seen: &Observed<'_>) -> Measures {
         under_exposed: light.black,
         illumination_uniformity: view.cheeks_overlap(),
         unnatural_colour: view.unnatural_colour(),
-        head_size: place.head_size,
-        left_margin: place.left,
-        right_margin: place.right,
-        margin_above: place.above,
-        margin_below: place.below,
+        head_size: framing.head_size,
+        left_margin: framing.left,
+        right_margin: framing.right,
+        margin_above: framing.above,
+        margin_below: framing.below,
         other_face: others.fold(0.0, f32::max) / own.max(1.0),
     };
     let unified = seen.unified.map(|unified| unified.score(&measures.unified_terms()));
@@ -143,7 +143,7 @@ fn roll(landmarks: &Landmarks) -> f32 {
 }
 
 /// Where a head lies in its picture.
-struct Place {
+struct Framing {
     head_size: f32,
     left: f32,
     right: f32,
@@ -154,8 +154,8 @@ struct Place {
 /// Eyes to chin over eyes to mouth: five landmarks have no chin, and faces differ little in this.
 const CHIN: f32 = 1.72;
 
-impl Place {
-    fn of(landmarks: &Landmarks, (width, height): (u32, u32)) -> Self {
+impl Framing {
+    fn new(landmarks: &Landmarks, (width, height): (u32, u32)) -> Self {
         let (width, height) = (width as f32, height as f32);
         let (left, right) = (landmarks.left_eye(), landmarks.right_eye());
         let eyes = left.midpoint(right);
@@ -181,11 +181,11 @@ mod tests {
     fn a_head_in_the_middle_of_a_portrait_has_room_on_all_sides() {
         let points = [(80.0, 90.0), (120.0, 90.0), (100.0, 115.0), (85.0, 140.0), (115.0, 140.0)];
         let landmarks = Landmarks(points.map(|(x, y)| Point::new(x, y)));
-        let place = Place::of(&landmarks, (200, 240));
-        assert!((place.left - 2.0).abs() < 1e-6 && (place.right - 2.0).abs() < 1e-6);
-        assert!((place.head_size - 86.0 / 240.0).abs() < 1e-4);
-        assert!((place.above - 90.0 / 86.0).abs() < 1e-4);
-        assert!((place.below - 150.0 / 86.0).abs() < 1e-4);
+        let framing = Framing::new(&landmarks, (200, 240));
+        assert!((framing.left - 2.0).abs() < 1e-6 && (framing.right - 2.0).abs() < 1e-6);
+        assert!((framing.head_size - 86.0 / 240.0).abs() < 1e-4);
+        assert!((framing.above - 90.0 / 86.0).abs() < 1e-4);
+        assert!((framing.below - 150.0 / 86.0).abs() < 1e-4);
         assert!(roll(&landmarks) < 1e-6);
     }
 

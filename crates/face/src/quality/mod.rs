@@ -4,13 +4,13 @@
 //! person their answer. Only measures that predict errors may fail a picture; the others warn.
 
 mod components;
+mod face_pixels;
 mod limits;
 mod measure;
 mod reasons;
 mod unified;
-mod view;
 
-use components::Row;
+use components::MeasureRow;
 pub use components::{Component, bounds_of, components};
 pub use limits::{Bounds, QualityLimits};
 pub use measure::{Measures, Observed, measure};
@@ -19,7 +19,7 @@ pub use unified::{UnifiedQuality, UnifiedTerms};
 
 /// Holds the measures against the limits.
 pub fn judge(measures: Measures, limits: &QualityLimits) -> Quality {
-    let reason = |row: &Row| {
+    let reason = |row: &MeasureRow| {
         let native = (row.native)(&measures)?;
         (row.bounds)(limits).reason(native, row.below, row.above)
     };

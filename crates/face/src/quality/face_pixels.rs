@@ -8,7 +8,7 @@
 use crate::{align::AlignedFace, patch::Patch};
 
 /// The aligned face.
-pub(super) struct View<'a> {
+pub(super) struct FacePixels<'a> {
     patch: &'a Patch,
     luma: Vec<f32>,
     inside: &'a [bool],
@@ -42,8 +42,8 @@ const SMOOTHING: [f32; 9] = [
 /// Pixels that the smoothed Laplacian of one pixel reaches.
 const REACH: usize = 5;
 
-impl<'a> View<'a> {
-    pub(super) fn of(face: &'a AlignedFace) -> Self {
+impl<'a> FacePixels<'a> {
+    pub(super) fn new(face: &'a AlignedFace) -> Self {
         let patch = &face.patch;
         let (width, height) = (patch.width, patch.height);
         Self { patch, luma: patch.luma(), inside: &face.inside, width, height }
@@ -264,16 +264,16 @@ mod tests {
         let inside = vec![true; 64 * 64];
         let even = grey(&inside, |_, y| 100.0 + (y * 7.0) % 13.0);
         let lit = grey(&inside, |x, _| if x < 32.0 { 220.0 } else { 60.0 });
-        assert!(View::of(&even).cheeks_overlap().unwrap() > 0.99);
-        assert!(View::of(&lit).cheeks_overlap().unwrap() < 0.01);
+        assert!(FacePixels::new(&even).cheeks_overlap().unwrap() > 0.99);
+        assert!(FacePixels::new(&lit).cheeks_overlap().unwrap() < 0.01);
         let half: Vec<bool> = (0..64 * 64).map(|i| i % 64 < 32).collect();
-        assert_eq!(View::of(&grey(&half, |_, _| 100.0)).cheeks_overlap(), None);
+        assert_eq!(FacePixels::new(&grey(&half, |_, _| 100.0)).cheeks_overlap(), None);
     }
 
     #[test]
     fn skin_of_any_tone_is_natural_and_a_blue_face_is_not() {
         let inside = vec![true; 64 * 64];
-        let colour = |rgb| View::of(&face(&inside, |_, _| rgb)).unnatural_colour();
+        let colour = |rgb| FacePixels::new(&face(&inside, |_, _| rgb)).unnatural_colour();
         for skin in [[224.0, 180.0, 155.0], [90.0, 58.0, 40.0], [198.0, 134.0, 96.0]] {
             assert!(colour(skin).unwrap() < 3.0, "{skin:?}: {:?}", colour(skin));
         }
@@ -285,8 +285,8 @@ mod tests {
     fn one_grey_has_no_dynamic_range_and_a_ramp_has_much() {
         let inside = vec![true; 64 * 64];
         let (flat, ramp) = (grey(&inside, |_, _| 90.0), grey(&inside, |x, _| x * 4.0));
-        assert!(View::of(&flat).light().entropy < 1e-6);
-        let light = View::of(&ramp).light();
+        assert!(FacePixels::new(&flat).light().entropy < 1e-6);
+        let light = FacePixels::new(&ramp).light();
         assert!(light.entropy > 5.0 && light.variance > 1_000.0, "{}", light.entropy);
     }
 
@@ -295,7 +295,7 @@ mod tests {
         let inside = vec![true; 64 * 64];
         let sharpness = |mean: f32, contrast: f32, fineness: f32| {
             let wave = |x: f32, y: f32| (x * fineness).sin() * (y * fineness).cos();
-            View::of(&grey(&inside, |x, y| mean + contrast * wave(x, y))).sharpness()
+            FacePixels::new(&grey(&inside, |x, y| mean + contrast * wave(x, y))).sharpness()
         };
         let (fine, dark) = (sharpness(100.0, 50.0, 1.2), sharpness(20.0, 10.0, 1.2));
         let coarse = sharpness(100.0, 50.0, 0.2);
@@ -308,14 +308,14 @@ mod tests {
         let pixels = (0..4 * 4 * 3).map(|i| (i * 5) as f32).collect();
         let patch = Patch { width: 4, height: 4, pixels };
         let face = AlignedFace { patch, inside: vec![true; 16] };
-        assert!(View::of(&face).sharpness() < 1e-6);
+        assert!(FacePixels::new(&face).sharpness() < 1e-6);
     }
 
     #[test]
     fn what_lies_outside_the_picture_is_neither_detail_nor_darkness() {
         let inside: Vec<bool> = (0..64 * 64).map(|i| i % 64 < 32).collect();
         let half = grey(&inside, |x, _| if x < 32.0 { 200.0 } else { 0.0 });
-        let half = View::of(&half);
+        let half = FacePixels::new(&half);
         assert!(half.sharpness() < 1e-3);
         let light = half.light();
         assert!((light.mean - 200.0).abs() < 1e-3 && light.black < 1e-6 && light.white < 1e-6);

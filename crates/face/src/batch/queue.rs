@@ -16,7 +16,7 @@ pub(super) type Rows = Vec<Vec<f32>>;
 
 /// What may be run together: the number of the net, and height and width of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(super) struct BatchKey {
     pub(super) net: usize,
     pub(super) height: usize,
     pub(super) width: usize,
@@ -24,8 +24,8 @@ pub(super) struct Kind {
 
 /// A tensor that waits.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) kind: Kind,
+pub(super) struct QueuedTensor {
+    pub(super) kind: BatchKey,
     pub(super) tensor: Vec<f32>,
     pub(super) since: Instant,
     /// Whoever has gone away meanwhile is not missed.
@@ -36,27 +36,27 @@ pub(super) struct Waiting {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// A batch of this kind.
-    Run(Kind),
+    Run(BatchKey),
     /// To look again at this time, if nothing changes earlier.
     Wait(Instant),
     /// Nothing.
-    Rest,
+    Idle,
 }
 
 /// The tensors that wait, as they came.
 #[derive(Debug, Default)]
-pub(super) struct Line {
-    waiting: VecDeque<Waiting>,
+pub(super) struct BatchQueue {
+    waiting: VecDeque<QueuedTensor>,
     /// How many tensors each net takes at once, by its number.
     most: Vec<usize>,
     /// How many threads are at a picture: each of them may bring a tensor, and waits once it has.
-    pub(super) at_work: usize,
+    pub(super) active_threads: usize,
 }
 
-impl Line {
+impl BatchQueue {
     /// How many tensors of a kind are run at once: as many as the net takes, and no more than fit into
     /// [`BATCH_BYTES`].
-    fn most(&self, kind: Kind) -> usize {
+    fn most(&self, kind: BatchKey) -> usize {
         let bytes = 3 * kind.height * kind.width * size_of::<f32>();
         self.most[kind.net].min(BATCH_BYTES / bytes.max(1)).max(1)
     }
@@ -67,7 +67,7 @@ impl Line {
     }
 
     /// At the end of the line.
-    pub(super) fn push(&mut self, waiting: Waiting) {
+    pub(super) fn push(&mut self, waiting: QueuedTensor) {
         self.waiting.push_back(waiting);
     }
 
@@ -78,9 +78,9 @@ impl Line {
 
     /// The oldest first once it has waited for `wait`, or when nobody is left to wait for; before that whatever is full.
     pub(super) fn next(&self, now: Instant, wait: Duration) -> Next {
-        let Some(oldest) = self.waiting.front() else { return Next::Rest };
+        let Some(oldest) = self.waiting.front() else { return Next::Idle };
         let due = oldest.since + wait;
-        if now >= due || self.waiting.len() >= self.at_work {
+        if now >= due || self.waiting.len() >= self.active_threads {
             return Next::Run(oldest.kind);
         }
         let full = self.waiting.iter().map(|waiting| waiting.kind).find(|kind| {
@@ -90,7 +90,7 @@ impl Line {
     }
 
     /// Takes the oldest tensors of a kind, as many as its net takes at once.
-    pub(super) fn take(&mut self, kind: Kind) -> Vec<Waiting> {
+    pub(super) fn take(&mut self, kind: BatchKey) -> Vec<QueuedTensor> {
         let most = self.most(kind);
         let (mut batch, mut others) = (Vec::new(), VecDeque::new());
         for waiting in self.waiting.drain(..) {
@@ -113,20 +113,20 @@ mod tests {
 
     const WAIT: Duration = Duration::from_millis(2);
 
-    fn kind(net: usize, width: usize) -> Kind {
-        Kind { net, height: 32, width }
+    fn kind(net: usize, width: usize) -> BatchKey {
+        BatchKey { net, height: 32, width }
     }
 
     /// Two nets that take four and one at once, ten threads at work, and tensors that came one millisecond apart.
-    fn line(kinds: &[Kind]) -> (Line, Instant) {
+    fn line(kinds: &[BatchKey]) -> (BatchQueue, Instant) {
         let begin = Instant::now();
-        let mut line = Line { at_work: 10, ..Line::default() };
+        let mut line = BatchQueue { active_threads: 10, ..BatchQueue::default() };
         line.add_net(4);
         line.add_net(1);
         for (kind, n) in kinds.iter().zip(0..) {
             let since = begin + Duration::from_millis(n);
             let (reply, _) = mpsc::channel();
-            line.push(Waiting { kind: *kind, tensor: vec![n as f32], since, reply });
+            line.push(QueuedTensor { kind: *kind, tensor: vec![n as f32], since, reply });
         }
         (line, begin)
     }
@@ -137,15 +137,15 @@ mod tests {
         assert_eq!(line.next(begin, WAIT), Next::Wait(begin + WAIT));
         assert_eq!(line.next(begin + WAIT / 2, WAIT), Next::Wait(begin + WAIT));
         assert_eq!(line.next(begin + WAIT, WAIT), Next::Run(kind(0, 32)));
-        assert_eq!(Line::default().next(begin, WAIT), Next::Rest);
+        assert_eq!(BatchQueue::default().next(begin, WAIT), Next::Idle);
     }
 
     #[test]
     fn nobody_waits_when_everybody_does() {
         let (mut line, begin) = line(&[kind(0, 32), kind(0, 64)]);
-        line.at_work = 3;
+        line.active_threads = 3;
         assert_eq!(line.next(begin, WAIT), Next::Wait(begin + WAIT), "a third may bring one");
-        line.at_work = 2;
+        line.active_threads = 2;
         assert_eq!(line.next(begin, WAIT), Next::Run(kind(0, 32)));
     }
 
