@@ -215,7 +215,7 @@ fn code(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Empty => "empty",
         Refusal::TooManyBytes { .. } => "tooManyBytes",
-        Refusal::UnknownFormat => "unknownFormat",
+        Refusal::UnknownFormat { .. } => "unknownFormat",
         Refusal::Dimensions { .. } => "dimensions",
         Refusal::PixelMemory { .. } => "pixelMemory",
         Refusal::Undecodable { flaw: Flaw::EndsEarly(_) } => "incomplete",

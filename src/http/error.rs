@@ -218,7 +218,7 @@ fn sub_reason(refusal: &Refusal) -> &'static str {
         Refusal::Undecodable { .. } => "FACE_IMAGE_VIDEO_TYPE_NOT_SUPPORTED",
         Refusal::Empty
         | Refusal::TooManyBytes { .. }
-        | Refusal::UnknownFormat
+        | Refusal::UnknownFormat { .. }
         | Refusal::Dimensions { .. }
         | Refusal::PixelMemory { .. } => "IMAGE_CHECK_FAILED",
     }
@@ -255,7 +255,7 @@ mod tests {
         let refusals = [
             Refusal::Empty,
             Refusal::TooManyBytes { bytes: 2, limit: 1 },
-            Refusal::UnknownFormat,
+            Refusal::UnknownFormat { found: None },
             Refusal::Dimensions { width: 1, height: 1 },
             Refusal::PixelMemory { bytes: 2, limit: 1 },
             Refusal::Undecodable { flaw: Flaw::EndsEarly(Format::Jpeg) },

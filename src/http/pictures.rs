@@ -173,7 +173,7 @@ mod tests {
         let gif = read(&body("").replacen(JPEG, "R0lGODlh", 1)).unwrap_err();
         assert!(matches!(
             gif,
-            ApiError::Picture("face1.content", crate::compare::Refusal::UnknownFormat, _, _)
+            ApiError::Picture("face1.content", crate::compare::Refusal::UnknownFormat { .. }, _, _)
         ));
     }
 

@@ -82,6 +82,25 @@ fn two_photos_of_one_person_are_the_same_person() {
 }
 
 #[test]
+fn a_photo_of_another_format_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let photo = in_repository("samples/obama-2012.jpg");
+    for (name, bytes, message) in [
+        (
+            "a.heic",
+            &b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..],
+            " is HEIC, which is not supported; convert it to JPEG (accepted: JPEG, PNG, BMP, WebP)",
+        ),
+        ("a.txt", b"hello", ": unsupported image format (expected JPEG, PNG, BMP or WebP)"),
+    ] {
+        let path = folder.path().join(name).display().to_string();
+        fs::write(&path, bytes).unwrap();
+        let compared = ran(with_models().args(["compare", &path, &photo]));
+        assert_eq!((compared.code, compared.err), (2, format!("error: {path}{message}\n")));
+    }
+}
+
+#[test]
 fn a_reason_is_printed_with_its_code_measure_value_and_limit() {
     let sample = |name: &str| in_repository(&format!("samples/{name}"));
     let mut command = with_models();
@@ -129,14 +148,14 @@ fn photos_of_two_people_are_not_the_same_person() {
 }
 
 #[test]
-fn what_is_no_picture_cannot_be_told_and_is_named() {
+fn a_file_that_is_no_image_is_an_error_and_is_named() {
     let compared = compare("obama-2012.jpg", "README.md", &["--json"]);
     assert_eq!(compared.code, 2);
     let refused = compared.json();
     assert_eq!(refused["face"], "face2");
     assert!(refused["error"].as_str().unwrap().contains("README.md"), "{refused}");
     assert!(
-        compared.err.contains("README.md") && compared.err.contains("not a JPEG"),
+        compared.err.contains("README.md") && compared.err.contains("unsupported image format"),
         "{}",
         compared.err
     );

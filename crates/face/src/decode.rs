@@ -1,11 +1,11 @@
 //! Bytes to an upright RGB picture: format sniffing, limits before decoding, EXIF orientation,
 //! alpha over white.
 //!
-//! Nothing is believed but the bytes: no file name, no content type. The size limits are checked on
-//! the header, so a picture that promises a billion pixels costs microseconds.
+//! Only the bytes count, not the file name or content type. The size limits are checked on
+//! the header, so an image that claims a billion pixels costs microseconds.
 //!
-//! A JPEG can be decoded at a half, a quarter or an eighth of its size, which costs a third of the time on a photo of
-//! 12 megapixels, and less memory: see [`Reduced`].
+//! A JPEG can be decoded at a half, a quarter or an eighth of its size, which takes a third of the
+//! time on a photo of 12 megapixels, and less memory: see [`Reduced`].
 
 use std::io::Cursor;
 
@@ -22,7 +22,7 @@ use super::{
     limits::DecodeLimits,
     memory::PixelMemory,
     png::{self, Png},
-    refusal::{Flaw, Format, Refusal},
+    refusal::{Flaw, Format, Refusal, UnsupportedFormat},
     webp,
 };
 
@@ -37,7 +37,7 @@ pub(crate) fn sniff(bytes: &[u8]) -> Option<Format> {
     }
 }
 
-/// The checks that need no decoder: there are bytes, not too many, of a known format.
+/// The checks that need no decoder: the file is not empty, not too large, and of a known format.
 ///
 /// # Errors
 /// [`Refusal::Empty`], [`Refusal::TooManyBytes`] or [`Refusal::UnknownFormat`].
@@ -48,7 +48,7 @@ pub fn check_envelope(bytes: &[u8], limits: &DecodeLimits) -> Result<Format, Ref
     if bytes.len() > limits.max_bytes {
         return Err(Refusal::TooManyBytes { bytes: bytes.len(), limit: limits.max_bytes });
     }
-    sniff(bytes).ok_or(Refusal::UnknownFormat)
+    sniff(bytes).ok_or_else(|| Refusal::UnknownFormat { found: UnsupportedFormat::sniff(bytes) })
 }
 
 /// A decoded picture, upright, of which several pixels may have become one.
@@ -56,7 +56,7 @@ pub fn check_envelope(bytes: &[u8], limits: &DecodeLimits) -> Result<Format, Ref
 pub struct Reduced {
     /// `⌈height ÷ reduction⌉` rows of `⌈width ÷ reduction⌉` pixels.
     pub image: RgbImage,
-    /// So many pixels of the file, to the right as well as downwards, are one of `image`: 1, 2, 4 or 8.
+    /// Number of pixels of the file per pixel of `image`, on each axis: 1, 2, 4 or 8.
     pub reduction: u32,
     /// Width and height of the upright picture in the file, pixels.
     pub size: (u32, u32),
@@ -64,8 +64,9 @@ pub struct Reduced {
 
 /// Decodes a JPEG, PNG, BMP or WebP file to 8-bit RGB, upright by its EXIF orientation.
 ///
-/// Grey, palette, 16-bit, CMYK and YCCK pictures become RGB; transparent pixels are laid over white,
-/// as a viewer shows them. Returns `height` rows of `width` pixels after the orientation is applied.
+/// Grey, palette, 16-bit, CMYK and YCCK images become RGB; transparent pixels are laid over white,
+/// as a viewer shows them. Returns `height` rows of `width` pixels after the orientation is
+/// applied.
 ///
 /// # Errors
 /// Any [`Refusal`] but [`Refusal::NoFace`] and [`Refusal::PixelMemory`].
@@ -73,10 +74,11 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Refusal> 
     decode_reduced(bytes, limits, u32::MAX).map(|decoded| decoded.image)
 }
 
-/// As [`decode`], but with as few pixels as can be had at no cost while the longer side keeps `long_side` of them.
+/// As [`decode`], but reduced where that is free and the longer side keeps at least `long_side`
+/// pixels.
 ///
-/// JPEG can be had with fewer in a build with the feature `turbojpeg`. What EXIF turns by a quarter is shrunk before it is turned,
-/// in any build and format. Everything else comes at its own size.
+/// JPEG is reduced in a build with the feature `turbojpeg`. An image that EXIF rotates by a quarter
+/// is reduced before it is rotated, in any build and format. All others keep their size.
 ///
 /// # Errors
 /// As [`decode`].
@@ -93,7 +95,7 @@ pub fn decode_reduced(
     }
 }
 
-/// A picture whose header was read and lies within the limits.
+/// An image file whose header was read and is within the limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PictureFile<'a> {
     bytes: &'a [u8],
@@ -101,11 +103,11 @@ pub(super) struct PictureFile<'a> {
     /// As it is stored.
     size: (u32, u32),
     orientation: Orientation,
-    /// What decoding all pixels takes at most, bytes, with the picture itself.
+    /// Maximum memory of decoding all pixels, in bytes, with the image itself.
     whole_bytes: u64,
 }
 
-/// Its format, with what the header says that decoding takes again.
+/// The format of a file, with the header that decoding needs again.
 #[derive(Debug, Clone, Copy)]
 enum FormatHeader<'a> {
     Jpeg(jpeg::Header<'a>),
@@ -115,7 +117,8 @@ enum FormatHeader<'a> {
 }
 
 impl<'a> PictureFile<'a> {
-    /// Reads the header, and of a lossless WebP all that comes before the pixels: waits until there is memory for that.
+    /// Reads the header, and of a lossless WebP all data before the pixels; waits until memory for
+    /// that is free.
     ///
     /// # Errors
     /// As [`decode`], and [`Refusal::PixelMemory`].
@@ -151,7 +154,7 @@ impl<'a> PictureFile<'a> {
                 let bmp = Bmp::open(bytes)?;
                 let size = bmp.size();
                 check_size(size, limits)?;
-                // An allocator may copy what is left when alpha was dropped.
+                // An allocator may copy the pixels after the alpha channel is dropped.
                 let in_pixel = if bmp.has_alpha() { 7 } else { 3 };
                 (
                     FormatHeader::Bmp,
@@ -185,7 +188,7 @@ impl<'a> PictureFile<'a> {
         }
     }
 
-    /// Whether its decoder can leave out pixels.
+    /// Whether its decoder can reduce the image.
     fn decodes_fewer(&self) -> bool {
         matches!(self.kind, FormatHeader::Jpeg(header) if header.is_reducible())
     }
@@ -195,7 +198,7 @@ impl<'a> PictureFile<'a> {
         rgb_bytes((self.size.0.div_ceil(reduction), self.size.1.div_ceil(reduction)))
     }
 
-    /// What decoding it upright takes at most, bytes, with the decoded picture.
+    /// Maximum memory of decoding it upright, in bytes, with the decoded image.
     pub(super) fn decoding_bytes(&self, reduction: u32) -> u64 {
         let image = self.image_bytes(reduction);
         let decoding = match self.kind {
@@ -219,7 +222,7 @@ impl<'a> PictureFile<'a> {
             FormatHeader::Jpeg(header) if self.decodes_fewer() => {
                 header.decode(self.bytes, reduction)?
             }
-            // Turning all pixels would take several times as long as decoding them.
+            // Rotating all pixels would take several times as long as decoding them.
             _ => Some(shrunk(&self.decode_as_stored()?, reduction)),
         };
         Ok(picture.map(|picture| upright(picture, self.orientation)))
@@ -288,7 +291,8 @@ fn reduction(long: u32, wanted: u32) -> u32 {
     [8, 4, 2].into_iter().find(|reduction| long / reduction >= wanted).unwrap_or(1)
 }
 
-/// The means of blocks of `reduction` × `reduction` pixels; those at the right and at the lower edge may be smaller.
+/// The means of blocks of `reduction` × `reduction` pixels; those at the right and at the lower
+/// edge may be smaller.
 fn shrunk(picture: &RgbImage, reduction: u32) -> RgbImage {
     let width = picture.width().div_ceil(reduction);
     let height = picture.height().div_ceil(reduction);
@@ -406,7 +410,8 @@ mod tests {
         }
     }
 
-    /// A JPEG whose EXIF block says how it is to be turned; dark to the left and upwards as it is stored.
+    /// A JPEG whose EXIF block says how it is to be turned; dark to the left and upwards as it is
+    /// stored.
     fn turned_photo(width: u32, height: u32, orientation: u8) -> Vec<u8> {
         let shade = |at: u32, end: u32| u8::try_from(at * 255 / end).unwrap();
         let picture = RgbImage::from_fn(width, height, |x, y| {
@@ -473,7 +478,10 @@ mod tests {
         assert_eq!(sniff(b"RIFF\0\0\0\0WEBPVP8 "), Some(Format::WebP));
         assert_eq!(sniff(b"GIF89a"), None);
         assert_eq!(decode(b"", &DecodeLimits::default()), Err(Refusal::Empty));
-        assert_eq!(decode(b"hello", &DecodeLimits::default()), Err(Refusal::UnknownFormat));
+        assert_eq!(
+            decode(b"hello", &DecodeLimits::default()),
+            Err(Refusal::UnknownFormat { found: None })
+        );
         assert_eq!(
             decode(b"\xFF\xD8\xFF\xE0", &DecodeLimits::default()),
             Err(Refusal::Undecodable { flaw: Flaw::EndsEarly(Format::Jpeg) })
@@ -622,7 +630,8 @@ mod tests {
         }
     }
 
-    /// A BMP of any bits a pixel, with masks for red, green, blue and alpha if it has them; each row is as `row` says.
+    /// A BMP of any bits a pixel, with masks for red, green, blue and alpha if it has them; each
+    /// row is as `row` says.
     fn bmp(header: u32, bits: u16, masks: Option<[u32; 4]>, row: &[u8], rows: u32) -> Vec<u8> {
         let width = u32::try_from(row.len() * 8).unwrap() / u32::from(bits);
         let (compression, masks) = (u32::from(masks.is_some()) * 3, masks.unwrap_or_default());
@@ -670,7 +679,7 @@ mod tests {
             // Without the code for the end of the runs all pixels are there.
             let end_code = if name == "runs" { 2 } else { 0 };
             for end in 16..file.len() - end_code {
-                let cut = decode(&file[..end], &limits).map(|_| "a picture");
+                let cut = decode(&file[..end], &limits).map(|_| "an image");
                 assert_eq!(cut, Err(incomplete.clone()), "{name} {end} of {}", file.len());
             }
         }

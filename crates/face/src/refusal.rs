@@ -1,7 +1,7 @@
-//! Why a picture cannot be compared: an answer, not an error.
+//! Why a photo cannot be compared: an outcome, not an error.
 //!
-//! A refusal is the sender's to mend and the same on every try, so it is never retried; what broke
-//! on our side is a [`FaceError`](super::FaceError).
+//! Only the sender can fix it, and it is the same on every try, so it is never retried. An internal
+//! failure is a [`FaceError`](super::FaceError).
 
 use std::io::ErrorKind;
 
@@ -37,16 +37,61 @@ impl Format {
     }
 }
 
+/// A format that is recognised only to name it to the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnsupportedFormat {
+    /// Photos of phones: HEVC in HEIF.
+    Heic,
+    /// AV1 in HEIF.
+    Avif,
+    /// Also animations.
+    Gif,
+    /// Of either byte order.
+    Tiff,
+}
+
+impl UnsupportedFormat {
+    /// The format of a file by its first bytes.
+    pub(super) fn sniff(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [b'G', b'I', b'F', b'8', ..] => Some(Self::Gif),
+            [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Self::Tiff),
+            [_, _, _, length, b'f', b't', b'y', b'p', ..] => {
+                let brands = bytes.get(8..usize::from(*length).min(bytes.len()))?.as_chunks().0;
+                let has = |names: &[&[u8; 4]]| brands.iter().any(|brand| names.contains(&brand));
+                if has(&[b"avif", b"avis"]) {
+                    Some(Self::Avif)
+                } else {
+                    // Files of both formats can have the brand of HEIF first.
+                    has(&[b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"])
+                        .then_some(Self::Heic)
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Heic => "HEIC",
+            Self::Avif => "AVIF",
+            Self::Gif => "GIF",
+            Self::Tiff => "TIFF",
+        }
+    }
+}
+
 /// What is wrong with a file of a known format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flaw {
-    /// Damaged, or of a variety that is not read: outcomes of earlier versions do not say which.
+    /// Damaged, or of an unsupported variety: outcomes of earlier versions do not distinguish them.
     #[default]
     Unknown,
-    /// The file ends before the picture does.
+    /// The file ends before the image is complete.
     EndsEarly(Format),
-    /// The file has errors in it, or something that no decoder here knows.
+    /// The file has errors, or data that the decoder does not know.
     Damaged(Format),
     /// A JPEG that is lossless, arithmetically coded or of 12 bits.
     JpegCoding,
@@ -68,16 +113,18 @@ impl Flaw {
                 format.name()
             ),
             Self::JpegCoding => format!(
-                "{name} is a lossless, arithmetically coded or 12-bit JPEG, which is not supported: save it as baseline JPEG"
+                "{name} is a lossless, arithmetically coded or 12-bit JPEG, which is not \
+                 supported: save it as baseline JPEG"
             ),
             Self::JpegSampling => format!(
-                "{name} is a JPEG with sampling factors that are not supported: save it as baseline JPEG with 4:4:4 or 4:2:0"
+                "{name} is a JPEG with sampling factors that are not supported: save it as \
+                 baseline JPEG with 4:4:4 or 4:2:0"
             ),
         }
     }
 }
 
-/// What is wrong with one picture.
+/// What is wrong with one photo.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Refusal {
@@ -91,17 +138,22 @@ pub enum Refusal {
         limit: usize,
     },
     /// The first bytes are of no format that is read here.
-    UnknownFormat,
-    /// The header promises a picture outside the limits on sides or area.
+    UnknownFormat {
+        /// The format, if it is a known one; outcomes of earlier versions do not have it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<UnsupportedFormat>,
+    },
+    /// The size in the header is outside the limits on sides or area.
     Dimensions {
-        /// Pixels from left to right, as the header says.
+        /// Width in the header, pixels.
         width: u32,
-        /// Pixels from top to bottom, as the header says.
+        /// Height in the header, pixels.
         height: u32,
     },
-    /// Decoding the picture, or looking at it closely, takes more memory than there is for pixels in all.
+    /// Decoding the picture, or looking at it closely, takes more memory than there is for pixels
+    /// in all.
     PixelMemory {
-        /// What it takes, bytes.
+        /// Needed memory, bytes.
         bytes: u64,
         /// The limit, bytes.
         limit: u64,
@@ -112,12 +164,12 @@ pub enum Refusal {
         #[serde(default)]
         flaw: Flaw,
     },
-    /// The picture was read and shows no face.
+    /// The photo was read and shows no face.
     NoFace,
 }
 
 impl Refusal {
-    /// From what a decoder says of a file.
+    /// From the error of a decoder.
     pub(super) fn from_image(error: &ImageError, format: Format) -> Self {
         let flaw = match error {
             ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -128,12 +180,12 @@ impl Refusal {
         Self::Undecodable { flaw }
     }
 
-    /// A few words for a table.
+    /// A short name for a table.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Empty => "empty file",
             Self::TooManyBytes { .. } => "file too large",
-            Self::UnknownFormat => "unknown format",
+            Self::UnknownFormat { .. } => "unknown format",
             Self::Dimensions { .. } => "too small or too large",
             Self::PixelMemory { .. } => "too much memory",
             Self::Undecodable { .. } => "damaged",
@@ -141,20 +193,29 @@ impl Refusal {
         }
     }
 
-    /// One ASCII sentence for the sender; `name` is what they call the picture.
+    /// One ASCII sentence for the sender; `name` is the field or file.
     pub fn describe(&self, name: &str, limits: &DecodeLimits) -> String {
         match self {
             Self::Empty => format!("{name} is empty"),
             Self::TooManyBytes { bytes, limit } => {
                 format!("{name} has {bytes} bytes, more than the {limit} that are accepted")
             }
-            Self::UnknownFormat => format!("{name} is not a JPEG, PNG, BMP or WebP picture"),
+            Self::UnknownFormat { found: Some(format) } => format!(
+                "{name} is {}, which is not supported; convert it to JPEG \
+                 (accepted: JPEG, PNG, BMP, WebP)",
+                format.name()
+            ),
+            Self::UnknownFormat { found: None } => {
+                format!("{name}: unsupported image format (expected JPEG, PNG, BMP or WebP)")
+            }
             Self::Dimensions { width, height } => format!(
-                "{name} is {width} x {height} pixels; sides of {} to {} and at most {} pixels are accepted",
+                "{name} is {width} x {height} pixels; sides of {} to {} and at most {} pixels are \
+                 accepted",
                 limits.min_side, limits.max_side, limits.max_pixels
             ),
             Self::PixelMemory { bytes, limit } => format!(
-                "analysing {name} takes {} MiB of memory, more than the {} MiB that are allowed; send fewer pixels",
+                "analysing {name} takes {} MiB of memory, more than the {} MiB that are allowed; \
+                 send fewer pixels",
                 bytes.div_ceil(MIB),
                 limit / MIB
             ),
@@ -167,12 +228,55 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::check_envelope;
 
     /// As earlier versions have it.
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(tag = "kind", rename_all = "snake_case")]
     enum Earlier {
         Undecodable,
+        UnknownFormat,
+    }
+
+    #[test]
+    fn a_format_that_is_not_supported_is_named_with_what_to_do() {
+        let described = |bytes: &[u8]| {
+            let limits = DecodeLimits::default();
+            check_envelope(bytes, &limits).unwrap_err().describe("face1.content", &limits)
+        };
+        for (bytes, format) in [
+            (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "HEIC"),
+            (b"\0\0\0\x1cftypmif1\0\0\0\0mif1miafheic", "HEIC"),
+            (b"\0\0\0\x1cftypmif1\0\0\0\0mif1miafavif", "AVIF"),
+            (b"\0\0\0\x14ftypavif\0\0\0\0avif", "AVIF"),
+            (b"GIF89a\x01\0\x01\0", "GIF"),
+            (b"II*\0\x08\0\0\0", "TIFF"),
+            (b"MM\0*\0\0\0\x08", "TIFF"),
+        ] {
+            let expected = format!(
+                "face1.content is {format}, which is not supported; convert it to JPEG \
+                 (accepted: JPEG, PNG, BMP, WebP)"
+            );
+            assert_eq!(described(bytes), expected);
+        }
+        for bytes in [&b"%PDF-1.7"[..], b"\0\0\0\x14ftypisom\0\0\0\0mp42", b"\0\0\0\x04ftypheic"] {
+            assert_eq!(
+                described(bytes),
+                "face1.content: unsupported image format (expected JPEG, PNG, BMP or WebP)"
+            );
+        }
+    }
+
+    #[test]
+    fn versions_that_name_a_format_and_those_that_do_not_read_each_other_s_outcomes() {
+        let without = r#"{"kind":"unknown_format"}"#;
+        let unnamed = Refusal::UnknownFormat { found: None };
+        assert_eq!(unnamed, serde_json::from_str(without).unwrap());
+        assert_eq!(serde_json::to_string(&unnamed).unwrap(), without);
+        let named = Refusal::UnknownFormat { found: Some(UnsupportedFormat::Heic) };
+        let with = serde_json::to_string(&named).unwrap();
+        assert_eq!(serde_json::from_str::<Earlier>(&with).unwrap(), Earlier::UnknownFormat);
+        assert_eq!(serde_json::from_str::<Refusal>(&with).unwrap(), named);
     }
 
     #[test]

@@ -95,7 +95,7 @@ async fn every_refusal_comes_back_as_it_was(bench: &mut Bench) {
     for refusal in [
         Refusal::Empty,
         Refusal::TooManyBytes { bytes: usize::MAX / 2, limit: 1 },
-        Refusal::UnknownFormat,
+        Refusal::UnknownFormat { found: None },
         Refusal::Dimensions { width: u32::MAX, height: 0 },
         Refusal::PixelMemory { bytes: u64::MAX / 2, limit: 1 },
         Refusal::Undecodable { flaw: Flaw::Unknown },
