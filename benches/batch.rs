@@ -37,11 +37,11 @@ fn batches(
         let size = (input.width, input.height);
         let length = 3 * size.0 * size.1;
         let tensor: Vec<_> = (0..length).map(|i| ((i * 7 + n) % 251) as f32).collect();
-        let active_threads = runtime.active_threads();
+        let active = runtime.mark_active();
         together.wait();
         let ran: Result<Vec<_>, _> =
             (0..iterations).map(|_| net.run(&tensor, size, [output.as_str()])).collect();
-        drop(active_threads);
+        drop(active);
         // A failure is told when nobody waits at the barrier any more.
         together.wait();
         ran.unwrap();

@@ -48,7 +48,7 @@ pub(super) fn count(outcome: &Outcome) {
 pub(super) fn record_stages(times: &[StageTimes; 2], begun: Instant) {
     let mut left = begun.elapsed();
     for (picture, times) in ["face1", "face2"].into_iter().zip(times) {
-        for (stage, took) in Stage::ALL.into_iter().map(|stage| (stage, times.of(stage))) {
+        for (stage, took) in Stage::ALL.into_iter().map(|stage| (stage, times.get(stage))) {
             metrics::histogram!("visavis_stage_seconds", "stage" => stage.name()).record(took);
             left = left.saturating_sub(took);
             let attributes = &[("stage", stage.name()), ("picture", picture)];

@@ -1,7 +1,7 @@
 //! What can be wrong with a published model, said so that a reader of the file can find the place.
 //!
-//! The thing to know: layers are named by the model's own names, as they stand in its file. A hostile
-//! file chooses them, so messages quote them (`{:?}` escapes control characters).
+//! The thing to know: layers are named by the model's own names, as they stand in its file. A
+//! hostile file chooses them, so messages quote them (`{:?}` escapes control characters).
 
 /// Why a model could not be converted.
 #[derive(Debug, thiserror::Error)]

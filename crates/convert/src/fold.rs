@@ -114,8 +114,8 @@ fn absorb(into: &mut Node, node: &Node, work: &mut usize) -> bool {
 }
 
 /// Turns a `PRelu` with one slope into a `LeakyRelu`, which means the same and which runtimes run
-/// as part of the convolution before it. `one_to_one`: each number of the input becomes one of the result, none is
-/// repeated.
+/// as part of the convolution before it. `one_to_one`: each number of the input becomes one of the
+/// result, none is repeated.
 fn simplify(node: &mut Node, one_to_one: bool) {
     if let Op::PRelu { slopes } = &node.op
         && let [slope, rest @ ..] = slopes.as_slice()

@@ -68,8 +68,9 @@ pub(super) enum Op {
 }
 
 impl Op {
-    /// A product with one number for each channel of an image, as a convolution of one cell: runtimes lay channels in
-    /// blocks for convolutions, and out of them and in again for a product.
+    /// A product with one number for each channel of an image, as a convolution of one cell:
+    /// runtimes lay channels in blocks for convolutions, and out of them and in again for a
+    /// product.
     pub(super) fn by_channel(values: Vec<f32>) -> Self {
         let groups = values.len();
         let weights = Tensor { shape: vec![groups, 1, 1, 1], values };

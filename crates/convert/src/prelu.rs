@@ -1,12 +1,15 @@
-//! Activations with a slope for each channel: found where a model spells them out, and written as runtimes run them fastest.
+//! Activations with a slope for each channel: found where a model spells them out, and written as
+//! runtimes run them fastest.
 //!
 //! The thing to know: TensorFlow has no operation for a `ReLU` with slopes, so models compute
 //! `relu(x) + c · (x − |x|)`, whose slope for negative values is 2c, or `relu(x) + a · −relu(−x)`,
-//! whose slope is a. [`gather`] makes both one [`Op::PRelu`]; what that leaves unused is dropped by `fold`.
+//! whose slope is a. [`gather`] makes both one [`Op::PRelu`]; what that leaves unused is dropped by
+//! `fold`.
 //!
-//! ONNX Runtime keeps channels in blocks for convolutions and knows no `PRelu` in that form, so each one costs a
-//! way out of the blocks and in again: half of the time of a face embedder. [`spread`] writes `x + (1 − a) · relu(−x)`
-//! with two convolutions of one cell instead, which stay in it.
+//! ONNX Runtime keeps channels in blocks for convolutions and knows no `PRelu` in that form, so
+//! each one costs a way out of the blocks and in again: half of the time of a face embedder.
+//! [`spread`] writes `x + (1 − a) · relu(−x)` with two convolutions of one cell instead, which stay
+//! in it.
 
 use crate::fold::BLOCK;
 use crate::graph::{Arithmetic, Constant, Graph, Node, Op};
@@ -22,7 +25,8 @@ pub(super) fn gather(mut graph: Graph) -> Graph {
     graph
 }
 
-/// Writes every activation of an image with a block of channels or more as `x + (1 − a) · relu(−x)`.
+/// Writes every activation of an image with a block of channels or more as `x + (1 − a) ·
+/// relu(−x)`.
 pub(super) fn spread(graph: Graph) -> Graph {
     let mut moved = Vec::with_capacity(graph.nodes.len());
     let mut nodes: Vec<Node> = Vec::with_capacity(graph.nodes.len());
@@ -94,7 +98,8 @@ fn negative_part(nodes: &[Node], node: usize, input: usize) -> Option<f32> {
     }
 }
 
-/// What the operation `op`, which has one input, is applied to in `node`; `None` if `node` is another.
+/// What the operation `op`, which has one input, is applied to in `node`; `None` if `node` is
+/// another.
 fn of(nodes: &[Node], node: usize, op: &Op) -> Option<usize> {
     let same = std::mem::discriminant(&nodes[node].op) == std::mem::discriminant(op);
     same.then(|| nodes[node].inputs.first().copied()).flatten()

@@ -1,16 +1,19 @@
-//! Brings most of a network to whole numbers of eight bits, which processors multiply several times as fast.
+//! Brings most of a network to whole numbers of eight bits, which processors multiply several times
+//! as fast.
 //!
-//! The thing to know: this works on the finished ONNX graph and marks, with pairs of `QuantizeLinear` and
-//! `DequantizeLinear`, which tensors are to be rounded to 256 steps; the runtime merges an operation between two such
-//! pairs into one on whole numbers. How far the steps reach is a table of ranges, measured on faces. What the table
-//! leaves out, and sums and products, stays in single precision.
+//! The thing to know: this works on the finished ONNX graph and marks, with pairs of
+//! `QuantizeLinear` and `DequantizeLinear`, which tensors are to be rounded to 256 steps; the
+//! runtime merges an operation between two such pairs into one on whole numbers. How far the steps
+//! reach is a table of ranges, measured on faces. What the table leaves out, and sums and products,
+//! stays in single precision.
 //!
-//! Weights get a scale for each output channel, activations one for the whole tensor. Channels of very different
-//! spread would waste most of the steps, so the table may also shift them by powers of two: a `LeakyRelu` lets a
-//! positive factor through, and the convolution after it takes it back, which changes nothing in the result.
+//! Weights get a scale for each output channel, activations one for the whole tensor. Channels of
+//! very different spread would waste most of the steps, so the table may also shift them by powers
+//! of two: a `LeakyRelu` lets a positive factor through, and the convolution after it takes it
+//! back, which changes nothing in the result.
 //!
-//! Every number here comes from one division, product or rounding after the other, in a fixed order, so that the
-//! result has one digest everywhere.
+//! Every number here comes from one division, product or rounding after the other, in a fixed
+//! order, so that the result has one digest everywhere.
 
 #![expect(clippy::cast_possible_truncation, reason = "every value is clamped to its range before")]
 
@@ -34,8 +37,9 @@ const LARGEST_BIAS: f32 = 1_073_741_824.0;
 pub(super) struct Ranges {
     /// From where to where the 256 steps of a tensor reach; what lies beyond is cut off.
     ranges: BTreeMap<String, [f64; 2]>,
-    /// For the result of a convolution, one hexadecimal digit for each channel: its values are divided by two to the
-    /// power of the digit less 8, and multiplied again after the `LeakyRelu` that follows.
+    /// For the result of a convolution, one hexadecimal digit for each channel: its values are
+    /// divided by two to the power of the digit less 8, and multiplied again after the `LeakyRelu`
+    /// that follows.
     #[serde(default)]
     shifts: BTreeMap<String, String>,
 }
@@ -101,8 +105,8 @@ struct Rounding<'t> {
 }
 
 impl Rounding<'_> {
-    /// Whether an operation is computed on whole numbers: what it takes and yields has ranges, and the runtime has a
-    /// kernel for it that is faster.
+    /// Whether an operation is computed on whole numbers: what it takes and yields has ranges, and
+    /// the runtime has a kernel for it that is faster.
     fn is_whole(&self, node: &Node) -> bool {
         let known = ["Conv", "LeakyRelu", "AveragePool", "Sigmoid"].contains(&node.op);
         let tensors = node.inputs.iter().take(1).chain([&node.output]);
@@ -132,7 +136,8 @@ impl Rounding<'_> {
         dequantised
     }
 
-    /// Rounds the weights of a convolution by output channel, and its bias to steps of weight times input.
+    /// Rounds the weights of a convolution by output channel, and its bias to steps of weight times
+    /// input.
     fn weights(&mut self, node: &mut Node) -> Result<()> {
         let input = node.inputs[0].trim_end_matches("_rounded");
         let input_step = self.pairs[input];
@@ -201,7 +206,8 @@ impl Rounding<'_> {
     }
 }
 
-/// One step of the weights of a channel: small enough for the largest of them, large enough for the bias.
+/// One step of the weights of a channel: small enough for the largest of them, large enough for the
+/// bias.
 fn weight_step(row: &[f32], bias: f32, input_step: f32) -> f32 {
     let largest = row.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
     let step = (largest / LARGEST_WEIGHT).max(bias.abs() / input_step / LARGEST_BIAS);
@@ -209,8 +215,8 @@ fn weight_step(row: &[f32], bias: f32, input_step: f32) -> f32 {
     if step > 0.0 { step } else { 1.0 }
 }
 
-/// Divides the channels of a convolution's result by powers of two and multiplies them again in the convolution that
-/// comes after the `LeakyRelu`.
+/// Divides the channels of a convolution's result by powers of two and multiplies them again in the
+/// convolution that comes after the `LeakyRelu`.
 fn shift(graph: &mut Graph, name: &str, digits: &str) -> Result<()> {
     let factors: Option<Vec<f32>> = digits.chars().map(factor).collect();
     let factors = factors.ok_or_else(|| wrong(format!("{name}: {digits:?} is not hexadecimal")))?;
@@ -281,7 +287,8 @@ mod tests {
 
     const CELLS: [usize; 4] = [1, 2, 4, 4];
 
-    /// Convolution `v1`, leaky `v2`, a convolution `v3` by channel or across channels, sigmoid `v4`, sum `out`.
+    /// Convolution `v1`, leaky `v2`, a convolution `v3` by channel or across channels, sigmoid
+    /// `v4`, sum `out`.
     fn network(depthwise: bool) -> Graph {
         let (mut ir, input) = Ir::with_input(&[1, 1, 4, 4]);
         let first = ir.convolution(input);
@@ -333,7 +340,8 @@ mod tests {
             let found = graph.nodes.iter().find(|node| node.output == output);
             found.unwrap_or_else(|| panic!("no {output}")).inputs.clone()
         };
-        // The first convolution takes the input as it is, and so does the LeakyRelu take its result.
+        // The first convolution takes the input as it is, and so does the LeakyRelu take its
+        // result.
         assert_eq!(node("v1"), ["data", "v1_weights", "v1_bias"]);
         assert_eq!(node("v2"), ["v1"]);
         assert_eq!(node("v2_whole"), ["v2", "v2_step", "v2_zero"]);

@@ -150,8 +150,8 @@ pub(super) fn finite(numbers: impl Iterator<Item = f32>) -> Option<Vec<f32>> {
     numbers.map(|number| number.is_finite().then_some(number)).collect()
 }
 
-/// The values of a tensor with axes of sizes `from`, in the order in which they lie when its axes are taken in the order
-/// `axes`.
+/// The values of a tensor with axes of sizes `from`, in the order in which they lie when its axes
+/// are taken in the order `axes`.
 pub(super) fn reorder(values: &[f32], from: [usize; 4], axes: [usize; 4]) -> Vec<f32> {
     let steps = [from[1] * from[2] * from[3], from[2] * from[3], from[3], 1];
     let [sizes, steps] = [from, steps].map(|list| axes.map(|axis| list[axis]));

@@ -42,8 +42,9 @@ impl Window {
         }
     }
 
-    /// A window over two spatial axes of sizes `space`, padded so that as many windows come out as strides begin if
-    /// `same`, else not padded; and the sizes of what it yields. `None` where a number is out of range or nothing fits.
+    /// A window over two spatial axes of sizes `space`, padded so that as many windows come out as
+    /// strides begin if `same`, else not padded; and the sizes of what it yields. `None` where a
+    /// number is out of range or nothing fits.
     pub(super) fn sliding(
         kernel: Vec<usize>,
         strides: Vec<usize>,
@@ -131,7 +132,8 @@ impl Window {
         Ok((window, sizes))
     }
 
-    /// Cells that the window can move along an axis of that size, padding counted; `None` if it does not fit.
+    /// Cells that the window can move along an axis of that size, padding counted; `None` if it
+    /// does not fit.
     fn travel(&self, axis: usize, size: usize) -> Option<usize> {
         (size + self.begin[axis] + self.end[axis]).checked_sub(self.reach(axis))
     }

@@ -1,5 +1,6 @@
-//! Intervals by drawing people anew. Pairs that share a person are not independent, so it is people that are
-//! drawn, with replacement, and every pair counts as often as both of its people were drawn.
+//! Intervals by drawing people anew. Pairs that share a person are not independent, so it is people
+//! that are drawn, with replacement, and every pair counts as often as both of its people were
+//! drawn.
 
 use crate::scores::{NonMated, Scores};
 
@@ -66,8 +67,9 @@ fn below(state: &mut u64, limit: usize) -> usize {
     ((u128::from(mixed) * limit as u128) >> 64) as usize
 }
 
-/// The interval of a statistic over the draws; `None` if a tenth of them have no value for it, or if they all have
-/// the same one, as where nothing was ever wrong: that does not say how rarely it is.
+/// The interval of a statistic over the draws; `None` if a tenth of them have no value for it, or
+/// if they all have the same one, as where nothing was ever wrong: that does not say how rarely it
+/// is.
 pub(crate) fn interval(
     scores: &Scores,
     statistic: impl Fn(&Draw) -> Option<f64>,

@@ -1,4 +1,5 @@
-//! From the non-mated pairs of a set to the table by which a pack's similarities become rates and scores.
+//! From the non-mated pairs of a set to the table by which a pack's similarities become rates and
+//! scores.
 
 use crate::{
     EvaluateError,
@@ -29,8 +30,8 @@ const LAST_DECADE: i32 = 6;
 const FITTED: f64 = 1e-3;
 const FITTED_AT_LEAST: usize = 200;
 
-/// Knots from FMR 1e-1 (as far as single pairs are kept) to 1e-6, strictly rising in similarity. Those with
-/// fewer than 30 pairs above are continued by a generalised Pareto tail.
+/// Knots from FMR 1e-1 (as far as single pairs are kept) to 1e-6, strictly rising in similarity.
+/// Those with fewer than 30 pairs above are continued by a generalised Pareto tail.
 ///
 /// # Errors
 /// [`EvaluateError::TooFew`] when not even FMR 1e-3 can be measured.
@@ -84,7 +85,8 @@ mod tests {
     use super::*;
     use crate::{pairing::Pairing, vectors::Vectors};
 
-    /// Strangers in many dimensions: the cosine of two of them is nearly normal with deviation 1/√width.
+    /// Strangers in many dimensions: the cosine of two of them is nearly normal with deviation
+    /// 1/√width.
     fn strangers(count: usize) -> Scores {
         const WIDTH: usize = 64;
         let mut state = 1_u64;
@@ -119,7 +121,8 @@ mod tests {
                 assert!(low <= knot.fmr && knot.fmr <= high * 1.001, "{knot:?}");
             }
         }
-        // Cosines in 64 dimensions go by Student's t with 62 degrees of freedom: 3.23 at 1e-3, 5.2 at 1e-6.
+        // Cosines in 64 dimensions go by Student's t with 62 degrees of freedom: 3.23 at 1e-3, 5.2
+        // at 1e-6.
         let at = |fmr: f64| knots.iter().find(|k| (k.fmr / fmr - 1.0).abs() < 1e-6).unwrap();
         assert!((at(1e-3).similarity - 0.380).abs() < 0.01, "{:?}", at(1e-3));
         assert!((at(1e-6).similarity - 0.551).abs() < 0.03, "{:?}", at(1e-6));

@@ -1,7 +1,7 @@
 //! Error versus discard: what becomes of false non-matches when the worst photos are left out.
 //!
-//! A measure that predicts errors brings them down fast; one that does not leaves them where they were. The
-//! threshold stays where it was for all photos.
+//! A measure that predicts errors brings them down fast; one that does not leaves them where they
+//! were. The threshold stays where it was for all photos.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +29,8 @@ pub struct QualityMeasures {
     pub failed: f64,
     /// Share of the photos by reason, those that only warn included.
     pub reasons: BTreeMap<ReasonCode, f64>,
-    /// False non-matches by measure when its worst photos are left out, the most useful measure first; empty without
-    /// mated pairs.
+    /// False non-matches by measure when its worst photos are left out, the most useful measure
+    /// first; empty without mated pairs.
     pub measures: Vec<Discard>,
 }
 
@@ -84,7 +84,8 @@ impl Discard {
     }
 }
 
-/// FNMR at `similarity` without the worst of the `photos`, by share left out; photos are rows of `rows`.
+/// FNMR at `similarity` without the worst of the `photos`, by share left out; photos are rows of
+/// `rows`.
 fn curve(
     scores: &Scores,
     mut photos: Vec<(usize, f32)>,

@@ -75,8 +75,8 @@ pub fn within(set: &PhotoSet, gallery: &Gallery) -> Result<Scores, EvaluateError
     Ok(Scores::pooled(groups))
 }
 
-/// Every group of every column at one threshold, the most false matches first. Groups without two people are
-/// left out.
+/// Every group of every column at one threshold, the most false matches first. Groups without two
+/// people are left out.
 ///
 /// # Errors
 /// As [`Scores::of`], but for groups with too few people.

@@ -1,5 +1,5 @@
-//! Labels that are known to be wrong. What they say is left out and not put right: whoever found them saw that
-//! a label is wrong, which does not make another one true.
+//! Labels that are known to be wrong. What they say is left out and not put right: whoever found
+//! them saw that a label is wrong, which does not make another one true.
 
 use std::path::Path;
 
@@ -46,7 +46,8 @@ impl KnownErrors {
         EvaluateError::Line { path: self.path.clone(), line, what }
     }
 
-    /// Every label with the numbers of its photos: one photo that goes (`None`), or two that are not compared.
+    /// Every label with the numbers of its photos: one photo that goes (`None`), or two that are
+    /// not compared.
     ///
     /// # Errors
     /// [`EvaluateError`] naming the line with a photo that `number` does not know.

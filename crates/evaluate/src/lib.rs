@@ -9,8 +9,9 @@
 //!                 rates with intervals ──▶ report; knots ──▶ a pack's table
 //! ```
 //!
-//! Terms are those of ISO/IEC 19795-1: a *mated* pair shows one person, FMR and FNMR are the rates of false
-//! matches and false non-matches among compared pairs, and photos without a face are counted apart.
+//! Terms are those of ISO/IEC 19795-1: a *mated* pair shows one person, FMR and FNMR are the rates
+//! of false matches and false non-matches among compared pairs, and photos without a face are
+//! counted apart.
 
 pub mod bootstrap;
 mod csv;

@@ -14,7 +14,8 @@ use crate::{
 pub struct Pairing {
     /// The person of each row.
     pub(crate) persons: Vec<usize>,
-    /// Which rows are documents, where documents are held against selfies and nothing else is compared.
+    /// Which rows are documents, where documents are held against selfies and nothing else is
+    /// compared.
     documents: Option<Vec<bool>>,
     /// People between whom nothing is compared, the lower number first.
     people_left_out: BTreeSet<(usize, usize)>,
@@ -89,20 +90,25 @@ impl Pairing {
 pub(crate) struct Counts {
     /// Photos of each person that were compared.
     pub(crate) photos_of: Vec<u32>,
-    /// How many of them are documents, where those are held against the others and nothing else is compared.
+    /// How many of them are documents, where those are held against the others and nothing else is
+    /// compared.
     pub(crate) documents_of: Option<Vec<u32>>,
-    /// The people of each group within which pairs were made; one group of all unless said otherwise.
+    /// The people of each group within which pairs were made; one group of all unless said
+    /// otherwise.
     pub(crate) groups: Vec<Vec<usize>>,
     /// People of one group between whom nothing was compared.
     pub(crate) left_out: Vec<(usize, usize)>,
-    /// Whether the pairs are those of a list, all of which are kept, instead of all between the people.
+    /// Whether the pairs are those of a list, all of which are kept, instead of all between the
+    /// people.
     pub(crate) listed: bool,
 }
 
 impl Counts {
-    /// How many non-mated pairs there are, not listed ones, if each person is there as often as `weight` says.
+    /// How many non-mated pairs there are, not listed ones, if each person is there as often as
+    /// `weight` says.
     pub(crate) fn non_mated(&self, weight: impl Fn(usize) -> u64) -> u64 {
-        // Photos on the one side of the pairs and on the other: twice the same ones where all are of one kind.
+        // Photos on the one side of the pairs and on the other: twice the same ones where all are
+        // of one kind.
         let sides = |person: usize| {
             let (all, weight) = (u64::from(self.photos_of[person]), weight(person));
             match &self.documents_of {

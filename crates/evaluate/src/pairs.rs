@@ -67,7 +67,8 @@ impl PairList {
         Ok(list)
     }
 
-    /// Leaves out what is known to be labelled wrongly: pairs with a photo that shows somebody else, and pairs.
+    /// Leaves out what is known to be labelled wrongly: pairs with a photo that shows somebody
+    /// else, and pairs.
     ///
     /// # Errors
     /// [`EvaluateError`] when the labels name a photo that the list does not have.
@@ -126,8 +127,9 @@ impl PairList {
         Ok(ListedPairs { compared, scores: Scores::of_list(mated, non_mated, seen), left_out })
     }
 
-    /// The person of each photo, as far as the list tells: photos that mated pairs link are of one person, all
-    /// others of different ones. For intervals; a list does not say how many people there are.
+    /// The person of each photo, as far as the list tells: photos that mated pairs link are of one
+    /// person, all others of different ones. For intervals; a list does not say how many people
+    /// there are.
     fn persons(&self) -> Vec<usize> {
         let mut persons: Vec<usize> = (0..self.names.len()).collect();
         for (one, other, _) in self.pairs.iter().filter(|(_, _, same)| *same) {
@@ -139,7 +141,8 @@ impl PairList {
 }
 
 impl ListedPairs {
-    /// Share of right decisions, mean of ten folds, each decided at the threshold that is best for the nine others.
+    /// Share of right decisions, mean of ten folds, each decided at the threshold that is best for
+    /// the nine others.
     pub fn ten_fold_accuracy(&self) -> f64 {
         ten_fold(&self.compared)
     }
@@ -229,7 +232,8 @@ mod tests {
         assert!(error.to_string().contains("no photo nobody"), "{error}");
     }
 
-    /// The list is worth what its pairs are worth, and draws of people count pairs of the list and no others.
+    /// The list is worth what its pairs are worth, and draws of people count pairs of the list and
+    /// no others.
     #[test]
     fn listed_pairs_are_scores_with_the_people_that_mated_pairs_link() {
         let embeddings =

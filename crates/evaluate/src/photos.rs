@@ -90,8 +90,9 @@ impl PhotoSet {
         Self::from_rows(named, Vec::new(), empty)
     }
 
-    /// A CSV with a heading: `photo,person` and any further columns, which are groups, but for `kind`: that says
-    /// `selfie` or `document`. Photos are looked for below the folder of the file.
+    /// A CSV with a heading: `photo,person` and any further columns, which are groups, but for
+    /// `kind`: that says `selfie` or `document`. Photos are looked for below the folder of the
+    /// file.
     ///
     /// # Errors
     /// [`EvaluateError`] naming file and line.
@@ -161,9 +162,9 @@ impl PhotoSet {
         Ok(Self { photos, persons: numbers.len(), columns, ..Self::default() })
     }
 
-    /// Leaves out what is known to be labelled wrongly: photos that show somebody else, pairs of one person's
-    /// photos, and all pairs between two people of whom two photos are named, because if one of those pairs is
-    /// wrong, one person has two names and every such pair is.
+    /// Leaves out what is known to be labelled wrongly: photos that show somebody else, pairs of
+    /// one person's photos, and all pairs between two people of whom two photos are named, because
+    /// if one of those pairs is wrong, one person has two names and every such pair is.
     ///
     /// # Errors
     /// [`EvaluateError`] when the labels name a photo that the set does not have.
@@ -192,7 +193,8 @@ impl PhotoSet {
     /// Keeps what pairs of this type are made of.
     ///
     /// # Errors
-    /// [`EvaluateError::TooFew`] for documents in a set that does not say which photos are documents.
+    /// [`EvaluateError::TooFew`] for documents in a set that does not say which photos are
+    /// documents.
     pub fn for_pairs(mut self, pair_type: PairType) -> Result<Self, EvaluateError> {
         self.pair_type = pair_type;
         let has = |kind| self.photos.iter().any(|photo| photo.kind == kind);

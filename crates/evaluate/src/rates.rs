@@ -38,8 +38,8 @@ pub struct AtThreshold {
 /// Non-mated pairs that must be left above a threshold for it to mean anything.
 const FEWEST: f64 = 1.0;
 
-/// The least similarity at which at most `fmr` of the pairs of a draw match; `None` where the pairs are too
-/// few to tell, or where the rate is above what is kept pair by pair.
+/// The least similarity at which at most `fmr` of the pairs of a draw match; `None` where the pairs
+/// are too few to tell, or where the rate is above what is kept pair by pair.
 pub(crate) fn threshold(scores: &Scores, draw: &Draw, fmr: f64) -> Option<f32> {
     let allowed = fmr * draw.non_mated(scores) as f64;
     if allowed < FEWEST {
@@ -79,7 +79,8 @@ fn everybody(scores: &Scores) -> Draw {
     Draw::everybody(scores.counts.photos_of.len())
 }
 
-/// False non-matches at a false match rate, with an interval; `None` where there are too few non-mated pairs.
+/// False non-matches at a false match rate, with an interval; `None` where there are too few
+/// non-mated pairs.
 pub(crate) fn operating_point(scores: &Scores, fmr: f64) -> Option<OperatingPoint> {
     let measured = everybody(scores);
     let similarity = threshold(scores, &measured, fmr)?;
@@ -127,7 +128,8 @@ fn at_threshold_coarse(scores: &Scores, similarity: f32) -> f64 {
     scores.histogram.at_least(similarity) as f64
 }
 
-/// Points of the curve of FNMR over FMR, from 1 to as far as at least ten pairs go, a few for each decade.
+/// Points of the curve of FNMR over FMR, from 1 to as far as at least ten pairs go, a few for each
+/// decade.
 pub(crate) fn trade_off(scores: &Scores) -> Vec<(f64, f64)> {
     const PER_DECADE: i32 = 12;
     let measured = everybody(scores);

@@ -1,8 +1,8 @@
 //! The similarity of every pair of photos, by blocked matrix products.
 //!
-//! There are tens of millions of non-mated pairs and few of them matter. All are counted in a histogram; those
-//! above the rate at which tables begin are kept with the two people they belong to, for exact thresholds and
-//! for intervals.
+//! There are tens of millions of non-mated pairs and few of them matter. All are counted in a
+//! histogram; those above the rate at which tables begin are kept with the two people they belong
+//! to, for exact thresholds and for intervals.
 
 use std::thread;
 
@@ -142,7 +142,8 @@ impl Scores {
         Ok(Self { mated, tail, histogram, counts: pairing.counts() })
     }
 
-    /// Pairs that a list names, all of which are kept. `persons` has the person of each photo with a face.
+    /// Pairs that a list names, all of which are kept. `persons` has the person of each photo with
+    /// a face.
     pub(crate) fn of_list(
         mut mated: Vec<Mated>,
         mut tail: Vec<NonMated>,
@@ -158,7 +159,8 @@ impl Scores {
         Self { mated, tail, histogram, counts }
     }
 
-    /// Puts the pairs of several groups together, as one set without pairs between groups. Nobody is in two.
+    /// Puts the pairs of several groups together, as one set without pairs between groups. Nobody
+    /// is in two.
     pub(crate) fn pooled(groups: Vec<Self>) -> Self {
         // Above this every group has all its pairs in its tail.
         let floors = groups.iter().filter_map(|group| Some(group.tail.last()?.similarity));
@@ -211,7 +213,8 @@ fn mated(vectors: &Vectors, pairing: &Pairing) -> Vec<Mated> {
     found
 }
 
-/// Runs `visit` on every non-mated pair, each thread with what `start` makes; returns what they made of it.
+/// Runs `visit` on every non-mated pair, each thread with what `start` makes; returns what they
+/// made of it.
 fn merged<T: Send>(
     vectors: &Vectors,
     pairing: &Pairing,

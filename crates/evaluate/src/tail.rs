@@ -1,7 +1,8 @@
 //! Beyond the data: a generalised Pareto distribution over the most similar non-mated pairs.
 //!
 //! Rates that no pair is left to show are continued from how the last pairs thin out. Fitted by
-//! probability-weighted moments (Hosking and Wallis 1987), which are steady where maximum likelihood is not.
+//! probability-weighted moments (Hosking and Wallis 1987), which are steady where maximum
+//! likelihood is not.
 
 /// How often a similarity is exceeded, given that it lies above the threshold of the fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,8 +17,8 @@ pub(crate) struct ParetoTail {
 }
 
 impl ParetoTail {
-    /// Fits the tail to the most similar pairs, most similar first, of `total`. `None` for fewer than 20 of
-    /// them, or when they are all alike.
+    /// Fits the tail to the most similar pairs, most similar first, of `total`. `None` for fewer
+    /// than 20 of them, or when they are all alike.
     pub(crate) fn fit(most_similar: &[f32], total: u64) -> Option<Self> {
         let (threshold, count) = (f64::from(*most_similar.last()?), most_similar.len() - 1);
         if count < 20 {

@@ -1,8 +1,9 @@
 //! Fitting one number of quality to a pack's errors.
 //!
-//! The similarity of two photos of a person is taken as person + photo + photo. What a photo takes away from, or
-//! adds to, the pairs that it is in follows from its mean over the others of the person; that is regressed, within
-//! people, on what is known of the photo without knowing whose it is.
+//! The similarity of two photos of a person is taken as person + photo + photo. What a photo takes
+//! away from, or adds to, the pairs that it is in follows from its mean over the others of the
+//! person; that is regressed, within people, on what is known of the photo without knowing whose it
+//! is.
 
 use visavis_face::{FaceReport, quality::UnifiedQuality};
 
@@ -42,7 +43,8 @@ pub fn fit(scores: &Scores, reports: &[FaceReport]) -> Result<UnifiedQuality, Ev
     Ok(UnifiedQuality { constant, length, confidence, yaw, pitch })
 }
 
-/// Weighted least squares of what each photo does to its pairs on its terms, both within its person.
+/// Weighted least squares of what each photo does to its pairs on its terms, both within its
+/// person.
 fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
     let mut of_photo = vec![(0.0, 0_usize); terms.len()];
     let mut of_person = vec![Vec::new(); scores.counts.photos_of.len()];
@@ -57,7 +59,8 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
         }
     }
     let (mut left, mut right) = ([[0.0; TERMS]; TERMS], [0.0; TERMS]);
-    // Everybody whose photos are all compared with each other: the algebra below holds for nobody else.
+    // Everybody whose photos are all compared with each other: the algebra below holds for nobody
+    // else.
     let is_whole = |photos: &&Vec<usize>| {
         photos.len() >= PHOTOS && photos.iter().all(|photo| of_photo[*photo].1 + 1 == photos.len())
     };
@@ -83,7 +86,8 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
     }
     loop {
         let weights = solve(left, right)?;
-        // A term may tell nothing, but none is a demerit: what looks like one is chance, and is left out.
+        // A term may tell nothing, but none is a demerit: what looks like one is chance, and is
+        // left out.
         let Some(chance) = (0..TERMS).find(|term| weights[*term] < 0.0) else {
             return weights.iter().any(|weight| *weight > 0.0).then_some(weights);
         };
@@ -95,7 +99,8 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
     }
 }
 
-/// Gaussian elimination with pivots; a term without any spread gets no weight. `None` if none has any.
+/// Gaussian elimination with pivots; a term without any spread gets no weight. `None` if none has
+/// any.
 fn solve(mut left: [[f64; TERMS]; TERMS], mut right: [f64; TERMS]) -> Option<[f64; TERMS]> {
     if (0..TERMS).all(|i| left[i][i] <= 1e-9) {
         return None;
@@ -137,7 +142,8 @@ mod tests {
     use super::*;
     use crate::scores::{Mated, NonMated};
 
-    /// People with four photos each, whose qualities follow from known weights; every pair is person + photo + photo.
+    /// People with four photos each, whose qualities follow from known weights; every pair is
+    /// person + photo + photo.
     #[test]
     fn weights_that_made_the_similarities_are_found_again() {
         let weights = [0.02, 0.5, 0.0, 0.03];

@@ -8,7 +8,8 @@ use visavis_face::LengthCorrection;
 pub struct Vectors {
     /// Rows of length 1.
     embeddings: Array2<f32>,
-    /// What the length of each brings to the stretching of its pairs; empty if the pack does not use lengths.
+    /// What the length of each brings to the stretching of its pairs; empty if the pack does not
+    /// use lengths.
     factors: Vec<f32>,
 }
 

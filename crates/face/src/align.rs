@@ -1,7 +1,7 @@
 //! Alignment: the similarity transform that brings five landmarks onto a template, and the warp.
 //!
-//! The fit is made in the template's own frame and then stretched to the net's input; fitting in the
-//! stretched frame would bend a similarity into something the net was not trained on.
+//! The fit is made in the template's own frame and then stretched to the net's input; fitting in
+//! the stretched frame would bend a similarity into something the net was not trained on.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -29,8 +29,8 @@ pub struct AlignmentTransform {
 }
 
 impl AlignmentTransform {
-    /// The least-squares fit of `from` onto `to`; never a reflection. `None` when all landmarks fall
-    /// on one point.
+    /// The least-squares fit of `from` onto `to`; never a reflection. `None` when all landmarks
+    /// fall on one point.
     pub fn fit(from: &Landmarks, to: &[[f32; 2]; 5]) -> Option<Self> {
         let mean = |points: &[(f64, f64)]| {
             let n = points.len() as f64;
@@ -71,8 +71,8 @@ impl AlignmentTransform {
         )
     }
 
-    /// The matrix from the stretched frame back to the picture; `stretch` is frame pixels per template
-    /// pixel on each axis.
+    /// The matrix from the stretched frame back to the picture; `stretch` is frame pixels per
+    /// template pixel on each axis.
     fn inverse(&self, stretch: (f64, f64)) -> [[f64; 3]; 2] {
         let n = self.a * self.a + self.b * self.b;
         let (a, b) = (self.a / n, self.b / n);
@@ -89,12 +89,14 @@ impl AlignmentTransform {
 pub struct AlignedFace {
     /// RGB, 0 to 255, of the size of the embedder's input.
     pub patch: Patch,
-    /// For each of its pixels, row by row, whether it lies inside the picture; the others are black.
+    /// For each of its pixels, row by row, whether it lies inside the picture; the others are
+    /// black.
     pub(crate) inside: Vec<bool>,
 }
 
-/// How many pixels of the embedder's input a pixel of the picture is spread over, in one direction, when the face with
-/// these landmarks is aligned: above 1 the picture has fewer than the input could show. 0 when they allow no fit.
+/// How many pixels of the embedder's input a pixel of the picture is spread over, in one direction,
+/// when the face with these landmarks is aligned: above 1 the picture has fewer than the input
+/// could show. 0 when they allow no fit.
 pub(crate) fn magnification(landmarks: &Landmarks, net: &EmbedderNet) -> f64 {
     let fit = AlignmentTransform::fit(landmarks, &net.template);
     let stretch = stretch(net);
@@ -107,7 +109,8 @@ fn stretch(net: &EmbedderNet) -> (f64, f64) {
     (net.input.width as f64 / width, net.input.height as f64 / height)
 }
 
-/// Warps the face with these landmarks into the embedder's frame: bilinear, black beyond the picture.
+/// Warps the face with these landmarks into the embedder's frame: bilinear, black beyond the
+/// picture.
 ///
 /// When the face shrinks by a factor k ≥ 2 the picture is first averaged over k × k blocks, because
 /// a bilinear sample of a large face reads four pixels out of k² and the rest becomes noise.
@@ -144,8 +147,8 @@ fn inside(inverse: &Affine, source: (u32, u32), (width, height): (usize, usize))
 }
 
 /// The part of the picture that the warp reads, averaged over `k` × `k` blocks, and the picture
-/// coordinates of its first pixel. Blocks start at multiples of `k`; a rest at the far border is left
-/// out.
+/// coordinates of its first pixel. Blocks start at multiples of `k`; a rest at the far border is
+/// left out.
 fn reduce<'a>(
     picture: &'a RgbImage,
     inverse: &[[f64; 3]; 2],

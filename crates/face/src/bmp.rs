@@ -26,7 +26,8 @@ impl<'a> Bmp<'a> {
         self.0.color_type().has_alpha()
     }
 
-    /// Its pixels. Many programs leave the alpha channel empty: where it is 0 everywhere, the picture is opaque.
+    /// Its pixels. Many programs leave the alpha channel empty: where it is 0 everywhere, the
+    /// picture is opaque.
     pub(super) fn decode(self) -> Result<DynamicImage, Refusal> {
         let mut picture = DynamicImage::from_decoder(self.0)
             .map_err(|error| Refusal::from_image(&error, Format::Bmp))?;

@@ -1,7 +1,7 @@
 //! Similarity to false match rate to score.
 //!
-//! The score is a statement about strangers, not a percentage of likeness: 80 means that one pair of
-//! different people in 100,000 looks as much alike. Between the knots of a pack's table the decades
+//! The score states a false match rate, not a percentage of likeness: 80 means that one pair of
+//! different people in 100,000 scores 80 or higher. Between the knots of a pack's table the decades
 //! are interpolated monotonically (PCHIP); see [`Calibration::score`] for the scale.
 
 #![expect(
@@ -13,54 +13,54 @@ use serde::{Deserialize, Serialize};
 
 use super::similarity::Similarity;
 
-/// The measured table of a pack, as it stands in the manifest.
+/// The measured table of a pack, as in the manifest.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationTable {
-    /// Names the table in answers and logs.
+    /// Id of the table in responses and logs.
     pub id: String,
-    /// [`ResolvedPack::digest`](super::manifest::ResolvedPack::digest) of what it was measured with; empty if
-    /// that is not known.
+    /// [`ResolvedPack::digest`](super::manifest::ResolvedPack::digest) of what it was measured
+    /// with; empty if that is not known.
     #[serde(default)]
     pub model: String,
-    /// What was compared with what.
+    /// The kinds of photos that were compared.
     #[serde(default)]
     pub pair_type: String,
-    /// Non-mated pairs that it rests on.
+    /// Non-mated pairs that were measured.
     #[serde(default)]
     pub pairs: u64,
-    /// People that it rests on.
+    /// People that were measured.
     #[serde(default)]
     pub persons: u64,
     /// (similarity, false match rate), similarity rising and rate falling.
     pub knots: Vec<(f64, f64)>,
-    /// The same among people of one group, whose strangers look more alike.
+    /// The same for pairs within one group, where different people look more alike.
     #[serde(default)]
     pub within_group: Option<GroupTable>,
 }
 
-/// What non-mated pairs of one group of people each came to.
+/// The measured table of non-mated pairs within one group of people.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupTable {
-    /// What the groups were, in words.
+    /// Description of the groups.
     pub groups: String,
-    /// Non-mated pairs that it rests on.
+    /// Non-mated pairs that were measured.
     pub pairs: u64,
-    /// People that it rests on.
+    /// People that were measured.
     pub persons: u64,
     /// (similarity, false match rate), similarity rising and rate falling.
     pub knots: Vec<(f64, f64)>,
 }
 
-/// Whose false match rate the score speaks of.
+/// The population that the false match rate applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Population {
-    /// Strangers picked from everybody, as the cloud states its rate.
+    /// Different people picked at random, as the cloud states its rate.
     #[default]
     Mixed,
-    /// Strangers of one sex and region of origin: the pessimistic one.
+    /// Different people of one sex and region of origin: the pessimistic rate.
     WithinGroup,
 }
 
@@ -82,10 +82,10 @@ const STRAIGHT: (f64, f64) = (1.0, 6.0);
 const LOWEST: f64 = 0.01;
 
 impl Calibration {
-    /// Prepares the part of a table that is about one population.
+    /// Prepares the part of a table for one population.
     ///
     /// # Errors
-    /// A sentence saying which rule the table breaks: it has that part, at least two knots,
+    /// A sentence with the rule that the table breaks: it has that part, at least two knots,
     /// similarities strictly rising inside (−1, 1), rates strictly falling inside (0, 1).
     pub fn new(table: &CalibrationTable, population: Population) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("calibration table `{}`: {why}", table.id));
@@ -94,7 +94,7 @@ impl Calibration {
             (Population::WithinGroup, Some(within)) => &within.knots,
             (Population::WithinGroup, None) => {
                 return wrong(
-                    "has no part for people of one group; set compare.population = \"mixed\"",
+                    "has no part for people of one group: set compare.population = \"mixed\"",
                 );
             }
         };
@@ -102,7 +102,7 @@ impl Calibration {
             return wrong("at least two knots are needed");
         }
         if knots.iter().any(|&(s, fmr)| !(-1.0 < s && s < 1.0 && 0.0 < fmr && fmr < 1.0)) {
-            return wrong("similarities lie in (-1, 1) and rates in (0, 1)");
+            return wrong("similarities must lie in (-1, 1) and rates in (0, 1)");
         }
         if knots.windows(2).any(|w| w[0].0 >= w[1].0 || w[0].1 <= w[1].1) {
             return wrong("similarities must rise and rates must fall from knot to knot");
@@ -117,13 +117,13 @@ impl Calibration {
         Ok(Self { id, knots })
     }
 
-    /// The table's name.
+    /// Id of the table.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// −log₁₀ of the rate at which strangers are at least this similar; beyond the knots the table is
-    /// continued in a straight line.
+    /// −log₁₀ of the rate at which different people are at least this similar; extrapolated
+    /// linearly beyond the knots.
     pub fn decades(&self, similarity: Similarity) -> f64 {
         self.decades_at(f64::from(similarity.value()))
     }
@@ -159,7 +159,7 @@ impl Calibration {
         }
     }
 
-    /// The rate at which strangers are at least this similar.
+    /// The rate at which different people are at least this similar.
     pub fn fmr_at(&self, similarity: f64) -> f64 {
         10_f64.powf(-self.decades_at(similarity))
     }

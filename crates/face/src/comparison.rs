@@ -1,4 +1,5 @@
-//! What goes into the pipeline and what comes out of it: plain data, and the trait that stands for it.
+//! What goes into the pipeline and what comes out of it: plain data, and the trait that stands for
+//! it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! Face detection with `YuNet`: letterbox, run, decode the three strides, suppress doubles.
 //!
-//! The net was trained on faces of about 10 to 300 pixels and finds one of 40 as well as one of 200, so the picture is
-//! shrunk, and looked at closer only for what is small on it: see the pack's `long_sides` and `near`. Boxes and
-//! landmarks come back in pixels of the picture.
+//! The net was trained on faces of about 10 to 300 pixels and finds one of 40 as well as one of
+//! 200, so the image is reduced, and searched at a larger size only for small faces: see the pack's
+//! `long_sides` and `near`. Boxes and landmarks are in pixels of the image.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -32,20 +32,20 @@ use super::{
 const STRIDES: [usize; 3] = [8, 16, 32];
 /// Both sides of the input are multiples of this.
 const ALIGNMENT: u32 = 32;
-/// Pictures whose longer side is below this are doubled: their faces are below the training range.
+/// Images whose longer side is below this are doubled: their faces are below the training range.
 const TINY: u32 = 160;
 
-/// As much memory the resizer keeps for the next picture.
+/// Maximum memory that the resizer keeps for the next image.
 const MAX_KEPT_BYTES: usize = 4 << 20;
 
-/// How many times as far as the picture reaches a face that leaves it may reach.
+/// How far a face may reach beyond the image, as a multiple of its longer side.
 const MAX_REACH: f32 = 4.0;
 
-/// Inputs with more pixels are rare, and what the net takes for them is not kept.
+/// Memory for inputs with more pixels is not kept, because they are rare.
 const MAX_KEPT_PIXELS: usize = 640 * 640;
 
-/// What the net and its input take for each pixel of a large input, bytes. 49 were measured with YuNet-s and ONNX Runtime 1.28,
-/// with 2560 pixels on the longer side.
+/// Memory of the net and its input per pixel of a large input, in bytes. 49 were measured with
+/// YuNet-s and ONNX Runtime 1.28, with 2560 pixels on the longer side.
 const LARGE_BYTES_PER_PIXEL: u64 = 56;
 
 /// The detector with its sessions and buffers.
@@ -70,8 +70,8 @@ impl Detector {
         Ok(Self { net: located.net.clone(), session, large, resizer: Resizer::new() })
     }
 
-    /// The longer sides at which a picture of this size is looked at, in the order in which they are tried: as the pack
-    /// has them, none larger than the picture. The same one may come twice.
+    /// The longer sides at which an image of this size is searched, in order: those of the pack,
+    /// none larger than the image. A value may occur twice.
     pub fn long_sides(&self, (width, height): (u32, u32)) -> Vec<u32> {
         let long = width.max(height);
         let natural = if long < TINY { long * 2 } else { long };
@@ -83,12 +83,13 @@ impl Detector {
         self.long_sides(size).into_iter().max().unwrap_or_default()
     }
 
-    /// A face with fewer pixels in the net's input on its shorter side deserves a closer look.
+    /// A face with fewer pixels in the net's input on its shorter side needs a pass at a larger
+    /// size.
     pub(crate) fn near(&self) -> f32 {
         self.net.near
     }
 
-    /// The confidence from which on a face is taken to be upright, if the pack has one.
+    /// The confidence from which a face counts as upright, if the pack has one.
     pub(crate) fn sure(&self) -> Option<f32> {
         self.net.sure
     }
@@ -127,7 +128,7 @@ impl Detector {
         }
         let failed = |error: &dyn std::error::Error| FaceError::Contract {
             net: "resize".to_owned(),
-            expected: "a resized picture".to_owned(),
+            expected: "a resized image".to_owned(),
             found: error.to_string(),
         };
         let mut resized = RgbImage::new(to_width, to_height);
@@ -160,7 +161,8 @@ impl Detector {
             ],
         )?;
         if is_large {
-            // The outputs kept what they lay in from being given back. The smallest of runs gives it back now.
+            // The outputs kept their arena from being released. The smallest possible run releases
+            // it now.
             let least = ALIGNMENT as usize;
             let _: [Vec<f32>; 1] =
                 session.run(&vec![0.0; 3 * least * least], (least, least), ["cls_8"])?;
@@ -184,7 +186,8 @@ impl Detector {
     }
 }
 
-/// What [`Detector::detect_at`] takes for a picture of this size, bytes, beyond what it keeps from picture to picture.
+/// Memory of [`Detector::detect_at`] for an image of this size, in bytes, beyond what it always
+/// keeps.
 pub(super) fn working_bytes(size: (u32, u32), long_side: u32) -> u64 {
     let (width, height) = scaled(size, long_side);
     let pixels = padded(width) * padded(height);
@@ -265,20 +268,22 @@ impl OutputMap {
         }
     }
 
-    /// Farther from the corner of the net's input than this, and larger, is no face: some times the input's longer side.
+    /// A detection that reaches farther than this is no face: a multiple of the input's longer
+    /// side, in pixels.
     fn reach(&self) -> f32 {
         let rows = self.cells / self.columns.max(1);
         (self.columns.max(rows) * self.stride) as f32 * MAX_REACH
     }
 }
 
-/// The face to compare: the one that a hint overlaps most, else the largest, where faces away from the
-/// picture's middle count for less.
+/// The face to compare: the one that a hint overlaps most, else the largest, where faces away from
+/// the picture's middle count for less.
 ///
-/// A hint that overlaps nothing is ignored: clients send boxes of other pictures and of other sizes.
-/// Only the part of a box inside the picture counts, and it is weighted by exp(−d²), d = 0 in the
-/// middle and 1 at the middle of a side: a passer-by at the border who stands nearer to the camera is
-/// not the person. On LFW this takes the wrong face 3 times where the plain area does so 16 times.
+/// A hint that overlaps nothing is ignored: clients send boxes of other pictures and of other
+/// sizes. Only the part of a box inside the picture counts, and it is weighted by exp(−d²), d = 0
+/// in the middle and 1 at the middle of a side: a passer-by at the border who stands nearer to the
+/// camera is not the person. On LFW this takes the wrong face 3 times where the plain area does so
+/// 16 times.
 pub(crate) fn choose<'a>(
     faces: &'a [Detection],
     hint: Option<&BoundingBox>,

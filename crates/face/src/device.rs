@@ -1,19 +1,19 @@
-//! Where nets are run: on which device, and by which of ONNX Runtime's providers.
+//! The device on which nets are run, and its provider in ONNX Runtime.
 
 use std::{fmt, fs, io, path::Path, str::FromStr, thread};
 
-/// Where nets are run.
+/// The device on which nets are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Device {
-    /// The processor: every engine has sessions of its own and runs them on its own thread.
+    /// The processor: every engine has its own sessions and runs them on its own thread.
     #[default]
     Cpu,
-    /// The processor, with embedder and head pose in bfloat16, for processors that have instructions for it: these nets
-    /// take half the time, and no rate of errors that was measured differs from that of [`Cpu`](Self::Cpu)
-    /// (docs/decisions/0019).
+    /// The processor, with embedder and head pose in bfloat16, for processors with such
+    /// instructions: these nets take half the time, and the measured error rates are those of
+    /// [`Cpu`](Self::Cpu) (docs/decisions/0019).
     CpuBf16,
-    /// The processor in the way of a GPU: one thread runs the large nets of all engines, in batches. Slower than
-    /// [`Cpu`](Self::Cpu); it is for trying out what surrounds a GPU where there is none.
+    /// The processor, used like a GPU: one thread runs the large nets of all engines, in batches.
+    /// Slower than [`Cpu`](Self::Cpu); for testing the code for GPUs without one.
     CpuBatched,
     /// The large nets on the NVIDIA GPU of this number, in batches.
     Cuda(u16),
@@ -30,8 +30,8 @@ impl FromStr for Device {
             ("cpu-batched", _) => Ok(Self::CpuBatched),
             (_, Some(number)) => Ok(Self::Cuda(number)),
             _ => Err(format!(
-                "`{text}` is no device: \"cpu\" is the processor, \"cpu-bf16\" one with bfloat16, \"cuda:0\" the first \
-                 NVIDIA GPU, \"cuda:1\" the second"
+                "`{text}` is not a device: use \"cpu\", \"cpu-bf16\" (a processor with bfloat16), \
+                 \"cuda:0\" (the first NVIDIA GPU), \"cuda:1\" (the second)"
             )),
         }
     }
@@ -49,7 +49,7 @@ impl fmt::Display for Device {
 }
 
 impl Device {
-    /// The provider of ONNX Runtime that does the arithmetic.
+    /// The provider of ONNX Runtime for it.
     pub fn provider(self) -> &'static str {
         match self {
             Self::Cpu | Self::CpuBatched => "cpu",
@@ -58,41 +58,45 @@ impl Device {
         }
     }
 
-    /// Whether all engines share, for the large nets, the sessions of one thread, which runs batches.
+    /// Whether all engines share the sessions of one thread for the large nets, which it runs in
+    /// batches.
     pub fn is_shared(self) -> bool {
         matches!(self, Self::CpuBatched | Self::Cuda(_))
     }
 
-    /// What it takes to use it, for whoever finds that it cannot be used.
-    pub(crate) fn cure(self) -> &'static str {
+    /// The requirements of the device, for the message that it cannot be used.
+    pub(crate) fn requirements(self) -> &'static str {
         match self {
-            Self::Cpu | Self::CpuBatched => "It takes ONNX Runtime: run `make runtime`",
+            Self::Cpu | Self::CpuBatched => "It needs ONNX Runtime: run `make runtime`",
             Self::CpuBf16 => {
-                "It takes a processor with AVX-512 BF16 (the flag avx512_bf16 in /proc/cpuinfo); ONNX Runtime with OpenVINO: \
-                 run `make runtime-openvino`, and let runtime.library and ORT_DYLIB_PATH be empty or name that one; and \
-                 the right to make code executable while running, which systemd's MemoryDenyWriteExecute takes away. \
-                 docs/PERFORMANCE.md has the steps. To compare in single precision set runtime.device to \"cpu\""
+                "It needs a processor with AVX-512 BF16 (the flag avx512_bf16 in /proc/cpuinfo); \
+                 ONNX Runtime with OpenVINO: run `make runtime-openvino`, and let runtime.library \
+                 and ORT_DYLIB_PATH be empty or name that one; and the right to make code \
+                 executable while running, which systemd's MemoryDenyWriteExecute takes away. \
+                 docs/PERFORMANCE.md has the steps. To compare in single precision set \
+                 runtime.device to \"cpu\""
             }
             Self::Cuda(_) => {
-                "It takes an NVIDIA driver of version 580 or newer, CUDA 13 and cuDNN 9 where the system looks for libraries \
-                 (LD_LIBRARY_PATH), and ONNX Runtime with CUDA: run `make runtime-gpu`; docs/GPU.md has the steps. To \
-                 compare on the processor set runtime.device to \"cpu\""
+                "It needs an NVIDIA driver of version 580 or newer, CUDA 13 and cuDNN 9 where the \
+                 system looks for libraries (LD_LIBRARY_PATH), and ONNX Runtime with CUDA: run \
+                 `make runtime-gpu`; docs/GPU.md has the steps. To compare on the processor set \
+                 runtime.device to \"cpu\""
             }
         }
     }
 
-    /// How many compute threads keep it and the processor busy: one per core, two where one of two waits for the
-    /// device.
+    /// Number of compute threads that keep it and the processor busy: one per core, or two if
+    /// threads wait for the device.
     ///
     /// # Errors
-    /// When the system does not tell how many cores there are.
+    /// When the system does not report the number of cores.
     pub fn threads(self) -> io::Result<usize> {
         let cores = thread::available_parallelism()?.get();
         Ok(if self.is_shared() { 2 * cores } else { cores })
     }
 
-    /// What the maker calls it, as far as the system tells; empty otherwise, and for a GPU beside others of
-    /// another model, because CUDA may number them otherwise than the driver.
+    /// The vendor's name of it, or an empty text if the system does not report it. Empty too for
+    /// GPUs of several models, because CUDA may number them in another order than the driver.
     pub fn model_name(self) -> String {
         match self {
             Self::Cpu | Self::CpuBf16 | Self::CpuBatched => {

@@ -1,14 +1,15 @@
-//! What a calibration table is bound to.
+//! The digest that binds a calibration table to a pack.
 
 use super::manifest::{LandmarkNet, ResolvedPack};
 
-/// Changes whenever the code between nets does so that similarities change with the same nets.
+/// Version of the code between nets: raised when it changes similarities.
 const PIPELINE: u32 = 4;
 
 impl ResolvedPack {
-    /// Names what a similarity depends on: the nets that take part in it, how they are fed, and the code between them.
-    /// What decodes JPEG is not part of it: it moves similarities by less than two tables differ. A calibration table is good for the pack that it was measured with and no other.
-    /// 16 hexadecimal digits.
+    /// A digest of everything that a similarity depends on: the nets, their inputs, and the code
+    /// between them, as 16 hexadecimal digits. A calibration table is valid only for the digest
+    /// that it was measured with. The JPEG decoder is not part of it: it changes similarities by
+    /// less than two tables differ.
     pub fn digest(&self) -> String {
         let landmarks = |net: &LandmarkNet| {
             let plain = format!("{} {:?}", net.weights.sha256, net.input);

@@ -22,7 +22,7 @@ impl Embedder {
     /// As [`NetSession::open`].
     pub fn open(runtime: &Runtime, located: &Located<EmbedderNet>) -> Result<Self, FaceError> {
         let weights = &located.net.weights;
-        // A net in eight bits has roundings of its own, and its table was measured with them.
+        // The table of a net in eight bits was measured with the rounding of the processor.
         let placement =
             if weights.ranges.is_some() { Placement::CallingThread } else { Placement::Device };
         let session = NetSession::open(runtime, located, weights, placement)?;
@@ -37,7 +37,7 @@ impl Embedder {
     /// The embedding of an aligned face.
     ///
     /// # Errors
-    /// [`FaceError::Inference`] or [`FaceError::Contract`], also when the net answers with zeros or
+    /// [`FaceError::Inference`] or [`FaceError::Contract`], also when the net returns zeros or
     /// with something that is not a number.
     pub fn embed(&mut self, face: &AlignedFace) -> Result<Embedding, FaceError> {
         let EmbedderNet { input, dimension, mirrored, .. } = &self.net;

@@ -1,4 +1,4 @@
-//! What broke on our side: the model files, ONNX Runtime, or what a net answered.
+//! Internal failures: the model files, ONNX Runtime, or the output of a net.
 //!
 //! Never shown to a client: the text names files and nets for the operator's log.
 
@@ -11,39 +11,40 @@ use super::{device::Device, refusal::Refusal, telemetry};
 pub enum FaceError {
     /// The shared library cannot be used.
     #[error(
-        "ONNX Runtime could not be loaded from {path}: {reason}. \
-         Run `make runtime` (for \"cpu-bf16\" `make runtime-openvino`, for a GPU `make runtime-gpu`), \
-         or set ORT_DYLIB_PATH to libonnxruntime.so of version 1.{minimum} or newer",
+        "cannot load ONNX Runtime from {path}: {reason}. Run `make runtime` (for \"cpu-bf16\" \
+         `make runtime-openvino`, for a GPU `make runtime-gpu`), or set ORT_DYLIB_PATH to \
+         libonnxruntime.so of version 1.{minimum} or newer",
         minimum = ort::MINOR_VERSION
     )]
     Runtime {
-        /// Where it was looked for.
+        /// The path of the library.
         path: PathBuf,
-        /// What the loader said.
+        /// The error of the loader.
         reason: String,
     },
-    /// The library could report to its maker.
+    /// The telemetry of the library is not disabled.
     #[error(
-        "ONNX Runtime is not loaded because its telemetry is not disabled: set {}={} in the environment",
+        "ONNX Runtime is not loaded because its telemetry is not disabled: set {}={} in the \
+         environment",
         telemetry::VARIABLE,
         telemetry::DISABLED
     )]
     Telemetry,
     /// The device cannot be used, or not for this net.
-    #[error("{device} cannot be used: {reason}. {cure}", cure = device.cure())]
+    #[error("{device} cannot be used: {reason}. {}", device.requirements())]
     Device {
-        /// Which one.
+        /// The device.
         device: Device,
-        /// What was found.
+        /// Why.
         reason: String,
     },
-    /// The thread that owns the device has ended: it panicked, or nothing could be run any more.
-    #[error("the thread that runs nets on {device} has ended; the process has to be started again")]
+    /// The thread that owns the device has ended: it panicked, or the device failed.
+    #[error("the thread that runs nets on {device} has ended: restart the process")]
     DeviceGone {
-        /// Which one.
+        /// The device.
         device: Device,
     },
-    /// A weights file is not there.
+    /// A weights file does not exist.
     #[error("the weights {path} are missing: run `visavis models pull {pack}`")]
     MissingWeights {
         /// The file.
@@ -53,19 +54,19 @@ pub enum FaceError {
     },
     /// A weights file is not the one that the manifest names.
     #[error(
-        "{path} has SHA-256 {found} but the manifest says {expected}: \
-         the file was changed or damaged and is not loaded; run `visavis models pull` to fetch it again"
+        "{path} has SHA-256 {found}, expected {expected} by the manifest, and is not loaded: run \
+         `visavis models pull` to fetch it again"
     )]
     WrongDigest {
         /// The file.
         path: PathBuf,
-        /// What its bytes hash to.
+        /// Its digest.
         found: String,
-        /// What they should hash to.
+        /// The digest in the manifest.
         expected: String,
     },
     /// A weights file cannot be read.
-    #[error("{path} cannot be read: {source}")]
+    #[error("cannot read {path}: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -80,33 +81,33 @@ pub enum FaceError {
     Inference {
         /// The net's file name.
         net: String,
-        /// ONNX Runtime's words.
+        /// The error of ONNX Runtime.
         source: ort::Error,
     },
-    /// A net answered with something other than its contract says.
-    #[error("{net} answered with {found} where {expected} was expected")]
+    /// The output of a net is not the expected one.
+    #[error("{net} returned {found}, expected {expected}")]
     Contract {
         /// The net's file name.
         net: String,
-        /// What the contract says.
+        /// The expected output.
         expected: String,
-        /// What came.
+        /// The actual output.
         found: String,
     },
-    /// A stage panicked; the engine must be made anew.
+    /// A stage panicked; the engine must be created again.
     #[error("the face pipeline panicked")]
     Panicked,
 }
 
 impl FaceError {
-    /// The same as something that `device` cannot do. A net that runs on any processor and not on this device has
-    /// nothing wrong with it.
+    /// The same error as a failure of `device`: a net that runs on any processor but not on this
+    /// device is not the cause.
     pub(super) fn attributed_to(self, device: Device) -> Self {
         if matches!(device, Device::Cpu | Device::CpuBatched) || matches!(self, Self::Device { .. })
         {
             return self;
         }
-        // ONNX Runtime ends some of its messages with an end of line.
+        // Some messages of ONNX Runtime end with a line feed.
         let words: Vec<_> = self.to_string().split_whitespace().map(str::to_owned).collect();
         Self::Device { device, reason: words.join(" ") }
     }

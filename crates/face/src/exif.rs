@@ -1,12 +1,12 @@
-//! How an EXIF block says that its picture is to be turned.
+//! The orientation in an EXIF block.
 
 use image::metadata::Orientation;
 
-/// The orientation that an EXIF block has, as stored in any format: some programs write the name that JPEG puts before a
-/// block in WebP and PNG, too. A block that is damaged turns nothing.
+/// The orientation in an EXIF block of any format: some programs write the prefix of JPEG in WebP
+/// and PNG too. A damaged block means no rotation.
 pub(super) fn orientation(block: Option<&[u8]>) -> Orientation {
     let block = block.map(|block| match block {
-        // The byte behind the name is a 0 of its own or fills the place of one.
+        // The byte after the name is a second 0 or padding.
         [b'E', b'x', b'i', b'f', 0, _, rest @ ..] => rest,
         _ => block,
     });

@@ -1,23 +1,26 @@
-//! Is what the detector calls a face one? The embedder has an opinion too.
+//! Whether a detection is a face, by the detector and the embedder together.
 //!
-//! The detector alone takes muzzles, wheels and folds of cloth for faces. Its confidence in them is low, and so is
-//! the length of what the embedder, which has seen nothing but faces, makes of them; of real faces hardly any is low
-//! in both, however dark, small, blurred or turned it is. The sum of the two tells them apart far better than either.
+//! The detector alone reports muzzles, wheels and folds of cloth as faces. Its confidence in them
+//! is low, and so is the length of their embedding, because the embedder was trained only on faces.
+//! Hardly any real face is low in both, even if it is dark, small, blurred or turned. The sum of
+//! the two separates them far better than either alone.
 
 use serde::{Deserialize, Serialize};
 
-/// A face is taken for one if `confidence` × the detector's confidence + the embedding's length reaches `least`.
+/// A detection is a face if `confidence` × the detector's confidence + the embedding's length is at
+/// least `least`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FaceCheck {
-    /// What the detector's full confidence is worth, in units of the embedding's length.
+    /// Weight of the detector's confidence, in units of the embedding's length.
     pub(crate) confidence: f32,
-    /// What has to be reached.
+    /// The threshold.
     pub(crate) least: f32,
 }
 
 impl FaceCheck {
-    /// `confidence` is the detector's, 0 to 1; `length` that of the embedding before it was normalised.
+    /// `confidence` is the detector's, 0 to 1; `length` that of the embedding before it was
+    /// normalised.
     pub(crate) fn passes(self, confidence: f32, length: f32) -> bool {
         self.confidence * confidence + length >= self.least
     }

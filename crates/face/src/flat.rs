@@ -1,4 +1,5 @@
-//! Pictures of one colour for tests: small as files, and as large in memory as any picture of their kind and size.
+//! Images of one colour for tests: small files that need as much memory as any image of their kind
+//! and size.
 
 use std::io::Write as _;
 
@@ -13,7 +14,8 @@ fn high_first(value: u32) -> [u8; 2] {
     u16::try_from(value).unwrap().to_be_bytes()
 }
 
-/// A JPEG with one scan if it is baseline; if it is progressive, one for the means of blocks and one for each component.
+/// A JPEG with one scan if it is baseline; if it is progressive, one for the means of blocks and
+/// one for each component.
 pub(crate) fn jpeg(width: u32, height: u32, factors: &[(u8, u8)], progressive: bool) -> Vec<u8> {
     let count = u8::try_from(factors.len()).unwrap();
     let mut file = vec![0xFF, 0xD8];
@@ -52,7 +54,7 @@ pub(crate) fn jpeg(width: u32, height: u32, factors: &[(u8, u8)], progressive: b
     file
 }
 
-/// A JPEG with an EXIF block that says how it is to be turned, 1 to 8.
+/// A JPEG with an EXIF block of this orientation, 1 to 8.
 pub(crate) fn oriented(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0";
     let data = [&exif[..], &[orientation, 0, 0, 0, 0, 0, 0, 0]].concat();
@@ -117,8 +119,8 @@ fn riff(all: &[(&str, Vec<u8>)]) -> Vec<u8> {
     [&b"RIFF"[..], &length, &body].concat()
 }
 
-/// A lossless picture behind its header, lowest bits first: no transform, no cache, one group of five codes with one
-/// symbol each.
+/// A lossless picture behind its header, lowest bits first: no transform, no cache, one group of
+/// five codes with one symbol each.
 const ONE_COLOUR: u64 = 0b000_1000_1000_1000_1000_1000;
 
 /// A lossless WebP.
@@ -128,7 +130,7 @@ pub(crate) fn webp_lossless(width: u32, height: u32, alpha: bool) -> Vec<u8> {
     riff(&[("VP8L", [&[0x2F][..], &bits, &[0; 16]].concat())])
 }
 
-/// A lossy frame: to its arithmetic decoder zeros are the likelier answer to every question.
+/// A lossy frame of zeros, which its arithmetic decoder reads as the likelier value everywhere.
 fn lossy_frame(width: u32, height: u32) -> Vec<u8> {
     let blocks = width.div_ceil(16) * height.div_ceil(16);
     let first = 1_000 + blocks;
@@ -223,8 +225,8 @@ impl BitSink {
         }
     }
 
-    /// A lossless picture behind its header: all blocks of 4 x 4 pixels are of the group with the largest number. A cache of colours
-    /// has so many bits, and every code these lengths.
+    /// A lossless picture behind its header: all blocks of 4 x 4 pixels are of the group with the
+    /// largest number. A cache of colours has so many bits, and every code these lengths.
     fn add_groups(&mut self, largest: u16, cache: u32, lengths: &[u32]) {
         self.add(0, 1);
         self.add(u32::from(cache > 0) | cache << 1, if cache > 0 { 5 } else { 1 });

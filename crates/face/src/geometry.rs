@@ -86,7 +86,8 @@ impl BoundingBox {
         if union > 0.0 { shared / union } else { 0.0 }
     }
 
-    /// A rectangle round the same middle, larger on each side by `margin` times the length of its sides.
+    /// A rectangle with the same centre, extended on each side by `margin` times the length of its
+    /// sides.
     #[must_use]
     pub(crate) fn grown(&self, margin: f32) -> Self {
         let (more_width, more_height) = (margin * self.width, margin * self.height);
@@ -125,8 +126,9 @@ impl Landmarks {
         self.0[1]
     }
 
-    /// How far the nose lies from the middle between eyes and mouth, along the line of the eyes, as a share of the
-    /// distance from eyes to mouth; with sign, and near 0 for a head that faces the camera. 0 where nothing can be told.
+    /// Distance of the nose from the middle between eyes and mouth, along the line of the eyes, as
+    /// a share of the distance from eyes to mouth; with sign, near 0 for a head that faces the
+    /// camera. 0 if it cannot be determined.
     pub(super) fn nose_offset(&self) -> f32 {
         let [left, right, nose, ..] = self.0;
         let eyes = left.midpoint(right);

@@ -7,7 +7,7 @@ use ort::{
 
 use super::{device::Device, error::FaceError};
 
-/// A model whose digest has been checked, and where it is to be run.
+/// A verified model, and the device to run it on.
 #[derive(Debug)]
 pub(super) struct ModelGraph<'a> {
     pub(super) environment: &'a Environment,
@@ -40,9 +40,9 @@ impl ModelGraph<'_> {
     }
 }
 
-/// Without it ONNX Runtime takes the fastest way to multiply whole numbers of eight bits on processors that lack an
-/// instruction for it (AVX2 without VNNI), whose sums overflow: embeddings are then another person's. With it a net in
-/// eight bits takes half as long again, so it is set where it is needed and nowhere else.
+/// Exact products of eight-bit integers. Without it, ONNX Runtime uses a fast method whose sums
+/// overflow on processors without such an instruction (AVX2 without VNNI): embeddings are then
+/// wrong. It makes a net in eight bits 1.5 times as slow, so it is set only where it is needed.
 const EXACT_PRODUCTS: &str = "session.x64quantprecision";
 
 /// Whether the processor adds up products of bytes without overflow.

@@ -1,5 +1,5 @@
-//! Landmark refinement: the detector's five points are its weak side, and a small net that sees only
-//! the face box halves the errors of a good embedder.
+//! Landmark refinement: the detector's five points are its weak side, and a small net that sees
+//! only the face box halves the errors of a good embedder.
 
 use image::RgbImage;
 
@@ -12,8 +12,8 @@ use super::{
     session::{NetSession, Placement, Runtime},
 };
 
-/// A landmark that is farther from its crop than this, in sides of the crop, is none: eyes would be cut out of the picture with
-/// a size that their distance gives.
+/// Largest distance of a landmark from its crop, in sides of the crop. The crops of the eyes depend
+/// on the distance of their landmarks.
 const MAX_REACH: f32 = 4.0;
 
 /// The refinement net with its session.
@@ -21,7 +21,7 @@ const MAX_REACH: f32 = 4.0;
 pub struct LandmarkRefiner {
     net: LandmarkNet,
     session: NetSession,
-    /// Names of the landmarks and of what says whether there is a face, where the net can tell.
+    /// Names of the outputs for landmarks and face probability, if the net has the second one.
     outputs: Option<[String; 2]>,
 }
 
@@ -29,7 +29,8 @@ impl LandmarkRefiner {
     /// Opens the refinement net of a pack.
     ///
     /// # Errors
-    /// As [`NetSession::open`], or [`FaceError::Contract`] when the second output that the pack counts on is not there.
+    /// As [`NetSession::open`], or [`FaceError::Contract`] when the second output that the pack
+    /// needs does not exist.
     pub fn open(runtime: &Runtime, located: &Located<LandmarkNet>) -> Result<Self, FaceError> {
         let session =
             NetSession::open(runtime, located, &located.net.weights, Placement::CallingThread)?;
@@ -38,14 +39,14 @@ impl LandmarkRefiner {
         Ok(Self { net, session, outputs })
     }
 
-    /// Whether it can tell that a detection is no face.
+    /// Whether it can reject a detection that is no face.
     pub(super) fn can_reject(&self) -> bool {
         self.outputs.is_some()
     }
 
-    /// The landmarks of a detection, predicted again from its box with the margins that the net wants (the picture's
-    /// border is repeated where the crop leaves it), in pixels of the picture: the mean of all runs. `None` if the net
-    /// sees no face there.
+    /// The landmarks of a detection, predicted again from its box with the margins of the net, in
+    /// pixels of the image: the mean of all runs. Where the crop leaves the image, its border is
+    /// repeated. `None` if the net finds no face there.
     ///
     /// # Errors
     /// [`FaceError::Inference`] or [`FaceError::Contract`].
@@ -69,8 +70,8 @@ impl LandmarkRefiner {
         Ok(Some(Landmarks::mean(&runs)))
     }
 
-    /// The landmarks that the net sees in one crop, and the probability that it shows a face; 1 if it cannot tell. `None` if they
-    /// lie where no face has them.
+    /// The landmarks that the net finds in one crop, and the probability of a face; 1 if the net
+    /// has no such output. `None` for positions that no face has.
     fn predict(
         &mut self,
         picture: &RgbImage,

@@ -1,8 +1,8 @@
 //! An image that is decoded as far as it is needed: held one way, at the resolution needed so far.
 //!
-//! Most photos have far more pixels than a face needs. They are decoded with fewer, and with more only
-//! when a face on them turns out to be small. What is found is reported in pixels of the file, with
-//! the image held this way.
+//! Most photos have far more pixels than a face needs. They are decoded with fewer, and with more
+//! only when a face on them turns out to be small. What is found is reported in pixels of the file,
+//! with the image held this way.
 //!
 //! One image is in memory, however it is held, and a second one while it is rotated or resized; its
 //! lease covers both.
@@ -150,7 +150,8 @@ impl<'a> LazyImage<'a> {
         face.scaled(1.0 / self.reduction(), 1.0 / self.reduction())
     }
 
-    /// Whether the file has more pixels than are at hand, and `wanted` on the longer side are more too.
+    /// Whether the file has more pixels than are at hand, and `wanted` on the longer side are more
+    /// too.
     pub(super) fn lacks(&self, wanted: u32) -> bool {
         let (width, height) = self.size();
         let long = width.max(height);
@@ -158,8 +159,8 @@ impl<'a> LazyImage<'a> {
         reduction > 1 && long / reduction < wanted.min(long)
     }
 
-    /// Has memory for a net that takes `working_bytes`, and at least `wanted` pixels on the longer side
-    /// at hand, as far as the file has them.
+    /// Has memory for a net that takes `working_bytes`, and at least `wanted` pixels on the longer
+    /// side at hand, as far as the file has them.
     ///
     /// # Errors
     /// [`Refusal::PixelMemory`].

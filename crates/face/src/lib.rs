@@ -6,13 +6,13 @@
 //! bytes ─ … the same for the other picture …                          ─┘
 //! ```
 //!
-//! Nets run on the calling thread; the large ones, where there is a GPU, in batches on the thread that owns it.
-//! [`Runtime::on`] chooses.
+//! Nets run on the calling thread; the large ones, where there is a GPU, in batches on the thread
+//! that owns it. [`Runtime::on`] chooses.
 //!
-//! [`Pipeline`] is the line, `pipeline.rs`. Each step is a file and a public function or type, so each
-//! can be tested against an independent reference and timed alone. A bad photo is a [`Refusal`], which
-//! is an outcome; an internal failure is a [`FaceError`]. No image and no [`Embedding`] outlives the
-//! call.
+//! [`Pipeline`] is the line, `pipeline.rs`. Each step is a file and a public function or type, so
+//! each can be tested against an independent reference and timed alone. A bad photo is a
+//! [`Refusal`], which is an outcome; an internal failure is a [`FaceError`]. No image and no
+//! [`Embedding`] outlives the call.
 
 pub mod align;
 mod alpha;

@@ -1,9 +1,10 @@
 //! The memory for decoded pixels: one budget for all engines of a process.
 //!
-//! A picture takes a [`PixelLease`] for the most that its decoding takes before it is decoded, and reduces it to what is left
-//! afterwards. Leases are granted in the order in which they are asked for. Nobody waits while holding one: a picture that
-//! needs more, which is not free, gives back its pixels and its lease, waits for a larger one, and is decoded again. So
-//! waiting always ends.
+//! Before an image is decoded, it takes a [`PixelLease`] for the maximum that decoding needs;
+//! afterwards the lease is reduced to the decoded size. Leases are granted in the order of the
+//! requests. No thread waits while it holds one: an image that needs more memory than is free
+//! returns its pixels and its lease, waits for a larger one, and is decoded again. So there is no
+//! deadlock.
 
 use std::{
     cell::RefCell,
@@ -13,19 +14,20 @@ use std::{
 
 use super::refusal::Refusal;
 
-/// How often a thread that waits says so.
+/// How often a waiting thread calls its callback.
 const SIGN_OF_LIFE_INTERVAL: Duration = Duration::from_secs(1);
 
 thread_local! {
     static SIGN_OF_LIFE: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
 }
 
-/// Calls `sign` every second while this thread waits for memory: it waits for other pictures and does not hang.
+/// Calls `sign` every second while this thread waits for memory, so that a watchdog does not take
+/// it for hung.
 pub fn while_waiting(sign: impl Fn() + 'static) {
     SIGN_OF_LIFE.set(Some(Box::new(sign)));
 }
 
-/// A budget of bytes; clones share it.
+/// A memory budget in bytes; clones share it.
 #[derive(Debug, Clone)]
 pub struct PixelMemory(Arc<PixelLedger>);
 
@@ -40,9 +42,9 @@ struct PixelLedger {
 struct LedgerState {
     /// Bytes on lease.
     leased: u64,
-    /// The ticket of the next one who asks.
+    /// The ticket of the next request.
     next: u64,
-    /// The ticket whose turn it is.
+    /// The ticket that is served next.
     serving: u64,
 }
 
@@ -58,12 +60,12 @@ impl PixelLedger {
 }
 
 impl PixelMemory {
-    /// A budget of so many bytes.
+    /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
         Self(Arc::new(PixelLedger { limit, state: Mutex::default(), changed: Condvar::new() }))
     }
 
-    /// Waits until all who asked before have their leases and so many bytes are free.
+    /// Waits until all earlier requests have their leases and `bytes` bytes are free.
     ///
     /// # Errors
     /// [`Refusal::PixelMemory`], at once, if the whole budget is less.
@@ -90,7 +92,7 @@ impl PixelMemory {
 }
 
 impl Default for PixelMemory {
-    /// Without a limit: for one picture at a time.
+    /// Without a limit: for one image at a time.
     fn default() -> Self {
         Self::new(u64::MAX / 2)
     }
@@ -104,7 +106,7 @@ pub(super) struct PixelLease {
 }
 
 impl PixelLease {
-    /// Has at least so many bytes, if they are free and nobody waits. Never waits itself.
+    /// Grows to at least `bytes`, if they are free and no thread waits. Never waits itself.
     pub(super) fn try_grow_to(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let mut state = self.ledger.state();
@@ -117,7 +119,7 @@ impl PixelLease {
         grows
     }
 
-    /// Gives back what exceeds so many bytes.
+    /// Returns what exceeds `bytes`.
     pub(super) fn reduce_to(&mut self, bytes: u64) {
         let excess = self.bytes.saturating_sub(bytes);
         self.bytes -= excess;
@@ -149,8 +151,8 @@ mod tests {
         }
     }
 
-    /// On a thread of its own: a lease of so many bytes, whose number is sent as soon as it is granted, and which is held until the
-    /// returned sender is dropped.
+    /// On a thread of its own: a lease of so many bytes, whose number is sent as soon as it is
+    /// granted, and which is held until the returned sender is dropped.
     fn ask(
         memory: &PixelMemory,
         bytes: u64,

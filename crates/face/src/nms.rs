@@ -5,16 +5,17 @@ use super::{
     geometry::{BoundingBox, Landmarks},
 };
 
-/// Candidates that overlap the best one by more than this are views of the same face and vote on it.
+/// Candidates that overlap the best one by more than this are views of the same face and vote on
+/// it.
 const VOTERS_IOU: f32 = 0.6;
 
-/// Sorts by falling confidence and drops every detection whose intersection over union with a better
-/// one exceeds `iou` (0 to 1). What stays is the average of the best candidate and those that agree
-/// with it, weighted by confidence.
+/// Sorts by falling confidence and drops every detection whose intersection over union with a
+/// better one exceeds `iou` (0 to 1). What stays is the average of the best candidate and those
+/// that agree with it, weighted by confidence.
 ///
-/// The detector answers for every cell of its map, and for one face some dozens of cells are almost
-/// equally sure. Which of them is the surest turns on the last bit of a pixel, and with it the box by
-/// some per cent; their average does not.
+/// The detector returns a result for every cell of its map, and for one face some dozens of cells
+/// have almost the same confidence. The last bit of a pixel can decide which of them is highest,
+/// and boxes of neighbouring cells differ by some per cent; their average is stable.
 pub(crate) fn suppress(mut detections: Vec<Detection>, iou: f32) -> Vec<Detection> {
     detections.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let mut kept: Vec<Detection> = Vec::new();

@@ -2,8 +2,8 @@
 //! (antialiased) and by affine transform (bilinear).
 //!
 //! Pixels outside the picture repeat its border in [`Patch::from_box`] but are black in
-//! [`Patch::warp`]: the first feeds nets that were trained on replicated borders, the second one that
-//! was trained on black ones.
+//! [`Patch::warp`]: the first feeds nets that were trained on replicated borders, the second one
+//! that was trained on black ones.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -102,7 +102,8 @@ impl Patch {
         Self { width: self.height, height: self.width, pixels }
     }
 
-    /// Planes one after the other (NCHW), in the channel order and range that a net wants: 3 × `height` × `width` values.
+    /// Planes one after the other (NCHW), in the channel order and range that a net wants: 3 ×
+    /// `height` × `width` values.
     pub fn to_tensor(&self, input: &Input) -> Vec<f32> {
         let channels = match input.order {
             ChannelOrder::Rgb => [0, 1, 2],
@@ -130,8 +131,8 @@ struct Taps {
 }
 
 impl Taps {
-    /// `start` and `length` are the cut in source pixels, edges included; `source` and `target` count
-    /// pixels of the whole source axis and of the result.
+    /// `start` and `length` are the cut in source pixels, edges included; `source` and `target`
+    /// count pixels of the whole source axis and of the result.
     fn new(start: f32, length: f32, source: usize, target: usize) -> Self {
         let last = source.saturating_sub(1) as f32;
         let scale = length / target as f32;
@@ -182,7 +183,8 @@ fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
     if !inside {
         return bilinear_at_the_border(picture, x, y);
     }
-    // Rounded down as they are positive; `floor` is a call on processors that the compiler has to allow for.
+    // Rounded down as they are positive; `floor` is a call on processors that the compiler has to
+    // allow for.
     let (left, top) = (x as u32, y as u32);
     let (fx, fy) = (x - left as f32, y - top as f32);
     let stride = picture.width() as usize * 3;

@@ -53,8 +53,8 @@ pub struct AnalysedFace {
     pub times: StageTimes,
 }
 
-/// The pipeline on ONNX Runtime, with sessions of its own and, for large nets, those of the runtime's
-/// device.
+/// The pipeline on ONNX Runtime, with sessions of its own and, for large nets, those of the
+/// runtime's device.
 #[derive(Debug)]
 pub struct Pipeline {
     runtime: Runtime,
@@ -105,7 +105,7 @@ impl Pipeline {
         &mut self,
         picture: &Picture<'_>,
     ) -> Result<Result<AnalysedFace, Refusal>, FaceError> {
-        let _at_work = self.runtime.active_threads();
+        let _active = self.runtime.mark_active();
         match self.run(picture) {
             Ok(face) => Ok(Ok(face)),
             Err(Ended::Refused(refusal)) => Ok(Err(refusal)),
@@ -207,7 +207,7 @@ impl Pipeline {
         }))
     }
 
-    /// Whether something besides the detector can tell that a detection is no face.
+    /// Whether a part of the pack other than the detector can reject a detection that is no face.
     fn has_second_opinion(&self) -> bool {
         let refiner_can = self.refiner.as_ref().is_some_and(LandmarkRefiner::can_reject);
         refiner_can || self.face_check.is_some()

@@ -1,4 +1,5 @@
-//! PNG row by row into 8-bit RGB, so that no copy of the picture with 16 bits or with transparency is ever in memory.
+//! PNG row by row into 8-bit RGB, so that no copy of the picture with 16 bits or with transparency
+//! is ever in memory.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -26,8 +27,8 @@ pub(super) fn working_bytes((width, _): (u32, u32), file: &[u8]) -> u64 {
 pub(super) struct Png<'a>(Reader<Cursor<&'a [u8]>>);
 
 impl<'a> Png<'a> {
-    /// Reads all that comes before the pixels. Texts and colour profiles are left alone: a profile of some kilobytes can be
-    /// inflated to a gigabyte.
+    /// Reads all that comes before the pixels. Texts and colour profiles are left alone: a profile
+    /// of some kilobytes can be inflated to a gigabyte.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, Refusal> {
         let limits = Limits { bytes: bytes.len() * 2 + ROWS_BYTES };
         let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), limits);
@@ -186,7 +187,8 @@ pub(super) mod tests {
         (at * 37 + at * at).to_le_bytes()[0]
     }
 
-    /// Any bytes as the pixels of a picture, with a palette or one transparent colour where `color` can have them.
+    /// Any bytes as the pixels of a picture, with a palette or one transparent colour where `color`
+    /// can have them.
     fn file(
         (width, height): (u32, u32),
         color: ColorType,
@@ -322,7 +324,7 @@ pub(super) mod tests {
         ] {
             let file = file((33, 40), color, 8, false, interlaced);
             for end in 8..file.len() {
-                let cut = decoded(&file[..end]).map(|_| "a picture");
+                let cut = decoded(&file[..end]).map(|_| "an image");
                 assert_eq!(cut, Err(incomplete.clone()), "{color:?} {interlaced} {end}");
             }
         }

@@ -8,7 +8,7 @@ use ort::ep::{
 use super::{device::Device, error::FaceError};
 
 impl Device {
-    /// Whether the processor can be it at all; what a GPU lacks only its driver can tell.
+    /// Whether the processor supports it. For a GPU, only its driver can report what is missing.
     ///
     /// # Errors
     /// [`FaceError::Device`] when not.
@@ -26,10 +26,10 @@ impl Device {
     pub(super) fn check_library(self) -> Result<(), FaceError> {
         match self {
             Self::Cuda(_) if !ep::CUDA::is_available().unwrap_or(false) => {
-                Err(self.unusable("the ONNX Runtime that was loaded is one without CUDA"))
+                Err(self.unusable("the loaded ONNX Runtime has no CUDA provider"))
             }
             Self::CpuBf16 if !ep::OpenVINO::is_available().unwrap_or(false) => {
-                Err(self.unusable("the ONNX Runtime that was loaded is one without OpenVINO"))
+                Err(self.unusable("the loaded ONNX Runtime has no OpenVINO provider"))
             }
             _ => Ok(()),
         }
@@ -39,9 +39,10 @@ impl Device {
         FaceError::Device { device: self, reason: reason.to_owned() }
     }
 
-    /// The provider for a session; the processor in single precision needs none. Missing hardware or libraries are an
-    /// error; single operations that the provider does not have are computed by that of the processor, as ONNX Runtime
-    /// does it. `memory` is the most of a GPU's, in bytes; 0 is no limit.
+    /// The provider for a session; the processor in single precision needs none. Missing hardware
+    /// or libraries are an error; single operations that the provider does not have are computed by
+    /// that of the processor, as ONNX Runtime does it. `memory` is the most of a GPU's, in bytes; 0
+    /// is no limit.
     pub(super) fn execution_provider(self, memory: usize) -> Option<ExecutionProviderDispatch> {
         let provider = match self {
             Self::Cpu | Self::CpuBatched => return None,
@@ -52,8 +53,8 @@ impl Device {
     }
 }
 
-/// Whether the processor multiplies in bfloat16, and twice as fast as in single precision. Where it does not, `OpenVINO`
-/// computes as if it did, and takes longer.
+/// Whether the processor has instructions for bfloat16, twice as fast as in single precision.
+/// Without them, `OpenVINO` emulates them and takes longer.
 pub fn has_bfloat16() -> bool {
     #[cfg(target_arch = "x86_64")]
     let has = is_x86_feature_detected!("avx512bf16");
@@ -62,10 +63,11 @@ pub fn has_bfloat16() -> bool {
     has
 }
 
-/// `OpenVINO` on the calling thread. Its own threads stay idle; it is told all the same to have one, and to pin none.
+/// `OpenVINO` on the calling thread. Its own threads stay idle; it is configured with one thread,
+/// not pinned.
 fn bfloat16() -> ExecutionProviderDispatch {
-    let options = r#"{"CPU": {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": "1",
-        "ENABLE_CPU_PINNING": "NO"}}"#;
+    let options = r#"{"CPU": {"INFERENCE_PRECISION_HINT": "bf16", "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": "1", "ENABLE_CPU_PINNING": "NO"}}"#;
     ep::OpenVINO::default()
         .with_device_type("CPU")
         .with_arbitrary_config("load_config", options)

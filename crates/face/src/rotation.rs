@@ -1,8 +1,8 @@
-//! Photos that lie on their side or stand on their head and do not say so.
+//! Rotation of photos that are not upright and have no EXIF orientation.
 //!
-//! The detector knows upright faces. On others it finds nothing, or something with landmarks in the wrong
-//! places, and is not sure of it: of 160 people's photos it is surer than 0.91 of 98 % when they are upright,
-//! and less sure than 0.90 of 98 % when they are not, 0.81 or less in the median.
+//! The detector was trained on upright faces. On others it finds nothing, or reports wrong
+//! landmarks with low confidence: on photos of 160 people, the confidence is above 0.91 for 98 % of
+//! the upright ones, and below 0.90 for 98 % of the rotated ones (median 0.81 or less).
 
 use image::{RgbImage, imageops};
 
@@ -39,7 +39,8 @@ impl Rotation {
         if Self::quarters(rotation) % 2 == 1 { (height, width) } else { (width, height) }
     }
 
-    /// A picture that is held one way, held another way. Takes as much memory again only for an odd number of quarters.
+    /// A picture that is held one way, held another way. Takes as much memory again only for an odd
+    /// number of quarters.
     pub(super) fn change(picture: &mut RgbImage, from: Option<Self>, to: Option<Self>) {
         match (Self::quarters(to) + 4 - Self::quarters(from)) % 4 {
             1 => *picture = imageops::rotate90(picture),

@@ -1,16 +1,17 @@
-//! Where to look for the face of an image: in several passes of the detector, closer or with the image
-//! rotated. The cheapest pass comes first; a photo of an upright face takes one pass over few pixels.
+//! Where to search for the face of an image: in several passes of the detector, closer or with the
+//! image rotated. The cheapest pass comes first; a photo of an upright face takes one pass over few
+//! pixels.
 //!
-//! Passes are made when they are needed: the pipeline asks for the next detection to examine, and asks
-//! again when that is no face.
+//! Passes are made when they are needed: the pipeline asks for the next detection to examine, and
+//! asks again when that is no face.
 //!
 //! 1. Upright, from coarse to fine, until something shows.
-//! 2. Rotated by a quarter, a half, three quarters: only when the detector found nothing, is not sure,
-//!    or found what is no face. A sure rotated face comes before an unsure upright one, because
+//! 2. Rotated by a quarter, a half, three quarters: only when the detector found nothing, is not
+//!    sure, or found no face. A sure rotated face comes before an unsure upright one, because
 //!    upright is what photos usually are.
-//! 3. Upright again at finer sizes: what was taken for a face may have kept the detector from looking
-//!    closer, where a small face shows.
-//! 4. An unsure rotated face, if something besides the detector can tell that it is none.
+//! 3. Upright again at finer sizes: a false detection may have prevented a closer pass, which shows
+//!    a small face.
+//! 4. An unsure rotated face, if a part of the pack other than the detector can reject it.
 
 use super::{
     detect::Detector,
@@ -70,8 +71,8 @@ pub(super) struct Search {
 
 impl Search {
     /// On the upright image. `hint` is where the sender says the face is, in pixels of the file;
-    /// `has_second_opinion` whether something besides the detector can tell that a detection is no
-    /// face.
+    /// `has_second_opinion` whether a part of the pack other than the detector can reject a
+    /// detection that is no face.
     pub(super) fn new(
         image: &LazyImage<'_>,
         hint: Option<BoundingBox>,
@@ -91,8 +92,8 @@ impl Search {
         }
     }
 
-    /// The next detection to examine, in pixels of the file with the image held as it is now; `None`
-    /// when there is none left. The one before it was no face.
+    /// The next detection to examine, in pixels of the file with the image held as it is now;
+    /// `None` when there is none left. The one before it was no face.
     pub(super) fn next(
         &mut self,
         image: &mut LazyImage<'_>,

@@ -1,8 +1,9 @@
 //! ONNX Runtime: loading the shared library, checking a weights file, running one net.
 //!
-//! On the CPU every session runs on one thread: N workers with a one-thread session each beat one session with
-//! N threads, and nothing is gained by batching there (both measured). On a GPU all engines share, for the large nets, the
-//! sessions of one thread, which runs batches; a net says what it is ([`Placement`]), and nobody but this file notices more.
+//! On the CPU every session runs on one thread: N workers with a one-thread session each are faster
+//! than one session with N threads, and batches bring nothing there (both measured). On a GPU, all
+//! engines share the sessions of one thread for the large nets, which it runs in batches;
+//! [`Placement`] selects between the two.
 
 use std::{
     fmt::Write as _,
@@ -28,7 +29,7 @@ use super::{
 };
 
 /// The last `libonnxruntime.so*` of a folder by name; the plain name if there is none, so that a
-/// message can say what was looked for.
+/// message can name the expected file.
 pub fn newest_library(folder: &Path) -> PathBuf {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
     let is_library = |path: &PathBuf| {
@@ -52,12 +53,12 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// Loads the shared library at `path`, to run nets on the CPU. ONNX Runtime exists once in a process: after the
-    /// first success every call returns that one, whatever the path.
+    /// Loads the shared library at `path`, to run nets on the CPU. ONNX Runtime exists once in a
+    /// process: after the first success every call returns that one, whatever the path.
     ///
     /// # Errors
-    /// [`FaceError::Runtime`] when it is missing, is no ONNX Runtime, or is too old; [`FaceError::Telemetry`] when it could
-    /// report to its maker.
+    /// [`FaceError::Runtime`] when it is missing, is no ONNX Runtime, or is too old;
+    /// [`FaceError::Telemetry`] when its telemetry is not disabled.
     pub fn load(path: &Path) -> Result<Self, FaceError> {
         static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +70,8 @@ impl Runtime {
     }
 
     fn load_first(path: &Path) -> Result<Self, FaceError> {
-        // `with_telemetry(false)` below drops events, but the collector makes its files and connects all the same.
+        // `with_telemetry(false)` below only drops events: the collector still creates its files
+        // and connects.
         if !telemetry::is_disabled() {
             return Err(FaceError::Telemetry);
         }
@@ -83,11 +85,12 @@ impl Runtime {
             .map_err(|e| wrong(e.to_string()))
     }
 
-    /// The same library, with large nets run on `device`; a GPU gets a thread that runs them in batches as `options` say.
+    /// The same library, with large nets run on `device`; a GPU gets a thread that runs them in
+    /// batches by `options`.
     ///
     /// # Errors
-    /// [`FaceError::Device`] when the library has no provider for it. What else a GPU lacks is found when a net is
-    /// opened.
+    /// [`FaceError::Device`] when the library has no provider for it. What else a GPU lacks is
+    /// found when a net is opened.
     pub fn on(&self, device: Device, options: BatchOptions) -> Result<Self, FaceError> {
         device.check_library()?;
         let batches = if device.is_shared() {
@@ -103,14 +106,14 @@ impl Runtime {
         self.device
     }
 
-    /// Whether nothing can be run any more, which only a new process cures.
+    /// Whether the device has failed, so that the process must be restarted.
     pub fn is_gone(&self) -> bool {
         self.batches.as_ref().is_some_and(|(owner, _)| owner.is_gone())
     }
 
-    /// Says that the calling thread is at a picture until what is returned is dropped: batches may wait for it.
-    pub fn active_threads(&self) -> Option<ActiveThread> {
-        self.batches.as_ref().map(|(owner, _)| owner.active_threads())
+    /// Counts the calling thread as active until the result is dropped: batches may wait for it.
+    pub fn mark_active(&self) -> Option<ActiveThread> {
+        self.batches.as_ref().map(|(owner, _)| owner.mark_active())
     }
 }
 
@@ -152,10 +155,12 @@ pub(crate) fn read_weights(
 /// Where a net is run, and how exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// On the calling thread, as the model has it, whatever the device: a net so small that a GPU gains nothing by it, one
-    /// that decides where others look, or one in eight bits.
+    /// On the calling thread, in the precision of the model, with any device: for nets so small
+    /// that a GPU is not faster, for nets whose result decides what others analyse, and for nets in
+    /// eight bits.
     CallingThread,
-    /// As [`CallingThread`](Self::CallingThread), for large inputs: at its end a run gives back the memory that holds no output.
+    /// As [`CallingThread`](Self::CallingThread), for large inputs: at its end a run gives back the
+    /// memory that holds no output.
     CallingThreadShrinking,
     /// On the device of the runtime: in batches on a GPU, in bfloat16 on [`Device::CpuBf16`].
     Device,
@@ -185,8 +190,8 @@ impl std::fmt::Debug for NetSession {
 pub(crate) type Outputs<const N: usize> = [Vec<f32>; N];
 
 impl NetSession {
-    /// Checks the digest of a located net and makes a one-thread session of it, or has the runtime's device make
-    /// what all engines share.
+    /// Checks the digest of a located net and makes a one-thread session of it, or has the
+    /// runtime's device make what all engines share.
     ///
     /// # Errors
     /// As [`read_weights`], or [`FaceError::Inference`] when ONNX Runtime refuses the graph.
@@ -203,8 +208,8 @@ impl NetSession {
     /// The same of an ONNX model whose digest has been checked.
     ///
     /// # Errors
-    /// [`FaceError::Inference`] when ONNX Runtime refuses the graph, [`FaceError::Device`] when the device cannot be
-    /// used.
+    /// [`FaceError::Inference`] when ONNX Runtime refuses the graph, [`FaceError::Device`] when the
+    /// device cannot be used.
     pub fn from_bytes(
         runtime: &Runtime,
         bytes: &[u8],
@@ -243,8 +248,9 @@ impl NetSession {
     /// Runs the net on one tensor of shape [1, 3, `height`, `width`] and returns the named outputs.
     ///
     /// # Errors
-    /// [`FaceError::Inference`] when the run fails, [`FaceError::Contract`] when an output is missing, not
-    /// single precision or not finite, [`FaceError::DeviceGone`] when nothing can be run any more.
+    /// [`FaceError::Inference`] when the run fails, [`FaceError::Contract`] when an output is
+    /// missing, not single precision or not finite, [`FaceError::DeviceGone`] when the device has
+    /// failed.
     pub fn run<const N: usize>(
         &mut self,
         tensor: &[f32],
@@ -285,7 +291,7 @@ impl NetSession {
                 }
             }
         }
-        // One such number spoils all that is computed with it, and compares with nothing.
+        // Such a number makes all results NaN, and no comparison with it is true.
         let is_finite = found.iter().flatten().all(|value| value.is_finite());
         let broken = || self.broken("finite numbers".to_owned(), "infinity or NaN".to_owned());
         is_finite.then_some(found).ok_or_else(broken)
@@ -311,7 +317,7 @@ impl NetSession {
         self.expect_length(values, expected)
     }
 
-    /// `values` if there are `expected` of them.
+    /// `values` if their number is `expected`.
     ///
     /// # Errors
     /// [`FaceError::Contract`] otherwise.
@@ -359,7 +365,7 @@ fn shared(
     })
 }
 
-/// Has an arena give back what is free in it.
+/// Makes an arena return its free memory.
 const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Embeddings, the cosine between two of them, and what their lengths say about it.
+//! Embeddings, the cosine between two of them, and its correction by their lengths.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A face as a vector of unit length; it lives in memory for one comparison and is stored nowhere.
+/// A face as a vector of unit length; it is in memory for one comparison and never stored.
 #[derive(Clone, PartialEq)]
 pub struct Embedding {
     values: Vec<f32>,
@@ -39,8 +39,8 @@ impl Embedding {
         &self.values
     }
 
-    /// The Euclidean norm that the net gave it. A net trained on angles leaves it free, and it grows with how much
-    /// of a face there was to see.
+    /// The Euclidean norm before it was normalised. A net trained on angles leaves it free, and it
+    /// grows with the visible part of the face.
     pub fn length(&self) -> f32 {
         self.length
     }
@@ -57,30 +57,31 @@ impl Embedding {
     }
 }
 
-/// How much a cosine is worth, by the lengths of the two embeddings before they were normalised.
+/// The correction of a cosine by the lengths of the two embeddings before they were normalised.
 ///
-/// A turned, blurred or covered face gives a shorter embedding, and its cosines lie nearer to zero: with another
-/// photo of the person and with strangers. One threshold on the cosine is therefore too strict for such a photo and
-/// too lax for two clear ones. The cosine of each pair is stretched so that strangers reach a threshold as often
-/// whatever the lengths: `tanh(g · artanh(cosine))`, g = factor of one × factor of the other,
-/// factor = (length between `least` and `most` ÷ `usual`) to the power of −`power`. It keeps −1, 0 and 1, and the
-/// order of pairs of equal lengths. docs/ACCURACY.md says what it brings and what it costs.
+/// A turned, blurred or covered face has a shorter embedding, and its cosines are nearer to zero,
+/// with photos of the same person and of different people. One threshold on the cosine is therefore
+/// too strict for such a photo and too lax for two clear ones. The cosine of each pair is stretched
+/// so that different people reach a threshold equally often at all lengths: `tanh(g ·
+/// artanh(cosine))`, g = factor of one × factor of the other, factor = (length between `least` and
+/// `most` ÷ `usual`) to the power of −`power`. It keeps −1, 0 and 1, and the order of pairs of
+/// equal lengths. docs/decisions/0011-lengths-of-embeddings.md has its benefit and its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LengthCorrection {
     /// The length whose factor is 1.
     pub(crate) usual: f32,
-    /// Shorter embeddings count as this long, so that next to nothing is not stretched into something.
+    /// Shorter embeddings are treated as this long, so that noise is not amplified.
     pub(crate) least: f32,
-    /// Longer embeddings count as this long.
+    /// Longer embeddings are treated as this long.
     pub(crate) most: f32,
-    /// How strongly the lengths count; 0 leaves the cosine as it is.
+    /// The weight of the lengths; 0 leaves the cosine unchanged.
     pub(crate) power: f32,
 }
 
 impl LengthCorrection {
     /// # Errors
-    /// A sentence when the numbers make no sense together.
+    /// A sentence when the numbers are inconsistent.
     pub(crate) fn check(&self) -> Result<(), String> {
         let ordered = 0.0 < self.least && self.least <= self.usual && self.usual <= self.most;
         if ordered && self.most.is_finite() && (0.0..=4.0).contains(&self.power) {
@@ -90,7 +91,7 @@ impl LengthCorrection {
             .to_owned())
     }
 
-    /// What an embedding of this length brings to the stretching of its pairs.
+    /// The factor of an embedding of this length in the stretching of its pairs.
     pub(crate) fn factor(&self, length: f32) -> f32 {
         (length.clamp(self.least, self.most) / self.usual).powf(-self.power)
     }
@@ -101,8 +102,8 @@ impl LengthCorrection {
     }
 }
 
-/// How much alike two faces are, −1 to 1, higher means more: the cosine of their embeddings, stretched where the
-/// pack has a [`LengthCorrection`].
+/// How similar two faces are, −1 to 1, higher means more: the cosine of their embeddings, stretched
+/// if the pack has a [`LengthCorrection`].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Similarity(f32);

@@ -1,13 +1,13 @@
-//! How long each stage of the pipeline took, for whoever measures. A stage that failed is not told.
+//! How long each stage of the pipeline took. A stage that failed is not included.
 
 use std::time::{Duration, Instant};
 
-/// The stages, in the order in which a picture goes through them.
+/// The stages of the pipeline, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// From bytes to pixels.
     Decode,
-    /// Finding faces, with all turns that were tried.
+    /// Finding faces, with all rotations that were tried.
     Detect,
     /// Refining the landmarks of the chosen face.
     Landmarks,
@@ -24,7 +24,7 @@ impl Stage {
     pub const ALL: [Self; 6] =
         [Self::Decode, Self::Detect, Self::Landmarks, Self::Align, Self::Quality, Self::Embed];
 
-    /// As tables and JSON have it.
+    /// Its name in tables and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Decode => "decode",
@@ -37,19 +37,19 @@ impl Stage {
     }
 }
 
-/// The time of one picture, by stage.
+/// The times of one photo, by stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StageTimes([Duration; Stage::ALL.len()]);
 
 impl StageTimes {
-    /// That of one stage.
-    pub fn of(&self, stage: Stage) -> Duration {
+    /// The time of one stage.
+    pub fn get(&self, stage: Stage) -> Duration {
         self.0[stage as usize]
     }
 }
 
-/// Attributes the time since it was last asked to a stage. Reading the clock costs tens of nanoseconds, so it
-/// always runs.
+/// Attributes the time since the last call to a stage. Reading the clock costs tens of nanoseconds,
+/// so it always runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopwatch {
     last: Instant,
@@ -57,19 +57,19 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Begins with the first stage.
+    /// Starts with the first stage.
     pub(crate) fn start() -> Self {
         Self { last: Instant::now(), times: StageTimes::default() }
     }
 
-    /// The stage has ended, and the next one begins. A stage may end more than once: its times add up.
+    /// Ends a stage and starts the next one. A stage may end more than once: its times add up.
     pub(crate) fn finish(&mut self, stage: Stage) {
         let now = Instant::now();
         self.times.0[stage as usize] += now - self.last;
         self.last = now;
     }
 
-    /// What was measured.
+    /// The measured times.
     pub(crate) fn times(&self) -> StageTimes {
         self.times
     }
@@ -89,9 +89,9 @@ mod tests {
         watch.finish(Stage::Detect);
         watch.finish(Stage::Decode);
         let (times, whole) = (watch.times(), begun.elapsed());
-        assert!(times.of(Stage::Decode) >= Duration::from_millis(2));
-        assert!(times.of(Stage::Detect) >= Duration::from_millis(1));
-        assert_eq!(times.of(Stage::Embed), Duration::ZERO);
-        assert!(Stage::ALL.iter().map(|stage| times.of(*stage)).sum::<Duration>() <= whole);
+        assert!(times.get(Stage::Decode) >= Duration::from_millis(2));
+        assert!(times.get(Stage::Detect) >= Duration::from_millis(1));
+        assert_eq!(times.get(Stage::Embed), Duration::ZERO);
+        assert!(Stage::ALL.iter().map(|stage| times.get(*stage)).sum::<Duration>() <= whole);
     }
 }

@@ -1,6 +1,7 @@
-//! What keeps ONNX Runtime from reporting to its maker: a variable that is set before the library is loaded.
+//! The variable that disables the telemetry of ONNX Runtime; it must be set before the library is
+//! loaded.
 
-/// What ONNX Runtime looks for in the environment before it starts its telemetry collector.
+/// The variable that ONNX Runtime checks before it starts its telemetry collector.
 pub const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
 /// The value of [`VARIABLE`] that disables telemetry.
 pub const DISABLED: &str = "1";

@@ -125,8 +125,9 @@ impl ViewFaces {
         self.detect(image, detector, SizeRange::default())
     }
 
-    /// Runs the detector at one size after the other until there is a face, and once more at a larger
-    /// one if that face is small. Returns the number of the size from which to go on, 0 without a face.
+    /// Runs the detector at one size after the other until there is a face, and once more at a
+    /// larger one if that face is small. Returns the number of the size from which to go on, 0
+    /// without a face.
     pub(super) fn detect(
         &mut self,
         image: &mut LazyImage<'_>,

@@ -1,16 +1,19 @@
-//! What the prefix codes of a lossless WebP take once they are decoded, read from the bitstream before anything is decoded.
+//! The memory that the prefix codes of a lossless WebP need once they are decoded, read from the
+//! bitstream in advance.
 //!
-//! image-webp 0.2.4 builds the tables of all codes before it decodes the first pixel: five for each group, and up to 65,536
-//! groups, whatever the size of the picture. Their number is the largest index in the entropy image, which is itself compressed,
-//! behind the transforms. This reads as far as the last code, by RFC 9649.
+//! image-webp 0.2.4 builds the tables of all codes before it decodes the first pixel: five for each
+//! group, and up to 65,536 groups, whatever the size of the picture. Their number is the largest
+//! index in the entropy image, which is itself compressed, behind the transforms. This reads as far
+//! as the last code, by RFC 9649.
 //!
-//! It accepts nothing that image-webp reads in another way: what is counted here is what is built there.
+//! It accepts nothing that image-webp reads in another way: what is counted here is what is built
+//! there.
 
 /// The most that the tables of the codes of one sub-image take here and there, and its cache.
 const CODES_BYTES: u64 = 1 << 20;
 
-/// What image-webp takes for the list of groups, for each: five trees of 56 bytes, and while the list grows, which doubles
-/// it, the old one beside the new one.
+/// What image-webp takes for the list of groups, for each: five trees of 56 bytes, and while the
+/// list grows, which doubles it, the old one beside the new one.
 const GROUP_BYTES: u64 = 3 * 5 * 56;
 
 /// Bits that image-webp looks up at once; behind those it walks a tree.
@@ -20,11 +23,13 @@ const NODE_BYTES: u64 = 16;
 
 const MAX_LENGTH: u32 = 15;
 
-/// The most that the tables of a picture may take, bytes. libwebp merges groups: it writes 208 for 12 megapixels of many different
-/// photos, which take 4 MB. Tables are small allocations, and an allocator keeps them for their thread when they are freed.
+/// The most that the tables of a picture may take, bytes. libwebp merges groups: it writes 208 for
+/// 12 megapixels of many different photos, which take 4 MB. Tables are small allocations, and an
+/// allocator keeps them for their thread when they are freed.
 const MAX_TABLE_BYTES: u64 = 64 << 20;
 
-/// How many symbols the five codes of a group have: green, lengths and cache; red; blue; alpha; distances.
+/// How many symbols the five codes of a group have: green, lengths and cache; red; blue; alpha;
+/// distances.
 const ALPHABETS: [usize; 5] = [256 + LENGTHS, 256, 256, 256, 40];
 const LENGTHS: usize = 24;
 
@@ -49,7 +54,8 @@ impl Bitstream<'_> {
         u64::from(width) * u64::from(height) * 4 + CODES_BYTES
     }
 
-    /// What the codes of all groups take in image-webp, bytes; `None` if the bitstream is damaged, or if that is too much.
+    /// What the codes of all groups take in image-webp, bytes; `None` if the bitstream is damaged,
+    /// or if that is too much.
     pub(super) fn table_bytes(&self) -> Option<u64> {
         let mut bits = Vp8lBits { rest: self.data, buffer: 0, count: 0 };
         let mut size = self.size;
@@ -69,7 +75,8 @@ impl Bitstream<'_> {
             let (width, height) = blocks(size, bits.read(3)? + 2);
             let entropy = read_image(&mut bits, width, height)?;
             groups = 1 + entropy.iter().map(|pixel| pixel >> 8 & 0xFFFF).max()?;
-            // libwebp numbers the groups that are used, so no encoder known writes more of them than blocks.
+            // libwebp numbers the groups that are used, so no encoder known writes more of them
+            // than blocks.
             if u64::from(groups) > entropy.len() as u64 {
                 return None;
             }
@@ -181,7 +188,8 @@ fn read_number(bits: &mut Vp8lBits<'_>, prefix: u16) -> Option<usize> {
     Some(((2 + (prefix & 1)) << extra) + bits.read(extra)? as usize + 1)
 }
 
-/// What the first 120 codes for distances mean: pixels nearby, most of them in rows above, the nearest first.
+/// What the first 120 codes for distances mean: pixels nearby, most of them in rows above, the
+/// nearest first.
 fn near_distances(width: u32) -> Vec<usize> {
     let mut near: Vec<(i64, i64)> = (0..=7)
         .flat_map(|up| (-7..=8).map(move |left| (left, up)))
@@ -271,7 +279,8 @@ impl PrefixCode {
         };
         let longest = lengths.iter().copied().max().unwrap_or_default();
         let mut table = vec![(0, 0); 1 << longest];
-        // Codes of one length are numbered by symbol, longer ones after shorter ones; bits come highest first.
+        // Codes of one length are numbered by symbol, longer ones after shorter ones; bits come
+        // highest first.
         let mut code = 0_u32;
         for length in 1..=longest {
             for (symbol, _) in (0..).zip(lengths).filter(|(_, of_symbol)| **of_symbol == length) {
@@ -318,7 +327,8 @@ fn read_lengths(bits: &mut Vp8lBits<'_>, table: &LookupTable, alphabet: usize) -
     Some(lengths)
 }
 
-/// For all that the next bits can be: how many of them are a code, and its symbol. As many as a power of two.
+/// For all that the next bits can be: how many of them are a code, and its symbol. As many as a
+/// power of two.
 struct LookupTable(Vec<(u8, u16)>);
 
 impl LookupTable {

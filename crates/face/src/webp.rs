@@ -1,4 +1,5 @@
-//! What decoding a WebP file takes, by all that comes before its pixels; image-webp 0.2 decodes it.
+//! The memory that decoding a WebP file needs, by the data before its pixels; image-webp 0.2
+//! decodes it.
 
 use super::{
     memory::PixelMemory,
@@ -21,8 +22,8 @@ enum WebPContent {
 const ANIMATION: u8 = 0x02;
 const ALPHA: u8 = 0x10;
 
-/// The most bytes that decoding takes, with the picture itself, beside copies of the file. Waits until there is memory to read
-/// what comes before the pixels.
+/// The most bytes that decoding takes, with the picture itself, beside copies of the file. Waits
+/// until there is memory to read what comes before the pixels.
 ///
 /// # Errors
 /// [`Refusal::Undecodable`] or [`Refusal::PixelMemory`].
@@ -31,7 +32,8 @@ pub(super) fn decoding_bytes(
     file: &[u8],
     memory: &PixelMemory,
 ) -> Result<u64, Refusal> {
-    // In hundredths of a byte for each pixel. Luma, and chroma with a quarter of its pixels each; then the headers of blocks.
+    // In hundredths of a byte for each pixel. Luma, and chroma with a quarter of its pixels each;
+    // then the headers of blocks.
     const PLANES: u64 = 150;
     const HEADERS: u64 = 40;
     // Four channels; images of predictors, colours and entropies at a sixteenth of the pixels.
@@ -55,7 +57,8 @@ pub(super) fn decoding_bytes(
     Ok(pixels + lossless.table_bytes().ok_or(DAMAGED)?)
 }
 
-/// Its EXIF block. image-webp 0.2.4 allocates what a block claims to have before it reads it, up to 4 GiB.
+/// Its EXIF block. image-webp 0.2.4 allocates what a block claims to have before it reads it, up to
+/// 4 GiB.
 pub(super) fn exif(file: &[u8]) -> Option<&[u8]> {
     let chunk = chunks(body(file)).find(|chunk| chunk.name == b"EXIF")?;
     (chunk.length <= chunk.data.len()).then_some(chunk.data)
@@ -69,14 +72,15 @@ pub(super) fn is_whole(file: &[u8]) -> bool {
     u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize <= rest.len()
 }
 
-/// What image-webp decodes of a file whose header claims this size, and the lossless bitstream in that; `None` if the file is
-/// damaged.
+/// What image-webp decodes of a file whose header claims this size, and the lossless bitstream in
+/// that; `None` if the file is damaged.
 fn content(file: &[u8], size: (u32, u32)) -> Option<(WebPContent, Option<Bitstream<'_>>)> {
     let first = chunks(body(file)).next()?;
     let find = |name| chunks(body(file)).find(|chunk| chunk.name == name);
     match first.name {
         b"VP8 " => Some((WebPContent::Lossy, None)),
-        // Behind the signature 14 bits of width and of height, then whether there is an alpha channel.
+        // Behind the signature 14 bits of width and of height, then whether there is an alpha
+        // channel.
         b"VP8L" => {
             let alpha = first.data.get(4)? & 0x10 != 0;
             Some((WebPContent::Lossless { alpha }, Some(picture(&first, size))))
@@ -87,7 +91,7 @@ fn content(file: &[u8], size: (u32, u32)) -> Option<(WebPContent, Option<Bitstre
             if first.data.first()? & ANIMATION != 0 {
                 return animated(frame?, size);
             }
-            // image-webp takes what is missing from a frame, if there is one.
+            // image-webp takes missing values from a frame, if it exists.
             if frame.is_some() {
                 return None;
             }
@@ -150,8 +154,8 @@ fn alpha_channel<'a>(chunk: &Chunk<'a>, size: (u32, u32)) -> Option<Bitstream<'a
     (method & 3 == 1).then_some(Bitstream { data, size, has_header: false })
 }
 
-/// Whether a lossy frame is a whole picture of this size. image-webp 0.2.4 decodes one of any size before it compares that with
-/// the container's.
+/// Whether a lossy frame is a whole picture of this size. image-webp 0.2.4 decodes one of any size
+/// before it compares that with the container's.
 fn has_size(lossy: &Chunk<'_>, size: (u32, u32)) -> bool {
     let [tag, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1, ..] = *lossy.data else { return false };
     let side = |low: u8, high: u8| u32::from(u16::from_le_bytes([low, high]) & 0x3FFF);

@@ -62,8 +62,8 @@ pub struct SignedRequest {
     key: Option<SymmetricKey>,
 }
 
-/// The body of a request, in pieces that are sent one after the other, so that many requests about one photo hold it
-/// once.
+/// The body of a request, in pieces that are sent one after the other, so that many requests about
+/// one photo hold it once.
 #[derive(Debug)]
 pub struct Body(Vec<Piece>);
 

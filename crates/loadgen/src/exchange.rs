@@ -105,8 +105,9 @@ impl Target {
         Ok(judged(code, answer))
     }
 
-    /// Asks until the transaction is finished. The first question comes when the outcome is about due, going by
-    /// the earlier ones, because each costs the service a signature; the others follow closely.
+    /// Asks until the transaction is finished. The first question comes when the outcome is about
+    /// due, going by the earlier ones, because each costs the service a signature; the others
+    /// follow closely.
     fn wait(&self, accepted: &str) -> Result<Outcome> {
         let accepted_at = Instant::now();
         let accepted: Value = serde_json::from_str(accepted)?;

@@ -13,8 +13,8 @@ use crate::{photos::Photos, stop::Stop};
 /// Compares a pair of image files without protocol and store, on a thread of its own.
 pub type ComparePair = Box<dyn FnMut([&[u8]; 2]) -> Result<()> + Send>;
 
-/// Compares on one thread per function for `length`. Returns the number of pairs, and the time until
-/// the last one was finished.
+/// Compares on one thread per function for `length`. Returns the number of pairs, and the time
+/// until the last one was finished.
 pub(crate) fn measure(
     floor: &mut [ComparePair],
     photos: &Photos,

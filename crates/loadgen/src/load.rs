@@ -1,4 +1,5 @@
-//! Requests in flight: as many as saturate, or so many a second whether the service keeps up or not.
+//! Requests in flight: as many as saturate, or so many a second whether the service keeps up or
+//! not.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,8 @@ const AHEAD: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often whoever sleeps looks whether to stop.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// The error of a request that was due and could not be sent, because all senders waited for answers.
+/// The error of a request that was due and could not be sent, because all senders waited for
+/// answers.
 const NOT_SENT: &str = "NOT_SENT";
 /// The error of a request without a valid answer.
 const NO_ANSWER: &str = "NO_VALID_ANSWER";
@@ -97,8 +99,9 @@ impl Load<'_> {
         })
     }
 
-    /// Requests are due at the times of the plan, and their latency counts from then, however late they could be
-    /// sent: a service that stands still is seen by everybody who would have called meanwhile.
+    /// Requests are due at the times of the plan, and their latency counts from then, however late
+    /// they could be sent: a service that stands still is seen by everybody who would have called
+    /// meanwhile.
     pub(super) fn follow(&self, plan: &[Duration], senders: usize, length: Duration) -> Slice {
         let begun = Instant::now();
         let next = AtomicUsize::new(0);
@@ -280,8 +283,9 @@ mod tests {
         assert_ne!(plan, arrivals(50.0, minute, 2));
     }
 
-    /// How long the middle and the slowest percent of 100,000 pairs take, in multiples of a comparison, if so many workers
-    /// take them in the order in which they come, and are at work for this share of the time.
+    /// How long the middle and the slowest percent of 100,000 pairs take, in multiples of a
+    /// comparison, if so many workers take them in the order in which they come, and are at work
+    /// for this share of the time.
     fn in_line(workers: u32, share: f64) -> [f64; 2] {
         let rate = share * f64::from(workers);
         let mut free: BinaryHeap<_> = (0..workers).map(|_| Reverse(Duration::ZERO)).collect();

@@ -37,7 +37,8 @@ pub struct Report {
     pub(super) polls_per_pair: Option<f64>,
 }
 
-/// Milliseconds from when a request was due until its answer with the outcome, or the refusal, was there.
+/// Milliseconds from when a request was due until its answer with the outcome, or the refusal, was
+/// there.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Latencies {
     pub(super) p50: Option<f64>,

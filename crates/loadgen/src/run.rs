@@ -201,7 +201,8 @@ impl<'a> Measurement<'a> {
             Some(schedule) => schedule.len(),
             None => (speed * length.as_secs_f64() * 1.1) as usize + self.plan.in_flight,
         };
-        // With a rate there are senders enough for everything that may be due while others wait for answers.
+        // With a rate there are senders enough for everything that may be due while others wait for
+        // answers.
         let keep = if schedule.is_some() { 4 } else { self.plan.in_flight };
         self.bar.set_message("signing");
         load.stock.fill(expected.min(MOST_AHEAD), keep, self.run.stop)?;

@@ -31,8 +31,8 @@ pub(super) struct Stock {
     state: Mutex<StockState>,
     /// For the signing thread: fewer are there than are wanted.
     room: Condvar,
-    /// For a sender: there is one more. Each wakes one sender; with all of them awake for each request, hundreds
-    /// of senders would take the processor from the service.
+    /// For a sender: there is one more. Each wakes one sender; with all of them awake for each
+    /// request, hundreds of senders would take the processor from the service.
     made: Condvar,
     /// For `fill`: as many are there as are wanted.
     full: Condvar,
@@ -118,8 +118,8 @@ impl Stock {
         }
     }
 
-    /// Waits until `count` fresh ones are there or memory is used up, so that less is signed while others are
-    /// measured. From then on `keep` are kept.
+    /// Waits until `count` fresh ones are there or memory is used up, so that less is signed while
+    /// others are measured. From then on `keep` are kept.
     pub(super) fn fill(&self, count: usize, keep: usize, stop: &Stop) -> Result<()> {
         let mut state = self.state();
         // What would be too old before it is taken.

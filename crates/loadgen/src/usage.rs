@@ -15,7 +15,8 @@ impl Process {
         Self(std::process::id())
     }
 
-    /// Processor time of all its threads so far, in seconds; `None` where there is no /proc, or no such process.
+    /// Processor time of all its threads so far, in seconds; `None` where there is no /proc, or no
+    /// such process.
     pub(super) fn cpu_seconds(self) -> Option<f64> {
         cpu_seconds(&fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?)
     }
@@ -27,7 +28,8 @@ impl Process {
 }
 
 fn cpu_seconds(stat: &str) -> Option<f64> {
-    // The second field is a name in parentheses, which may hold anything; utime and stime are 14 and 15.
+    // The second field is a name in parentheses, which may hold anything; utime and stime are 14
+    // and 15.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     Some((ticks()? + ticks()?) / TICKS)

@@ -5,8 +5,9 @@ use zeroize::Zeroizing;
 
 use crate::error::SigningError;
 
-/// DER of a key given as PEM (any label) or as bare base64, white space and line breaks ignored. PEM may
-/// have lost its line breaks in a variable, and may have words around it as tools write them.
+/// DER of a key given as PEM (any label) or as bare base64, white space and line breaks ignored.
+/// PEM may have lost its line breaks in a variable, and may have words around it as tools write
+/// them.
 ///
 /// # Errors
 /// [`SigningError::Key`].
@@ -43,7 +44,8 @@ const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
 
-/// Modulus and public exponent of an RSA `SubjectPublicKeyInfo`, big-endian and without leading zeros.
+/// Modulus and public exponent of an RSA `SubjectPublicKeyInfo`, big-endian and without leading
+/// zeros.
 pub(super) fn numbers_of_spki(spki: &[u8]) -> Option<(&[u8], &[u8])> {
     let (info, _) = element(spki, SEQUENCE)?;
     let (_, rest) = element(info, SEQUENCE)?;

@@ -19,7 +19,8 @@ impl Freshness {
     /// Checks the literal text of Request-Time against `now`, in milliseconds since the epoch.
     ///
     /// # Errors
-    /// [`SigningError::Time`] when it is not a time, [`SigningError::Stale`] when it is too far away.
+    /// [`SigningError::Time`] when it is not a time, [`SigningError::Stale`] when it is too far
+    /// away.
     pub fn check(&self, text: &str, now: i64) -> Result<(), SigningError> {
         let time = parse_time(text).ok_or(SigningError::Time)?;
         let age = now.saturating_sub(time).abs();
@@ -27,8 +28,8 @@ impl Freshness {
     }
 }
 
-/// Milliseconds since the epoch of `yyyy-MM-ddTHH:mm:ss[.fff]` followed by `+HHMM`, `+HH:MM`, `+HH` or
-/// `Z`. All of these are sent by real clients, and a proxy may have turned the `+` into a space.
+/// Milliseconds since the epoch of `yyyy-MM-ddTHH:mm:ss[.fff]` followed by `+HHMM`, `+HH:MM`, `+HH`
+/// or `Z`. All of these are sent by real clients, and a proxy may have turned the `+` into a space.
 pub fn parse_time(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     if bytes.len() < 20 || !text.is_ascii() || !matches!(bytes[10], b'T' | b't') {

@@ -1,9 +1,9 @@
 //! The Signature and Encrypt headers, read leniently and written strictly.
 //!
-//! Real clients send the pairs in any order, with or without spaces, with empty or unknown pairs, the
-//! value percent-encoded in either case, raw, URL-safe or without padding. Only one form is written:
-//! `algorithm=RSA256, signature=<percent-encoded>`, the value last, because that is the only one that
-//! every client can read. Reading allocates nothing.
+//! Real clients send the pairs in any order, with or without spaces, with empty or unknown pairs,
+//! the value percent-encoded in either case, raw, URL-safe or without padding. Only one form is
+//! written: `algorithm=RSA256, signature=<percent-encoded>`, the value last, because that is the
+//! only one that every client can read. Reading allocates nothing.
 
 use std::ops::Deref;
 
@@ -32,8 +32,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// Decodes base64 as careless callers send it: either alphabet, with or without padding, with line breaks and tabs, with
-/// spaces in place of `+`, which form decoders write. `None` if it is none.
+/// Decodes base64 as careless callers send it: either alphabet, with or without padding, with line
+/// breaks and tabs, with spaces in place of `+`, which form decoders write. `None` if it is none.
 pub fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
     if let Ok(bytes) = LENIENT.decode(text) {
         return Some(bytes);
@@ -127,8 +127,8 @@ impl EncryptHeader {
     }
 }
 
-/// Reads the Signature header of AK/SK mode: the bare value, or for those who follow the documents to
-/// the letter `signature=…`.
+/// Reads the Signature header of AK/SK mode: the bare value, or for those who follow the documents
+/// to the letter `signature=…`.
 ///
 /// # Errors
 /// [`SigningError::Header`].

@@ -68,7 +68,8 @@ impl ClientKey {
         &self.spki
     }
 
-    /// Checks a key that is to be registered: those that anybody can forge signatures for are refused.
+    /// Checks a key that is to be registered: those that anybody can forge signatures for are
+    /// refused.
     ///
     /// # Errors
     /// [`SigningError::Weak`].
@@ -199,12 +200,13 @@ impl ServerKey {
         })
     }
 
-    /// Unwraps an AES key. It never fails: what is wrongly padded or has no AES key's length gives another key instead (implicit
-    /// rejection), under which the body then decrypts to noise like any other garbage. Whether the padding was right is what
-    /// Bleichenbacher's attack asks, and the Encrypt header is outside the signed text, so anybody may ask.
+    /// Unwraps an AES key. It never fails: what is wrongly padded or has no AES key's length gives
+    /// another key instead (implicit rejection), under which the body then decrypts to noise like
+    /// any other garbage. Whether the padding was right is what Bleichenbacher's attack asks, and
+    /// the Encrypt header is outside the signed text, so anybody may ask.
     ///
-    /// The other key is always the same for one wrapped key: the response is encrypted under it, so one that differed from
-    /// request to request would tell that the padding was wrong.
+    /// The other key is always the same for one wrapped key: the response is encrypted under it, so
+    /// one that differed from request to request would tell that the padding was wrong.
     ///
     /// # Errors
     /// [`SigningError::Failed`] never, as long as a digest has the length of an AES key.
@@ -287,7 +289,8 @@ mod tests {
         );
     }
 
-    /// `RSAPublicKey` of so many bits. That the modulus is no product of two primes nobody can tell.
+    /// `RSAPublicKey` of so many bits. That the modulus is no product of two primes nobody can
+    /// tell.
     fn public_of(bits: usize) -> Vec<u8> {
         let value = |tag: u8, content: &[u8]| {
             let length = content.len().to_be_bytes();

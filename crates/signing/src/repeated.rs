@@ -14,13 +14,15 @@ const KEPT: usize = 4;
 
 /// The last few signatures of a key.
 ///
-/// Response-Time counts seconds, so all refusals of one client within a second are the same text, and RSASSA-PKCS1-v1_5
-/// makes the same signature of it every time. Under a flood that signature is a third of what a refusal costs.
+/// Response-Time counts seconds, so all refusals of one client within a second are the same text,
+/// and RSASSA-PKCS1-v1_5 makes the same signature of it every time. Under a flood that signature is
+/// a third of what a refusal costs.
 #[derive(Default)]
 pub(super) struct Repeated(Mutex<VecDeque<(Digest, Vec<u8>)>>);
 
 impl Repeated {
-    /// The signature over the text with this digest, made by `sign` if it is not among the last ones.
+    /// The signature over the text with this digest, made by `sign` if it is not among the last
+    /// ones.
     ///
     /// # Errors
     /// Those of `sign`.

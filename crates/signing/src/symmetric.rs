@@ -1,8 +1,8 @@
 //! The AES key of one exchange, and bodies under it.
 //!
 //! AES-ECB with PKCS#7 padding and no integrity of its own is the vendor's form, so it is read and
-//! written here and used for nothing else. What protects a body is the signature over its ciphertext,
-//! and TLS.
+//! written here and used for nothing else. What protects a body is the signature over its
+//! ciphertext, and TLS.
 
 use aws_lc_rs::{
     cipher::{
@@ -39,7 +39,8 @@ impl SymmetricKey {
     /// Draws a key of `bytes` bytes.
     ///
     /// # Errors
-    /// [`SigningError::Key`] as [`new`](Self::new), [`SigningError::Failed`] without random numbers.
+    /// [`SigningError::Key`] as [`new`](Self::new), [`SigningError::Failed`] without random
+    /// numbers.
     pub fn random(bytes: usize) -> Result<Self, SigningError> {
         let mut drawn = Zeroizing::new(vec![0; bytes]);
         rand::fill(&mut drawn).map_err(|_| SigningError::Failed)?;

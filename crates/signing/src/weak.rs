@@ -1,5 +1,5 @@
-//! Public keys that anybody can forge signatures for, found without factoring: a client that registers one, by mistake or
-//! misled, lets others call in its name.
+//! Public keys that anybody can forge signatures for, found without factoring: a client that
+//! registers one, by mistake or misled, lets others call in its name.
 
 use crate::error::SigningError;
 
@@ -23,7 +23,8 @@ pub(super) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), SigningError>
     if residues.iter().any(|(_, residue)| *residue == 0) {
         return Err(SigningError::Weak("a small prime divides its modulus"));
     }
-    // A power is one modulo every prime. Of other numbers so few are that none passes all the primes.
+    // A power is one modulo every prime. Of other numbers so few are that none passes all the
+    // primes.
     let is_power = |power: u32| {
         let telling = residues.iter().filter(|(prime, _)| prime % power == 1);
         telling.into_iter().all(|(prime, residue)| is_power_modulo(*residue, power, *prime))

@@ -1,10 +1,10 @@
 //! Reads `FlatBuffers` tables without a schema compiler and without `unsafe`.
 //!
-//! The crate `flatbuffers` reads tables through generated code that is `unsafe` throughout, and this
-//! project forbids that in code of its own. The format is small: a table is preceded by the distance to its
-//! *vtable*, which says at which offset each field lies, 0 for a field that is absent.
-//! Every read is checked against the length of the buffer. Nothing here is recursive, so a buffer
-//! whose tables point at each other in a circle is harmless.
+//! The crate `flatbuffers` reads tables through generated code that is `unsafe` throughout, and
+//! this project forbids that in code of its own. The format is small: a table is preceded by the
+//! distance to its *vtable*, which says at which offset each field lies, 0 for a field that is
+//! absent. Every read is checked against the length of the buffer. Nothing here is recursive, so a
+//! buffer whose tables point at each other in a circle is harmless.
 //!
 //! Format: <https://flatbuffers.dev/internals/>.
 
@@ -65,7 +65,8 @@ impl<'a> Table<'a> {
         Self::new(self.buffer, follow(self.buffer, self.field(id)?)?)
     }
 
-    /// A field that is a list of tables; `None` where it or one of them is malformed, no table if it is absent.
+    /// A field that is a list of tables; `None` where it or one of them is malformed, no table if
+    /// it is absent.
     pub(super) fn tables(&self, id: usize) -> Option<Vec<Self>> {
         let Vector { first, length } = self.vector(id, OFFSET)?;
         let each = (0..length).map(|i| first + i * OFFSET);

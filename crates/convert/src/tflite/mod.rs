@@ -1,11 +1,12 @@
 //! Reads TensorFlow Lite models into the typed graph.
 //!
-//! The thing to know: TensorFlow Lite keeps channels last and writes the batch size into every shape.
-//! Here channels come first and the batch is left open, so weights are re-ordered while they are
-//! read. Only what the wanted tensors need is looked at, and an operation that is not known there is
-//! refused by name.
+//! The thing to know: TensorFlow Lite keeps channels last and writes the batch size into every
+//! shape. Here channels come first and the batch is left open, so weights are re-ordered while they
+//! are read. Only what the wanted tensors need is looked at, and an operation that is not known
+//! there is refused by name.
 //!
-//! Schema: <https://github.com/tensorflow/tensorflow/blob/v2.16.1/tensorflow/compiler/mlir/lite/schema/schema.fbs>;
+//! Schema:
+//! <https://github.com/tensorflow/tensorflow/blob/v2.16.1/tensorflow/compiler/mlir/lite/schema/schema.fbs>;
 //! the numbers of its fields and of its enumerations stand here as constants.
 
 mod flatbuffer;
@@ -180,7 +181,8 @@ impl<'f, 'a> TfliteReader<'f, 'a> {
         Ok(Self { file, batch, budget: MAX_FLOATS, nodes, computed })
     }
 
-    /// Adds a node that computes `tensor` and has to yield the shape that the model declares for it.
+    /// Adds a node that computes `tensor` and has to yield the shape that the model declares for
+    /// it.
     fn push(
         &mut self,
         tensor: usize,
@@ -214,7 +216,8 @@ impl<'f, 'a> TfliteReader<'f, 'a> {
         Ok(!self.file.tensor(tensor)?.data.is_empty())
     }
 
-    /// The values of a constant with its axes as they stand in the model, charged against the budget.
+    /// The values of a constant with its axes as they stand in the model, charged against the
+    /// budget.
     fn floats(&mut self, tensor: usize) -> Result<Tensor> {
         let stored = self.file.tensor(tensor)?;
         let wrong = |problem: &str| ConvertError::Layer {
@@ -277,8 +280,8 @@ mod tests {
         model.operator(CONVOLUTION, options, &[input, weights, bias], "conv", shape)
     }
 
-    /// A convolution, an activation that is spelled out, a convolution by channel, the largest of each channel and a
-    /// product.
+    /// A convolution, an activation that is spelled out, a convolution by channel, the largest of
+    /// each channel and a product.
     fn network() -> TestModel {
         let (mut model, input) = TestModel::with_input(&[1, 4, 4, 1]);
         let image = [1, 4, 4, 2];

@@ -1,7 +1,9 @@
-//! The operators of TensorFlow Lite that are known, what each asks of its inputs, and what it yields.
+//! The operators of TensorFlow Lite that are known, what each asks of its inputs, and what it
+//! yields.
 //!
-//! The thing to know: weights are moved from TensorFlow's order of axes to ONNX's here, and a matrix
-//! product over a flattened image has its columns re-ordered, because the image lies channels first.
+//! The thing to know: weights are moved from TensorFlow's order of axes to ONNX's here, and a
+//! matrix product over a flattened image has its columns re-ordered, because the image lies
+//! channels first.
 
 use super::{Table, TfliteReader, indices, malformed};
 use crate::error::{ConvertError, Result};
@@ -22,8 +24,8 @@ const LAST_DEPRECATED: i32 = 127;
 const SAME: u8 = 0;
 const VALID: u8 = 1;
 
-/// The fields of the options that an operator has; `Conv2DOptions`, `DepthwiseConv2DOptions`, `Pool2DOptions` and
-/// `FullyConnectedOptions` number them differently.
+/// The fields of the options that an operator has; `Conv2DOptions`, `DepthwiseConv2DOptions`,
+/// `Pool2DOptions` and `FullyConnectedOptions` number them differently.
 mod field {
     pub(super) const PADDING: usize = 0;
     pub(super) const STRIDE_WIDTH: usize = 1;
@@ -306,7 +308,8 @@ impl TfliteReader<'_, '_> {
         self.push(reading.output, op, vec![input], shape)
     }
 
-    /// The third input, if it is not left out, with one number for each of what the operator yields; else `problem`.
+    /// The third input, if it is not left out, with one number for each of what the operator
+    /// yields; else `problem`.
     fn bias(
         &mut self,
         reading: &OperatorReader<'_, '_>,

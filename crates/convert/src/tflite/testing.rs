@@ -1,7 +1,8 @@
 //! Writes small TensorFlow Lite models for tests.
 //!
-//! The thing to know: what it writes may be right or wrong. Every tensor has a buffer of its own, and every operator
-//! an operator code of its own. Tables are written before what their fields point to, as offsets only lead forward.
+//! The thing to know: what it writes may be right or wrong. Every tensor has a buffer of its own,
+//! and every operator an operator code of its own. Tables are written before what their fields
+//! point to, as offsets only lead forward.
 
 /// A field of a table; its id is its position in the list.
 #[derive(Debug, Clone)]

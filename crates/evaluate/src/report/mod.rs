@@ -1,5 +1,5 @@
-//! What an evaluation found: for machines as JSON, whose names `docs/ACCURACY.md` lists and others rely on, and for
-//! people as a page.
+//! What an evaluation found: for machines as JSON, whose names `docs/ACCURACY.md` lists and others
+//! rely on, and for people as a page.
 
 mod charts;
 mod numbers;
@@ -128,7 +128,8 @@ pub struct ByStage([f64; Stage::ALL.len()]);
 
 /// Bars of a histogram.
 pub(crate) const BARS: usize = 128;
-/// Claims that are held against the pairs however few there are, in decades of the false match rate.
+/// Claims that are held against the pairs however few there are, in decades of the false match
+/// rate.
 const CLAIMED: std::ops::RangeInclusive<u8> = 3..=5;
 /// Rates that are reported as far as the pairs go, in decades.
 const MEASURED: std::ops::RangeInclusive<u8> = 2..=6;
@@ -154,8 +155,8 @@ impl Evaluation {
 }
 
 impl PairMeasures {
-    /// Measures pairs, and the claims of a table against them; `within_group` is the table's part on strangers of one
-    /// group.
+    /// Measures pairs, and the claims of a table against them; `within_group` is the table's part
+    /// on strangers of one group.
     pub fn of(
         scores: &Scores,
         calibration: Option<&Calibration>,
@@ -223,7 +224,7 @@ fn rate_name(decades: u8) -> String {
 impl ByStage {
     fn medians(times: &[StageTimes]) -> Self {
         Self(Stage::ALL.map(|stage| {
-            let mut of_stage: Vec<_> = times.iter().map(|times| times.of(stage)).collect();
+            let mut of_stage: Vec<_> = times.iter().map(|times| times.get(stage)).collect();
             of_stage.sort_unstable();
             of_stage.get(of_stage.len() / 2).map_or(0.0, |median| median.as_secs_f64() * 1e3)
         }))
@@ -231,7 +232,7 @@ impl ByStage {
 
     fn shares(times: &[StageTimes]) -> Self {
         let sums = Stage::ALL
-            .map(|stage| times.iter().map(|times| times.of(stage).as_secs_f64()).sum::<f64>());
+            .map(|stage| times.iter().map(|times| times.get(stage).as_secs_f64()).sum::<f64>());
         let all = sums.iter().sum::<f64>();
         Self(sums.map(|sum| if all > 0.0 { sum / all } else { 0.0 }))
     }

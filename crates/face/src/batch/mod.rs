@@ -1,19 +1,19 @@
-//! One thread that owns a device, and the batches that it runs there for all compute threads.
+//! One thread owns a device and runs batches on it for all compute threads.
 //!
 //! ```text
 //! compute thread: decode, detect … ─ tensor ─▶ Line ─ batch ─▶ owner: the sessions of the device
 //!                                ◀── its rows ─────────────────────┘
 //! ```
 //!
-//! A GPU takes about as long for sixteen small tensors as for one, so tensors for the same net and of the same size
-//! wait for each other: until there are as many as a batch may have, until everybody who could still bring one waits,
-//! or until the first has waited long enough ([`BatchOptions::wait`]). Batches are filled up with zeros to a power of
-//! two, and there is a session for each, because the libraries of a GPU plan for one size at a time. The oldest tensor
-//! is never passed over once its time is up.
+//! A GPU takes about as long for sixteen small tensors as for one, so tensors for the same net and
+//! of the same size wait for each other: until the batch is full, until all active threads wait, or
+//! until the first tensor has waited for [`BatchOptions::wait`]. Batches are padded with zeros to a
+//! power of two, with one session per size, because the libraries of a GPU plan for one size at a
+//! time. Once the oldest tensor has waited long enough, its batch is run first.
 //!
-//! When a batch fails its tensors are run one by one, so that only the bad one fails. When nothing works any more the
-//! thread ends: its callers get [`FaceError::DeviceGone`], at once and from then on, and the process has to be started
-//! again.
+//! If a batch fails, its tensors are run one by one, so that only the bad one fails. If the device
+//! fails, the thread ends: its callers get [`FaceError::DeviceGone`] from then on, and the process
+//! must be restarted.
 
 mod net;
 mod owner;
@@ -30,19 +30,20 @@ pub(super) use self::{
 };
 use super::error::FaceError;
 
-/// How batches are made, and how much memory of a GPU they may take.
+/// Sizes of batches, and the memory of a GPU that they may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchOptions {
     /// How long the first tensor of a batch may wait for others.
     pub wait: Duration,
-    /// How many tensors a batch may have.
+    /// The maximum number of tensors in a batch.
     pub most: usize,
-    /// The most that the arena of each net may take on a GPU, for each size of batch, in bytes; 0 for no limit.
+    /// The most that the arena of each net may take on a GPU, for each size of batch, in bytes; 0
+    /// for no limit.
     pub memory: usize,
 }
 
 impl BatchOptions {
-    /// How many rows there are in a batch once it is filled up, from one to as many as there may be.
+    /// The sizes of padded batches in rows, ascending from one to the maximum.
     pub fn sizes(&self) -> impl Iterator<Item = usize> + use<> {
         sizes(self.most)
     }
@@ -56,26 +57,28 @@ pub(super) trait BatchNet {
     /// Names of the outputs, in the order in which [`run`](Self::run) returns them.
     fn outputs(&self) -> &[String];
 
-    /// How many tensors it takes at once.
+    /// The maximum batch size.
     fn most(&self) -> usize;
 
-    /// Height and width of an input with which it ran when it was opened.
+    /// Height and width of an input with which it ran successfully when it was opened.
     fn tried(&self) -> (usize, usize);
 
-    /// Runs tensors of shape [`rows`, 3, `height`, `width`] that lie one behind the other, and returns each output for
-    /// all of them, row by row. `rows` is a power of two, or [`most`](Self::most).
+    /// Runs tensors of shape [`rows`, 3, `height`, `width`] that lie one behind the other, and
+    /// returns each output for all of them, row by row. `rows` is a power of two, or
+    /// [`most`](Self::most).
     ///
     /// # Errors
-    /// [`FaceError::Inference`] or [`FaceError::Contract`]; [`FaceError::Manifest`] for any other number of rows.
+    /// [`FaceError::Inference`] or [`FaceError::Contract`]; [`FaceError::Manifest`] for any other
+    /// number of rows.
     fn run(&mut self, tensors: &[f32], shape: [usize; 4]) -> Result<Vec<Vec<f32>>, FaceError>;
 }
 
-/// To how many rows a batch of `rows` is filled up.
+/// The size to which a batch of `rows` is padded.
 fn bucket(rows: usize, most: usize) -> usize {
     rows.next_power_of_two().min(most)
 }
 
-/// What [`bucket`] can come to, from the fewest rows to `most`.
+/// All values of [`bucket`], ascending to `most`.
 fn sizes(most: usize) -> impl Iterator<Item = usize> + use<> {
     std::iter::successors(Some(1), move |rows| (*rows < most).then(|| bucket(rows + 1, most)))
 }

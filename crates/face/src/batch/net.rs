@@ -1,4 +1,4 @@
-//! A net of ONNX Runtime on a device, found out what it takes and made warm.
+//! A net of ONNX Runtime on a device: probed for its batch size and warmed up.
 
 use std::thread::{self, ScopedJoinHandle};
 
@@ -10,8 +10,9 @@ use ort::{
 use super::{BatchNet, sizes};
 use crate::{FaceError, graph::ModelGraph};
 
-/// A net on a device: a session for each size of batch. ONNX Runtime's provider for GPUs plans each convolution anew
-/// whenever its input has another shape than the last time, which takes two seconds for an embedder.
+/// A net on a device: one session per size of batch. ONNX Runtime's provider for GPUs plans each
+/// convolution again whenever the shape of its input changes, which takes two seconds for an
+/// embedder.
 pub(crate) struct OrtNet {
     /// From the fewest rows to the most.
     sessions: Vec<(usize, Session)>,
@@ -20,14 +21,14 @@ pub(crate) struct OrtNet {
     tried: (usize, usize),
 }
 
-/// What a net is called, and what goes in and comes out.
+/// Names of a net, its input and its outputs.
 struct Ports {
     net: String,
     input: String,
     outputs: Vec<String>,
 }
 
-/// What the model's own input says: `None` for what may have any size.
+/// The dimensions of the model's input; `None` where any size is possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Dimensions {
     rows: Option<usize>,
@@ -35,19 +36,19 @@ struct Dimensions {
     width: Option<usize>,
 }
 
-/// Sides of the input with which a net is tried that takes any: many want multiples of 32.
+/// Sides of the input with which a net of any size is tried: many nets need multiples of 32.
 const ANY_SIDE: usize = 64;
 
-/// How far the outputs of one picture may differ by what else is in its batch, of the largest of them.
+/// Largest difference of an output between batches, relative to the largest output.
 const TOLERANCE: f32 = 1e-3;
 
 impl OrtNet {
-    /// Opens a net, finds out how many tensors it takes at once, `most` at most, and runs each size of batch once: what
-    /// does not fit is found, and planned, before the first customer finds it.
+    /// Opens a net, determines its maximum batch size (at most `most`), and runs each size of batch
+    /// once: memory shortage shows, and plans are made, before the first request.
     ///
     /// # Errors
-    /// [`FaceError::Device`] when a GPU cannot be used or has too little memory, [`FaceError::Inference`] when ONNX
-    /// Runtime refuses the graph.
+    /// [`FaceError::Device`] when a GPU cannot be used or has too little memory,
+    /// [`FaceError::Inference`] when ONNX Runtime refuses the graph.
     pub(crate) fn open(graph: &ModelGraph<'_>, most: usize) -> Result<Self, FaceError> {
         Self::open_graph(graph, most).map_err(|error| error.attributed_to(graph.device))
     }
@@ -90,20 +91,20 @@ impl OrtNet {
         if !self.keeps_rows_apart(height, width)? {
             tracing::warn!(
                 net = self.ports.net,
-                "the net mixes the rows of a batch: it is run one by one"
+                "the net mixes the rows of a batch: its tensors are run one by one"
             );
             self.sessions.truncate(1);
             return Ok(());
         }
         self.most = most;
-        // Those of one and of two rows are there.
+        // The sessions for one and two rows exist already.
         let others = self.open_sizes(graph, sizes(most).skip(2), (height, width))?;
         self.sessions.extend(others);
         Ok(())
     }
 
-    /// Sessions for these sizes of batch, each run once. All at once: most of the time goes into plans, which the
-    /// libraries of a GPU make on one core.
+    /// Sessions for these sizes of batch, each run once, in parallel: most of the time is spent on
+    /// plans, which the libraries of a GPU make on one core.
     fn open_sizes(
         &self,
         graph: &ModelGraph<'_>,
@@ -122,14 +123,14 @@ impl OrtNet {
                 thread::Builder::new().name(name).spawn_scoped(scope, move || open(rows))
             };
             let threads: Vec<_> = sizes.map(start).collect();
-            // Every thread is joined, whatever the others came to.
+            // Every thread is joined, even if another one failed.
             let opened: Vec<_> = threads
                 .into_iter()
                 .map(|thread| match thread.map(ScopedJoinHandle::join) {
                     Ok(Ok(opened)) => opened,
                     Ok(Err(_panic)) => Err(FaceError::Panicked),
                     Err(error) => {
-                        let reason = format!("a thread could not be started: {error}");
+                        let reason = format!("cannot start a thread: {error}");
                         Err(FaceError::Device { device: graph.device, reason })
                     }
                 })
@@ -138,8 +139,8 @@ impl OrtNet {
         })
     }
 
-    /// Whether two different pictures together have the outputs that they have alone. A model may say that it takes
-    /// any number of rows and still have a one built in somewhere.
+    /// Whether two different images have the same outputs in one batch as alone. A model may
+    /// declare any number of rows and still contain a fixed one.
     fn keeps_rows_apart(&mut self, height: usize, width: usize) -> Result<bool, FaceError> {
         let length = 3 * height * width;
         let rising: Vec<f32> = (0..length).map(|i| (i % 251) as f32).collect();
@@ -187,7 +188,8 @@ impl BatchNet for OrtNet {
 }
 
 impl Ports {
-    /// Runs tensors of `shape` that lie one behind the other, and returns each output for all of them, row by row.
+    /// Runs tensors of `shape` that lie one behind the other, and returns each output for all of
+    /// them, row by row.
     fn run(
         &self,
         session: &mut Session,
@@ -218,7 +220,7 @@ fn is_single_precision(output: &Outlet) -> bool {
     matches!(output.dtype(), ValueType::Tensor { ty: TensorElementType::Float32, .. })
 }
 
-/// Of an input of shape [rows, 3, height, width]; `None` for any other.
+/// The dimensions of an input of shape [rows, 3, height, width]; `None` for any other.
 fn dimensions(input: &Outlet) -> Option<Dimensions> {
     let ValueType::Tensor { shape, .. } = input.dtype() else { return None };
     let [rows, _, height, width] = shape[..] else { return None };
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_model_s_own_input_says_whether_it_takes_batches() {
+    fn the_input_of_a_model_determines_whether_it_takes_batches() {
         let doubles = node("Add", &["x", "x"], "y", &[]);
         let mut any = open(&model(std::slice::from_ref(&doubles), None));
         assert_eq!((any.most(), any.outputs()), (6, &["y".to_owned()][..]));
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_net_that_answers_with_other_rows_than_it_got_is_run_one_by_one_whatever_its_input_says() {
+    fn a_net_that_returns_other_rows_than_it_got_is_run_one_by_one_whatever_its_input_says() {
         let axes = [1, 0, 2, 3].map(|axis| number(8, axis)).concat();
         let permutation = part(5, &[part(1, b"perm"), axes, vec![0xa0, 1, 7]].concat());
         let mut net = open(&model(&[node("Transpose", &["x"], "y", &permutation)], None));
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_run_on_a_gpu_is_blamed_on_it_and_elsewhere_on_the_net() {
+    fn an_error_on_a_gpu_is_attributed_to_it_and_elsewhere_to_the_net() {
         let error = || FaceError::Panicked;
         assert!(matches!(error().attributed_to(Device::CpuBatched), FaceError::Panicked));
         let blamed = error().attributed_to(Device::Cuda(3)).to_string();

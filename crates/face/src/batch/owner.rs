@@ -1,4 +1,4 @@
-//! What callers hold of the thread that owns a device, and what they share with it.
+//! The handle of the thread that owns a device.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ use crate::{Device, FaceError};
 #[derive(Clone)]
 pub(crate) struct OwnerThread(Arc<ThreadHandle>);
 
-/// Ends the thread when dropped, and waits for that: a process that ends while a GPU is at work crashes.
+/// Ends the thread when dropped, and waits for it: a process that ends while a GPU is busy crashes.
 struct ThreadHandle {
     shared: Arc<SharedState>,
     thread: Option<JoinHandle<()>>,
@@ -30,7 +30,7 @@ impl Drop for ThreadHandle {
         // An error means that it has ended already.
         let _ = self.shared.update(|state| state.unwanted = true);
         if let Some(thread) = self.thread.take() {
-            // An error is a panic there, which has been told.
+            // An error is a panic of the thread, which was reported.
             let _ = thread.join();
         }
     }
@@ -43,7 +43,7 @@ impl fmt::Debug for OwnerThread {
 }
 
 impl OwnerThread {
-    /// Starts the thread for `device`; batches wait for `wait` at most.
+    /// Starts the thread for `device`; tensors wait for a batch for at most `wait`.
     ///
     /// # Errors
     /// [`FaceError::Device`] when the thread cannot be started.
@@ -57,7 +57,7 @@ impl OwnerThread {
         let ending = EndGuard(Arc::clone(&shared));
         let thread = thread::Builder::new()
             .name(format!("owner-{device}"))
-            // Made there: the thread and nobody else has the nets.
+            // Created there, because only that thread has the nets.
             .spawn(move || OwnerLoop::run(ending))
             .map_err(|e| FaceError::Device { device, reason: e.to_string() })?;
         Ok(Self(Arc::new(ThreadHandle { shared, thread: Some(thread) })))
@@ -67,10 +67,10 @@ impl OwnerThread {
         &self.0.shared
     }
 
-    /// The net of this digest; `open` makes it where it has not been opened before.
+    /// The net with this digest; `open` creates it, if it has not been opened before.
     ///
     /// # Errors
-    /// That of `open`, or [`FaceError::DeviceGone`].
+    /// The error of `open`, or [`FaceError::DeviceGone`].
     pub(crate) fn open(
         &self,
         digest: String,
@@ -84,31 +84,31 @@ impl OwnerThread {
         Ok(SharedNet { owner: self.clone(), about })
     }
 
-    /// Says that a thread is at a picture until what is returned is dropped: batches may wait for it.
-    pub(crate) fn active_threads(&self) -> ActiveThread {
-        // An error means that nothing waits for anybody any more.
+    /// Counts the calling thread as active until the result is dropped: batches may wait for it.
+    pub(crate) fn mark_active(&self) -> ActiveThread {
+        // An error means that no batch waits any longer.
         let _ = self.shared().update(|state| state.queue.active_threads += 1);
         ActiveThread(self.clone())
     }
 
-    /// Whether the thread has ended, which it does when nothing works any more.
+    /// Whether the thread has ended because the device failed.
     pub(crate) fn is_gone(&self) -> bool {
         self.shared().lock().ended
     }
 }
 
-/// A thread is at a picture, until this is dropped.
+/// Counts a thread as active until it is dropped.
 #[derive(Debug)]
 pub struct ActiveThread(OwnerThread);
 
 impl Drop for ActiveThread {
     fn drop(&mut self) {
-        // Told, because those that wait may have waited for this one alone.
+        // Wakes the owner thread: a batch may have waited only for this thread.
         let _ = self.0.shared().update(|state| state.queue.active_threads -= 1);
     }
 }
 
-/// A net of the owner's, for one of its callers.
+/// The handle of a net of the owner thread.
 #[derive(Debug)]
 pub(crate) struct SharedNet {
     owner: OwnerThread,
@@ -121,10 +121,12 @@ impl SharedNet {
         &self.about.outputs
     }
 
-    /// Runs the net on one tensor of shape [1, 3, `height`, `width`], with others in a batch; all outputs.
+    /// Runs the net on one tensor of shape [1, 3, `height`, `width`], with others in a batch; all
+    /// outputs.
     ///
     /// # Errors
-    /// [`FaceError::Contract`] when the tensor has another length, [`FaceError::DeviceGone`], or what the net says.
+    /// [`FaceError::Contract`] when the tensor has another length, [`FaceError::DeviceGone`], or
+    /// the error of the net.
     pub(crate) fn run(
         &self,
         tensor: &[f32],
@@ -149,12 +151,12 @@ impl SharedNet {
 
 #[cfg(test)]
 impl OwnerThread {
-    /// Leaves a tensor for a caller who may not be there.
+    /// Queues a tensor for a caller that may be gone.
     pub(super) fn leave(&self, waiting: QueuedTensor) {
         self.shared().update(|state| state.queue.push(waiting)).unwrap();
     }
 
-    /// What lives as long as the thread.
+    /// A reference that is alive as long as the thread.
     pub(super) fn life(&self) -> std::sync::Weak<SharedState> {
         Arc::downgrade(self.shared())
     }

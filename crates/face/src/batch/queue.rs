@@ -1,4 +1,4 @@
-//! Tensors that wait for a batch, and whose turn it is.
+//! The queue of tensors that wait for a batch.
 
 use std::{
     collections::VecDeque,
@@ -8,13 +8,13 @@ use std::{
 
 use crate::FaceError;
 
-/// The tensors of one batch are no larger together, unless it is one alone: thirteen of 640 × 640 pixels.
+/// The largest size of a batch of several tensors: thirteen of 640 × 640 pixels.
 const BATCH_BYTES: usize = 64 << 20;
 
 /// The outputs of one tensor, in the order of the net.
 pub(super) type Rows = Vec<Vec<f32>>;
 
-/// What may be run together: the number of the net, and height and width of its input.
+/// Tensors with the same key can share a batch: number of the net, height and width of its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BatchKey {
     pub(super) net: usize,
@@ -28,55 +28,56 @@ pub(super) struct QueuedTensor {
     pub(super) kind: BatchKey,
     pub(super) tensor: Vec<f32>,
     pub(super) since: Instant,
-    /// Whoever has gone away meanwhile is not missed.
+    /// An error on sending is ignored: the caller has gone.
     pub(super) reply: Sender<Result<Rows, FaceError>>,
 }
 
-/// What is to be done next.
+/// The next action.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// A batch of this kind.
+    /// Run a batch of this key.
     Run(BatchKey),
-    /// To look again at this time, if nothing changes earlier.
+    /// Check again at this time, or when something changes.
     Wait(Instant),
-    /// Nothing.
+    /// Nothing to do.
     Idle,
 }
 
-/// The tensors that wait, as they came.
+/// The waiting tensors, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct BatchQueue {
     waiting: VecDeque<QueuedTensor>,
-    /// How many tensors each net takes at once, by its number.
+    /// The maximum batch size of each net, by its number.
     most: Vec<usize>,
-    /// How many threads are at a picture: each of them may bring a tensor, and waits once it has.
+    /// Number of threads that analyse a photo: each may add a tensor, and then waits for it.
     pub(super) active_threads: usize,
 }
 
 impl BatchQueue {
-    /// How many tensors of a kind are run at once: as many as the net takes, and no more than fit into
+    /// The maximum batch size for a key: that of the net, and no more than fit into
     /// [`BATCH_BYTES`].
     fn most(&self, kind: BatchKey) -> usize {
         let bytes = 3 * kind.height * kind.width * size_of::<f32>();
         self.most[kind.net].min(BATCH_BYTES / bytes.max(1)).max(1)
     }
 
-    /// The next net takes so many tensors at once.
+    /// Adds the next net, with its maximum batch size.
     pub(super) fn add_net(&mut self, most: usize) {
         self.most.push(most);
     }
 
-    /// At the end of the line.
+    /// Adds a tensor at the end of the queue.
     pub(super) fn push(&mut self, waiting: QueuedTensor) {
         self.waiting.push_back(waiting);
     }
 
-    /// Whoever waits is sent away: the ends of their channels are dropped.
+    /// Drops all waiting tensors: their callers get an error, because the senders are dropped.
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
     }
 
-    /// The oldest first once it has waited for `wait`, or when nobody is left to wait for; before that whatever is full.
+    /// The batch of the oldest tensor once it has waited for `wait`, or if all active threads wait;
+    /// before that, any full batch.
     pub(super) fn next(&self, now: Instant, wait: Duration) -> Next {
         let Some(oldest) = self.waiting.front() else { return Next::Idle };
         let due = oldest.since + wait;
@@ -89,7 +90,7 @@ impl BatchQueue {
         full.map_or(Next::Wait(due), Next::Run)
     }
 
-    /// Takes the oldest tensors of a kind, as many as its net takes at once.
+    /// Takes the oldest tensors of a key, up to its maximum batch size.
     pub(super) fn take(&mut self, kind: BatchKey) -> Vec<QueuedTensor> {
         let most = self.most(kind);
         let (mut batch, mut others) = (Vec::new(), VecDeque::new());
@@ -117,7 +118,8 @@ mod tests {
         BatchKey { net, height: 32, width }
     }
 
-    /// Two nets that take four and one at once, ten threads at work, and tensors that came one millisecond apart.
+    /// Two nets with batches of four and of one, ten active threads, and tensors that arrived one
+    /// millisecond apart.
     fn line(kinds: &[BatchKey]) -> (BatchQueue, Instant) {
         let begin = Instant::now();
         let mut line = BatchQueue { active_threads: 10, ..BatchQueue::default() };

@@ -1,4 +1,4 @@
-//! What callers and the thread that owns a device share.
+//! The state that callers share with the thread that owns a device.
 
 use std::{
     collections::VecDeque,
@@ -9,17 +9,17 @@ use std::{
 use super::{BatchNet, queue::BatchQueue};
 use crate::{device::Device, error::FaceError};
 
-/// Makes a net, called on the thread that is to own it.
+/// Creates a net; called on the thread that owns it.
 pub(super) type OpenNetFn = Box<dyn FnOnce() -> Result<Box<dyn BatchNet>, FaceError> + Send>;
 
-/// A net that is to be opened.
+/// A request to open a net.
 pub(super) struct OpenRequest {
     pub(super) digest: String,
     pub(super) open: OpenNetFn,
     pub(super) reply: Sender<Result<Arc<NetInfo>, FaceError>>,
 }
 
-/// What callers know of a net.
+/// The description of a net for its callers.
 #[derive(Debug)]
 pub(super) struct NetInfo {
     pub(super) number: usize,
@@ -53,7 +53,7 @@ impl SharedState {
         FaceError::DeviceGone { device: self.device }
     }
 
-    /// Changes the state if there is still a thread that will see it.
+    /// Changes the state, if the thread still runs.
     pub(super) fn update(&self, change: impl FnOnce(&mut OwnerState)) -> Result<(), FaceError> {
         let mut state = self.lock();
         if state.ended {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::FaceError;
 
-/// Tells everybody that the thread has ended, however it did.
+/// Marks the thread as ended when dropped, also by a panic.
 pub(super) struct EndGuard(pub(super) Arc<SharedState>);
 
 impl Drop for EndGuard {
@@ -23,7 +23,8 @@ impl Drop for EndGuard {
         state.queue.clear();
         state.openings.clear();
         if !state.unwanted {
-            tracing::error!(device = %self.0.device, "the thread that runs nets has ended");
+            tracing::error!(device = %self.0.device, "the thread that runs nets has ended: restart \
+                    the process");
         }
     }
 }
@@ -33,7 +34,7 @@ enum OwnerTask {
     Run(BatchKey, Vec<QueuedTensor>),
 }
 
-/// Nothing works any more on the device.
+/// No net can be run on the device.
 struct DeviceFailed;
 
 struct OpenNet {
@@ -42,14 +43,14 @@ struct OpenNet {
     net: Box<dyn BatchNet>,
 }
 
-/// The thread, while it runs.
+/// The loop of the thread.
 pub(super) struct OwnerLoop {
     shared: EndGuard,
     nets: Vec<OpenNet>,
 }
 
 impl OwnerLoop {
-    /// Works for the callers of `shared` until there are none any more, or nothing works.
+    /// Runs nets for the callers of `shared` until the last one is gone or the device fails.
     pub(super) fn run(shared: EndGuard) {
         let mut thread = Self { shared, nets: Vec::new() };
         while let Some(work) = thread.next() {
@@ -64,7 +65,7 @@ impl OwnerLoop {
         }
     }
 
-    /// Waits for something to do; `None` when there are no callers any more.
+    /// Waits for the next task; `None` when the last caller is gone.
     fn next(&self) -> Option<OwnerTask> {
         let SharedState { wait, changed, .. } = &*self.shared.0;
         let mut state = self.shared.0.lock();
@@ -108,7 +109,7 @@ impl OwnerLoop {
         about
     }
 
-    /// Runs a batch and, where it fails, its tensors one by one.
+    /// Runs a batch; if it fails, runs its tensors one by one.
     fn run_batch(&mut self, kind: BatchKey, batch: &[QueuedTensor]) -> Result<(), DeviceFailed> {
         let OpenNet { net, about, .. } = &mut self.nets[kind.net];
         count(&about.name, batch);
@@ -121,7 +122,8 @@ impl OwnerLoop {
             }
             Err(error) if batch.len() > 1 => {
                 let (net, rows) = (&mut **net, batch.len());
-                tracing::warn!(net = about.name, rows, %error, "a batch failed; its rows are run one by one");
+                tracing::warn!(net = about.name, rows, %error, "a batch failed: its rows are run \
+                        one by one");
                 metrics::counter!("visavis_batch_failures_total", "net" => about.name.clone())
                     .increment(1);
                 works = false;
@@ -136,12 +138,12 @@ impl OwnerLoop {
                 let _ = batch[0].reply.send(Err(error));
             }
         }
-        if works { Ok(()) } else { self.look_whether_anything_works(kind) }
+        if works { Ok(()) } else { self.check_device(kind) }
     }
 
-    /// A black picture of a size that has worked is nobody's fault; one of the size that failed may be too large for the
-    /// device, which is the fault of whoever sent it.
-    fn look_whether_anything_works(&mut self, kind: BatchKey) -> Result<(), DeviceFailed> {
+    /// Runs a black image of a size that worked before: if that fails, the device has failed. A
+    /// tensor of the size that failed could be too large for the device.
+    fn check_device(&mut self, kind: BatchKey) -> Result<(), DeviceFailed> {
         let OpenNet { net, about, .. } = &mut self.nets[kind.net];
         let (height, width) = net.tried();
         let black = vec![0.0; 3 * height * width];
@@ -149,14 +151,15 @@ impl OwnerLoop {
             Ok(_) => Ok(()),
             Err(error) => {
                 let device = self.shared.0.device;
-                tracing::error!(%device, net = about.name, %error, "nothing can be run on the device");
+                tracing::error!(%device, net = about.name, %error, "the device has failed: no net \
+                        can be run on it");
                 Err(DeviceFailed)
             }
         }
     }
 }
 
-/// Runs tensors of one kind at once, filled up with zeros, and returns the outputs of each.
+/// Runs tensors of one key as a batch, padded with zeros, and returns the outputs of each.
 fn attempt(
     net: &mut dyn BatchNet,
     kind: BatchKey,
@@ -218,18 +221,18 @@ mod tests {
         batch::owner::{OwnerThread, SharedNet},
     };
 
-    /// Longer than anything here takes, on a busy machine too.
+    /// Longer than any step of a test takes, even on a busy machine.
     const TIMEOUT: Duration = Duration::from_secs(30);
     /// Longer than any test may take.
     const NO_LIMIT: Duration = Duration::from_hours(1);
-    /// A tensor with this in it cannot be run.
+    /// A tensor with this value cannot be run.
     const BAD: f32 = 13.0;
-    /// A tensor with this in it takes the thread down.
+    /// A tensor with this value makes the thread panic.
     const DEADLY: f32 = 666.0;
-    /// After a tensor with this in it nothing can be run.
+    /// After a tensor with this value, every run fails.
     const DESTRUCTIVE: f32 = 999.0;
 
-    /// Says what it was given; writes down the sizes of its batches.
+    /// Returns its input; records the sizes of its batches.
     struct Fake {
         most: usize,
         broken: bool,
@@ -280,7 +283,7 @@ mod tests {
             Self { owner, batches: Arc::default() }
         }
 
-        /// A net that takes eight tensors at once.
+        /// A net with batches of eight.
         fn net(&self) -> SharedNet {
             let batches = Arc::clone(&self.batches);
             let outputs = ["one", "two"].map(str::to_owned).to_vec();
@@ -293,22 +296,22 @@ mod tests {
             self.batches.lock().unwrap().clone()
         }
 
-        /// Has a thread bring a tensor; what it gets.
+        /// Runs a tensor on a separate thread; returns its result.
         fn bring(&self, value: f32, width: usize) -> mpsc::Receiver<Reply> {
-            let (net, (told, answer)) = (self.net(), mpsc::channel());
-            thread::spawn(move || told.send(net.run(&vec![value; 6 * width], (width, 2))));
-            answer
+            let (net, (sender, reply)) = (self.net(), mpsc::channel());
+            thread::spawn(move || sender.send(net.run(&vec![value; 6 * width], (width, 2))));
+            reply
         }
 
         fn run(&self, value: f32) -> Reply {
-            heard(&self.bring(value, 2))
+            received(&self.bring(value, 2))
         }
 
-        /// What so many threads get that are all at work and each bring a tensor.
+        /// The results of as many active threads, each with one tensor.
         fn together(&self, values: &[f32]) -> Vec<Reply> {
-            let _at_work: Vec<_> = values.iter().map(|_| self.owner.active_threads()).collect();
+            let _active: Vec<_> = values.iter().map(|_| self.owner.mark_active()).collect();
             let brought: Vec<_> = values.iter().map(|value| self.bring(*value, 2)).collect();
-            brought.iter().map(heard).collect()
+            brought.iter().map(received).collect()
         }
 
         fn ends(&self) -> bool {
@@ -318,8 +321,8 @@ mod tests {
 
     type Reply = Result<Rows, FaceError>;
 
-    fn heard(answer: &mpsc::Receiver<Reply>) -> Reply {
-        answer.recv_timeout(TIMEOUT).expect("nobody hangs")
+    fn received(reply: &mpsc::Receiver<Reply>) -> Reply {
+        reply.recv_timeout(TIMEOUT).expect("no thread hangs")
     }
 
     fn soon(mut true_at_last: impl FnMut() -> bool) -> bool {
@@ -356,9 +359,9 @@ mod tests {
     #[test]
     fn whoever_is_alone_does_not_wait() {
         let bench = Fixture::new(NO_LIMIT);
-        assert!(bench.run(1.0).is_ok(), "where nobody is at work");
-        let _at_work = bench.owner.active_threads();
-        assert!(bench.run(1.0).is_ok(), "where nobody else is");
+        assert!(bench.run(1.0).is_ok(), "without an active thread");
+        let _active = bench.owner.mark_active();
+        assert!(bench.run(1.0).is_ok(), "without another active thread");
         assert_eq!(bench.batches(), [1, 1]);
     }
 
@@ -366,7 +369,7 @@ mod tests {
     fn a_tensor_waits_for_others_as_long_as_it_may_and_no_longer() {
         let wait = Duration::from_millis(50);
         let bench = Fixture::new(wait);
-        let _others = [bench.owner.active_threads(), bench.owner.active_threads()];
+        let _others = [bench.owner.mark_active(), bench.owner.mark_active()];
         let begun = Instant::now();
         bench.run(1.0).unwrap();
         let waited = begun.elapsed();
@@ -376,12 +379,12 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_thread_that_has_finished_its_picture() {
         let bench = Fixture::new(NO_LIMIT);
-        let others = [bench.owner.active_threads(), bench.owner.active_threads()];
-        let answer = bench.bring(1.0, 2);
-        let early = answer.recv_timeout(Duration::from_millis(20));
+        let others = [bench.owner.mark_active(), bench.owner.mark_active()];
+        let reply = bench.bring(1.0, 2);
+        let early = reply.recv_timeout(Duration::from_millis(20));
         assert!(early.is_err(), "two may still bring something");
         drop(others);
-        assert!(heard(&answer).is_ok());
+        assert!(received(&reply).is_ok());
     }
 
     #[test]
@@ -403,8 +406,8 @@ mod tests {
     #[test]
     fn when_nothing_works_any_more_the_thread_ends_and_says_so() {
         let bench = Fixture::new(NO_LIMIT);
-        let answers = bench.together(&[1.0, DESTRUCTIVE, 3.0]);
-        assert!(answers.iter().all(Result::is_err), "{answers:?}");
+        let replies = bench.together(&[1.0, DESTRUCTIVE, 3.0]);
+        assert!(replies.iter().all(Result::is_err), "{replies:?}");
         assert!(bench.ends());
         let late = bench.owner.open("other".to_owned(), || Err(FaceError::Panicked));
         assert!(matches!(late, Err(FaceError::DeviceGone { .. })), "{late:?}");
@@ -414,7 +417,7 @@ mod tests {
     fn a_panic_on_the_thread_is_an_error_for_everybody_and_nobody_hangs() {
         let bench = Fixture::new(NO_LIMIT);
         let net = bench.net();
-        let _at_work: Vec<_> = (0..4).map(|_| bench.owner.active_threads()).collect();
+        let _active: Vec<_> = (0..4).map(|_| bench.owner.mark_active()).collect();
         let (deadly, deaths) = mpsc::channel();
         bench.owner.leave(QueuedTensor {
             kind: BatchKey { net: 0, height: 2, width: 2 },
@@ -422,11 +425,11 @@ mod tests {
             since: Instant::now(),
             reply: deadly,
         });
-        // One in the same batch, and two that stand in the line meanwhile.
+        // One in the same batch, and two that are queued meanwhile.
         let others = [2, 4, 4].map(|width| bench.bring(1.0, width));
-        for answer in [&deaths].into_iter().chain(&others) {
-            // The one that was left there hears nothing but the end.
-            match answer.recv_timeout(TIMEOUT) {
+        for reply in [&deaths].into_iter().chain(&others) {
+            // The queued one gets no reply: its sender is dropped.
+            match reply.recv_timeout(TIMEOUT) {
                 Ok(Err(FaceError::DeviceGone { .. })) | Err(RecvTimeoutError::Disconnected) => {}
                 other => panic!("{other:?}"),
             }
@@ -440,7 +443,7 @@ mod tests {
     fn whoever_has_gone_away_is_not_missed() {
         let bench = Fixture::new(NO_LIMIT);
         let (_net, kind) = (bench.net(), BatchKey { net: 0, height: 2, width: 2 });
-        let _at_work = [bench.owner.active_threads(), bench.owner.active_threads()];
+        let _active = [bench.owner.mark_active(), bench.owner.mark_active()];
         let (reply, gone) = mpsc::channel();
         drop(gone);
         let since = Instant::now();
@@ -452,8 +455,8 @@ mod tests {
     #[test]
     fn a_tensor_of_another_length_never_joins_a_batch() {
         let bench = Fixture::new(NO_LIMIT);
-        let answer = bench.net().run(&[1.0; 11], (2, 2));
-        assert!(matches!(answer, Err(FaceError::Contract { .. })), "{answer:?}");
+        let reply = bench.net().run(&[1.0; 11], (2, 2));
+        assert!(matches!(reply, Err(FaceError::Contract { .. })), "{reply:?}");
         assert!(bench.batches().is_empty());
     }
 
@@ -474,6 +477,6 @@ mod tests {
         drop(bench);
         assert!(net.run(&[1.0; 12], (2, 2)).is_ok());
         drop(net);
-        assert_eq!(life.strong_count(), 0, "whoever dropped it has waited for the end");
+        assert_eq!(life.strong_count(), 0, "the last caller has waited for the end");
     }
 }

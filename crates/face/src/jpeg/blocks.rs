@@ -150,7 +150,8 @@ impl ScanBlock<'_, '_> {
         Ok(())
     }
 
-    /// Goes past so many zeros to the next one, with a bit for each coefficient on the way that is none.
+    /// Goes past so many zeros to the next one, with a bit for each coefficient on the way that is
+    /// none.
     fn skip(&mut self, mut at: usize, mut zeros: u32) -> Result<usize, Damage> {
         while at <= self.scan.last {
             if *self.nonzero >> at & 1 == 1 {

@@ -1,5 +1,5 @@
-//! Whether all of a JPEG is in its file. Decoders show what they have of a picture that was cut short, some without a
-//! word; here every code of every scan is read, and no pixel is made of it.
+//! Whether a JPEG file is complete. Decoders return what they have of a truncated image, some
+//! without an error; this module reads every code of every scan without making pixels.
 
 use std::borrow::Cow;
 
@@ -47,7 +47,8 @@ impl Missing {
     }
 }
 
-/// Whether the scans that a file has make a whole picture, by their headers alone: stops where they do.
+/// Whether the scans that a file has make a whole picture, by their headers alone: stops where they
+/// do.
 pub(super) fn check_scans(file: &[u8]) -> Result<(), Damage> {
     let mut frame = None;
     for (_, part) in Segments::new(file) {
@@ -75,8 +76,8 @@ pub(super) fn has_long_run(file: &[u8]) -> bool {
     file.as_chunks::<32>().0.iter().any(|some| some.iter().all(|byte| *byte == some[0]))
 }
 
-/// The file as it should be: without what is harmless and makes decoders complain, such as filling between a scan and the
-/// next marker or a missing end.
+/// The file without harmless flaws that decoders reject, such as padding between a scan and the
+/// next marker, or a missing end marker.
 ///
 /// # Errors
 /// Where the picture is not whole.
@@ -123,8 +124,8 @@ pub(super) fn check(file: &[u8]) -> Result<Cow<'_, [u8]>, Damage> {
 /// Scans of a file: cameras and converters write about ten, a file made to cost time has thousands.
 const MOST_SCANS: u32 = 100;
 
-/// Bytes between a scan and the next marker, other than the filling before one. Some encoders leave a few there; more of them
-/// say that the codes of the scan are not those that were written.
+/// Bytes between a scan and the next marker, other than the filling before one. Some encoders leave
+/// a few there; more of them say that the codes of the scan are not those that were written.
 const MOST_EXTRANEOUS: usize = 16;
 
 /// Reads the codes of all scans.
@@ -138,8 +139,8 @@ struct ScanReader {
     quanta: [Option<i32>; 4],
     /// Units between restart markers; 0 without them.
     interval: usize,
-    /// Of a progressive picture, for each component: which coefficients of each block are not zero. Later scans have a
-    /// bit more of those.
+    /// Of a progressive picture, for each component: which coefficients of each block are not zero.
+    /// Later scans have a bit more of those.
     nonzero: Vec<Vec<u64>>,
     scans: u32,
 }

@@ -17,7 +17,8 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    /// Reads the tables of a segment, each with its class (0 means, 1 others) and number. `None` if it is damaged.
+    /// Reads the tables of a segment, each with its class (0 means, 1 others) and number. `None` if
+    /// it is damaged.
     pub(super) fn parse(mut data: &[u8]) -> Option<Vec<(usize, usize, Self)>> {
         let mut tables = Vec::new();
         while let Some((place, rest)) = data.split_first() {
@@ -90,7 +91,8 @@ impl<'a> BitReader<'a> {
         const ONES: u64 = u64::MAX / 255;
         if let Some(next) = self.data.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
             let next = u64::from_be_bytes(*next);
-            // None of the bytes is 255. A part of one that is not counted is what comes next in any case.
+            // None of the bytes is 255. A part of one that is not counted is what comes next in any
+            // case.
             if (!next).wrapping_sub(ONES) & next & (ONES << 7) == 0 {
                 self.buffer |= next >> self.count;
                 self.at += (63 - self.count as usize) / 8;

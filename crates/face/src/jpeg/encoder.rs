@@ -1,4 +1,5 @@
-//! A small JPEG encoder for tests: any sampling factors, any order of scans, any restart interval, baseline or progressive.
+//! A small JPEG encoder for tests: any sampling factors, any order of scans, any restart interval,
+//! baseline or progressive.
 
 use std::f64::consts::PI;
 
@@ -274,7 +275,8 @@ impl Sketch {
         self
     }
 
-    /// Progressive as usual: means in scans of these components, the others in two bands, and a bit more of all of them.
+    /// Progressive as usual: means in scans of these components, the others in two bands, and a bit
+    /// more of all of them.
     pub(super) fn progressive(mut self, scans: &[&[usize]]) -> Self {
         let with = |components: &[usize], first, last, high, low| Script {
             components: components.to_vec(),

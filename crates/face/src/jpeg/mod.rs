@@ -1,9 +1,11 @@
-//! JPEG: what the header says, whether all of the picture is in the file, and its pixels, at a fraction of its size where
-//! that is cheaper: the inverse cosine transform of a block of 8 × 8 pixels can give 4 × 4, 2 × 2 or 1 right away, each
-//! the mean of those that it stands for, and most of the arithmetic is not done.
+//! JPEG: its header, whether the file is complete, and its pixels, at a fraction of the size where
+//! that is cheaper. The inverse cosine transform of a block of 8 × 8 pixels can produce 4 × 4, 2 ×
+//! 2 or 1 pixels directly, each the mean of the pixels that it replaces, with a fraction of the
+//! arithmetic.
 //!
 //! libjpeg-turbo does it, a library in C. Builds without the feature `turbojpeg` decode untrusted
-//! pictures without any C, large photos three times as slowly, and read fewer varieties (docs/decisions/0015).
+//! pictures without any C, large photos three times as slowly, and read fewer varieties
+//! (docs/decisions/0015).
 
 mod blocks;
 mod check;
@@ -26,8 +28,9 @@ use self::{
 };
 use super::refusal::{Flaw, Format, Refusal};
 
-/// What decodes JPEG in this build, as `visavis check` and `/health` tell it: the two kinds of build differ in the second
-/// decimal of a similarity, so all processes of one service should be of one kind.
+/// The JPEG decoder of this build, reported by `visavis check` and `/health`. The two kinds of
+/// build differ in the second decimal of a similarity, so all processes of one service should be of
+/// one kind.
 pub const DECODER: &str =
     if cfg!(feature = "turbojpeg") { "libjpeg-turbo" } else { "zune-jpeg, at full size only" };
 
@@ -52,13 +55,15 @@ pub(super) struct Header<'a> {
     pub(super) exif: Option<&'a [u8]>,
     /// What a decoder takes at most beside the picture itself, bytes.
     pub(super) working_bytes: u64,
-    /// Where the first scan begins. Before it there are previews, notes and what is left free for more.
+    /// Where the first scan begins. Before it there are previews, notes and what is left free for
+    /// more.
     scans: usize,
     /// Whether zune-jpeg has its pixels right.
     is_plain: bool,
 }
 
-/// Bytes of one coefficient, and of the marks of a block of a progressive picture while it is checked.
+/// Bytes of one coefficient, and of the marks of a block of a progressive picture while it is
+/// checked.
 const COEFFICIENT: u64 = 2;
 const MARKS: u64 = 8;
 
@@ -115,7 +120,8 @@ impl<'a> Header<'a> {
         let in_scans = frame.is_progressive() || scan.components.len() < count;
         let marks = if frame.is_progressive() { MARKS } else { 0 };
         let coefficients = if in_scans { blocks * (64 * COEFFICIENT + marks) } else { 0 };
-        // A row of blocks of each channel, before and after it is brought to the size of the picture.
+        // A row of blocks of each channel, before and after it is brought to the size of the
+        // picture.
         let lines = (count * down * 64) as u64 * u64::from(frame.size.0);
         Ok(Self {
             size: frame.size,
@@ -132,8 +138,8 @@ impl<'a> Header<'a> {
         cfg!(feature = "turbojpeg") && matches!(self.channels, 1 | 3)
     }
 
-    /// The picture with `reduction` × `reduction` of its pixels in one, not turned by EXIF; `None` if it can only be had
-    /// with all of them.
+    /// The picture with `reduction` × `reduction` of its pixels in one, not turned by EXIF; `None`
+    /// if it can only be had with all of them.
     ///
     /// # Errors
     /// [`Refusal::Undecodable`].
@@ -168,8 +174,9 @@ impl<'a> Header<'a> {
         reduction: u32,
     ) -> Result<Result<RgbImage, Cow<'f, [u8]>>, Damage> {
         check_scans(file)?;
-        // Reading all codes takes as long as decoding. libjpeg-turbo notices, at the end of a scan at the latest, that something is
-        // wrong with it, but not how much, and not always where one byte stands in place of many.
+        // Reading all codes takes as long as decoding. libjpeg-turbo reports damage at the end of a
+        // scan at the latest, but not how much, and not always where one byte is repeated many
+        // times.
         if !has_long_run(&file[self.scans..])
             && let Some(picture) = turbo::decode(file, self, reduction)
         {
@@ -183,8 +190,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// What zune-jpeg 0.5.15 has right, by the first scan: not a luma that is coarser than chroma or has a third of the pixels, and of
-/// what is baseline and comes in several scans hardly anything.
+/// What zune-jpeg 0.5.15 has right, by the first scan: not a luma that is coarser than chroma or
+/// has a third of the pixels, and of what is baseline and comes in several scans hardly anything.
 fn is_plain(frame: &Frame, scan: &Scan) -> bool {
     let (across, down) = frame.most();
     let is_in_scans = !frame.is_progressive() && scan.components.len() < frame.components.len();
@@ -214,7 +221,8 @@ mod turbo {
 
     use super::Header;
 
-    /// Scans of a progressive file: cameras and converters write about ten, a file made to cost time has thousands.
+    /// Scans of a progressive file: cameras and converters write about ten, a file made to cost
+    /// time has thousands.
     const MOST_SCANS: u32 = 30;
 
     /// `None` for everything that it complains about, and for pictures for print.

@@ -17,8 +17,8 @@ pub(super) enum Segment<'a> {
     Broken,
 }
 
-/// The parts of a file, in order, each with its bytes from its marker on. [`Segment::End`], [`Segment::Cut`] or
-/// [`Segment::Broken`] is the last.
+/// The parts of a file, in order, each with its bytes from its marker on. [`Segment::End`],
+/// [`Segment::Cut`] or [`Segment::Broken`] is the last.
 pub(super) struct Segments<'a> {
     file: &'a [u8],
     at: Option<usize>,
@@ -87,7 +87,8 @@ impl<'a> Iterator for Segments<'a> {
 const END: u8 = 0xD9;
 const SCAN: u8 = 0xDA;
 
-/// Where the first marker lies: bytes of 255 may fill the place before one, and 255 and 0 are a coded 255.
+/// Where the first marker lies: bytes of 255 may fill the place before one, and 255 and 0 are a
+/// coded 255.
 fn marker(bytes: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
@@ -171,7 +172,8 @@ impl Frame {
         ((width as usize).div_ceil(8 * across), (height as usize).div_ceil(8 * down))
     }
 
-    /// Columns and rows of the blocks of a component in a scan of its own, which has none that lie outside the picture.
+    /// Columns and rows of the blocks of a component in a scan of its own, which has none that lie
+    /// outside the picture.
     pub(super) fn blocks(&self, component: &FrameComponent) -> (usize, usize) {
         let (across, down) = self.most();
         let (width, height) = self.size;
@@ -185,7 +187,8 @@ impl Frame {
 /// The header of a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scan {
-    /// Places of its components in the frame, each with the numbers of its tables of codes for means and for the others.
+    /// Places of its components in the frame, each with the numbers of its tables of codes for
+    /// means and for the others.
     pub(super) components: Vec<(usize, usize, usize)>,
     /// First and last coefficient in a block.
     pub(super) first: usize,

@@ -5,7 +5,8 @@ use super::{
 
 type Factors = &'static [(u8, u8)];
 
-/// From full colour to a pixel of chroma for eight of luma, luma coarser than chroma, and mixed ones.
+/// From full colour to a pixel of chroma for eight of luma, luma coarser than chroma, and mixed
+/// ones.
 const FACTORS: &[Factors] = &[
     &[(1, 1); 3],
     &[(2, 1), (1, 1), (1, 1)],
@@ -26,7 +27,8 @@ const FACTORS: &[Factors] = &[
     &[(2, 2)],
 ];
 
-/// The farthest that a channel of a pixel is from what was drawn, of 255; each pixel is the mean of its block.
+/// The farthest that a channel of a pixel is from what was drawn, of 255; each pixel is the mean of
+/// its block.
 fn farthest(picture: &RgbImage, size: (u32, u32), reduction: u32, is_grey: bool) -> f64 {
     let expected = [size.0, size.1].map(|side| side.div_ceil(reduction));
     assert_eq!([picture.width(), picture.height()], expected);
@@ -151,7 +153,7 @@ fn a_jpeg_that_was_cut_short_is_incomplete_wherever_it_ends_and_whole_without_it
                 assert!(decoded(cut).is_ok_and(|picture| picture == whole), "{name} {end}");
                 continue;
             }
-            assert_eq!(decoded(cut).map(|_| "a picture"), Err(INCOMPLETE), "{name} {end}");
+            assert_eq!(decoded(cut).map(|_| "an image"), Err(INCOMPLETE), "{name} {end}");
             if end > scan {
                 assert!(
                     decoded(&[cut, &END].concat()).is_err(),

@@ -1,8 +1,8 @@
 //! Packs: which nets play which role, where their bytes come from, and how each wants its input.
 //!
-//! A pack is data. The built-in ones are in `models/manifest.toml`, compiled into the binary so that
-//! the digests cannot be changed beside it; an operator's own is a `pack.toml` beside the weights and
-//! may borrow roles from another pack (`detector = { from = "omz" }`).
+//! A pack is data. The built-in ones are in `models/manifest.toml`, compiled into the binary so
+//! that the digests cannot be changed beside it; an operator's own is a `pack.toml` beside the
+//! weights and may borrow roles from another pack (`detector = { from = "omz" }`).
 
 mod nets;
 
@@ -38,16 +38,17 @@ pub struct Pack {
     pub(crate) landmarks: Option<Role<LandmarkNet>>,
     /// Estimates the head's pose for the quality measures.
     pub(crate) pose: Option<Role<Net>>,
-    /// Without a net for the pose, degrees that the head is turned when the nose lies beside the middle of the face by as
-    /// much as eyes and mouth are apart. It depends on what the landmarks are of; absent: not measured.
+    /// Without a net for the pose, degrees that the head is turned when the nose lies beside the
+    /// middle of the face by as much as eyes and mouth are apart. It depends on what the landmarks
+    /// are of; absent: not measured.
     pub(crate) yaw_from_landmarks: Option<f32>,
-    /// Tells open eyes from closed ones for the quality measures.
+    /// Distinguishes open eyes from closed ones, for the quality measures.
     pub(crate) eyes: Option<Role<EyesNet>>,
     /// Turns an aligned face into an embedding.
     pub(crate) embedder: EmbedderNet,
-    /// What tells a face from what the detector takes for one.
+    /// Rejects detections that are no faces.
     pub(crate) face_check: Option<FaceCheck>,
-    /// One number for the quality of a picture, fitted to the errors of this embedder.
+    /// The overall quality of a photo, fitted to the errors of this embedder.
     pub(crate) quality: Option<UnifiedQuality>,
     /// Similarity to false match rate, measured with this embedder through this pipeline.
     pub calibration: Option<CalibrationTable>,
@@ -77,14 +78,15 @@ pub struct Weights {
     pub licence: String,
     /// Who made it.
     pub origin: String,
-    /// Where the published bytes are: `.xml` and `.bin` for `OpenVINO` IR, `.json` and `.bin` for TensorFlow.js, else one
-    /// file: ONNX, TensorFlow Lite or the library of libfacedetection.
+    /// Where the published bytes are: `.xml` and `.bin` for `OpenVINO` IR, `.json` and `.bin` for
+    /// TensorFlow.js, else one file: ONNX, TensorFlow Lite or the library of libfacedetection.
     #[serde(default)]
     pub sources: Vec<Source>,
-    /// Name of the table of ranges (`models/NAME.ranges.toml`) with which the conversion computes in eight bits.
+    /// Name of the table of ranges (`models/NAME.ranges.toml`) with which the conversion computes
+    /// in eight bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranges: Option<String>,
-    /// Names of the tensors that are wanted of a TensorFlow Lite model, where it has not just one output.
+    /// Names of the output tensors of a TensorFlow Lite model with several outputs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
 }
@@ -93,7 +95,7 @@ pub struct Weights {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Public address; absent for a file that comes out of a package.
+    /// Public address; absent for a file from a package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The package that has it, where there is no address: registry, name and version.
@@ -124,7 +126,7 @@ pub struct ResolvedPack {
     pub eyes: Option<Located<EyesNet>>,
     /// Embeds.
     pub embedder: Located<EmbedderNet>,
-    /// Tells faces from what only looks like one.
+    /// Rejects detections that are no faces.
     pub(crate) face_check: Option<FaceCheck>,
     /// One number for the quality.
     pub(crate) quality: Option<UnifiedQuality>,
@@ -156,7 +158,8 @@ impl Manifest {
     /// The built-in packs, and every `FOLDER/*/pack.toml`.
     ///
     /// # Errors
-    /// [`FaceError::Manifest`] when a pack file cannot be read or takes the name of a built-in pack.
+    /// [`FaceError::Manifest`] when a pack file cannot be read or takes the name of a built-in
+    /// pack.
     pub fn load(folder: &Path) -> Result<Self, FaceError> {
         let packs: BTreeMap<String, Pack> =
             toml::from_str(BUILT_IN).map_err(|e| FaceError::Manifest(e.to_string()))?;
@@ -260,7 +263,7 @@ impl Manifest {
 }
 
 impl ResolvedPack {
-    /// The first file of the pack that is not there.
+    /// The first file of the pack that does not exist.
     pub fn missing_file(&self) -> Option<&Path> {
         let files = [
             Some(&self.detector.path),

@@ -65,21 +65,23 @@ pub struct LandmarkNet {
     pub weights: Weights,
     /// Its input.
     pub input: Input,
-    /// Whether it was trained on crops whose rows and columns are exchanged; what it yields is upright.
+    /// Whether it was trained on crops whose rows and columns are exchanged; what it yields is
+    /// upright.
     #[serde(default)]
     pub(crate) transposed: bool,
     /// The order of its ten numbers.
     #[serde(default)]
     pub(crate) order: PointOrder,
-    /// One run for each: how much the crop is larger than the detector's box on each side, as a share of the box's
-    /// side. The landmarks are the mean of all runs.
+    /// One run for each: how much the crop is larger than the detector's box on each side, as a
+    /// share of the box's side. The landmarks are the mean of all runs.
     #[serde(default = "exactly_the_box")]
     pub(crate) margins: Vec<f32>,
     /// Whether the detector's own landmarks take part in the mean, as one run more.
     #[serde(default)]
     pub(crate) with_detector: bool,
-    /// Least probability, 0 to 1, that the first crop shows a face: a detection below it is none. The net's second output
-    /// says so, in two numbers whose softmax is the probability of nothing and of a face. Absent: it has none.
+    /// Least probability, 0 to 1, that the first crop shows a face: a detection below it is none.
+    /// The net's second output says so, in two numbers whose softmax is the probability of nothing
+    /// and of a face. Absent: it has none.
     #[serde(default)]
     pub(crate) least_face: Option<f32>,
 }
@@ -119,17 +121,18 @@ pub struct DetectorNet {
     pub weights: Weights,
     /// Longer sides, in pixels, that are tried in this order until a face is found.
     pub long_sides: Vec<u32>,
-    /// When the face that was found is smaller than this in the net's input, pixels of its shorter side, the first
-    /// larger one of `long_sides` that would make it so large is tried too.
+    /// When the face that was found is smaller than this in the net's input, pixels of its shorter
+    /// side, the first larger one of `long_sides` that would make it so large is tried too.
     #[serde(default)]
     pub near: f32,
     /// Least confidence of a detection, 0 to 1.
     pub(crate) confidence: f32,
     /// Intersection over union above which the less confident of two detections is dropped.
     pub(crate) nms_iou: f32,
-    /// Confidence that an upright face nearly always has: below it the picture is tried on its sides and on its
-    /// head too, and one that gives a face at least that sure is taken; a less sure one only if the pack has a
-    /// `face_check` that it passes and nothing upright does. Absent: pictures are never turned.
+    /// Confidence that an upright face nearly always has: below it the picture is tried on its
+    /// sides and on its head too, and one that gives a face at least that sure is taken; a less
+    /// sure one only if the pack has a `face_check` that it passes and nothing upright does.
+    /// Absent: pictures are never turned.
     #[serde(default)]
     pub(crate) sure: Option<f32>,
 }
@@ -139,7 +142,7 @@ impl DetectorNet {
     pub(super) fn check(&self) -> Result<(), String> {
         let ascending = self.long_sides.windows(2).all(|pair| pair[0] < pair[1]);
         if self.long_sides.is_empty() {
-            Err("detector: long_sides is empty, so no picture would be looked at".to_owned())
+            Err("detector: long_sides is empty: it needs at least one size".to_owned())
         } else if !(self.near.is_finite() && self.near >= 0.0) {
             Err(format!(
                 "detector: near is {}, and must be a number of pixels, 0 or more",
@@ -182,7 +185,8 @@ pub struct EmbedderNet {
     pub template: [[f32; 2]; 5],
     /// Width and height of the template frame, which is then stretched to the input's size.
     pub(crate) template_size: [f32; 2],
-    /// Whether the net sees the face and its mirror image, and the embedding is the sum of both; it takes twice the time.
+    /// Whether the net sees the face and its mirror image, and the embedding is the sum of both; it
+    /// takes twice the time.
     #[serde(default)]
     pub(crate) mirrored: bool,
     /// What the lengths of two embeddings say about their cosine; absent: nothing.
@@ -191,7 +195,8 @@ pub struct EmbedderNet {
 }
 
 impl EmbedderNet {
-    /// What [`LengthCorrection::factor`] says of an embedding of this length; 1 without a correction.
+    /// What [`LengthCorrection::factor`] says of an embedding of this length; 1 without a
+    /// correction.
     pub(crate) fn factor(&self, length: f32) -> f32 {
         self.length.map_or(1.0, |correction| correction.factor(length))
     }

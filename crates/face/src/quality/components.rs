@@ -1,8 +1,10 @@
-//! Each measure as a component of quality, 0 to 100, after OFIQ, the reference implementation of ISO/IEC 29794-5.
+//! Each measure as a component of quality, 0 to 100, after OFIQ, the reference implementation of
+//! ISO/IEC 29794-5.
 //!
-//! A component tells a person what to do better; the limits are on the native values. Where OFIQ needs nets that a
-//! pack lacks (occlusion, expression, background, head covering) there is no component; where its native value
-//! differs from ours (sharpness, brightness, head size) the mapping is ours.
+//! A component shows a person what to improve; the limits are on the native values. Where OFIQ
+//! needs nets that a pack lacks (occlusion, expression, background, head covering) there is no
+//! component; where its native value differs from ours (sharpness, brightness, head size) the
+//! mapping is ours.
 
 use std::f32::consts::PI;
 
@@ -14,7 +16,7 @@ use super::{
     reasons::ReasonCode,
 };
 
-/// One measure: how it is read, limited, told and brought to 0 … 100.
+/// One measure: its value, its limits, its reasons, and its score from 0 to 100.
 pub(super) struct MeasureRow {
     name: &'static str,
     pub(super) native: fn(&Measures) -> Option<f32>,
@@ -31,11 +33,11 @@ pub struct Component {
     pub measure: &'static str,
     /// What was measured, in the unit of the measure.
     pub native: f32,
-    /// 0, useless, to 100, as good as can be.
+    /// 0 (useless) to 100 (best).
     pub score: f32,
-    /// The code of its reason when it lies below a limit.
+    /// The code of its reason below a limit.
     pub below: ReasonCode,
-    /// The code of its reason when it lies above one.
+    /// The code of its reason above a limit.
     pub above: ReasonCode,
 }
 
@@ -49,7 +51,7 @@ pub fn components(measures: &Measures) -> Vec<Component> {
     TABLE.iter().filter_map(component).collect()
 }
 
-/// The limits of a measure by its name; `None` for a name that none has.
+/// The limits of a measure by its name; `None` for an unknown name.
 pub fn bounds_of<'a>(measure: &str, limits: &'a QualityLimits) -> Option<&'a Bounds> {
     TABLE.iter().find(|row| row.name == measure).map(|row| (row.bounds)(limits))
 }

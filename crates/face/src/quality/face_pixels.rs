@@ -1,4 +1,4 @@
-//! The pixels of an aligned face, and what can be said of them without a net.
+//! The pixels of an aligned face, and the measures that need no net.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -49,11 +49,12 @@ impl<'a> FacePixels<'a> {
         Self { patch, luma: patch.luma(), inside: &face.inside, width, height }
     }
 
-    /// 1000 · variance of the Laplacian of the smoothed luma ÷ variance of the luma, over the middle
-    /// three quarters, where the whole neighbourhood lies inside the picture.
+    /// 1000 · variance of the Laplacian of the smoothed luma ÷ variance of the luma, over the
+    /// middle three quarters, where the whole neighbourhood lies inside the picture.
     ///
-    /// The smoothing keeps noise and JPEG blocks from passing for detail, and the division makes a dark
-    /// copy of a picture as sharp as the original; the plain variance of the Laplacian does neither.
+    /// The smoothing keeps noise and JPEG blocks from passing for detail, and the division makes a
+    /// dark copy of a picture as sharp as the original; the plain variance of the Laplacian does
+    /// neither.
     pub(super) fn sharpness(&self) -> f32 {
         let smooth = self.smoothed();
         let (mut detail, mut contrast) = (Spread::default(), Spread::default());
@@ -75,7 +76,8 @@ impl<'a> FacePixels<'a> {
         (1_000.0 * detail.variance() / contrast.variance().max(1.0)) as f32
     }
 
-    /// The picture's border is straight here, so the corners of the neighbourhood speak for all of it.
+    /// The border of the image is straight here, so it is enough to check the corners of the
+    /// neighbourhood.
     fn surrounded(&self, x: usize, y: usize) -> bool {
         [
             (x - REACH, y - REACH),
@@ -87,7 +89,7 @@ impl<'a> FacePixels<'a> {
         .all(|(x, y)| self.inside[y * self.width + x])
     }
 
-    /// Borders are left as they are: the measure does not reach them.
+    /// Borders are not smoothed: the measure does not reach them.
     fn smoothed(&self) -> Vec<f32> {
         let pass = |from: &[f32], step: usize| {
             let mut to = from.to_vec();
@@ -139,8 +141,8 @@ impl<'a> FacePixels<'a> {
         }
     }
 
-    /// How much the luma histograms of the two cheeks have in common, 0 to 1 (OFIQ, illumination uniformity); `None` if
-    /// one of them lies outside the picture.
+    /// How much the luma histograms of the two cheeks have in common, 0 to 1 (OFIQ, illumination
+    /// uniformity); `None` if one of them lies outside the picture.
     pub(super) fn cheeks_overlap(&self) -> Option<f32> {
         let histograms = CHEEKS.map(|cheek| {
             let mut histogram = [0_u32; LEVELS];
@@ -157,8 +159,8 @@ impl<'a> FacePixels<'a> {
         Some(common.map(|(l, r)| (*l as f32 / pixels[0]).min(*r as f32 / pixels[1])).sum())
     }
 
-    /// How far the mean colour of the cheeks lies from where skin lies in CIELAB, 5 to 25 for a* and 5 to 35 for b*
-    /// (OFIQ, natural colour); `None` if the picture is grey.
+    /// How far the mean colour of the cheeks lies from where skin lies in CIELAB, 5 to 25 for a*
+    /// and 5 to 35 for b* (OFIQ, natural colour); `None` if the picture is grey.
     pub(super) fn unnatural_colour(&self) -> Option<f32> {
         let (mut rgb, mut n, mut coloured) = ([0.0_f32; 3], 0.0_f32, false);
         for at in CHEEKS.into_iter().flat_map(|cheek| self.square(cheek)) {
@@ -177,7 +179,8 @@ impl<'a> FacePixels<'a> {
         Some(outside(a, 5.0, 25.0).hypot(outside(b, 5.0, 35.0)))
     }
 
-    /// The pixels of a square about a point of the frame that lie inside the picture; the frame counts from 0 to 1.
+    /// The pixels of a square about a point of the frame that lie inside the picture; the frame
+    /// counts from 0 to 1.
     fn square(&self, (x, y): (f32, f32)) -> impl Iterator<Item = usize> {
         let (width, height) = (self.width as f32, self.height as f32);
         let rows = range(y * height, CHEEK * height, self.height);
@@ -188,7 +191,8 @@ impl<'a> FacePixels<'a> {
     }
 }
 
-/// Middles of the two cheeks in the aligned frame, as shares of its sides: below the eyes, between nose and mouth.
+/// Middles of the two cheeks in the aligned frame, as shares of its sides: below the eyes, between
+/// nose and mouth.
 const CHEEKS: [(f32, f32); 2] = [(0.315, 0.73), (0.685, 0.73)];
 /// Side of a cheek's square, as a share of the frame: 0.3 inter-eye distances.
 const CHEEK: f32 = 0.11;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reasons::{Reason, ReasonCode};
 
-/// Where one measure warns and where it fails; an absent limit never speaks.
+/// Where one measure warns and where it fails; an absent limit never produces a reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
@@ -52,7 +52,7 @@ pub struct QualityLimits {
 }
 
 impl Bounds {
-    /// The hardest limit that `value` goes beyond; a value that is no number goes beyond none.
+    /// The hardest limit that `value` exceeds; NaN exceeds none.
     pub(super) fn reason(
         &self,
         value: f32,

@@ -13,7 +13,8 @@ use crate::{align::AlignedFace, detection::Detection, geometry::Landmarks};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Measures {
-    /// One number for the whole, 0 to 100, fitted to the embedder's errors; absent if the pack has none.
+    /// One number for the whole, 0 to 100, fitted to the embedder's errors; absent if the pack has
+    /// none.
     pub unified: Option<f32>,
     /// Pixels between the eye centres, in the picture as it was sent.
     pub inter_eye_distance_px: f32,
@@ -23,16 +24,17 @@ pub struct Measures {
     pub confidence: f32,
     /// Length of the embedding before it was normalised; in units of the embedder's own.
     pub embedding_length: f32,
-    /// Degrees the head is turned to a side, without sign; absent if the pack cannot tell.
+    /// Degrees the head is turned to a side, without sign; absent if the pack cannot estimate it.
     pub yaw_deg: Option<f32>,
     /// Degrees of nodding, without sign.
     pub pitch_deg: Option<f32>,
     /// Degrees between the line of the eyes and the horizontal, without sign.
     pub roll_deg: f32,
-    /// Probability that the more open eye is open, 0 to 1; absent if the pack has no eye net. (One eye
-    /// alone is too often misread behind glasses or hair.)
+    /// Probability that the more open eye is open, 0 to 1; absent if the pack has no eye net. (One
+    /// eye alone is too often misread behind glasses or hair.)
     pub eyes_open: Option<f32>,
-    /// Fine detail of the aligned face relative to its contrast: 14 is usual, below 2 it is blurred.
+    /// Fine detail of the aligned face relative to its contrast: 14 is usual, below 2 it is
+    /// blurred.
     pub sharpness: f32,
     /// Mean luma of the face, 0 to 1.
     pub brightness: f32,
@@ -44,9 +46,11 @@ pub struct Measures {
     pub over_exposed: f32,
     /// Share of the face's pixels at the black end (luma below 25), 0 to 1.
     pub under_exposed: f32,
-    /// How much the histograms of the two cheeks overlap, 0 to 1: 1 is even light; absent if the picture has not both.
+    /// How much the histograms of the two cheeks overlap, 0 to 1: 1 is even light; absent if the
+    /// picture has not both.
     pub illumination_uniformity: Option<f32>,
-    /// Distance of the cheeks' colour from that of skin of any tone, in CIELAB units; absent on grey pictures.
+    /// Distance of the cheeks' colour from that of skin of any tone, in CIELAB units; absent on
+    /// grey pictures.
     pub unnatural_colour: Option<f32>,
     /// Eyes to chin over the height of the picture.
     pub head_size: f32,
@@ -62,7 +66,7 @@ pub struct Measures {
     pub other_face: f32,
 }
 
-/// What the nets and the detector said of one face, gathered for [`measure`].
+/// The results of the detector and the nets for one face, for [`measure`].
 #[derive(Debug, Clone, Copy)]
 pub struct Observed<'a> {
     /// Width and height of the picture in which the face is upright, pixels.
@@ -83,7 +87,7 @@ pub struct Observed<'a> {
     pub aligned: &'a AlignedFace,
     /// Length of its embedding before it was normalised.
     pub length: f32,
-    /// What makes one number of all, if the pack has it.
+    /// The formula of the overall quality, if the pack has it.
     pub unified: Option<&'a UnifiedQuality>,
 }
 
@@ -124,7 +128,7 @@ pub fn measure(seen: &Observed<'_>) -> Measures {
 }
 
 impl Measures {
-    /// What a unified quality is made of.
+    /// The terms of the overall quality.
     pub fn unified_terms(&self) -> UnifiedTerms {
         UnifiedTerms {
             length: self.embedding_length,
@@ -142,7 +146,7 @@ fn roll(landmarks: &Landmarks) -> f32 {
     (right.y - left.y).atan2(right.x - left.x).to_degrees().abs()
 }
 
-/// Where a head lies in its picture.
+/// The position of a head in its image.
 struct Framing {
     head_size: f32,
     left: f32,

@@ -1,7 +1,7 @@
-//! Is the picture good enough? Measures, their limits, and the reasons they lead to.
+//! Photo quality: measures, their limits, and the reasons they produce.
 //!
-//! A FAIL forces the answer "not the same person", so a limit that is too strict costs the right
-//! person their answer. Only measures that predict errors may fail a picture; the others warn.
+//! A FAIL forces the result "not the same person", so a limit that is too strict rejects the right
+//! person. Only measures that predict errors may fail a photo; the others warn.
 
 mod components;
 mod face_pixels;
@@ -17,7 +17,7 @@ pub use measure::{Measures, Observed, measure};
 pub use reasons::{Quality, QualityVerdict, Reason, ReasonCode};
 pub use unified::{UnifiedQuality, UnifiedTerms};
 
-/// Holds the measures against the limits.
+/// Compares the measures with the limits.
 pub fn judge(measures: Measures, limits: &QualityLimits) -> Quality {
     let reason = |row: &MeasureRow| {
         let native = (row.native)(&measures)?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::Measures;
 
-/// What is wrong, in one word that a program can test for.
+/// What is wrong, as a code for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ReasonCode {
@@ -12,7 +12,7 @@ pub enum ReasonCode {
     EyesTooClose,
     /// The face has too few pixels.
     FaceTooSmall,
-    /// The detector is not sure that it is a face.
+    /// The detector has low confidence in the face.
     UncertainFace,
     /// The head is turned to a side.
     HeadTurned,
@@ -24,7 +24,7 @@ pub enum ReasonCode {
     EyesClosed,
     /// The face is out of focus, moved, or enlarged from few pixels.
     Blurred,
-    /// All in all the picture is one that is often taken for another person's.
+    /// The overall quality is low: comparisons with such photos are error-prone.
     LowQuality,
     /// Bright and dark parts of the face hardly differ.
     LowContrast,
@@ -32,13 +32,13 @@ pub enum ReasonCode {
     HighContrast,
     /// One side of the face is lit and the other is not.
     UnevenLight,
-    /// The skin has a colour that skin has not.
+    /// The skin colour is unnatural.
     UnnaturalColour,
-    /// The head is small in its picture.
+    /// The head is too small relative to the photo.
     HeadTooSmall,
-    /// The head leaves too little of its picture free.
+    /// The head is too large relative to the photo.
     HeadTooLarge,
-    /// The picture ends too near to the face, or within it.
+    /// The border of the photo is too near to the face, or cuts it.
     FaceCut,
     /// The face is too dark.
     TooDark,
@@ -48,15 +48,15 @@ pub enum ReasonCode {
     OverExposed,
     /// Too much of the face is pure black.
     UnderExposed,
-    /// Another face of similar size is in the picture.
+    /// Another face of similar size is in the photo.
     SeveralFaces,
-    /// A reason that only a later version knows: the row was written by one.
+    /// A reason of a later version.
     #[serde(other)]
     Other,
 }
 
 impl ReasonCode {
-    /// As answers and metrics have it.
+    /// The code in responses and metrics.
     pub fn name(self) -> String {
         // A variant without members becomes a string.
         let name = serde_json::to_value(self).unwrap_or_default();
@@ -71,9 +71,9 @@ pub struct Reason {
     pub code: ReasonCode,
     /// What was measured.
     pub value: f32,
-    /// The limit it went beyond.
+    /// The limit that was exceeded.
     pub limit: f32,
-    /// Whether this alone fails the picture; otherwise it is a warning.
+    /// Whether it fails the photo; otherwise it is a warning.
     pub fails: bool,
 }
 

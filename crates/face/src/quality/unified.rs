@@ -1,13 +1,15 @@
-//! One number for a picture: how likely it is to be told from other photos of the same person.
+//! The overall quality of a photo: one number that predicts how well it matches other photos of the
+//! same person.
 
 use serde::{Deserialize, Serialize};
 
-/// A logistic fit to how much less alike the mated pairs of a photo are than the person's others; made by
-/// `visavis calibrate` for one pack, because the length of an embedding is one net's own.
+/// A logistic fit to how much less similar the mated pairs of a photo are than the person's other
+/// pairs. It is fitted by `visavis calibrate` for one pack, because the length of an embedding
+/// depends on the net.
 ///
-/// score = 100 / (1 + exp(−(constant + length · l + confidence · c − yaw · (y/30)² − pitch · (p/30)²))), and at most
-/// 25 for each unit of sharpness: on photos that are fit to be compared sharpness tells nothing, so no fit to them
-/// would say that a face without any detail is none to be sure of.
+/// score = 100 / (1 + exp(−(constant + length · l + confidence · c − yaw · (y/30)² − pitch ·
+/// (p/30)²))), and at most 25 per unit of sharpness: on usable photos sharpness predicts nothing,
+/// so a fit to them does not lower the score of a face without any detail.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnifiedQuality {
@@ -23,7 +25,7 @@ pub struct UnifiedQuality {
     pub pitch: f64,
 }
 
-/// What a unified quality is made of.
+/// The terms of the overall quality.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UnifiedTerms {
     /// Of the embedding, before it was normalised.
@@ -42,7 +44,8 @@ pub struct UnifiedTerms {
 const SHARPNESS_ALLOWS: f32 = 25.0;
 
 impl UnifiedTerms {
-    /// What is fitted, in the order of the coefficients: length, confidence, and what yaw and pitch take off.
+    /// What is fitted, in the order of the coefficients: length, confidence, and what yaw and pitch
+    /// take off.
     pub fn values(&self) -> [f64; 4] {
         let square = |degrees: f32| -(f64::from(degrees) / 30.0).powi(2);
         [
