@@ -1,5 +1,6 @@
-//! The large nets in batches, on the device that `VISAVIS_RUNTIME_DEVICE` names; without one, as for a GPU on one core.
-//! On a machine with a GPU: `make runtime-gpu`, then `VISAVIS_RUNTIME_DEVICE=cuda:0 cargo bench --bench batch`.
+//! The large nets in batches, on the device that `VISAVIS_RUNTIME_DEVICE` names; without one, as
+//! for a GPU on one core. On a machine with a GPU: `make runtime-gpu`, then
+//! `VISAVIS_RUNTIME_DEVICE=cuda:0 cargo bench --bench batch`.
 #![expect(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
 
 mod support;
@@ -18,11 +19,12 @@ use visavis_face::{
     session::{NetSession, Placement},
 };
 
-/// Longer than anything takes: a batch begins when everybody who is at work waits.
+/// Longer than any run takes: a batch begins when all active threads wait.
 const FOR_EVER: Duration = Duration::from_mins(1);
 const MOST: usize = 64;
 
-/// How long it takes to run so many batches of `rows` tensors, every tensor brought by a thread of its own.
+/// How long it takes to run so many batches of `rows` tensors, every tensor brought by a thread of
+/// its own.
 fn batches(
     runtime: &Runtime,
     (path, bytes): (&Path, &[u8]),
@@ -42,7 +44,7 @@ fn batches(
         let ran: Result<Vec<_>, _> =
             (0..iterations).map(|_| net.run(&tensor, size, [output.as_str()])).collect();
         drop(active);
-        // A failure is told when nobody waits at the barrier any more.
+        // A failure is reported when no thread waits at the barrier.
         together.wait();
         ran.unwrap();
     };

@@ -1,10 +1,10 @@
-//! Does the time of an answer tell whether a wrapped key was well-formed? Requests with a right
+//! Does the time of a response reveal whether a wrapped key was well-formed? Requests with a right
 //! signature and a wrapped key that is wrong in one of several ways, in random order, through the
 //! whole service; medians of each, and how far they lie apart.
 //!
-//! The last column is Welch's t against the first row: beyond ±4.5 two kinds can be told apart by
-//! somebody who may ask as often as this program does, on the same machine. The service lets a client
-//! fail ten times a minute.
+//! The last column is Welch's t against the first row: beyond ±4.5 two kinds can be distinguished
+//! by an attacker who can send as many requests as this program, on the same machine. The service
+//! lets a client fail ten times per minute.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
 
 mod support;
@@ -59,7 +59,7 @@ fn kinds(server: &ServerKey) -> Vec<Kind> {
         .collect()
 }
 
-/// The service, and the keys of a client that may fail as often as it likes.
+/// The service, and the keys of a client without a limit on failures.
 async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey, ServerKey) {
     let mut config = support::config();
     config.data.dir = folder.to_path_buf();
@@ -86,7 +86,7 @@ async fn start(folder: &Path, shutdown: &Shutdown) -> (Service, ServerKey, Serve
     (app::start(&config, ROLES, shutdown).await.unwrap(), merchant, server)
 }
 
-/// One request; microseconds until its answer.
+/// One request; microseconds until its response.
 fn ask(agent: &ureq::Agent, url: &str, merchant: &ServerKey, body: &str, wrapped: &[u8]) -> f64 {
     let time = format_time(Clock::System.now_utc());
     let content = Content { uri: PATH, client_id: "bench", time: &time, body: body.as_bytes() };
@@ -101,7 +101,11 @@ fn ask(agent: &ureq::Agent, url: &str, merchant: &ServerKey, body: &str, wrapped
     let mut response = request.send(body).unwrap();
     let text = response.body_mut().read_to_string().unwrap();
     let elapsed = begun.elapsed();
-    assert!(response.headers().contains_key("encrypt"), "every kind is answered alike: {text}");
+    assert!(
+        response.headers().contains_key("encrypt"),
+        "every kind gets the same response: \
+            {text}"
+    );
     micros(elapsed)
 }
 
@@ -173,7 +177,7 @@ fn main() {
     bar.finish_and_clear();
     println!("{ROUNDS} requests of each kind, in turn");
     report("Unwrapping alone", &kinds, |kind| &kind.unwrapping);
-    report("Answer over a socket", &kinds, |kind| &kind.answering);
+    report("Response over a socket", &kinds, |kind| &kind.answering);
     trigger.stop();
     runtime.block_on(service.stop()).unwrap();
 }

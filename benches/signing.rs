@@ -20,7 +20,7 @@ fn signing(c: &mut Criterion) {
     let other = PrivateKey::from_pkcs8_der(key.pkcs8_der()).unwrap();
     let answer = vec![b'x'; 400];
     let mut group = c.benchmark_group("signing");
-    group.bench_function("sign an answer", |b| {
+    group.bench_function("sign a response", |b| {
         // Another one each time: of the same text the signature is kept.
         let (mut answer, mut n) = (answer.clone(), 0_u64);
         b.iter(|| {
@@ -29,7 +29,7 @@ fn signing(c: &mut Criterion) {
             key.sign(&content(&answer)).unwrap()
         });
     });
-    group.bench_function("sign an answer, rsa crate", |b| {
+    group.bench_function("sign a response, rsa crate", |b| {
         let digest = content(&answer).digest();
         b.iter(|| other.sign(Pkcs1v15Sign::new::<Sha256>(), digest.as_ref()).unwrap());
     });

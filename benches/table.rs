@@ -66,7 +66,7 @@ impl Client {
         let time = format_time(Clock::System.now_utc());
         let content = Content { uri: PATH, client_id: "bench", time: &time, body: body.as_bytes() };
         let signature = signature_header(&self.key.sign(&content).unwrap());
-        let answer = self
+        let response = self
             .agent
             .post(format!("{}{PATH}", self.url))
             .header("Client-Id", "bench")
@@ -77,7 +77,7 @@ impl Client {
             .body_mut()
             .read_to_string()
             .unwrap();
-        assert!(answer.contains("SUCCESS"), "{answer}");
+        assert!(response.contains("SUCCESS"), "{response}");
     }
 }
 

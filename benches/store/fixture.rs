@@ -1,4 +1,5 @@
-//! What the measurements share: jobs with pictures of 200 kB, and a worker whose engine does nothing.
+//! What the measurements share: jobs with pictures of 200 kB, and a worker whose engine does
+//! nothing.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! How large the tables of a Postgres get at a steady rate: pictures come and go, and their room is given back.
+//! How large the tables of a Postgres get at a steady rate: pictures come and go, and their room is
+//! given back.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,6 @@
-//! How long a job waits when nothing else is to be done: from its acknowledgement until an engine begins. That
-//! is notice and claim, and pictures read and opened, which small ones nearly take out.
+//! How long a job waits when nothing else is to be done: from its acknowledgement until an engine
+//! begins. That is notice and claim, and pictures read and opened, which small ones nearly take
+//! out.
 
 use std::{
     collections::HashMap,
@@ -36,22 +37,22 @@ pub(crate) async fn run(cluster: &Cluster, folder: &Path) {
     println!("\nFrom acknowledgement to the engine's begin, idle, {JOBS} jobs each\n");
     println!("{:<36} {:>9} {:>9} {:>9} {:>9}", "", "p50 ms", "p90 ms", "p99 ms", "max ms");
     print("one write to the disk, for scale", &writes(folder));
-    let (told, heard) = unbounded_channel();
+    let (sender, receiver) = unbounded_channel();
     let site = Site::on_sqlite(&folder.join("latency.db")).await;
     site.work(
         2,
         Arc::new(move |number| {
-            let _ = told.send((number, Instant::now()));
+            let _ = sender.send((number, Instant::now()));
         }),
     );
-    measure("SQLite, one process", &site, heard).await;
+    measure("SQLite, one process", &site, receiver).await;
     site.stop();
 
     let url = cluster.url(&cluster.new_database().await);
     let path = folder.join("master.key");
     let key = MasterKey::load_or_create(&path).unwrap();
     let site = Site::on_postgres(&url, key, 10).await;
-    let (told, heard) = unbounded_channel();
+    let (sender, receiver) = unbounded_channel();
     let mut worker = Command::new(std::env::current_exe().unwrap())
         .env(WORKER, &url)
         .env(KEY, &path)
@@ -62,10 +63,10 @@ pub(crate) async fn run(cluster: &Cluster, folder: &Path) {
     let output = BufReader::new(worker.stdout.take().unwrap());
     thread::spawn(move || {
         for line in output.lines().map_while(Result::ok) {
-            let _ = told.send((line.parse().unwrap(), Instant::now()));
+            let _ = sender.send((line.parse().unwrap(), Instant::now()));
         }
     });
-    measure("Postgres, two processes", &site, heard).await;
+    measure("Postgres, two processes", &site, receiver).await;
     site.stop();
     drop(worker.stdin.take());
     worker.wait().unwrap();
@@ -86,8 +87,8 @@ pub(crate) async fn work(url: &str) {
     site.stop();
 }
 
-async fn measure(name: &str, site: &Site, mut heard: UnboundedReceiver<Begun>) {
-    // The worker is there.
+async fn measure(name: &str, site: &Site, mut receiver: UnboundedReceiver<Begun>) {
+    // The worker is ready.
     tokio::time::sleep(Duration::from_secs(2)).await;
     for bytes in SIZES {
         let pictures = Pictures::of(bytes);
@@ -99,7 +100,7 @@ async fn measure(name: &str, site: &Site, mut heard: UnboundedReceiver<Begun>) {
         }
         site.finished().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let begun = std::iter::from_fn(|| heard.try_recv().ok());
+        let begun = std::iter::from_fn(|| receiver.try_recv().ok());
         let mut waits: Vec<_> = begun
             .filter(|(number, _)| *number >= FIRST)
             // Zero when the engine was faster than the acknowledgement.

@@ -1,8 +1,9 @@
-//! What the queue costs and how it behaves: rates beside hand-written SQL, waiting when idle, growth. On a
-//! private Postgres with its own default settings and on `SQLite`, both in the folder for temporary files.
+//! What the queue costs and how it behaves: rates beside hand-written SQL, waiting when idle,
+//! growth. On a private Postgres with its own default settings and on `SQLite`, both in the folder
+//! for temporary files.
 //!
-//! Arguments choose among `rates`, `latency` and `growth`. The machines are noisy: the kinds of a round are
-//! measured in turn, and the ratios are what to quote.
+//! Arguments choose among `rates`, `latency` and `growth`. The machines are noisy: the kinds of a
+//! round are measured in turn, and the ratios are what to quote.
 #![expect(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 #![expect(unreachable_pub, reason = "nothing outside sees these modules")]

@@ -24,14 +24,14 @@ const ROUNDS: usize = 8;
 const KINDS: [&str; 4] =
     ["Postgres, by hand", "Postgres, Visavis", "SQLite, by hand", "SQLite, Visavis"];
 
-/// Each kind comes before and after the one it is held against, and both pairs come first and last: what one
-/// wrote the next one waits for.
+/// Each kind comes before and after the one it is compared with, and both pairs come first and
+/// last: what one wrote the next one waits for.
 const ORDERS: [[usize; 4]; 4] = [[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]];
 
 pub(crate) async fn run(cluster: &Cluster, folder: &Path) {
     println!(
-        "\nJobs stored and finished, 2 x 200 kB each: {PRODUCERS} producers, {WORKERS} workers, medians of \
-         {ROUNDS} runs of {JOBS} jobs\n"
+        "\nJobs stored and finished, 2 x 200 kB each: {PRODUCERS} producers, {WORKERS} workers, \
+         medians of {ROUNDS} runs of {JOBS} jobs\n"
     );
     let mut rates: [Vec<f64>; 4] = Default::default();
     let mut logged: [Vec<f64>; 4] = Default::default();
@@ -92,7 +92,8 @@ async fn log_position(own: &PgPool) -> f64 {
 /// Sessions beside the one that asks.
 async fn sessions(own: &PgPool) -> i64 {
     let sql = "SELECT count(*) FROM pg_stat_activity
-               WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+               WHERE datname = \
+               current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
     sqlx::query_scalar(sql).fetch_one(own).await.unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! A picture: its format told, its sizes checked, decoded within the limits.
+//! An image: its format detected, its size checked, decoded within the limits.
 #![no_main]
 
 use visavis_face::{DecodeLimits, decode::{decode, decode_reduced}};

@@ -103,7 +103,7 @@ impl PipelineArgs {
         };
         let bar = ProgressBar::with_draw_target(Some(files.len() as u64), target)
             .with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} photos, {eta} left")?);
-        let gallery = Gallery::of(files, &mut engines, &|done| bar.set_position(done as u64))?;
+        let gallery = Gallery::analyse(files, &mut engines, &|done| bar.set_position(done as u64))?;
         bar.finish_and_clear();
         Ok(gallery)
     }
@@ -111,5 +111,5 @@ impl PipelineArgs {
 
 /// The pairs of a set.
 pub(super) fn scores(set: &PhotoSet, gallery: &Gallery) -> Result<Scores> {
-    Ok(Scores::of(&gallery.vectors, &Pairing::of_set(set, &gallery.photos))?)
+    Ok(Scores::compare(&gallery.vectors, &Pairing::from_set(set, &gallery.photos))?)
 }

@@ -31,7 +31,8 @@ const TEXTS: &[&str] = &[
     "tests/upgrade/README.md",
 ];
 /// Code whose strings, names and comments are held to the same words.
-const CODE: &[&str] = &["src", "crates/face", "tests/chaos", "tests/it/support"];
+const CODE: &[&str] =
+    &["src", "crates", "benches", "fuzz/fuzz_targets", "tests/chaos", "tests/it/support"];
 
 /// Words that may not occur, and what to write instead. All forms are listed; letters match in any case.
 const WORDS: &[(&str, &str)] = &[

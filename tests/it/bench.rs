@@ -136,7 +136,7 @@ fn a_table_is_printed_for_people() {
     let ran = run(&["--seconds", "1", "--workers", "1"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     for word in
-        ["compare, plain: 4 photos, 1 workers, 2 in flight", "pairs a second", "p99", "errors 0"]
+        ["compare, plain: 4 photos, 1 workers, 2 in flight", "pairs per second", "p99", "errors 0"]
     {
         assert!(ran.out.contains(word), "{word}: {}", ran.out);
     }

@@ -92,8 +92,9 @@ pub enum ConvertError {
 
     /// There is no converter for the file.
     #[error(
-        "{name} ({files} files in all) is in no known format: known are NET.onnx, NET.tflite, NET.so of libfacedetection, \
-         NET.xml with NET.bin (OpenVINO IR), and mobilefacenet.json with mobilefacenet.bin (TensorFlow.js)"
+        "{name} ({files} files in all) is in no known format: known are NET.onnx, NET.tflite, \
+         NET.so of libfacedetection, NET.xml with NET.bin (OpenVINO IR), and mobilefacenet.json \
+         with mobilefacenet.bin (TensorFlow.js)"
     )]
     Format {
         /// Name of the first file.

@@ -1,20 +1,21 @@
-//! Converts published models to ONNX: `OpenVINO` IR (versions 10 and 11: XML graph and binary weights), TensorFlow
-//! Lite, the detector inside the library of libfacedetection, and the embedder `MobileFaceNet` for TensorFlow.js.
+//! Converts published models to ONNX: `OpenVINO` IR (versions 10 and 11: XML graph and binary
+//! weights), TensorFlow Lite, the detector inside the library of libfacedetection, and the embedder
+//! `MobileFaceNet` for TensorFlow.js.
 //!
-//! The thing to know: the same input bytes always give the same output bytes, so a result has a
-//! digest of its own that can be pinned. Nothing here may depend on the time, the machine, hash
-//! order or the version of a dependency; a change to what is written changes every digest.
+//! The same input bytes always give the same output bytes, so the digest of a result can be pinned.
+//! Nothing here may depend on the time, the machine, hash order or the version of a dependency; a
+//! change to the written bytes changes every digest.
 //!
-//! The steps, each in a file of its own:
+//! The steps, one file each:
 //!
-//! 1. A reader makes the typed graph (`graph`) of a published model. It decodes constants (`tensor`),
-//!    resolves padding (`window`) and refuses what it does not know, what contradicts the declared
-//!    shapes, and what would tie the network to a batch of one. For an IR, `xml` parses the text
-//!    within limits and sorts the layers so that inputs come first, and `ir` reads one after the
-//!    other (`operations`); `tflite`, `libfacedetection` and `mobilefacenet` read the other
-//!    formats.
-//! 2. `prelu` finds activations that TensorFlow Lite spells out in several operations; after the next step it writes
-//!    them as runtimes run them fastest.
+//! 1. A reader makes the typed graph (`graph`) of a published model. It decodes constants
+//!    (`tensor`), resolves padding (`window`) and rejects unknown parts, contradictions to the
+//!    declared shapes, and anything that would limit the network to a batch of one. For an IR,
+//!    `xml` parses the text within limits and sorts the layers so that inputs come first, and `ir`
+//!    reads one after the other (`operations`); `tflite`, `libfacedetection` and `mobilefacenet`
+//!    read the other formats.
+//! 2. `prelu` finds activations that TensorFlow Lite writes as several operations; after the next
+//!    step it writes them in the form that runtimes execute fastest.
 //! 3. `fold` folds biases and scales into convolutions and matrix products and picks the cheaper
 //!    of activations that mean the same, which makes the face embedder more than twice as fast.
 //! 4. `lower` names things and maps operations to those of ONNX.
@@ -94,7 +95,7 @@ pub fn to_onnx(
 ///
 /// # Errors
 ///
-/// Says which layer and attribute are at fault where the IR is malformed, contradicts itself, is
+/// Names the layer and attribute at fault where the IR is malformed, contradicts itself, is
 /// larger than the limits, or uses something that this module does not convert.
 pub fn convert(xml: &str, weights: &[u8]) -> Result<Vec<u8>, ConvertError> {
     Ok(read(xml, weights)?.encode())

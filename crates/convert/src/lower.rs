@@ -3,7 +3,7 @@
 //! The thing to know: names inside the graph are made up (`v7`, `v7_weights`); only those of inputs
 //! and outputs mean something, and those of a network with one input or one output are always
 //! `data` and `out`, because such IRs carry mere numbers left over from tracing. With several, the
-//! IR's own names tell them apart. Outputs that are one vector per item lose their axes of 1.
+//! IR's own names distinguish them. Outputs that are one vector per item lose their axes of 1.
 
 use std::collections::BTreeSet;
 
@@ -331,7 +331,8 @@ mod tests {
         for (exclude, count) in [("true", 0), ("false", 1)] {
             let (mut ir, input) = Ir::with_input(&[1, 1, 4, 4]);
             let attributes = format!(
-                r#"kernel="2,2" strides="2,2" pads_begin="1,0" pads_end="1,0" exclude-pad="{exclude}""#
+                r#"kernel="2,2" strides="2,2" pads_begin="1,0" pads_end="1,0"
+                   exclude-pad="{exclude}""#
             );
             let last = ir.layer("AvgPool", &attributes, &[input], &[1, 1, 3, 2]);
             ir.result(last);

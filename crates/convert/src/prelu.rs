@@ -68,7 +68,7 @@ fn activation(nodes: &[Node], sum: &Node) -> Option<(Vec<f32>, usize)> {
     };
     let sides = [(*left, *right), (*right, *left)];
     sides.into_iter().find_map(|(positive, negative)| {
-        let input = of(nodes, positive, &Op::Relu)?;
+        let input = input_of(nodes, positive, &Op::Relu)?;
         let product = &nodes[negative];
         let Op::Binary {
             arithmetic: Arithmetic::Multiply,
@@ -86,13 +86,13 @@ fn activation(nodes: &[Node], sum: &Node) -> Option<(Vec<f32>, usize)> {
 fn negative_part(nodes: &[Node], node: usize, input: usize) -> Option<f32> {
     match (&nodes[node].op, &nodes[node].inputs[..]) {
         (Op::Binary { arithmetic: Arithmetic::Subtract, constant: None }, [whole, size])
-            if *whole == input && of(nodes, *size, &Op::Abs) == Some(input) =>
+            if *whole == input && input_of(nodes, *size, &Op::Abs) == Some(input) =>
         {
             Some(2.0)
         }
         (Op::Neg, [size]) => {
-            let mirrored = of(nodes, *size, &Op::Relu)?;
-            (of(nodes, mirrored, &Op::Neg)? == input).then_some(1.0)
+            let mirrored = input_of(nodes, *size, &Op::Relu)?;
+            (input_of(nodes, mirrored, &Op::Neg)? == input).then_some(1.0)
         }
         _ => None,
     }
@@ -100,7 +100,7 @@ fn negative_part(nodes: &[Node], node: usize, input: usize) -> Option<f32> {
 
 /// What the operation `op`, which has one input, is applied to in `node`; `None` if `node` is
 /// another.
-fn of(nodes: &[Node], node: usize, op: &Op) -> Option<usize> {
+fn input_of(nodes: &[Node], node: usize, op: &Op) -> Option<usize> {
     let same = std::mem::discriminant(&nodes[node].op) == std::mem::discriminant(op);
     same.then(|| nodes[node].inputs.first().copied()).flatten()
 }

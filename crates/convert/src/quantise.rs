@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(node("v4"), ["v3_rounded"]);
         assert_eq!(node("out"), ["v4_rounded", "v3_rounded"]);
         let constants: Vec<_> = graph.initializers.iter().map(|c| c.name.as_str()).collect();
-        assert!(!constants.contains(&"v3_weights"), "what nobody reads any more is left out");
+        assert!(!constants.contains(&"v3_weights"), "unused constants are left out");
         let outputs: BTreeSet<_> = graph.nodes.iter().map(|node| &node.output).collect();
         assert_eq!(outputs.len(), graph.nodes.len(), "each tensor is rounded once");
     }

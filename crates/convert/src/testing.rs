@@ -1,6 +1,6 @@
 //! Writes small IRs for tests.
 //!
-//! The thing to know: it writes what it is told, right or wrong, and every layer has input ports
+//! It writes exactly what a test requests, valid or not, and every layer has input ports
 //! `0`, `1`, … and one output port `out`.
 
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! Intervals by drawing people anew. Pairs that share a person are not independent, so it is people
-//! that are drawn, with replacement, and every pair counts as often as both of its people were
+//! Bootstrap intervals over people. Pairs that share a person are not independent, so people are
+//! drawn, with replacement, and every pair counts as often as both of its people were
 //! drawn.
 
 use crate::scores::{NonMated, Scores};
@@ -8,10 +8,10 @@ use crate::scores::{NonMated, Scores};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Draw(Vec<u32>);
 
-/// How many draws an interval rests on.
+/// Number of draws for an interval.
 pub(crate) const DRAWS: u64 = 200;
 
-/// An interval that holds the middle 95 % of what the draws gave.
+/// An interval that contains the middle 95 % of the draws.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Interval {
     /// Its lower end.
@@ -21,7 +21,7 @@ pub struct Interval {
 }
 
 impl Draw {
-    /// Everybody once: what was measured.
+    /// Every person once: the measured data.
     pub(crate) fn everybody(persons: usize) -> Self {
         Self(vec![1; persons])
     }
@@ -68,8 +68,8 @@ fn below(state: &mut u64, limit: usize) -> usize {
 }
 
 /// The interval of a statistic over the draws; `None` if a tenth of them have no value for it, or
-/// if they all have the same one, as where nothing was ever wrong: that does not say how rarely it
-/// is.
+/// if all have the same one: without any error in the data, the upper end of its rate is
+/// unknown.
 pub(crate) fn interval(
     scores: &Scores,
     statistic: impl Fn(&Draw) -> Option<f64>,

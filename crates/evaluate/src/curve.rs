@@ -1,5 +1,5 @@
-//! From the non-mated pairs of a set to the table by which a pack's similarities become rates and
-//! scores.
+//! From the non-mated pairs of a set to the calibration table of a pack, which maps similarities to
+//! rates and scores.
 
 use crate::{
     EvaluateError,
@@ -12,15 +12,15 @@ use crate::{
 /// One row of a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Knot {
-    /// How alike the pair is.
+    /// Similarity of the pair.
     pub similarity: f64,
     /// Share of the non-mated pairs that are at least that similar.
     pub fmr: f64,
-    /// Where the share lies if the people had been others, 95 %; `None` beyond the data.
+    /// The 95 % interval of the share for other people; `None` beyond the data.
     pub interval: Option<(f64, f64)>,
 }
 
-/// Pairs that must be left above a knot for it to be measured: the rule of 30.
+/// Minimum number of pairs above a measured knot: the rule of 30.
 const ENOUGH: f64 = 30.0;
 /// Half decades from 1e-1 on.
 const STEPS_PER_DECADE: i32 = 2;
@@ -31,7 +31,7 @@ const FITTED: f64 = 1e-3;
 const FITTED_AT_LEAST: usize = 200;
 
 /// Knots from FMR 1e-1 (as far as single pairs are kept) to 1e-6, strictly rising in similarity.
-/// Those with fewer than 30 pairs above are continued by a generalised Pareto tail.
+/// Those with fewer than 30 pairs above are extrapolated with a generalised Pareto tail.
 ///
 /// # Errors
 /// [`EvaluateError::TooFew`] when not even FMR 1e-3 can be measured.
@@ -40,8 +40,8 @@ pub fn knots(scores: &Scores) -> Result<Vec<Knot>, EvaluateError> {
     let pairs = scores.non_mated() as f64;
     if pairs * 1e-3 < ENOUGH {
         return Err(EvaluateError::TooFew(format!(
-            "{pairs} pairs of different people cannot show a false match rate of 1e-3: at least {} are needed, which \
-             250 people give",
+            "{pairs} pairs of different people cannot show a false match rate of 1e-3: at least {} \
+             are needed, which 250 people give",
             ENOUGH * 1e3
         )));
     }
@@ -54,7 +54,7 @@ pub fn knots(scores: &Scores) -> Result<Vec<Knot>, EvaluateError> {
         } else {
             tail.map(|tail| Knot { similarity: tail.similarity(fmr), fmr, interval: None })
         };
-        // A continued knot may not lie below a measured one, whatever the fit says.
+        // An extrapolated knot must not lie below a measured one, whatever the fit.
         let rises = |knot: &Knot| knots.last().is_none_or(|last| knot.similarity > last.similarity);
         knots.extend(knot.filter(rises).filter(|knot| knot.similarity < 1.0));
     }
@@ -85,9 +85,9 @@ mod tests {
     use super::*;
     use crate::{pairing::Pairing, vectors::Vectors};
 
-    /// Strangers in many dimensions: the cosine of two of them is nearly normal with deviation
-    /// 1/√width.
-    fn strangers(count: usize) -> Scores {
+    /// Different people in many dimensions: the cosine of two of them is nearly normal with
+    /// deviation 1/√width.
+    fn unrelated(count: usize) -> Scores {
         const WIDTH: usize = 64;
         let mut state = 1_u64;
         let normal = || {
@@ -103,13 +103,13 @@ mod tests {
             let length = row.dot(&row).sqrt();
             row /= length;
         }
-        Scores::of(&Vectors::plain(photos), &Pairing::of_all((0..count).collect::<Vec<_>>()))
+        Scores::compare(&Vectors::plain(photos), &Pairing::all((0..count).collect::<Vec<_>>()))
             .unwrap()
     }
 
     #[test]
     fn knots_rise_are_measured_where_pairs_are_left_and_continued_beyond() {
-        let scores = strangers(1_000);
+        let scores = unrelated(1_000);
         let knots = knots(&scores).unwrap();
         assert!(
             knots.is_sorted_by(|a, b| a.similarity < b.similarity && a.fmr > b.fmr),
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn too_few_people_make_no_table() {
-        let error = knots(&strangers(100)).unwrap_err();
+        let error = knots(&unrelated(100)).unwrap_err();
         assert!(error.to_string().contains("at least 30000"), "{error}");
     }
 }

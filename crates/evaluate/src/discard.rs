@@ -1,4 +1,4 @@
-//! Error versus discard: what becomes of false non-matches when the worst photos are left out.
+//! Error versus discard: false non-matches without the worst photos.
 //!
 //! A measure that predicts errors brings them down fast; one that does not leaves them where they
 //! were. The threshold stays where it was for all photos.
@@ -34,7 +34,7 @@ pub struct QualityMeasures {
     pub measures: Vec<Discard>,
 }
 
-/// What one measure is worth.
+/// The error-versus-discard curve of one measure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Discard {
@@ -46,7 +46,7 @@ pub struct Discard {
 
 impl QualityMeasures {
     /// Of the photos of a gallery; `None` where there are too few pairs for any threshold.
-    pub fn of(scores: &Scores, gallery: &Gallery) -> Option<Self> {
+    pub fn new(scores: &Scores, gallery: &Gallery) -> Option<Self> {
         let (fmr, point) =
             RATES.into_iter().find_map(|fmr| Some((fmr, operating_point(scores, fmr)?)))?;
         let mut by_measure: BTreeMap<&'static str, Vec<(usize, f32)>> = BTreeMap::new();
@@ -126,7 +126,7 @@ mod tests {
             if axis == 0 { angle.cos() } else { angle.sin() }
         });
         let persons: Vec<_> = (0..4 * people).map(|n| n / 4).collect();
-        Scores::of(&Vectors::plain(photos), &Pairing::of_all(persons)).unwrap()
+        Scores::compare(&Vectors::plain(photos), &Pairing::all(persons)).unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Photos become embeddings, on as many threads as there are engines. Embeddings stay in memory.
+//! Computes embeddings of photos, on one thread per engine. Embeddings stay in memory.
 
 use std::{
     path::PathBuf,
@@ -18,25 +18,25 @@ use visavis_face::{
 
 use crate::{EvaluateError, vectors::Vectors};
 
-/// A photo to be taken through the pipeline.
+/// A photo to analyse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhotoFile {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What the pipeline is told that it is.
+    /// Its kind for the pipeline.
     pub kind: PictureKind,
 }
 
-/// What became of the photos of a set.
+/// The analysed photos of a set.
 #[derive(Debug, Clone)]
 pub struct Gallery {
     /// A row for each photo that showed a face.
     pub vectors: Vectors,
     /// Which photo each row is of.
     pub photos: Vec<usize>,
-    /// What was found on it.
+    /// Its report.
     pub reports: Vec<FaceReport>,
-    /// The other photos, and why there is nothing of them.
+    /// The other photos, and why they have no embedding.
     pub(crate) refused: Vec<(usize, Refusal)>,
     /// How long each stage took on photos with a face.
     pub(crate) times: Vec<StageTimes>,
@@ -44,17 +44,17 @@ pub struct Gallery {
     pub(crate) median: Duration,
 }
 
-/// What is told while it runs: photos done so far.
+/// Receives the number of analysed photos.
 pub(crate) type PhotoProgress<'a> = &'a (dyn Fn(usize) + Sync);
 
 type Analysed = (usize, Result<AnalysedFace, Refusal>, Duration);
 
 impl Gallery {
-    /// Takes every photo through the pipeline; each engine on a thread of its own.
+    /// Analyses every photo; each engine runs on its own thread.
     ///
     /// # Errors
     /// [`EvaluateError`] when a file cannot be read, the pipeline breaks, or no photo shows a face.
-    pub fn of(
+    pub fn analyse(
         files: &[PhotoFile],
         engines: &mut [Pipeline],
         progress: PhotoProgress<'_>,
@@ -117,7 +117,7 @@ impl Gallery {
         }
     }
 
-    /// Photos that were looked at.
+    /// Number of analysed photos.
     pub(crate) fn len(&self) -> usize {
         self.photos.len() + self.refused.len()
     }

@@ -1,4 +1,4 @@
-//! The same rates within groups of people, because strangers of one group look more alike.
+//! The same rates within groups of people, where different people look more alike.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{
     vectors::Vectors,
 };
 
-/// What one group of people comes to at a threshold.
+/// The rates of one group of people at a threshold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupRates {
@@ -43,7 +43,7 @@ pub(crate) fn split(
     }
     let part = |rows: &Vec<usize>| {
         let photos: Vec<_> = rows.iter().map(|row| gallery.photos[*row]).collect();
-        (gallery.vectors.select(rows), Pairing::of_set(set, &photos))
+        (gallery.vectors.select(rows), Pairing::from_set(set, &photos))
     };
     rows.iter().map(|(group, rows)| (group.clone(), part(rows))).collect()
 }
@@ -51,17 +51,17 @@ pub(crate) fn split(
 /// The pairs within the groups of the first column, put together.
 ///
 /// # Errors
-/// [`EvaluateError::TooFew`] without groups, or with nobody to compare in them.
+/// [`EvaluateError::TooFew`] without groups, or without pairs in them.
 pub fn within(set: &PhotoSet, gallery: &Gallery) -> Result<Scores, EvaluateError> {
     if set.columns.is_empty() {
         let what =
-            "the table has no column of groups; give one with the heading photo,person,group"
+            "the table has no column of groups: add one, with the heading photo,person,group"
                 .to_owned();
         return Err(EvaluateError::TooFew(what));
     }
     let mut groups = Vec::new();
     for (vectors, pairing) in split(set, gallery, 0).into_values() {
-        match Scores::of(&vectors, &pairing) {
+        match Scores::compare(&vectors, &pairing) {
             Ok(scores) => groups.push(scores),
             Err(EvaluateError::TooFew(_)) => {}
             Err(error) => return Err(error),
@@ -79,7 +79,7 @@ pub fn within(set: &PhotoSet, gallery: &Gallery) -> Result<Scores, EvaluateError
 /// people are left out.
 ///
 /// # Errors
-/// As [`Scores::of`], but for groups with too few people.
+/// As [`Scores::compare`], but for groups with too few people.
 pub fn by_group(
     set: &PhotoSet,
     gallery: &Gallery,
@@ -88,7 +88,7 @@ pub fn by_group(
     let mut all = Vec::new();
     for (number, column) in set.columns.iter().enumerate() {
         for (group, (vectors, pairing)) in split(set, gallery, number) {
-            let scores = match Scores::of(&vectors, &pairing) {
+            let scores = match Scores::compare(&vectors, &pairing) {
                 Ok(scores) => scores,
                 Err(EvaluateError::TooFew(_)) => continue,
                 Err(error) => return Err(error),

@@ -1,5 +1,5 @@
-//! Labels that are known to be wrong. What they say is left out and not put right: whoever found
-//! them saw that a label is wrong, which does not make another one true.
+//! Labels that are known to be wrong. They are left out and not corrected: that a label is
+//! wrong does not show which one is right.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ pub struct KnownErrors {
     rows: Vec<(usize, WrongLabel)>,
 }
 
-/// What one line says, by what the set calls its photos.
+/// One line, with the names of photos in the set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WrongLabel {
-    /// It is not known whom the photo shows.
+    /// The person of the photo is unknown.
     Photo(String),
-    /// Whether the two show one person is not what their labels say.
+    /// The label of the pair is wrong.
     Pair(String, String),
 }
 
@@ -33,7 +33,7 @@ impl KnownErrors {
                 [photo] => WrongLabel::Photo((*photo).to_owned()),
                 [one, other] => WrongLabel::Pair((*one).to_owned(), (*other).to_owned()),
                 _ => {
-                    let what = "one photo, or two with a comma between, are expected";
+                    let what = "expected one photo, or two separated by a comma";
                     return Err(errors.wrong(line, what.to_owned()));
                 }
             };
@@ -59,7 +59,8 @@ impl KnownErrors {
             let number = |name: &str| {
                 number(name).ok_or_else(|| {
                     let what = format!(
-                        "the set has no photo {name}; write the path of the photo as the set has it, or take the line out"
+                        "the set has no photo {name}: use the path of the photo in the set, or \
+                         delete the line"
                     );
                     self.wrong(*line, what)
                 })

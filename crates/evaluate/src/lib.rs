@@ -1,4 +1,4 @@
-//! How often the pipeline is wrong, on photos whose people are known.
+//! Error rates of the pipeline on labelled photos.
 //!
 //! ```text
 //! PhotoSet: photo → person ──▶ Gallery: photo → embedding, in memory only
@@ -35,14 +35,14 @@ mod vectors;
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
     /// A file or folder cannot be read.
-    #[error("{path} cannot be read: {source}")]
+    #[error("cannot read {path}: {source}")]
     Read {
         /// The file or folder.
         path: String,
         /// Why.
         source: std::io::Error,
     },
-    /// A line of a file is not what it should be.
+    /// A line of a file is invalid.
     #[error("{path}, line {line}: {what}")]
     Line {
         /// The file.
@@ -52,10 +52,10 @@ pub enum EvaluateError {
         /// What is wrong with it.
         what: String,
     },
-    /// There is too little to say anything.
+    /// There is too little data.
     #[error("{0}")]
     TooFew(String),
-    /// The pipeline broke.
+    /// The pipeline failed.
     #[error(transparent)]
     Face(#[from] visavis_face::FaceError),
 }

@@ -1,4 +1,4 @@
-//! What is compared with what.
+//! The kinds of photos in a pair.
 
 use serde::{Serialize, Serializer};
 
@@ -8,12 +8,12 @@ pub enum PairType {
     /// Selfies with each other.
     #[default]
     SelfieSelfie,
-    /// Selfies with documents, and neither among themselves.
+    /// Selfies with documents, and neither with each other.
     SelfieDocument,
 }
 
 impl PairType {
-    /// As tables and arguments have it.
+    /// Its name in tables and arguments.
     pub fn name(self) -> &'static str {
         match self {
             Self::SelfieSelfie => "selfie-selfie",

@@ -9,12 +9,12 @@ use crate::{
     photos::PhotoSet,
 };
 
-/// Who is on which row of the embeddings, and which rows are held against each other.
+/// The person of each row of the embeddings, and which rows are compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pairing {
     /// The person of each row.
     pub(crate) persons: Vec<usize>,
-    /// Which rows are documents, where documents are held against selfies and nothing else is
+    /// Which rows are documents, if documents are compared with selfies and nothing else is
     /// compared.
     documents: Option<Vec<bool>>,
     /// People between whom nothing is compared, the lower number first.
@@ -25,12 +25,12 @@ pub struct Pairing {
 
 impl Pairing {
     /// Every row with every other one.
-    pub(crate) fn of_all(persons: impl Into<Vec<usize>>) -> Self {
+    pub(crate) fn all(persons: impl Into<Vec<usize>>) -> Self {
         Self { persons: persons.into(), ..Self::default() }
     }
 
-    /// As a set has it for these of its photos, a row for each.
-    pub fn of_set(set: &PhotoSet, photos: &[usize]) -> Self {
+    /// The pairing of these photos of a set, one row each.
+    pub fn from_set(set: &PhotoSet, photos: &[usize]) -> Self {
         let row_of: HashMap<_, _> =
             photos.iter().enumerate().map(|(row, photo)| (*photo, row)).collect();
         let is_document = |photo: &usize| set.photos[*photo].kind == PictureKind::Document;
@@ -62,7 +62,7 @@ impl Pairing {
         self.documents.as_ref().is_none_or(|documents| documents[one] != documents[other])
     }
 
-    /// What a draw of people must know to count its pairs without going through them.
+    /// The counts by which a draw of people computes its number of pairs.
     pub(crate) fn counts(&self) -> Counts {
         let people = self.persons.iter().max().map_or(0, |most| most + 1);
         let mut photos_of = vec![0; people];
@@ -90,7 +90,7 @@ impl Pairing {
 pub(crate) struct Counts {
     /// Photos of each person that were compared.
     pub(crate) photos_of: Vec<u32>,
-    /// How many of them are documents, where those are held against the others and nothing else is
+    /// How many of them are documents, if those are compared with the others and nothing else is
     /// compared.
     pub(crate) documents_of: Option<Vec<u32>>,
     /// The people of each group within which pairs were made; one group of all unless said
@@ -104,8 +104,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// How many non-mated pairs there are, not listed ones, if each person is there as often as
-    /// `weight` says.
+    /// The number of non-mated pairs, without listed ones, if each person occurs as often as
+    /// `weight` states.
     pub(crate) fn non_mated(&self, weight: impl Fn(usize) -> u64) -> u64 {
         // Photos on the one side of the pairs and on the other: twice the same ones where all are
         // of one kind.
@@ -137,7 +137,7 @@ impl Counts {
         self.groups.iter().map(in_group).sum::<u64>() - left_out.sum::<u64>()
     }
 
-    /// Adds the people of another group; nobody is in two.
+    /// Adds the people of another group; no person is in two.
     pub(crate) fn add(&mut self, other: Self) {
         fn summed(all: &mut Vec<u32>, more: Vec<u32>) {
             all.resize(all.len().max(more.len()), 0);

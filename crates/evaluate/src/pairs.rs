@@ -48,7 +48,7 @@ impl PairList {
                 // A heading.
                 _ if n == 0 => continue,
                 _ => {
-                    let what = "`photo,photo,same` is expected, `same` being 1 or 0".to_owned();
+                    let what = "expected `photo,photo,same`, where `same` is 1 or 0".to_owned();
                     return Err(EvaluateError::Line {
                         path: file.display().to_string(),
                         line,
@@ -67,8 +67,8 @@ impl PairList {
         Ok(list)
     }
 
-    /// Leaves out what is known to be labelled wrongly: pairs with a photo that shows somebody
-    /// else, and pairs.
+    /// Leaves out wrong labels: pairs with a photo that shows another
+    /// person, and pairs.
     ///
     /// # Errors
     /// [`EvaluateError`] when the labels name a photo that the list does not have.
@@ -124,12 +124,12 @@ impl PairList {
         }
         let left_out = self.pairs.len() - compared.len();
         let seen: Vec<_> = gallery.photos.iter().map(|photo| persons[*photo]).collect();
-        Ok(ListedPairs { compared, scores: Scores::of_list(mated, non_mated, seen), left_out })
+        Ok(ListedPairs { compared, scores: Scores::from_list(mated, non_mated, seen), left_out })
     }
 
-    /// The person of each photo, as far as the list tells: photos that mated pairs link are of one
-    /// person, all others of different ones. For intervals; a list does not say how many people
-    /// there are.
+    /// The person of each photo, as far as the list shows: photos that mated pairs link are of one
+    /// person, all others of different ones. For intervals; a list does not state the number of
+    /// people.
     fn persons(&self) -> Vec<usize> {
         let mut persons: Vec<usize> = (0..self.names.len()).collect();
         for (one, other, _) in self.pairs.iter().filter(|(_, _, same)| *same) {
@@ -210,10 +210,10 @@ mod tests {
             assert_eq!(list.names, ["x.jpg", "y.jpg", "z.jpg"]);
             assert_eq!(list.pairs, [(0, 1, true), (1, 2, false)]);
         }
-        for (text, told) in [("x,y,1\nx,z\n", "line 2"), ("x,y,1\n", "both kinds")] {
+        for (text, expected) in [("x,y,1\nx,z\n", "line 2"), ("x,y,1\n", "both kinds")] {
             std::fs::write(&file, text).unwrap();
             let error = PairList::read(&file).unwrap_err();
-            assert!(error.to_string().contains(told), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
         }
     }
 
@@ -227,9 +227,9 @@ mod tests {
         list.correct(&KnownErrors::read(&errors).unwrap()).unwrap();
         assert_eq!(list.names, ["x", "y", "z", "v"], "what is in no pair is not looked at");
         assert_eq!(list.pairs, [(0, 1, true), (1, 2, false), (3, 2, false)]);
-        std::fs::write(&errors, "nobody\n").unwrap();
+        std::fs::write(&errors, "unknown\n").unwrap();
         let error = list.correct(&KnownErrors::read(&errors).unwrap()).unwrap_err();
-        assert!(error.to_string().contains("no photo nobody"), "{error}");
+        assert!(error.to_string().contains("no photo unknown"), "{error}");
     }
 
     /// The list is worth what its pairs are worth, and draws of people count pairs of the list and

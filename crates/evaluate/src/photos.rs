@@ -1,4 +1,4 @@
-//! Photos and whom they show: a folder with a folder for each person, or a table.
+//! Labelled photos: a folder with one folder per person, or a table.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,9 +19,9 @@ use crate::{
 /// One photo of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Photo {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What the set calls it: its path below the set's folder.
+    /// Its name: the path below the set's folder.
     pub name: String,
     /// Number of the person, from 0; the same for all photos of one person.
     pub(crate) person: usize,
@@ -40,7 +40,7 @@ pub struct PhotoSet {
     pub(crate) persons: usize,
     /// Names of the group columns.
     pub columns: Vec<String>,
-    /// What is compared with what.
+    /// The kinds of photos in a pair.
     pub(crate) pair_type: PairType,
     /// People between whom no pair is made, the lower number first.
     pub(crate) people_left_out: BTreeSet<(usize, usize)>,
@@ -57,10 +57,10 @@ struct PhotoRow {
     groups: Vec<String>,
 }
 
-/// The column of a table that says which photos are documents.
+/// The column of a table that marks documents.
 const KIND: &str = "kind";
 
-/// Endings of picture files, lower case.
+/// File name extensions of photos, lower case.
 const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
 
 impl PhotoSet {
@@ -83,7 +83,7 @@ impl PhotoSet {
         }
         let empty = || {
             format!(
-                "{} has no two folders with pictures: one folder for each person is expected",
+                "{} has fewer than two folders with photos: create one folder for each person",
                 root.display()
             )
         };
@@ -126,7 +126,10 @@ impl PhotoSet {
                 None | Some("selfie") => PictureKind::Selfie,
                 Some("document") => PictureKind::Document,
                 Some(other) => {
-                    let what = format!("the kind of a photo is selfie or document, not `{other}`");
+                    let what = format!(
+                        "the kind of a photo must be selfie or document, not \
+                                        `{other}`"
+                    );
                     return Err(wrong(line, what));
                 }
             };
@@ -139,7 +142,7 @@ impl PhotoSet {
             });
         }
         Self::from_rows(named, groups_of(&heading), || {
-            format!("{} names no two people", table.display())
+            format!("{} has fewer than two people", table.display())
         })
     }
 
@@ -162,7 +165,7 @@ impl PhotoSet {
         Ok(Self { photos, persons: numbers.len(), columns, ..Self::default() })
     }
 
-    /// Leaves out what is known to be labelled wrongly: photos that show somebody else, pairs of
+    /// Leaves out wrong labels: photos that show another person, pairs of
     /// one person's photos, and all pairs between two people of whom two photos are named, because
     /// if one of those pairs is wrong, one person has two names and every such pair is.
     ///
@@ -193,7 +196,7 @@ impl PhotoSet {
     /// Keeps what pairs of this type are made of.
     ///
     /// # Errors
-    /// [`EvaluateError::TooFew`] for documents in a set that does not say which photos are
+    /// [`EvaluateError::TooFew`] for documents in a set that does not mark which photos are
     /// documents.
     pub fn for_pairs(mut self, pair_type: PairType) -> Result<Self, EvaluateError> {
         self.pair_type = pair_type;
@@ -202,8 +205,9 @@ impl PhotoSet {
             PairType::SelfieSelfie => self.keep(|_, photo| photo.kind == PictureKind::Selfie),
             PairType::SelfieDocument => {
                 if !(has(PictureKind::Selfie) && has(PictureKind::Document)) {
-                    let what = "there are no selfies and documents to compare: give --photos FILE, a table with the \
-                                heading photo,person,kind, in which kind is selfie or document";
+                    let what = "there are no selfies and documents to compare: give --photos FILE, \
+                                a table with the heading photo,person,kind, in which kind is \
+                                selfie or document";
                     return Err(EvaluateError::TooFew(what.to_owned()));
                 }
             }
@@ -211,7 +215,7 @@ impl PhotoSet {
         Ok(self)
     }
 
-    /// Keeps the photos that `stays` says, and the pairs that are left out among them.
+    /// Keeps the photos that `stays` accepts, and the excluded pairs among them.
     fn keep(&mut self, stays: impl Fn(usize, &Photo) -> bool) {
         let mut number_of = HashMap::new();
         let mut number = 0..;
@@ -278,13 +282,13 @@ mod tests {
         assert_eq!(set.columns, ["sex"]);
         assert_eq!(set.photos[1].path, folder.path().join("b.jpg"));
         assert_eq!(set.photos[1].groups, ["m"]);
-        for (text, told) in [
+        for (text, expected) in [
             ("who,what\n", "line 1"),
             ("photo,person\na.jpg,ann\nb.jpg\n", "line 3"),
-            ("photo,person\na.jpg,ann\n", "no two people"),
+            ("photo,person\na.jpg,ann\n", "fewer than two people"),
         ] {
             let error = PhotoSet::from_table(&written(folder.path(), "t.csv", text)).unwrap_err();
-            assert!(error.to_string().contains(told), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
         }
     }
 
@@ -305,9 +309,9 @@ mod tests {
         assert_eq!(
             persons,
             [("a.jpg", 0), ("b.jpg", 1), ("c.jpg", 1), ("e.jpg", 2), ("f.jpg", 2)],
-            "nobody becomes somebody else"
+            "every photo keeps its person"
         );
-        let pairing = Pairing::of_set(&set, &[0, 1, 2, 3, 4]);
+        let pairing = Pairing::from_set(&set, &[0, 1, 2, 3, 4]);
         for row in [1, 2] {
             assert!(!pairing.is_non_mated(0, row) && !pairing.is_mated(0, row), "ann and anna");
             assert!(pairing.is_non_mated(row, 3), "others are not touched");
@@ -318,12 +322,12 @@ mod tests {
     #[test]
     fn known_errors_that_name_nothing_are_told_with_their_line() {
         let table = "photo,person\na.jpg,ann\nb.jpg,bob\n";
-        for (errors, told) in [
+        for (errors, expected) in [
             ("a.jpg\nx.jpg\n", "line 2: the set has no photo x.jpg"),
             ("a.jpg,b.jpg,1\n", "line 1"),
         ] {
             let error = corrected(table, errors).unwrap_err();
-            assert!(error.to_string().contains(told), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
         }
     }
 
@@ -339,14 +343,17 @@ mod tests {
         let selfies = set.clone().for_pairs(PairType::SelfieSelfie).unwrap();
         assert_eq!(names(selfies), ["a.jpg", "c.jpg"]);
         let cross = set.for_pairs(PairType::SelfieDocument).unwrap();
-        let pairing = Pairing::of_set(&cross, &[0, 1, 2]);
+        let pairing = Pairing::from_set(&cross, &[0, 1, 2]);
         assert!(
             pairing.is_mated(0, 1) && pairing.is_non_mated(1, 2) && !pairing.is_non_mated(0, 2)
         );
 
         let neither = "photo,person,kind\na.jpg,ann,passport\n";
         let error = PhotoSet::from_table(&written(folder.path(), "t.csv", neither)).unwrap_err();
-        assert!(error.to_string().contains("line 2: the kind of a photo is selfie or document"));
+        assert!(error.to_string().contains(
+            "line 2: the kind of a photo must be selfie or \
+                                            document"
+        ));
         let none = "photo,person\na.jpg,ann\nb.jpg,bob\n";
         let set = PhotoSet::from_table(&written(folder.path(), "t.csv", none)).unwrap();
         let error = set.for_pairs(PairType::SelfieDocument).unwrap_err();

@@ -15,11 +15,11 @@ pub struct OperatingPoint {
     pub similarity: f64,
     /// Share of the mated pairs below it; `None` without any.
     pub fnmr: Option<f64>,
-    /// Where that share lies if the people had been others.
+    /// The interval of that share for other people.
     pub interval: Option<Interval>,
 }
 
-/// What pairs came to at a fixed threshold.
+/// The rates of pairs at a fixed threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AtThreshold {
@@ -27,19 +27,19 @@ pub struct AtThreshold {
     pub similarity: f64,
     /// Share of the non-mated pairs at or above it.
     pub fmr: f64,
-    /// Where the share lies if the people had been others.
+    /// The interval of the share for other people.
     pub fmr_interval: Option<Interval>,
     /// Share of the mated pairs below it; `None` without any.
     pub fnmr: Option<f64>,
-    /// Where that share lies if the people had been others.
+    /// The interval of that share for other people.
     pub fnmr_interval: Option<Interval>,
 }
 
-/// Non-mated pairs that must be left above a threshold for it to mean anything.
+/// Minimum number of non-mated pairs above a threshold.
 const FEWEST: f64 = 1.0;
 
 /// The least similarity at which at most `fmr` of the pairs of a draw match; `None` where the pairs
-/// are too few to tell, or where the rate is above what is kept pair by pair.
+/// are too few, or where the rate is above the share that is kept pair by pair.
 pub(crate) fn threshold(scores: &Scores, draw: &Draw, fmr: f64) -> Option<f32> {
     let allowed = fmr * draw.non_mated(scores) as f64;
     if allowed < FEWEST {
@@ -49,7 +49,7 @@ pub(crate) fn threshold(scores: &Scores, draw: &Draw, fmr: f64) -> Option<f32> {
     for pair in &scores.tail {
         above += draw.pairs_of(pair);
         if above as f64 > allowed {
-            // This one must not match any more.
+            // This one must not match.
             return Some(pair.similarity.next_up());
         }
     }
@@ -176,7 +176,7 @@ mod tests {
             if axis == 0 { angle.cos() } else { angle.sin() }
         });
         let persons: Vec<_> = (0..2 * count).map(|n| n / 2).collect();
-        Scores::of(&Vectors::plain(photos), &Pairing::of_all(persons)).unwrap()
+        Scores::compare(&Vectors::plain(photos), &Pairing::all(persons)).unwrap()
     }
 
     #[test]

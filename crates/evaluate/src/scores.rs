@@ -15,7 +15,7 @@ use crate::{
 /// Two photos of one person.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Mated {
-    /// How alike they are.
+    /// Their similarity.
     pub(crate) similarity: f32,
     /// The person.
     pub(crate) person: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Mated {
 /// Photos of two people.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct NonMated {
-    /// How alike they are.
+    /// Their similarity.
     pub(crate) similarity: f32,
     /// The two people.
     pub(crate) persons: (usize, usize),
@@ -113,11 +113,11 @@ fn edge(bin: usize) -> f32 {
 }
 
 impl Scores {
-    /// Makes every pair of photos that `pairing` has, on all cores.
+    /// Compares every pair of photos of `pairing`, on all cores.
     ///
     /// # Errors
     /// [`EvaluateError::TooFew`] without any non-mated pair.
-    pub fn of(vectors: &Vectors, pairing: &Pairing) -> Result<Self, EvaluateError> {
+    pub fn compare(vectors: &Vectors, pairing: &Pairing) -> Result<Self, EvaluateError> {
         let mated = mated(vectors, pairing);
         let histogram =
             merged(vectors, pairing, Histogram::new, |all, similarity, _| all.add(similarity))
@@ -144,7 +144,7 @@ impl Scores {
 
     /// Pairs that a list names, all of which are kept. `persons` has the person of each photo with
     /// a face.
-    pub(crate) fn of_list(
+    pub(crate) fn from_list(
         mut mated: Vec<Mated>,
         mut tail: Vec<NonMated>,
         persons: Vec<usize>,
@@ -155,11 +155,11 @@ impl Scores {
         for pair in &tail {
             histogram.add(pair.similarity);
         }
-        let counts = Counts { listed: true, ..Pairing::of_all(persons).counts() };
+        let counts = Counts { listed: true, ..Pairing::all(persons).counts() };
         Self { mated, tail, histogram, counts }
     }
 
-    /// Puts the pairs of several groups together, as one set without pairs between groups. Nobody
+    /// Merges the pairs of several groups into one set without pairs between groups. No person
     /// is in two.
     pub(crate) fn pooled(groups: Vec<Self>) -> Self {
         // Above this every group has all its pairs in its tail.
@@ -283,7 +283,7 @@ mod tests {
     fn every_pair_is_met_once_as_if_one_had_taken_them_one_by_one() {
         let count = 2 * BLOCK + 77;
         let (photos, persons) = (circle(count), (0..count).map(|n| n / 3).collect::<Vec<_>>());
-        let scores = Scores::of(&photos, &Pairing::of_all(persons.clone())).unwrap();
+        let scores = Scores::compare(&photos, &Pairing::all(persons.clone())).unwrap();
         let (mut mated, mut non_mated, mut above) = (0, 0_u64, 0_u64);
         for one in 0..count {
             for other in one + 1..count {
@@ -313,7 +313,7 @@ mod tests {
         let photos = circle(300);
         let part = |persons: std::ops::Range<usize>| {
             let rows: Vec<_> = persons.collect();
-            Scores::of(&photos.select(&rows), &Pairing::of_all(rows)).unwrap()
+            Scores::compare(&photos.select(&rows), &Pairing::all(rows)).unwrap()
         };
         let pooled = Scores::pooled(vec![part(0..100), part(100..300)]);
         assert_eq!(pooled.non_mated(), 100 * 99 / 2 + 200 * 199 / 2);

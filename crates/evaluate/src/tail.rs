@@ -1,10 +1,10 @@
 //! Beyond the data: a generalised Pareto distribution over the most similar non-mated pairs.
 //!
-//! Rates that no pair is left to show are continued from how the last pairs thin out. Fitted by
+//! Rates below the resolution of the data are extrapolated from the last pairs. Fitted by
 //! probability-weighted moments (Hosking and Wallis 1987), which are steady where maximum
 //! likelihood is not.
 
-/// How often a similarity is exceeded, given that it lies above the threshold of the fit.
+/// The fitted tail: how often a similarity above its threshold is exceeded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ParetoTail {
     /// Where the tail begins.

@@ -1,4 +1,4 @@
-//! Fitting one number of quality to a pack's errors.
+//! Fits the overall quality to a pack's errors.
 //!
 //! The similarity of two photos of a person is taken as person + photo + photo. What a photo takes
 //! away from, or adds to, the pairs that it is in follows from its mean over the others of the
@@ -26,7 +26,7 @@ pub fn fit(scores: &Scores, reports: &[FaceReport]) -> Result<UnifiedQuality, Ev
         reports.iter().map(|report| report.quality.measures.unified_terms().values()).collect();
     let weights = regress(scores, &terms).ok_or_else(|| {
         EvaluateError::TooFew(format!(
-            "one number of quality needs people with {PHOTOS} photos each, some better and some worse"
+            "the overall quality needs people with {PHOTOS} photos each, some better and some worse"
         ))
     })?;
     let sum = |terms: &[f64; TERMS]| -> f64 { terms.iter().zip(weights).map(|(t, w)| t * w).sum() };
@@ -35,7 +35,7 @@ pub fn fit(scores: &Scores, reports: &[FaceReport]) -> Result<UnifiedQuality, Ev
     let (middle, worst) = (sums[sums.len() / 2], sums[sums.len() / 100]);
     let logit = |share: f64| (share / (1.0 - share)).ln();
     if middle - worst < 1e-6 {
-        return Err(EvaluateError::TooFew("the photos are all of one quality".to_owned()));
+        return Err(EvaluateError::TooFew("all photos have the same quality".to_owned()));
     }
     let steepness = (logit(MIDDLE) - logit(WORST_HUNDREDTH)) / (middle - worst);
     let [length, confidence, yaw, pitch] = weights.map(|weight| weight * steepness);
@@ -59,8 +59,8 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
         }
     }
     let (mut left, mut right) = ([[0.0; TERMS]; TERMS], [0.0; TERMS]);
-    // Everybody whose photos are all compared with each other: the algebra below holds for nobody
-    // else.
+    // Only people whose photos are all compared with each other: the algebra below requires
+    // that.
     let is_whole = |photos: &&Vec<usize>| {
         photos.len() >= PHOTOS && photos.iter().all(|photo| of_photo[*photo].1 + 1 == photos.len())
     };
@@ -74,7 +74,7 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
             // A photo is in its own mean over pairs and in those of the others.
             let effect = (mean_of(photo) - mean) * (k - 1.0) / (k - 2.0);
             let own: [f64; TERMS] = std::array::from_fn(|i| terms[*photo][i] - middle[i]);
-            // Everybody counts the same, however many photos there are of them.
+            // Every person has the same weight, whatever the number of photos.
             let weight = 1.0 / k;
             for i in 0..TERMS {
                 right[i] += weight * own[i] * effect;
@@ -86,8 +86,8 @@ fn regress(scores: &Scores, terms: &[[f64; TERMS]]) -> Option<[f64; TERMS]> {
     }
     loop {
         let weights = solve(left, right)?;
-        // A term may tell nothing, but none is a demerit: what looks like one is chance, and is
-        // left out.
+        // A term may predict nothing, but it never lowers quality: a negative weight is chance, and
+        // is left out.
         let Some(chance) = (0..TERMS).find(|term| weights[*term] < 0.0) else {
             return weights.iter().any(|weight| *weight > 0.0).then_some(weights);
         };
@@ -164,8 +164,8 @@ mod tests {
             }
         }
         let persons: Vec<_> = (0..400).map(|n| n / 4).collect();
-        let stranger = NonMated { similarity: 0.0, persons: (0, 1) };
-        let scores = Scores::of_list(mated, vec![stranger], persons);
+        let other = NonMated { similarity: 0.0, persons: (0, 1) };
+        let scores = Scores::from_list(mated, vec![other], persons);
         let found = regress(&scores, &terms).unwrap();
         for (is, ought) in found.iter().zip(weights) {
             assert!((is - ought).abs() < 2e-3, "{found:?}");

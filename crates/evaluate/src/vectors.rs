@@ -8,7 +8,7 @@ use visavis_face::LengthCorrection;
 pub struct Vectors {
     /// Rows of length 1.
     embeddings: Array2<f32>,
-    /// What the length of each brings to the stretching of its pairs; empty if the pack does not
+    /// The factor of each row in the stretching of its pairs; empty if the pack does not
     /// use lengths.
     factors: Vec<f32>,
 }
@@ -52,7 +52,7 @@ impl Vectors {
         self.embeddings.nrows()
     }
 
-    /// How alike two rows are.
+    /// The similarity of two rows.
     pub(crate) fn similarity(&self, one: usize, other: usize) -> f32 {
         let cosine = self.embeddings.row(one).dot(&self.embeddings.row(other));
         if self.factors.is_empty() {
@@ -75,7 +75,7 @@ impl Vectors {
 }
 
 impl VectorBlock<'_> {
-    /// How alike each row is with each of another block's.
+    /// The similarity of each row with each row of another block.
     pub(super) fn similarities(&self, columns: &VectorBlock<'_>) -> Array2<f32> {
         let mut product = self.rows.dot(&columns.rows.t());
         for (line, one) in product.outer_iter_mut().zip(self.factors) {

@@ -111,7 +111,7 @@ impl Body {
         self.0.iter().map(|piece| piece.text().len()).sum()
     }
 
-    /// Bytes that nobody else holds.
+    /// Bytes that are not shared.
     pub(crate) fn own_len(&self) -> usize {
         let own = self.0.iter().filter(|piece| matches!(piece, Piece::Own(_)));
         own.map(|piece| piece.text().len()).sum()
@@ -143,7 +143,7 @@ impl Read for BodyReader<'_> {
     }
 }
 
-/// An answer whose signature holds.
+/// A response whose signature is valid.
 #[derive(Debug)]
 pub struct VerifiedResponse {
     /// The status line, and the headers that the API defines.
@@ -204,7 +204,7 @@ impl ApiClient {
         }
     }
 
-    /// Sends a request, verifies the answer, and decrypts it.
+    /// Sends a request, verifies the response, and decrypts it.
     pub fn send(&self, path: &str, signed: &SignedRequest) -> Result<VerifiedResponse> {
         let url = format!("{}{path}", self.url);
         let mut request = self.agent.post(&url);
@@ -214,11 +214,14 @@ impl ApiClient {
         request = request.header("Content-Length", signed.body.len());
         let mut body = signed.body.reader();
         let sent = request.send(SendBody::from_reader(&mut body));
-        let mut response = sent.with_context(|| format!("{} does not answer", self.url))?;
+        let mut response = sent.with_context(|| format!("no response from {}", self.url))?;
         let status = response.status();
-        let text = response.body_mut().read_to_string().context("the answer is not text")?;
+        let text = response.body_mut().read_to_string().context("the response is not text")?;
         if status != 200 {
-            bail!("{url} answered HTTP {status}, which the API never does; is a proxy in between?");
+            bail!(
+                "{url} returned HTTP {status}, which the API never does: check for a proxy in \
+                   between"
+            );
         }
         let headers = response.headers();
         self.verify(path, headers, &text)?;
@@ -226,10 +229,13 @@ impl ApiClient {
         let body = match &signed.key {
             // With the key that was sent: the server must use that one.
             Some(key) if was_encrypted => {
-                let plain = key.decrypt(text.as_bytes()).context("the answer does not decrypt")?;
-                String::from_utf8(plain).context("the decrypted answer is not text")?
+                let plain = key.decrypt(text.as_bytes()).context(
+                    "the response cannot be \
+                        decrypted",
+                )?;
+                String::from_utf8(plain).context("the decrypted response is not text")?
             }
-            None if was_encrypted => bail!("the answer is encrypted, the request was not"),
+            None if was_encrypted => bail!("the response is encrypted, but the request was not"),
             _ => text,
         };
         let shown = ["Content-Type", "Response-Time", "Encrypt", "Signature"];
@@ -244,7 +250,7 @@ impl ApiClient {
     fn verify(&self, path: &str, headers: &HeaderMap, text: &str) -> Result<()> {
         let header = |name: &str| -> Result<&str> {
             let value =
-                headers.get(name).ok_or_else(|| anyhow!("the answer has no {name} header"))?;
+                headers.get(name).ok_or_else(|| anyhow!("the response has no {name} header"))?;
             Ok(value.to_str()?)
         };
         let (time, signature) = (header("Response-Time")?, header("Signature")?);
@@ -259,7 +265,7 @@ impl ApiClient {
                 (secret.verify(&content, &parse_mac(signature)?), "secretKey")
             }
         };
-        verified.map_err(|_| anyhow!("the answer's signature does not verify with {with}:\n{text}"))
+        verified.map_err(|_| anyhow!("the response's signature is not valid with {with}:\n{text}"))
     }
 }
 
@@ -339,7 +345,7 @@ mod tests {
         let body = Body::from("{".to_owned()).and_shared(&photo).and("the end");
         let whole = body.whole();
         let request = client.sign("/path", body).unwrap();
-        assert!(client.send("/path", &request).is_err(), "the answer is not signed");
+        assert!(client.send("/path", &request).is_err(), "the response is not signed");
         let seen = server.join().unwrap();
         let (head, sent) = seen.split_once("\r\n\r\n").unwrap();
         let head = head.to_lowercase();

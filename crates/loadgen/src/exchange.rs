@@ -1,4 +1,4 @@
-//! One pair sent to the service, until its outcome is there.
+//! Sends one pair to the service and waits for its outcome.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -30,9 +30,9 @@ pub(super) enum Outcome {
     Compared,
     /// The service had too much to do.
     Refused,
-    /// Another result code, and the answer.
+    /// Another result code, and the response.
     Other(String, String),
-    /// There was no valid answer.
+    /// There was no valid response.
     Failed(String),
 }
 
@@ -51,14 +51,14 @@ pub struct Target {
     timeout: Duration,
     /// How long an outcome takes, in microseconds.
     guess: AtomicU64,
-    questions: AtomicU64,
+    polls: AtomicU64,
 }
 
 impl Target {
     /// Calls the endpoints of `mode` and waits at most `timeout` for an outcome.
     pub fn new(client: ApiClient, mode: Mode, timeout: Duration) -> Self {
         let guess = AtomicU64::new(micros(FIRST_GUESS));
-        Self { client, mode, timeout, guess, questions: AtomicU64::new(0) }
+        Self { client, mode, timeout, guess, polls: AtomicU64::new(0) }
     }
 
     fn endpoint(&self) -> &'static str {
@@ -68,15 +68,15 @@ impl Target {
         }
     }
 
-    /// Whether the service answers, and knows the client.
+    /// Whether the service responds and knows the client.
     pub fn greet(&self) -> Result<()> {
         let body = json!({ "title": "bench" }).to_string();
         let request = self.client.sign(endpoints::TEST, body.into())?;
-        let (code, answer) = self.ask(endpoints::TEST, &request)?;
+        let (code, response) = self.ask(endpoints::TEST, &request)?;
         if code != "SUCCESS" {
             bail!(
-                "the service answers {code}: check that --client is the file of a client of this service, and that its \
-                 keys are valid: {answer}"
+                "the service responses {code}: check that --client is the file of a client of this \
+                 service, and that its keys are valid: {response}"
             );
         }
         Ok(())
@@ -88,8 +88,8 @@ impl Target {
     }
 
     /// How often outcomes were asked for so far.
-    pub(super) fn questions(&self) -> u64 {
-        self.questions.load(Ordering::Relaxed)
+    pub(super) fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Relaxed)
     }
 
     /// Sends a request and waits for the outcome.
@@ -98,11 +98,11 @@ impl Target {
     }
 
     fn outcome(&self, request: &SignedRequest) -> Result<Outcome> {
-        let (code, answer) = self.ask(self.endpoint(), request)?;
+        let (code, response) = self.ask(self.endpoint(), request)?;
         if self.mode == Mode::Async && code == "PROCESSING" {
-            return self.wait(&answer);
+            return self.wait(&response);
         }
-        Ok(judged(code, answer))
+        Ok(judged(code, response))
     }
 
     /// Asks until the transaction is finished. The first question comes when the outcome is about
@@ -111,7 +111,7 @@ impl Target {
     fn wait(&self, accepted: &str) -> Result<Outcome> {
         let accepted_at = Instant::now();
         let accepted: Value = serde_json::from_str(accepted)?;
-        let id = accepted["transactionId"].as_str().context("the answer has no transactionId")?;
+        let id = accepted["transactionId"].as_str().context("the response has no transactionId")?;
         let body = json!({ "transactionId": id }).to_string();
         let guess = self.guess.load(Ordering::Relaxed);
         let mut due = accepted_at + Duration::from_micros(guess);
@@ -120,8 +120,8 @@ impl Target {
             // Signed while there is nothing else to do.
             let question = self.client.sign(endpoints::ASYNC_CHECK_RESULT, body.clone().into())?;
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.questions.fetch_add(1, Ordering::Relaxed);
-            let (code, answer) = self.ask(endpoints::ASYNC_CHECK_RESULT, &question)?;
+            self.polls.fetch_add(1, Ordering::Relaxed);
+            let (code, response) = self.ask(endpoints::ASYNC_CHECK_RESULT, &question)?;
             // A question over a limit says nothing of the transaction.
             let finished = code != "PROCESSING" && code != REFUSED;
             let elapsed = accepted_at.elapsed();
@@ -130,30 +130,30 @@ impl Target {
                 let better =
                     if first { guess - guess / 16 } else { guess.midpoint(micros(elapsed)) };
                 self.guess.store(better.max(micros(SHORTEST)), Ordering::Relaxed);
-                return Ok(judged(code, answer));
+                return Ok(judged(code, response));
             }
             first = false;
             if elapsed > self.timeout {
-                return Ok(Outcome::Other("NOT_FINISHED".to_owned(), answer));
+                return Ok(Outcome::Other("NOT_FINISHED".to_owned(), response));
             }
             due = Instant::now() + SHORTEST.max(elapsed / 8);
         }
     }
 
-    /// One exchange: the result code and the whole answer.
+    /// One exchange: the result code and the whole response.
     fn ask(&self, endpoint: &str, request: &SignedRequest) -> Result<(String, String)> {
-        let answer = self.client.send(endpoint, request)?.body;
-        let parsed: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
+        let response = self.client.send(endpoint, request)?.body;
+        let parsed: Value = serde_json::from_str(&response).context("the response is not JSON")?;
         let code = parsed["result"]["resultCode"].as_str();
-        Ok((code.context("the answer has no resultCode")?.to_owned(), answer))
+        Ok((code.context("the response has no resultCode")?.to_owned(), response))
     }
 }
 
-fn judged(code: String, answer: String) -> Outcome {
+fn judged(code: String, response: String) -> Outcome {
     match code.as_str() {
         "SUCCESS" => Outcome::Compared,
         REFUSED => Outcome::Refused,
-        _ => Outcome::Other(code, answer),
+        _ => Outcome::Other(code, response),
     }
 }
 

@@ -22,12 +22,12 @@ const GRACE: Duration = Duration::from_secs(5);
 const AHEAD: Duration = Duration::from_millis(50);
 /// After a failure, so that a service that is gone is not asked as fast as the machine can.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often whoever sleeps looks whether to stop.
+/// Interval between two checks for a request to stop.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The error of a request that was due and could not be sent, because all senders waited for
-/// answers.
+/// responses.
 const NOT_SENT: &str = "NOT_SENT";
-/// The error of a request without a valid answer.
+/// The error of a request without a valid response.
 const NO_ANSWER: &str = "NO_VALID_ANSWER";
 
 /// What became of the pairs of a slice, or of several.
@@ -100,8 +100,8 @@ impl Load<'_> {
     }
 
     /// Requests are due at the times of the plan, and their latency counts from then, however late
-    /// they could be sent: a service that stands still is seen by everybody who would have called
-    /// meanwhile.
+    /// they could be sent: so a stalled service is measured as all clients that send meanwhile see
+    /// it.
     pub(super) fn follow(&self, plan: &[Duration], senders: usize, length: Duration) -> Slice {
         let begun = Instant::now();
         let next = AtomicUsize::new(0);
@@ -133,8 +133,8 @@ impl Load<'_> {
         match (self.send)(&signed.request) {
             Outcome::Compared => tally.latencies.push(due.elapsed()),
             Outcome::Refused => tally.refusals.push(due.elapsed()),
-            Outcome::Other(code, answer) => {
-                tally.error(&code, || format!("{}: {answer}", self.photos.name(signed.pair)));
+            Outcome::Other(code, response) => {
+                tally.error(&code, || format!("{}: {response}", self.photos.name(signed.pair)));
             }
             Outcome::Failed(why) => {
                 tally.error(NO_ANSWER, || why);
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::stock::{Closing, testing::signed};
 
-    /// What a load measures whose requests are answered by `send`.
+    /// The result of a load whose responses come from `send`.
     fn load(
         send: impl Fn() -> Outcome + Sync,
         stop: &Stop,
@@ -245,15 +245,15 @@ mod tests {
         let send = || match next.fetch_add(1, Ordering::Relaxed) {
             0 => Outcome::Compared,
             1 => Outcome::Refused,
-            2 => Outcome::Failed("nobody answers".to_owned()),
-            _ => Outcome::Failed("still nobody".to_owned()),
+            2 => Outcome::Failed("no response".to_owned()),
+            _ => Outcome::Failed("again no response".to_owned()),
         };
         let plan = [Duration::ZERO; 4];
         let Slice { tally, elapsed } =
             load(send, &Stop::default(), |load| load.follow(&plan, 1, Duration::from_millis(1)));
         assert_eq!((tally.pairs(), tally.refusals.len(), tally.errors()), (1, 1, 2));
         assert_eq!(tally.errors, [(NO_ANSWER.to_owned(), 2)].into());
-        assert_eq!(tally.first_error.as_deref(), Some("nobody answers"));
+        assert_eq!(tally.first_error.as_deref(), Some("no response"));
         assert!(elapsed >= Duration::from_millis(1));
     }
 
@@ -262,7 +262,7 @@ mod tests {
         let (now, stop) = (AtomicUsize::new(0), Stop::default());
         let send = || {
             now.fetch_add(1, Ordering::SeqCst);
-            // None is answered before there are three.
+            // None gets a response before there are three.
             while now.load(Ordering::SeqCst) < 3 {
                 thread::yield_now();
             }

@@ -36,16 +36,16 @@ impl Photos {
         let Some(folder) = given else {
             let Some(samples) = samples() else {
                 bail!(
-                    "there is no folder `samples` with photos here or beside the program; say which photos to send: \
-                     --photos DIR"
+                    "there is no folder `samples` with photos here or beside the program; say \
+                     which photos to send: --photos DIR"
                 );
             };
-            return Self::of(&samples);
+            return Self::from_folder(&samples);
         };
-        Self::of(folder)
+        Self::from_folder(folder)
     }
 
-    fn of(folder: &Path) -> Result<Self> {
+    fn from_folder(folder: &Path) -> Result<Self> {
         let mut found = Vec::new();
         find(folder, DEEPEST, &mut found)?;
         if found.is_empty() {
@@ -149,7 +149,7 @@ mod tests {
         for name in ["b/c/2.PNG", "a.jpg", "b/1.webp", "b/notes.txt"] {
             fs::write(folder.path().join(name), name).unwrap();
         }
-        let photos = Photos::of(folder.path()).unwrap();
+        let photos = Photos::from_folder(folder.path()).unwrap();
         let names: Vec<_> = (0..4).map(|n| photos.name(n)).collect();
         assert_eq!(
             names,

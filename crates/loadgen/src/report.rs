@@ -37,8 +37,7 @@ pub struct Report {
     pub(super) polls_per_pair: Option<f64>,
 }
 
-/// Milliseconds from when a request was due until its answer with the outcome, or the refusal, was
-/// there.
+/// Milliseconds from when a request was due until its response with the outcome, or its refusal.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Latencies {
     pub(super) p50: Option<f64>,
@@ -72,7 +71,7 @@ pub(super) struct Sums {
     pub(super) ratios: Vec<f64>,
     pub(super) slices: usize,
     pub(super) rss_mib: Option<f64>,
-    pub(super) questions: u64,
+    pub(super) polls: u64,
 }
 
 /// The same of the floor.
@@ -141,7 +140,7 @@ impl Report {
             cpu_ratio_to_floor: floor_cpu.zip(cpu).map(|(floor, cpu)| rounded(floor / cpu)),
             generator_cpu_seconds_per_pair: per_pair(sums.generator_cpu, pairs).map(fine),
             polls_per_pair: (asked.mode == Mode::Async && pairs > 0)
-                .then(|| rounded(sums.questions as f64 / pairs as f64)),
+                .then(|| rounded(sums.polls as f64 / pairs as f64)),
             asked,
         }
     }
@@ -158,7 +157,7 @@ impl Report {
             Mode::Async => "asynccompare",
         };
         let load = match self.asked.rate {
-            Some(rate) => format!("{rate} requests due a second"),
+            Some(rate) => format!("{rate} requests due per second"),
             None => format!("{} in flight", self.asked.in_flight),
         };
         let mut lines = vec![
@@ -178,16 +177,16 @@ impl Report {
             row(name, &[shown(service), shown(floor), shown(ratio)])
         };
         let (service, floor) = (self.pairs_per_second, self.floor_pairs_per_second);
-        lines.push(three("pairs a second", Some(service), floor, self.ratio_to_floor));
+        lines.push(three("pairs per second", Some(service), floor, self.ratio_to_floor));
         let (service, floor) = (self.pairs_per_cpu_second, self.floor_pairs_per_cpu_second);
-        lines.push(three("pairs a second of CPU", service, floor, self.cpu_ratio_to_floor));
+        lines.push(three("pairs per second of CPU", service, floor, self.cpu_ratio_to_floor));
         let ms = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1e3);
         let (service, floor) = (ms(self.cpu_seconds_per_pair), ms(self.floor_cpu_seconds_per_pair));
-        lines.push(three("ms of CPU a pair", service, floor, None));
+        lines.push(three("ms of CPU per pair", service, floor, None));
         lines
             .push(row("  and of the generator", &[shown(ms(self.generator_cpu_seconds_per_pair))]));
         if self.polls_per_pair.is_some() {
-            lines.push(row("questions a pair", &[shown(self.polls_per_pair)]));
+            lines.push(row("polls per pair", &[shown(self.polls_per_pair)]));
         }
         lines.push(row("memory, MiB", &[shown(self.rss_mib)]));
         let latencies =

@@ -201,14 +201,14 @@ impl<'a> Measurement<'a> {
             Some(schedule) => schedule.len(),
             None => (speed * length.as_secs_f64() * 1.1) as usize + self.plan.in_flight,
         };
-        // With a rate there are senders enough for everything that may be due while others wait for
-        // answers.
+        // With a rate there are enough senders for all requests that are due while others wait for
+        // responses.
         let keep = if schedule.is_some() { 4 } else { self.plan.in_flight };
         self.bar.set_message("signing");
         load.stock.fill(expected.min(MOST_AHEAD), keep, self.run.stop)?;
         self.bar.set_message("service");
         let before = (self.cpu(), Process::own().cpu_seconds());
-        let questions = self.run.target.questions();
+        let polls = self.run.target.polls();
         let Slice { tally, elapsed } = self.watched(length, || match &schedule {
             Some(schedule) => load.follow(schedule, MAX_CONNECTIONS.min(schedule.len()), length),
             None => load.saturate(self.plan.in_flight, length),
@@ -216,7 +216,7 @@ impl<'a> Measurement<'a> {
         let used = since(before.0, self.cpu());
         sum(&mut self.sums.cpu, used);
         sum(&mut self.sums.generator_cpu, since(before.1, Process::own().cpu_seconds()));
-        self.sums.questions += self.run.target.questions() - questions;
+        self.sums.polls += self.run.target.polls() - polls;
         let pairs = tally.pairs();
         self.sums.tally.add(tally);
         self.sums.time += elapsed;

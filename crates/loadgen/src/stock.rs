@@ -16,7 +16,7 @@ use crate::{client::SignedRequest, stop::Stop};
 pub(super) const MOST_BYTES: usize = 256 << 20;
 /// An older request is thrown away: servers refuse those whose Request-Time is past.
 const FRESH: Duration = Duration::from_mins(1);
-/// How often whoever fills it looks whether to stop.
+/// Interval between two checks for a request to stop.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A request that is ready to go.
@@ -88,7 +88,7 @@ impl Stock {
 
     /// Signs as many as are wanted until the stock is closed: the work of a thread of its own.
     pub(super) fn sign(&self, mut make: impl FnMut() -> Result<Signed>) {
-        // Nobody waits for a thread that has ended, by a failure or a panic either.
+        // No thread waits for one that has ended, even by a failure or a panic.
         let _closing = Closing(self);
         loop {
             let mut state = self.state();

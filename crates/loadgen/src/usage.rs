@@ -1,4 +1,4 @@
-//! What a process uses, as the kernel tells it.
+//! Memory and CPU time of a process, from the kernel.
 
 use std::fs;
 

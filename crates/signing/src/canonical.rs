@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{Context, Digest, SHA256};
 /// The parts of a signed message, as they stand on the wire.
 #[derive(Debug, Clone, Copy)]
 pub struct Content<'a> {
-    /// Absolute path of the request, without host; the same for the answer.
+    /// Absolute path of the request, without host; the same for the response.
     pub uri: &'a str,
     /// The Client-Id header.
     pub client_id: &'a str,

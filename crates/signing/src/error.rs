@@ -24,7 +24,7 @@ pub enum SigningError {
     /// No RSA key of 2048 to 8192 bits in PKCS#1, PKCS#8 or SPKI form, no AES key, no secret key.
     #[error("not an RSA key of 2048 to 8192 bits as PEM or base64")]
     Key,
-    /// A public key whose signatures anybody can forge.
+    /// A public key whose signatures an attacker can forge.
     #[error(
         "the key is not safe, {0}: make a new pair of 2048 bits or more with the exponent 65537"
     )]

@@ -158,7 +158,7 @@ fn parse<'a>(
 /// The value of a `key=value` pair, split at the first `=`; `None` if the key is not there.
 ///
 /// # Errors
-/// [`SigningError::Header`] when the key is there twice.
+/// [`SigningError::Header`] when the key occurs twice.
 fn pair<'a>(text: &'a str, key: &str) -> Result<Option<&'a str>, SigningError> {
     let mut values = text.split(',').filter_map(|part| {
         let (name, value) = part.trim().split_once('=')?;
@@ -204,7 +204,7 @@ pub fn encrypt_header(wrapped_key: &[u8]) -> String {
     percent_encoded("algorithm=RSA_AES, symmetricKey=", wrapped_key)
 }
 
-/// `N` bytes in the place of a signature that nobody could check.
+/// `N` bytes in place of a signature that cannot be verified.
 ///
 /// # Errors
 /// [`SigningError::Failed`] without random numbers.
@@ -370,7 +370,8 @@ mod tests {
         fn what_is_written_is_read_back(bytes in prop::collection::vec(any::<u8>(), 1..600)) {
             let header = signature_header(&bytes);
             prop_assert!(header.starts_with("algorithm=RSA256, signature="));
-            prop_assert!(!header["algorithm=RSA256, signature=".len()..].contains(['+', '/', '=', ' ', ',']));
+            prop_assert!(!header["algorithm=RSA256, \
+                                  signature=".len()..].contains(['+', '/', '=', ' ', ',']));
             prop_assert_eq!(parsed(&header), Ok(bytes));
         }
 
@@ -382,15 +383,15 @@ mod tests {
         }
 
         #[test]
-        fn pairs_are_found_in_any_order_and_with_strangers_between(
+        fn pairs_are_found_in_any_order_and_with_unknown_ones_between(
             bytes in prop::collection::vec(any::<u8>(), 1..64),
             mut order in Just(vec![0, 1, 2, 3]).prop_shuffle(),
             gap in "[ \t]{0,3}",
-            stranger in "[a-z]{1,8}=[a-z0-9]{0,8}",
+            unknown in "[a-z]{1,8}=[a-z0-9]{0,8}",
         ) {
             let value = signature_header(&bytes);
             let value = value.strip_prefix("algorithm=RSA256, ").unwrap().to_owned();
-            let pairs = ["algorithm=rsa256".to_owned(), value, stranger, "keyVersion=7".to_owned()];
+            let pairs = ["algorithm=rsa256".to_owned(), value, unknown, "keyVersion=7".to_owned()];
             let separator = format!("{gap},{gap}");
             order.truncate(4);
             let text = order.iter().map(|i| pairs[*i].as_str()).collect::<Vec<_>>().join(&separator);

@@ -68,7 +68,7 @@ impl ClientKey {
         &self.spki
     }
 
-    /// Checks a key that is to be registered: those that anybody can forge signatures for are
+    /// Checks a key before it is registered: keys whose signatures an attacker can forge are
     /// refused.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ impl ClientKey {
     }
 }
 
-/// A private RSA key of ours: signs answers to one client and unwraps its AES keys.
+/// A private RSA key of the server: signs responses to one client and unwraps its AES keys.
 pub struct ServerKey {
     pair: RsaKeyPair,
     decrypting: Pkcs1PrivateDecryptingKey,
@@ -138,10 +138,10 @@ impl ServerKey {
     /// # Errors
     /// [`SigningError::Failed`].
     pub fn generate() -> Result<Self, SigningError> {
-        Self::of(RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| SigningError::Failed)?)
+        Self::from_pair(RsaKeyPair::generate(KeySize::Rsa2048).map_err(|_| SigningError::Failed)?)
     }
 
-    fn of(pair: RsaKeyPair) -> Result<Self, SigningError> {
+    fn from_pair(pair: RsaKeyPair) -> Result<Self, SigningError> {
         let der = pair.as_der().map_err(|_| SigningError::Failed)?;
         let der: &Pkcs8V1Der<'_> = &der;
         let pkcs8 = Zeroizing::new(der.as_ref().to_vec());
@@ -157,7 +157,7 @@ impl ServerKey {
     /// # Errors
     /// [`SigningError::Key`].
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, SigningError> {
-        Self::of(RsaKeyPair::from_pkcs8(der).map_err(|_| SigningError::Key)?)
+        Self::from_pair(RsaKeyPair::from_pkcs8(der).map_err(|_| SigningError::Key)?)
     }
 
     /// Reads a private key as a person keeps it: PKCS#8 or PKCS#1, PEM or bare base64.
@@ -167,7 +167,7 @@ impl ServerKey {
     pub fn from_text(text: &str) -> Result<Self, SigningError> {
         let der = key_der(text)?;
         let pair = RsaKeyPair::from_pkcs8(&der).or_else(|_| RsaKeyPair::from_der(&der));
-        Self::of(pair.map_err(|_| SigningError::Key)?)
+        Self::from_pair(pair.map_err(|_| SigningError::Key)?)
     }
 
     /// PKCS#8 DER: secret.
@@ -203,10 +203,10 @@ impl ServerKey {
     /// Unwraps an AES key. It never fails: what is wrongly padded or has no AES key's length gives
     /// another key instead (implicit rejection), under which the body then decrypts to noise like
     /// any other garbage. Whether the padding was right is what Bleichenbacher's attack asks, and
-    /// the Encrypt header is outside the signed text, so anybody may ask.
+    /// the Encrypt header is outside the signed text, so an attacker can send any.
     ///
     /// The other key is always the same for one wrapped key: the response is encrypted under it, so
-    /// one that differed from request to request would tell that the padding was wrong.
+    /// one that differed from request to request would reveal that the padding was wrong.
     ///
     /// # Errors
     /// [`SigningError::Failed`] never, as long as a digest has the length of an AES key.
@@ -240,9 +240,9 @@ mod tests {
         let other = Content { body: b"{ }", ..CONTENT };
         assert_eq!(public.verify(&other, &signature), Err(SigningError::Mismatch));
         assert_eq!(public.verify(&CONTENT, &signature[1..]), Err(SigningError::Mismatch));
-        let stranger = ServerKey::generate().unwrap();
-        let stranger = ClientKey::from_der(&stranger.spki_der().unwrap()).unwrap();
-        assert_eq!(stranger.verify(&CONTENT, &signature), Err(SigningError::Mismatch));
+        let other = ServerKey::generate().unwrap();
+        let other = ClientKey::from_der(&other.spki_der().unwrap()).unwrap();
+        assert_eq!(other.verify(&CONTENT, &signature), Err(SigningError::Mismatch));
     }
 
     #[test]
@@ -289,8 +289,8 @@ mod tests {
         );
     }
 
-    /// `RSAPublicKey` of so many bits. That the modulus is no product of two primes nobody can
-    /// tell.
+    /// `RSAPublicKey` of so many bits. No check can detect that the modulus is not a product of
+    /// two primes.
     fn public_of(bits: usize) -> Vec<u8> {
         let value = |tag: u8, content: &[u8]| {
             let length = content.len().to_be_bytes();

@@ -9,10 +9,10 @@
 //!             algorithm=RSA_AES, symmetricKey=<base64, percent-encoded>
 //! ```
 //!
-//! A request is signed by the client and checked with the client's public key; an answer is signed
-//! with the server key that belongs to that client alone. All RSA is aws-lc-rs: the `rsa` crate
-//! leaks private keys through timing (RUSTSEC-2023-0071) and serves as an independent check in
-//! tests only.
+//! A request is signed by the client and verified with the client's public key; a response is
+//! signed with the server key that belongs to that client alone. All RSA is aws-lc-rs: the `rsa`
+//! crate leaks private keys through timing (RUSTSEC-2023-0071) and serves as an independent check
+//! in tests only.
 
 mod canonical;
 mod credentials;

@@ -9,7 +9,7 @@ use aws_lc_rs::digest::Digest;
 
 use crate::error::SigningError;
 
-/// How many a key keeps; between two refusals other answers are signed.
+/// Number of signatures that a key keeps; between two refusals, other responses are signed.
 const KEPT: usize = 4;
 
 /// The last few signatures of a key.

@@ -1,4 +1,4 @@
-//! Public keys that anybody can forge signatures for, found without factoring: a client that
+//! Public keys whose signatures an attacker can forge, found without factoring: a client that
 //! registers one, by mistake or misled, lets others call in its name.
 
 use crate::error::SigningError;
@@ -8,7 +8,7 @@ const TRIAL_LIMIT: u32 = 10_000;
 /// A modulus is no such power.
 const POWERS: [u32; 4] = [2, 3, 5, 7];
 
-/// Checks what can be told of a modulus and a public exponent, both big-endian.
+/// Checks a modulus and a public exponent, both big-endian, without factoring.
 ///
 /// # Errors
 /// [`SigningError::Weak`].
@@ -26,8 +26,8 @@ pub(super) fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), SigningError>
     // A power is one modulo every prime. Of other numbers so few are that none passes all the
     // primes.
     let is_power = |power: u32| {
-        let telling = residues.iter().filter(|(prime, _)| prime % power == 1);
-        telling.into_iter().all(|(prime, residue)| is_power_modulo(*residue, power, *prime))
+        let relevant = residues.iter().filter(|(prime, _)| prime % power == 1);
+        relevant.into_iter().all(|(prime, residue)| is_power_modulo(*residue, power, *prime))
     };
     if POWERS.into_iter().any(is_power) {
         return Err(SigningError::Weak("its modulus is a power of one number"));

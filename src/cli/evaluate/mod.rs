@@ -128,7 +128,7 @@ fn evaluate_pairs(
         ten_fold_accuracy: Some(pairs.ten_fold_accuracy()),
         accuracy: table.map(|table| pairs.accuracy(table.similarity)),
         left_out: Some(pairs.left_out),
-        ..Evaluation::of_gallery(&pack.pack.name, &gallery, |photo| list.names[photo].clone())
+        ..Evaluation::from_gallery(&pack.pack.name, &gallery, |photo| list.names[photo].clone())
     })
 }
 
@@ -149,14 +149,14 @@ fn evaluate_set(
     Ok(Evaluation {
         people: Some(scores.persons()),
         pairs: measures(&scores, table),
-        quality: args.quality.then(|| QualityMeasures::of(&scores, &gallery)).flatten(),
+        quality: args.quality.then(|| QualityMeasures::new(&scores, &gallery)).flatten(),
         groups,
         within_groups,
-        ..Evaluation::of_gallery(&pack.pack.name, &gallery, name)
+        ..Evaluation::from_gallery(&pack.pack.name, &gallery, name)
     })
 }
 
 fn measures(scores: &Scores, table: Option<&ConfiguredTable>) -> PairMeasures {
     let within_group = table.and_then(|table| table.within_group.as_ref());
-    PairMeasures::of(scores, table.map(|table| &table.calibration), within_group)
+    PairMeasures::new(scores, table.map(|table| &table.calibration), within_group)
 }

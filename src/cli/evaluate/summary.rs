@@ -41,7 +41,7 @@ pub(super) fn print(evaluation: &Evaluation) {
     }
     out!("\n{:<10} {:>10} {:>7}", "STAGE", "MS, MEDIAN", "SHARE");
     for stage in Stage::ALL {
-        let (median, share) = (evaluation.stage_ms.of(stage), evaluation.stage_share.of(stage));
+        let (median, share) = (evaluation.stage_ms.get(stage), evaluation.stage_share.get(stage));
         out!("{:<10} {median:>10.2} {:>5.0} %", stage.name(), share * 100.0);
     }
 }

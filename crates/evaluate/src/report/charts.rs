@@ -19,7 +19,8 @@ pub(super) fn trade_off_svg(points: &[(f64, f64)]) -> String {
         let at = x(10_f64.powi(-decade));
         let _ = write!(
             svg,
-            "<path d=\"M{at:.1} 10V{:.1}\" stroke=\"#8884\"/><text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">1e-{decade}</text>",
+            "<path d=\"M{at:.1} 10V{:.1}\" stroke=\"#8884\"/><text x=\"{at:.1}\" y=\"{:.1}\" \
+             text-anchor=\"{anchor}\">1e-{decade}</text>",
             HEIGHT - BOTTOM,
             HEIGHT - BOTTOM + 18.0
         );
@@ -28,7 +29,8 @@ pub(super) fn trade_off_svg(points: &[(f64, f64)]) -> String {
         let at = y(10_f64.powi(-decade));
         let _ = write!(
             svg,
-            "<path d=\"M{LEFT} {at:.1}H{:.1}\" stroke=\"#8884\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">1e-{decade}</text>",
+            "<path d=\"M{LEFT} {at:.1}H{:.1}\" stroke=\"#8884\"/><text x=\"{:.1}\" y=\"{:.1}\" \
+             text-anchor=\"end\">1e-{decade}</text>",
             WIDTH - 10.0,
             LEFT - 6.0,
             at + 4.0
@@ -38,9 +40,10 @@ pub(super) fn trade_off_svg(points: &[(f64, f64)]) -> String {
         points.iter().map(|(fmr, fnmr)| format!("{:.1},{:.1}", x(*fmr), y(*fnmr))).collect();
     let _ = write!(
         svg,
-        "<polyline points=\"{}\" fill=\"none\" stroke=\"#1769aa\" stroke-width=\"2\"/>\
-         <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">false match rate</text>\
-         <text x=\"14\" y=\"{:.1}\" transform=\"rotate(-90 14 {:.1})\" text-anchor=\"middle\">false non-match rate</text></svg>",
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"#1769aa\" stroke-width=\"2\"/><text \
+         x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">false match rate</text><text x=\"14\" \
+         y=\"{:.1}\" transform=\"rotate(-90 14 {:.1})\" text-anchor=\"middle\">false non-match \
+         rate</text></svg>",
         line.join(" "),
         f64::midpoint(LEFT, WIDTH),
         HEIGHT - 4.0,
@@ -62,12 +65,14 @@ pub(super) fn discard_svg(measures: &[Discard]) -> String {
     let x = |share: f64| LEFT + share / most_out * (WIDTH - LEFT - 10.0);
     let y = |fnmr: f64| 10.0 + (1.0 - fnmr / most) * (HEIGHT - BOTTOM - 10.0);
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"FNMR over share left out\">"
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"FNMR over share left \
+         out\">"
     );
     for part in [0.0, 0.25, 0.5, 0.75, 1.0] {
         let _ = write!(
             svg,
-            "<path d=\"M{LEFT} {at:.1}H{:.1}\" stroke=\"#8884\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            "<path d=\"M{LEFT} {at:.1}H{:.1}\" stroke=\"#8884\"/><text x=\"{:.1}\" y=\"{:.1}\" \
+             text-anchor=\"end\">{}</text>",
             WIDTH - 10.0,
             LEFT - 6.0,
             y(part * most) + 4.0,
@@ -93,7 +98,8 @@ pub(super) fn discard_svg(measures: &[Discard]) -> String {
         let (colour, width) = if n == 0 { ("#1769aa", 3) } else { ("#8889", 1) };
         let _ = write!(
             svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"><title>{}</title></polyline>",
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" \
+             stroke-width=\"{width}\"><title>{}</title></polyline>",
             line.join(" "),
             measure.measure
         );
@@ -101,8 +107,8 @@ pub(super) fn discard_svg(measures: &[Discard]) -> String {
     let best = measures.first().map_or("", |first| &first.measure);
     let _ = write!(
         svg,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">per cent of the photos left out</text></svg>\
-         <p>Blue: {best}. Grey: the others.",
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">per cent of the photos left \
+         out</text></svg><p>Blue: {best}. Grey: the others.",
         f64::midpoint(LEFT, WIDTH),
         HEIGHT - 4.0
     );
@@ -124,7 +130,8 @@ pub(super) fn histogram_svg(mated: &[u64], non_mated: &[u64]) -> String {
             let height = (*pairs as f64 + 1.0).ln() / top * (HEIGHT - BOTTOM - 6.0);
             let _ = write!(
                 svg,
-                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" fill=\"{colour}\" fill-opacity=\".55\"/>",
+                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\" \
+                 fill=\"{colour}\" fill-opacity=\".55\"/>",
                 n as f64 * bar,
                 HEIGHT - BOTTOM - height,
                 bar * 0.9
@@ -146,6 +153,9 @@ pub(super) fn histogram_svg(mated: &[u64], non_mated: &[u64]) -> String {
             HEIGHT - 6.0
         );
     }
-    svg.push_str("</svg><p>Blue: one person. Brown: two people. Heights are logarithmic, each kind by itself.");
+    svg.push_str(
+        "</svg><p>Blue: one person. Brown: two people. Heights are logarithmic, each kind \
+                  by itself.",
+    );
     svg
 }

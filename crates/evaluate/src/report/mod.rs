@@ -1,5 +1,5 @@
-//! What an evaluation found: for machines as JSON, whose names `docs/ACCURACY.md` lists and others
-//! rely on, and for people as a page.
+//! The result of an evaluation: as JSON, whose members `docs/EVALUATION.md` describes, and as an
+//! HTML page.
 
 mod charts;
 mod numbers;
@@ -32,17 +32,17 @@ use visavis_face::{
 pub struct Evaluation {
     /// The pack.
     pub pack: String,
-    /// The calibration table that was held against the photos.
+    /// The calibration table that was compared with the photos.
     pub calibration: Option<String>,
-    /// What was compared with what.
+    /// The kinds of photos in a pair.
     pub pair_type: PairType,
-    /// Photos that were looked at.
+    /// Number of analysed photos.
     pub photos: usize,
-    /// People with a usable face on a photo; a list of pairs does not tell.
+    /// People with a usable face on a photo; `None` for a list of pairs.
     pub people: Option<usize>,
     /// Share of the photos without a usable face.
     pub failure_to_detect: f64,
-    /// What the pairs came to.
+    /// The rates of the pairs.
     #[serde(flatten)]
     pub pairs: PairMeasures,
     /// Share of right decisions on a list of pairs, in ten folds.
@@ -105,9 +105,9 @@ pub struct Claim {
     /// The rate.
     #[serde(skip)]
     pub(crate) fmr: f64,
-    /// What the table says of strangers of one group at this score, where it has a part for that.
+    /// The table's rate for pairs within one group at this score, if it has such a part.
     pub(crate) table_within_group: Option<f64>,
-    /// At the similarity that has this score.
+    /// The measured rates at the similarity of this score.
     #[serde(flatten)]
     pub measured: AtThreshold,
 }
@@ -128,15 +128,15 @@ pub struct ByStage([f64; Stage::ALL.len()]);
 
 /// Bars of a histogram.
 pub(crate) const BARS: usize = 128;
-/// Claims that are held against the pairs however few there are, in decades of the false match
+/// Claims that are compared with the pairs even if these are few, in decades of the false match
 /// rate.
 const CLAIMED: std::ops::RangeInclusive<u8> = 3..=5;
 /// Rates that are reported as far as the pairs go, in decades.
 const MEASURED: std::ops::RangeInclusive<u8> = 2..=6;
 
 impl Evaluation {
-    /// What the gallery alone tells.
-    pub fn of_gallery(pack: &str, gallery: &Gallery, name: impl Fn(usize) -> String) -> Self {
+    /// The part of the result that comes from the gallery.
+    pub fn from_gallery(pack: &str, gallery: &Gallery, name: impl Fn(usize) -> String) -> Self {
         let refused = gallery
             .refused
             .iter()
@@ -156,15 +156,15 @@ impl Evaluation {
 
 impl PairMeasures {
     /// Measures pairs, and the claims of a table against them; `within_group` is the table's part
-    /// on strangers of one group.
-    pub fn of(
+    /// for pairs within one group.
+    pub fn new(
         scores: &Scores,
         calibration: Option<&Calibration>,
         within_group: Option<&Calibration>,
     ) -> Self {
         let claims = calibration.into_iter().flat_map(|calibration| {
             CLAIMED.map(move |decades| {
-                (rate_name(decades), Claim::of(scores, calibration, within_group, decades))
+                (rate_name(decades), Claim::new(scores, calibration, within_group, decades))
             })
         });
         let points = MEASURED.filter_map(|decades| {
@@ -189,9 +189,10 @@ impl Claim {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "scores of whole decades are small whole numbers; similarities are single precision"
+        reason = "scores of whole decades are small whole numbers; similarities are single \
+                  precision"
     )]
-    fn of(
+    fn new(
         scores: &Scores,
         calibration: &Calibration,
         within_group: Option<&Calibration>,
@@ -237,15 +238,15 @@ impl ByStage {
         Self(sums.map(|sum| if all > 0.0 { sum / all } else { 0.0 }))
     }
 
-    /// That of one stage.
-    pub fn of(&self, stage: Stage) -> f64 {
+    /// The number of one stage.
+    pub fn get(&self, stage: Stage) -> f64 {
         self.0[stage as usize]
     }
 }
 
 impl Serialize for ByStage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(Stage::ALL.map(|stage| (stage.name(), self.of(stage))))
+        serializer.collect_map(Stage::ALL.map(|stage| (stage.name(), self.get(stage))))
     }
 }
 

@@ -11,22 +11,24 @@ use super::{
 };
 use crate::bootstrap::Interval;
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
-color:#1b1f24;background:#fff}h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}\
-table{border-collapse:collapse;margin:.5rem 0}th,td{padding:.25rem .75rem;text-align:right;\
-border-bottom:1px solid #8884}th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}\
-.off{color:#b3261e;font-weight:600}svg text{font:12px system-ui,sans-serif;fill:currentColor}\
-@media(prefers-color-scheme:dark){body{color:#e6e8eb;background:#14171a}.off{color:#ff8a80}}";
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem \
+                     auto;padding:0 \
+                     1rem;color:#1b1f24;background:#fff}h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;margin:.5rem \
+                     0}th,td{padding:.25rem .75rem;text-align:right;border-bottom:1px solid \
+                     #8884}th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}.off{color:#b3261e;font-weight:600}svg \
+                     text{font:12px \
+                     system-ui,sans-serif;fill:currentColor}@media(prefers-color-scheme:dark){body{color:#e6e8eb;background:#14171a}.off{color:#ff8a80}}";
 
 impl Evaluation {
     /// The page.
     pub fn html(&self) -> String {
         let people = self.people.map_or_else(String::new, |people| format!(", {people} people"));
         let mut page = format!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Visavis: evaluation of {pack}</title>\
-             <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style><h1>Evaluation of {pack}</h1>\
-             <p>{} photos{people}, {} pairs; calibration table {}. No usable face on {} ({}). {:.1} ms a photo and \
-             thread, median.",
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Visavis: evaluation \
+             of {pack}</title><meta name=\"viewport\" \
+             content=\"width=device-width\"><style>{STYLE}</style><h1>Evaluation of \
+             {pack}</h1><p>{} photos{people}, {} pairs; calibration table {}. No usable face on {} \
+             ({}). {:.1} ms a photo and thread, median.",
             self.photos,
             self.pair_type.name(),
             escaped(self.calibration.as_deref().unwrap_or("none")),
@@ -62,7 +64,8 @@ impl Evaluation {
         let Some(ten_fold) = self.ten_fold_accuracy else { return };
         let _ = write!(
             page,
-            "<h2>Decisions on the listed pairs</h2><p>Ten-fold accuracy {}{}; {} left out, for want of a face.",
+            "<h2>Decisions on the listed pairs</h2><p>Ten-fold accuracy {}{}; {} left out without \
+             a usable face.",
             percent(ten_fold),
             self.accuracy.map_or_else(String::new, |accuracy| format!(
                 "; {} at the configured threshold",
@@ -77,8 +80,8 @@ impl Evaluation {
             return;
         }
         page.push_str(
-            "<h2>Within groups, at the configured threshold</h2><p>Strangers of one group look more alike than strangers \
-             picked from all; the worst group comes first.",
+            "<h2>Within groups, at the configured threshold</h2><p>Different people of one group \
+             look more alike than people picked from all; the worst group comes first.",
         );
         if let Some(rates) = &self.within_groups {
             let _ = write!(page, " All of them together: false match rate {}.", rate(rates.fmr));
@@ -103,7 +106,7 @@ impl Evaluation {
     fn write_stages(&self, page: &mut String) {
         page.push_str("<h2>Time by stage</h2><table><tr><th>stage<th>ms a photo, median<th>share");
         for stage in Stage::ALL {
-            let (median, share) = (self.stage_ms.of(stage), self.stage_share.of(stage));
+            let (median, share) = (self.stage_ms.get(stage), self.stage_share.get(stage));
             let _ =
                 write!(page, "<tr><td>{}<td>{median:.2}<td>{:.0} %", stage.name(), share * 100.0);
         }
@@ -143,8 +146,9 @@ impl PairMeasures {
             return;
         }
         page.push_str(
-            "<h2>What the table claims</h2><table><tr><th>claimed FMR<th>score<th>similarity<th>measured FMR<th>95 %<th>\
-             times<th>within groups, by the table<th>FNMR<th>95 %",
+            "<h2>What the table claims</h2><table><tr><th>claimed \
+             FMR<th>score<th>similarity<th>measured FMR<th>95 %<th>times<th>within groups, by the \
+             table<th>FNMR<th>95 %",
         );
         for (fmr, claim) in &self.claimed {
             let (measured, times) = (&claim.measured, claim.times());
@@ -190,7 +194,7 @@ mod tests {
     #[test]
     fn names_of_files_and_people_cannot_become_part_of_the_page() {
         let embeddings = ndarray::Array2::from_shape_vec((2, 2), vec![1.0, 0.0, 0.0, 1.0]).unwrap();
-        let scores = Scores::of(&Vectors::plain(embeddings), &Pairing::of_all([0, 1])).unwrap();
+        let scores = Scores::compare(&Vectors::plain(embeddings), &Pairing::all([0, 1])).unwrap();
         let evaluation = Evaluation {
             pack: "<b>pack</b>".to_owned(),
             calibration: Some("a&b".to_owned()),
@@ -200,7 +204,7 @@ mod tests {
                 photo: "<script>.jpg".to_owned(),
                 why: "no \"face\"".to_owned(),
             }],
-            pairs: PairMeasures::of(&scores, None, None),
+            pairs: PairMeasures::new(&scores, None, None),
             ..Evaluation::default()
         };
         let page = evaluation.html();

@@ -9,8 +9,9 @@ impl QualityMeasures {
     pub(super) fn write(&self, page: &mut String) {
         let _ = write!(
             page,
-            "<h2>Quality: error versus discard</h2><p>False non-matches at false match rate {} (similarity {:.4}) when \
-             the worst photos by one measure are left out. {} of the photos fail the configured limits.",
+            "<h2>Quality: error versus discard</h2><p>False non-matches at false match rate {} \
+             (similarity {:.4}) when the worst photos by one measure are left out. {} of the \
+             photos fail the configured limits.",
             rate(self.fmr),
             self.similarity,
             percent(self.failed)
