@@ -37,7 +37,8 @@ use crate::{
     compare::Policy,
     config::Config,
     http::{
-        About, AppState, Comparison, ServerConfig, Serving, admin, gateway, restrict_hosts, serve,
+        About, AppState, CompareBackend, ServerConfig, Serving, admin, gateway, restrict_hosts,
+        serve,
     },
     queue::{PayloadCache, Shard, Shards},
     shutdown::Shutdown,
@@ -112,8 +113,8 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     let local =
         pool.clone().map(|pool| LocalComparer::new(pool, config.worker.max_waiting_requests));
     let comparison = match &local {
-        Some(local) => Comparison::Local(local.clone()),
-        None => Comparison::Queued,
+        Some(local) => CompareBackend::Local(local.clone()),
+        None => CompareBackend::Queued,
     };
     // A process that only stores jobs, or only works on them, has no use for the cache.
     let payload_cache = (roles.front_end && roles.workers && config.queue.payload_cache_bytes > 0)

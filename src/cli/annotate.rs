@@ -14,8 +14,8 @@ use visavis_face::{
     DecodeLimits, FaceReport, decode::decode, geometry::Point, quality::QualityVerdict,
 };
 
-use super::{bitmap_font, compare::headline};
-use crate::compare::{Score, Verdict};
+use super::bitmap_font;
+use crate::compare::{Decision, Score, Verdict};
 
 /// Height of each picture in the sheet, pixels.
 const PICTURE_HEIGHT: u32 = 480;
@@ -111,5 +111,14 @@ fn dot(picture: &mut RgbImage, at: Point) {
 fn put(picture: &mut RgbImage, x: f32, y: f32, colour: Rgb<u8>) {
     if x >= 0.0 && y >= 0.0 && x < picture.width() as f32 && y < picture.height() as f32 {
         picture.put_pixel(x as u32, y as u32, colour);
+    }
+}
+
+/// The verdict as a headline.
+pub(super) fn headline(verdict: &Verdict) -> &'static str {
+    match (verdict.same_person(), verdict.decision) {
+        (true, _) => "SAME PERSON",
+        (false, Decision::NonMatch) => "NOT THE SAME PERSON",
+        (false, Decision::Match) => "NOT CONFIRMED: PHOTO QUALITY",
     }
 }

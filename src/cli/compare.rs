@@ -17,7 +17,7 @@ use visavis_face::{
 use super::annotate;
 use crate::{
     app,
-    compare::{ClientFmr, Decision, Outcome, Score, Side, Verdict},
+    compare::{ClientFmr, Outcome, Score, Side, Verdict},
     config::Config,
 };
 
@@ -154,15 +154,6 @@ fn print_json(verdict: &Verdict) -> Result<()> {
     Ok(())
 }
 
-/// The verdict as a headline.
-pub(super) fn headline(verdict: &Verdict) -> &'static str {
-    match (verdict.same_person(), verdict.decision) {
-        (true, _) => "SAME PERSON",
-        (false, Decision::NonMatch) => "NOT THE SAME PERSON",
-        (false, Decision::Match) => "NOT CONFIRMED: PHOTO QUALITY",
-    }
-}
-
 /// The name of the measure that caused a reason. Several measures share a code, and only one of
 /// them has that value.
 fn measure_of(reason: &Reason, measures: &Measures) -> &'static str {
@@ -176,7 +167,7 @@ fn measure_of(reason: &Reason, measures: &Measures) -> &'static str {
 
 fn print_text(args: &CompareArgs, verdict: &Verdict) {
     let Verdict { score, threshold, similarity, .. } = verdict;
-    out!("{}", headline(verdict));
+    out!("{}", annotate::headline(verdict));
     out!(
         "score {} of 100, threshold {} (similarity {:.4}; {}, {})",
         score.value(),

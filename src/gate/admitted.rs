@@ -8,9 +8,7 @@
 
 use std::time::Duration;
 
-use super::{
-    limits::Gate, parsed::Parsed, refused::Limit, rejection::Rejection, repetitions::Only,
-};
+use super::{limit::Limit, parsed::Parsed, rejection::Rejection, repetitions::Only, state::Gate};
 use crate::{
     clients::Caller,
     clock::UnixMillis,

@@ -11,9 +11,9 @@ use axum::http::{Request, Version};
 use super::{
     head::{Scheme, single},
     idle::Activity,
-    limits::Gate,
-    refused::{Limit, Refused},
+    limit::{Limit, Refused},
     reply::Reply,
+    state::Gate,
 };
 
 /// Longest Client-Id that is looked up, bytes.

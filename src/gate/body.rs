@@ -13,7 +13,7 @@ use axum::{
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 
-use super::{memory::Lease, refused::Limit, rejection::Rejection};
+use super::{limit::Limit, memory::MemoryReservation, rejection::Rejection};
 
 /// What a body may take.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ pub(super) async fn collect(
     headers: &HeaderMap,
     body: &mut Body,
     limits: BodyLimits,
-    lease: &mut Lease,
+    lease: &mut MemoryReservation,
 ) -> Result<Bytes, Rejection> {
     let reading = read(headers, body, limits, lease);
     let read = tokio::time::timeout(limits.deadline, reading).await;
@@ -53,7 +53,7 @@ async fn read(
     headers: &HeaderMap,
     body: &mut Body,
     limits: BodyLimits,
-    lease: &mut Lease,
+    lease: &mut MemoryReservation,
 ) -> Result<Bytes, Rejection> {
     let too_large = || Rejection::from(Limit::BodySize(limits.bytes).refuse());
     let announced = announced_length(headers);

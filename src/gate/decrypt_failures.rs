@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    refused::{Limit, Refused},
+    limit::{Limit, Refused},
     window::{MINUTE, left},
 };
 use crate::clock::UnixMillis;

@@ -16,11 +16,11 @@ use super::{
     arrived::Arrived,
     body::{collect, discard},
     head::{Head, candidates},
-    limits::Gate,
+    limit::Limit,
     offload::offload,
     proven::Proven,
-    refused::Limit,
     rejection::Rejection,
+    state::Gate,
 };
 use crate::{clients::Caller, clock::UnixMillis, deadline};
 

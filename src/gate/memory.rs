@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::refused::{Limit, Refused};
+use super::limit::{Limit, Refused};
 
 /// Who is charged for unproven bytes. The flag says whether the address has proven to be a client
 /// recently: one that has is not slowed down by others who know the id.
@@ -71,7 +71,7 @@ struct Charged {
 
 /// Charged bytes; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct MemoryReservation {
     ledger: Ledger,
     number: u64,
     bytes: usize,
@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// A lease of nothing yet, for which `accounts` are charged until it is proven.
-    pub(super) fn open(&self, accounts: Vec<Account>) -> Lease {
+    pub(super) fn open(&self, accounts: Vec<Account>) -> MemoryReservation {
         let mut books = self.books();
         let number = books.next;
         books.next += 1;
@@ -106,7 +106,7 @@ impl Ledger {
             books.accounts.entry(account.clone()).or_default().leases.insert(number, 0);
         }
         drop(books);
-        Lease { ledger: self.clone(), number, bytes: 0, accounts }
+        MemoryReservation { ledger: self.clone(), number, bytes: 0, accounts }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -114,7 +114,7 @@ impl Ledger {
     }
 }
 
-impl Lease {
+impl MemoryReservation {
     /// Grows to `bytes`; waits while the budget is full, and for longer while a share of it is.
     ///
     /// # Errors
@@ -202,7 +202,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for MemoryReservation {
     fn drop(&mut self) {
         self.prove();
         self.shrink(0);

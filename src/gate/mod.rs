@@ -16,17 +16,17 @@ mod decrypt_failures;
 mod head;
 mod identified;
 mod idle;
-mod limits;
+mod limit;
 mod memory;
 mod offload;
 mod parsed;
 mod peers;
 mod proven;
 mod rates;
-mod refused;
 mod rejection;
 mod repetitions;
 mod reply;
+mod state;
 mod turns;
 mod window;
 
@@ -43,9 +43,9 @@ pub(crate) use self::{
 };
 pub use self::{
     connections::ConnectionLimits,
-    limits::{Gate, GateConfig},
+    limit::{Limit, Refused, SMALL_BODY_BYTES},
     peers::Network,
     rates::ClientRate,
-    refused::{Limit, Refused, SMALL_BODY_BYTES},
+    state::{Gate, GateConfig},
     turns::{Full, Participant, Slot, Turns},
 };

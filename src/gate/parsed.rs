@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use visavis_signing::SymmetricKey;
 
-use super::{limits::Gate, memory::Lease, offload::offload, proven::Proven, rejection::Rejection};
+use super::{
+    memory::MemoryReservation, offload::offload, proven::Proven, rejection::Rejection, state::Gate,
+};
 use crate::clients::Caller;
 
 /// What a verified request asks for. Who asked is known only here, so that no response about a
@@ -26,7 +28,7 @@ pub(crate) struct Parsed<T> {
     pub(crate) value: T,
     pub(super) gate: Gate,
     /// What `value` takes of the memory budget.
-    _lease: Lease,
+    _lease: MemoryReservation,
 }
 
 /// An error of parsing that may say that there was no JSON object at all.

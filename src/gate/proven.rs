@@ -13,12 +13,12 @@ use visavis_signing::SymmetricKey;
 
 use super::{
     head::{Head, Shown},
-    limits::Gate,
-    memory::Lease,
+    limit::Limit,
+    memory::MemoryReservation,
     offload::offload,
-    refused::Limit,
     rejection::Rejection,
     reply::Reply,
+    state::Gate,
 };
 use crate::clients::Caller;
 
@@ -31,7 +31,7 @@ pub(crate) struct Proven {
     /// The AES key of the body, if it is encrypted.
     pub(super) key: Option<SymmetricKey>,
     pub(super) body: Bytes,
-    pub(super) lease: Lease,
+    pub(super) lease: MemoryReservation,
 }
 
 impl Proven {
@@ -40,7 +40,7 @@ impl Proven {
         reply: &Reply,
         head: &Head,
         shown: Shown,
-        (body, lease): (Bytes, Lease),
+        (body, lease): (Bytes, MemoryReservation),
     ) -> Result<Self, Rejection> {
         let keys = Arc::clone(&shown.keys);
         reply.prove(shown.uri, shown.keys);

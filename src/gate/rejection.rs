@@ -1,6 +1,6 @@
 //! Why a request does not pass the gate.
 
-use super::refused::{Limit, Refused};
+use super::limit::{Limit, Refused};
 use crate::{clients::ClientError, queue::QueueError};
 
 /// Why a request does not pass the gate. All of it may be sent to the client.

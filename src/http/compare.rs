@@ -9,7 +9,7 @@ use super::{
     answer::{Answer, ResultPart},
     error::ApiError,
     pictures::read_request,
-    state::{AppState, Comparison},
+    state::{AppState, CompareBackend},
     wire::{AnswerShape, render_outcome},
 };
 use crate::{
@@ -48,16 +48,18 @@ pub(super) async fn compare(
         check_room(&app, shard, &proven).await?;
     }
     let room = match &app.comparison {
-        Comparison::Local(_) => Room::None,
-        Comparison::Queued => Room::Queue,
+        CompareBackend::Local(_) => Room::None,
+        CompareBackend::Queued => Room::Queue,
     };
     let admitted = parse(&app, trace, proven).await?.admit(shard, room).await?;
     if let Some(answer) = earlier_outcome(&app, shard, &admitted).await? {
         return Ok(answer);
     }
     let compared = match &app.comparison {
-        Comparison::Local(comparer) => compare_here(&app, shard, comparer, &admitted.parsed).await,
-        Comparison::Queued => compare_elsewhere(&app, shard, &admitted.parsed).await,
+        CompareBackend::Local(comparer) => {
+            compare_here(&app, shard, comparer, &admitted.parsed).await
+        }
+        CompareBackend::Queued => compare_elsewhere(&app, shard, &admitted.parsed).await,
     };
     uncount_unless_made(&admitted, compared).await
 }
@@ -71,7 +73,7 @@ fn can_refuse_early(proven: &Proven) -> bool {
 /// Whether there is room for a comparison that a client waits for. A repetition of a request that
 /// was compared needs none.
 async fn check_room(app: &AppState, shard: &Shard, proven: &Proven) -> Result<(), ApiError> {
-    let Comparison::Local(comparer) = &app.comparison else {
+    let CompareBackend::Local(comparer) = &app.comparison else {
         return Ok(app.gate.check_queue(shard, proven.caller(), proven.dedupe()).await?);
     };
     if comparer.has_room(&proven.caller().client_id)

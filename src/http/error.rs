@@ -34,6 +34,11 @@ pub const RESULT_CODES: [&str; 15] = [
     "SYSTEM_ERROR",
 ];
 
+/// Whether an unauthenticated request with this result code counts against its address.
+pub(super) fn is_sender_at_fault(code: &str) -> bool {
+    !["SYSTEM_ERROR", "REQUEST_TRAFFIC_EXCEED_LIMIT"].contains(&code)
+}
+
 /// Why a request has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ApiError {
@@ -243,6 +248,8 @@ impl IntoResponse for ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::{
         compare::{Flaw, Format},
@@ -289,6 +296,42 @@ mod tests {
             refusals.map(|r| ApiError::Picture("face1.content", r, limits, Some(id.clone()))),
         );
         all
+    }
+
+    /// Does not compile when a kind is added: give it the next number, and add it to `all`.
+    fn number(error: &ApiError) -> usize {
+        match error {
+            ApiError::UnknownEndpoint => 0,
+            ApiError::EmptyBody => 1,
+            ApiError::NotJson => 2,
+            ApiError::Invalid(..) => 3,
+            ApiError::Picture(..) => 4,
+            ApiError::UnknownTransaction => 5,
+            ApiError::TimedOut => 6,
+            ApiError::GivenUp(_) => 7,
+            ApiError::Internal => 8,
+            ApiError::Gate(rejection) => {
+                9 + match rejection {
+                    Rejection::MissingHeader(_) => 0,
+                    Rejection::IllegalHeader(..) => 1,
+                    Rejection::UnknownClient => 2,
+                    Rejection::ClientDisabled => 3,
+                    Rejection::NotAllowed(_) => 4,
+                    Rejection::UnknownAccessKey => 5,
+                    Rejection::BadSignature => 6,
+                    Rejection::Undecryptable => 7,
+                    Rejection::CutOff => 8,
+                    Rejection::Refused(_) => 9,
+                    Rejection::Internal => 10,
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_list_of_kinds_is_complete() {
+        let listed: BTreeSet<_> = all().iter().map(number).collect();
+        assert_eq!(listed, (0..20).collect());
     }
 
     #[test]

@@ -19,7 +19,12 @@ use visavis_signing::{
     Content, SigningError, encrypt_header, format_time, mac_header, random_bytes, signature_header,
 };
 
-use super::{answer::ResponseLog, error::ApiError, recent::endpoint, state::AppState};
+use super::{
+    answer::ResponseLog,
+    error::{ApiError, is_sender_at_fault},
+    recent::endpoint,
+    state::AppState,
+};
 use crate::{
     clients::Caller,
     compare::{TraceContext, TransactionId},
@@ -87,12 +92,12 @@ async fn answer(
         }
     };
     let log = response.extensions().get::<ResponseLog>().cloned().unwrap_or_default();
-    failing.is_failure = !OUR_FAULT.contains(&log.code);
+    failing.is_failure = is_sender_at_fault(log.code);
     drop(failing);
     let elapsed = started.elapsed();
     app.recent().note(&exchange.path, log.code, elapsed);
     exchange.log(&log, elapsed);
-    exchange.seal(&app, response).await
+    exchange.encrypt_and_sign(&app, response).await
 }
 
 /// The address of the sender, as every line about the request has it.
@@ -115,9 +120,6 @@ fn record_client(caller: Option<&Caller>, claimed: &str) {
     span.record("client", &caller.client_id);
     span.record("client_name", &caller.client.name);
 }
-
-/// Result codes that are no failure of the sender.
-const OUR_FAULT: [&str; 2] = ["SYSTEM_ERROR", "REQUEST_TRAFFIC_EXCEED_LIMIT"];
 
 /// Counts a request as failed when it ends without proof.
 struct Failing {
@@ -193,13 +195,13 @@ impl Exchange {
     }
 
     /// Encrypts if the request was, and adds Response-Time and Signature.
-    async fn seal(&self, app: &AppState, response: Response) -> Response {
+    async fn encrypt_and_sign(&self, app: &AppState, response: Response) -> Response {
         let (mut parts, body) = response.into_parts();
         let Ok(body) = to_bytes(body, usize::MAX).await else {
             return ApiError::Internal.into_response();
         };
         let mut body = Vec::from(body);
-        let sealed = self.encrypt(&mut body, &mut parts.headers).and_then(|()| {
+        let done = self.encrypt(&mut body, &mut parts.headers).and_then(|()| {
             let time = format_time(app.clock.now_utc());
             let signature = self.sign(&time, &body)?;
             insert(&mut parts.headers, "response-time", &time);
@@ -209,7 +211,7 @@ impl Exchange {
             }
             Ok(())
         });
-        match sealed {
+        match done {
             Ok(()) => Response::from_parts(parts, Body::from(body)),
             Err(error) => {
                 tracing::error!(%error, "cannot encrypt or sign a response");

@@ -39,7 +39,7 @@ pub use hosts::restrict_hosts;
 pub use recent::{Answered, Recent};
 pub use router::gateway;
 pub use server::{ServeError, ServerConfig, Serving, TlsReload, serve};
-pub use state::{AppState, Comparison, GatewayConfig};
+pub use state::{AppState, CompareBackend, GatewayConfig};
 pub use tls::{Fitness, TlsError, TlsFiles, is_ca_as_server};
 
 /// The API as an `OpenAPI` 3.1 document, JSON.

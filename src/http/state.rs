@@ -34,7 +34,7 @@ pub struct GatewayConfig {
 
 /// Who compares while a caller of `compare` waits.
 #[derive(Debug, Clone)]
-pub enum Comparison {
+pub enum CompareBackend {
     /// The workers of this process; the photos stay in memory.
     Local(LocalComparer),
     /// The workers of other processes, through the queue.
@@ -49,7 +49,7 @@ pub struct AppState {
     /// Where transactions live.
     pub shards: Shards,
     /// Compares while the caller waits.
-    pub comparison: Comparison,
+    pub comparison: CompareBackend,
     /// The date.
     pub(crate) clock: Clock,
     /// Limits and times.
@@ -67,7 +67,7 @@ impl AppState {
     pub fn new(
         clients: Arc<ClientRegistry>,
         shards: Shards,
-        comparison: Comparison,
+        comparison: CompareBackend,
         clock: Clock,
         config: GatewayConfig,
     ) -> Self {

@@ -17,10 +17,10 @@
 mod admission;
 mod error;
 mod job;
+mod outcome_poller;
 mod retry;
 mod shard;
 pub mod store;
-mod waiting;
 mod wake;
 
 pub use admission::{QueueAdmission, QueueLimits};
@@ -28,8 +28,8 @@ pub use error::QueueError;
 pub use job::{
     Accepted, ClientDepth, Depth, Job, JobId, Lease, NewJob, Transaction, TransactionState,
 };
+pub use outcome_poller::OutcomePoller;
 pub use retry::RetryPolicy;
 pub use shard::{Shard, ShardLookup, Shards};
 pub use store::{Erasure, History, PayloadCache, Store};
-pub use waiting::WaitingRoom;
 pub use wake::Wake;

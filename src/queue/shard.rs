@@ -9,8 +9,8 @@ use super::{
     admission::QueueAdmission,
     error::QueueError,
     job::{Accepted, NewJob, TransactionState},
+    outcome_poller::OutcomePoller,
     store::Store,
-    waiting::WaitingRoom,
     wake::Wake,
 };
 use crate::compare::TransactionId;
@@ -27,7 +27,7 @@ pub struct Shard {
     /// Notifies its workers.
     pub wake: Wake,
     /// Callers that wait for outcomes.
-    pub waiting: WaitingRoom,
+    pub waiting: OutcomePoller,
 }
 
 /// The databases that this process serves.
@@ -52,7 +52,7 @@ impl Shard {
     /// The database with this number.
     pub fn new(number: u32, store: Store) -> Self {
         let admission = QueueAdmission::default();
-        let (wake, waiting) = (Wake::default(), WaitingRoom::default());
+        let (wake, waiting) = (Wake::default(), OutcomePoller::default());
         Self { number, store, admission, wake, waiting }
     }
 

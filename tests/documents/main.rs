@@ -5,6 +5,7 @@
 mod figures;
 mod links;
 mod names;
+mod quality;
 mod rust;
 mod words;
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
 use axum::http::Request;
 use serde_json::{Value, json};
-use visavis::http::{Comparison, gateway};
+use visavis::http::{CompareBackend, gateway};
 
 use visavis_signing::endpoints;
 
@@ -88,7 +88,7 @@ async fn compare_through_the_queue_fits_the_schema_too() {
     let document = document();
     let mut app = TestApp::with(|config| config.compare_timeout = Duration::from_millis(300)).await;
     let mut state = app.state.clone();
-    state.comparison = Comparison::Queued;
+    state.comparison = CompareBackend::Queued;
     let room = state.shards.iter().next().unwrap().waiting.clone();
     let served = tokio::spawn(room.serve(app.store.clone()));
     app.router = gateway(state);

@@ -16,7 +16,7 @@ use serde_json::json;
 use tower::ServiceExt as _;
 use visavis::{
     gate::ClientRate,
-    http::{Comparison, gateway},
+    http::{CompareBackend, gateway},
 };
 
 use crate::support::{
@@ -178,7 +178,7 @@ async fn a_client_with_many_comparisons_under_way_keeps_no_other_one_out() {
 async fn a_compare_that_would_be_a_job_is_refused_before_anybody_parses_it() {
     let mut app = TestApp::with(|config| config.gate.queue.jobs = 1).await;
     let mut state = app.state.clone();
-    state.comparison = Comparison::Queued;
+    state.comparison = CompareBackend::Queued;
     app.router = gateway(state);
     let body = pair(Picture::Person(1), Picture::Person(1));
     assert_eq!(app.post(COMPARE, &json!([])).await.code(), "MSG_PARSE_ERROR");

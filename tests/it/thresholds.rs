@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use visavis::{
     clients::{ClientChange, FmrChange},
     compare::{Decision, DecodeLimits, Fmr, FmrSettings, Outcome, Policy},
-    http::{Comparison, gateway},
+    http::{CompareBackend, gateway},
 };
 use visavis_face::{
     Engine as _, Picture as Input, PictureKind,
@@ -175,7 +175,7 @@ async fn a_repetition_of_a_request_is_told_what_the_first_one_was() {
 async fn compare_through_the_queue_is_decided_as_it_was_accepted() {
     let mut app = TestApp::with(|config| config.compare_timeout = Duration::from_millis(300)).await;
     let mut state = app.state.clone();
-    state.comparison = Comparison::Queued;
+    state.comparison = CompareBackend::Queued;
     let room = state.shards.iter().next().unwrap().waiting.clone();
     let served = tokio::spawn(room.serve(app.store.clone()));
     app.router = gateway(state);

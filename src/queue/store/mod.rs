@@ -7,6 +7,7 @@
 
 mod accept;
 mod admin;
+mod claims;
 mod cleanup;
 mod clock_watch;
 mod erase;
@@ -14,7 +15,6 @@ mod lease_clock;
 mod outcomes;
 mod payload_cache;
 mod rows;
-mod work;
 
 use std::time::{Duration, Instant};
 

@@ -27,7 +27,7 @@ use visavis::{
     compare::{ClientFmr, DecodeLimits, Fmr, FmrSettings, Policy},
     db::SqliteDb,
     gate::GateConfig,
-    http::{AppState, Comparison, GatewayConfig, gateway},
+    http::{AppState, CompareBackend, GatewayConfig, gateway},
     queue::{QueueAdmission, QueueLimits, RetryPolicy, Shard, Shards, Store},
     sealing::MasterKey,
     worker::{ComputePool, EngineFactory, LocalComparer, Runner, RunnerConfig},
@@ -179,7 +179,7 @@ impl TestApp {
         change(&mut gateway_config);
         add_client(&clients, CLIENT, "app").await;
         let registry = Arc::new(ClientRegistry::open(clients.clone()).await.unwrap());
-        let comparison = Comparison::Local(LocalComparer::new(pool.clone(), 8));
+        let comparison = CompareBackend::Local(LocalComparer::new(pool.clone(), 8));
         let shards = Shards::new(vec![shard], 1);
         let state = AppState::new(registry, shards, comparison, time.clone(), gateway_config);
         state.set_ready(true);

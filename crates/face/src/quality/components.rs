@@ -145,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn every_measure_with_limits_is_in_the_table() {
+        let limits = serde_json::to_value(QualityLimits::default()).unwrap();
+        let mut limited: Vec<_> = limits.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut listed: Vec<_> = TABLE.iter().map(|row| row.name).collect();
+        limited.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(limited, listed);
+    }
+
+    #[test]
     fn every_component_lies_between_0_and_100_whatever_was_measured() {
         for value in [-1e6_f32, -1.0, 0.0, 0.5, 1.0, 45.0, 300.0, 1e6] {
             let measures = Measures {

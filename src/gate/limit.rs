@@ -1,5 +1,5 @@
-//! One refusal by a limit. The result code, the metric, the field in the log and the table in
-//! docs/ARCHITECTURE.md are made from it.
+//! Every limit, and one refusal by it. Result code, metric and the field in the log are made from
+//! it; a test compares it with the table in docs/ARCHITECTURE.md.
 
 use std::time::Duration;
 
@@ -148,6 +148,27 @@ mod tests {
             [limit.name(), limit.result_code()].map(|text| format!("`{text}`")).to_vec()
         });
         assert_eq!(documented, made);
+    }
+
+    /// Does not compile when a limit is added: give it the next number, and add it to `ALL`.
+    fn number(limit: Limit) -> usize {
+        match limit {
+            Limit::AuthFailures => 0,
+            Limit::BodySize(_) => 1,
+            Limit::BodyTime => 2,
+            Limit::Memory => 3,
+            Limit::Rate => 4,
+            Limit::DecryptFailures => 5,
+            Limit::Queue => 6,
+            Limit::Quota => 7,
+            Limit::WaitingRoom => 8,
+            Limit::Database => 9,
+        }
+    }
+
+    #[test]
+    fn the_list_of_limits_is_complete() {
+        assert_eq!(Limit::ALL.map(number), std::array::from_fn(|n| n));
     }
 
     #[test]

@@ -20,7 +20,7 @@ const RECENT: Duration = Duration::from_secs(1);
 
 /// The callers that wait for each transaction; clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct WaitingRoom {
+pub struct OutcomePoller {
     waiters: Arc<Mutex<HashMap<TransactionId, Vec<Waiter>>>>,
     arrived: Arc<Notify>,
 }
@@ -31,7 +31,7 @@ struct Waiter {
     sender: oneshot::Sender<TransactionState>,
 }
 
-impl WaitingRoom {
+impl OutcomePoller {
     /// Waits for the end of a transaction; `None` when it does not come within `timeout`.
     pub(crate) async fn wait(
         &self,

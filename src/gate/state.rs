@@ -7,10 +7,10 @@ use visavis_signing::Freshness;
 use super::{
     body::BodyLimits,
     decrypt_failures::DecryptFailures,
-    memory::{Account, Lease, Ledger},
+    limit::Refused,
+    memory::{Account, Ledger, MemoryReservation},
     peers::{Network, Peers},
     rates::{ClientRate, Rates},
-    refused::Refused,
     repetitions::Repetitions,
 };
 use crate::{clients::ClientRegistry, clock::Clock, queue::QueueLimits};
@@ -95,7 +95,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Limit::Memory`](super::Limit::Memory).
-    pub(crate) async fn lease(&self, bytes: usize) -> Result<Lease, Refused> {
+    pub(crate) async fn lease(&self, bytes: usize) -> Result<MemoryReservation, Refused> {
         let mut lease = self.0.ledger.open(Vec::new());
         lease.grow(bytes).await?;
         Ok(lease)
@@ -108,7 +108,7 @@ impl Gate {
     }
 
     /// A lease for the body of an unproven request.
-    pub(super) fn unproven(&self, peer: Option<IpAddr>, client_id: &str) -> Lease {
+    pub(super) fn unproven(&self, peer: Option<IpAddr>, client_id: &str) -> MemoryReservation {
         let is_known = peer.is_some_and(|peer| self.0.peers.is_proven(peer, self.0.clock.now()));
         let peer = peer.map(|peer| Account::Peer(peer, is_known));
         let client = Account::Client(client_id.to_owned(), is_known);
