@@ -144,7 +144,7 @@ fn a_device_that_does_not_exist_is_refused_and_what_there_is_is_told() {
     let data = Data::new();
     let (code, complaint) = data.serve_and_fail_with(&[("VISAVIS_RUNTIME_DEVICE", "gpu")]);
     assert_eq!(code, Some(2), "{complaint}");
-    assert!(complaint.contains("runtime.device: `gpu` is no device"), "{complaint}");
+    assert!(complaint.contains("runtime.device: `gpu` is not a device"), "{complaint}");
     assert!(complaint.contains("\"cuda:0\""), "{complaint}");
 }
 
@@ -232,7 +232,8 @@ fn bfloat16_with_a_library_that_lacks_openvino_is_an_error_that_says_where_to_ge
     let data = Data::new();
     let (code, complaint) = data.serve_and_fail_with(&[BFLOAT16]);
     assert_eq!(code, Some(2), "{complaint}");
-    for words in ["cpu-bf16 cannot be used", "without OpenVINO", "make runtime-openvino", "\"cpu\""]
+    for words in
+        ["cpu-bf16 cannot be used", "has no OpenVINO provider", "make runtime-openvino", "\"cpu\""]
     {
         assert!(complaint.contains(words), "{words}: {complaint}");
     }
