@@ -91,6 +91,7 @@ test: lint unit console-test ## Every check that must pass before a change lands
 lint: ## Check format and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets $(FEATURES) -- -D warnings
+	$(CARGO) clippy --locked -- -D warnings
 
 venv: .venv/done
 

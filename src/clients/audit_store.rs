@@ -1,7 +1,5 @@
 //! The stored audit: adding events, reading them, verifying the chain.
 
-use std::fmt;
-
 use sqlx::Error;
 
 use super::{
@@ -89,7 +87,7 @@ impl ClientStore {
             } else if head.digest != at.digest || !head.holds(&self.key) {
                 Err(AuditBreak::Head(head.number))
             } else {
-                Ok(AuditEnd { number: at.number, digest: hex(&at.digest) })
+                Ok(AuditEnd { number: at.number, digest: hex::encode(&at.digest) })
             });
         }
     }
@@ -112,7 +110,8 @@ impl ClientStore {
             let head = self.head().await?;
             head.map(|head| (head.number, head.digest)).into_iter().collect()
         };
-        let end = |(number, digest): (i64, Vec<u8>)| AuditEnd { number, digest: hex(&digest) };
+        let end =
+            |(number, digest): (i64, Vec<u8>)| AuditEnd { number, digest: hex::encode(&digest) };
         Ok(ends.into_iter().map(end).collect())
     }
 
@@ -253,13 +252,4 @@ async fn write_head(tx: &mut Transaction, head: &Head) -> Result<(), Error> {
 
 fn failed(error: SealError) -> Error {
     Error::Encode(error.into())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Into a string nothing fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

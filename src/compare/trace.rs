@@ -28,6 +28,7 @@ impl TraceContext {
     }
 
     /// With these ids; `None` if one of them is 0.
+    #[cfg(feature = "otlp")]
     pub(crate) fn from_ids(trace_id: u128, span_id: u64, sampled: bool) -> Option<Self> {
         (trace_id != 0 && span_id != 0).then_some(Self { trace_id, span_id, sampled })
     }
@@ -49,6 +50,7 @@ impl TraceContext {
     }
 
     /// Whether the caller records it.
+    #[cfg(any(feature = "otlp", test))]
     pub(crate) fn is_sampled(self) -> bool {
         self.sampled
     }

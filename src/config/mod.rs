@@ -385,7 +385,7 @@ mod tests {
             (Some("[compare]\nfmr_by_source = { X = \"1e-4\" }\n"), &[], "compare.fmr_by_source.X"),
             (Some("[compare]\nfmr_by_source = 1e-4\n"), &[], "compare.fmr_by_source"),
             (None, &[("VISAVIS_COMPARE_FMR_BY_SOURCE", "X:1e-4")], "CODE=RATE"),
-            (None, &[("VISAVIS_RUNTIME_DEVICE", "gpu")], "runtime.device: `gpu` is no device"),
+            (None, &[("VISAVIS_RUNTIME_DEVICE", "gpu")], "runtime.device: `gpu` is not a device"),
             (None, &[("VISAVIS_RUNTIME_BATCH_WAIT_MS", "1001")], "runtime.batch_wait_ms"),
             (None, &[("VISAVIS_RUNTIME_BATCH_MAX", "0")], "runtime.batch_max"),
             (None, &[("VISAVIS_RUNTIME_GPU_MEMORY_BYTES", "1")], "runtime.gpu_memory_bytes"),

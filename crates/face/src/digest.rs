@@ -39,6 +39,6 @@ impl ResolvedPack {
         parts.extend(embedder.mirrored.then(|| "mirrored".to_owned()));
         let digest =
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());
-        digest.as_ref()[..8].iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+        hex::encode(&digest.as_ref()[..8])
     }
 }

@@ -6,7 +6,6 @@
 //! [`Placement`] selects between the two.
 
 use std::{
-    fmt::Write as _,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -119,10 +118,7 @@ impl Runtime {
 
 /// Lower-case hexadecimal SHA-256.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    digest::digest(&digest::SHA256, bytes).as_ref().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 
 /// Reads a weights file and checks its digest.

@@ -17,6 +17,7 @@ pub(super) use otlp::layer;
 
 /// Finished work, as a child of a span.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "read by the exporter"))]
 pub(crate) struct Past<'a> {
     /// What was done.
     pub(crate) name: &'static str,

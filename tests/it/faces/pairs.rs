@@ -11,7 +11,7 @@ use visavis_face::{
     manifest::ResolvedPack,
 };
 
-use crate::support::models::{default_pack, engine, engine_of, pack, packs, root, shared};
+use crate::support::models::{default_pack, engine, engine_of, packs, root, shared};
 
 /// How far a similarity may be from the reference's, which looks for faces at 640 pixels.
 const SIMILARITY: f32 = 0.01;
@@ -133,7 +133,7 @@ fn decide_all(pack: &ResolvedPack, faces: &BTreeMap<String, AnalysedFace>) {
 #[cfg(feature = "turbojpeg")]
 #[test]
 fn a_photo_decoded_with_fewer_pixels_shows_the_same_face() {
-    let mut engine = roomy_engine(&pack());
+    let mut engine = roomy_engine(&crate::support::models::pack());
     let Some(fewer) = faces(&mut engine, <[u8]>::to_vec) else { return };
     let Some(all) = faces(&mut engine, as_bitmap) else { return };
     for (name, face) in &fewer {
