@@ -1,4 +1,5 @@
-//! Figures: those that pages for readers show are in a notebook, and notebooks say when they were measured.
+//! Figures: those that pages for readers show are in a notebook, and notebooks say when they were
+//! measured.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
-//! The texts of the repository: links and paths that exist, figures that a notebook has, and plain words. Nothing here
-//! needs the program, so it is built and run in seconds: `cargo test --test documents`.
+//! The texts of the repository: links and paths that exist, figures that a notebook has, and plain
+//! words. Nothing here needs the program, so it is built and run in seconds: `cargo test --test
+//! documents`.
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first broken assumption")]
 
 mod figures;

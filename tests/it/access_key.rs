@@ -51,7 +51,8 @@ async fn send(app: &TestApp, request: Request<Body>) -> Answer {
     answer
 }
 
-/// Sends what proves nothing; the response must carry the form of a MAC, which is not one by the client's secret.
+/// Sends what proves nothing; the response must carry the form of a MAC, which is not one by the
+/// client's secret.
 async fn send_unproven(app: &TestApp, request: Request<Body>) -> Answer {
     let path = request.uri().path().to_owned();
     let answer = send_unchecked(app, request).await;
@@ -175,7 +176,7 @@ async fn every_mistake_has_its_code_in_an_answer_of_the_same_kind() {
         assert_eq!(answer.code(), code, "{what}: {}", answer.text);
         assert!(answer.message().contains(names), "{what}: {}", answer.text);
     }
-    // Told after the signature, so that the client can check that it is told by the service.
+    // Told after the signature, so that the client can check that it is reported by the service.
     let stale = request_at("2020-01-01T00:00:00Z".to_owned(), COMPARE, "{}");
     let answer = send(&app, stale).await;
     assert_eq!(answer.code(), "PARAM_ILLEGAL");

@@ -1,5 +1,5 @@
-//! What an operator does with what is stored: erasing it, rotating the master key, and reading the audit. Run as an
-//! operator runs it, on both databases.
+//! What an operator does with what is stored: erasing it, rotating the master key, and reading the
+//! audit. Run as an operator runs it, on both databases.
 
 use std::{
     collections::BTreeSet,
@@ -123,8 +123,8 @@ async fn a_check_names_a_client_that_was_changed_in_the_database_until_it_has_ne
     assert!(!ok && detail.contains(&id), "{detail}");
     let refused = run(&data, &["client", "set", "app", "--extras", "on"]);
     assert_eq!(refused.code, 2);
-    let told = format!("visavis client rotate {id} --overlap 0");
-    assert!(refused.err.contains(&told), "{}", refused.err);
+    let reported = format!("visavis client rotate {id} --overlap 0");
+    assert!(refused.err.contains(&reported), "{}", refused.err);
     assert_eq!(run(&data, &["client", "rotate", &id, "--overlap", "0", "--json"]).code, 0);
     assert!(clients().0);
 }
@@ -148,7 +148,8 @@ async fn the_audit_is_verified_and_the_first_entry_that_does_not_follow_is_named
     assert_eq!(broken.code, 1, "{}", broken.out);
     assert_eq!(
         broken.out,
-        "database 0: FAIL: entry 2 does not follow from those before it: it or one before it was changed, added or removed\n"
+        "database 0: FAIL: entry 2 does not follow from those before it: it or one before it was \
+         changed, added or removed\n"
     );
     let checked = run(&data, &["check"]);
     assert!(checked.out.contains("FAIL audit: database 0: entry 2 does not"), "{}", checked.out);
@@ -227,7 +228,7 @@ fn is_in(folder: &Path, bytes: &[u8]) -> Vec<String> {
     found
 }
 
-/// The sealed pictures that are stored, a piece of each: what is looked for afterwards.
+/// The sealed photos that are stored, a piece of each: what is looked for afterwards.
 fn sealed(data: &Data) -> Vec<Vec<u8>> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let copy = data.copy();
@@ -388,7 +389,7 @@ async fn on_postgres_jobs_are_erased_and_sealed_anew_too() {
 #[test]
 fn a_key_that_root_makes_belongs_to_the_owner_of_the_one_that_is_there() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        // Nobody else can make a file for another user, and then there is nothing to go wrong.
+        // No one else can make a file for another user, and then there is nothing to go wrong.
         return;
     }
     let data = Data::new();
@@ -419,7 +420,8 @@ async fn an_erasure_goes_through_all_transactions_and_erases_those_that_are_mean
     let site = Site::new().await;
     let mut connection = sqlx::PgConnection::connect(&site.urls[0]).await.unwrap();
     sqlx::query(
-        "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, created_at, finished_at)
+        "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, \
+         created_at, finished_at)
          SELECT 'G' || n, 'c' || n % 3, 'b' || n, 3, now(), 1, '{}', now(), now() FROM generate_series(1, 9000) AS n",
     )
     .execute(&mut connection)
@@ -449,7 +451,7 @@ async fn an_erasure_goes_through_all_transactions_and_erases_those_that_are_mean
     assert_eq!(left, [("c0".to_owned(), 3_000)]);
 }
 
-/// Somebody reads while the log should be emptied: it is said, and not waited for without end.
+/// Someone reads while the log should be emptied: it is said, and not waited for without end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_keeps_copies_in_the_log_is_told() {
     let data = Data::new();

@@ -1,5 +1,5 @@
-//! Everything that can be wrong with the head of a request: each mistake has its documented code and
-//! a message that names the header, the answer is signed, and nothing is stored.
+//! Everything that can be wrong with the head of a request: each mistake has its documented code
+//! and a message that names the header, the response is signed, and nothing is stored.
 
 use axum::{
     body::Body,
@@ -15,11 +15,11 @@ const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
 const ASYNC: &str = "/api/v1/zoloz/facecompare/asynccompare";
 const CHECK: &str = "/api/v1/zoloz/facecompare/asynccheckresult";
 
-/// Whose key the answer must be signed with.
+/// Whose key the response must be signed with.
 enum Signer {
     /// The server's key for the client.
     Client,
-    /// Nobody's: the client is not known, and the header is random bytes of the same form.
+    /// No one's: the client is not known, and the header is random bytes of the same form.
     Nobody,
 }
 use Signer::{Client, Nobody};
@@ -67,13 +67,13 @@ fn client_mistake(
 /// Headers that are missing, wrong or of another request, and what is not a header at all.
 fn plain_mistakes() -> Vec<Mistake> {
     let mistake = client_mistake;
-    let stranger = |what, make, code, names| Mistake { what, make, code, names, signer: Nobody };
+    let outsider = |what, make, code, names| Mistake { what, make, code, names, signer: Nobody };
     vec![
         mistake("unsigned", |r| remove(r, "signature"), "PARAM_MISSING", "Signature"),
         mistake("an empty signature", |r| set(r, "signature", ""), "PARAM_MISSING", "Signature"),
         mistake("no time", |r| remove(r, "request-time"), "PARAM_MISSING", "Request-Time"),
-        stranger("no client", |r| remove(r, "client-id"), "PARAM_MISSING", "Client-Id"),
-        stranger(
+        outsider("no client", |r| remove(r, "client-id"), "PARAM_MISSING", "Client-Id"),
+        outsider(
             "an unknown client",
             |r| set(r, "client-id", "2188999999999999"),
             "MERCHANT_NOT_FOUND",
@@ -138,7 +138,7 @@ fn plain_mistakes() -> Vec<Mistake> {
 /// Headers that no honest client sends.
 fn strange_mistakes() -> Vec<Mistake> {
     let mistake = client_mistake;
-    let stranger = |what, make, code, names| Mistake { what, make, code, names, signer: Nobody };
+    let outsider = |what, make, code, names| Mistake { what, make, code, names, signer: Nobody };
     vec![
         mistake(
             "two signatures",
@@ -152,7 +152,7 @@ fn strange_mistakes() -> Vec<Mistake> {
             "PARAM_ILLEGAL",
             "Request-Time is present twice",
         ),
-        stranger(
+        outsider(
             "two clients",
             |r| twice(r, "client-id"),
             "PARAM_ILLEGAL",
@@ -170,7 +170,7 @@ fn strange_mistakes() -> Vec<Mistake> {
             "PARAM_ILLEGAL",
             "Request-Time",
         ),
-        stranger(
+        outsider(
             "an overlong client",
             |r| set(r, "client-id", "2".repeat(5_000)),
             "MERCHANT_NOT_FOUND",
@@ -188,7 +188,7 @@ fn strange_mistakes() -> Vec<Mistake> {
             "PARAM_ILLEGAL",
             "Request-Time",
         ),
-        stranger(
+        outsider(
             "a client in Latin-1",
             |r| set(r, "client-id", b"caf\xE9"),
             "PARAM_ILLEGAL",

@@ -185,7 +185,7 @@ fn requests_over_a_limit_are_refused_and_are_no_errors() {
 #[test]
 fn an_answer_without_an_outcome_is_an_error_with_its_code() {
     let photos = tempfile::tempdir().unwrap();
-    // Not a picture, whatever it is called.
+    // Not a photo, whatever it is called.
     fs::write(photos.path().join("noise.jpg"), [0; 100]).unwrap();
     let folder = photos.path().display().to_string();
     let temp = tempfile::tempdir().unwrap();
@@ -225,8 +225,9 @@ fn a_service_that_does_not_start_is_told_with_its_reason() {
     assert_eq!(scratch(temp.path()), None);
 }
 
-/// Sends a signal to a run that would go on for long, once it measures; what it prints, and its exit code.
-fn told(signal: &str, temp: &Path) -> (Option<i32>, String) {
+/// Sends a signal to a run that would go on for long, once it measures; what it prints, and its
+/// exit code.
+fn reported(signal: &str, temp: &Path) -> (Option<i32>, String) {
     let mut child = bench(temp)
         .args(["--json", "--seconds", "3600", "--workers", "1"])
         .stdin(Stdio::null())
@@ -242,7 +243,8 @@ fn told(signal: &str, temp: &Path) -> (Option<i32>, String) {
         }
     };
     wait_for(1);
-    // The second of warming up is over then, and no more than its two requests under way are still to come.
+    // The second of warming up is over then, and no more than its two requests under way are still
+    // to come.
     thread::sleep(Duration::from_secs(2));
     wait_for(compared(temp) + 4);
     let pid = child.id().to_string();
@@ -265,7 +267,7 @@ fn log_of(temp: &Path) -> Option<String> {
 #[test]
 fn ctrl_c_ends_it_with_what_was_measured_so_far() {
     let temp = tempfile::tempdir().unwrap();
-    let (code, out) = told("INT", temp.path());
+    let (code, out) = reported("INT", temp.path());
     let found: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &found["interrupted"]), (Some(0), &true.into()), "{found}");
     assert!(number(&found["pairs"]) > 0.0 && number(&found["seconds"]) < 3_600.0, "{found}");
@@ -275,7 +277,7 @@ fn ctrl_c_ends_it_with_what_was_measured_so_far() {
 #[test]
 fn the_service_ends_with_whoever_measures_it_even_if_that_is_killed() {
     let temp = tempfile::tempdir().unwrap();
-    assert_eq!(told("KILL", temp.path()).0, None, "killed, not exited");
+    assert_eq!(reported("KILL", temp.path()).0, None, "killed, not exited");
     let begun = Instant::now();
     while !log_of(temp.path()).unwrap().contains("stopping: finishing requests and jobs") {
         assert!(begun.elapsed() < PATIENCE, "the service goes on");

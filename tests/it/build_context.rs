@@ -1,5 +1,5 @@
-//! `.dockerignore` against what an image is built from: what it keeps out is missing only after the dependencies are
-//! compiled, and no test but a build of the image would see that.
+//! `.dockerignore` against what an image is built from: what it keeps out is missing only after the
+//! dependencies are compiled, and no test but a build of the image would see that.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -8,7 +8,8 @@ use crate::{
     support::in_repository,
 };
 
-/// Whether Docker's pattern without `!` matches this very path: `*` and `?` stop at a slash, `**` does not.
+/// Whether Docker's pattern without `!` matches this very path: `*` and `?` stop at a slash, `**`
+/// does not.
 fn matches(pattern: &[u8], path: &[u8]) -> bool {
     match (pattern, path) {
         ([], []) => true,
@@ -23,8 +24,9 @@ fn matches(pattern: &[u8], path: &[u8]) -> bool {
     }
 }
 
-/// Whether Docker keeps a path out of the build context. The last pattern that matches the path or a folder that it is in
-/// decides; slashes at both ends of a pattern are dropped, so that none means folders alone.
+/// Whether Docker keeps a path out of the build context. The last pattern that matches the path or
+/// a folder that it is in decides; slashes at both ends of a pattern are dropped, so that none
+/// means folders alone.
 fn is_ignored(ignore: &str, path: &str) -> bool {
     let folders = path.match_indices('/').map(|(end, _)| &path[..end]);
     let all: Vec<_> = folders.chain([path]).collect();
@@ -82,7 +84,8 @@ fn included() -> BTreeSet<String> {
     found
 }
 
-/// What cargo looks for before it compiles anything, and what the image's own steps take from the context.
+/// What cargo looks for before it compiles anything, and what the image's own steps take from the
+/// context.
 fn asked_for() -> BTreeSet<String> {
     let mut found: BTreeSet<_> =
         ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"].map(str::to_owned).into();

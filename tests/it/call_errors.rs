@@ -1,4 +1,5 @@
-//! `visavis call` against servers and addresses that are wrong: a sentence that says what to do, never a type of Rust.
+//! `visavis call` against servers and addresses that are wrong: a sentence that says what to do,
+//! never a type of Rust.
 
 use std::{fs, net::TcpListener};
 
@@ -34,9 +35,9 @@ fn call(keys: &str, url: &str, more: &[&str]) -> Ran {
 }
 
 /// It fails with this sentence.
-fn assert_told(ran: &Ran, told: &str) {
+fn assert_explained(ran: &Ran, reported: &str) {
     assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
-    assert!(ran.err.contains(told), "{told}: {}", ran.err);
+    assert!(ran.err.contains(reported), "{reported}: {}", ran.err);
     assert!(JARGON.iter().all(|word| !ran.err.contains(word)), "{}", ran.err);
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
 }
@@ -66,8 +67,8 @@ fn a_certificate_that_cannot_be_trusted_is_explained_with_its_cure() {
     let cases: [(Change, &str); 3] = [
         (
             |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
-            "the certificate of the server is that of an authority (CA:TRUE), which clients refuse: create it with -addext \
-             basicConstraints=critical,CA:FALSE",
+            "the certificate of the server is that of an authority (CA:TRUE), which clients \
+             refuse: create it with -addext basicConstraints=critical,CA:FALSE",
         ),
         (
             |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1),
@@ -78,22 +79,23 @@ fn a_certificate_that_cannot_be_trusted_is_explained_with_its_cure() {
             "the certificate of the server is not valid yet: set the clock",
         ),
     ];
-    for (change, told) in cases {
+    for (change, reported) in cases {
         let (data, server, cert) = serve(change);
-        assert_told(&call(&client(&data), &by_name(&server), &["--ca", &cert]), told);
+        assert_explained(&call(&client(&data), &by_name(&server), &["--ca", &cert]), reported);
         assert_eq!(server.terminate(), Some(0));
     }
     let (data, server, cert) = serve(|_| ());
     let keys = client(&data);
     let unknown =
         "is not from an authority that this machine trusts: pass the certificate of its authority";
-    assert_told(&call(&keys, &by_name(&server), &[]), unknown);
-    let other_name = "the certificate of the server is for localhost, not for 127.0.0.1: use one of its names in --url";
-    assert_told(&call(&keys, &server.url(), &["--ca", &cert]), other_name);
+    assert_explained(&call(&keys, &by_name(&server), &[]), unknown);
+    let other_name = "the certificate of the server is for localhost, not for 127.0.0.1: use one \
+                      of its names in --url";
+    assert_explained(&call(&keys, &server.url(), &["--ca", &cert]), other_name);
     let plain = server.url().replace("https", "http");
     let to_tls =
         format!("{plain} does not support plain HTTP: if it has TLS, use {}", server.url());
-    assert_told(&call(&keys, &plain, &[]), &to_tls);
+    assert_explained(&call(&keys, &plain, &[]), &to_tls);
     assert_eq!(call(&keys, &by_name(&server), &["--ca", &cert]).code, 0);
     assert_eq!(server.terminate(), Some(0));
 }
@@ -106,12 +108,12 @@ fn an_address_that_is_wrong_is_explained_with_its_cure() {
     let tls = server.url().replace("http", "https");
     let to_plain =
         format!("{tls} does not support TLS: if it has plain HTTP, use {}", server.url());
-    assert_told(&call(&keys, &tls, &[]), &to_plain);
+    assert_explained(&call(&keys, &tls, &[]), &to_plain);
     assert_eq!(server.terminate(), Some(0));
     let free = free_address();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
-    for (url, more, told) in [
+    for (url, more, reported) in [
         (
             "127.0.0.1:18080",
             &[][..],
@@ -125,7 +127,7 @@ fn an_address_that_is_wrong_is_explained_with_its_cure() {
         ("http://no-such-host.invalid", &[], "no host has this name: check --url"),
         (&silent, &["--timeout", "1"], "did not respond in time: check that the server runs there"),
     ] {
-        assert_told(&call(&keys, url, more), told);
+        assert_explained(&call(&keys, url, more), reported);
     }
 }
 

@@ -112,8 +112,9 @@ fn every_captured_signature_of_key_pair_mode_verifies() {
     assert_eq!(verified, 7, "key-pair requests among the captures");
 }
 
-/// The MAC, the body and the wrapped key of the captures hold; the private key that unwraps is gone, so
-/// the key that is told beside a capture is wrapped anew. That header is outside the signed text.
+/// The MAC, the body and the wrapped key of the captures hold; the private key that unwraps is
+/// gone, so the key that is reported beside a capture is wrapped anew. That header is outside the
+/// signed text.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_captured_request_goes_through_the_whole_gateway_in_its_mode() {
     let Some(text) = vectors() else { return };
@@ -135,7 +136,7 @@ async fn every_captured_request_goes_through_the_whole_gateway_in_its_mode() {
     };
     app.clients.add(&new).await.unwrap();
     let server = Listening::start(app);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for captured in captures(&text) {
         let key = captured.aes_key();
         assert_eq!(key.is_some(), !captured.is_plain(), "{}", captured.title);
@@ -158,9 +159,9 @@ async fn every_captured_request_goes_through_the_whole_gateway_in_its_mode() {
             assert_eq!(answer.header("signature").unwrap(), mac(SECRET, &content));
         }
         let answer = key.map_or_else(|| answer.clone(), |key| answer.opened(&key));
-        told.push(format!("{}: {} {}", captured.title, answer.code(), answer.message()));
+        reported.push(format!("{}: {} {}", captured.title, answer.code(), answer.message()));
     }
-    insta::assert_snapshot!(told.join("\n"), @r#"
+    insta::assert_snapshot!(reported.join("\n"), @r#"
     C1 JAVA 1.1.5, encrypted: SUCCESS {"title":"hello","description":"just for demonstration."}
     C2 JAVA 1.1.5, plain: SUCCESS {"title":"hello","description":"just for demonstration."}
     C3 JAVA 1.1.5, AK/SK: SUCCESS {"title":"hello","description":"just for demonstration."}

@@ -258,9 +258,13 @@ fn a_client_is_given_rates_of_its_own_and_loses_them_again() {
     let listed = visavis(&["client", "list", "--data", &folder]).out;
     assert!(listed.contains(" 1e-6 ") && listed.contains(" 1e-4 "), "{listed}");
 
-    let told = set(&["--fmr", "1e-3"]);
-    assert_eq!((told.code, told.err.as_str()), (0, ""));
-    assert!(told.out.contains("1e-3") && told.out.contains("threshold 60"), "{}", told.out);
+    let reported = set(&["--fmr", "1e-3"]);
+    assert_eq!((reported.code, reported.err.as_str()), (0, ""));
+    assert!(
+        reported.out.contains("1e-3") && reported.out.contains("threshold 60"),
+        "{}",
+        reported.out
+    );
     assert_eq!(rates(), (Some(1e-3), Some(1e-4)));
     assert_eq!(set(&["--document-fmr", "default", "--extras", "off"]).code, 0);
     assert_eq!((rates(), &list(data.path())[0]["extras"]), ((Some(1e-3), None), &false.into()));

@@ -24,7 +24,7 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect()
 }
 
-/// What `compare --json` says of one picture.
+/// What `compare --json` says of one photo.
 fn assert_face(face: &Value, (width, height): (f64, f64)) {
     assert_eq!(face["quality"], "PASS", "{face}");
     let reasons = face["reasons"].as_array().unwrap();
@@ -76,9 +76,9 @@ fn two_photos_of_one_person_are_the_same_person() {
         let size = (f64::from(picture.width()), f64::from(picture.height()));
         assert_face(&verdict[face], size);
     }
-    let told = compare("obama-2012.jpg", "obama-2009.jpg", &[]);
-    assert_eq!(told.code, 0);
-    assert!(told.out.starts_with("SAME PERSON\n"), "{}", told.out);
+    let reported = compare("obama-2012.jpg", "obama-2009.jpg", &[]);
+    assert_eq!(reported.code, 0);
+    assert!(reported.out.starts_with("SAME PERSON\n"), "{}", reported.out);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What one client may do: its modes, its encryption, its rate and its quota; and whoever proves nothing.
+//! What one client may do: its modes, its encryption, its rate and its quota; and anyone who proves
+//! nothing.
 
 use std::num::NonZeroU32;
 

@@ -46,7 +46,7 @@ impl Table {
         Self { clients, key, clock, time, db, _folder: folder }
     }
 
-    /// What somebody does who can write the database and nothing else.
+    /// What someone does who can write the database and nothing else.
     async fn write(&self, statement: &str) {
         let ran = self.try_write(statement).await;
         assert_eq!(ran.unwrap_or_else(|error| panic!("{statement}: {error}")), 1, "{statement}");
@@ -278,8 +278,8 @@ async fn keys_follow_each_other_and_the_old_ones_end(table: Table) {
     let third = key(&ServerKey::generate().unwrap());
     assert_eq!(table.clients.rotate("1", &keys(&third, "AK3"), 1_000).await.unwrap(), 3);
     let client = table.clients.get("1").await.unwrap().unwrap();
-    let told: Vec<_> = client.keys.iter().map(|set| (set.version, set.expires_at)).collect();
-    assert_eq!(told, [(3, None), (2, Some(NOW + 1_500)), (1, Some(NOW + 1_000))]);
+    let reported: Vec<_> = client.keys.iter().map(|set| (set.version, set.expires_at)).collect();
+    assert_eq!(reported, [(3, None), (2, Some(NOW + 1_500)), (1, Some(NOW + 1_000))]);
     assert_eq!(client.keys[0].server_key.pkcs8_der(), server_key().pkcs8_der());
     let unknown = table.clients.rotate("2", &keys(&other, "AK4"), 0).await;
     assert!(matches!(unknown, Err(ClientError::Unknown(_))));
@@ -337,13 +337,14 @@ async fn the_value_that_checks_the_master_key_is_made_once(table: Table) {
 
 async fn another_master_key_opens_nothing(table: Table) {
     table.add("1", "app").await.unwrap();
-    let stranger = ClientStore::new(table.db.clone(), MasterKey::random().unwrap(), Clock::System);
-    assert!(matches!(stranger.get("1").await, Err(ClientError::Seal(_))));
+    let outsider = ClientStore::new(table.db.clone(), MasterKey::random().unwrap(), Clock::System);
+    assert!(matches!(outsider.get("1").await, Err(ClientError::Seal(_))));
 }
 
-/// What would let somebody call in the name of client 1, or give it what its operator did not.
+/// What would let someone call in the name of client 1, or give it what its operator did not.
 const CHANGES: [&str; 16] = [
-    "UPDATE client_key SET merchant_key = (SELECT merchant_key FROM client_key WHERE client_id = 'other')
+    "UPDATE client_key SET merchant_key = (SELECT merchant_key FROM client_key WHERE client_id = \
+     'other')
      WHERE client_id = '1' AND version = 2",
     "UPDATE client_key SET access_key = 'AKx' WHERE client_id = '1' AND version = 2",
     "UPDATE client_key SET expires_at = NULL WHERE client_id = '1' AND version = 1",
@@ -359,7 +360,8 @@ const CHANGES: [&str; 16] = [
     "UPDATE client SET terms = NULL WHERE client_id = '1'",
     "UPDATE client SET revision = revision - 1 WHERE client_id = '1'",
     "UPDATE client SET mac = NULL WHERE client_id = '1'",
-    "UPDATE client SET mac = (SELECT mac FROM client WHERE client_id = 'other') WHERE client_id = '1'",
+    "UPDATE client SET mac = (SELECT mac FROM client WHERE client_id = 'other') WHERE client_id = \
+     '1'",
 ];
 
 /// A client that is disabled, with keys that end, rates and policy; and another one.
@@ -502,7 +504,8 @@ async fn a_further_entry_does_not_hide_that_entries_were_removed(table: Table) {
     table.write("DELETE FROM audit WHERE number = 4").await;
     table
         .write(
-            "UPDATE audit_head SET number = 3, digest = (SELECT digest FROM audit WHERE number = 3)",
+            "UPDATE audit_head SET number = 3, digest = (SELECT digest FROM audit WHERE number = \
+             3)",
         )
         .await;
     assert_eq!(table.clients.verify_audit().await.unwrap(), Err(AuditBreak::Head(3)));
@@ -538,7 +541,8 @@ async fn entries_of_an_earlier_version_are_the_beginning_of_the_chain(table: Tab
     for subject in ["one", "two"] {
         table
             .write(&format!(
-                "INSERT INTO audit (at, actor, act, subject, detail) VALUES (1, 'jane', 'erase', '{subject}', '')"
+                "INSERT INTO audit (at, actor, act, subject, detail) VALUES (1, 'jane', 'erase', \
+                 '{subject}', '')"
             ))
             .await;
     }

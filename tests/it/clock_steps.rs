@@ -1,4 +1,4 @@
-//! Somebody sets the clock of a machine by an hour while jobs wait, run and are asked for.
+//! Someone sets the clock of a machine by an hour while jobs wait, run and are asked for.
 
 use std::{
     fs,
@@ -46,7 +46,7 @@ impl App<'_> {
         ran.json()
     }
 
-    /// The header Response-Time of an answer.
+    /// The header Response-Time of a response.
     fn response_time(&self) -> time::OffsetDateTime {
         let mut command = program();
         command.args(["call", "test", "--client", &self.keys, "--url", &self.url]);
@@ -55,7 +55,8 @@ impl App<'_> {
             let (name, value) = line.split_once(": ")?;
             name.eq_ignore_ascii_case("response-time").then_some(value.trim())
         });
-        let form = "[year]-[month]-[day]T[hour]:[minute]:[second][offset_hour sign:mandatory][offset_minute]";
+        let form = "[year]-[month]-[day]T[hour]:[minute]:[second][offset_hour \
+                    sign:mandatory][offset_minute]";
         let form = time::format_description::parse_borrowed::<2>(form).unwrap();
         time::OffsetDateTime::parse(line.unwrap_or_else(|| panic!("{}", ran.out)), &form).unwrap()
     }

@@ -1,5 +1,5 @@
-//! What commands do to data: only `serve`, `work`, `client add` and `migrate` create any, only `serve`, `work` and
-//! `migrate` change a schema, and nobody replaces a master key that is missing.
+//! What commands do to data: only `serve`, `work`, `client add` and `migrate` create any, only
+//! `serve`, `work` and `migrate` change a schema, and no one replaces a master key that is missing.
 
 use std::{
     collections::BTreeMap,
@@ -101,18 +101,18 @@ fn a_command_that_finds_no_data_says_so_and_creates_nothing() {
     let site = Site::sqlite();
     let missing = site.file("typo");
     for command in COMMANDS {
-        let told = site.fails(command);
+        let reported = site.fails(command);
         let folder = site.folder.path().display();
         let expected =
             format!("no Visavis data in {folder} (no visavis.db): check --data, or create");
-        assert!(told.contains(&expected), "{command:?}: {told}");
+        assert!(reported.contains(&expected), "{command:?}: {reported}");
         assert!(files(site.folder.path()).is_empty(), "{command:?}");
         let ran = program().args(command).arg("--data").arg(&missing).ran();
         assert!(ran.code != 0 && !missing.exists(), "{command:?}");
     }
     let configured = format!("sqlite:{}", site.file("typo.db").display());
-    let told = site.command(&["client", "list"]).env("VISAVIS_DATABASE_URL", configured).ran();
-    assert!(told.err.contains("(no typo.db): check database.url"), "{}", told.err);
+    let reported = site.command(&["client", "list"]).env("VISAVIS_DATABASE_URL", configured).ran();
+    assert!(reported.err.contains("(no typo.db): check database.url"), "{}", reported.err);
 }
 
 #[tokio::test]
@@ -120,10 +120,10 @@ async fn a_command_that_finds_an_empty_postgres_says_so_and_creates_nothing() {
     let site = Site::postgres().await;
     let name = site.url.as_ref().unwrap().strip_prefix("postgres://").unwrap();
     for command in COMMANDS.iter().filter(|command| command[0] != "console") {
-        let told = site.fails(command);
+        let reported = site.fails(command);
         let expected =
             format!("no Visavis data in {name}: check database.url, or create the tables");
-        assert!(told.contains(&expected), "{command:?}: {told}");
+        assert!(reported.contains(&expected), "{command:?}: {reported}");
         assert!(files(site.folder.path()).is_empty(), "{command:?}");
     }
     let mut connection = sqlx::PgConnection::connect(site.url.as_ref().unwrap()).await.unwrap();
@@ -172,7 +172,8 @@ async fn migrated_to(site: &Site, version: i64) {
     let folder = in_repository(&format!("migrations/{kind}"));
     let steps = Migrator::new(Path::new(&folder)).await.unwrap();
     let newest = steps.iter().last().unwrap().version;
-    let future = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    let future = "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+                  execution_time)
                   SELECT version + 1, description, success, checksum, execution_time FROM _sqlx_migrations
                   WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
     if let Some(url) = &site.url {
@@ -217,17 +218,17 @@ async fn an_older_schema_is_named_by_every_command_and_changed_by_a_migration_al
     for (site, needed) in [(Site::sqlite(), 9), (Site::postgres().await, 8)] {
         migrated_to(&site, needed - 1).await;
         give_key(&site);
-        let told =
+        let reported =
             format!("version {}, this program needs {needed}: stop all processes, ", needed - 1);
         let adding: &[&str] = &["client", "add", "new", "--json"];
         for command in COMMANDS.iter().chain([&adding]).filter(|command| command[0] != "console") {
             let ran = site.run(command);
             let said = format!("{}{}", ran.out, ran.err);
-            assert!(said.contains(&told), "{command:?}: {said}");
+            assert!(said.contains(&reported), "{command:?}: {said}");
             assert_eq!(version(&site).await, needed - 1, "{command:?}");
         }
         let checked = site.run(&["check"]).out;
-        let (line, failed) = (format!("WARN schema: {told}"), "FAIL schema");
+        let (line, failed) = (format!("WARN schema: {reported}"), "FAIL schema");
         assert!(checked.contains(&line) && !checked.contains(failed), "{checked}");
         assert_eq!(site.run(&["migrate"]).code, 0);
         assert_eq!(version(&site).await, needed);
@@ -241,10 +242,11 @@ async fn a_newer_schema_is_refused_by_every_command_and_by_a_start() {
     for (site, newer) in [(Site::sqlite(), 10), (Site::postgres().await, 9)] {
         migrated_to(&site, newer).await;
         give_key(&site);
-        let told = format!("version {newer}, this program needs {}: use the version", newer - 1);
+        let reported =
+            format!("version {newer}, this program needs {}: use the version", newer - 1);
         for command in COMMANDS.iter().chain(&CREATING).filter(|command| command[0] != "console") {
             let said = site.fails(command);
-            assert!(said.contains(&told), "{command:?}: {said}");
+            assert!(said.contains(&reported), "{command:?}: {said}");
         }
         assert!(site.run(&["check"]).out.contains("FAIL schema: "));
     }
@@ -258,15 +260,16 @@ async fn a_missing_master_key_is_an_error_beside_clients_and_no_new_one_is_creat
         }
         fs::remove_file(site.file("master.key")).unwrap();
         let key = site.file("master.key").display().to_string();
-        let told = format!(
-            "master key {key} is missing, but the database contains 3 clients: restore it from your backup"
+        let reported = format!(
+            "master key {key} is missing, but the database contains 3 clients: restore it from \
+             your backup"
         );
         let working: &[&str] = &["work", "--workers", "1"];
         let working = site.url.is_some().then_some(working);
         let commands = COMMANDS.into_iter().chain(CREATING).chain(working);
         for command in commands.filter(|command| command[0] != "console") {
             let said = site.fails(command);
-            assert!(said.contains(&told), "{command:?}: {said}");
+            assert!(said.contains(&reported), "{command:?}: {said}");
             assert!(!site.file("master.key").exists(), "{command:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! `deploy/` against the program, as far as that can be read off the files; `make deploy-check` reads them with the
-//! programs that they are for, and runs them.
+//! `deploy/` against the program, as far as that can be read off the files; `make deploy-check`
+//! reads them with the programs that they are for, and runs them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -202,7 +202,8 @@ fn the_names_by_which_prometheus_calls_are_hosts_of_the_admin_address() {
     );
 }
 
-/// Kubernetes sets `VISAVIS_PORT` and more for a Service `visavis`, which is what docs/START.md makes.
+/// Kubernetes sets `VISAVIS_PORT` and more for a Service `visavis`, which is what docs/START.md
+/// makes.
 #[test]
 fn no_pod_of_the_chart_gets_variables_from_services() {
     let (mut pods, mut without) = (0, 0);
@@ -243,7 +244,8 @@ fn the_licence_is_complete_and_goes_with_the_images_and_the_bundle() {
     assert!(text("scripts/bundle").contains("\ngit archive HEAD LICENSE NOTICE "));
 }
 
-/// While the master key is changed there are three files beside one another, and each process needs all of them.
+/// While the master key is changed there are three files beside one another, and each process needs
+/// all of them.
 #[test]
 fn every_shape_hands_over_all_the_files_of_a_master_key_that_is_being_changed() {
     let compose = text("deploy/compose.yaml");
@@ -413,7 +415,7 @@ fn every_metric_of_the_alerts_and_of_the_dashboard_exists_and_has_the_labels_tha
     assert!(used.len() > 20, "{used:?}");
 }
 
-/// Whoever raises the version raises it everywhere.
+/// Anyone who raises the version raises it everywhere.
 #[test]
 fn the_chart_is_of_this_version() {
     let chart = text("deploy/helm/visavis/Chart.yaml");

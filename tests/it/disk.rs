@@ -70,7 +70,8 @@ async fn a_disk_that_was_full_takes_jobs_again_without_a_restart_and_loses_none(
     drop(disk);
 }
 
-/// The same without a disk of its own, for everybody who may not mount one: `SQLite` is out of room and rolls back by itself.
+/// The same without a disk of its own, for everyone who may not mount one: `SQLite` is out of room
+/// and rolls back by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_may_not_grow_takes_jobs_again_without_a_restart_and_loses_none() {
     let app = TestApp::with(large_pictures).await;
@@ -81,7 +82,8 @@ async fn a_database_that_may_not_grow_takes_jobs_again_without_a_restart_and_los
         assert!(set >= pages, "{set}");
     };
     for number in 1..=3 {
-        // Of each connection: one that ran out of room is not used any more. No less than there are.
+        // Of each connection: one that ran out of room is not used any more. No less than there
+        // are.
         limit(1).await;
         let text = enqueue(&app, number).await;
         assert!(text.contains("SYSTEM_ERROR"), "there is room for {number}: {text}");

@@ -1,5 +1,5 @@
-//! `RSA_AES` mode: what real clients send is read, the response is under the client's own key from the proof on, and nobody
-//! learns from a response whether a wrapped key was well-formed.
+//! `RSA_AES` mode: what real clients send is read, the response is under the client's own key from
+//! the proof on, and no one learns from a response whether a wrapped key was well-formed.
 
 use std::num::NonZeroU32;
 
@@ -22,7 +22,7 @@ fn key(bytes: u8) -> AesKey {
     AesKey((0..bytes).map(|b| b.wrapping_mul(31) ^ 0x5A).collect())
 }
 
-/// Sends an encrypted request; the answer must be encrypted under the same key, and say so.
+/// Sends an encrypted request; the response must be encrypted under the same key, and say so.
 async fn post(app: &TestApp, path: &str, body: &Value, key: &AesKey) -> Answer {
     let answer = app.send(app.encrypted(path, &body.to_string(), key)).await;
     assert_eq!(&AesKey::of_header(answer.header("encrypt").unwrap(), merchant()), key);
@@ -51,8 +51,8 @@ async fn a_comparison_is_asked_and_answered_under_keys_of_all_three_lengths() {
         assert_eq!(accepted.code(), "PROCESSING");
         app.runner.run_until_idle().await;
         let id = json!({ "transactionId": accepted.transaction_id() });
-        let told = post(&app, CHECK, &id, &key).await;
-        assert_eq!((told.code(), &told.json["samePerson"]), ("SUCCESS", &json!(true)));
+        let reported = post(&app, CHECK, &id, &key).await;
+        assert_eq!((reported.code(), &reported.json["samePerson"]), ("SUCCESS", &json!(true)));
     }
 }
 
@@ -146,10 +146,10 @@ fn mismatched() -> Vec<(&'static str, String, String)> {
     let header = key.header(server_key());
     let mut damaged = key.wrapped(server_key());
     damaged[100] ^= 1;
-    let stranger = ServerKey::generate().unwrap();
+    let outsider = ServerKey::generate().unwrap();
     vec![
         ("a damaged wrapped key", good.clone(), header_of(&damaged)),
-        ("a key wrapped for somebody else", good.clone(), key.header(&stranger)),
+        ("a key wrapped for somebody else", good.clone(), key.header(&outsider)),
         ("another well-wrapped key", good.clone(), other.header(server_key())),
         ("a well-wrapped key of 15 bytes", good.clone(), AesKey(vec![9; 15]).header(server_key())),
         ("a well-wrapped key of 33 bytes", good.clone(), AesKey(vec![9; 33]).header(server_key())),
@@ -203,8 +203,8 @@ async fn whatever_does_not_decrypt_into_json_has_one_response_under_the_key_that
     assert_eq!(stored(&app).await, before);
 }
 
-/// Within one second the same request has the same response, whatever its wrapped key is: one that differed would tell that
-/// the key was not well-formed.
+/// Within one second the same request has the same response, whatever its wrapped key is: one that
+/// differed would tell that the key was not well-formed.
 #[tokio::test]
 async fn a_wrapped_key_that_does_not_open_gives_the_same_response_every_time() {
     let app = TestApp::with(|config| config.gate.decrypt_failures = 1_000).await;
@@ -253,7 +253,7 @@ async fn every_refusal_of_a_proven_encrypted_request_is_encrypted() {
     assert_eq!(post(&app, COMPARE, &body, &key).await.code(), "REQUEST_TRAFFIC_EXCEED_LIMIT");
 }
 
-/// Whoever records a request in clear has no way to close its client's encrypted mode.
+/// Anyone who records a request in clear has no way to close its client's encrypted mode.
 #[tokio::test]
 async fn one_captured_signature_closes_no_encrypted_mode_however_often_it_is_replayed() {
     let app = TestApp::with(|config| config.gate.decrypt_failures = 3).await;

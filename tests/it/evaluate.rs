@@ -131,7 +131,8 @@ fn every_pair_of_a_folder_is_compared_and_the_report_is_one_page() {
     assert!(page.contains("Time by stage") && page.contains("What the table claims"), "{page}");
 }
 
-/// Puts a folder of its own in the place of a link to one, with the same photos and one that has lost its detail.
+/// Puts a folder of its own in the place of a link to one, with the same photos and one that has
+/// lost its detail.
 fn spoil(person: &Path) {
     let linked = fs::read_link(person).unwrap();
     fs::remove_file(person).unwrap();
@@ -258,7 +259,7 @@ fn groups_of_a_table_are_told_worst_first() {
     assert_eq!(groups[0]["fnmr"], Value::Null);
 }
 
-/// A table of some people of two groups, and beside them a picture that shows nobody.
+/// A table of some people of two groups, and beside them a photo that shows no one.
 fn two_groups(folder: &Path, of_each: usize) -> tempfile::TempDir {
     let table = fs::read_to_string(folder.join("photos.csv")).unwrap();
     let own = tempfile::tempdir().unwrap();
@@ -275,8 +276,8 @@ fn two_groups(folder: &Path, of_each: usize) -> tempfile::TempDir {
     own
 }
 
-/// Every path to a member of an object, with RATE for the name of a rate and STAGE for that of a stage. Intervals
-/// are a thing of their own.
+/// Every path to a member of an object, with RATE for the name of a rate and STAGE for that of a
+/// stage. Intervals are a thing of their own.
 fn paths(found: &Value, at: &str, all: &mut BTreeSet<String>) {
     let is_interval = |object: &serde_json::Map<String, Value>| object.contains_key("low");
     match found {
@@ -327,7 +328,7 @@ fn a_table_needs_enough_people_and_a_question_needs_photos() {
     let Some(calibration) = shared("faces/calibration") else { return };
     let people = some_people(&calibration, 5);
     let folder = people.path().display().to_string();
-    for (arguments, told) in [
+    for (arguments, reported) in [
         (vec!["calibrate", "--folder", &folder, "--id", "x"], "at least 30000"),
         (vec!["calibrate", "--id", "x"], "--folder <DIR>|--photos <FILE>"),
         (vec!["evaluate", "--json"], "--folder <DIR>|--photos <FILE>|--pairs <FILE>"),
@@ -338,7 +339,7 @@ fn a_table_needs_enough_people_and_a_question_needs_photos() {
     ] {
         let ran = run(&arguments);
         assert_eq!(ran.code, 2, "{arguments:?}");
-        assert!(ran.err.contains(told), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(reported), "{arguments:?}: {}", ran.err);
     }
 }
 
@@ -360,9 +361,13 @@ fn the_table_of_each_built_in_pack_was_measured_with_its_nets() {
 fn the_score_can_speak_of_strangers_of_one_group_and_both_rates_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().display().to_string();
-    let told = run(&["check", "--data", &data]);
-    assert!(told.out.contains("1.0e-5 among all"), "{}", told.out);
-    assert!(told.out.contains("e-3 among people of one sex and region of origin"), "{}", told.out);
+    let reported = run(&["check", "--data", &data]);
+    assert!(reported.out.contains("1.0e-5 among all"), "{}", reported.out);
+    assert!(
+        reported.out.contains("e-3 among people of one sex and region of origin"),
+        "{}",
+        reported.out
+    );
     assert!(run(&["models", "list"]).out.contains("12943492 pairs of 2317 people"));
 
     let [one, other] = ["obama-2009.jpg", "obama-2012.jpg"];
@@ -414,7 +419,7 @@ fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
         mine.join(built_in["embedder"]["file"].as_str().unwrap()),
     )
     .unwrap();
-    for (table, told) in [
+    for (table, reported) in [
         (None, "has no calibration table"),
         (Some("0123456789abcdef"), "was measured with other nets"),
     ] {
@@ -435,7 +440,7 @@ fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
         let refused = check(false);
         assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
         assert!(
-            refused.out.contains(told) && refused.out.contains("visavis calibrate"),
+            refused.out.contains(reported) && refused.out.contains("visavis calibrate"),
             "{}",
             refused.out
         );

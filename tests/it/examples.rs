@@ -29,7 +29,7 @@ impl World {
         Self { data, server, keys: added.json() }
     }
 
-    /// Runs an example on two pictures.
+    /// Runs an example on two photos.
     fn run(&self, example: &Example, server_key: &str, arguments: &[&str]) -> Ran {
         let key = |member: &str| self.keys[member].as_str().unwrap();
         let mut command = Command::new(&example.program);
@@ -45,7 +45,7 @@ impl World {
     }
 }
 
-/// What comes before the pictures on the command line.
+/// What comes before the photos on the command line.
 struct Example {
     program: PathBuf,
     before: Vec<String>,
@@ -73,7 +73,7 @@ fn check(language: &str, program: &Path, probe: (&Path, &[&str]), before: &[Stri
     let world = World::start();
     let example = Example { program: program.to_owned(), before: before.to_vec() };
     let sample = |name: &str| in_repository(&format!("samples/{name}"));
-    let (one, other, stranger) =
+    let (one, other, outsider) =
         (sample("obama-2012.jpg"), sample("obama-2009.jpg"), sample("collins.jpg"));
     let no_photo = in_repository("Cargo.toml");
     for encrypt in [&[][..], &["--encrypt"]] {
@@ -81,7 +81,7 @@ fn check(language: &str, program: &Path, probe: (&Path, &[&str]), before: &[Stri
         let same = run("serverPublicKey", &[&one, &other]);
         assert_eq!(same.code, 0, "{language} {encrypt:?}: {}{}", same.out, same.err);
         assert_eq!(same.json()["samePerson"], true, "{language}: {}", same.out);
-        let different = run("serverPublicKey", &[&one, &stranger]);
+        let different = run("serverPublicKey", &[&one, &outsider]);
         assert_eq!(different.json()["samePerson"], false, "{language}: {}", different.out);
         let refused = run("serverPublicKey", &[&one, &no_photo]);
         assert_eq!(refused.code, 1, "{language}: {}{}", refused.out, refused.err);
@@ -122,7 +122,8 @@ fn the_java_example_calls() {
     let (java, source) = (Path::new("java"), in_repository("examples/java/Call.java"));
     let folder = tempfile::tempdir().unwrap();
     let classes = folder.path().display().to_string();
-    // `java Call.java`, as it is documented, compiles at every start. That is run once, for its usage.
+    // `java Call.java`, as it is documented, compiles at every start. That is run once, for its
+    // usage.
     if works(Path::new("javac"), &["-version"]) {
         assert!(works(Path::new("javac"), &["-d", &classes, &source]), "it builds");
         let usage = Command::new(java).arg(&source).ran();

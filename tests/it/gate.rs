@@ -21,7 +21,7 @@ const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
 const CHECK: &str = "/api/v1/zoloz/facecompare/asynccheckresult";
 const HELD_BACK: &str = "REQUEST_TRAFFIC_EXCEED_LIMIT";
 
-/// The head of a request that nobody has signed, with a well-formed signature.
+/// The head of a request that no one has signed, with a well-formed signature.
 fn forged_head(server: &Listening, path: &str, client_id: &str, extra: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nClient-Id: {client_id}\r\nRequest-Time: {}\r\n\
@@ -72,7 +72,8 @@ fn send_forged_bodies(
     open
 }
 
-/// Bytes that have arrived without proof fill one share of the memory and no more, whoever sends them.
+/// Bytes that have arrived without proof fill one share of the memory and no more, anyone who sends
+/// them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_address_does_not_fill_the_memory_for_bodies_of_the_others() {
     let app = TestApp::with(|config| {
@@ -288,7 +289,7 @@ async fn repetitions_at_once_count_once_against_the_quota() {
 #[tokio::test]
 async fn a_request_over_several_limits_is_told_the_first_one_of_the_documented_order() {
     let policy = PolicyChange { daily_quota: Some(NonZeroU32::new(1)), ..Default::default() };
-    let told = async |jobs: u64, requests: u32| {
+    let reported = async |jobs: u64, requests: u32| {
         let app = TestApp::with(|config| {
             config.gate.queue.jobs = jobs;
             let (per_second, burst) = (NonZeroU32::MIN, NonZeroU32::new(3).unwrap());
@@ -306,10 +307,13 @@ async fn a_request_over_several_limits_is_told_the_first_one_of_the_documented_o
         }
         last
     };
-    assert_eq!(told(9, 1).await, "success");
-    assert!(told(9, 2).await.contains("comparisons of today"));
-    assert!(told(0, 2).await.contains("the server is at its limit"), "the queue before the quota");
-    assert!(told(0, 4).await.contains("request rate"), "the rate before both");
+    assert_eq!(reported(9, 1).await, "success");
+    assert!(reported(9, 2).await.contains("comparisons of today"));
+    assert!(
+        reported(0, 2).await.contains("the server is at its limit"),
+        "the queue before the quota"
+    );
+    assert!(reported(0, 4).await.contains("request rate"), "the rate before both");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! The device that nets are run on: batches through the whole program on the CPU, bfloat16, and a GPU that is not there.
+//! The device that nets are run on: batches through the whole program on the CPU, bfloat16, and a
+//! GPU that is not there.
 
 use std::{net::SocketAddr, thread};
 
@@ -59,7 +60,7 @@ fn a_service_that_makes_batches_gives_the_scores_of_one_that_does_not() {
         [BATCHED, ("VISAVIS_RUNTIME_BATCH_MAX", "8"), ("VISAVIS_RUNTIME_BATCH_WAIT_MS", "200")];
     let (server, admin) = serve(&data, "8", &variables);
     let url = server.url();
-    // The head of a picture, so that it is taken for one until a compute thread decodes it.
+    // The head of a photo, so that it is taken for one until a compute thread decodes it.
     let broken = data.folder().join("broken.jpg").display().to_string();
     let whole = std::fs::read(sample("hopper")).unwrap();
     std::fs::write(&broken, &whole[..whole.len() / 8]).unwrap();
@@ -112,7 +113,8 @@ fn a_service_that_makes_batches_gives_the_scores_of_one_that_does_not() {
 fn a_request_that_is_alone_waits_for_nobody() {
     let data = Data::new();
     let keys = add(&data, "app", &["client", "add", "app"]);
-    // A wait that would be noticed: the tensors of two nets for two photos would wait for a second each.
+    // A wait that would be noticed: the tensors of two nets for two photos would wait for a second
+    // each.
     let variables = [BATCHED, ("VISAVIS_RUNTIME_BATCH_WAIT_MS", "1000")];
     let (server, admin) = serve(&data, "2", &variables);
     let before = get(admin, "/metrics");
@@ -178,8 +180,8 @@ fn openvino() -> String {
     newest_library(in_repository("runtime-openvino").as_ref()).display().to_string()
 }
 
-/// Whether this processor has bfloat16. On one that has not it is an error at the start, whatever library there is, and
-/// the rest is left out.
+/// Whether this processor has bfloat16. On one that has not it is an error at the start, whatever
+/// library there is, and the rest is left out.
 fn has_bfloat16_or_is_refused() -> bool {
     if has_bfloat16() {
         return true;

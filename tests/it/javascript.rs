@@ -1,4 +1,5 @@
-//! JavaScript clients parse an answer, print it again, and verify the signature over what they printed.
+//! JavaScript clients parse a response, print it again, and verify the signature over what they
+//! printed.
 
 use std::{
     io::{ErrorKind, Write as _},
@@ -13,7 +14,7 @@ use crate::support::{Picture, TestApp, assert_javascript_form, left_out, pair};
 const PROGRAM: &str = "const texts = JSON.parse(require('fs').readFileSync(0, 'utf8'));\
      process.stdout.write(JSON.stringify(texts.map(t => JSON.stringify(JSON.parse(t)))));";
 
-/// Bodies of `authentication/test` that come back in the answer and are hard to print back.
+/// Bodies of `authentication/test` that come back in the response and are hard to print back.
 const ECHOED: [&str; 8] = [
     r#"{"title":"hello","n":88.0,"m":88.20,"big":1e21,"small":1e-7,"minus":-0.0}"#,
     r#"{"b":1,"10":2,"2":{"7":1,"x":2,"1":3},"01":4,"4294967295":5,"4294967294":6,"-1":7}"#,

@@ -1,5 +1,5 @@
-//! What the log may not hold: a request can be followed by its transaction id, and nothing in the log
-//! says who is on the pictures or lets anybody sign.
+//! What the log may not hold: a request can be followed by its transaction id, and nothing in the
+//! log says who is on the photos or lets anyone sign.
 
 use std::{
     collections::BTreeMap,
@@ -51,8 +51,9 @@ pub fn hear() -> (Kept, (DefaultGuard, Dispatch)) {
     let layer = layer(Format::Logfmt, false, move || writer.clone());
     let log = tracing_subscriber::registry().with(layer.with_filter(EnvFilter::new("trace")));
     let log = tracing::subscriber::set_default(log);
-    // While there is one subscriber, a line that another test reaches first is judged by that test's
-    // thread, which has none, and is then off for everybody; with two, all subscribers are asked.
+    // While there is one subscriber, a line that another test reaches first is judged by that
+    // test's thread, which has none, and is then off for everyone; with two, all subscribers are
+    // asked.
     let second = Dispatch::new(tracing_subscriber::registry());
     (kept, (log, second))
 }
@@ -121,7 +122,7 @@ async fn nothing_that_is_personal_or_secret_is_in_the_log() {
     }
 }
 
-/// Has a server answer so many requests that nobody signed; each is a line of its log.
+/// Has a server answer so many requests that no one signed; each is a line of its log.
 fn answers(server: &Server, requests: usize) {
     for _ in 0..requests {
         let answer = server.get("/nothing");

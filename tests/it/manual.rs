@@ -1,4 +1,5 @@
-//! Completions and manual pages: made for every command, and read without complaint by what they are for.
+//! Completions and manual pages: made for every command, and read without complaint by what they
+//! are for.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -70,7 +71,8 @@ fn bash_completes_commands_options_and_values() {
     let complete = |words: &[&str]| {
         let quoted = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
         let ask = format!(
-            "source {}; COMP_WORDS=({quoted}); COMP_CWORD={}; _visavis visavis '{}' '{}'; echo \"${{COMPREPLY[@]}}\"",
+            "source {}; COMP_WORDS=({quoted}); COMP_CWORD={}; _visavis visavis '{}' '{}'; echo \
+             \"${{COMPREPLY[@]}}\"",
             file.display(),
             words.len() - 1,
             words[words.len() - 1],

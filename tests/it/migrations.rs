@@ -40,7 +40,8 @@ fn jobs(time: &str) -> String {
     let outcome = serde_json::to_string(&refused()).unwrap();
     let row = |id: &str, state: i32, outcome: &str, finished: &str| {
         format!(
-            "('{id}', '2188000000000001', 'biz', {state}, {time}, 10, '{{}}', {outcome}, {time}, {finished})"
+            "('{id}', '2188000000000001', 'biz', {state}, {time}, 10, '{{}}', {outcome}, {time}, \
+             {finished})"
         )
     };
     let rows = [
@@ -50,7 +51,8 @@ fn jobs(time: &str) -> String {
         row(DONE, 2, &format!("'{outcome}'"), time),
     ];
     format!(
-        "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, outcome, created_at,
+        "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, \
+         outcome, created_at,
                           finished_at)
          VALUES {};
          INSERT INTO job_payload (job_id, probe, reference)
@@ -60,7 +62,8 @@ fn jobs(time: &str) -> String {
     )
 }
 
-/// A client of an earlier step has no rates of its own, keeps everything else, and can be given some.
+/// A client of an earlier step has no rates of its own, keeps everything else, and can be given
+/// some.
 async fn goes_on_with_the_client(db: Db, key: MasterKey, step: &str) {
     let clients = ClientStore::new(db, key, Clock::System);
     clients.check_master_key().await.unwrap();
@@ -160,9 +163,9 @@ async fn goes_on(db: Db) {
     assert_eq!(crate::support::payload_rows(db).await, 0);
     for id in WAITING.iter().chain([&RUNNING, &DONE]) {
         let id = visavis::compare::TransactionId::parse(id).unwrap();
-        let told = store.transaction("2188000000000001", &id).await.unwrap().unwrap().state;
+        let reported = store.transaction("2188000000000001", &id).await.unwrap().unwrap().state;
         assert!(
-            matches!(told, TransactionState::Done(outcome) if matches!(*outcome, Outcome::Refused { .. }))
+            matches!(reported, TransactionState::Done(outcome) if matches!(*outcome, Outcome::Refused { .. }))
         );
     }
 }
@@ -248,7 +251,8 @@ async fn a_role_that_may_not_change_the_schema_starts_on_a_current_one_and_on_no
     let mut owner = sqlx::PgConnection::connect(&url).await.unwrap();
     let role = format!("app_{name}");
     let grant = format!(
-        "CREATE ROLE {role} LOGIN; ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}"
+        "CREATE ROLE {role} LOGIN; ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE \
+         ON TABLES TO {role}"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(grant)).execute(&mut owner).await.unwrap();
     let as_app = url.replace("visavis@", &format!("{role}@"));

@@ -1,5 +1,5 @@
-//! Noise where nobody has checked the bytes yet: the seeds of the fuzz targets, and many damaged copies
-//! of them, through the same ways in. `make fuzz` does this with coverage, and for longer.
+//! Noise where no one has checked the bytes yet: the seeds of the fuzz targets, and many damaged
+//! copies of them, through the same ways in. `make fuzz` does this with coverage, and for longer.
 
 use std::{
     fs,

@@ -1,5 +1,6 @@
-//! Nothing leaves the machine: no library that is fetched has a telemetry collector, telemetry is disabled before one is
-//! loaded, and no command that compares makes a file or a connection of which `docs/PRIVACY.md` does not speak.
+//! Nothing leaves the machine: no library that is fetched has a telemetry collector, telemetry is
+//! disabled before one is loaded, and no command that compares makes a file or a connection of
+//! which `docs/PRIVACY.md` does not speak.
 
 use std::{
     collections::BTreeSet,
@@ -23,8 +24,8 @@ use crate::{
     },
 };
 
-/// What the libraries with a collector have and those without do not: where it sends to, what it is called, where it keeps
-/// its files, and what disables it.
+/// What the libraries with a collector have and those without do not: where it sends to, what it is
+/// called, where it keeps its files, and what disables it.
 const MARKS: [&str; 4] =
     ["events.data.microsoft.com", "OneCollector", "DeveloperTools", "ORT_DISABLE_TELEMETRY"];
 
@@ -140,7 +141,8 @@ fn names(folder: &Path) -> BTreeSet<String> {
     found
 }
 
-/// What disables telemetry is not in the environment of a child, nor is what disables it in continuous integration.
+/// What disables telemetry is not in the environment of a child, nor is what disables it in
+/// continuous integration.
 fn as_a_user_has_it(command: &mut Command) -> &mut Command {
     command.env_remove("ORT_DISABLE_TELEMETRY").env_remove("CI")
 }
@@ -257,7 +259,8 @@ impl Traced {
     }
 }
 
-/// How long a service is watched: the collector of ONNX Runtime 1.32 looks up where it sends to 9 seconds after the start.
+/// How long a service is watched: the collector of ONNX Runtime 1.32 looks up where it sends to 9
+/// seconds after the start.
 const WATCHED: Duration = Duration::from_secs(15);
 
 fn to_loopback(port: &str, line: &str) -> bool {
@@ -392,8 +395,8 @@ fn check_warns_of_a_library_with_a_telemetry_collector() {
     let with = of_runtime(&checked);
     assert_eq!((&with["ok"], &with["warning"]), (&true.into(), &true.into()), "{with}");
     assert_eq!(checked.code, 0, "telemetry is disabled all the same");
-    let told = check(&library, &[]).out;
-    let line = told.lines().find(|line| line.starts_with("WARN runtime: ")).unwrap();
+    let reported = check(&library, &[]).out;
+    let line = reported.lines().find(|line| line.starts_with("WARN runtime: ")).unwrap();
     assert!(
         line.contains("1.99.0 has a telemetry collector") && line.contains("make runtime"),
         "{line}"

@@ -20,8 +20,8 @@ fn a_server_without_a_free_file_says_so_and_accepts_again_afterwards() {
                    http.max_connections";
     assert_eq!(lines(warning), 1, "at the start");
     let open: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
-    let exhausted = "the limit on open files is reached, so no connections are accepted: raise LimitNOFILE or \
-         ulimit -n";
+    let exhausted = "the limit on open files is reached, so no connections are accepted: raise \
+                     LimitNOFILE or ulimit -n";
     let begun = Instant::now();
     while lines(exhausted) == 0 {
         assert!(begun.elapsed() < Duration::from_secs(20), "nothing was said");

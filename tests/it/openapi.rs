@@ -1,5 +1,5 @@
-//! The API document against the service: every answer fits its schema, every endpoint and every code is
-//! described, and the program prints the document.
+//! The API document against the service: every response fits its schema, every endpoint and every
+//! code is described, and the program prints the document.
 
 use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
@@ -57,15 +57,15 @@ async fn every_answer_fits_the_schema_of_its_endpoint() {
             assert_fits(&document, &full("facecompare/asynccompare"), &accepted);
             let Some(id) = accepted.json["transactionId"].as_str() else { continue };
             for _ in 0..2 {
-                let told = app.check(id).await;
-                assert_fits(&document, &full("facecompare/asynccheckresult"), &told);
+                let reported = app.check(id).await;
+                assert_fits(&document, &full("facecompare/asynccheckresult"), &reported);
                 app.runner.run_until_idle().await;
             }
         }
         for id in [json!(""), json!("unknown"), json!(7)] {
-            let told =
+            let reported =
                 app.post("facecompare/asynccheckresult", &json!({ "transactionId": id })).await;
-            assert_fits(&document, &full("facecompare/asynccheckresult"), &told);
+            assert_fits(&document, &full("facecompare/asynccheckresult"), &reported);
         }
         let echoed = app.post("authentication/test", &json!({ "title": "hello" })).await;
         assert_fits(&document, &full("authentication/test"), &echoed);
@@ -140,7 +140,7 @@ async fn every_endpoint_that_is_described_exists() {
     ");
 }
 
-/// A route that nobody described would be called and never documented.
+/// A route that no one described would be called and never documented.
 #[test]
 fn every_route_is_described_and_has_a_name() {
     let document = document();

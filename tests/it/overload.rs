@@ -1,5 +1,5 @@
-//! More than the service can take: a full queue, a full memory budget, too many who wait, and bodies
-//! that take too long. Each is told apart, nothing is stored, and the room comes back.
+//! More than the service can take: a full queue, a full memory budget, too many who wait, and
+//! bodies that take too long. Each is reported apart, nothing is stored, and the room comes back.
 
 use std::{
     num::NonZeroU32,
@@ -68,7 +68,7 @@ async fn a_comparison_that_outlasts_the_patience_is_told_and_not_stored() {
     assert_eq!(stored(&app).await, before);
 }
 
-/// The answer to a comparison that is signed now, for a task of its own.
+/// The response to a comparison that is signed now, for a task of its own.
 fn compared(app: &TestApp, body: &str) -> impl Future<Output = String> + Send + 'static {
     let answer = app.router.clone().oneshot(app.signed(COMPARE_PATH, body));
     async {

@@ -1,4 +1,5 @@
-//! Nets that are taken out of packages: pinned, checked, and with a second source. No test here uses a network.
+//! Nets that are taken out of packages: pinned, checked, and with a second source. No test here
+//! uses a network.
 
 use std::{
     collections::BTreeSet,
@@ -28,8 +29,10 @@ def member(inside, mirror, content):
 wheel = "detector-1.0-cp311-cp311-manylinux2014_x86_64.whl"
 with zipfile.ZipFile(wheel, "w") as file:
     file.writestr("detector/net.so", b"detector")
-    file.writestr("detector-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: detector\nVersion: 1.0\n")
-    file.writestr("detector-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: cp311-cp311-manylinux2014_x86_64\n")
+    file.writestr("detector-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: \
+        detector\nVersion: 1.0\n")
+    file.writestr("detector-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: \
+        cp311-cp311-manylinux2014_x86_64\n")
 lock = ["pack one detector first", "pack two detector second",
         f"archive pypi detector 1.0 {pinned(open(wheel, 'rb').read())}",
         member("detector/net.so", "detector/net.so", b"detector")]
@@ -63,7 +66,8 @@ impl Registries {
         let archives = registries.folder.path().display().to_string();
         let npm = format!(
             "for package; do :; done\n\
-             if [ ! -e '{archives}'/\"${{package%@*}}.tgz\" ]; then echo \"404 $package\"; exit 1; fi\n\
+             if [ ! -e '{archives}'/\"${{package%@*}}.tgz\" ]; then echo \"404 $package\"; exit 1; \
+             fi\n\
              exec /bin/cp '{archives}'/\"${{package%@*}}.tgz\" .\n"
         );
         registries.tool("npm", &npm);

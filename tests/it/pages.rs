@@ -25,14 +25,14 @@ fn every_alert_is_on_the_page_of_operations_with_its_severity() {
     }
     let text = page("OPERATIONS.md");
     let rows = text.lines().filter(|line| line.starts_with("| Visavis"));
-    let told: BTreeMap<_, _> = rows
+    let reported: BTreeMap<_, _> = rows
         .map(|row| {
             let cells: Vec<_> = row.split('|').map(str::trim).collect();
             (cells[1].to_owned(), cells[2].to_owned())
         })
         .collect();
     assert!(alerts.len() > 10);
-    assert_eq!(told, alerts);
+    assert_eq!(reported, alerts);
 }
 
 #[test]
@@ -87,7 +87,8 @@ fn script(name: &str, kind: &str) -> String {
             let text = text.trim();
             write!(
                 script,
-                "{text} > served.txt &\nfor _ in $(seq 300); do grep -q listens served.txt && break; sleep 0.1; done\n"
+                "{text} > served.txt &\nfor _ in $(seq 300); do grep -q listens served.txt && \
+                 break; sleep 0.1; done\n"
             )
             .unwrap();
         }
@@ -195,8 +196,8 @@ async fn what_the_page_of_operations_gives_to_run_on_postgres_runs() {
     run("OPERATIONS.md", &script("OPERATIONS.md", " postgres"), &variables);
 }
 
-/// The lines of a text that call the program, without what stands before and behind the call. Those that show the
-/// choice between arguments are no calls.
+/// The lines of a text that call the program, without what stands before and behind the call. Those
+/// that show the choice between arguments are no calls.
 fn calls(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let mut found = Vec::new();

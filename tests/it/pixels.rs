@@ -1,8 +1,9 @@
-//! Pictures that are small as files and as large as can be when they are decoded, through the real program: it takes no more
-//! memory than `visavis check` says, and everybody gets a response.
+//! Pictures that are small as files and as large as can be when they are decoded, through the real
+//! program: it takes no more memory than `visavis check` says, and everyone gets a response.
 //!
-//! Where a test may make a control group, the process has one of exactly that size, in which it would be killed. The most that it
-//! ever had in memory (`VmHWM`) is measured everywhere; `RLIMIT_AS` counts what is mapped and never touched, too.
+//! Where a test may make a control group, the process has one of exactly that size, in which it
+//! would be killed. The most that it ever had in memory (`VmHWM`) is measured everywhere;
+//! `RLIMIT_AS` counts what is mapped and never touched, too.
 
 use std::{
     fs,
@@ -51,7 +52,7 @@ fn status_mib(server: &Server, name: &str) -> u64 {
 struct Group(PathBuf);
 
 impl Group {
-    /// Limits what a process takes from now on; `None` where nobody may make a group.
+    /// Limits what a process takes from now on; `None` where no one may make a group.
     fn limit(server: &Server, mib: u64) -> Option<Self> {
         let (version_1, version_2) = ("/sys/fs/cgroup/memory", "/sys/fs/cgroup");
         let (root, limit) = if Path::new(version_1).is_dir() {
@@ -83,7 +84,8 @@ impl Drop for Group {
 /// The lengths of codes with the largest table for the fewest bits.
 const TABLE_BITS: [u32; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10];
 
-/// As many pixels as are accepted and one decoder can hold, and many in every format; and one that only says so.
+/// As many pixels as are accepted and one decoder can hold, and many in every format; and one that
+/// only says so.
 fn worst() -> Vec<(&'static str, Vec<u8>)> {
     use png::{BitDepth::Eight, ColorType::Grayscale};
     let mut promised = flat::jpeg(640, 640, flat::HALVED, false);

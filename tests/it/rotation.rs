@@ -1,5 +1,5 @@
-//! New keys for a client that is at work: both generations are good for a while, each is answered in
-//! kind, and then the old one is told that it is old.
+//! New keys for a client that is at work: both generations are good for a while, each is answered
+//! in kind, and then the old one is reported that it is old.
 
 use axum::{body::Body, http::Request};
 use serde_json::json;
@@ -209,8 +209,8 @@ async fn a_client_that_was_changed_in_the_database_gets_system_errors_and_one_li
         assert_eq!(answer.code(), "SYSTEM_ERROR");
     }
     let reported = format!(
-        "message=\"client row was changed outside of Visavis: restore it from a backup or rotate its keys\" \
-         client={CLIENT}"
+        "message=\"client row was changed outside of Visavis: restore it from a backup or rotate \
+         its keys\" client={CLIENT}"
     );
     assert_eq!(log.text().matches(&reported).count(), 1, "{}", log.text());
     assert_eq!(log.text().matches(" level=error ").count(), 1, "{}", log.text());
@@ -234,7 +234,8 @@ async fn clients_of_the_first_schema_keep_their_keys() {
     first.run(&pool).await.unwrap();
     let key = MasterKey::random().unwrap();
     sqlx::query(
-        "INSERT INTO client (client_id, name, merchant_key, server_key, access_key, secret_key, extras,
+        "INSERT INTO client (client_id, name, merchant_key, server_key, access_key, secret_key, \
+         extras,
              version, created_at, disabled_at)
          VALUES ('2188', 'old', $1, $2, 'AK1', $3, 0, 5, 17, 19)",
     )

@@ -136,7 +136,8 @@ pub fn certificate(folder: &Path) -> (String, String) {
     (cert.display().to_string(), key.display().to_string())
 }
 
-/// An address that nothing listens on; somebody else may take it before it is used, but hardly does.
+/// An address that nothing listens on; someone else may take it before it is used, but hardly
+/// does.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -240,8 +241,8 @@ fn a_server_with_a_certificate_is_called_over_tls_and_watched_on_another_address
     assert_eq!(trusted.code, 0, "{}", trusted.err);
     let strange = call(&url, &keys, &["test"]);
     assert_eq!(strange.code, 2, "{}", strange.out);
-    let as_told = ["call", "test", "--client", &keys, "--url", &url];
-    let machine = program().args(as_told).env("SSL_CERT_FILE", &cert).ran();
+    let arguments = ["call", "test", "--client", &keys, "--url", &url];
+    let machine = program().args(arguments).env("SSL_CERT_FILE", &cert).ran();
     assert_eq!(machine.code, 0, "{}", machine.err);
     // A mirror, too, is trusted as the machine says. This one answers something else.
     let pull = || {

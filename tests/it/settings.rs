@@ -1,5 +1,5 @@
-//! Every setting: the page and the JSON schema that follow from `config/default.toml` and the ranges of the program, and each
-//! variable, tried.
+//! Every setting: the page and the JSON schema that follow from `config/default.toml` and the
+//! ranges of the program, and each variable, tried.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -164,7 +164,10 @@ In a variable, separate the items of a list with spaces. A number may be written
             if !about.is_empty() {
                 write!(text, "{}\n\n", wrapped(about)).unwrap();
             }
-            text.push_str("| key and variable | default | unit | range | description |\n| --- | --- | --- | --- | --- |\n");
+            text.push_str(
+                "| key and variable | default | unit | range | description |\n| --- | \
+                           --- | --- | --- | --- |\n",
+            );
         }
         let variables = setting.paths();
         let variables = variables.iter().map(|path| format!("<br>`{}`", variable(path)));
@@ -418,8 +421,8 @@ fn a_number_outside_of_its_range_is_refused_with_the_range() {
         for path in setting.paths() {
             for value in [min - 1.0, max + 1.0] {
                 let refused = load(None, &[(&variable(&path), &value.to_string())]);
-                let told = format!("{path}: must be from {min} to {max}, not {value}");
-                assert_eq!(refused.unwrap_err(), told);
+                let reported = format!("{path}: must be from {min} to {max}, not {value}");
+                assert_eq!(refused.unwrap_err(), reported);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What comes before a build: which model pack a machine can have, and which tools it lacks. No test here uses a network.
+//! What comes before a build: which model pack a machine can have, and which tools it lacks. No
+//! test here uses a network.
 
 use std::{
     fs,
@@ -16,7 +17,8 @@ use crate::{
     support::{Ran, Run as _, in_repository},
 };
 
-/// A script of the repository in the environment of a machine that has chosen nothing, where `proxy` is the way out.
+/// A script of the repository in the environment of a machine that has chosen nothing, where
+/// `proxy` is the way out.
 pub fn script(name: &str, proxy: &str) -> Command {
     let mut command = Command::new(in_repository(&format!("scripts/{name}")));
     for (name, _) in std::env::vars_os() {
@@ -128,7 +130,8 @@ fn a_mirror_decides_by_what_it_has() {
     assert!(cut.err.contains(&name) && cut.err.contains("another file"), "{}", cut.err);
 }
 
-/// A machine with hardly a tool, in a folder: what is asked of its `apt-get` and its `cargo` is written down.
+/// A machine with hardly a tool, in a folder: what is asked of its `apt-get` and its `cargo` is
+/// written down.
 struct Machine(tempfile::TempDir);
 
 impl Machine {

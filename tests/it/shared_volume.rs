@@ -1,4 +1,5 @@
-//! A data folder that belongs to root and a group, as Kubernetes makes volumes with `fsGroup` and `OpenShift` all of them.
+//! A data folder that belongs to root and a group, as Kubernetes makes volumes with `fsGroup` and
+//! `OpenShift` all of them.
 
 use std::{
     fs,
@@ -92,10 +93,10 @@ fn a_key_that_other_users_or_a_foreign_group_can_read_is_refused() {
         set(&key, ID, mode);
         let ran = as_user(ID, "", &["client", "list"], &data);
         assert_eq!(ran.code == 0, is_taken, "{mode:o}: {}", ran.err);
-        let told = format!("has mode {mode:o}: run chmod 600 on it");
-        assert!(is_taken || ran.err.contains(&told), "{}", ran.err);
+        let reported = format!("has mode {mode:o}: run chmod 600 on it");
+        assert!(is_taken || ran.err.contains(&reported), "{}", ran.err);
     }
-    // The folder is one user's own, and the group is that of somebody else.
+    // The folder is one user's own, and the group is that of someone else.
     chown(&data, Some(ID), Some(ID)).unwrap();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
     chown(&key, Some(ID), Some(ID + 1)).unwrap();
@@ -119,7 +120,7 @@ fn a_folder_that_the_user_of_the_service_cannot_write_is_found_before_a_start() 
         let checked = as_user(ID, "", &["check"], &data).out;
         let line = checked.lines().find(|line| line.contains(" folders: ")).unwrap();
         assert!(line.starts_with(found), "{mode:o}: {line}");
-        let told = format!("{} is not writable for this user", data.display());
-        assert_eq!(line.contains(&told), mode == 0o2750, "{line}");
+        let reported = format!("{} is not writable for this user", data.display());
+        assert_eq!(line.contains(&reported), mode == 0o2750, "{line}");
     }
 }

@@ -168,7 +168,7 @@ async fn a_body_beyond_the_limit_is_answered_whether_its_length_was_announced_or
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_sends_its_whole_body_first_still_reads_why_its_head_was_refused() {
-    // More than the buffers of both ends hold, so an answer that closes the connection under the
+    // More than the buffers of both ends hold, so a response that closes the connection under the
     // client while it is still sending would never be read.
     let app = TestApp::with(|config| {
         config.gate.body_limit = 40 << 20;
@@ -206,9 +206,9 @@ async fn a_client_that_asks_first_is_refused_before_it_sends_its_body() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_http_is_turned_away_and_the_next_client_is_served() {
     let server = listening().await;
-    let mut stranger = server.connect();
-    stranger.send("\x16\x03\x01\x02\x00\x01\x00 hello\r\n\r\n");
-    let answer = stranger.read_to_end();
+    let mut outsider = server.connect();
+    outsider.send("\x16\x03\x01\x02\x00\x01\x00 hello\r\n\r\n");
+    let answer = outsider.read_to_end();
     assert!(!answer.starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&answer));
     let reply = exchange(&mut server.connect(), &server.request(TEST, BODY));
     assert_eq!(reply.code(), "SUCCESS");

@@ -57,8 +57,8 @@ fn a_port_that_is_taken_is_named_with_its_setting_and_an_example() {
         let (ran, find) = check(folder.path(), &[(variable, &address)]);
         let ports = find("ports");
         assert_eq!((ran.code, weight(&ports)), (1, "FAIL"), "{ports}");
-        let told = format!("{setting}: {address} cannot be listened on: ");
-        assert!(detail(&ports).contains(&told) && detail(&ports).contains(example), "{ports}");
+        let reported = format!("{setting}: {address} cannot be listened on: ");
+        assert!(detail(&ports).contains(&reported) && detail(&ports).contains(example), "{ports}");
     }
     drop(taken);
     let (_, find) = check(folder.path(), &[("VISAVIS_HTTP_LISTEN", &address)]);
@@ -76,8 +76,8 @@ fn one_address_for_both_servers_is_refused() {
     command.env("VISAVIS_HTTP_LISTEN", &address).env("VISAVIS_ADMIN_LISTEN", &address);
     let refused = command.ran();
     assert_eq!(refused.code, 2, "{}", refused.err);
-    let told = "admin.listen: must be another address or port than http.listen";
-    assert!(refused.err.contains(told), "{}", refused.err);
+    let reported = "admin.listen: must be another address or port than http.listen";
+    assert!(refused.err.contains(reported), "{}", refused.err);
     // One of them for all addresses.
     let port = address.split(':').next_back().unwrap().to_owned();
     let (_, find) =
@@ -96,8 +96,8 @@ fn the_ports_of_this_service_are_no_failure_while_it_runs_and_those_of_another_o
     let variables = [("VISAVIS_HTTP_LISTEN", address)];
     let (_, find) = check(data.folder(), &variables);
     let own = find("ports");
-    let told = format!("http.listen {address} is in use by this service");
-    assert!(weight(&own) == "ok" && detail(&own).contains(&told), "{own}");
+    let reported = format!("http.listen {address} is in use by this service");
+    assert!(weight(&own) == "ok" && detail(&own).contains(&reported), "{own}");
     let (_, find) = check(other.path(), &variables);
     let ports = find("ports");
     assert!(weight(&ports) == "WARN" && detail(&ports).contains("choose another"), "{ports}");
@@ -111,8 +111,8 @@ fn a_second_server_on_one_machine_is_told_how_to_get_an_address_of_its_own() {
     let address = taken.local_addr().unwrap().to_string();
     let (code, said) = data.serve_and_fail_with(&[("VISAVIS_ADMIN_LISTEN", &address)]);
     assert_eq!(code, Some(2), "{said}");
-    let told = format!("admin.listen: {address} cannot be listened on: Address already in use");
-    assert!(said.contains(&told), "{said}");
+    let reported = format!("admin.listen: {address} cannot be listened on: Address already in use");
+    assert!(said.contains(&reported), "{said}");
     assert!(said.contains("VISAVIS_ADMIN_LISTEN=127.0.0.1:9465"), "{said}");
 }
 
@@ -132,12 +132,12 @@ fn names_and_bare_ports_are_listened_on_and_anything_else_is_refused_with_its_se
         [("VISAVIS_HTTP_LISTEN", "http.listen"), ("VISAVIS_ADMIN_LISTEN", "admin.listen")]
     {
         let refused = program().arg("check").env(variable, "localhost").ran();
-        let told =
+        let reported =
             format!("{setting}: `localhost` is not an address and a port: use 127.0.0.1:8080");
-        assert!(refused.err.contains(&told), "{}", refused.err);
+        assert!(refused.err.contains(&reported), "{}", refused.err);
         let (_, find) = check(Path::new("/nowhere"), &[(variable, "no-such-host.invalid:80")]);
-        let told = format!("{setting}: no-such-host.invalid:80 cannot be resolved");
-        assert!(detail(&find("ports")).contains(&told), "{}", find("ports"));
+        let reported = format!("{setting}: no-such-host.invalid:80 cannot be resolved");
+        assert!(detail(&find("ports")).contains(&reported), "{}", find("ports"));
     }
 }
 
@@ -176,7 +176,8 @@ fn a_certificate_that_clients_refuse_or_that_ends_soon_is_warned_of() {
         (
             |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
             "WARN",
-            "(CA:TRUE), which most clients refuse: create it with -addext basicConstraints=critical,CA:FALSE",
+            "(CA:TRUE), which most clients refuse: create it with -addext \
+             basicConstraints=critical,CA:FALSE",
         ),
         (
             |params| {
@@ -187,7 +188,7 @@ fn a_certificate_that_clients_refuse_or_that_ends_soon_is_warned_of() {
             "expires in 3 days",
         ),
     ];
-    for (change, expected, told) in cases {
+    for (change, expected, reported) in cases {
         let folder = tempfile::tempdir().unwrap();
         let [cert, key] = certificate(folder.path(), change);
         let variables = [
@@ -196,7 +197,7 @@ fn a_certificate_that_clients_refuse_or_that_ends_soon_is_warned_of() {
         ];
         let (_, find) = check(folder.path(), &variables);
         let tls = find("tls");
-        assert!(weight(&tls) == expected && detail(&tls).contains(told), "{told}: {tls}");
+        assert!(weight(&tls) == expected && detail(&tls).contains(reported), "{reported}: {tls}");
     }
 }
 
@@ -208,19 +209,20 @@ async fn a_clock_of_a_database_that_differs_by_a_second_is_a_warning_and_by_six_
     let migrated = program().args(["migrate", "--data"]).arg(folder.path()).envs(variables).ran();
     assert_eq!(migrated.code, 0, "{}", migrated.err);
     let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
-    for (ahead_ms, expected, told) in [
+    for (ahead_ms, expected, reported) in [
         (0, "ok", "agree to"),
         (1_500, "WARN", "ms ahead of this machine's: set both by NTP"),
         (-1_500, "WARN", "ms behind this machine's"),
         (6_500, "FAIL", "ms ahead of this machine's"),
     ] {
         let clock = format!(
-            "CREATE OR REPLACE FUNCTION visavis_millis(moment timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE
+            "CREATE OR REPLACE FUNCTION visavis_millis(moment timestamptz) RETURNS bigint LANGUAGE \
+             sql IMMUTABLE
              AS $$ SELECT (extract(epoch FROM moment) * 1000)::bigint + {ahead_ms} $$"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(clock)).execute(&mut connection).await.unwrap();
         let (_, find) = check(folder.path(), &variables);
         let clocks = find("clocks");
-        assert!(weight(&clocks) == expected && detail(&clocks).contains(told), "{clocks}");
+        assert!(weight(&clocks) == expected && detail(&clocks).contains(reported), "{clocks}");
     }
 }

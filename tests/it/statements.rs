@@ -1,5 +1,5 @@
 //! Every statement of the program is run here, with its values, on each database that it is for: a
-//! mistake in one does not wait for the day on which somebody needs it.
+//! mistake in one does not wait for the day on which someone needs it.
 //!
 //! What is run is heard from the spans of the statements; what has to be run is read from the
 //! source. So a new statement fails this test until it is run here.

@@ -1,6 +1,6 @@
-//! Clients as strict as the real ones, each with its own way to read an answer: how it finds a header,
-//! takes it apart, decodes the value, which AES key it decrypts with, and over which bytes it verifies.
-//! One `Reader` is one column of the matrix of what clients accept.
+//! Clients as strict as the real ones, each with its own way to read a response: how it finds a
+//! header, takes it apart, decodes the value, which AES key it decrypts with, and over which bytes
+//! it verifies. One `Reader` is one column of the matrix of what clients accept.
 
 use std::fmt::Write as _;
 
@@ -37,7 +37,7 @@ struct Reader {
     part: fn(&str, &str) -> Option<String>,
     /// The text that is verified, from the body that came.
     signed_text: fn(&str) -> String,
-    /// Whether it trusts the answer's Encrypt header for the key, or uses the key that it sent.
+    /// Whether it trusts the response's Encrypt header for the key, or uses the key that it sent.
     key_from_answer: bool,
     /// Bytes of its AES key; `None` if it has no encryption.
     aes: Option<u8>,
@@ -199,7 +199,7 @@ const READERS: [Reader; 7] = [
 ];
 
 impl Reader {
-    /// What the client makes of an answer: its JSON, or the reason why it gives up.
+    /// What the client makes of a response: its JSON, or the reason why it gives up.
     fn read(&self, reply: &Reply, path: &str, sent: Option<&AesKey>) -> Result<Value, String> {
         let find = |name| (self.find)(reply, name).ok_or(format!("no {name}"));
         if reply.head.split_whitespace().nth(1) != Some("200") {
@@ -241,7 +241,7 @@ fn send(server: &Listening, path: &str, body: &str, key: Option<&AesKey>) -> Rep
     connection.read_reply()
 }
 
-/// Requests with answers of every kind: a verdict, an acceptance, an echo, and errors.
+/// Requests with responses of every kind: a verdict, an acceptance, an echo, and errors.
 fn questions() -> Vec<(&'static str, String, &'static str)> {
     vec![
         (COMPARE, pair(Picture::Person(1), Picture::Person(1)).to_string(), "SUCCESS"),
@@ -324,7 +324,7 @@ async fn the_readers_are_as_strict_as_the_clients() {
     }
 }
 
-/// An answer over HTTP/2, written down as curl does it.
+/// A response over HTTP/2, written down as curl does it.
 async fn over_http2(
     sender: &mut hyper::client::conn::http2::SendRequest<Body>,
     mut request: Request<Body>,
@@ -375,8 +375,10 @@ async fn the_java_client_with_an_access_key_reads_every_answer() {
         let signature = mac(&SECRET, &format!("POST {path}\n{CLIENT}.{time}.{body}"));
         let mut connection = server.connect();
         connection.send(format!(
-            "POST {path} HTTP/1.1\r\nContent-Type: application/json; charset=UTF-8\r\nClient-Id: {CLIENT}\r\n\
-             Request-Time: {time}\r\nAuth-Type: AKSK\r\nAccess-Key: AK{CLIENT}\r\nSignature: {signature}\r\n\
+            "POST {path} HTTP/1.1\r\nContent-Type: application/json; charset=UTF-8\r\nClient-Id: \
+             {CLIENT}\r\n\
+             Request-Time: {time}\r\nAuth-Type: AKSK\r\nAccess-Key: AK{CLIENT}\r\nSignature: \
+             {signature}\r\n\
              User-Agent: Java/17.0.15\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         ));

@@ -1,4 +1,5 @@
-//! Background tasks that panic, in a service with everything that it can have: TLS, workers, either database.
+//! Background tasks that panic, in a service with everything that it can have: TLS, workers, either
+//! database.
 
 use std::{
     collections::BTreeSet,

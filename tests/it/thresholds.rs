@@ -1,5 +1,5 @@
-//! At which rate of false matches a decision turns: by client, by what the reference is a picture of, and as it
-//! was when the request was accepted.
+//! At which rate of false matches a decision turns: by client, by what the reference is a photo
+//! of, and as it was when the request was accepted.
 
 use std::{
     path::Path,
@@ -40,7 +40,7 @@ fn fmr(rate: f64) -> Fmr {
     Fmr::new(rate).unwrap()
 }
 
-/// Everybody at 1e-5, documents at 1e-4, those of one code at 1e-3.
+/// Everyone at 1e-5, documents at 1e-4, those of one code at 1e-3.
 async fn by_source() -> TestApp {
     TestApp::with(|config| {
         config.fmr = FmrSettings::new(fmr(1e-5), Some(fmr(1e-4)));
@@ -63,7 +63,7 @@ fn borderline(source: Option<&str>) -> Value {
     body
 }
 
-/// Threshold and decision of an answer.
+/// Threshold and decision of a response.
 fn decided(answer: &Answer) -> (f64, bool) {
     assert_eq!(answer.code(), "SUCCESS", "{}", answer.text);
     let (score, threshold) = (&answer.json["score"], &answer.json["threshold"]);
@@ -90,7 +90,7 @@ async fn accepted(app: &TestApp, client_id: &str, source: Option<&str>) -> Strin
     answer.transaction_id()
 }
 
-async fn told(app: &TestApp, client_id: &str, id: &str) -> (f64, bool) {
+async fn reported(app: &TestApp, client_id: &str, id: &str) -> (f64, bool) {
     decided(&send(app, client_id, CHECK, &json!({ "transactionId": id })).await)
 }
 
@@ -104,8 +104,8 @@ async fn one_pair_is_a_match_for_one_client_and_none_for_another() {
     assert_eq!(compared(&app, OTHER, None).await, (90.0, false));
     let (one, other) = (accepted(&app, CLIENT, None).await, accepted(&app, OTHER, None).await);
     app.runner.run_until_idle().await;
-    assert_eq!(told(&app, CLIENT, &one).await, (50.0, true));
-    assert_eq!(told(&app, OTHER, &other).await, (90.0, false));
+    assert_eq!(reported(&app, CLIENT, &one).await, (50.0, true));
+    assert_eq!(reported(&app, OTHER, &other).await, (90.0, false));
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn documents_have_a_rate_of_their_own_and_those_of_a_code_another() {
         assert_eq!(compared(&app, CLIENT, source).await, (threshold, true), "{source:?}");
         let id = accepted(&app, CLIENT, source).await;
         app.runner.run_until_idle().await;
-        assert_eq!(told(&app, CLIENT, &id).await, (threshold, true), "{source:?}");
+        assert_eq!(reported(&app, CLIENT, &id).await, (threshold, true), "{source:?}");
     }
 }
 
@@ -155,8 +155,8 @@ async fn a_change_counts_for_later_requests_and_not_for_jobs_that_wait() {
     let second = accepted(&app, CLIENT, None).await;
     own(&app, CLIENT, 1e-2).await;
     app.runner.run_until_idle().await;
-    assert_eq!(told(&app, CLIENT, &first).await, (80.0, true));
-    assert_eq!(told(&app, CLIENT, &second).await, (90.0, false));
+    assert_eq!(reported(&app, CLIENT, &first).await, (80.0, true));
+    assert_eq!(reported(&app, CLIENT, &second).await, (90.0, false));
     assert_eq!(compared(&app, CLIENT, None).await, (50.0, true));
 }
 
@@ -184,7 +184,7 @@ async fn compare_through_the_queue_is_decided_as_it_was_accepted() {
     assert_eq!(later.code(), "PROCESSING", "{}", later.text);
     own(&app, CLIENT, 1e-2).await;
     app.runner.run_until_idle().await;
-    assert_eq!(told(&app, CLIENT, &later.transaction_id()).await, (90.0, false));
+    assert_eq!(reported(&app, CLIENT, &later.transaction_id()).await, (90.0, false));
     served.abort();
 }
 
@@ -201,7 +201,7 @@ async fn a_job_that_an_earlier_version_accepted_is_decided_at_the_default() {
     let update = sqlx::query("UPDATE job SET options = $1").bind(options.to_string());
     update.execute(&app.db.writer).await.unwrap();
     app.runner.run_until_idle().await;
-    assert_eq!(told(&app, CLIENT, &id).await, (80.0, true));
+    assert_eq!(reported(&app, CLIENT, &id).await, (80.0, true));
 }
 
 #[tokio::test]
@@ -241,7 +241,8 @@ fn a_rate_that_the_table_does_not_reach_is_continued_for_a_request_as_it_is_for_
     }
 }
 
-/// Two photos of one person of which the second has lost so much that their score lies between 70 and 80.
+/// Two photos of one person of which the second has lost so much that their score lies between 70
+/// and 80.
 fn doubtful(folder: &Path) -> (String, String) {
     let reference = in_repository("samples/obama-2012.jpg");
     let bytes = std::fs::read(in_repository("samples/obama-2009.jpg")).unwrap();
@@ -321,17 +322,18 @@ fn one_server_with_real_nets_decides_one_pair_by_client_by_document_and_by_what_
     assert_eq!(checked.code, 0, "{}{}", checked.out, checked.err);
     let findings = checked.json();
     let thresholds = findings.as_array().unwrap().iter().filter(|f| f["what"] == "threshold");
-    let told: Vec<_> = thresholds.map(|f| f["detail"].as_str().unwrap()).collect();
-    for (detail, begins) in told.iter().zip([
+    let reported: Vec<_> = thresholds.map(|f| f["detail"].as_str().unwrap()).collect();
+    for (detail, begins) in reported.iter().zip([
         "documents: 70 for a false match rate of 1e-4; false match rate 1.0e-4 among all, ",
-        "documents 00000001003: 60 for a false match rate of 1e-3; false match rate 1.0e-3 among all, ",
+        "documents 00000001003: 60 for a false match rate of 1e-3; false match rate 1.0e-3 among \
+         all, ",
         "client lenient: 50 for a false match rate of 1e-2; false match rate 1.0e-2 among all, ",
         "client careful: 60 for a false match rate of 1e-3; ",
         "documents of client careful: 80 for a false match rate of 1e-5; ",
     ]) {
         assert!(detail.starts_with(begins) && detail.contains("people of one sex"), "{detail}");
     }
-    assert_eq!(told.len(), 5, "{told:#?}");
+    assert_eq!(reported.len(), 5, "{reported:#?}");
     assert_eq!(server.terminate(), Some(0));
 }
 
@@ -339,9 +341,9 @@ fn one_server_with_real_nets_decides_one_pair_by_client_by_document_and_by_what_
 fn finished(keys: &str, node: &Server, id: &str) -> Value {
     let begun = Instant::now();
     loop {
-        let told = call(keys, node, &["asynccheckresult", id]);
-        if told["result"]["resultCode"] != "PROCESSING" {
-            return told;
+        let reported = call(keys, node, &["asynccheckresult", id]);
+        if reported["result"]["resultCode"] != "PROCESSING" {
+            return reported;
         }
         assert!(begun.elapsed() < PATIENCE, "{id} is not finished");
         std::thread::sleep(Duration::from_millis(20));

@@ -1,5 +1,5 @@
-//! Files that should be certificate and key and are something else, as `openssl` makes them: each is named for what it is,
-//! with the command that makes the right one of it.
+//! Files that should be certificate and key and are something else, as `openssl` makes them: each
+//! is named for what it is, with the command that makes the right one of it.
 
 use std::{
     fs,
@@ -55,11 +55,12 @@ fn a_file_that_is_no_key_is_named_for_what_it_is() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let encrypted = |name: &str| {
         format!(
-            "the key is encrypted: write it without a passphrase with `openssl pkey -in {0} -out {0}.plain`",
+            "the key is encrypted: write it without a passphrase with `openssl pkey -in {0} -out \
+             {0}.plain`",
             at(name)
         )
     };
-    for (key, told) in [
+    for (key, reported) in [
         ("encrypted.pem", encrypted("encrypted.pem")),
         ("encrypted-ec.pem", encrypted("encrypted-ec.pem")),
         ("encrypted-rsa.pem", encrypted("encrypted-rsa.pem")),
@@ -82,7 +83,7 @@ fn a_file_that_is_no_key_is_named_for_what_it_is() {
         ),
     ] {
         let error = files(folder.path(), "cert.pem", key).load().unwrap_err().to_string();
-        assert!(error.contains(&told) && error.contains(&at(key)), "{key}: {error}");
+        assert!(error.contains(&reported) && error.contains(&at(key)), "{key}: {error}");
     }
     assert!(files(folder.path(), "cert.pem", "key.pem").load().is_ok());
     let with_parameters = files(folder.path(), "with-parameters-cert.pem", "with-parameters.pem");
@@ -93,7 +94,7 @@ fn a_file_that_is_no_key_is_named_for_what_it_is() {
 fn a_file_that_is_no_certificate_is_named_for_what_it_is() {
     let folder = made();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    for (certificate, told) in [
+    for (certificate, reported) in [
         ("key.pem", "holds a private key instead of a certificate: tls.cert_file".to_owned()),
         ("key.der", "holds a private key (DER) instead of a certificate".to_owned()),
         ("request.pem", "holds a certificate request: have it signed".to_owned()),
@@ -108,7 +109,7 @@ fn a_file_that_is_no_certificate_is_named_for_what_it_is() {
     ] {
         let error = files(folder.path(), certificate, "key.pem").load().unwrap_err().to_string();
         assert!(
-            error.contains(&told) && error.contains(&at(certificate)),
+            error.contains(&reported) && error.contains(&at(certificate)),
             "{certificate}: {error}"
         );
     }
@@ -118,7 +119,7 @@ fn a_file_that_is_no_certificate_is_named_for_what_it_is() {
 fn a_check_and_a_start_give_the_command_that_decrypts_an_encrypted_key() {
     let folder = made();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let told = format!(
+    let reported = format!(
         "the key is encrypted: write it without a passphrase with `openssl pkey -in {}",
         at("encrypted.pem")
     );
@@ -127,7 +128,7 @@ fn a_check_and_a_start_give_the_command_that_decrypts_an_encrypted_key() {
     check.env("VISAVIS_TLS_CERT_FILE", at("cert.pem"));
     let checked = check.env("VISAVIS_TLS_KEY_FILE", at("encrypted.pem")).ran();
     assert!(
-        checked.out.contains(&format!("FAIL tls: {}: {told}", at("encrypted.pem"))),
+        checked.out.contains(&format!("FAIL tls: {}: {reported}", at("encrypted.pem"))),
         "{}",
         checked.out
     );

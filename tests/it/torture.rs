@@ -1,6 +1,7 @@
-//! Broken pictures and broken requests through the whole server with its real nets, while idle and dribbling
-//! connections stand around: every one is answered with a documented code, the process lives, its memory stays
-//! below a ceiling, and whoever behaves is served. `make torture` does a hundred thousand of them.
+//! Broken photos and broken requests through the whole server with its real nets, while idle and
+//! dribbling connections stand around: every one is answered with a documented code, the process
+//! lives, its memory stays below a ceiling, and anyone who behaves is served. `make torture` does a
+//! hundred thousand of them.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +38,7 @@ const DRIBBLING: usize = 200;
 /// The most that the process may ever have had in memory, with two workers and four callers.
 const CEILING_MIB: u64 = 600;
 
-/// Whole pictures of every kind that is read, and of some that are strange in their heads alone.
+/// Whole photos of every kind that is read, and of some that are strange in their heads alone.
 fn seeds() -> Vec<Vec<u8>> {
     let jpeg = fs::read(in_repository("samples/hopper.jpg")).unwrap();
     let picture = decode(&jpeg, &DecodeLimits::default()).unwrap();
@@ -148,25 +149,26 @@ fn nothing_that_is_sent_stops_the_server_and_everything_gets_a_documented_code()
                         let mut dice = Dice::new(number as u64);
                         let raw = request(&seeds, &mut dice);
                         let answer = app.send_raw(&server, &raw);
-                        let told = format!("number {number}: {answer}");
-                        // A line that is no header is no HTTP, and refused before anybody could sign.
+                        let reported = format!("number {number}: {answer}");
+                        // A line that is no header is no HTTP, and refused before anyone could
+                        // sign.
                         if raw.header.is_some() && answer.starts_with("HTTP/1.1 400") {
                             continue;
                         }
-                        let (head, body) = answer.split_once("\r\n\r\n").expect(&told);
-                        // Nobody here knows the key that it is under.
+                        let (head, body) = answer.split_once("\r\n\r\n").expect(&reported);
+                        // No one here knows the key that it is under.
                         if head.contains("\r\nEncrypt: ") {
-                            let sealed = STANDARD.decode(body).expect(&told);
-                            assert!(!sealed.is_empty() && sealed.len() % 16 == 0, "{told}");
+                            let sealed = STANDARD.decode(body).expect(&reported);
+                            assert!(!sealed.is_empty() && sealed.len() % 16 == 0, "{reported}");
                             *codes.lock().unwrap().entry("encrypted".to_owned()).or_default() += 1;
                             continue;
                         }
-                        let body: Value =
-                            serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}, {told}"));
+                        let body: Value = serde_json::from_str(body)
+                            .unwrap_or_else(|e| panic!("{e}, {reported}"));
                         let code = body["result"]["resultCode"].as_str().unwrap_or_default();
                         let code = code.to_owned();
-                        assert!(RESULT_CODES.contains(&code.as_str()), "{told}");
-                        assert_ne!(code, "SYSTEM_ERROR", "{told}");
+                        assert!(RESULT_CODES.contains(&code.as_str()), "{reported}");
+                        assert_ne!(code, "SYSTEM_ERROR", "{reported}");
                         *codes.lock().unwrap().entry(code).or_default() += 1;
                         if number.is_multiple_of(100) {
                             let id = app.enqueue(&server, number);
@@ -195,8 +197,8 @@ fn nothing_that_is_sent_stops_the_server_and_everything_gets_a_documented_code()
     }
     let peak = peak_mib(&server);
     assert!(peak < CEILING_MIB, "{peak} MiB");
-    let mut told = std::io::stderr();
-    let _ = writeln!(told, "{count} broken requests: {codes:?}, at most {peak} MiB");
+    let mut reported = std::io::stderr();
+    let _ = writeln!(reported, "{count} broken requests: {codes:?}, at most {peak} MiB");
     let health = Command::new("kill").args(["-0", &server.pid().to_string()]).status().unwrap();
     assert!(health.success(), "one process from the first to the last");
     assert_eq!(server.terminate(), Some(0));

@@ -1,5 +1,5 @@
-//! Spans at a collector: from the request of a caller who traces, through the queue, to the stages of the
-//! comparison. In programs that were built with the feature `otlp`.
+//! Spans at a collector: from the request of a caller who traces, through the queue, to the stages
+//! of the comparison. In programs that were built with the feature `otlp`.
 
 use crate::{
     crash::server::{Data, Server},
@@ -65,13 +65,13 @@ mod exported {
                         break &bytes[end + 4..];
                     }
                 };
-                let told = ExportTraceServiceRequest::decode(body).unwrap();
-                let told = told
+                let reported = ExportTraceServiceRequest::decode(body).unwrap();
+                let reported = reported
                     .resource_spans
                     .into_iter()
                     .flat_map(|r| r.scope_spans)
                     .flat_map(|s| s.spans);
-                kept.lock().unwrap().extend(told);
+                kept.lock().unwrap().extend(reported);
                 stream
                     .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                     .unwrap();

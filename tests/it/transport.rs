@@ -168,7 +168,7 @@ impl HttpBody for Endless {
     }
 }
 
-/// A request that nobody has signed, whose body never comes.
+/// A request that no one has signed, whose body never comes.
 fn endless(server: &Listening, client_id: &str) -> axum::http::Request<Body> {
     axum::http::Request::post(format!("https://localhost{COMPARE}"))
         .header("Client-Id", client_id)
@@ -385,7 +385,7 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
     let mut answers = Vec::new();
     let ended = stream.read_to_end(&mut answers);
     assert!(!ended.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock), "not cut off");
-    // Each answer holds the text twice.
+    // Each response holds the text twice.
     assert!(answers.len() < asked * 2 * body.len(), "{asked} asked, {} bytes", answers.len());
 }
 
@@ -450,9 +450,9 @@ async fn requests_at_once_and_headers_are_capped_on_http_2() {
         config.max_streams = 7;
     });
     let config = client(&made, &[b"h2"]);
-    let told = tokio::task::block_in_place(|| settings(&server, Arc::clone(&config)));
-    assert!(told.contains(&(3, 7)), "SETTINGS_MAX_CONCURRENT_STREAMS: {told:?}");
-    assert!(told.contains(&(6, 16 << 10)), "SETTINGS_MAX_HEADER_LIST_SIZE: {told:?}");
+    let reported = tokio::task::block_in_place(|| settings(&server, Arc::clone(&config)));
+    assert!(reported.contains(&(3, 7)), "SETTINGS_MAX_CONCURRENT_STREAMS: {reported:?}");
+    assert!(reported.contains(&(6, 16 << 10)), "SETTINGS_MAX_HEADER_LIST_SIZE: {reported:?}");
     let mut sender = http2(&server, config).await;
     let mut request = server.app.signed(TEST, BODY);
     *request.uri_mut() = format!("https://localhost{TEST}").parse().unwrap();
@@ -480,8 +480,10 @@ async fn a_client_with_lower_case_names_and_chunks_signs_with_its_secret() {
     let signature = mac(&SECRET, &format!("POST {TEST}\n{CLIENT}.{time}.{BODY}"));
     let mut connection = server.connect();
     connection.send(format!(
-        "POST {TEST} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json;charset=UTF-8\r\n\
-         client-id: {CLIENT}\r\nrequest-time: {time}\r\nauth-type: AKSK\r\naccess-key: AK{CLIENT}\r\n\
+        "POST {TEST} HTTP/1.1\r\nhost: localhost\r\ncontent-type: \
+         application/json;charset=UTF-8\r\n\
+         client-id: {CLIENT}\r\nrequest-time: {time}\r\nauth-type: AKSK\r\naccess-key: \
+         AK{CLIENT}\r\n\
          x-request-id: 1\r\nsignature: {signature}\r\ntransfer-encoding: chunked\r\n\r\n\
          {:x}\r\n{BODY}\r\n0\r\n\r\n",
         BODY.len()

@@ -1,5 +1,5 @@
-//! The program of today on the databases that earlier ones left behind when they were killed: what waited is
-//! finished, what was finished is told as it was, and the client goes on with its keys.
+//! The program of today on the databases that earlier ones left behind when they were killed: what
+//! waited is finished, what was finished is reported as it was, and the client goes on with its keys.
 
 use std::{
     fs,
@@ -42,11 +42,11 @@ fn unpack(folder: &Path) -> (Vec<u8>, Data, String) {
 
 fn goes_on(name: &str, folder: &Path, keys: &str, server: &Server, jobs: &[(String, String)]) {
     let begun = Instant::now();
-    let told = |id: &str| {
+    let reported = |id: &str| {
         loop {
-            let told = call(&server.url(), keys, &["asynccheckresult", id, "--json"]).json();
-            if told["result"]["resultCode"] != "PROCESSING" {
-                return told;
+            let reported = call(&server.url(), keys, &["asynccheckresult", id, "--json"]).json();
+            if reported["result"]["resultCode"] != "PROCESSING" {
+                return reported;
             }
             assert!(begun.elapsed() < PATIENCE, "{name}: {id} is not finished");
             thread::sleep(Duration::from_millis(50));
@@ -58,12 +58,12 @@ fn goes_on(name: &str, folder: &Path, keys: &str, server: &Server, jobs: &[(Stri
     };
     let answered = fs::read_to_string(folder.join("answered.json")).unwrap();
     let answered: Value = serde_json::from_str(&answered).unwrap();
-    let again = told(id("done"));
+    let again = reported(id("done"));
     for member in ["transactionId", "score", "samePerson", "threshold", "model", "calibration"] {
         assert_eq!(again[member], answered[member], "{name}: {member}");
     }
     for (biz_id, same) in WAITING {
-        assert_eq!(told(id(biz_id))["samePerson"], same, "{name}: {biz_id}");
+        assert_eq!(reported(id(biz_id))["samePerson"], same, "{name}: {biz_id}");
     }
     let photo = in_repository("samples/hopper.jpg");
     let new = call(&server.url(), keys, &["compare", &photo, &photo, "--json"]).json();

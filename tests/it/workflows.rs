@@ -1,4 +1,5 @@
-//! What runs elsewhere on every change: nothing in it can be exchanged by others, and it may do no more than it must.
+//! What runs elsewhere on every change: nothing in it can be exchanged by others, and it may do no
+//! more than it must.
 
 use std::fs;
 
@@ -54,7 +55,7 @@ fn every_job_says_what_it_may_and_the_rest_is_forbidden() {
                 !line.contains("write-all") && !line.contains("pull_request_target"),
                 "{name}: {line}"
             );
-            // A shell would run what somebody else has written into a title or a branch.
+            // A shell would run what someone else has written into a title or a branch.
             let in_shell = line.contains("run:") || line.starts_with("          ");
             assert!(!in_shell || !line.contains("github.event"), "{name}: {line}");
             if line.contains("actions/checkout@") {

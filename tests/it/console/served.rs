@@ -25,7 +25,8 @@ fn exchange(address: &str, method: &str, path: &str, cookie: &str, body: &str) -
     stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nX-Visavis-Console: 1\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: \
+         http://{address}\r\nX-Visavis-Console: 1\r\n\
          Cookie: {cookie}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )

@@ -1,4 +1,4 @@
-//! What it shows of pictures and transactions.
+//! What it shows of photos and transactions.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};

@@ -82,7 +82,8 @@ fn look(database: &Path) -> Numbers {
             sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&db.readers).await.unwrap();
         assert_eq!(sound, "ok");
         let (queued, running, done, dead, attempts_of_queued, pictures) = sqlx::query_as(
-            "SELECT coalesce(sum(state = 0), 0), coalesce(sum(state = 1), 0), coalesce(sum(state = 2), 0),
+            "SELECT coalesce(sum(state = 0), 0), coalesce(sum(state = 1), 0), coalesce(sum(state = \
+             2), 0),
                     coalesce(sum(state = 3), 0), coalesce(sum(attempt) FILTER (WHERE state = 0), 0),
                     (SELECT count(*) FROM job_payload)
              FROM job",

@@ -51,7 +51,7 @@ impl Data {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = with_models();
         command.args(arguments).arg("--data").arg(self.folder()).current_dir(self.folder());
-        // Whoever waits for the end of a lease waits too long for these tests.
+        // Anyone who waits for the end of a lease waits too long for these tests.
         command.env("VISAVIS_QUEUE_LEASE_MS", "3600000");
         command.env("VISAVIS_ADMIN_LISTEN", "");
         command
@@ -173,11 +173,11 @@ impl Server {
         command.envs(variables.iter().copied()).stderr(log);
         let mut child = Killed(command.spawn().unwrap());
         let output = child.0.stdout.take().unwrap();
-        let (told, line) = mpsc::channel();
+        let (reported, line) = mpsc::channel();
         thread::spawn(move || {
             let mut line = String::new();
             let _ = BufReader::new(output).read_line(&mut line);
-            let _ = told.send(line);
+            let _ = reported.send(line);
         });
         let line = line.recv_timeout(PATIENCE).expect("the server says where it listens");
         let url = line.trim().strip_prefix("Visavis ").expect("it starts");
@@ -186,7 +186,7 @@ impl Server {
         Self { child, scheme: scheme.to_owned(), address: address.to_owned() }
     }
 
-    /// The response to a request that nobody has signed.
+    /// The response to a request that no one has signed.
     pub fn get(&self, path: &str) -> String {
         let mut stream = std::net::TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -339,7 +339,7 @@ impl App {
         serde_json::from_str(body).expect("an answer in JSON")
     }
 
-    /// The same with any bytes, and the whole answer.
+    /// The same with any bytes, and the whole response.
     pub fn send_raw(&self, server: &Server, raw: &Raw) -> String {
         let uri = format!("/api/v1/zoloz/facecompare/{}", raw.endpoint);
         let time = format_time(Clock::System.now_utc());
@@ -352,8 +352,10 @@ impl App {
         }
         let more = raw.header.as_ref().map(|line| format!("{line}\r\n")).unwrap_or_default();
         let head = format!(
-            "POST {uri} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nClient-Id: {}\r\nRequest-Time: {time}\r\n\
-             Content-Type: application/json; charset=UTF-8\r\nSignature: {signature}\r\n{more}Content-Length: {}\r\n\r\n",
+            "POST {uri} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nClient-Id: \
+             {}\r\nRequest-Time: {time}\r\n\
+             Content-Type: application/json; charset=UTF-8\r\nSignature: \
+             {signature}\r\n{more}Content-Length: {}\r\n\r\n",
             server.address,
             self.client_id,
             raw.body.len()
@@ -375,6 +377,6 @@ pub struct Raw {
     pub body: Vec<u8>,
     /// A further line of the head.
     pub header: Option<String>,
-    /// Signed by nobody.
+    /// Signed by no one.
     pub spoiled_signature: bool,
 }

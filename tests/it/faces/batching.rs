@@ -1,4 +1,5 @@
-//! Batches on one thread for all engines, on the CPU: nobody can tell by the answers that others were there.
+//! Batches on one thread for all engines, on the CPU: no one can tell by the responses that others
+//! were there.
 
 use std::{io::Cursor, sync::Barrier, thread, time::Duration};
 
@@ -106,7 +107,7 @@ fn a_picture_that_cannot_be_decoded_is_refused_alone_among_those_that_can() {
                         assert!((similarity - like).abs() < 1e-4, "{similarity}, alone {like}");
                         continue;
                     }
-                    // Cut off in the middle, and nothing like a picture at all.
+                    // Cut off in the middle, and nothing like a photo at all.
                     let cut = &photos[3][..photos[3].len() / 2];
                     let bad = if round == 0 { &b"no picture"[..] } else { cut };
                     let compared = engine.compare(&picture(&photos[1]), &picture(bad)).unwrap();

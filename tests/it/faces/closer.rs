@@ -1,4 +1,5 @@
-//! Small faces on large photos: found although the first look is a coarse one, and compared with all their pixels.
+//! Small faces on large photos: found although the first look is a coarse one, and compared with
+//! all their pixels.
 
 use std::io::Cursor;
 
@@ -8,7 +9,8 @@ use visavis_face::{AnalysedFace, Picture, PictureKind, Pipeline, geometry::Bound
 use super::with_each_engine;
 use crate::support::models::{sample, sample_photo};
 
-/// A photo as a camera writes it: 12 megapixels of a wall with these pictures at these places, so wide.
+/// A photo as a camera writes it: 12 megapixels of a wall with these photos at these places, so
+/// wide.
 fn wall(pictures: &[(&RgbImage, u32, (i64, i64))]) -> Vec<u8> {
     let mut wall = RgbImage::from_pixel(4000, 3000, Rgb([150, 146, 138]));
     for (picture, width, (x, y)) in pictures {
@@ -34,7 +36,7 @@ fn a_small_face_is_compared_with_all_its_pixels() {
 fn compare_a_small_face(engine: &mut Pipeline) {
     let portrait = sample_photo("obama-2012");
     let original = analysed(engine, &sample("obama-2012"), None);
-    // 110 pixels of face in 4,000: 14 in the picture as it is decoded first.
+    // 110 pixels of face in 4,000: 14 in the photo as it is decoded first.
     let face = analysed(engine, &wall(&[(&portrait, 220, (2_900, 1_700))]), None);
     let area = face.report.area;
     assert_eq!((face.report.width, face.report.height), (4_000, 3_000));
@@ -62,11 +64,11 @@ fn follow_a_hint(engine: &mut Pipeline) {
     assert!(similarity > 0.8, "{similarity}");
     let without = analysed(engine, &both, None);
     assert!(without.report.area.x < 2_000.0, "{:?}", without.report.area);
-    // A smaller one than any look at the picture could show large.
+    // A smaller one than any look at the photo could show large.
     let speck = BoundingBox::new(3_290.0, 2_335.0, 30.0, 30.0);
     let hinted = analysed(engine, &both, Some(speck));
     assert!(hinted.report.area.x > 3_000.0, "{:?}", hinted.report.area);
-    // A hint of another picture leads nowhere, and the face is found all the same.
+    // A hint of another photo leads nowhere, and the face is found all the same.
     let astray = analysed(engine, &both, Some(BoundingBox::new(2_500.0, 100.0, 30.0, 30.0)));
     assert!(astray.report.area.x < 2_000.0, "{:?}", astray.report.area);
 }

@@ -92,7 +92,8 @@ fn the_sender_of_an_incomplete_photo_is_told_so() {
         let response = app.compare(&server, cut, &file);
         assert_eq!(response["result"]["resultCode"], "UNABLE_GET_IMAGE", "{response}");
         let expected = format!(
-            "FACE_IMAGE_VIDEO_TYPE_NOT_SUPPORTED: face1.content is incomplete (the {format} ends early): upload it again"
+            "FACE_IMAGE_VIDEO_TYPE_NOT_SUPPORTED: face1.content is incomplete (the {format} ends \
+             early): upload it again"
         );
         assert_eq!(response["result"]["resultMessage"], expected);
     }

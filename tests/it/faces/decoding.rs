@@ -1,4 +1,5 @@
-//! Every picture of a large collection of odd ones, held against what Pillow makes of it (`tests/reference/`).
+//! Every photo of a large collection of odd ones, held against what Pillow makes of it
+//! (`tests/reference/`).
 
 use std::collections::BTreeMap;
 
@@ -7,11 +8,11 @@ use visavis_face::{DecodeLimits, Flaw, Refusal, decode::decode, jpeg};
 
 use crate::support::models::{root, shared};
 
-/// Columns and rows of a picture whose mean colours are compared.
+/// Columns and rows of a photo whose mean colours are compared.
 const GRID: u32 = 4;
 
-/// Pillow has libjpeg-turbo, and lays alpha over white with other roundings. Another decoder of JPEG differs most where colours
-/// change from pixel to pixel.
+/// Pillow has libjpeg-turbo, and lays alpha over white with other roundings. Another decoder of
+/// JPEG differs most where colours change from pixel to pixel.
 fn apart() -> u8 {
     if jpeg::DECODER == "libjpeg-turbo" { 2 } else { 4 }
 }

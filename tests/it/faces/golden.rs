@@ -1,4 +1,5 @@
-//! The same pair gives the same score, whoever computes it, in whatever order and beside whatever else.
+//! The same pair gives the same score, anyone who computes it, in whatever order and beside whatever
+//! else.
 
 use std::thread;
 
@@ -10,8 +11,9 @@ use visavis_face::{
 
 use crate::support::models::{config, engine_of, packs, sample};
 
-/// Pairs of the samples with their scores, of omz and of mobilefacenet. Kernels differ in their last bits between kinds
-/// of processors, which is worth some hundredths of a point; the decoders of JPEG round differently, which is worth some tenths.
+/// Pairs of the samples with their scores, of omz and of mobilefacenet. Kernels differ in their
+/// last bits between kinds of processors, which is worth some hundredths of a point; the decoders
+/// of JPEG round differently, which is worth some tenths.
 const GOLDEN: [(&str, &str, [f64; 2]); 4] = [
     ("obama-2009", "obama-2012", [99.75, 99.10]),
     ("collins", "hopper", [41.62, 37.75]),

@@ -22,7 +22,8 @@ fn described() -> String {
     let text = fs::read_to_string(root().join("docs/PACKS.md")).unwrap();
     let example = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let table = "[calibration]\nid = \"mobileface-lfw\"\n\
-                 knots = [[0.262, 1e-2], [0.370, 1e-3], [0.456, 1e-4], [0.524, 1e-5], [0.579, 1e-6]]\n";
+                 knots = [[0.262, 1e-2], [0.370, 1e-3], [0.456, 1e-4], [0.524, 1e-5], [0.579, \
+                 1e-6]]\n";
     format!("{example}\n{table}")
 }
 

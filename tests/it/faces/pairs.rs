@@ -15,7 +15,8 @@ use crate::support::models::{default_pack, engine, engine_of, packs, root, share
 
 /// How far a similarity may be from the reference's, which looks for faces at 640 pixels.
 const SIMILARITY: f32 = 0.01;
-/// How far it may be when faces are looked for at the pack's sizes and large photos are decoded with fewer pixels.
+/// How far it may be when faces are looked for at the pack's sizes and large photos are decoded
+/// with fewer pixels.
 const ANOTHER_LOOK: f32 = 0.06;
 /// Wrong decisions that are forgiven among the 300 pairs.
 const EXCEPTIONS: usize = 2;

@@ -1,8 +1,8 @@
-//! Faces that fill or leave the frame, lie on their side, are small, dark or covered: each made from photos on which
-//! the face is known, so that what is lost by it can be counted.
+//! Faces that fill or leave the frame, lie on their side, are small, dark or covered: each made
+//! from photos on which the face is known, so that what is lost by it can be counted.
 //!
-//! `ROBUST_PHOTOS` photos are taken (24 in `make test`; `make accuracy` takes more and prints the table of
-//! `docs/lab/accuracy.md`).
+//! `ROBUST_PHOTOS` photos are taken (24 in `make test`; `make accuracy` takes more and prints the
+//! table of `docs/lab/accuracy.md`).
 
 use std::{fs, io::Cursor, path::PathBuf, sync::OnceLock};
 
@@ -62,7 +62,8 @@ fn photos(count: usize) -> Vec<PathBuf> {
     people.iter().step_by(step).take(count).filter_map(first).collect()
 }
 
-/// The part of a picture between shares of a box, as far as the picture goes; 0 and 1 are the box's edges.
+/// The part of a photo between shares of a box, as far as the photo goes; 0 and 1 are the box's
+/// edges.
 fn part(picture: &RgbImage, area: &BoundingBox, x: (f32, f32), y: (f32, f32)) -> RgbImage {
     let within = |at: f32, end: u32| at.round().clamp(0.0, end as f32) as u32;
     let left = within(area.x + x.0 * area.width, picture.width());

@@ -1,5 +1,5 @@
-//! Each stage alone, fed with the reference's input for that stage, so that a mistake shows where it
-//! is made. The numbers were made once with `OpenCV`, Pillow, scikit-image and onnxruntime
+//! Each stage alone, fed with the reference's input for that stage, so that a mistake shows where
+//! it is made. The numbers were made once with `OpenCV`, Pillow, scikit-image and onnxruntime
 //! (`tests/reference/`).
 
 use std::path::Path;
@@ -20,7 +20,7 @@ use visavis_face::{
 
 use crate::support::models::{default_pack, reference, runtime, shared};
 
-/// A JPEG decoder rounds differently from another, most of all in pictures of a few pixels.
+/// A JPEG decoder rounds differently from another, most of all in photos of a few pixels.
 const PIXEL_MEAN: f64 = 1.25;
 
 fn open(path: &Path) -> RgbImage {
@@ -49,7 +49,7 @@ fn close(ours: &[f64], theirs: &[f64], tolerance: f64) -> bool {
     ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= tolerance)
 }
 
-/// The reference photos with their pictures; empty without the photos.
+/// The reference photos with their photos; empty without the photos.
 fn photos() -> Vec<(String, RgbImage, Value)> {
     let Some(faces) = shared("faces") else { return Vec::new() };
     let Value::Object(detections) = reference("detect.json") else { panic!("an object") };

@@ -1,4 +1,5 @@
-//! Postgres does not answer: what a request waits for, and what a statement costs while all is well.
+//! Postgres does not answer: what a request waits for, and what a statement costs while all is
+//! well.
 
 use std::{
     thread,
@@ -130,7 +131,7 @@ async fn a_statement_waits_for_one_round_trip() {
     assert!(each <= 2.05, "{each} round trips a statement");
 }
 
-/// The server commits, and its answer is lost: the statement is made again and meets its own work.
+/// The server commits, and its response is lost: the statement is made again and meets its own work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_job_whose_answer_is_lost_is_no_lost_lease() {
     const LEASE: Duration = Duration::from_secs(30);
@@ -144,7 +145,7 @@ async fn the_end_of_a_job_whose_answer_is_lost_is_no_lost_lease() {
         let [lease] = store.claim(1, "worker", LEASE).await.unwrap().try_into().unwrap();
         (lease.job.id, lease.token)
     };
-    // Each statement is prepared before: preparing it is an answer of its own.
+    // Each statement is prepared before: preparing it is a response of its own.
     for lose in [false, true] {
         let lose = || {
             if lose {
@@ -211,19 +212,22 @@ async fn errors_of_postgres_name_user_database_and_cure_once() {
         (
             format!("{address}/nosuch"),
             format!(
-                "visavis@127.0.0.1:{port}/nosuch: database \"nosuch\" does not exist: create it with: createdb -O visavis nosuch"
+                "visavis@127.0.0.1:{port}/nosuch: database \"nosuch\" does not exist: create it \
+                 with: createdb -O visavis nosuch"
             ),
         ),
         (
             format!("postgres://nobody@127.0.0.1:{port}/{database}"),
             format!(
-                "nobody@127.0.0.1:{port}/{database}: role \"nobody\" does not exist: create it with: createuser --pwprompt nobody"
+                "nobody@127.0.0.1:{port}/{database}: role \"nobody\" does not exist: create it \
+                 with: createuser --pwprompt nobody"
             ),
         ),
         (
             format!("postgres://visavis:secret@127.0.0.1:9/{database}"),
             format!(
-                "visavis@127.0.0.1:9/{database}: connection refused: start Postgres, or correct host and port in database.url"
+                "visavis@127.0.0.1:9/{database}: connection refused: start Postgres, or correct \
+                 host and port in database.url"
             ),
         ),
     ];

@@ -46,12 +46,12 @@ async fn workers_that_are_told_to_stop_under_load_leave_no_job_running_and_exit_
     }
 }
 
-/// It leaves slowly and lets nobody down on a busy machine.
+/// It leaves slowly and lets no one down on a busy machine.
 const PATIENT: [(&str, &str); 2] =
     [("VISAVIS_HTTP_SHUTDOWN_DELAY_MS", "1000"), ("VISAVIS_HTTP_COMPARE_TIMEOUT_MS", "30000")];
 
-/// A load balancer that asks who is ready before each request. Whoever was sent there is answered, and what
-/// was acknowledged is finished by somebody.
+/// A load balancer that asks who is ready before each request. Anyone who was sent there is answered,
+/// and what was acknowledged is finished by someone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_front_end_that_is_told_to_stop_under_load_fails_nobody() {
     let site = Site::new().await;
@@ -124,8 +124,9 @@ async fn a_second_signal_ends_a_process_at_once() {
     });
 }
 
-/// No comparison of real photos ends within five milliseconds: each of them looks as if it never would.
-/// On a busy machine a thread may take the job too late to begin at all, which is an attempt too.
+/// No comparison of real photos ends within five milliseconds: each of them looks as if it never
+/// would. On a busy machine a thread may take the job too late to begin at all, which is an attempt
+/// too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_whose_comparison_does_not_end_gives_up_and_its_job_does_not_get_lost() {
     let site = Site::new().await;
@@ -159,13 +160,13 @@ async fn a_job_that_ends_every_process_is_given_up_after_three() {
         let id = site.enqueue(&front, 1);
         let begun = Instant::now();
         loop {
-            let told = site.call(&front, &["asynccheckresult", &id]);
-            if told["result"]["resultCode"] != "PROCESSING" {
-                assert_eq!(told["result"]["resultCode"], "SYSTEM_ERROR", "{told}");
-                assert_eq!(told["transactionId"], id.as_str());
+            let reported = site.call(&front, &["asynccheckresult", &id]);
+            if reported["result"]["resultCode"] != "PROCESSING" {
+                assert_eq!(reported["result"]["resultCode"], "SYSTEM_ERROR", "{reported}");
+                assert_eq!(reported["transactionId"], id.as_str());
                 break;
             }
-            assert!(begun.elapsed() < PATIENCE, "{told}");
+            assert!(begun.elapsed() < PATIENCE, "{reported}");
             let mut node = site.node(&impatient);
             node.ends_within(Duration::from_secs(5));
         }

@@ -150,9 +150,9 @@ pub fn enqueue(keys: &str, node: &Server, number: usize) -> String {
 pub fn expect_verdict(keys: &str, node: &Server, id: &str) {
     let begun = Instant::now();
     loop {
-        let told = call(keys, node, &["asynccheckresult", id]);
-        if told["result"]["resultCode"] != "PROCESSING" {
-            assert_eq!(told["samePerson"], true, "{told}");
+        let reported = call(keys, node, &["asynccheckresult", id]);
+        if reported["result"]["resultCode"] != "PROCESSING" {
+            assert_eq!(reported["samePerson"], true, "{reported}");
             return;
         }
         assert!(begun.elapsed() < PATIENCE, "{id} is never finished");

@@ -24,8 +24,10 @@ impl Pooler {
         let folder = tempfile::tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
-            "[databases]\n* = host=127.0.0.1 port={} user=visavis\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = 4\n\
+            "[databases]\n* = host=127.0.0.1 port={} user=visavis\n[pgbouncer]\nlisten_addr = \
+             127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = \
+             {mode}\ndefault_pool_size = 4\n\
              ignore_startup_parameters = extra_float_digits\n",
             cluster().port()
         );

@@ -20,7 +20,8 @@ pub enum Mode {
     Closed,
     /// Passes nothing on and says nothing, as a firewall that drops packets.
     Silent,
-    /// Closes a connection instead of passing the next answer on, and then passes everything on again.
+    /// Closes a connection instead of passing the next answer on, and then passes everything on
+    /// again.
     LosesAnAnswer,
 }
 
@@ -56,7 +57,7 @@ impl Proxy {
         self.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Statements, and tests of connections, that waited for an answer so far.
+    /// Statements, and tests of connections, that waited for a response so far.
     pub fn round_trips(&self) -> usize {
         self.round_trips.load(Ordering::SeqCst)
     }

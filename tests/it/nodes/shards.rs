@@ -67,19 +67,22 @@ async fn a_cluster_that_is_down_takes_nobody_along_whose_client_lives_elsewhere(
         let photo = crate::support::in_repository("samples/collins.jpg");
         for n in 0..5 {
             let biz_id = format!("while-down-{n}");
-            let told = call(&a, &both, &["compare", &photo, &photo, "--biz-id", &biz_id]);
-            assert_eq!(told["samePerson"], true, "its threads are not taken away: {told}");
+            let reported = call(&a, &both, &["compare", &photo, &photo, "--biz-id", &biz_id]);
+            assert_eq!(reported["samePerson"], true, "its threads are not taken away: {reported}");
         }
         // Verified by the caller: signed with the keys that are remembered.
-        let told = call(&b, &front, &["asynccheckresult", &before, "--timeout", "30"]);
-        assert_eq!(told["result"]["resultCode"], "SYSTEM_ERROR", "{told}");
-        assert_eq!(told["result"]["resultStatus"], "U", "worth another try");
+        let reported = call(&b, &front, &["asynccheckresult", &before, "--timeout", "30"]);
+        assert_eq!(reported["result"]["resultCode"], "SYSTEM_ERROR", "{reported}");
+        assert_eq!(reported["result"]["resultStatus"], "U", "worth another try");
 
         let without = site.node(&[("VISAVIS_DATABASE_SHARDS", "0")]);
         let url = without.url();
-        let told = visavis(&["call", "test", "--json", "--client", &b, "--url", &url]);
-        assert!(told.out.contains("SYSTEM_ERROR") || told.err.contains("SYSTEM_ERROR"), "{told:?}");
-        assert!(!told.out.contains("MERCHANT_NOT_FOUND"), "nobody knows that it is not there");
+        let reported = visavis(&["call", "test", "--json", "--client", &b, "--url", &url]);
+        assert!(
+            reported.out.contains("SYSTEM_ERROR") || reported.err.contains("SYSTEM_ERROR"),
+            "{reported:?}"
+        );
+        assert!(!reported.out.contains("MERCHANT_NOT_FOUND"), "nobody knows that it is not there");
         assert_eq!((both.terminate(), without.terminate()), (Some(0), Some(0)));
         lost.start_again();
         expect_verdict(&b, &front, &before);

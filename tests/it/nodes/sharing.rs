@@ -1,5 +1,5 @@
-//! What one process has accepted another finishes and tells, and what one was doing when it was killed
-//! another does again.
+//! What one process has accepted another finishes and tells, and what one was doing when it was
+//! killed another does again.
 
 use sqlx::Connection as _;
 use visavis::sealing::MasterKey;
@@ -78,7 +78,7 @@ async fn a_postgres_that_is_not_there_is_told_by_its_host_and_never_by_its_passw
     assert!(said.contains("127.0.0.1:1") && !said.contains("hunter2"), "{said}");
 }
 
-/// A process with another key could open nobody's pictures and would give every job up.
+/// A process with another key could open no one's photos and would give every job up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_with_another_master_key_is_turned_away_before_it_takes_a_job() {
     let site = Site::new().await;
@@ -87,10 +87,10 @@ async fn a_process_with_another_master_key_is_turned_away_before_it_takes_a_job(
         let other = tempfile::tempdir().unwrap();
         MasterKey::load_or_create(&other.path().join("master.key")).unwrap();
         for command in ["serve", "work"] {
-            let mut stranger = crate::support::with_models();
-            stranger.arg(command).arg("--data").arg(other.path()).envs(site.variables());
-            stranger.env("VISAVIS_HTTP_LISTEN", "127.0.0.1:0").env("VISAVIS_ADMIN_LISTEN", "");
-            let ran = stranger.ran();
+            let mut outsider = crate::support::with_models();
+            outsider.arg(command).arg("--data").arg(other.path()).envs(site.variables());
+            outsider.env("VISAVIS_HTTP_LISTEN", "127.0.0.1:0").env("VISAVIS_ADMIN_LISTEN", "");
+            let ran = outsider.ran();
             let said = &ran.err;
             assert_eq!(ran.code, 2, "{command}: {said}");
             assert!(said.contains("sealed with another master key"), "{command}: {said}");
@@ -109,9 +109,11 @@ async fn the_room_of_deleted_pictures_is_cleared() {
     let store = visavis::queue::Store::new(db.clone(), key, visavis::clock::Clock::System);
     assert!(!store.vacuum_payloads().await.unwrap(), "an empty table");
     for statement in [
-        "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, created_at)
+        "INSERT INTO job (transaction_id, client_id, biz_id, state, due_at, bytes, options, \
+         created_at)
          SELECT 'G' || n, '1', 'b', 0, now(), 2000000, '{}', now() FROM generate_series(1, 50) AS n",
-        "INSERT INTO job_payload SELECT id, decode(repeat('ab', 1000000), 'hex'), decode(repeat('cd', 1000000), 'hex')
+        "INSERT INTO job_payload SELECT id, decode(repeat('ab', 1000000), 'hex'), \
+         decode(repeat('cd', 1000000), 'hex')
          FROM job",
     ] {
         sqlx::query(statement).execute(&pool).await.unwrap();

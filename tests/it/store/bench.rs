@@ -20,7 +20,7 @@ pub trait Database: Send + Sync {
     /// Closes every connection, as a process that ends in order does.
     fn disconnect(&self) -> Later<'_, ()>;
 
-    /// Goes on with what is on the disk at this instant: nobody closed anything.
+    /// Goes on with what is on the disk at this instant: no one closed anything.
     fn crash(&mut self) -> Later<'_, ()>;
 
     /// A number, read behind the store's back over a connection of its own.
@@ -66,17 +66,19 @@ impl Bench {
         bench.check_pictures().await;
     }
 
-    /// Pictures are there exactly as long as somebody may still need them.
+    /// Pictures are there exactly as long as someone may still need them.
     pub async fn check_pictures(&self) {
-        let kept = "SELECT count(*) FROM job_payload WHERE job_id NOT IN (SELECT id FROM job WHERE state IN (0, 1))";
+        let kept = "SELECT count(*) FROM job_payload WHERE job_id NOT IN (SELECT id FROM job WHERE \
+                    state IN (0, 1))";
         assert_eq!(self.database.number(kept).await, 0, "pictures outlived their job");
-        let lost = "SELECT count(*) FROM job WHERE state IN (0, 1) AND id NOT IN (SELECT job_id FROM job_payload)";
+        let lost = "SELECT count(*) FROM job WHERE state IN (0, 1) AND id NOT IN (SELECT job_id \
+                    FROM job_payload)";
         assert_eq!(self.database.number(lost).await, 0, "jobs lost their pictures");
         let (rows, open) = (self.payload_rows().await, self.store.depth().await);
         assert_eq!(rows.unsigned_abs(), open.unwrap().jobs);
     }
 
-    /// Pairs of pictures in the database.
+    /// Pairs of photos in the database.
     pub async fn payload_rows(&self) -> i64 {
         self.database.number("SELECT count(*) FROM job_payload").await
     }
@@ -86,13 +88,13 @@ impl Bench {
         self.database.connect(self.key.clone(), self.time.clone()).await
     }
 
-    /// The pictures of a job as the database has them: read by a process that did not accept it.
+    /// The photos of a job as the database has them: read by a process that did not accept it.
     pub async fn read(&self, lease: &Lease) -> Result<Option<Request>, QueueError> {
         self.neighbour().await.payload(lease).await
     }
 
     /// A process that has another master key.
-    pub async fn stranger(&self) -> Store {
+    pub async fn outsider(&self) -> Store {
         self.database.connect(MasterKey::random().unwrap(), self.time.clone()).await
     }
 
@@ -159,7 +161,7 @@ impl Bench {
         (self.enqueue().await, self.claim_one().await)
     }
 
-    /// A job whose first lease ran out and that somebody else holds now: id, outdated lease, lease.
+    /// A job whose first lease ran out and that someone else holds now: id, outdated lease, lease.
     pub async fn taken_over(&self) -> (TransactionId, Lease, Lease) {
         let (id, stale) = self.running().await;
         self.advance(LEASE);
@@ -194,7 +196,7 @@ impl Bench {
     }
 }
 
-/// A pair of pictures that differ from one another and from those of every other `n`.
+/// A pair of photos that differ from one another and from those of every other `n`.
 pub fn request(n: u8) -> Request {
     pictures(format!("the probe of {n}").into_bytes(), format!("the reference of {n}").into_bytes())
 }
@@ -234,7 +236,7 @@ pub fn done() -> TransactionState {
     TransactionState::Done(Box::new(refused()))
 }
 
-/// Whether a write was turned away because somebody else holds the job, or nobody any more.
+/// Whether a write was turned away because someone else holds the job, or no one any more.
 pub fn is_lost(written: Result<(), QueueError>) -> bool {
     written.is_err_and(|error| matches!(error, QueueError::LeaseLost))
 }

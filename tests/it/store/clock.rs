@@ -20,7 +20,7 @@ on_every_store! {
     a_paused_job_waits_for_its_pause_after_a_step_forward,
 }
 
-/// The store has read the clock before somebody sets it.
+/// The store has read the clock before someone sets it.
 async fn set_clock(bench: &Bench, millis: i64) {
     bench.store.watch_clock().await.unwrap();
     bench.clock.step(millis);

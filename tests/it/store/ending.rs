@@ -47,7 +47,8 @@ async fn a_buried_job_is_dead_and_without_pictures(bench: &mut Bench) {
 }
 
 async fn no_reader_ever_sees_a_finished_job_with_its_pictures(bench: &mut Bench) {
-    const LEFT: &str = "SELECT count(*) FROM job JOIN job_payload ON job_payload.job_id = job.id WHERE state IN (2, 3)";
+    const LEFT: &str = "SELECT count(*) FROM job JOIN job_payload ON job_payload.job_id = job.id \
+                        WHERE state IN (2, 3)";
     bench.enqueue_many(100).await;
     let leases = bench.claim(100).await;
     let (looks, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));

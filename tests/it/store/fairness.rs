@@ -1,4 +1,5 @@
-//! Whose turn it is: the jobs of one client wait behind one another, and not before those of the others.
+//! Whose turn it is: the jobs of one client wait behind one another, and not before those of the
+//! others.
 
 use visavis::{compare::TransactionId, queue::Accepted};
 

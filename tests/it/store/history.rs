@@ -1,4 +1,4 @@
-//! What an operator is told of a transaction.
+//! What an operator is reported of a transaction.
 
 use visavis::{
     compare::TransactionId,
@@ -50,16 +50,19 @@ async fn a_queued_a_running_and_a_finished_job_have_their_times_and_attempts(ben
 async fn a_job_that_was_given_up_is_dead(bench: &mut Bench) {
     let (id, lease) = bench.running().await;
     bench.bury(&lease).await.unwrap();
-    let told = history(bench, &id).await;
-    assert_eq!((told.state, told.running, told.attempts), (TransactionState::Dead, false, 1));
+    let reported = history(bench, &id).await;
+    assert_eq!(
+        (reported.state, reported.running, reported.attempts),
+        (TransactionState::Dead, false, 1)
+    );
 }
 
 async fn a_transaction_that_was_finished_when_it_came_has_one_time(bench: &mut Bench) {
     let (id, request) = (bench.new_id(), request(1));
     bench.store.record(&new_job(&id, &request, None), &refused()).await.unwrap();
-    let told = history(bench, &id).await;
-    assert_eq!((told.state, told.attempts), (done(), 1));
-    let times = (told.created_at, told.started_at, told.finished_at);
+    let reported = history(bench, &id).await;
+    assert_eq!((reported.state, reported.attempts), (done(), 1));
+    let times = (reported.created_at, reported.started_at, reported.finished_at);
     assert_eq!(times, (NOW, Some(NOW), Some(NOW)));
 }
 

@@ -1,4 +1,4 @@
-//! Sessions of Postgres that are ended under the statements of a store: nobody notices.
+//! Sessions of Postgres that are ended under the statements of a store: no one notices.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::support::{cluster, payload_rows};
 /// Jobs that go through.
 const JOBS: u8 = 60;
 
-/// Ends every other session of the database, again and again; now and then with time enough for a statement
-/// on a machine that is busy with other things.
+/// Ends every other session of the database, again and again; now and then with time enough for a
+/// statement on a machine that is busy with other things.
 async fn end_sessions(own: PgPool) {
     for pause in [10, 20, 40, 400].into_iter().cycle() {
         sqlx::query(
@@ -54,7 +54,7 @@ async fn sessions_that_are_ended_under_statements_lose_nothing_and_double_nothin
         for lease in store.claim(8, "worker", Duration::from_millis(400)).await.unwrap() {
             store.payload(&lease).await.unwrap();
             match store.complete(lease.job.id, lease.token, &outcome).await {
-                // Lost: the first write arrived and its answer did not, or the lease is over.
+                // Lost: the first write arrived and its response did not, or the lease is over.
                 Ok(()) | Err(QueueError::LeaseLost) => {}
                 Err(error) => panic!("{error}"),
             }

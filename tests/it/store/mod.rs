@@ -1,5 +1,5 @@
-//! What every store must do, whichever database it lies on. A case gets a fresh database and a clock
-//! that it moves; what has to hold after every case is checked after every case.
+//! What every store must do, whichever database it lies on. A case gets a fresh database and a
+//! clock that it moves; what has to hold after every case is checked after every case.
 //!
 //! A further database takes one implementation of [`bench::Database`] and one more module in
 //! [`on_every_store`].

@@ -1,4 +1,4 @@
-//! What a client is told about its transactions.
+//! What a client is reported about its transactions.
 
 use visavis::{
     compare::{Outcome, Refusal, Side, TransactionId},
@@ -24,9 +24,9 @@ on_every_store! {
 }
 
 async fn processing(bench: &Bench, id: &TransactionId) -> bool {
-    let told = bench.store.transaction(CLIENT, id).await.unwrap();
+    let reported = bench.store.transaction(CLIENT, id).await.unwrap();
     let expected = Transaction { transaction_id: id.clone(), state: TransactionState::Processing };
-    told == Some(expected)
+    reported == Some(expected)
 }
 
 async fn a_queued_transaction_is_processing(bench: &mut Bench) {
@@ -54,8 +54,8 @@ async fn a_transaction_whose_worker_died_is_processing(bench: &mut Bench) {
 async fn a_given_up_transaction_is_dead(bench: &mut Bench) {
     let (id, lease) = bench.running().await;
     bench.bury(&lease).await.unwrap();
-    let told = bench.store.transaction(CLIENT, &id).await.unwrap().unwrap();
-    assert_eq!(told, Transaction { transaction_id: id, state: TransactionState::Dead });
+    let reported = bench.store.transaction(CLIENT, &id).await.unwrap().unwrap();
+    assert_eq!(reported, Transaction { transaction_id: id, state: TransactionState::Dead });
 }
 
 async fn another_client_sees_nothing_of_it(bench: &mut Bench) {
@@ -84,11 +84,11 @@ async fn asking_changes_nothing(bench: &mut Bench) {
 async fn comes_back(bench: &Bench, outcome: Outcome) {
     let (id, lease) = bench.running().await;
     bench.store.complete(lease.job.id, lease.token, &outcome).await.unwrap();
-    let told = bench.state(&id).await.unwrap();
-    assert_eq!(told, TransactionState::Done(Box::new(outcome.clone())));
+    let reported = bench.state(&id).await.unwrap();
+    assert_eq!(reported, TransactionState::Done(Box::new(outcome.clone())));
     let (id, request) = (bench.new_id(), request(1));
     bench.store.record(&new_job(&id, &request, None), &outcome).await.unwrap();
-    assert_eq!(bench.state(&id).await.unwrap(), told);
+    assert_eq!(bench.state(&id).await.unwrap(), reported);
 }
 
 async fn every_refusal_comes_back_as_it_was(bench: &mut Bench) {

@@ -35,7 +35,7 @@ async fn pictures_open_with_the_key_they_were_sealed_with(bench: &mut Bench) {
 
 async fn pictures_do_not_open_with_another_key(bench: &mut Bench) {
     let (_, lease) = bench.running().await;
-    let opened = bench.stranger().await.payload(&lease).await;
+    let opened = bench.outsider().await.payload(&lease).await;
     assert!(matches!(opened, Err(QueueError::Seal(SealError::DoesNotOpen))));
     assert!(opens(bench, &lease).await);
 }
@@ -43,7 +43,8 @@ async fn pictures_do_not_open_with_another_key(bench: &mut Bench) {
 async fn a_picture_does_not_open_in_another_transaction(bench: &mut Bench) {
     bench.enqueue_many(2).await;
     let leases = bench.claim(2).await;
-    let moved = "UPDATE job_payload SET probe = (SELECT probe FROM job_payload ORDER BY job_id DESC LIMIT 1)";
+    let moved = "UPDATE job_payload SET probe = (SELECT probe FROM job_payload ORDER BY job_id \
+                 DESC LIMIT 1)";
     bench.database.tamper(moved).await;
     assert!(!opens(bench, &leases[0]).await);
     assert!(opens(bench, &leases[1]).await);
@@ -83,7 +84,8 @@ async fn equal_pictures_do_not_look_equal_at_rest(bench: &mut Bench) {
     let same = pictures(vec![7; 100], vec![7; 100]);
     bench.enqueue_this(&same).await;
     bench.enqueue_this(&same).await;
-    let different = "SELECT count(*) FROM (SELECT probe FROM job_payload UNION SELECT reference FROM job_payload) AS p";
+    let different = "SELECT count(*) FROM (SELECT probe FROM job_payload UNION SELECT reference \
+                     FROM job_payload) AS p";
     assert_eq!(bench.database.number(different).await, 4);
 }
 

@@ -138,12 +138,12 @@ impl Pair {
         self.model.purge(millis, &gone);
     }
 
-    /// Where a job stands for the client that it belongs to; nobody else sees it.
+    /// Where a job stands for the client that it belongs to; no one else sees it.
     async fn state(&self, job: &ModelJob) -> Option<TransactionState> {
         let mut found = Vec::new();
         for client in CLIENTS {
-            let told = self.bench.store.transaction(client, &job.id).await.unwrap();
-            found.extend(told.map(|told| (client, told.state)));
+            let reported = self.bench.store.transaction(client, &job.id).await.unwrap();
+            found.extend(reported.map(|reported| (client, reported.state)));
         }
         assert!(found.iter().all(|(client, _)| *client == job.client));
         found.pop().map(|(_, state)| state)

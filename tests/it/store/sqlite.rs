@@ -75,7 +75,7 @@ impl Database for Sqlite {
     fn crash(&mut self) -> Later<'_, ()> {
         Box::pin(async {
             let found = tempfile::tempdir().unwrap();
-            // The shared memory is rebuilt from the log by whoever opens the file first.
+            // The shared memory is rebuilt from the log by anyone who opens the file first.
             for path in files(self.folder.path()).filter(|p| !p.ends_with("visavis.db-shm")) {
                 fs::copy(&path, found.path().join(path.file_name().unwrap())).unwrap();
             }

@@ -246,7 +246,7 @@ impl TestApp {
         answer
     }
 
-    /// Sends a request and leaves the answer's signature alone.
+    /// Sends a request and leaves the response's signature alone.
     pub async fn send_raw(&self, request: Request<Body>) -> (Answer, u16) {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -15,7 +15,7 @@ pub struct Stored {
     pub transactions: i64,
     /// Jobs that wait or run.
     pub waiting: u64,
-    /// Pairs of pictures.
+    /// Pairs of photos.
     pub payloads: i64,
 }
 
@@ -32,7 +32,7 @@ pub async fn stored(app: &TestApp) -> Stored {
     }
 }
 
-/// Pairs of pictures in a database.
+/// Pairs of photos in a database.
 pub async fn payload_rows(db: impl Into<Db>) -> i64 {
     let sql = "SELECT count(*) FROM job_payload";
     match db.into() {

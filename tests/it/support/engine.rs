@@ -1,4 +1,4 @@
-//! An engine whose results are written into the pictures.
+//! An engine whose results are written into the photos.
 
 use std::{thread, time::Duration};
 
@@ -8,7 +8,7 @@ use visavis_face::{
     quality::{Measures, QualityLimits, judge},
 };
 
-/// What the fake engine is to see in a picture.
+/// What the fake engine is to see in a photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Picture {
     /// The face of person number n.

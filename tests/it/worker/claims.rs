@@ -56,7 +56,7 @@ async fn the_failure_of_a_runner_that_lost_its_lease_disturbs_nobody() {
     rig.gate.wait_for(1).await;
     rig.bench.advance(LEASE);
     let other = rig.bench.claim_one().await;
-    running.wish_to_stop();
+    running.request_stop();
     running.stopped().await;
     assert!(rig.bench.renew(&other).await, "the other one still holds the job");
     rig.bench.complete(&other).await.unwrap();

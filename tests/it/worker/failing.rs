@@ -168,11 +168,11 @@ impl Engine for Counting {
         reference: &Input<'_>,
     ) -> Result<Comparison, FaceError> {
         let company = &self.0;
-        let is_suspect = probe.bytes == Picture::Person(SUSPECT).bytes();
+        let is_isolated = probe.bytes == Picture::Person(SUSPECT).bytes();
         let inside = company.inside.fetch_add(1, Ordering::SeqCst) + 1;
         company.most.fetch_max(inside, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(30));
-        if is_suspect {
+        if is_isolated {
             let beside = inside.max(company.inside.load(Ordering::SeqCst)) - 1;
             company.with_suspects.fetch_add(beside, Ordering::SeqCst);
         }
@@ -183,7 +183,7 @@ impl Engine for Counting {
 
 const SUSPECT: u8 = 66;
 
-/// It may have ended its process before, and nobody else must go down with it again.
+/// It may have ended its process before, and no one else must go down with it again.
 #[tokio::test]
 async fn a_job_that_is_tried_again_runs_while_nothing_else_does() {
     let mut rig = Rig::new(3, Gate::open()).await;
@@ -191,8 +191,9 @@ async fn a_job_that_is_tried_again_runs_while_nothing_else_does() {
     let counted = Arc::clone(&company);
     let factory: EngineFactory = Arc::new(move || Ok(Box::new(Counting(Arc::clone(&counted)))));
     rig.pool = ComputePool::start(3, &factory, &policy()).unwrap();
-    let suspect = Picture::Person(SUSPECT);
-    let mut ids = vec![rig.enqueue(suspect, suspect).await, rig.enqueue(suspect, suspect).await];
+    let isolated = Picture::Person(SUSPECT);
+    let mut ids =
+        vec![rig.enqueue(isolated, isolated).await, rig.enqueue(isolated, isolated).await];
     rig.bench.claim(2).await;
     rig.bench.advance(LEASE);
     ids.extend(rig.enqueue_good(8).await);
@@ -210,8 +211,8 @@ async fn a_job_that_is_tried_again_runs_while_nothing_else_does() {
     assert!(company.most.load(Ordering::SeqCst) > 1, "the others run side by side");
 }
 
-/// Four jobs were in a process that died, and one of them killed it. While that one is tried again the others
-/// are not claimed: they would lose an attempt with every process that it takes.
+/// Four jobs were in a process that died, and one of them killed it. While that one is tried again
+/// the others are not claimed: they would lose an attempt with every process that it takes.
 #[tokio::test]
 async fn of_several_suspects_one_is_tried_and_the_others_are_put_back_without_losing_an_attempt() {
     let rig = Rig::new(4, Gate::closed()).await;
@@ -314,15 +315,16 @@ async fn a_row_that_cannot_be_read_is_given_up_and_takes_nobody_along() {
     assert!(rig.is_clean().await);
 }
 
-/// While the master key is being changed a process may not have it yet: that costs no attempt and no picture.
+/// While the master key is being changed a process may not have it yet: that costs no attempt and
+/// no photo.
 #[tokio::test]
 async fn a_job_waits_for_a_process_that_has_its_master_key_and_not_for_ever() {
     let rig = Rig::new(1, Gate::open()).await;
     let id = rig.enqueue_good(1).await.remove(0);
-    let stranger = rig.bench.stranger().await;
-    let stranger = Runner::new(stranger, rig.pool.clone(), rig.config, rig.wake.clone());
+    let outsider = rig.bench.outsider().await;
+    let outsider = Runner::new(outsider, rig.pool.clone(), rig.config, rig.wake.clone());
     for _ in 0..5 {
-        assert_eq!(stranger.run_until_idle().await, 1);
+        assert_eq!(outsider.run_until_idle().await, 1);
         rig.bench.advance(Duration::from_secs(11));
     }
     assert_eq!(rig.run_due().await, 1);
@@ -331,7 +333,7 @@ async fn a_job_waits_for_a_process_that_has_its_master_key_and_not_for_ever() {
     let lost = rig.enqueue_good(1).await.remove(0);
     rig.bench.advance(Duration::from_hours(2));
     for _ in 0..3 {
-        assert_eq!(stranger.run_until_idle().await, 1);
+        assert_eq!(outsider.run_until_idle().await, 1);
         rig.wait_out_the_delay();
     }
     assert!(rig.is_dead(&lost).await, "nobody has the key");

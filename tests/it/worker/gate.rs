@@ -54,7 +54,7 @@ impl Gate {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everybody passes from now on.
+    /// Everyone passes from now on.
     pub fn unlock(&self) {
         self.seen().closed = false;
         self.0.moved.notify_all();

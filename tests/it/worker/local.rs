@@ -201,7 +201,8 @@ impl Drop for Slow {
     }
 }
 
-/// Makes slow engines, unless `spoil` says of the number of one that something else happens; and how many were given back.
+/// Makes slow engines, unless `spoil` says of the number of one that something else happens; and
+/// how many were given back.
 fn slow(
     gate: &Gate,
     spoil: impl Fn(usize) -> Result<(), FaceError> + Send + Sync + 'static,
@@ -249,10 +250,10 @@ async fn a_comparison_that_never_ends_does_not_keep_its_pool_for_ever() {
     let mut stuck = Box::pin(pool.run(slot, good()));
     assert!(poll_fn(|cx| Poll::Ready(stuck.as_mut().poll(cx).is_pending())).await);
     drop(stuck);
-    let (told, dropped) = std::sync::mpsc::channel();
+    let (reported, dropped) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         drop(pool);
-        told.send(())
+        reported.send(())
     });
     assert!(dropped.recv_timeout(PATIENCE).is_ok());
     gate.unlock();

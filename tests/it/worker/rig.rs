@@ -36,7 +36,7 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn wish_to_stop(&self) {
+    pub fn request_stop(&self) {
         self.trigger.stop();
     }
 
@@ -103,7 +103,7 @@ impl Rig {
         self.bench.state(id).await == Some(TransactionState::Dead)
     }
 
-    /// Waits until a query of the database answers `expected`; only for what nobody announces.
+    /// Waits until a query of the database answers `expected`; only for what no one announces.
     pub async fn until(&self, sql: &'static str, expected: i64) {
         let reached = async {
             while self.bench.database.number(sql).await != expected {
@@ -113,7 +113,7 @@ impl Rig {
         tokio::time::timeout(PATIENCE, reached).await.expect(sql);
     }
 
-    /// No picture may be left when a test ends its jobs.
+    /// No photo may be left when a test ends its jobs.
     pub async fn is_clean(&self) -> bool {
         self.bench.check_pictures().await;
         self.bench.payload_rows().await == 0

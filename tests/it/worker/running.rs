@@ -26,7 +26,7 @@ async fn a_job_is_claimed_run_and_completed() {
     assert!(rig.is_clean().await);
 }
 
-/// Makes all pictures in the database unreadable.
+/// Makes all photos in the database unreadable.
 const SPOIL: &str = "UPDATE job_payload SET probe = x'00', reference = x'00'";
 
 #[tokio::test]
@@ -169,12 +169,12 @@ async fn an_accepted_request_wakes_the_runner() {
             &crate::support::pair(Picture::Person(1), Picture::Person(1)),
         )
         .await;
-    let told = async {
+    let reported = async {
         while app.check(&accepted.transaction_id()).await.code() == "PROCESSING" {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(super::gate::PATIENCE, told).await.unwrap();
+    tokio::time::timeout(super::gate::PATIENCE, reported).await.unwrap();
     trigger.stop();
     running.await.unwrap();
     assert_eq!(app.check(&accepted.transaction_id()).await.code(), "SUCCESS");

@@ -22,7 +22,7 @@ async fn running_jobs_are_finished_before_the_runner_returns() {
     let accepted = rig.enqueue_good(2).await;
     let running = rig.start();
     rig.gate.wait_for(2).await;
-    running.wish_to_stop();
+    running.request_stop();
     rig.gate.unlock();
     running.stopped().await;
     for id in &accepted {
@@ -37,7 +37,7 @@ async fn jobs_that_wait_are_left_alone_by_a_runner_that_stops() {
     let accepted = rig.enqueue_good(3).await;
     let running = rig.start();
     rig.gate.wait_for(1).await;
-    running.wish_to_stop();
+    running.request_stop();
     rig.gate.unlock();
     running.stopped().await;
     assert!(rig.is_done(&accepted[0]).await);
@@ -73,7 +73,7 @@ async fn a_claim_under_way_when_the_runner_stops_strands_no_job() {
     rig.bench.database.tamper("BEGIN IMMEDIATE").await;
     let running = rig.start();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    running.wish_to_stop();
+    running.request_stop();
     tokio::task::yield_now().await;
     rig.bench.database.tamper("COMMIT").await;
     running.stopped().await;
