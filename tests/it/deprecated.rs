@@ -8,7 +8,7 @@ use crate::{
     crash::server::{Data, Server},
     log,
     settings::load,
-    support::{Run as _, create_data, program},
+    support::{Run as _, create_data, with_models},
 };
 
 /// The value of a setting in a tree of TOML.
@@ -131,7 +131,7 @@ fn check_shows_an_old_name_as_a_warning_and_refuses_both_names() {
     let config = folder.path().join("own.toml");
     fs::write(&config, "[worker]\nstuck_ms = 50000\n").unwrap();
     let check = |variables: &[(&str, &str)]| {
-        let mut command = program();
+        let mut command = with_models();
         command.arg("check").arg("--data").arg(folder.path()).arg("--config").arg(&config);
         command.envs(variables.iter().copied()).ran()
     };
