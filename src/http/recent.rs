@@ -7,8 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Further back is forgotten, or after this many requests.
-const KEPT_FOR: Duration = Duration::from_mins(2);
+/// After this many requests the oldest are forgotten.
 const KEPT: usize = 1 << 15;
 
 /// One finished request.
@@ -30,13 +29,13 @@ pub struct Recent(Mutex<VecDeque<Answered>>);
 
 impl Recent {
     /// How far back they go at most.
-    pub(crate) const WINDOW: Duration = KEPT_FOR;
+    pub(crate) const WINDOW: Duration = Duration::from_mins(2);
 
     /// Takes note of one.
     pub(super) fn note(&self, path: &str, code: &'static str, elapsed: Duration) {
         let (endpoint, at) = (endpoint(path), Instant::now());
         let mut all = self.all();
-        while all.len() >= KEPT || all.front().is_some_and(|old| at - old.at > KEPT_FOR) {
+        while all.len() >= KEPT || all.front().is_some_and(|old| at - old.at > Self::WINDOW) {
             all.pop_front();
         }
         all.push_back(Answered { at, endpoint, code, elapsed });
@@ -45,7 +44,7 @@ impl Recent {
     /// Those of the last two minutes; after very many requests, of less.
     pub(crate) fn look(&self) -> Vec<Answered> {
         let now = Instant::now();
-        self.all().iter().filter(|answered| now - answered.at <= KEPT_FOR).copied().collect()
+        self.all().iter().filter(|answered| now - answered.at <= Self::WINDOW).copied().collect()
     }
 
     fn all(&self) -> MutexGuard<'_, VecDeque<Answered>> {

@@ -1,4 +1,4 @@
-//! AK/SK mode: HMAC both ways, the bare value, answers in kind.
+//! AK/SK mode: HMAC both ways, the bare value, responses in kind.
 
 use std::num::NonZeroU32;
 
@@ -176,7 +176,7 @@ async fn every_mistake_has_its_code_in_an_answer_of_the_same_kind() {
         assert_eq!(answer.code(), code, "{what}: {}", answer.text);
         assert!(answer.message().contains(names), "{what}: {}", answer.text);
     }
-    // Told after the signature, so that the client can check that it is reported by the service.
+    // Reported after the signature, so that the client can check that it is reported by the service.
     let stale = request_at("2020-01-01T00:00:00Z".to_owned(), COMPARE, "{}");
     let answer = send(&app, stale).await;
     assert_eq!(answer.code(), "PARAM_ILLEGAL");

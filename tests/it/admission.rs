@@ -18,7 +18,7 @@ const ASYNC: &str = "/api/v1/zoloz/facecompare/asynccompare";
 const CHECK: &str = "/api/v1/zoloz/facecompare/asynccheckresult";
 const BODY: &str = r#"{"title":"hello"}"#;
 
-/// Sends a request whose answer must be signed over `uri`, and returns the response's code.
+/// Sends a request whose response must be signed over `uri`, and returns the response's code.
 async fn code_over(app: &TestApp, request: Request<Body>, uri: &str) -> String {
     let (answer, status) = app.send_raw(request).await;
     assert_eq!(status, 200, "{}", answer.text);

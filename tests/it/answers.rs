@@ -1,4 +1,4 @@
-//! What every endpoint answers, member for member and in this order.
+//! What every endpoint returns, member for member and in this order.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};

@@ -48,7 +48,7 @@ fn run(arguments: &[&str]) -> Ran {
     ran
 }
 
-/// The folder of the service that is measured, which is all that is there.
+/// The folder of the measured service, the only one that exists.
 fn scratch(temp: &Path) -> Option<PathBuf> {
     let mut entries = fs::read_dir(temp).unwrap().map(|entry| entry.unwrap().path());
     entries.next()
@@ -254,7 +254,7 @@ fn reported(signal: &str, temp: &Path) -> (Option<i32>, String) {
     (child.wait().unwrap().code(), out)
 }
 
-/// Requests that the service below `temp` has answered.
+/// Requests that the service below `temp` has served.
 fn compared(temp: &Path) -> usize {
     log_of(temp).map_or(0, |log| log.matches("facecompare/compare").count())
 }

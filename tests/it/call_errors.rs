@@ -1,4 +1,4 @@
-//! `visavis call` against servers and addresses that are wrong: a sentence that says what to do,
+//! `visavis call` against servers and addresses that are wrong: a sentence with what to do,
 //! never a type of Rust.
 
 use std::{fs, net::TcpListener};

@@ -29,7 +29,7 @@ impl Captured {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The AES key of the body, told beside the capture.
+    /// The AES key of the body, noted beside the capture.
     fn aes_key(&self) -> Option<AesKey> {
         let (_, rest) = self.intro.split_once("AES key: ")?;
         let hex: Vec<_> = rest.split_whitespace().next()?.as_bytes().chunks(2).collect();
@@ -113,7 +113,7 @@ fn every_captured_signature_of_key_pair_mode_verifies() {
 }
 
 /// The MAC, the body and the wrapped key of the captures hold; the private key that unwraps is
-/// gone, so the key that is reported beside a capture is wrapped anew. That header is outside the
+/// gone, so the key that is reported beside a capture is wrapped again. That header is outside the
 /// signed text.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_captured_request_goes_through_the_whole_gateway_in_its_mode() {

@@ -1,4 +1,4 @@
-//! The command line with the real models: what it decides, and how it says what is missing.
+//! The command line with the real models: what it decides, and how it names what is missing.
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
@@ -65,7 +65,7 @@ fn two_photos_of_one_person_are_the_same_person() {
     assert_eq!((&verdict["samePerson"], &verdict["threshold"]), (&json!(true), &json!(80.0)));
     let score = verdict["score"].as_f64().unwrap();
     assert!((80.0..100.0).contains(&score), "{score}");
-    // The README of the samples says what an independent pipeline found.
+    // The README of the samples has the results of an independent pipeline.
     let similarity = verdict["similarity"].as_f64().unwrap();
     let is_default = pack().name == "omz";
     assert!(!is_default || (similarity - 0.767).abs() < 0.02, "{similarity}");

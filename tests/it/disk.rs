@@ -82,7 +82,7 @@ async fn a_database_that_may_not_grow_takes_jobs_again_without_a_restart_and_los
         assert!(set >= pages, "{set}");
     };
     for number in 1..=3 {
-        // Of each connection: one that ran out of room is not used any more. No less than there
+        // Of each connection: one that ran out of room is no longer used. No less than there
         // are.
         limit(1).await;
         let text = enqueue(&app, number).await;

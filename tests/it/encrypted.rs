@@ -29,7 +29,7 @@ async fn post(app: &TestApp, path: &str, body: &Value, key: &AesKey) -> Answer {
     answer.opened(key)
 }
 
-/// Sends a request whose answer must be in clear.
+/// Sends a request whose response must be plain.
 async fn refused(app: &TestApp, request: axum::http::Request<axum::body::Body>) -> Answer {
     let answer = app.send(request).await;
     assert_eq!(answer.header("encrypt"), None, "{}", answer.text);
@@ -204,7 +204,7 @@ async fn whatever_does_not_decrypt_into_json_has_one_response_under_the_key_that
 }
 
 /// Within one second the same request has the same response, whatever its wrapped key is: one that
-/// differed would tell that the key was not well-formed.
+/// differed would show that the key was not well-formed.
 #[tokio::test]
 async fn a_wrapped_key_that_does_not_open_gives_the_same_response_every_time() {
     let app = TestApp::with(|config| config.gate.decrypt_failures = 1_000).await;

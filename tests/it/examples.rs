@@ -61,7 +61,7 @@ fn python() -> PathBuf {
     if own.exists() { own } else { PathBuf::from("python3") }
 }
 
-/// Runs one example in every way, if its language is there.
+/// Runs one example in every way, if its language is installed.
 fn check(language: &str, program: &Path, probe: (&Path, &[&str]), before: &[String]) {
     if !works(probe.0, probe.1) {
         let (probe, arguments) = (probe.0.display(), probe.1);

@@ -16,7 +16,7 @@ fn sample(name: &str) -> String {
     in_repository(&format!("samples/{name}.jpg"))
 }
 
-/// A server with these variables that tells operators what it does.
+/// A server with these variables that reports what it does.
 fn serve(data: &Data, workers: &str, variables: &[(&str, &str)]) -> (Server, SocketAddr) {
     let admin = free_address();
     let listen = admin.to_string();
@@ -33,7 +33,7 @@ const PAIRS: [(&str, &str); 4] = [
 
 const BATCHED: (&str, &str) = ("VISAVIS_RUNTIME_DEVICE", "cpu-batched");
 
-/// What a client with these keys is answered about two files.
+/// The response to a client with these keys about two files.
 fn compare(url: &str, keys: &str, one: &str, other: &str) -> Value {
     call(url, keys, &["compare", one, other, "--json"]).json()
 }

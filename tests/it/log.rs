@@ -58,7 +58,7 @@ pub fn hear() -> (Kept, (DefaultGuard, Dispatch)) {
     (kept, (log, second))
 }
 
-// On one thread, so that the thread's own log hears everything but the compute threads, which have
+// On one thread, so that the thread's own log receives everything but the compute threads, which have
 // nothing to say.
 #[tokio::test]
 async fn nothing_that_is_personal_or_secret_is_in_the_log() {
@@ -122,7 +122,7 @@ async fn nothing_that_is_personal_or_secret_is_in_the_log() {
     }
 }
 
-/// Has a server answer so many requests that no one signed; each is a line of its log.
+/// Sends a server so many requests that no one signed; each is a line of its log.
 fn answers(server: &Server, requests: usize) {
     for _ in 0..requests {
         let answer = server.get("/nothing");

@@ -1,4 +1,4 @@
-//! What a server tells of itself on its admin address after it has done something, and the trace
+//! What a server reports on its admin address after it has done something, and the trace
 //! that leads from a request to its comparison.
 
 use std::net::SocketAddr;

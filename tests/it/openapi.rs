@@ -15,7 +15,7 @@ fn document() -> Value {
     serde_json::from_str(visavis::http::OPENAPI).unwrap()
 }
 
-/// The schema of what an endpoint answers, with all definitions at hand.
+/// The schema of what an endpoint returns, with all definitions at hand.
 fn answer_schema(document: &Value, path: &str) -> jsonschema::Validator {
     let content = &document["paths"][path]["post"]["responses"]["200"]["content"];
     let schema = &content["application/json"]["schema"];

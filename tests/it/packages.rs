@@ -1,4 +1,4 @@
-//! Nets that are taken out of packages: pinned, checked, and with a second source. No test here
+//! Nets from packages: pinned, checked, and with a second source. No test here
 //! uses a network.
 
 use std::{

@@ -180,7 +180,7 @@ fn what_the_page_of_operations_gives_to_run_runs() {
     run("OPERATIONS.md", &script("OPERATIONS.md", ""), &[]);
 }
 
-/// It erases what its client has; nothing here, but all of it is a command that is there.
+/// It erases what its client has; nothing here, but all of it is a command that exists.
 #[test]
 fn what_the_page_on_privacy_gives_to_run_runs() {
     let client = "set -euo pipefail\nvisavis client add shop --out shop.json\n";

@@ -1,4 +1,4 @@
-//! New keys for a client that is at work: both generations are good for a while, each is answered
+//! New keys for a client that is at work: both generations are valid for a while, each is served
 //! in kind, and then the old one is reported that it is old.
 
 use axum::{body::Body, http::Request};

@@ -244,7 +244,7 @@ fn a_server_with_a_certificate_is_called_over_tls_and_watched_on_another_address
     let arguments = ["call", "test", "--client", &keys, "--url", &url];
     let machine = program().args(arguments).env("SSL_CERT_FILE", &cert).ran();
     assert_eq!(machine.code, 0, "{}", machine.err);
-    // A mirror, too, is trusted as the machine says. This one answers something else.
+    // A mirror, too, is trusted as the machine says. This one returns something else.
     let pull = || {
         let mut command = program();
         let models = data.folder().join("models");

@@ -317,7 +317,7 @@ async fn the_readers_are_as_strict_as_the_clients() {
     refuses("PHP", &trailing);
     refuses("Node", &trailing);
     refuses("Go", &raw);
-    // Node prints the parsed answer again, so spaces change nothing for it.
+    // Node prints the parsed response again, so spaces change nothing for it.
     for reader in READERS.into_iter().filter(|reader| reader.name != "Node") {
         refuses(reader.name, &|reply| reply.body.push(' '));
         refuses(reader.name, &spaced);

@@ -73,7 +73,7 @@ impl Running {
         Self { service, trigger, admin }
     }
 
-    /// What the admin address answers.
+    /// What the admin address returns.
     async fn get(&self, path: &'static str) -> String {
         let admin = self.admin;
         tokio::task::spawn_blocking(move || get(admin, path)).await.unwrap()

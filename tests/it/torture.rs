@@ -1,5 +1,5 @@
 //! Broken photos and broken requests through the whole server with its real nets, while idle and
-//! dribbling connections stand around: every one is answered with a documented code, the process
+//! dribbling connections stand around: every one gets a documented code, the process
 //! lives, its memory stays below a ceiling, and anyone who behaves is served. `make torture` does a
 //! hundred thousand of them.
 
@@ -100,7 +100,7 @@ fn request(seeds: &[Vec<u8>], dice: &mut Dice) -> Raw {
     raw
 }
 
-/// Opens connections that say nothing, or something now and then, until told to stop.
+/// Opens connections that say nothing, or something now and then, until stopped.
 fn nuisance(server: &Server, stop: &AtomicBool) {
     let connect = || TcpStream::connect(server.address()).ok();
     let _idle: Vec<_> = (0..IDLE).filter_map(|_| connect()).collect();

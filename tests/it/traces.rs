@@ -39,7 +39,7 @@ mod exported {
 
     use super::*;
 
-    /// Takes what is exported and answers as a collector does.
+    /// Takes what is exported and responds as a collector does.
     fn collector() -> (String, Arc<Mutex<Vec<Span>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1/traces", listener.local_addr().unwrap());

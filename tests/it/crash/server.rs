@@ -110,7 +110,7 @@ impl Drop for Killed {
     }
 }
 
-/// A server that answers.
+/// A server that responds.
 pub struct Server {
     child: Killed,
     scheme: String,
@@ -195,7 +195,7 @@ impl Server {
         std::io::read_to_string(stream).unwrap()
     }
 
-    /// Where it answers, as a socket takes it.
+    /// Its address, as a socket takes it.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -205,12 +205,12 @@ impl Server {
         self.child.0.id()
     }
 
-    /// Where it answers, as the command line takes it.
+    /// Its address, as the command line takes it.
     pub fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// Whether it says that it is ready; `None` when it does not answer.
+    /// Whether it says that it is ready; `None` when it does not respond.
     pub fn ready(&self) -> Option<bool> {
         let mut socket = TcpStream::connect(&self.address).ok()?;
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -248,7 +248,7 @@ impl Server {
         assert!(sent.unwrap().success());
     }
 
-    /// SIGKILL: nothing in the process runs any more.
+    /// SIGKILL: the process runs no further.
     pub fn kill(mut self) {
         self.child.0.kill().unwrap();
         assert_eq!(self.child.wait(), None, "killed, not exited");
@@ -315,7 +315,7 @@ impl App {
         }
     }
 
-    /// What is answered when a transaction is asked for.
+    /// The response about a transaction.
     pub fn result_code(&self, server: &Server, transaction_id: &str) -> String {
         let body = json!({ "transactionId": transaction_id });
         let answer = self.call(server, "asynccheckresult", &body);

@@ -1,4 +1,4 @@
-//! Batches on one thread for all engines, on the CPU: no one can tell by the responses that others
+//! Batches on one thread for all engines, on the CPU: the responses do not show that others
 //! were there.
 
 use std::{io::Cursor, sync::Barrier, thread, time::Duration};

@@ -1,4 +1,4 @@
-//! Every photo of a large collection of odd ones, held against what Pillow makes of it
+//! Every photo of a large collection of odd ones, compared with what Pillow makes of it
 //! (`tests/reference/`).
 
 use std::collections::BTreeMap;

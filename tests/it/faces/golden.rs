@@ -1,4 +1,4 @@
-//! The same pair gives the same score, anyone who computes it, in whatever order and beside whatever
+//! The same pair gives the same score, on any engine, in any order and beside whatever
 //! else.
 
 use std::thread;

@@ -24,7 +24,7 @@ use visavis_face::Pipeline;
 
 use crate::support::models::{config, engine_of, packs};
 
-/// Checks it with each pack that is there.
+/// Checks it with each installed pack.
 fn with_each_engine(check: impl Fn(&mut Pipeline)) {
     for pack in packs() {
         // Shown with a check that fails.

@@ -1,4 +1,4 @@
-//! Every odd file gets a documented answer and none a panic.
+//! Every odd file gets a documented response and none a panic.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! Postgres does not answer: what a request waits for, and what a statement costs while all is
+//! Postgres does not respond: what a request waits for, and what a statement costs while all is
 //! well.
 
 use std::{

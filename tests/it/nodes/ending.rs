@@ -1,4 +1,4 @@
-//! How processes end: told to, told twice, or because a comparison does not come back.
+//! How processes end: on one signal, on two, or because a comparison does not come back.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ async fn workers_that_are_told_to_stop_under_load_leave_no_job_running_and_exit_
 const PATIENT: [(&str, &str); 2] =
     [("VISAVIS_HTTP_SHUTDOWN_DELAY_MS", "1000"), ("VISAVIS_HTTP_COMPARE_TIMEOUT_MS", "30000")];
 
-/// A load balancer that asks who is ready before each request. Anyone who was sent there is answered,
+/// A load balancer that asks who is ready before each request. Anyone who was sent there is served,
 /// and what was acknowledged is finished by someone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_front_end_that_is_told_to_stop_under_load_fails_nobody() {

@@ -32,7 +32,7 @@ async fn a_standby_is_refused_at_a_start_and_waited_out_by_those_who_run() {
     let opened = PostgresDb::open(&url, 2).await;
     assert!(matches!(opened, Err(DbError::Standby(_))), "{opened:?}");
 
-    // Sent while no one takes writes; answered once someone does.
+    // Sent while no one takes writes; served once someone does.
     let (waiting, ()) = tokio::join!(stored(2), async {
         tokio::time::sleep(Duration::from_secs(5)).await;
         tokio::task::block_in_place(|| cluster.promote());

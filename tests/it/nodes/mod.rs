@@ -92,7 +92,7 @@ impl Site {
         Server::start_with(&self.data, &["--workers", "0"], &borrowed(&self.variables()))
     }
 
-    /// One that does not poll: it hears of a job or it does not.
+    /// One that does not poll: it is notified of a job or it is not.
     pub fn workers(&self) -> Server {
         Server::start_workers(&self.data, &borrowed(&self.variables()))
     }
@@ -127,7 +127,7 @@ pub fn borrowed<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'
     variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
-/// A signed call with the keys of this file, and what was answered.
+/// A signed call with the keys of this file, and the response.
 pub fn call(keys: &str, node: &Server, arguments: &[&str]) -> Value {
     let ran = visavis(
         &[&["call"], arguments, &["--json", "--client", keys, "--url", &node.url()]].concat(),
@@ -146,7 +146,7 @@ pub fn enqueue(keys: &str, node: &Server, number: usize) -> String {
     accepted["transactionId"].as_str().unwrap().to_owned()
 }
 
-/// Asks until the verdict is there.
+/// Polls until the verdict exists.
 pub fn expect_verdict(keys: &str, node: &Server, id: &str) {
     let begun = Instant::now();
     loop {

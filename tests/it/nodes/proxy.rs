@@ -20,7 +20,7 @@ pub enum Mode {
     Closed,
     /// Passes nothing on and says nothing, as a firewall that drops packets.
     Silent,
-    /// Closes a connection instead of passing the next answer on, and then passes everything on
+    /// Closes a connection instead of passing the next response on, and then passes everything on
     /// again.
     LosesAnAnswer,
 }
@@ -116,7 +116,7 @@ struct Messages {
 }
 
 impl Messages {
-    /// How many of these messages ask the server to answer: Sync and Query.
+    /// How many of these messages ask the server for a response: Sync and Query.
     fn count(&mut self, bytes: &[u8]) -> usize {
         const SSL_REQUEST: u32 = 80_877_103;
         self.bytes.extend_from_slice(bytes);

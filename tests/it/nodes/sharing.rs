@@ -1,4 +1,4 @@
-//! What one process has accepted another finishes and tells, and what one was doing when it was
+//! What one process has accepted another finishes and returns, and what one was doing when it was
 //! killed another does again.
 
 use sqlx::Connection as _;

@@ -35,7 +35,7 @@ pub trait Database: Send + Sync {
 
 /// 2026-01-01T00:00:00Z
 pub const NOW: i64 = 1_767_225_600_000;
-/// How long a claim of [`Bench::claim`] is good for.
+/// How long a claim of [`Bench::claim`] is valid.
 pub const LEASE: Duration = Duration::from_secs(30);
 /// Whose the jobs of [`Bench::enqueue`] are.
 pub const CLIENT: &str = "2188000000000001";
@@ -145,7 +145,7 @@ impl Bench {
         self.store.enqueue(&new_job(&id, &request, Some(digest))).await.unwrap()
     }
 
-    /// Takes up to `limit` jobs for [`LEASE`].
+    /// Claims at most `limit` jobs for [`LEASE`].
     pub async fn claim(&self, limit: u32) -> Vec<Lease> {
         self.store.claim(limit, "bench", LEASE).await.unwrap()
     }
@@ -236,7 +236,7 @@ pub fn done() -> TransactionState {
     TransactionState::Done(Box::new(refused()))
 }
 
-/// Whether a write was turned away because someone else holds the job, or no one any more.
+/// Whether a write was turned away because someone else holds the job, or no one does.
 pub fn is_lost(written: Result<(), QueueError>) -> bool {
     written.is_err_and(|error| matches!(error, QueueError::LeaseLost))
 }

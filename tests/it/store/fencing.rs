@@ -1,4 +1,4 @@
-//! A worker that lost its lease changes nothing any more.
+//! A worker that lost its lease no longer changes anything.
 
 use visavis::{
     compare::{Outcome, Refusal, Side},

@@ -50,7 +50,7 @@ async fn sessions_that_are_ended_under_statements_lose_nothing_and_double_nothin
     let outcome = Outcome::Refused { side: Side::Probe, refusal: Refusal::NoFace };
     let mut done = 0;
     while done < u32::from(JOBS) {
-        // A claim whose answer was lost comes back when its lease is over.
+        // A claim whose response was lost comes back when its lease is over.
         for lease in store.claim(8, "worker", Duration::from_millis(400)).await.unwrap() {
             store.payload(&lease).await.unwrap();
             match store.complete(lease.job.id, lease.token, &outcome).await {

@@ -103,7 +103,7 @@ impl Rig {
         self.bench.state(id).await == Some(TransactionState::Dead)
     }
 
-    /// Waits until a query of the database answers `expected`; only for what no one announces.
+    /// Waits until a query of the database returns `expected`; only for what no one announces.
     pub async fn until(&self, sql: &'static str, expected: i64) {
         let reached = async {
             while self.bench.database.number(sql).await != expected {

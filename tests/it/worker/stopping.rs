@@ -1,4 +1,4 @@
-//! The end of a runner: nothing is begun any more, nothing is lost.
+//! The end of a runner: nothing new begins, nothing is lost.
 
 use std::time::Duration;
 
