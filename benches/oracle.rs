@@ -103,8 +103,7 @@ fn ask(agent: &ureq::Agent, url: &str, merchant: &ServerKey, body: &str, wrapped
     let elapsed = begun.elapsed();
     assert!(
         response.headers().contains_key("encrypt"),
-        "every kind gets the same response: \
-            {text}"
+        "every kind gets the same response: {text}"
     );
     micros(elapsed)
 }

@@ -23,43 +23,36 @@ const AT_ONCE: u32 = 8;
 
 const POSTGRES: &str = "
 CREATE TABLE bare_job (
-    id     bigint GENERATED ALWAYS AS IDENTITY \
-                        PRIMARY KEY,
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     dedupe bytea NOT NULL UNIQUE,
-    state  smallint NOT \
-                        NULL DEFAULT 0,
-    due_at timestamptz NOT NULL DEFAULT \
-                        statement_timestamp(),
+    state  smallint NOT NULL DEFAULT 0,
+    due_at timestamptz NOT NULL DEFAULT statement_timestamp(),
     token  bigint NOT NULL DEFAULT 0
-) WITH \
-                        (fillfactor = 70);
-CREATE INDEX bare_due ON bare_job (due_at, id) WHERE \
-                        state IN (0, 1);
-CREATE TABLE bare_payload (job_id bigint PRIMARY KEY \
-                        REFERENCES bare_job (id) ON DELETE CASCADE, probe bytea NOT NULL,
-    \
-                        reference bytea NOT NULL);
-ALTER TABLE bare_payload ALTER COLUMN probe SET \
-                        STORAGE EXTERNAL, ALTER COLUMN reference SET STORAGE EXTERNAL;
+) WITH (fillfactor = 70);
+CREATE INDEX bare_due ON bare_job (due_at, id) WHERE state IN (0, 1);
+CREATE TABLE bare_payload (
+    job_id    bigint PRIMARY KEY REFERENCES bare_job (id) ON DELETE CASCADE,
+    probe     bytea NOT NULL,
+    reference bytea NOT NULL
+);
+ALTER TABLE bare_payload
+    ALTER COLUMN probe SET STORAGE EXTERNAL, ALTER COLUMN reference SET STORAGE EXTERNAL;
 ";
 
 const SQLITE: &str = "
 CREATE TABLE bare_job (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
-    \
-                      dedupe BLOB NOT NULL UNIQUE,
+    dedupe BLOB NOT NULL UNIQUE,
     state  INTEGER NOT NULL DEFAULT 0,
-    \
-                      due_at INTEGER NOT NULL DEFAULT 0,
+    due_at INTEGER NOT NULL DEFAULT 0,
     token  INTEGER NOT NULL DEFAULT 0
-) \
-                      STRICT;
-CREATE INDEX bare_due ON bare_job (due_at, id) WHERE state IN (0, \
-                      1);
-CREATE TABLE bare_payload (job_id INTEGER PRIMARY KEY REFERENCES \
-                      bare_job (id) ON DELETE CASCADE, probe BLOB NOT NULL,
-    reference BLOB NOT \
-                      NULL) STRICT;
+) STRICT;
+CREATE INDEX bare_due ON bare_job (due_at, id) WHERE state IN (0, 1);
+CREATE TABLE bare_payload (
+    job_id    INTEGER PRIMARY KEY REFERENCES bare_job (id) ON DELETE CASCADE,
+    probe     BLOB NOT NULL,
+    reference BLOB NOT NULL
+) STRICT;
 ";
 
 /// A database without the store.
@@ -116,27 +109,22 @@ impl Bare {
         match self {
             Self::Postgres(pool) => {
                 let sql = "WITH due AS MATERIALIZED (
-                               SELECT id \
-                           FROM bare_job WHERE state IN (0, 1) AND due_at <= \
-                           statement_timestamp()
-                               ORDER BY due_at, \
-                           id LIMIT $1 FOR UPDATE SKIP LOCKED
-                           \
+                               SELECT id FROM bare_job
+                               WHERE state IN (0, 1) AND due_at <= statement_timestamp()
+                               ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
                            )
-                           UPDATE bare_job SET state = 1, token = \
-                           token + 1, due_at = due_at + interval '30 s'
-                           \
+                           UPDATE bare_job
+                           SET state = 1, token = token + 1, due_at = due_at + interval '30 s'
                            FROM due WHERE bare_job.id = due.id RETURNING bare_job.id";
                 let claim = sqlx::query_scalar(sql).bind(i64::from(AT_ONCE));
                 claim.fetch_all(pool).await.unwrap()
             }
             Self::Sqlite { writer, .. } => {
-                let sql = "UPDATE bare_job SET state = 1, token = token + 1, due_at = \
-                           1
-                           WHERE id IN (SELECT id FROM bare_job WHERE \
-                           state IN (0, 1) AND due_at <= 0
-                                        \
-                           ORDER BY due_at, id LIMIT $1)
+                let sql = "UPDATE bare_job SET state = 1, token = token + 1, due_at = 1
+                           WHERE id IN (
+                               SELECT id FROM bare_job WHERE state IN (0, 1) AND due_at <= 0
+                               ORDER BY due_at, id LIMIT $1
+                           )
                            RETURNING id";
                 sqlx::query_scalar(sql).bind(AT_ONCE).fetch_all(writer).await.unwrap()
             }

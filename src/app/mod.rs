@@ -23,14 +23,13 @@ pub use memory::MemoryPlan;
 pub use model::{Model, OpenedPack, installed_settings, library, load_model, model_dir, open_pack};
 pub use open_files::{needed_files, raise_limit};
 pub use settings::{listen_error, resolve, tls_files};
+use visavis_face::{Device, Runtime, jpeg::DECODER};
 
 use self::{
     background::Background,
     console::open_console,
     settings::{gateway_config, server_config, warn_open_tls_key},
 };
-use visavis_face::{Device, Runtime, jpeg::DECODER};
-
 use crate::{
     clients::ClientRegistry,
     clock::Clock,

@@ -239,8 +239,7 @@ fn start_all(worker: Worker, threads: usize) -> Result<(), FaceError> {
             .spawn(move || worker.run(ready))
             .map_err(|e| {
             FaceError::Manifest(format!(
-                "a compute thread could not be started: \
-                {e}"
+                "a compute thread could not be started: {e}"
             ))
         })?;
     }

@@ -6,7 +6,6 @@ use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 use axum::http::Request;
 use serde_json::{Value, json};
 use visavis::http::{CompareBackend, gateway};
-
 use visavis_signing::endpoints;
 
 use crate::support::{Answer, Picture, TestApp, in_repository, left_out, pair, visavis};

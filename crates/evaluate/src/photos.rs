@@ -126,10 +126,8 @@ impl PhotoSet {
                 None | Some("selfie") => PictureKind::Selfie,
                 Some("document") => PictureKind::Document,
                 Some(other) => {
-                    let what = format!(
-                        "the kind of a photo must be selfie or document, not \
-                                        `{other}`"
-                    );
+                    let what =
+                        format!("the kind of a photo must be selfie or document, not `{other}`");
                     return Err(wrong(line, what));
                 }
             };
@@ -350,10 +348,9 @@ mod tests {
 
         let neither = "photo,person,kind\na.jpg,ann,passport\n";
         let error = PhotoSet::from_table(&written(folder.path(), "t.csv", neither)).unwrap_err();
-        assert!(error.to_string().contains(
-            "line 2: the kind of a photo must be selfie or \
-                                            document"
-        ));
+        assert!(
+            error.to_string().contains("line 2: the kind of a photo must be selfie or document")
+        );
         let none = "photo,person\na.jpg,ann\nb.jpg,bob\n";
         let set = PhotoSet::from_table(&written(folder.path(), "t.csv", none)).unwrap();
         let error = set.for_pairs(PairType::SelfieDocument).unwrap_err();

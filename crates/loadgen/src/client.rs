@@ -229,10 +229,8 @@ impl ApiClient {
         let body = match &signed.key {
             // With the key that was sent: the server must use that one.
             Some(key) if was_encrypted => {
-                let plain = key.decrypt(text.as_bytes()).context(
-                    "the response cannot be \
-                        decrypted",
-                )?;
+                let plain =
+                    key.decrypt(text.as_bytes()).context("the response cannot be decrypted")?;
                 String::from_utf8(plain).context("the decrypted response is not text")?
             }
             None if was_encrypted => bail!("the response is encrypted, but the request was not"),

@@ -158,8 +158,7 @@ impl OwnService {
                 None if begun.elapsed() > SHUTDOWN_TIMEOUT => {
                     self.stopped = false;
                     bail!(
-                        "the measured service did not stop in {SHUTDOWN_TIMEOUT:?} and was \
-                           killed"
+                        "the measured service did not stop in {SHUTDOWN_TIMEOUT:?} and was killed"
                     );
                 }
                 None => thread::sleep(Duration::from_millis(10)),

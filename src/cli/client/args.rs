@@ -204,11 +204,8 @@ fn or_default<T: FromStr>(text: &str) -> Result<Own<T>, String> {
     match text {
         "default" => Ok(Own(None)),
         number => {
-            let number = number.parse().map_err(|_| {
-                "expected a positive integer or \
-                    default"
-                    .to_owned()
-            })?;
+            let number =
+                number.parse().map_err(|_| "expected a positive integer or default".to_owned())?;
             Ok(Own(Some(number)))
         }
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use visavis_signing::{ClientKey, Credentials, bare_base64, format_time};
 
 pub(super) use self::args::ClientCommand;
 use self::args::{AddArgs, ExportArgs, KeyArgs, RotateArgs, SetArgs};
@@ -18,8 +19,6 @@ use super::{
     block_on,
     credentials::{NewFile, not_created},
 };
-use visavis_signing::{ClientKey, Credentials, bare_base64, format_time};
-
 use crate::{
     app,
     clients::{
@@ -118,10 +117,8 @@ async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
         (fmr, "False match rate", "default (compare.fmr)"),
         (
             document_fmr,
-            "False match rate for \
-                        documents",
-            "default (the client's --fmr, if it is \
-                set)",
+            "False match rate for documents",
+            "default (the client's --fmr, if it is set)",
         ),
     ] {
         let value = match change {

@@ -9,6 +9,10 @@ mod quality;
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
+use visavis_face::{
+    calibration::{Calibration, score_at_decades},
+    stages::{Stage, StageTimes},
+};
 
 pub use self::numbers::{percent, rate};
 use crate::{
@@ -20,10 +24,6 @@ use crate::{
         AtThreshold, OperatingPoint, at_threshold, equal_error_rate, operating_point, trade_off,
     },
     scores::Scores,
-};
-use visavis_face::{
-    calibration::{Calibration, score_at_decades},
-    stages::{Stage, StageTimes},
 };
 
 /// Everything that was measured.
