@@ -88,6 +88,7 @@ pub(super) fn server_config(
             connections => connections,
         },
         trusted_proxies: http.trusted_proxies.clone(),
+        send_continue: http.send_continue,
         max_streams: http.max_streams,
         drain: Duration::from_millis(http.drain_timeout_ms),
     })

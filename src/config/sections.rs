@@ -114,6 +114,8 @@ pub struct HttpSection {
     pub(crate) max_connections: usize,
     /// Connections at once from one address; 0 for a quarter of them.
     pub(crate) max_connections_per_address: usize,
+    /// Whether a client that waits for `100 Continue` gets it.
+    pub(crate) send_continue: bool,
     /// Requests at once on one HTTP/2 connection.
     pub(crate) max_streams: u32,
     /// Time for running requests after a shutdown request.

@@ -21,6 +21,7 @@ mod extract;
 pub mod fuzzing;
 mod health;
 mod hosts;
+mod interim;
 mod js;
 mod lenient;
 mod path;

@@ -19,7 +19,10 @@ use axum_server::{
 use socket2::{SockRef, TcpKeepalive};
 use tokio::task::JoinHandle;
 
-use super::tls::{TlsError, TlsFiles};
+use super::{
+    interim::Interim,
+    tls::{TlsError, TlsFiles},
+};
 use crate::{
     gate::{ConnectionLimits, Connections, Network},
     supervisor::TaskHealth,
@@ -42,6 +45,8 @@ pub struct ServerConfig {
     pub max_connections_per_address: usize,
     /// Proxies, to whom that does not apply.
     pub trusted_proxies: Vec<Network>,
+    /// Whether a client that waits for `100 Continue` gets it.
+    pub send_continue: bool,
     /// Requests at once on one HTTP/2 connection.
     pub max_streams: u32,
     /// How long requests may take to finish when the server is to stop.
@@ -127,12 +132,17 @@ pub fn serve(
         .keep_alive_timeout(PING_PATIENCE);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let (scheme, task, reload) = match &config.tls {
-        None => ("http", tokio::spawn(server.http1_only().serve(service)), None),
+        None => {
+            let server = server.map(|connections| Interim::new(connections, config.send_continue));
+            ("http", tokio::spawn(server.http1_only().serve(service)), None)
+        }
         Some(files) => {
             let tls = RustlsConfig::from_config(files.load()?);
             let reload = TlsReload { files: files.clone(), config: tls.clone() };
             let acceptor = RustlsAcceptor::new(tls).handshake_timeout(config.head_deadline);
-            let server = server.map(|connections| acceptor.acceptor(connections));
+            let server = server.map(|connections| {
+                Interim::new(acceptor.acceptor(connections), config.send_continue)
+            });
             ("https", tokio::spawn(server.serve(service)), Some(reload))
         }
     };

@@ -65,6 +65,25 @@ async fn a_client_that_asks_before_it_sends_a_body_is_told_to_go_on() {
     verify(&reply, COMPARE);
 }
 
+/// Some clients take the first response that they see for the final one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_can_have_no_interim_response_sent() {
+    let app = TestApp::new().await;
+    let server = Listening::with(app, |config| config.send_continue = false);
+    let body = pair(Picture::Person(1), Picture::Person(1)).to_string();
+    let length = format!("Content-Length: {}", body.len());
+    let mut connection = server.connect();
+    for _ in 0..2 {
+        connection.send(server.head(COMPARE, &body, &[&length, "Expect: 100-continue"]));
+        // As such clients do, which wait for a second.
+        std::thread::sleep(Duration::from_millis(300));
+        let reply = exchange(&mut connection, &body);
+        assert!(reply.head.starts_with("HTTP/1.1 200 OK"), "{}", reply.head);
+        assert_eq!(reply.code(), "SUCCESS", "{}", reply.body);
+        verify(&reply, COMPARE);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_in_chunks_is_signed_as_if_it_were_whole() {
     let server = listening().await;

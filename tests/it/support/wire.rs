@@ -39,6 +39,7 @@ impl Listening {
             max_connections: 1_000,
             max_connections_per_address: 1_000,
             trusted_proxies: Vec::new(),
+            send_continue: true,
             max_streams: 16,
             drain: Duration::from_millis(200),
         };
