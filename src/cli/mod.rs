@@ -26,6 +26,7 @@ mod manual;
 mod models;
 mod restart;
 mod serve;
+mod sign;
 mod trial;
 
 use std::{
@@ -65,6 +66,8 @@ enum CliCommand {
     Compare(compare::CompareArgs),
     /// Sign and send a request to a running server; verify and print the response
     Call(call::CallArgs),
+    /// Print the text that a request is signed over, and the headers for it
+    Sign(sign::SignArgs),
     /// Measure throughput, latency and resource usage of a service
     Bench(bench::BenchArgs),
     /// Register and manage the clients of the API
@@ -138,6 +141,7 @@ impl CliCommand {
             | Self::Calibrate(_)
             | Self::Check(_) => true,
             Self::Call(_)
+            | Self::Sign(_)
             | Self::Client(_)
             | Self::Console(_)
             | Self::Models(_)
@@ -167,6 +171,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         CliCommand::Work(args) => serve::work(config()?, file, args),
         CliCommand::Compare(args) => compare::run(&config()?, args),
         CliCommand::Call(args) => call::run(args),
+        CliCommand::Sign(args) => sign::run(args),
         CliCommand::Bench(args) => Ok(bench::run(&config()?, cli.config.as_deref(), args)),
         CliCommand::Client(command) => client::run(config()?, command),
         CliCommand::Erase(args) => erase::run(config()?, args),

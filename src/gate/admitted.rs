@@ -117,7 +117,8 @@ impl Parsed<Request> {
             // Another process may be at a repetition of it.
             admitted.earlier = gate.earlier(shard, &admitted.parsed.dedupe).await?;
             if admitted.earlier.is_none() {
-                return Err(Limit::Quota.refuse_for(until_midnight(gate.0.clock.now())).into());
+                let wait = until_midnight(gate.0.clock.now());
+                return Err(Limit::Quota(quota).refuse_for(wait).into());
             }
         }
         admitted.counted_on = counted;

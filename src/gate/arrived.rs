@@ -56,11 +56,12 @@ impl Arrived {
     }
 
     /// The refusal of a held-back address. Its connection is closed.
-    pub(super) fn hold_back(&self) -> Refused {
+    pub(super) fn hold_back(&self, gate: &Gate) -> Refused {
         if let Some(activity) = &self.activity {
             activity.close();
         }
-        Limit::AuthFailures.refuse_for(self.held_back.unwrap_or_default())
+        let limit = Limit::AuthFailures(gate.0.config.signature_failures);
+        limit.refuse_for(self.held_back.unwrap_or_default())
     }
 
     /// Whether the response is to say that the connection ends; HTTP/2 has no such header.

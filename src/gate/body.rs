@@ -26,6 +26,12 @@ pub(super) struct BodyLimits {
     pub(super) least_rate: u32,
 }
 
+impl BodyLimits {
+    fn time(self) -> Limit {
+        Limit::BodyTime(self.deadline, self.least_rate)
+    }
+}
+
 /// How long the sender may keep us waiting for as many bytes as the least rate gives in that time.
 const WINDOW: Duration = Duration::from_secs(5);
 /// The first buffer, bytes. It doubles from there, so a body never takes more than twice of what
@@ -46,7 +52,7 @@ pub(super) async fn collect(
 ) -> Result<Bytes, Rejection> {
     let reading = read(headers, body, limits, lease);
     let read = tokio::time::timeout(limits.deadline, reading).await;
-    read.unwrap_or_else(|_| Err(Limit::BodyTime.refuse().into()))
+    read.unwrap_or_else(|_| Err(limits.time().refuse().into()))
 }
 
 async fn read(
@@ -62,7 +68,7 @@ async fn read(
     }
     let most = announced.unwrap_or(limits.bytes);
     let mut collected = Vec::new();
-    let mut pace = Pace::new(limits.least_rate);
+    let mut pace = Pace::new(limits);
     while let Some(data) = pace.next(body).await? {
         let length = collected.len() + data.len();
         if length > limits.bytes {
@@ -92,7 +98,7 @@ pub(super) async fn discard(headers: &HeaderMap, mut body: Body, limits: BodyLim
         return;
     }
     let reading = async {
-        let mut pace = Pace::new(limits.least_rate);
+        let mut pace = Pace::new(limits);
         let mut read = 0;
         while let Ok(Some(data)) = pace.next(&mut body).await {
             read += data.len();
@@ -107,27 +113,27 @@ pub(super) async fn discard(headers: &HeaderMap, mut body: Body, limits: BodyLim
 
 /// How long the sender keeps us waiting. Time in which we do not read does not count.
 struct Pace {
-    least_rate: u32,
+    limits: BodyLimits,
     /// In this window.
     waited: Duration,
     received: usize,
 }
 
 impl Pace {
-    fn new(least_rate: u32) -> Self {
-        Self { least_rate, waited: Duration::ZERO, received: 0 }
+    fn new(limits: BodyLimits) -> Self {
+        Self { limits, waited: Duration::ZERO, received: 0 }
     }
 
     /// The next bytes of a body; `None` at its end.
     async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, Rejection> {
         loop {
             let begun = Instant::now();
-            let frame = if self.least_rate == 0 {
+            let frame = if self.limits.least_rate == 0 {
                 body.frame().await
             } else {
                 let left = WINDOW.saturating_sub(self.waited);
                 let frame = tokio::time::timeout(left, body.frame()).await;
-                frame.map_err(|_| Rejection::from(Limit::BodyTime.refuse()))?
+                frame.map_err(|_| Rejection::from(self.limits.time().refuse()))?
             };
             self.waited += begun.elapsed();
             let Some(frame) = frame else { return Ok(None) };
@@ -142,7 +148,7 @@ impl Pace {
     /// A window that has had its bytes is over, and the next one begins.
     fn count(&mut self, bytes: usize) {
         self.received += bytes;
-        if self.received as f64 >= WINDOW.as_secs_f64() * f64::from(self.least_rate) {
+        if self.received as f64 >= WINDOW.as_secs_f64() * f64::from(self.limits.least_rate) {
             (self.waited, self.received) = (Duration::ZERO, 0);
         }
     }
@@ -154,7 +160,8 @@ mod tests {
 
     #[test]
     fn each_window_needs_its_bytes_however_many_came_before() {
-        let mut pace = Pace::new(1_000);
+        let limits = BodyLimits { bytes: 0, deadline: WINDOW, least_rate: 1_000 };
+        let mut pace = Pace::new(limits);
         pace.waited = Duration::from_secs(4);
         pace.count(4_999);
         assert_eq!(pace.waited, Duration::from_secs(4));

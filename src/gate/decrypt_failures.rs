@@ -91,7 +91,7 @@ impl DecryptFailures {
             if failures >= self.limit {
                 metrics::counter!("visavis_decrypt_refused_total", "client" => client_id.to_owned())
                     .increment(1);
-                return Err(Limit::DecryptFailures.refuse_for(left));
+                return Err(Limit::DecryptFailures(self.limit).refuse_for(left));
             }
             let has_room = failures.saturating_add(window.under_way) < self.limit;
             window.under_way += u32::from(has_room);

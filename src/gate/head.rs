@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Uri, header::HOST};
 use memchr::memmem;
 use serde::{Deserialize, de::IgnoredAny};
+use time::OffsetDateTime;
 use visavis_signing::{
-    Content, EncryptHeader, Freshness, HeaderBytes, SignatureHeader, SigningError, parse_mac,
+    Content, EncryptHeader, Freshness, HeaderBytes, SignatureHeader, SigningError, format_time,
+    parse_mac,
 };
 
-use super::rejection::Rejection;
+use super::{
+    rejection::Rejection,
+    signature_fault::{Claim, Mistake, SignatureFault},
+};
 use crate::{
     clients::{Caller, Encryption, KeySet, Modes},
     clock::UnixMillis,
@@ -68,6 +73,7 @@ pub(crate) struct Head {
     /// What is wrong with a request whose signature holds all the same.
     pub(super) objection: Option<Rejection>,
     time: String,
+    host: Option<String>,
     proof: Proof,
 }
 
@@ -109,8 +115,10 @@ impl Head {
         let caller = caller.ok_or(Rejection::UnknownClient)?;
         let proof = match scheme {
             Scheme::KeyPair => {
-                let header =
-                    SignatureHeader::parse(signature).map_err(|e| illegal("Signature", e))?;
+                let header = SignatureHeader::parse(signature).map_err(|error| {
+                    let is_bare = !signature.contains(['=', ',']) || access_key.is_some();
+                    if is_bare { no_auth_type() } else { illegal("Signature", error) }
+                })?;
                 Proof::KeyPair(header.signature, header.key_version.map(str::to_owned))
             }
             Scheme::Secret => {
@@ -126,10 +134,10 @@ impl Head {
             }
         };
         let wrapped_key = encrypt.map(|value| wrapped_key(scheme, value)).transpose()?;
-        let objection = objection(&caller, scheme, wrapped_key.is_some()).or_else(|| {
-            freshness.check(time, now).err().map(|error| illegal("Request-Time", error))
-        });
-        Ok(Self { caller, wrapped_key, objection, time: time.to_owned(), proof })
+        let objection = objection(&caller, scheme, wrapped_key.is_some())
+            .or_else(|| freshness.check(time, now).err().map(|error| illegal_time(error, now)));
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+        Ok(Self { caller, wrapped_key, objection, time: time.to_owned(), host, proof })
     }
 
     /// Whether an objection waits until the signature is checked, because a response before that
@@ -150,25 +158,17 @@ impl Head {
     }
 
     /// Finds out which of the URIs was signed, and with which of the keys that are valid now.
-    ///
-    /// # Errors
-    /// [`Rejection::BadSignature`].
-    pub(crate) fn verify(
-        &self,
-        uris: Vec<String>,
-        body: &[u8],
-        now: UnixMillis,
-    ) -> Result<Shown, Rejection> {
-        let client_id = &self.caller.client_id;
-        if matches!(self.proof, Proof::Secret(..)) && is_response(body) {
-            return Err(Rejection::BadSignature);
+    /// `None` if the signature does not hold.
+    pub(crate) fn verify(&self, uris: &[String], body: &[u8], now: UnixMillis) -> Option<Shown> {
+        if self.sends_response(body) {
+            return None;
         }
         for uri in uris {
-            let content = Content { uri: &uri, client_id, time: &self.time, body };
+            let content = self.content(uri, body);
             match &self.proof {
                 Proof::Secret(mac, keys) => {
                     if keys.secret_key.verify(&content, mac).is_ok() {
-                        return Ok(Shown { uri, keys: Arc::clone(keys) });
+                        return Some(Shown { uri: uri.clone(), keys: Arc::clone(keys) });
                     }
                 }
                 Proof::KeyPair(signature, key_version) => {
@@ -178,12 +178,38 @@ impl Head {
                         set.merchant_key.verify_digest(&digest, signature).is_ok()
                     };
                     if let Some(keys) = keys.into_iter().find(signed).cloned() {
-                        return Ok(Shown { uri, keys });
+                        return Some(Shown { uri: uri.clone(), keys });
                     }
                 }
             }
         }
-        Err(Rejection::BadSignature)
+        None
+    }
+
+    fn content<'a>(&'a self, uri: &'a str, body: &'a [u8]) -> Content<'a> {
+        Content { uri, client_id: &self.caller.client_id, time: &self.time, body }
+    }
+
+    /// Whether one secret signs what is sent here, and a response of ours.
+    fn sends_response(&self, body: &[u8]) -> bool {
+        matches!(self.proof, Proof::Secret(..)) && is_response(body)
+    }
+
+    /// What is wrong with a signature that does not hold over a request for this path.
+    pub(crate) fn fault(&self, path: &str, body: &[u8], now: UnixMillis) -> SignatureFault {
+        let expected = self.content(path, body);
+        if self.sends_response(body) {
+            return SignatureFault::new(Mistake::LooksLikeResponse, &expected, None);
+        }
+        let claim = match &self.proof {
+            Proof::Secret(mac, keys) => Claim::Secret { mac, key: &keys.secret_key },
+            Proof::KeyPair(signature, _) => Claim::KeyPair {
+                signature,
+                keys: &self.caller.client.keys,
+                is_valid: &|set| set.is_valid(now),
+            },
+        };
+        SignatureFault::find(&claim, &expected, self.host.as_deref())
     }
 
     /// The same for every repetition of one signed request, and for no other.
@@ -253,13 +279,42 @@ fn illegal(name: &'static str, error: SigningError) -> Rejection {
         ("Encrypt", SigningError::Algorithm) => "names an algorithm other than RSA_AES",
         (_, SigningError::Algorithm) => "names an algorithm other than RSA256",
         (_, SigningError::Time) => "is not of the form 2026-01-31T12:00:00+0000",
-        (_, SigningError::Stale) => {
-            "is too far from the clock of this server; check the clock of the caller"
-        }
         ("Encrypt", _) => "is not of the form algorithm=RSA_AES, symmetricKey=VALUE",
         _ => "is not of the form algorithm=RSA256, signature=VALUE",
     };
     Rejection::IllegalHeader(name, why.to_owned())
+}
+
+fn no_auth_type() -> Rejection {
+    let why = "is not of the form algorithm=RSA256, signature=VALUE; to sign with an access key, \
+               send the header Auth-Type with the value AKSK";
+    Rejection::IllegalHeader("Signature", why.to_owned())
+}
+
+/// A local time with the wrong zone is off by so much, or a multiple of it.
+const ZONE_MS: i64 = 15 * 60 * 1_000;
+/// How far a clock that is roughly right may be off beside that.
+const ZONE_TOLERANCE_MS: i64 = 60 * 1_000;
+
+fn illegal_time(error: SigningError, now: UnixMillis) -> Rejection {
+    let SigningError::Stale { behind_ms, window_ms } = error else {
+        return illegal("Request-Time", error);
+    };
+    let side = if behind_ms > 0 { "behind" } else { "ahead of" };
+    let off = behind_ms.saturating_abs();
+    let rest = off % ZONE_MS;
+    let is_zone = rest.min(ZONE_MS - rest) <= ZONE_TOLERANCE_MS && off <= 14 * 4 * ZONE_MS;
+    let check = if is_zone { "time zone" } else { "clock and time zone" };
+    let server = i64::checked_mul(now, 1_000_000)
+        .and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos.into()).ok())
+        .map_or_else(String::new, |now| format!(", which is at {}", format_time(now)));
+    let why = format!(
+        "is {} seconds {side} the clock of this server{server}; the limit is {} seconds: check \
+         the {check} of the caller",
+        off / 1_000,
+        window_ms / 1_000
+    );
+    Rejection::IllegalHeader("Request-Time", why)
 }
 
 /// What a client may have signed as the path: the clean one (even if it sends `//api`), the one

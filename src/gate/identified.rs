@@ -6,16 +6,19 @@
 //! | a disabled client, a wrong mode, a wrong clock, unless encrypted or signed by secret | the same |
 //! | [`Limit::BodySize`](super::Limit) of an announced body | the same |
 //! | [`Limit::BodyTime`](super::Limit), [`Limit::Memory`](super::Limit) | the bytes that have arrived |
-//! | a wrong signature | the body, its digest, one verification for each valid key |
+//! | a wrong signature | the body, its digest twice, one verification for each valid key; to find the mistake one more for each key, and of a body up to 16 KiB some twenty digests |
 
 use std::sync::Arc;
 
-use axum::{body::Body, http::request::Parts};
+use axum::{
+    body::{Body, Bytes},
+    http::request::Parts,
+};
 
 use super::{
     arrived::Arrived,
     body::{collect, discard},
-    head::{Head, candidates},
+    head::{Head, Shown, candidates},
     limit::Limit,
     offload::offload,
     proven::Proven,
@@ -42,7 +45,7 @@ impl Arrived {
     pub(crate) async fn identify(self: &Arc<Self>, gate: &Gate) -> Result<Identified, Rejection> {
         let remembered = || gate.0.clients.remembered(&self.client_id);
         if self.held_back.is_some() && !gate.0.clients.is_known(&self.client_id) {
-            return Err(self.hold_back().into());
+            return Err(self.hold_back(gate).into());
         }
         let found = match remembered().filter(|_| self.held_back.is_some()) {
             Some(caller) => Ok(Some(caller)),
@@ -86,7 +89,7 @@ impl Identified {
             Err(rejection)
                 if self.arrived.held_back.is_some() && is_unproven && !rejection.is_ours() =>
             {
-                Err(self.arrived.hold_back().into())
+                Err(self.arrived.hold_back(gate).into())
             }
             proven => proven,
         }
@@ -102,7 +105,8 @@ impl Identified {
     ) -> Result<Proven, Rejection> {
         let now = gate.0.clock.now();
         let read = |caller| Head::read(&parts.headers, caller, gate.0.config.freshness, now);
-        let head = match read(self.caller.clone()).and_then(|head| self.unobjected(head, now)) {
+        let head = match read(self.caller.clone()).and_then(|head| self.unobjected(gate, head, now))
+        {
             Ok(head) => Arc::new(head),
             Err(rejection) => {
                 self.discard(gate, &parts, body).await;
@@ -117,7 +121,7 @@ impl Identified {
                 drop(lease);
                 // One that is too slow, or gone, is not waited for any longer.
                 let is_arriving = matches!(&rejection, Rejection::Refused(refused)
-                    if refused.limit != Limit::BodyTime);
+                    if !matches!(refused.limit, Limit::BodyTime(..)));
                 if is_arriving {
                     self.discard(gate, &parts, body).await;
                 }
@@ -125,18 +129,9 @@ impl Identified {
             }
         };
         deadline::restart();
-        let uris = candidates(&parts.uri, original);
-        let verify = |head: Arc<Head>| {
-            let (uris, bytes) = (uris.clone(), bytes.clone());
-            offload(bytes.len(), move || head.verify(uris, &bytes, now).map(|shown| (head, shown)))
-        };
-        let shown = verify(head).await;
-        if matches!(shown, Err(Rejection::BadSignature)) {
-            let client = self.caller.as_ref().map_or("unknown", |caller| &caller.client_id);
-            metrics::counter!("visavis_signature_failures_total", "client" => client.to_owned())
-                .increment(1);
-        }
-        let (mut head, mut shown) = shown?;
+        let uris: Arc<[String]> = candidates(&parts.uri, original).into();
+        let verify = |head| self.verify(gate, head, Arc::clone(&uris), bytes.clone(), now);
+        let (mut head, mut shown) = verify(head).await?;
         if self.arrived.held_back.is_some() {
             // What is remembered of the client may be old. Now that the signature holds, it is
             // worth a query.
@@ -152,10 +147,39 @@ impl Identified {
         Proven::new(gate, &self.arrived.reply, &head, shown, (bytes, lease)).await
     }
 
+    /// Checks the signature. The mistake in it is looked for, but not for a held-back address: its
+    /// requests are to cost little.
+    async fn verify(
+        &self,
+        gate: &Gate,
+        head: Arc<Head>,
+        uris: Arc<[String]>,
+        body: Bytes,
+        now: UnixMillis,
+    ) -> Result<(Arc<Head>, Shown), Rejection> {
+        let (size, is_explained) = (body.len(), self.arrived.held_back.is_none());
+        let verifying = move || {
+            let fault = || Box::new(head.fault(uris.first().map_or("", |uri| uri), &body, now));
+            let shown = head.verify(&uris, &body, now).ok_or_else(|| is_explained.then(fault));
+            Ok::<_, Rejection>(shown.map(|shown| (head, shown)))
+        };
+        let verified = offload(size, verifying).await?;
+        verified.map_err(|fault| {
+            let client = self.caller.as_ref().map_or("unknown", |caller| &caller.client_id);
+            metrics::counter!("visavis_signature_failures_total", "client" => client.to_owned())
+                .increment(1);
+            match fault {
+                Some(fault) => Rejection::BadSignature(fault),
+                None => self.arrived.hold_back(gate).into(),
+            }
+        })
+    }
+
     /// The head, unless the client is to be refused already and can read the response.
-    fn unobjected(&self, mut head: Head, now: UnixMillis) -> Result<Head, Rejection> {
+    fn unobjected(&self, gate: &Gate, mut head: Head, now: UnixMillis) -> Result<Head, Rejection> {
         if self.arrived.held_back.is_some() && !head.is_plausible(now) {
-            return Err(Rejection::BadSignature);
+            // What is returned says nothing of this.
+            return Err(self.arrived.hold_back(gate).into());
         }
         if head.objects_late() {
             return Ok(head);
@@ -180,7 +204,7 @@ impl Identified {
         body: Body,
     ) -> Option<Rejection> {
         if self.arrived.held_back.is_some() {
-            return Some(self.arrived.hold_back().into());
+            return Some(self.arrived.hold_back(gate).into());
         }
         self.discard(gate, parts, body).await;
         None

@@ -1,7 +1,7 @@
 //! Every limit, and one refusal by it. Result code, metric and the field in the log are made from
 //! it; a test compares it with the table in docs/ARCHITECTURE.md.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 /// Largest body of a request without pictures, bytes.
 pub const SMALL_BODY_BYTES: usize = 64 << 10;
@@ -18,22 +18,22 @@ pub struct Refused {
 /// Every limit that a request can meet, in the order in which they are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Requests from one address that proved nothing.
-    AuthFailures,
+    /// Requests from one address that proved nothing, at most this many in a minute.
+    AuthFailures(u32),
     /// Bytes of one body, at most this many.
     BodySize(usize),
-    /// The time that a body may take, and the least rate of its bytes.
-    BodyTime,
+    /// The time that a body may take, and the bytes of it that must arrive in a second.
+    BodyTime(Duration, u32),
     /// Request bodies in memory.
     Memory,
-    /// Requests per second of the client.
-    Rate,
-    /// Bodies of the client that did not decrypt.
-    DecryptFailures,
+    /// Requests of the client per second on average, and at once after a pause.
+    Rate(NonZeroU32, NonZeroU32),
+    /// Bodies of the client that did not decrypt, at most this many in a minute.
+    DecryptFailures(u32),
     /// Jobs or bytes in the queue, or the client's share of them.
     Queue,
     /// Comparisons per day of the client.
-    Quota,
+    Quota(NonZeroU32),
     /// Requests that wait for a compute thread, or the client's share of them.
     WaitingRoom,
     /// Connections to the database.
@@ -47,14 +47,14 @@ impl Limit {
     /// All of them, in their order.
     #[cfg(test)]
     pub(crate) const ALL: [Self; 10] = [
-        Self::AuthFailures,
+        Self::AuthFailures(1),
         Self::BodySize(SMALL_BODY_BYTES),
-        Self::BodyTime,
+        Self::BodyTime(SOON, 1),
         Self::Memory,
-        Self::Rate,
-        Self::DecryptFailures,
+        Self::Rate(NonZeroU32::MIN, NonZeroU32::MIN),
+        Self::DecryptFailures(1),
         Self::Queue,
-        Self::Quota,
+        Self::Quota(NonZeroU32::MIN),
         Self::WaitingRoom,
         Self::Database,
     ];
@@ -73,13 +73,13 @@ impl Limit {
     /// The value of `reason` in the metric `visavis_refused_total` and of `reason` in the log.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::AuthFailures => "auth_failures",
+            Self::AuthFailures(_) => "auth_failures",
             Self::BodySize(_) => "body_size",
-            Self::BodyTime => "body_time",
+            Self::BodyTime(..) => "body_time",
             Self::Memory => "memory",
-            Self::Rate => "rate",
-            Self::DecryptFailures => "decrypt_failures",
-            Self::Quota => "quota",
+            Self::Rate(..) => "rate",
+            Self::DecryptFailures(_) => "decrypt_failures",
+            Self::Quota(_) => "quota",
             Self::Queue => "queue",
             Self::WaitingRoom => "waiting_room",
             Self::Database => "database",
@@ -89,13 +89,13 @@ impl Limit {
     /// The result code of the response.
     pub(crate) fn result_code(self) -> &'static str {
         match self {
-            Self::BodySize(SMALL_BODY_BYTES) | Self::DecryptFailures => "PARAM_ILLEGAL",
+            Self::BodySize(SMALL_BODY_BYTES) | Self::DecryptFailures(_) => "PARAM_ILLEGAL",
             Self::BodySize(_) => "UNABLE_GET_IMAGE",
-            Self::BodyTime => "PROCESS_TIMEOUT",
-            Self::AuthFailures
+            Self::BodyTime(..) => "PROCESS_TIMEOUT",
+            Self::AuthFailures(_)
             | Self::Memory
-            | Self::Rate
-            | Self::Quota
+            | Self::Rate(..)
+            | Self::Quota(_)
             | Self::Queue
             | Self::WaitingRoom
             | Self::Database => "REQUEST_TRAFFIC_EXCEED_LIMIT",
@@ -104,31 +104,41 @@ impl Limit {
 
     /// The message of the response: what is wrong, and what to do.
     pub(crate) fn message(self) -> String {
-        let text = match self {
-            Self::AuthFailures => {
-                "too many failed authentications from this address; check Client-Id and keys, then \
-                 try again in a minute"
-            }
+        match self {
+            Self::AuthFailures(limit) => format!(
+                "more than {limit} requests from this address failed to authenticate within a \
+                 minute; check Client-Id and keys, then try again in a minute"
+            ),
             Self::BodySize(SMALL_BODY_BYTES) => {
-                return format!("the request body has more than {SMALL_BODY_BYTES} bytes");
+                format!("the request body has more than {SMALL_BODY_BYTES} bytes")
             }
             Self::BodySize(limit) => {
-                return format!("IMAGE_CHECK_FAILED: the request body has more than {limit} bytes");
+                format!("IMAGE_CHECK_FAILED: the request body has more than {limit} bytes")
             }
-            Self::BodyTime => "the request body took too long to arrive",
-            Self::Rate => "this client exceeds its request rate; try again in a moment",
-            Self::DecryptFailures => {
-                "too many request bodies did not decrypt; encrypted requests are refused for a \
-                 minute"
+            Self::BodyTime(deadline, least_rate) => {
+                let seconds = deadline.as_secs_f64();
+                let text = "the request body took too long to arrive; it may take";
+                match least_rate {
+                    0 => format!("{text} {seconds} seconds"),
+                    _ => format!("{text} {seconds} seconds, with {least_rate} bytes in each"),
+                }
             }
-            Self::Quota => {
-                "this client has used its comparisons of today; the next day begins at midnight UTC"
-            }
+            Self::Rate(per_second, burst) => format!(
+                "this client sends more than {per_second} requests per second, or more than \
+                 {burst} at once; try again in a moment"
+            ),
+            Self::DecryptFailures(limit) => format!(
+                "more than {limit} request bodies of this client did not decrypt; encrypted \
+                 requests are refused until the minute ends"
+            ),
+            Self::Quota(quota) => format!(
+                "this client has used its {quota} comparisons of today; the next day begins at \
+                 midnight UTC"
+            ),
             Self::Memory | Self::Queue | Self::WaitingRoom | Self::Database => {
-                "the server is at its limit; try again in a moment"
+                "the server is at its limit; try again in a moment".to_owned()
             }
-        };
-        text.to_owned()
+        }
     }
 }
 
@@ -153,14 +163,14 @@ mod tests {
     /// Does not compile when a limit is added: give it the next number, and add it to `ALL`.
     fn number(limit: Limit) -> usize {
         match limit {
-            Limit::AuthFailures => 0,
+            Limit::AuthFailures(_) => 0,
             Limit::BodySize(_) => 1,
-            Limit::BodyTime => 2,
+            Limit::BodyTime(..) => 2,
             Limit::Memory => 3,
-            Limit::Rate => 4,
-            Limit::DecryptFailures => 5,
+            Limit::Rate(..) => 4,
+            Limit::DecryptFailures(_) => 5,
             Limit::Queue => 6,
-            Limit::Quota => 7,
+            Limit::Quota(_) => 7,
             Limit::WaitingRoom => 8,
             Limit::Database => 9,
         }

@@ -26,10 +26,13 @@ mod rates;
 mod rejection;
 mod repetitions;
 mod reply;
+mod signature_fault;
 mod state;
 mod turns;
 mod window;
 
+#[cfg(test)]
+pub(crate) use self::signature_fault::SignatureFault;
 pub(crate) use self::{
     admitted::{Admitted, Room},
     arrived::Arrived,

@@ -13,7 +13,6 @@ use visavis_signing::SymmetricKey;
 
 use super::{
     head::{Head, Shown},
-    limit::Limit,
     memory::MemoryReservation,
     offload::offload,
     rejection::Rejection,
@@ -62,9 +61,7 @@ impl Proven {
         }
         let caller = Arc::clone(&head.caller);
         // Counted only now: no sender can use up the rate of another client.
-        if let Some(wait) = gate.0.rates.exceeded(&caller.client_id, &caller.client.policy) {
-            return Err(Limit::Rate.refuse_for(wait).into());
-        }
+        gate.0.rates.count(&caller.client_id, &caller.client.policy)?;
         Ok(Self { gate: gate.clone(), caller, dedupe: head.dedupe(), key, body, lease })
     }
 

@@ -12,6 +12,7 @@ use governor::{
     clock::{Clock as _, DefaultClock},
 };
 
+use super::limit::{Limit, Refused};
 use crate::clients::ClientPolicy;
 
 /// How many requests per second a client may send on average, and how many at once after a pause.
@@ -68,10 +69,12 @@ impl Rates {
         Some(ClientRate { per_second, burst })
     }
 
-    /// Counts a request; `None` when it is within the client's rate, otherwise how long the client
-    /// should wait.
-    pub(super) fn exceeded(&self, client_id: &str, policy: &ClientPolicy) -> Option<Duration> {
-        let rate = self.in_force(policy)?;
+    /// Counts a request.
+    ///
+    /// # Errors
+    /// [`Limit::Rate`] when it is not within the client's rate.
+    pub(super) fn count(&self, client_id: &str, policy: &ClientPolicy) -> Result<(), Refused> {
+        let Some(rate) = self.in_force(policy) else { return Ok(()) };
         let mut clients = self.clients();
         // A changed rate starts from zero.
         let known = clients.get_mut(client_id).filter(|counted| counted.rate == rate);
@@ -85,7 +88,10 @@ impl Rates {
             limiter
         };
         drop(clients);
-        limiter.check().err().map(|early| early.wait_time_from(DefaultClock::default().now()))
+        limiter.check().map_err(|early| {
+            let limit = Limit::Rate(rate.per_second, rate.burst);
+            limit.refuse_for(early.wait_time_from(DefaultClock::default().now()))
+        })
     }
 
     /// Forgets clients for which it makes no difference.
@@ -109,24 +115,24 @@ mod tests {
         let usual = ClientRate { per_second: NonZeroU32::MIN, burst: FEW };
         let rates = Rates::new(Some(usual), FEW);
         let policy = ClientPolicy::default();
-        let admitted = |client: &str, policy| {
-            (0..9).filter(|_| rates.exceeded(client, policy).is_none()).count()
-        };
+        let admitted =
+            |client: &str, policy| (0..9).filter(|_| rates.count(client, policy).is_ok()).count();
         assert_eq!((admitted("a", &policy), admitted("b", &policy)), (3, 3));
         let own = ClientPolicy { burst: NonZeroU32::new(7), ..policy };
         assert_eq!(admitted("a", &own), 7, "from the next request on");
         let free = Rates::new(None, FEW);
-        assert!((0..1_000).all(|_| free.exceeded("a", &policy).is_none()));
+        assert!((0..1_000).all(|_| free.count("a", &policy).is_ok()));
         let limited = ClientPolicy { rate_per_s: Some(NonZeroU32::MIN), ..policy };
-        assert_eq!((0..9).filter(|_| free.exceeded("c", &limited).is_none()).count(), 3);
+        assert_eq!((0..9).filter(|_| free.count("c", &limited).is_ok()).count(), 3);
     }
 
     #[test]
     fn a_client_is_forgotten_only_when_it_makes_no_difference() {
         let rates = Rates::new(Some(ClientRate { per_second: NonZeroU32::MIN, burst: FEW }), FEW);
         let policy = ClientPolicy::default();
-        while rates.exceeded("a", &policy).is_none() {}
+        while rates.count("a", &policy).is_ok() {}
         rates.forget_idle_clients();
-        assert!(rates.exceeded("a", &policy) > Some(Duration::ZERO));
+        let refused = rates.count("a", &policy).unwrap_err();
+        assert!(refused.retry_after > Some(Duration::ZERO));
     }
 }

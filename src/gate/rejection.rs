@@ -1,6 +1,9 @@
 //! Why a request does not pass the gate.
 
-use super::limit::{Limit, Refused};
+use super::{
+    limit::{Limit, Refused},
+    signature_fault::SignatureFault,
+};
 use crate::{clients::ClientError, queue::QueueError};
 
 /// Why a request does not pass the gate. All of it may be sent to the client.
@@ -19,7 +22,7 @@ pub(crate) enum Rejection {
     /// The client has no such access key, or it has expired.
     UnknownAccessKey,
     /// The signature is not by a valid key of the client over this request.
-    BadSignature,
+    BadSignature(Box<SignatureFault>),
     /// The body does not decrypt into a JSON object, for whatever reason.
     Undecryptable,
     /// The connection ended inside the body.
@@ -45,12 +48,12 @@ impl Rejection {
         let name = match self {
             Self::MissingHeader(name) => return format!("missing {name}"),
             Self::IllegalHeader(name, _) => return format!("illegal {name}"),
+            Self::BadSignature(fault) => return format!("bad_signature {}", fault.name()),
             Self::Refused(refused) => refused.limit.name(),
             Self::UnknownClient => "unknown_client",
             Self::ClientDisabled => "client_disabled",
             Self::NotAllowed(_) => "mode_not_allowed",
             Self::UnknownAccessKey => "unknown_access_key",
-            Self::BadSignature => "bad_signature",
             Self::Undecryptable => "undecryptable",
             Self::CutOff => "cut_off",
             Self::Internal => "internal",

@@ -20,12 +20,13 @@ pub(super) async fn auth_test(SmallProven(proven): SmallProven) -> Result<Answer
 /// `{"result":{…,"resultMessage":"<the request's text>"},<the request's members>}`
 pub(super) fn echo(body: &[u8]) -> Result<String, ApiError> {
     let members: Map<String, Value> = parse_object(body)?;
-    let text = std::str::from_utf8(body).map_err(|_| ApiError::NotJson)?;
+    // It has been parsed, so it is text.
+    let text = String::from_utf8_lossy(body);
     let mut answer = Map::new();
     let mut result = Map::new();
     result.insert("resultStatus".to_owned(), "S".into());
     result.insert("resultCode".to_owned(), "SUCCESS".into());
-    result.insert("resultMessage".to_owned(), text.into());
+    result.insert("resultMessage".to_owned(), text.into_owned().into());
     answer.insert("result".to_owned(), result.into());
     answer.extend(members.into_iter().filter(|(name, _)| name != "result"));
     Ok(js::stringify(&answer.into()))
@@ -34,6 +35,7 @@ pub(super) fn echo(body: &[u8]) -> Result<String, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::error::JsonFlaw;
 
     #[test]
     fn the_answer_is_both_generations_at_once() {
@@ -43,6 +45,6 @@ mod tests {
             r#"{"result":{"resultStatus":"S","resultCode":"SUCCESS","resultMessage":"{\"title\":\"hello\", \"n\":1.0,\"result\":\"mine\"}"},"title":"hello","n":1}"#
         );
         assert_eq!(echo(b""), Err(ApiError::EmptyBody));
-        assert_eq!(echo(b"[]"), Err(ApiError::NotJson));
+        assert_eq!(echo(b"[]"), Err(ApiError::NotJson(JsonFlaw::NotObject)));
     }
 }

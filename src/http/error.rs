@@ -4,9 +4,11 @@
 //! re-serialise a response before they verify it. Internal errors are logged, never returned.
 
 use axum::{
-    http::{HeaderValue, header::RETRY_AFTER},
+    http::{HeaderValue, Method, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
+use serde_json::error::Category;
+use visavis_signing::endpoints;
 
 use super::answer::{Answer, ResultPart};
 use crate::{
@@ -39,17 +41,43 @@ pub(super) fn is_sender_at_fault(code: &str) -> bool {
     !["SYSTEM_ERROR", "REQUEST_TRAFFIC_EXCEED_LIMIT"].contains(&code)
 }
 
+/// Why no endpoint takes a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unrouted {
+    /// There is no such path.
+    Path,
+    /// There is, without the slash at the end.
+    SlashAtEnd,
+    /// There is, for POST.
+    Method(Method),
+}
+
+/// What is wrong with a body that should be a JSON object, by line and column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JsonFlaw {
+    /// It begins with something else.
+    NotObject,
+    /// From this byte on it is not UTF-8.
+    NotUtf8(usize),
+    /// It is not JSON.
+    Syntax(usize, usize),
+    /// It is the beginning of one.
+    EndsEarly(usize, usize),
+    /// It has a member twice.
+    NamedTwice(usize, usize),
+}
+
 /// Why a request has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ApiError {
     /// No endpoint has that path, or not with that method.
-    UnknownEndpoint,
+    UnknownEndpoint(Unrouted),
     /// It did not pass the gate.
     Gate(Rejection),
     /// The body is empty.
     EmptyBody,
     /// The body is not a JSON object.
-    NotJson,
+    NotJson(JsonFlaw),
     /// A member of the JSON object is wrong.
     Invalid(&'static str, String),
     /// A picture cannot be used; the name is the member that holds it.
@@ -77,16 +105,10 @@ impl ApiError {
     fn result(&self) -> ResultPart {
         let part = |code, status, message: String| ResultPart { code, status, message };
         match self {
-            Self::UnknownEndpoint => {
-                part("NO_INTERFACE_DEF", "F", "no such API; check path and method".to_owned())
-            }
+            Self::UnknownEndpoint(why) => part("NO_INTERFACE_DEF", "F", why.message()),
             Self::Gate(rejection) => gate_result(rejection),
             Self::EmptyBody => part("PARAM_MISSING", "F", "the request body is empty".to_owned()),
-            Self::NotJson => part(
-                "MSG_PARSE_ERROR",
-                "F",
-                "the request body is not a JSON object, or names a member twice".to_owned(),
-            ),
+            Self::NotJson(flaw) => part("MSG_PARSE_ERROR", "F", flaw.message()),
             Self::Invalid(field, why) => part("INVALID_ARGUMENT", "F", format!("{field} {why}")),
             Self::Picture(name, refusal, limits, _) => part(
                 "UNABLE_GET_IMAGE",
@@ -123,10 +145,10 @@ impl ApiError {
     /// client sent.
     fn reason(&self) -> String {
         match self {
-            Self::UnknownEndpoint => "unknown_endpoint".to_owned(),
+            Self::UnknownEndpoint(_) => "unknown_endpoint".to_owned(),
             Self::Gate(rejection) => rejection.reason(),
             Self::EmptyBody => "empty_body".to_owned(),
-            Self::NotJson => "not_json".to_owned(),
+            Self::NotJson(_) => "not_json".to_owned(),
             Self::Invalid(field, _) => format!("invalid {field}"),
             Self::Picture(name, refusal, ..) => format!("{} {name}", sub_reason(refusal)),
             Self::UnknownTransaction => "unknown_transaction".to_owned(),
@@ -140,6 +162,68 @@ impl ApiError {
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "request failed");
         Self::Internal
+    }
+}
+
+impl Unrouted {
+    /// Why a request with this method for this path is not routed.
+    pub(super) fn of(method: &Method, path: &str) -> Self {
+        let exists = |path: &str| endpoints::ALL.contains(&path);
+        if exists(path) {
+            Self::Method(method.clone())
+        } else if exists(path.trim_end_matches('/')) {
+            Self::SlashAtEnd
+        } else {
+            Self::Path
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Path => {
+                let known = endpoints::ALL.join(", ");
+                format!("no such endpoint; this server has {known}")
+            }
+            Self::SlashAtEnd => {
+                "no such endpoint; remove the slash at the end of the path".to_owned()
+            }
+            Self::Method(method) => {
+                let standard =
+                    [Method::GET, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD];
+                let method = if standard.contains(method) { method.as_str() } else { "another" };
+                format!("this endpoint does not have the method {method}; send POST")
+            }
+        }
+    }
+}
+
+impl JsonFlaw {
+    /// What a parser of JSON has found.
+    pub(super) fn of(error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        match error.classify() {
+            Category::Eof => Self::EndsEarly(line, column),
+            // The types of members are checked later: here only a second one is refused.
+            Category::Data => Self::NamedTwice(line, column),
+            Category::Syntax | Category::Io => Self::Syntax(line, column),
+        }
+    }
+
+    fn message(self) -> String {
+        let (what, (line, column)) = match self {
+            Self::NotObject => {
+                return "the request body is not a JSON object; if it is encrypted, send the \
+                        header Encrypt"
+                    .to_owned();
+            }
+            Self::NotUtf8(at) => {
+                return format!("the request body is not UTF-8 from byte {at} on");
+            }
+            Self::Syntax(line, column) => ("is not valid JSON", (line, column)),
+            Self::EndsEarly(line, column) => ("is incomplete JSON: it ends", (line, column)),
+            Self::NamedTwice(line, column) => ("names a member twice", (line, column)),
+        };
+        format!("the request body {what} at line {line}, column {column}")
     }
 }
 
@@ -163,7 +247,7 @@ impl From<QueueError> for ApiError {
 
 impl NotAnObject for ApiError {
     fn is_not_an_object(&self) -> bool {
-        matches!(self, Self::NotJson | Self::EmptyBody)
+        matches!(self, Self::NotJson(_) | Self::EmptyBody)
     }
 }
 
@@ -177,22 +261,21 @@ fn gate_result(rejection: &Rejection) -> ResultPart {
         Rejection::IllegalHeader(name, why) => {
             part("PARAM_ILLEGAL", format!("the header {name} {why}"))
         }
-        Rejection::UnknownClient => {
-            part("MERCHANT_NOT_FOUND", "no client with this Client-Id is registered".to_owned())
-        }
-        Rejection::ClientDisabled => {
-            part("ACCESS_DENIED", "this client has been disabled".to_owned())
-        }
-        Rejection::NotAllowed(why) => part("ACCESS_DENIED", (*why).to_owned()),
-        Rejection::BadSignature => part(
-            "SIGNATURE_INVALID",
-            "the signature does not match; check key, path, time and that the body is sent as \
-             signed; replaced keys are no longer valid"
+        Rejection::UnknownClient => part(
+            "MERCHANT_NOT_FOUND",
+            "no client with this Client-Id is registered; check the id, or ask the operator \
+                 to register the client"
                 .to_owned(),
         ),
+        Rejection::ClientDisabled => {
+            part("ACCESS_DENIED", "this client has been disabled; ask the operator".to_owned())
+        }
+        Rejection::NotAllowed(why) => part("ACCESS_DENIED", (*why).to_owned()),
+        Rejection::BadSignature(fault) => part("SIGNATURE_INVALID", fault.message()),
         Rejection::UnknownAccessKey => part(
             "KEY_NOT_FOUND",
-            "this client has no such Access-Key, or it has expired".to_owned(),
+            "this client has no such Access-Key, or it was replaced; use the current keys"
+                .to_owned(),
         ),
         Rejection::Undecryptable => part(
             "MSG_PARSE_ERROR",
@@ -253,7 +336,7 @@ mod tests {
     use super::*;
     use crate::{
         compare::{Flaw, Format},
-        gate::Limit,
+        gate::{Limit, SignatureFault},
     };
 
     fn all() -> Vec<ApiError> {
@@ -269,9 +352,18 @@ mod tests {
             Refusal::NoFace,
         ];
         let mut all = vec![
-            ApiError::UnknownEndpoint,
+            ApiError::UnknownEndpoint(Unrouted::Path),
+            ApiError::UnknownEndpoint(Unrouted::SlashAtEnd),
+            ApiError::UnknownEndpoint(Unrouted::Method(Method::GET)),
+            ApiError::UnknownEndpoint(Unrouted::Method(
+                Method::from_bytes(b"X\"%").unwrap_or_default(),
+            )),
             ApiError::EmptyBody,
-            ApiError::NotJson,
+            ApiError::NotJson(JsonFlaw::NotObject),
+            ApiError::NotJson(JsonFlaw::NotUtf8(7)),
+            ApiError::NotJson(JsonFlaw::Syntax(1, 17)),
+            ApiError::NotJson(JsonFlaw::EndsEarly(1, 17)),
+            ApiError::NotJson(JsonFlaw::NamedTwice(1, 17)),
             ApiError::Invalid("bizId", "is missing".to_owned()),
             ApiError::UnknownTransaction,
             ApiError::TimedOut,
@@ -286,12 +378,13 @@ mod tests {
             Rejection::ClientDisabled,
             Rejection::NotAllowed("this client must encrypt its requests"),
             Rejection::UnknownAccessKey,
-            Rejection::BadSignature,
             Rejection::Undecryptable,
             Rejection::CutOff,
             Rejection::Internal,
         ];
         all.extend(rejections.map(ApiError::from));
+        let faults = SignatureFault::all().into_iter();
+        all.extend(faults.map(|fault| Rejection::BadSignature(Box::new(fault)).into()));
         all.extend(
             refusals.map(|r| ApiError::Picture("face1.content", r, limits, Some(id.clone()))),
         );
@@ -301,9 +394,9 @@ mod tests {
     /// Does not compile when a kind is added: give it the next number, and add it to `all`.
     fn number(error: &ApiError) -> usize {
         match error {
-            ApiError::UnknownEndpoint => 0,
+            ApiError::UnknownEndpoint(_) => 0,
             ApiError::EmptyBody => 1,
-            ApiError::NotJson => 2,
+            ApiError::NotJson(_) => 2,
             ApiError::Invalid(..) => 3,
             ApiError::Picture(..) => 4,
             ApiError::UnknownTransaction => 5,
@@ -318,7 +411,7 @@ mod tests {
                     Rejection::ClientDisabled => 3,
                     Rejection::NotAllowed(_) => 4,
                     Rejection::UnknownAccessKey => 5,
-                    Rejection::BadSignature => 6,
+                    Rejection::BadSignature(_) => 6,
                     Rejection::Undecryptable => 7,
                     Rejection::CutOff => 8,
                     Rejection::Refused(_) => 9,
@@ -339,7 +432,7 @@ mod tests {
         for error in all() {
             let message = error.result().message;
             let plain =
-                |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%' | '/') || c == ' ';
+                |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') || c == ' ';
             assert!(!message.is_empty() && message.chars().all(plain), "{message}");
         }
     }

@@ -32,7 +32,12 @@ pub fn request(caller: &Arc<Caller>, data: &[u8]) -> bool {
         }
     }
     let head = Head::read(&headers, Some(Arc::clone(caller)), Freshness::seconds(0), 0);
-    head.is_ok_and(|head| head.verify(candidates(&uri, None), body, 0).is_ok())
+    head.is_ok_and(|head| {
+        let is_proven = head.verify(&candidates(&uri, None), body, 0).is_some();
+        let message = head.fault(uri.path(), body, 0).message();
+        assert!(message.is_ascii(), "{message}");
+        is_proven
+    })
 }
 
 /// A body in every place where JSON is read. Returns whether it is an object.

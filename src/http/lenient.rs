@@ -132,7 +132,28 @@ pub(super) fn decode_base64(field: &'static str, text: &str) -> Result<Vec<u8>, 
     let content = if is_data { text.split_once(',') } else { None };
     let text = content.map_or(text, |(_, content)| content);
     lenient_base64(text.as_bytes())
-        .ok_or_else(|| ApiError::Invalid(field, "is not base64".to_owned()))
+        .ok_or_else(|| ApiError::Invalid(field, instead_of_base64(text).to_owned()))
+}
+
+/// What a client has sent instead of base64.
+fn instead_of_base64(text: &str) -> &'static str {
+    /// Longest name of a file, bytes.
+    const LONGEST_NAME: usize = 4096;
+    const NAMES_END: [&str; 8] =
+        [".jpg", ".jpeg", ".png", ".bmp", ".webp", ".heic", ".gif", ".tiff"];
+    let start =
+        |start: &str| text.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start));
+    let is_name = || {
+        let lower = text.trim_end().to_ascii_lowercase();
+        NAMES_END.iter().any(|end| lower.ends_with(end))
+    };
+    if start("http://") || start("https://") {
+        "is a URL, which this server does not fetch; send the photo itself as base64"
+    } else if start("file:") || text.len() <= LONGEST_NAME && is_name() {
+        "is the name of a file; send the photo itself as base64"
+    } else {
+        "is not base64"
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +195,23 @@ mod tests {
         assert_eq!(decode_base64("x", "").unwrap(), [0_u8; 0]);
         for text in ["a!b", "=", "A", "++//A Q=%", "x,++//AQ==", "data:image/png;base64"] {
             assert!(decode_base64("x", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_and_a_name_of_a_file_are_told_from_broken_base64() {
+        for (text, named) in [
+            ("https://example.com/a.jpg", "is a URL"),
+            ("HTTP://example.com/photo?id=7", "is a URL"),
+            ("file:///home/jane/a", "is the name of a file"),
+            ("/home/jane/a.JPG", "is the name of a file"),
+            ("C:\\photos\\a.png\n", "is the name of a file"),
+            ("a!b", "is not base64"),
+        ] {
+            let Err(ApiError::Invalid("x", why)) = decode_base64("x", text) else {
+                panic!("{text} is taken")
+            };
+            assert!(why.starts_with(named), "{text}: {why}");
         }
     }
 }

@@ -181,7 +181,10 @@ mod tests {
     fn what_is_not_a_json_object_is_a_parse_error() {
         for json in ["", "[]", "{", "\"x\"", "{\"bizId\":\"b\"}x", "\u{0}"] {
             let error = read(json).unwrap_err();
-            assert!(matches!(error, ApiError::NotJson | ApiError::EmptyBody), "{json}: {error:?}");
+            assert!(
+                matches!(error, ApiError::NotJson(_) | ApiError::EmptyBody),
+                "{json}: {error:?}"
+            );
         }
     }
 }

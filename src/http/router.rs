@@ -22,7 +22,7 @@ use super::{
     auth_test::auth_test,
     check_result::check_result,
     compare::{async_compare, compare},
-    error::ApiError,
+    error::{ApiError, Unrouted},
     exchange::exchange,
     health,
     path::clean_path,
@@ -65,11 +65,12 @@ pub fn gateway(app: AppState) -> Router {
 async fn unknown_endpoint(State(app): State<AppState>, request: Request) -> Response {
     let identified = request.extensions().get::<Arc<Identified>>().cloned();
     let (parts, body) = request.into_parts();
+    let unrouted = || ApiError::UnknownEndpoint(Unrouted::of(&parts.method, parts.uri.path()));
     let refused = match identified {
         Some(identified) => identified.turn_away(&app.gate, &parts, body).await,
         None => None,
     };
-    let mut answer = refused.map_or(ApiError::UnknownEndpoint, ApiError::from).into_response();
+    let mut answer = refused.map_or_else(unrouted, ApiError::from).into_response();
     // The only method for which 200 means something else: that this is a proxy, and the tunnel
     // stands.
     if parts.method == Method::CONNECT {

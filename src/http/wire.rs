@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     answer::{Answer, ResultPart},
-    error::ApiError,
+    error::{ApiError, JsonFlaw},
     lenient::Text,
 };
 use crate::compare::{
@@ -56,8 +56,16 @@ pub(super) fn face<'a>(
     field: &'static str,
 ) -> Result<Face<'a>, ApiError> {
     member
-        .and_then(|raw| parse_object(raw.get().as_bytes()).ok())
-        .ok_or_else(|| ApiError::Invalid(field, "must be an object with content".to_owned()))
+        .ok_or(JsonFlaw::NotObject)
+        .map_err(ApiError::NotJson)
+        .and_then(|raw| parse_object(raw.get().as_bytes()))
+        .map_err(|error| {
+            let why = match error {
+                ApiError::NotJson(JsonFlaw::NamedTwice(..)) => "names a member twice",
+                _ => "must be an object with content",
+            };
+            ApiError::Invalid(field, why.to_owned())
+        })
 }
 
 /// Parses a body that must be a JSON object.
@@ -68,11 +76,12 @@ pub(super) fn parse_object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, 
     let first = body.iter().find(|b| !b.is_ascii_whitespace()).ok_or(ApiError::EmptyBody)?;
     // A derived struct would also be read from an array.
     if *first != b'{' {
-        return Err(ApiError::NotJson);
+        return Err(ApiError::NotJson(JsonFlaw::NotObject));
     }
     // Checked for the whole text: inside members that are ignored no other code would look.
-    let text = std::str::from_utf8(body).map_err(|_| ApiError::NotJson)?;
-    serde_json::from_str(text).map_err(|_| ApiError::NotJson)
+    let text = std::str::from_utf8(body)
+        .map_err(|error| ApiError::NotJson(JsonFlaw::NotUtf8(error.valid_up_to())))?;
+    serde_json::from_str(text).map_err(|error| ApiError::NotJson(JsonFlaw::of(&error)))
 }
 
 impl<'a> CompareBody<'a> {

@@ -133,7 +133,7 @@ async fn a_disabled_client_is_turned_away_at_once_and_comes_back_at_once() {
     assert_eq!(app.send(app.signed(TEST, BODY)).await.code(), "SUCCESS");
     app.clients.set_disabled(CLIENT, true).await.unwrap();
     let refused = app.send(app.signed(TEST, BODY)).await;
-    insta::assert_snapshot!(refused.text, @r#"{"result":{"resultCode":"ACCESS_DENIED","resultStatus":"F","resultMessage":"this client has been disabled"}}"#);
+    insta::assert_snapshot!(refused.text, @r#"{"result":{"resultCode":"ACCESS_DENIED","resultStatus":"F","resultMessage":"this client has been disabled; ask the operator"}}"#);
     app.clients.set_disabled(CLIENT, false).await.unwrap();
     assert_eq!(app.send(app.signed(TEST, BODY)).await.code(), "SUCCESS");
 }

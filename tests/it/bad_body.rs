@@ -32,8 +32,13 @@ fn bodies() -> Vec<(String, &'static str, &'static str)> {
     let mut cases = vec![
         (String::new(), "PARAM_MISSING", "body"),
         (" \n".to_owned(), "PARAM_MISSING", "body"),
-        ("{".to_owned(), "MSG_PARSE_ERROR", "JSON object"),
-        (whole.to_string() + "}", "MSG_PARSE_ERROR", "JSON object"),
+        ("{".to_owned(), "MSG_PARSE_ERROR", "incomplete JSON: it ends at line 1, column 1"),
+        (
+            "{\n \"bizId\": nothing}".to_owned(),
+            "MSG_PARSE_ERROR",
+            "is not valid JSON at line 2, column 12",
+        ),
+        (whole.to_string() + "}", "MSG_PARSE_ERROR", "is not valid JSON at line 1, column "),
         (format!("[{whole}]"), "MSG_PARSE_ERROR", "JSON object"),
         ("[]".to_owned(), "MSG_PARSE_ERROR", "JSON object"),
         ("null".to_owned(), "MSG_PARSE_ERROR", "JSON object"),

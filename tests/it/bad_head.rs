@@ -81,9 +81,17 @@ fn plain_mistakes() -> Vec<Mistake> {
         ),
         mistake(
             "a stale time",
-            |r| set(r, "request-time", "2025-12-31T00:00:00+0000"),
+            |r| set(r, "request-time", "2025-12-31T18:29:53+0000"),
             "PARAM_ILLEGAL",
-            "Request-Time",
+            "Request-Time is 19807 seconds behind the clock of this server, which is at \
+             2026-01-01T00:00:00+0000; the limit is 900 seconds: check the time zone of the caller",
+        ),
+        mistake(
+            "a time to come",
+            |r| set(r, "request-time", "2026-01-01T01:20:00+0000"),
+            "PARAM_ILLEGAL",
+            "Request-Time is 4800 seconds ahead of the clock of this server, which is at \
+             2026-01-01T00:00:00+0000; the limit is 900 seconds: check the clock and time zone",
         ),
         mistake(
             "no time at all",
@@ -120,22 +128,32 @@ fn plain_mistakes() -> Vec<Mistake> {
             "an unknown path",
             |r| path(r, "/api/v1/zoloz/facecompare"),
             "NO_INTERFACE_DEF",
-            "path",
+            "this server has /api/v1/zoloz/facecompare/compare, ",
         ),
-        mistake("the root", |r| path(r, "/"), "NO_INTERFACE_DEF", "path"),
-        mistake("GET", |r| *r.method_mut() = http::Method::GET, "NO_INTERFACE_DEF", "method"),
-        mistake("PUT", |r| *r.method_mut() = http::Method::PUT, "NO_INTERFACE_DEF", "method"),
+        mistake("the root", |r| path(r, "/"), "NO_INTERFACE_DEF", "no such endpoint"),
+        mistake(
+            "GET",
+            |r| *r.method_mut() = http::Method::GET,
+            "NO_INTERFACE_DEF",
+            "method GET; send POST",
+        ),
+        mistake(
+            "PUT",
+            |r| *r.method_mut() = http::Method::PUT,
+            "NO_INTERFACE_DEF",
+            "method PUT; send POST",
+        ),
         mistake(
             "OPTIONS",
             |r| *r.method_mut() = http::Method::OPTIONS,
             "NO_INTERFACE_DEF",
-            "method",
+            "send POST",
         ),
         mistake("another body", |r| *r.body_mut() = Body::from("{}"), "SIGNATURE_INVALID", "body"),
     ]
 }
 
-/// Headers that no honest client sends.
+/// Headers that no honest client sends, and mistakes of newcomers.
 fn strange_mistakes() -> Vec<Mistake> {
     let mistake = client_mistake;
     let outsider = |what, make, code, names| Mistake { what, make, code, names, signer: Nobody };
@@ -193,6 +211,24 @@ fn strange_mistakes() -> Vec<Mistake> {
             |r| set(r, "client-id", b"caf\xE9"),
             "PARAM_ILLEGAL",
             "Client-Id",
+        ),
+        mistake(
+            "a slash at the end",
+            |r| path(r, "/api/v1/zoloz/facecompare/compare/"),
+            "NO_INTERFACE_DEF",
+            "remove the slash at the end",
+        ),
+        mistake(
+            "another API of the vendor",
+            |r| path(r, "/api/v1/zoloz/realid/initialize"),
+            "NO_INTERFACE_DEF",
+            "/api/v1/zoloz/privacyinfo/delete",
+        ),
+        mistake(
+            "a MAC without its mode",
+            |r| set(r, "signature", "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"),
+            "PARAM_ILLEGAL",
+            "send the header Auth-Type with the value AKSK",
         ),
         mistake(
             "an encryption of words",

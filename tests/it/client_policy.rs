@@ -156,7 +156,11 @@ async fn an_address_that_proves_nothing_is_held_back_for_a_minute_and_no_other_i
     for request in [unknown("192.0.2.1"), forged("algorithm=RSA256, signature=AAAA")] {
         let (refused, _) = app.send_raw(request).await;
         assert_eq!(refused.code(), "REQUEST_TRAFFIC_EXCEED_LIMIT");
-        assert!(refused.text.contains("failed authentications"), "{}", refused.text);
+        assert!(
+            refused.text.contains("more than 3 requests from this address failed to authenticate"),
+            "{}",
+            refused.text
+        );
         assert_eq!(refused.header("connection"), Some("close"));
         assert_eq!(refused.header("retry-after"), Some("60"));
     }

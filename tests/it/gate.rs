@@ -308,12 +308,15 @@ async fn a_request_over_several_limits_is_told_the_first_one_of_the_documented_o
         last
     };
     assert_eq!(reported(9, 1).await, "success");
-    assert!(reported(9, 2).await.contains("comparisons of today"));
+    assert!(reported(9, 2).await.contains("its 1 comparisons of today"));
     assert!(
         reported(0, 2).await.contains("the server is at its limit"),
         "the queue before the quota"
     );
-    assert!(reported(0, 4).await.contains("request rate"), "the rate before both");
+    assert!(
+        reported(0, 4).await.contains("more than 1 requests per second, or more than 3 at once"),
+        "the rate before both"
+    );
 }
 
 #[tokio::test]

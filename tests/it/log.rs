@@ -216,7 +216,7 @@ async fn a_refused_request_is_logged_with_its_reason_and_its_sender() {
         "NO_FACE face2.content",
         "invalid face1",
         "not_json",
-        "bad_signature",
+        "bad_signature length",
         "missing Request-Time",
         "unknown_client",
     ];

@@ -52,6 +52,8 @@ mod serve;
 mod settings;
 mod setup;
 mod shared_volume;
+mod sign;
+mod signature_faults;
 mod socket;
 mod start_check;
 mod statements;

@@ -35,15 +35,27 @@ pub enum Protection {
 /// A signed exchange with a server.
 pub struct ApiClient {
     url: String,
+    signer: Signer,
+    agent: ureq::Agent,
+}
+
+/// The keys of a client, which sign and encrypt requests and verify responses.
+pub struct Signer {
     client_id: String,
     keys: Keys,
-    agent: ureq::Agent,
 }
 
 impl fmt::Debug for ApiClient {
     /// Without keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApiClient({}, {})", self.url, self.client_id)
+        write!(f, "ApiClient({}, {})", self.url, self.signer.client_id)
+    }
+}
+
+impl fmt::Debug for Signer {
+    /// Without keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signer({})", self.client_id)
     }
 }
 
@@ -58,7 +70,8 @@ enum Keys {
 pub struct SignedRequest {
     /// Names and values of the headers, in the order in which they are sent.
     pub head: Vec<(&'static str, String)>,
-    pub(crate) body: Body,
+    /// The body, as it is sent: encrypted if it is to be.
+    pub body: Body,
     key: Option<SymmetricKey>,
 }
 
@@ -102,7 +115,7 @@ impl Body {
     }
 
     /// Everything in one piece.
-    pub(crate) fn whole(&self) -> String {
+    pub fn whole(&self) -> String {
         self.0.iter().map(Piece::text).collect()
     }
 
@@ -152,6 +165,8 @@ pub struct VerifiedResponse {
     pub body: String,
     /// Whether it came encrypted.
     pub was_encrypted: bool,
+    /// The text that was signed.
+    pub text: String,
 }
 
 impl ApiClient {
@@ -166,17 +181,87 @@ impl ApiClient {
         protection: Protection,
     ) -> Result<Self> {
         let url = url.trim_end_matches('/').to_owned();
-        let client_id = credentials.client_id.clone();
-        Ok(Self { url, client_id, keys: Keys::new(credentials, protection)?, agent })
+        Ok(Self { url, signer: Signer::new(credentials, protection)?, agent })
     }
 
-    /// Encrypts and signs a request to `path`.
+    /// Encrypts and signs a request to `path`, as of now.
     pub fn sign(&self, path: &str, json: Body) -> Result<SignedRequest> {
+        self.signer.sign_now(path, json)
+    }
+
+    /// Sends a request, verifies the response, and decrypts it.
+    pub fn send(&self, path: &str, signed: &SignedRequest) -> Result<VerifiedResponse> {
+        let url = format!("{}{path}", self.url);
+        let mut request = self.agent.post(&url);
+        for (name, value) in &signed.head {
+            request = request.header(*name, value);
+        }
+        request = request.header("Content-Length", signed.body.len());
+        let mut body = signed.body.reader();
+        let sent = request.send(SendBody::from_reader(&mut body));
+        let mut response = sent.with_context(|| format!("no response from {}", self.url))?;
+        let status = response.status();
+        let text = response.body_mut().read_to_string().context("the response is not text")?;
+        if status != 200 {
+            bail!(
+                "{url} returned HTTP {status}, which the API never does: check for a proxy in \
+                   between"
+            );
+        }
+        let headers = response.headers();
+        let signed_text = self.signer.verify(path, headers, &text)?;
+        let was_encrypted = headers.contains_key("Encrypt");
+        let body = match &signed.key {
+            // With the key that was sent: the server must use that one.
+            Some(key) if was_encrypted => {
+                let plain =
+                    key.decrypt(text.as_bytes()).context("the response cannot be decrypted")?;
+                String::from_utf8(plain).context("the decrypted response is not text")?
+            }
+            None if was_encrypted => bail!("the response is encrypted, but the request was not"),
+            _ => text,
+        };
+        let shown = ["Content-Type", "Response-Time", "Encrypt", "Signature"];
+        let lines: Vec<String> = shown
+            .iter()
+            .filter_map(|name| Some(format!("{name}: {}", headers.get(*name)?.to_str().ok()?)))
+            .collect();
+        let head = format!("HTTP/1.1 200 OK\n{}", lines.join("\n"));
+        Ok(VerifiedResponse { head, body, was_encrypted, text: signed_text })
+    }
+}
+
+impl SignedRequest {
+    /// The text that was signed.
+    pub fn text(&self, path: &str) -> String {
+        let header = |wanted: &str| {
+            let header = self.head.iter().find(|(name, _)| *name == wanted);
+            header.map_or("", |(_, value)| value.as_str())
+        };
+        let (client_id, time) = (header("Client-Id"), header("Request-Time"));
+        format!("POST {path}\n{client_id}.{time}.{}", self.body.whole())
+    }
+}
+
+impl Signer {
+    /// # Errors
+    /// A key that the protection needs is missing or cannot be read.
+    pub fn new(credentials: &Credentials, protection: Protection) -> Result<Self> {
+        let client_id = credentials.client_id.clone();
+        Ok(Self { client_id, keys: Keys::new(credentials, protection)? })
+    }
+
+    /// Encrypts and signs a request to `path` with the Request-Time of now.
+    pub fn sign_now(&self, path: &str, json: Body) -> Result<SignedRequest> {
+        self.sign(path, json, &format_time(now()))
+    }
+
+    /// The same with another Request-Time.
+    pub fn sign(&self, path: &str, json: Body, time: &str) -> Result<SignedRequest> {
         let text = json.whole();
-        let time = format_time(now());
-        let content = |body| Content { uri: path, client_id: &self.client_id, time: &time, body };
+        let content = |body| Content { uri: path, client_id: &self.client_id, time, body };
         let client_id = ("Client-Id", self.client_id.clone());
-        let request_time = ("Request-Time", time.clone());
+        let request_time = ("Request-Time", time.to_owned());
         let content_type = |kind: &str| ("Content-Type", format!("{kind}; charset=UTF-8"));
         match &self.keys {
             Keys::Secret { access_key, secret } => {
@@ -204,48 +289,8 @@ impl ApiClient {
         }
     }
 
-    /// Sends a request, verifies the response, and decrypts it.
-    pub fn send(&self, path: &str, signed: &SignedRequest) -> Result<VerifiedResponse> {
-        let url = format!("{}{path}", self.url);
-        let mut request = self.agent.post(&url);
-        for (name, value) in &signed.head {
-            request = request.header(*name, value);
-        }
-        request = request.header("Content-Length", signed.body.len());
-        let mut body = signed.body.reader();
-        let sent = request.send(SendBody::from_reader(&mut body));
-        let mut response = sent.with_context(|| format!("no response from {}", self.url))?;
-        let status = response.status();
-        let text = response.body_mut().read_to_string().context("the response is not text")?;
-        if status != 200 {
-            bail!(
-                "{url} returned HTTP {status}, which the API never does: check for a proxy in \
-                   between"
-            );
-        }
-        let headers = response.headers();
-        self.verify(path, headers, &text)?;
-        let was_encrypted = headers.contains_key("Encrypt");
-        let body = match &signed.key {
-            // With the key that was sent: the server must use that one.
-            Some(key) if was_encrypted => {
-                let plain =
-                    key.decrypt(text.as_bytes()).context("the response cannot be decrypted")?;
-                String::from_utf8(plain).context("the decrypted response is not text")?
-            }
-            None if was_encrypted => bail!("the response is encrypted, but the request was not"),
-            _ => text,
-        };
-        let shown = ["Content-Type", "Response-Time", "Encrypt", "Signature"];
-        let lines: Vec<String> = shown
-            .iter()
-            .filter_map(|name| Some(format!("{name}: {}", headers.get(*name)?.to_str().ok()?)))
-            .collect();
-        let head = format!("HTTP/1.1 200 OK\n{}", lines.join("\n"));
-        Ok(VerifiedResponse { head, body, was_encrypted })
-    }
-
-    fn verify(&self, path: &str, headers: &HeaderMap, text: &str) -> Result<()> {
+    /// Returns the text that was signed.
+    fn verify(&self, path: &str, headers: &HeaderMap, text: &str) -> Result<String> {
         let header = |name: &str| -> Result<&str> {
             let value =
                 headers.get(name).ok_or_else(|| anyhow!("the response has no {name} header"))?;
@@ -263,7 +308,9 @@ impl ApiClient {
                 (secret.verify(&content, &parse_mac(signature)?), "secretKey")
             }
         };
-        verified.map_err(|_| anyhow!("the response's signature is not valid with {with}:\n{text}"))
+        verified
+            .map_err(|_| anyhow!("the response's signature is not valid with {with}:\n{text}"))?;
+        Ok(format!("POST {path}\n{}.{time}.{text}", self.client_id))
     }
 }
 

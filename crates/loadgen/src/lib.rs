@@ -19,7 +19,9 @@ mod stop;
 mod testing;
 mod usage;
 
-pub use client::{ApiClient, Body, MAX_CONNECTIONS, Protection, SignedRequest, VerifiedResponse};
+pub use client::{
+    ApiClient, Body, MAX_CONNECTIONS, Protection, SignedRequest, Signer, VerifiedResponse,
+};
 pub use exchange::{Mode, Target};
 pub use floor::ComparePair;
 pub use photos::Photos;

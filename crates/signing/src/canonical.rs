@@ -17,7 +17,7 @@ pub struct Content<'a> {
 
 impl Content<'_> {
     /// The pieces in order; joined they are the signed text. The method is always POST.
-    fn pieces(&self) -> [&[u8]; 8] {
+    pub fn pieces(&self) -> [&[u8]; 8] {
         [
             b"POST ",
             self.uri.as_bytes(),
@@ -30,15 +30,10 @@ impl Content<'_> {
         ]
     }
 
-    /// Hands the signed text over piece by piece, without copying the body.
-    pub(super) fn feed(&self, mut take: impl FnMut(&[u8])) {
-        self.pieces().into_iter().for_each(&mut take);
-    }
-
     /// SHA-256 of the signed text.
     pub fn digest(&self) -> Digest {
         let mut context = Context::new(&SHA256);
-        self.feed(|piece| context.update(piece));
+        self.pieces().into_iter().for_each(|piece| context.update(piece));
         context.finish()
     }
 }

@@ -17,7 +17,12 @@ pub enum SigningError {
     Time,
     /// The time is outside the window.
     #[error("the time is too far from the server's clock")]
-    Stale,
+    Stale {
+        /// How far it is behind the server's clock, milliseconds; negative if it is ahead.
+        behind_ms: i64,
+        /// The window, milliseconds to either side.
+        window_ms: i64,
+    },
     /// The body does not decrypt under this key.
     #[error("the body does not decrypt")]
     Undecryptable,

@@ -23,8 +23,9 @@ impl Freshness {
     /// away.
     pub fn check(&self, text: &str, now: i64) -> Result<(), SigningError> {
         let time = parse_time(text).ok_or(SigningError::Time)?;
-        let age = now.saturating_sub(time).abs();
-        if self.window_ms > 0 && age > self.window_ms { Err(SigningError::Stale) } else { Ok(()) }
+        let (behind_ms, window_ms) = (now.saturating_sub(time), self.window_ms);
+        let is_stale = window_ms > 0 && behind_ms.saturating_abs() > window_ms;
+        if is_stale { Err(SigningError::Stale { behind_ms, window_ms }) } else { Ok(()) }
     }
 }
 
@@ -139,8 +140,9 @@ mod tests {
         let now = parse_time("2026-01-01T00:15:00Z").unwrap();
         let window = Freshness::seconds(900);
         assert_eq!(window.check("2026-01-01T00:00:00+0000", now), Ok(()));
-        assert_eq!(window.check("2025-12-31T23:59:59+0000", now), Err(SigningError::Stale));
-        assert_eq!(window.check("2026-01-01T00:30:01+0000", now), Err(SigningError::Stale));
+        let stale = |behind_ms| Err(SigningError::Stale { behind_ms, window_ms: 900_000 });
+        assert_eq!(window.check("2025-12-31T23:59:59+0000", now), stale(901_000));
+        assert_eq!(window.check("2026-01-01T00:30:01+0000", now), stale(-901_000));
         assert_eq!(window.check("yesterday", now), Err(SigningError::Time));
         assert_eq!(Freshness::seconds(0).check("2001-01-01T00:00:00Z", now), Ok(()));
     }

@@ -19,6 +19,7 @@ use crate::{
     der::{key_der, modulus_of_pkcs8, numbers_of_spki, spki_of_pkcs1},
     error::SigningError,
     repeated::Repeated,
+    signed_digest::signed_digest,
     symmetric::SymmetricKey,
     weak,
 };
@@ -98,6 +99,13 @@ impl ClientKey {
     /// [`SigningError::Mismatch`].
     pub fn verify_digest(&self, digest: &Digest, signature: &[u8]) -> Result<(), SigningError> {
         self.parsed.verify_digest_sig(digest, signature).map_err(|_| SigningError::Mismatch)
+    }
+
+    /// SHA-256 of the text that a signature was made over, if it is by the owner of this key. For
+    /// messages about a request that is refused: nothing is proven by it.
+    pub fn signed_digest(&self, signature: &[u8]) -> Option<[u8; 32]> {
+        let (modulus, exponent) = numbers_of_spki(&self.spki)?;
+        signed_digest(modulus, exponent, signature)
     }
 
     /// Bytes of a signature by this key.
@@ -243,6 +251,23 @@ mod tests {
         let other = ServerKey::generate().unwrap();
         let other = ClientKey::from_der(&other.spki_der().unwrap()).unwrap();
         assert_eq!(other.verify(&CONTENT, &signature), Err(SigningError::Mismatch));
+    }
+
+    #[test]
+    fn a_signature_tells_with_the_public_half_what_it_was_made_over() {
+        let key = ServerKey::generate().unwrap();
+        let signature = key.sign(&CONTENT).unwrap();
+        let public = ClientKey::from_der(&key.spki_der().unwrap()).unwrap();
+        let signed = public.signed_digest(&signature).unwrap();
+        assert_eq!(signed, CONTENT.digest().as_ref());
+        let other = ServerKey::generate().unwrap();
+        let other = ClientKey::from_der(&other.spki_der().unwrap()).unwrap();
+        assert_eq!(other.signed_digest(&signature), None, "by another key");
+        let mut broken = signature.clone();
+        broken[9] ^= 1;
+        for unsigned in [&broken[..], &signature[1..], &[0; 256], &[0xFF; 256], &[7; 1024], b""] {
+            assert_eq!(public.signed_digest(unsigned), None);
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod header;
 mod keys;
 mod repeated;
 mod secret;
+mod signed_digest;
 mod symmetric;
 mod weak;
 
