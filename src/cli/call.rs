@@ -11,12 +11,13 @@ use anyhow::{Context as _, Result, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use visavis_loadgen::{ApiClient, Protection};
+use visavis_loadgen::{ApiClient, SignedRequest};
 use visavis_signing::endpoints;
 
 use super::{
     connection::{connect, explained},
     credentials,
+    sign::{CallMode, measured},
 };
 
 /// Arguments of `call`.
@@ -27,7 +28,9 @@ use super::{
     visavis call asynccompare a.jpg b.jpg --client app.json --wait\n  \
     visavis call test --client app.json --mode encrypted --aes-bits 128\n  \
     visavis call test --client app.json --mode aksk\n  \
-    visavis call asynccheckresult G000000000FID2026… --client app.json\n\n\
+    visavis call asynccheckresult G000000000FID2026… --client app.json\n  \
+    visavis call delete G000000000FID2026… --client app.json\n  \
+    visavis call compare a.jpg b.jpg --client app.json --curl | sh\n\n\
     Exit code: 0 if the response has the status S, 1 for F or U, 2 without a valid response.")]
 pub(super) struct CallArgs {
     /// Which endpoint
@@ -62,9 +65,22 @@ pub(super) struct CallArgs {
     /// Seconds to wait for a response, and with --wait for the result
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     timeout: u64,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What `call` prints.
+#[derive(Debug, clap::Args)]
+struct OutputArgs {
     /// Print only the JSON of the last response
     #[arg(long)]
     json: bool,
+    /// Print the texts over which request and response are signed too
+    #[arg(long, conflicts_with = "json")]
+    explain: bool,
+    /// Send nothing; print a shell command that sends the signed request with curl
+    #[arg(long, conflicts_with_all = ["json", "explain", "wait"])]
+    curl: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,16 +93,8 @@ enum Endpoint {
     Asynccompare,
     /// Get the result of a transaction
     Asynccheckresult,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum CallMode {
-    /// Signed with the key pair
-    Plain,
-    /// Signed with the key pair, and the body encrypted
-    Encrypted,
-    /// Signed with access key and secret key
-    Aksk,
+    /// Delete a transaction with its photos and result
+    Delete,
 }
 
 impl Endpoint {
@@ -97,6 +105,7 @@ impl Endpoint {
             Self::Compare => endpoints::COMPARE,
             Self::Asynccompare => endpoints::ASYNC_COMPARE,
             Self::Asynccheckresult => endpoints::ASYNC_CHECK_RESULT,
+            Self::Delete => endpoints::PRIVACY_DELETE,
         }
     }
 }
@@ -108,12 +117,19 @@ pub(super) fn run(args: &CallArgs) -> Result<ExitCode> {
     let timeout = Duration::from_secs(args.timeout);
     let credentials = credentials::read(&args.client)?;
     let ca = args.ca.as_deref();
-    let client = connect(&args.url, &credentials, args.protection(), timeout, ca)?;
+    let protection = args.mode.protection(args.aes_bytes());
+    let client = connect(&args.url, &credentials, protection, timeout, ca)?;
+    if args.output.curl {
+        let path = args.endpoint.path();
+        let signed = client.sign(path, args.body()?.to_string().into())?;
+        out_part!("{}", curl(args.url.trim_end_matches('/'), path, &signed));
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut response = exchange(args, &client, args.endpoint, &args.body()?)?;
     if args.wait && args.endpoint == Endpoint::Asynccompare {
         response = wait(args, &client, response, timeout)?;
     }
-    if args.json {
+    if args.output.json {
         out!("{response}");
     }
     let accepted = response["result"]["resultStatus"] == "S";
@@ -150,36 +166,47 @@ fn exchange(
 ) -> Result<Value> {
     let path = endpoint.path();
     let signed = client.sign(path, body.to_string().into())?;
-    if !args.json {
+    if !args.output.json {
         out!("POST {path} HTTP/1.1");
         for (name, value) in &signed.head {
             out!("{name}: {}", shortened(value));
         }
-        out!("\n{}\n", shortened_photos(body.clone()));
+        let shown = shortened_photos(body.clone());
+        out!("\n{shown}\n");
+        if args.output.explain {
+            let text = signed.text(path);
+            out!("(the request is signed over this text: {})", measured(&text));
+            let shown = if args.mode == CallMode::Encrypted {
+                shortened(&signed.body.whole())
+            } else {
+                shown.to_string()
+            };
+            out!("{}{shown}\n", &text[..text.len() - signed.body.whole().len()]);
+        }
     }
     let sent = client.send(path, &signed);
     let response = sent.map_err(|error| explained(&args.url, error))?;
-    if !args.json {
+    if !args.output.json {
         for line in response.head.lines() {
             out!("{}", shortened(line));
         }
         out!("\n{}\n", response.body);
         let encrypted = if response.was_encrypted { ", and it was encrypted" } else { "" };
         out!("(the response's signature is valid{encrypted})\n");
+        if args.output.explain {
+            out!("(the response is signed over this text: {})", measured(&response.text));
+            out!("{}\n", shortened_text(&response.text));
+        }
     }
     serde_json::from_str(&response.body).context("the response is not JSON")
 }
 
 impl CallArgs {
-    fn protection(&self) -> Protection {
-        match self.mode {
-            CallMode::Plain => Protection::KeyPair,
-            CallMode::Aksk => Protection::SecretKey,
-            CallMode::Encrypted => Protection::Encrypted(match self.aes_bits.as_str() {
-                "128" => 16,
-                "192" => 24,
-                _ => 32,
-            }),
+    fn aes_bytes(&self) -> usize {
+        match self.aes_bits.as_str() {
+            "128" => 16,
+            "192" => 24,
+            _ => 32,
         }
     }
 
@@ -194,11 +221,14 @@ impl CallArgs {
             (Endpoint::Compare | Endpoint::Asynccompare, [probe, reference]) => {
                 self.photos(probe, reference)
             }
-            (Endpoint::Asynccheckresult, [id]) => Ok(json!({ "transactionId": id })),
+            (Endpoint::Asynccheckresult | Endpoint::Delete, [id]) => {
+                Ok(json!({ "transactionId": id }))
+            }
             (Endpoint::Test, _) => bail!("test takes at most one argument, a JSON object"),
             (Endpoint::Asynccheckresult, _) => {
                 bail!("asynccheckresult takes one argument, the transaction id")
             }
+            (Endpoint::Delete, _) => bail!("delete takes one argument, the transaction id"),
             (_, given) => bail!("expected two photos, got {}", given.len()),
         }
     }
@@ -219,6 +249,34 @@ impl CallArgs {
         }
         Ok(body)
     }
+}
+
+/// A command for a POSIX shell that sends a signed request. The body goes through a pipe, because
+/// photos are longer than an argument may be.
+fn curl(url: &str, path: &str, signed: &SignedRequest) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let header = |(name, value): &(&str, String)| {
+        format!("--header {}", quoted(&format!("{name}: {value}")))
+    };
+    let options = ["curl --silent --show-error --include --data-binary @-".to_owned()];
+    let headers = signed.head.iter().map(header);
+    let url = [quoted(&format!("{url}{path}"))];
+    let request: Vec<_> = options.into_iter().chain(headers).chain(url).collect();
+    format!(
+        "# The server accepts it for a few minutes after Request-Time.\nprintf %s {} |\n  {}\n",
+        quoted(&signed.body.whole()),
+        request.join(" \\\n  ")
+    )
+}
+
+/// A signed text with its last line shortened if it is long.
+fn shortened_text(text: &str) -> String {
+    const LONGEST: usize = 2_000;
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let (first, second) = text.split_once('\n').unwrap_or_default();
+    format!("{first}\n{}", shortened(second))
 }
 
 /// Long enough to recognise, short enough for a screen.

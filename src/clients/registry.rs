@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{client::StoredClient, error::ClientError, keys::KeySet, shards::Clients};
-use crate::clock::UnixMillis;
+use super::{
+    audit::Actor, client::StoredClient, error::ClientError, keys::KeySet, shards::Clients,
+};
+use crate::{clock::UnixMillis, compare::TransactionId};
 
 /// A client that has registered, with its keys ready for use.
 #[derive(Debug)]
@@ -177,6 +179,22 @@ impl ClientRegistry {
     ) -> Result<(), ClientError> {
         let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
         table.store.uncount_comparison(client_id, day).await
+    }
+
+    /// Records in the audit that a client deletes one of its transactions.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) async fn record_deletion(
+        &self,
+        shard: u32,
+        client_id: &str,
+        id: &TransactionId,
+    ) -> Result<(), ClientError> {
+        let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
+        let store = table.store.clone().with_actor(Actor::new(&format!("client {client_id}")));
+        let detail = serde_json::json!({ "transactions": 1 });
+        store.record_audit_event("erase", &format!("transaction {id}"), &detail).await
     }
 
     /// Whether the database with this number has at most one enabled client; some seconds old.

@@ -10,17 +10,13 @@ use super::{
     state::AppState,
     wire::{AnswerShape, CheckBody, parse_object, render_outcome},
 };
-use crate::{
-    compare::TransactionId,
-    gate::Cost,
-    queue::{ShardLookup, TransactionState},
-};
+use crate::{compare::TransactionId, gate::Cost, queue::TransactionState};
 
 /// Longest `transactionId`, bytes.
 const LONGEST: usize = 64;
 
 /// Members borrow from the body; one with escapes is copied.
-const COST: Cost<Option<TransactionId>> = Cost { parsing: 2, kept: |_| 0 };
+pub(super) const COST: Cost<Option<TransactionId>> = Cost { parsing: 2, kept: |_| 0 };
 
 pub(super) async fn check_result(
     State(app): State<AppState>,
@@ -28,17 +24,7 @@ pub(super) async fn check_result(
 ) -> Result<Answer, ApiError> {
     let parsed = proven.parse(COST, read_id).await?;
     let id = parsed.value.ok_or(ApiError::UnknownTransaction)?;
-    let shard = match app.shards.find(id.shard()) {
-        ShardLookup::Here(shard) => shard,
-        ShardLookup::Elsewhere => {
-            tracing::error!(
-                shard = id.shard(),
-                "asked for a transaction in a database that is not served here"
-            );
-            return Err(ApiError::Internal);
-        }
-        ShardLookup::Unknown => return Err(ApiError::UnknownTransaction),
-    };
+    let shard = app.shard_of(&id)?.ok_or(ApiError::UnknownTransaction)?;
     let client_id = &parsed.caller.client_id;
     let span = tracing::error_span!("transaction", transaction = id.as_str());
     let transaction = shard.store.transaction(client_id, &id).instrument(span).await?;

@@ -80,6 +80,8 @@ pub(crate) enum ApiError {
     NotJson(JsonFlaw),
     /// A member of the JSON object is wrong.
     Invalid(&'static str, String),
+    /// The same, where the code for it is that of a header.
+    Illegal(&'static str, String),
     /// A picture cannot be used; the name is the member that holds it.
     Picture(&'static str, Refusal, DecodeLimits, Option<TransactionId>),
     /// There is no such transaction of this client.
@@ -110,6 +112,7 @@ impl ApiError {
             Self::EmptyBody => part("PARAM_MISSING", "F", "the request body is empty".to_owned()),
             Self::NotJson(flaw) => part("MSG_PARSE_ERROR", "F", flaw.message()),
             Self::Invalid(field, why) => part("INVALID_ARGUMENT", "F", format!("{field} {why}")),
+            Self::Illegal(field, why) => part("PARAM_ILLEGAL", "F", format!("{field} {why}")),
             Self::Picture(name, refusal, limits, _) => part(
                 "UNABLE_GET_IMAGE",
                 "F",
@@ -149,7 +152,7 @@ impl ApiError {
             Self::Gate(rejection) => rejection.reason(),
             Self::EmptyBody => "empty_body".to_owned(),
             Self::NotJson(_) => "not_json".to_owned(),
-            Self::Invalid(field, _) => format!("invalid {field}"),
+            Self::Invalid(field, _) | Self::Illegal(field, _) => format!("invalid {field}"),
             Self::Picture(name, refusal, ..) => format!("{} {name}", sub_reason(refusal)),
             Self::UnknownTransaction => "unknown_transaction".to_owned(),
             Self::TimedOut => "timed_out".to_owned(),
@@ -365,6 +368,7 @@ mod tests {
             ApiError::NotJson(JsonFlaw::EndsEarly(1, 17)),
             ApiError::NotJson(JsonFlaw::NamedTwice(1, 17)),
             ApiError::Invalid("bizId", "is missing".to_owned()),
+            ApiError::Illegal("transactionId", "is missing".to_owned()),
             ApiError::UnknownTransaction,
             ApiError::TimedOut,
             ApiError::GivenUp(id.clone()),
@@ -403,6 +407,7 @@ mod tests {
             ApiError::TimedOut => 6,
             ApiError::GivenUp(_) => 7,
             ApiError::Internal => 8,
+            ApiError::Illegal(..) => 20,
             ApiError::Gate(rejection) => {
                 9 + match rejection {
                     Rejection::MissingHeader(_) => 0,
@@ -424,7 +429,7 @@ mod tests {
     #[test]
     fn the_list_of_kinds_is_complete() {
         let listed: BTreeSet<_> = all().iter().map(number).collect();
-        assert_eq!(listed, (0..20).collect());
+        assert_eq!(listed, (0..21).collect());
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod lenient;
 mod path;
 mod pem;
 mod pictures;
+mod privacy_delete;
 mod recent;
 mod router;
 mod server;

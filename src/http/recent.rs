@@ -54,7 +54,7 @@ impl Recent {
 
 /// The last part of a path that is one of ours: names are few, whatever is asked for.
 pub(super) fn endpoint(path: &str) -> &'static str {
-    const ENDPOINTS: [&str; 4] = ["compare", "asynccompare", "asynccheckresult", "test"];
+    const ENDPOINTS: [&str; 5] = ["compare", "asynccompare", "asynccheckresult", "delete", "test"];
     let last = path.rsplit('/').next().unwrap_or_default();
     ENDPOINTS.into_iter().find(|endpoint| *endpoint == last).unwrap_or("other")
 }

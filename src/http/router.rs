@@ -26,6 +26,7 @@ use super::{
     exchange::exchange,
     health,
     path::clean_path,
+    privacy_delete::privacy_delete,
     state::AppState,
 };
 use crate::gate::Identified;
@@ -40,6 +41,7 @@ pub fn gateway(app: AppState) -> Router {
         .route(endpoints::ASYNC_COMPARE, post(async_compare))
         .route(endpoints::ASYNC_CHECK_RESULT, post(check_result))
         .route(endpoints::TEST, post(auth_test))
+        .route(endpoints::PRIVACY_DELETE, post(privacy_delete))
         .method_not_allowed_fallback(unknown_endpoint)
         .fallback(unknown_endpoint)
         // Outermost first: compress what was signed if the client accepts it; sign every response,

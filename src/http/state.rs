@@ -12,7 +12,7 @@ use super::{error::ApiError, recent::Recent};
 use crate::{
     clients::{Caller, ClientRegistry},
     clock::Clock,
-    compare::{DecodeLimits, FmrSettings},
+    compare::{DecodeLimits, FmrSettings, TransactionId},
     gate::{Gate, GateConfig},
     queue::{Shard, ShardLookup, Shards},
     supervisor::TaskHealth,
@@ -92,6 +92,21 @@ impl AppState {
                 tracing::error!(
                     shard = caller.shard,
                     "a client lives in a database that is not served here"
+                );
+                Err(ApiError::Internal)
+            }
+        }
+    }
+
+    /// Where a transaction is; `None` if no database has its number.
+    pub(super) fn shard_of(&self, id: &TransactionId) -> Result<Option<&Shard>, ApiError> {
+        match self.shards.find(id.shard()) {
+            ShardLookup::Here(shard) => Ok(Some(shard)),
+            ShardLookup::Unknown => Ok(None),
+            ShardLookup::Elsewhere => {
+                tracing::error!(
+                    shard = id.shard(),
+                    "asked for a transaction in a database that is not served here"
                 );
                 Err(ApiError::Internal)
             }

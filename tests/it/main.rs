@@ -47,6 +47,7 @@ mod packages;
 mod pages;
 mod pixels;
 mod printing;
+mod privacy_delete;
 mod rotation;
 mod serve;
 mod settings;

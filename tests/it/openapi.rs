@@ -136,6 +136,7 @@ async fn every_endpoint_that_is_described_exists() {
     post /api/v1/zoloz/facecompare/asynccheckresult
     post /api/v1/zoloz/facecompare/asynccompare
     post /api/v1/zoloz/facecompare/compare
+    post /api/v1/zoloz/privacyinfo/delete
     ");
 }
 
@@ -157,6 +158,7 @@ fn every_route_is_described_and_has_a_name() {
             Some("COMPARE") => endpoints::COMPARE,
             Some("ASYNC_COMPARE") => endpoints::ASYNC_COMPARE,
             Some("ASYNC_CHECK_RESULT") => endpoints::ASYNC_CHECK_RESULT,
+            Some("PRIVACY_DELETE") => endpoints::PRIVACY_DELETE,
             Some(other) => panic!("{other}: add it here"),
             None => path.trim_matches('"'),
         };

@@ -218,7 +218,10 @@ impl Everything {
         self.running(&store).await;
         assert_eq!(store.recover().await.unwrap(), 1);
         assert!(store.transaction(CLIENT, &id).await.unwrap().is_some());
-        assert_eq!(store.ended(&[id.clone(), again]).await.unwrap().len(), 2);
+        assert_eq!(store.ended(&[id.clone(), again.clone()]).await.unwrap().len(), 2);
+        assert!(store.has(CLIENT, &again).await.unwrap());
+        store.delete(CLIENT, &again).await.unwrap();
+        assert!(!store.has(CLIENT, &again).await.unwrap());
         assert_eq!(store.history(&id).await.unwrap().unwrap().attempts, 1);
         let depth = store.depth_by_client().await.unwrap();
         assert_eq!((depth.len(), depth[0].depth.jobs), (1, 3));
@@ -229,8 +232,8 @@ impl Everything {
         self.hands.advance(1);
         assert_eq!(store.purge(Duration::ZERO, 1).await.unwrap(), 1);
         let all = Erasure::new(None, None, Some(CLIENT.to_owned())).unwrap();
-        assert_eq!(store.would_erase(&all).await.unwrap(), 5);
-        assert_eq!(store.erase(&all).await.unwrap(), (5, true));
+        assert_eq!(store.would_erase(&all).await.unwrap(), 4);
+        assert_eq!(store.erase(&all).await.unwrap(), (4, true));
     }
 
     async fn run_clients(&self) {

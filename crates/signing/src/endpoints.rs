@@ -8,6 +8,8 @@ pub const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
 pub const ASYNC_COMPARE: &str = "/api/v1/zoloz/facecompare/asynccompare";
 /// Returns the outcome of a stored comparison.
 pub const ASYNC_CHECK_RESULT: &str = "/api/v1/zoloz/facecompare/asynccheckresult";
+/// Deletes a transaction.
+pub const PRIVACY_DELETE: &str = "/api/v1/zoloz/privacyinfo/delete";
 
 /// All of them.
-pub const ALL: [&str; 4] = [COMPARE, ASYNC_COMPARE, ASYNC_CHECK_RESULT, TEST];
+pub const ALL: [&str; 5] = [COMPARE, ASYNC_COMPARE, ASYNC_CHECK_RESULT, PRIVACY_DELETE, TEST];

@@ -40,6 +40,34 @@ impl Store {
         Ok(count.unsigned_abs())
     }
 
+    /// Whether a client has this transaction, in whatever state.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn has(&self, client_id: &str, id: &TransactionId) -> Result<bool, QueueError> {
+        let has = self
+            .db
+            .read("has", "SELECT 1 AS one FROM job WHERE transaction_id = $1 AND client_id = $2");
+        let found = has.bind(id.as_str()).bind(client_id).optional(|_| Ok(())).await?;
+        Ok(found.is_some())
+    }
+
+    /// Deletes one transaction of a client with its pictures and outcome, a running one included:
+    /// its worker loses the lease. The database may keep copies of the row until it cleans up, as
+    /// it does of transactions that are deleted at the end of their retention period.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`].
+    pub async fn delete(&self, client_id: &str, id: &TransactionId) -> Result<(), QueueError> {
+        let delete =
+            self.db.write("delete", "DELETE FROM job WHERE transaction_id = $1 AND client_id = $2");
+        delete.bind(id.as_str()).bind(client_id).run().await?;
+        if let Some(cache) = &self.payload_cache {
+            cache.take(id);
+        }
+        Ok(())
+    }
+
     /// Deletes transactions with their pictures and outcomes, running ones included: their workers
     /// lose their leases. Returns how many there were, and whether no copy of them is left in the
     /// files of the database: while another process reads, the log of `SQLite` and the tables of

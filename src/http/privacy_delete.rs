@@ -1,0 +1,45 @@
+//! `privacyinfo/delete`: a client deletes one of its own transactions, with photos and outcome.
+
+use axum::extract::State;
+use tracing::Instrument as _;
+
+use super::{
+    answer::{Answer, ResultPart},
+    check_result::{COST, read_id},
+    error::ApiError,
+    extract::SmallProven,
+    state::AppState,
+};
+use crate::{compare::TransactionId, gate::Rejection};
+
+/// A transaction that is unknown, was deleted before or belongs to another client gets the same
+/// response as one that was deleted: a client may repeat the request, and learns nothing about
+/// others.
+pub(super) async fn privacy_delete(
+    State(app): State<AppState>,
+    SmallProven(proven): SmallProven,
+) -> Result<Answer, ApiError> {
+    // The vendor documents PARAM_ILLEGAL for this endpoint.
+    let illegal = |error| match error {
+        ApiError::Invalid(field, why) => ApiError::Illegal(field, why),
+        other => other,
+    };
+    let parsed = proven.parse(COST, move |body| read_id(body).map_err(illegal)).await?;
+    if let Some(id) = parsed.value {
+        let span = tracing::error_span!("transaction", transaction = id.as_str());
+        delete(&app, &parsed.caller.client_id, &id).instrument(span).await?;
+    }
+    Ok(Answer::bare(ResultPart::success(), None))
+}
+
+async fn delete(app: &AppState, client_id: &str, id: &TransactionId) -> Result<(), ApiError> {
+    let Some(shard) = app.shard_of(id)? else { return Ok(()) };
+    if !shard.store.has(client_id, id).await? {
+        return Ok(());
+    }
+    // Recorded before, so that an interrupted deletion has an entry too.
+    let recorded = app.clients.record_deletion(shard.number, client_id, id).await;
+    recorded.map_err(Rejection::from)?;
+    shard.store.delete(client_id, id).await?;
+    Ok(())
+}
