@@ -50,12 +50,14 @@ pub(super) fn run(mut config: Config, args: &AuditArgs) -> Result<ExitCode> {
             out!("{}", serde_json::to_string_pretty(&acts)?);
             return Ok(ExitCode::SUCCESS);
         }
-        out!("{:<20} {:<16} {:<16} {:<20} DETAIL", "WHEN", "WHO", "WHAT", "WHOM");
+        let who = acts.iter().map(|act| act.actor.chars().count()).max().unwrap_or(0).max(16);
+        let whom = acts.iter().map(|act| act.subject.chars().count()).max().unwrap_or(0).max(20);
+        out!("{:<20} {:<who$} {:<16} {:<whom$} DETAIL", "WHEN", "WHO", "WHAT", "WHOM");
         for act in acts {
             let when = time::OffsetDateTime::from_unix_timestamp(act.at / 1_000)?;
             let when = &format_time(when)[..19];
             out!(
-                "{when:<20} {:<16} {:<16} {:<20} {}",
+                "{when:<20} {:<who$} {:<16} {:<whom$} {}",
                 printable(&act.actor),
                 act.act,
                 printable(&act.subject),

@@ -135,8 +135,17 @@ impl Limit {
                 "this client has used its {quota} comparisons of today; the next day begins at \
                  midnight UTC"
             ),
-            Self::Memory | Self::Queue | Self::WaitingRoom | Self::Database => {
-                "the server is at its limit; try again in a moment".to_owned()
+            Self::Memory => {
+                "the server has no memory free for this request; try again in a moment".to_owned()
+            }
+            Self::Queue => "the queue is full, or the share of this client in it; try again in a \
+                            moment"
+                .to_owned(),
+            Self::WaitingRoom => "too many comparisons are waiting, or too many of this client; \
+                                  try again in a moment"
+                .to_owned(),
+            Self::Database => {
+                "the server has no database connection free; try again in a moment".to_owned()
             }
         }
     }

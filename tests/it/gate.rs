@@ -309,10 +309,7 @@ async fn a_request_over_several_limits_is_told_the_first_one_of_the_documented_o
     };
     assert_eq!(reported(9, 1).await, "success");
     assert!(reported(9, 2).await.contains("its 1 comparisons of today"));
-    assert!(
-        reported(0, 2).await.contains("the server is at its limit"),
-        "the queue before the quota"
-    );
+    assert!(reported(0, 2).await.contains("the queue is full"), "the queue before the quota");
     assert!(
         reported(0, 4).await.contains("more than 1 requests per second, or more than 3 at once"),
         "the rate before both"

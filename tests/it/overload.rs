@@ -27,7 +27,22 @@ const ASYNC: &str = "facecompare/asynccompare";
 const COMPARE: &str = "facecompare/compare";
 const COMPARE_PATH: &str = "/api/v1/zoloz/facecompare/compare";
 const TEST: &str = "/api/v1/zoloz/authentication/test";
-const BUSY: &str = r#"{"result":{"resultCode":"REQUEST_TRAFFIC_EXCEED_LIMIT","resultStatus":"F","resultMessage":"the server is at its limit; try again in a moment"}}"#;
+/// A response that refuses with a message.
+macro_rules! refused {
+    ($message:literal) => {
+        concat!(
+            r#"{"result":{"resultCode":"REQUEST_TRAFFIC_EXCEED_LIMIT","resultStatus":"F","#,
+            r#""resultMessage":""#,
+            $message,
+            r#"; try again in a moment"}}"#
+        )
+    };
+}
+
+const QUEUE_FULL: &str = refused!("the queue is full, or the share of this client in it");
+const WAITING: &str = refused!("too many comparisons are waiting, or too many of this client");
+const NO_MEMORY: &str = refused!("the server has no memory free for this request");
+const NO_CONNECTION: &str = refused!("the server has no database connection free");
 
 #[tokio::test]
 async fn a_full_queue_refuses_further_jobs_and_still_answers_the_rest() {
@@ -39,7 +54,7 @@ async fn a_full_queue_refuses_further_jobs_and_still_answers_the_rest() {
     }
     let before = stored(&app).await;
     let refused = app.post(ASYNC, &pair(Picture::Person(3), Picture::Person(1))).await;
-    assert_eq!(refused.text, BUSY);
+    assert_eq!(refused.text, QUEUE_FULL);
     assert_eq!(stored(&app).await, before);
     assert_eq!(app.check(&accepted[0]).await.code(), "PROCESSING");
     let compared = app.post(COMPARE, &pair(Picture::Person(1), Picture::Person(1))).await;
@@ -56,7 +71,7 @@ async fn a_queue_can_be_full_by_bytes() {
     let body = pair(Picture::Person(1), Picture::Person(1));
     assert_eq!(app.post(ASYNC, &body).await.code(), "PROCESSING");
     app.clock.advance(1_000);
-    assert_eq!(app.post(ASYNC, &body).await.text, BUSY);
+    assert_eq!(app.post(ASYNC, &body).await.text, QUEUE_FULL);
 }
 
 #[tokio::test]
@@ -91,8 +106,8 @@ async fn those_who_would_wait_too_long_are_refused_at_once() {
     let mut refused = 0;
     for answer in answers {
         let text = answer.await.unwrap();
-        refused += usize::from(text == BUSY);
-        assert!(text == BUSY || text.contains("SUCCESS"), "{text}");
+        refused += usize::from(text == WAITING);
+        assert!(text == WAITING || text.contains("SUCCESS"), "{text}");
     }
     assert_eq!(refused, 2);
     assert_eq!(stored(&app).await.transactions, i64::try_from(enough).unwrap());
@@ -112,7 +127,7 @@ async fn who_would_wait_too_long_is_refused_before_anybody_parses_the_request() 
         })
         .collect();
     let full = async {
-        while app.post(COMPARE, &json!([])).await.text != BUSY {
+        while app.post(COMPARE, &json!([])).await.text != WAITING {
             tokio::task::yield_now().await;
         }
     };
@@ -121,7 +136,7 @@ async fn who_would_wait_too_long_is_refused_before_anybody_parses_the_request() 
     app.clock.advance(1_000);
     let key = AesKey(vec![7; 16]);
     let refused = app.send(app.encrypted(COMPARE_PATH, &body, &key)).await;
-    assert_eq!(refused.opened(&key).text, BUSY, "who encrypts is refused in secret");
+    assert_eq!(refused.opened(&key).text, WAITING, "who encrypts is refused in secret");
     let again = app.send(repetition).await;
     assert_eq!(again.transaction_id(), done.transaction_id(), "what has an outcome needs no room");
     drop(held);
@@ -152,7 +167,7 @@ async fn a_client_with_many_comparisons_under_way_keeps_no_other_one_out() {
                 for request in requests {
                     let answer = router.clone().oneshot(request).await.unwrap();
                     let text = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-                    if text.starts_with(BUSY.as_bytes()) {
+                    if text.starts_with(WAITING.as_bytes()) {
                         busy.fetch_add(1, Ordering::SeqCst);
                         tokio::time::sleep(Duration::from_millis(5)).await;
                     }
@@ -183,7 +198,7 @@ async fn a_compare_that_would_be_a_job_is_refused_before_anybody_parses_it() {
     let body = pair(Picture::Person(1), Picture::Person(1));
     assert_eq!(app.post(COMPARE, &json!([])).await.code(), "MSG_PARSE_ERROR");
     assert_eq!(app.post(ASYNC, &body).await.code(), "PROCESSING");
-    assert_eq!(app.post(COMPARE, &json!([])).await.text, BUSY);
+    assert_eq!(app.post(COMPARE, &json!([])).await.text, QUEUE_FULL);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,8 +231,8 @@ async fn request_bodies_share_one_memory_budget_and_give_it_back() {
         let mut fifth = from(6);
         fifth.send(&request);
         let reply = fifth.read_reply();
-        assert!(reply.body == BUSY || reply.code() == "INVALID_ARGUMENT", "{}", reply.body);
-        reply.body == BUSY
+        assert!(reply.body == NO_MEMORY || reply.code() == "INVALID_ARGUMENT", "{}", reply.body);
+        reply.body == NO_MEMORY
     });
     assert!(refused, "five such bodies do not fit into the budget");
     for (mut holder, rest) in holders {
@@ -249,7 +264,7 @@ async fn a_database_that_is_only_busy_is_a_limit_and_not_an_error() {
         held.push(app.db.readers.acquire().await.unwrap());
     }
     let (answer, _) = app.send_raw(app.signed(TEST, "{}")).await;
-    assert_eq!(answer.text, BUSY, "no connection became free");
+    assert_eq!(answer.text, NO_CONNECTION, "no connection became free");
     held.clear();
     assert_eq!(app.send(app.signed(TEST, "{}")).await.code(), "SUCCESS");
 }
@@ -284,7 +299,7 @@ async fn a_client_alone_may_fill_the_whole_queue() {
         assert_eq!(app.post(ASYNC, &body).await.code(), "PROCESSING", "{person}");
     }
     let body = pair(Picture::Person(9), Picture::Person(1));
-    assert_eq!(app.post(ASYNC, &body).await.text, BUSY);
+    assert_eq!(app.post(ASYNC, &body).await.text, QUEUE_FULL);
 }
 
 /// Another client than the one that every test has.
