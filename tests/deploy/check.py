@@ -137,6 +137,7 @@ def chart():
                     check(own["allowPrivilegeEscalation"] is False and own["readOnlyRootFilesystem"] is True
                           and own["capabilities"]["drop"] == ["ALL"], f"helm: {name} is not restricted")
                 environment = {e["name"]: e.get("value") for e in spec["containers"][0]["env"]}
+                check(len(environment) == len(spec["containers"][0]["env"]), f"helm: {name} has a variable twice")
                 hosts = environment["VISAVIS_ADMIN_HOSTS"].split()
                 own = [d["metadata"]["name"] for d in documents if d["kind"] == "Service" and d["metadata"]["name"].endswith("-metrics")]
                 check({hosts[0]} <= set(own) and f"{hosts[0]}.prod.svc" in hosts, f"helm: {name}: {hosts} are not names of {own}")
@@ -148,6 +149,10 @@ def chart():
             {}, least | {"masterKey": {"existingSecret": ""}}, least | {"surprise": 1}, least | {"front": {"replica": 3}},
             least | {"database": {"url": "postgres://visavis:secret@db/visavis"}}, least | {"settings": {"PATH": "/"}},
             least | {"console": {"enabled": "yes"}}, least | {"console": {"enabled": True}},
+            least | {"database": {}}, least | {"database": {"url": "postgres://visavis@db/visavis", "urls": ["postgres://visavis@db/visavis"]}},
+            least | {"database": {"urls": ["postgres://visavis:secret@db/visavis"]}},
+            *(least | {"settings": {name: "x"}} for name in ("VISAVIS_DATABASE_URL", "VISAVIS_DATABASE_URLS", "VISAVIS_DATA_KEY_FILE", "VISAVIS_ADMIN_LISTEN")),
+            least | {"extraEnv": [{"name": "VISAVIS_LOG_LEVEL", "value": "debug"}]}, least | {"extraEnv": [{"name": "ORT_DISABLE_TELEMETRY", "value": "0"}]},
         ]
         for values in refused:
             try:
@@ -155,6 +160,7 @@ def chart():
             except helm.HelmError:
                 continue
             check(False, f"helm: {values} is taken")
+        chart_values(loaded, least)
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copytree(CHART, Path(folder) / "visavis")
         # Values without what has to be given are refused by the schema, and lint reads no others.
@@ -162,6 +168,45 @@ def chart():
         messages = helm.lint(str(copy))["messages"]
         check(all(m["severity"] <= 1 for m in messages), f"helm lint: {messages}")
     print(f"helm {helm.helm_sdk_version()}: the chart renders, is restricted, and fits Kubernetes {KUBERNETES}")
+
+
+def environments(documents):
+    return [{e["name"]: e for e in spec["containers"][0]["env"]} for _, spec in pods(documents)]
+
+
+def chart_values(loaded, least):
+    """What the values that few need come to."""
+    urls = ["postgres://visavis@one/visavis?sslmode=verify-full", "postgres://visavis@two/visavis?sslmode=verify-full"]
+    ca = {"name": "more", "mountPath": "/more"}
+    values = least | {
+        "database": {"urls": urls, "caSecret": "ca"}, "fixedUser": False,
+        "settings": {"VISAVIS_HTTP_SHUTDOWN_DELAY_MS": "7", "VISAVIS_ADMIN_CONSOLE": "false"},
+        "extraEnv": [{"name": "HTTPS_PROXY", "valueFrom": {"configMapKeyRef": {"name": "proxy", "key": "url"}}}],
+        "extraVolumes": [{"name": "more", "emptyDir": {}}], "extraVolumeMounts": [ca],
+        "networkPolicy": {"extraEgress": [{"ports": [{"protocol": "TCP", "port": 4318}]}]},
+    }
+    for service, is_open in (("ClusterIP", False), ("LoadBalancer", True), ("NodePort", True)):
+        documents = rendered(loaded, values | {"service": {"type": service}}, "faces")
+        for document in documents:
+            kubernetes_validate.validate(document, KUBERNETES, strict=True)
+        policies = [d["spec"] for d in documents if d["kind"] == "NetworkPolicy"]
+        check(("from" in policies[1]["ingress"][0]) is not is_open, f"helm: the API of a {service}: {policies[1]}")
+        check({"ports": [{"protocol": "TCP", "port": 4318}]} in policies[0]["egress"], "helm: extraEgress")
+        check({"ipBlock": {"cidr": "169.254.20.10/32"}} in policies[0]["egress"][0]["to"], "helm: NodeLocal DNS is shut out")
+    for environment in environments(documents):
+        check(environment["VISAVIS_DATABASE_URLS"]["value"] == " ".join(urls) and "VISAVIS_DATABASE_URL" not in environment, "helm: urls")
+        check(environment["PGSSLROOTCERT"]["value"] == "/run/database-ca/ca.crt", "helm: caSecret")
+        check(environment["VISAVIS_HTTP_SHUTDOWN_DELAY_MS"]["value"] == "7", "helm: settings override what the chart sets")
+        check("valueFrom" in environment["HTTPS_PROXY"], "helm: extraEnv")
+    for name, spec in pods(documents):
+        check(not {"runAsUser", "runAsGroup", "fsGroup"} & spec["securityContext"].keys(), f"helm: {name} asks for a user")
+        check(ca in spec["containers"][0]["volumeMounts"] and {"name": "more", "emptyDir": {}} in spec["volumes"], f"helm: {name}: extraVolumes")
+        mounted = {mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
+        check("database-ca" in mounted <= {volume["name"] for volume in spec["volumes"]}, f"helm: {name}: {mounted}")
+    # Cut at 50 characters, a name may end in a hyphen, which Kubernetes does not take.
+    for document in rendered(loaded, least, "v" * 41 + "-visavis-x"):
+        name = document["metadata"]["name"]
+        check(re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name) and "--" not in name, f"helm: {name} is no name")
 
 
 def merged(base, over):

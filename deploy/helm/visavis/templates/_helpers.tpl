@@ -1,7 +1,8 @@
 {{/* Names, and the common parts of front ends and workers. */}}
 
 {{- define "visavis.name" -}}
-{{- if contains "visavis" .Release.Name }}{{ .Release.Name | trunc 50 }}{{ else }}{{ printf "%s-visavis" .Release.Name | trunc 50 }}{{ end }}
+{{- $name := ternary .Release.Name (printf "%s-visavis" .Release.Name) (contains "visavis" .Release.Name) -}}
+{{ $name | trunc 50 | trimSuffix "-" }}
 {{- end }}
 
 {{/* Names of the Service of the metrics. */}}
@@ -35,6 +36,50 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
+{{/* The variables of a container, each name once: what the chart sets, settings over it, extraEnv. */}}
+{{- define "visavis.environment" -}}
+{{- $database := .Values.database -}}
+{{- if and $database.url $database.urls }}
+{{- fail "database.url and database.urls are both given: keep one of them" }}
+{{- end }}
+{{- if not (or $database.url $database.urls) }}
+{{- fail "database.url is missing: give it, or database.urls" }}
+{{- end }}
+{{- $fixed := dict "VISAVIS_DATA_KEY_FILE" "/keys/master.key" "VISAVIS_ADMIN_LISTEN" "0.0.0.0:9464" "ORT_DISABLE_TELEMETRY" "1" -}}
+{{- if $database.urls }}
+{{- $_ := set $fixed "VISAVIS_DATABASE_URLS" (join " " $database.urls) }}
+{{- else }}
+{{- $_ := set $fixed "VISAVIS_DATABASE_URL" $database.url }}
+{{- end }}
+{{- if $database.passfileSecret }}
+{{- $_ := set $fixed "PGPASSFILE" "/keys/pgpass" }}
+{{- end }}
+{{- if $database.caSecret }}
+{{- $_ := set $fixed "PGSSLROOTCERT" "/run/database-ca/ca.crt" }}
+{{- end }}
+{{- range $name := keys .Values.settings }}
+{{- if or (hasKey $fixed $name) (has $name (list "VISAVIS_DATABASE_URL" "VISAVIS_DATABASE_URLS" "VISAVIS_HTTP_LISTEN")) }}
+{{- fail (printf "settings.%s is set by the chart: see values.yaml" $name) }}
+{{- end }}
+{{- end }}
+{{- $usual := dict "VISAVIS_ADMIN_HOSTS" (include "visavis.metricsHosts" .) "VISAVIS_ADMIN_CONSOLE" (toString .Values.console.enabled) "VISAVIS_HTTP_SHUTDOWN_DELAY_MS" "10000" -}}
+{{- if .Values.trustedProxies }}
+{{- $_ := set $usual "VISAVIS_HTTP_TRUSTED_PROXIES" (join " " .Values.trustedProxies) }}
+{{- end }}
+{{- $all := merge (dict) $fixed .Values.settings $usual -}}
+{{- range .Values.extraEnv }}
+{{- if or (hasKey $all .name) (hasPrefix "VISAVIS_" .name) }}
+{{- fail (printf "extraEnv: %s belongs into settings, or is set by the chart" .name) }}
+{{- end }}
+{{- end }}
+{{- range $name, $value := $all }}
+- { name: {{ $name }}, value: {{ $value | quote }} }
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* A pod of one role. Takes root, role, settings of the role, arguments, and the port of its probes. */}}
 {{- define "visavis.pod" -}}
 {{- $root := .root -}}
@@ -54,9 +99,11 @@ spec:
   {{- end }}
   securityContext:
     runAsNonRoot: true
+    {{- if $root.Values.fixedUser }}
     runAsUser: 65532
     runAsGroup: 65532
     fsGroup: 65532
+    {{- end }}
     seccompProfile: { type: RuntimeDefault }
   topologySpreadConstraints:
     - maxSkew: 1
@@ -88,28 +135,7 @@ spec:
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       args: {{ toJson .arguments }}
       securityContext: {{- include "visavis.containerSecurity" $root | nindent 8 }}
-      env:
-        - { name: VISAVIS_DATABASE_URL, value: {{ $root.Values.database.url | quote }} }
-        {{- if $root.Values.database.passfileSecret }}
-        - { name: PGPASSFILE, value: /keys/pgpass }
-        {{- end }}
-        - { name: VISAVIS_DATA_KEY_FILE, value: /keys/master.key }
-        # For an ONNX Runtime library of your own.
-        - { name: ORT_DISABLE_TELEMETRY, value: "1" }
-        - { name: VISAVIS_ADMIN_LISTEN, value: "0.0.0.0:9464" }
-        {{- if not (hasKey $root.Values.settings "VISAVIS_ADMIN_HOSTS") }}
-        - { name: VISAVIS_ADMIN_HOSTS, value: {{ include "visavis.metricsHosts" $root | quote }} }
-        {{- end }}
-        - { name: VISAVIS_ADMIN_CONSOLE, value: {{ $root.Values.console.enabled | quote }} }
-        {{- if not (hasKey $root.Values.settings "VISAVIS_HTTP_LEAVE_MS") }}
-        - { name: VISAVIS_HTTP_SHUTDOWN_DELAY_MS, value: "10000" }
-        {{- end }}
-        {{- if $root.Values.trustedProxies }}
-        - { name: VISAVIS_HTTP_TRUSTED_PROXIES, value: {{ join " " $root.Values.trustedProxies | quote }} }
-        {{- end }}
-        {{- range $name, $value := $root.Values.settings }}
-        - { name: {{ $name }}, value: {{ $value | quote }} }
-        {{- end }}
+      env: {{- include "visavis.environment" $root | nindent 8 }}
       ports:
         {{- if eq .role "front" }}
         - { name: http, containerPort: 8080 }
@@ -137,6 +163,12 @@ spec:
         - { name: keys, mountPath: /keys }
         - { name: data, mountPath: /var/lib/visavis }
         - { name: tmp, mountPath: /tmp }
+        {{- if $root.Values.database.caSecret }}
+        - { name: database-ca, mountPath: /run/database-ca, readOnly: true }
+        {{- end }}
+        {{- with $root.Values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
   volumes:
     - name: master
       projected:
@@ -152,6 +184,13 @@ spec:
     {{- if $root.Values.database.passfileSecret }}
     - name: passfile
       secret: { secretName: {{ $root.Values.database.passfileSecret | quote }}, items: [{ key: pgpass, path: pgpass }] }
+    {{- end }}
+    {{- if $root.Values.database.caSecret }}
+    - name: database-ca
+      secret: { secretName: {{ $root.Values.database.caSecret | quote }}, items: [{ key: ca.crt, path: ca.crt }] }
+    {{- end }}
+    {{- with $root.Values.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
     - { name: keys, emptyDir: { medium: Memory, sizeLimit: 1Mi } }
     # Unused with Postgres.
