@@ -4,6 +4,7 @@ use std::{
     fs::TryLockError,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -122,12 +123,28 @@ async fn open_database(
     connections: u32,
     access: Access,
 ) -> Result<Db, DbError> {
-    Ok(if config.database.is_shared() {
-        PostgresDb::open_for(url, connections, access).await?.into()
-    } else {
-        SqliteDb::open_for(&config.data.database_path(&config.database), access).await?.into()
-    })
+    if !config.database.is_shared() {
+        let path = config.data.database_path(&config.database);
+        return Ok(SqliteDb::open_for(&path, access).await?.into());
+    }
+    // Processes that serve are started together with their database. A command is not kept waiting.
+    let patience = Duration::from_millis(config.database.start_timeout_ms);
+    let begun = Instant::now();
+    loop {
+        match PostgresDb::open_for(url, connections, access).await {
+            Err(error @ DbError::Away { .. })
+                if access == Access::Migrate && begun.elapsed() < patience =>
+            {
+                tracing::warn!(%error, "waiting for the database");
+                tokio::time::sleep(START_RETRY).await;
+            }
+            opened => return Ok(opened?.into()),
+        }
+    }
 }
+
+/// Pause between two attempts to reach a database at the start.
+const START_RETRY: Duration = Duration::from_secs(1);
 
 /// Whether the embedded database exists, if one is configured.
 pub fn check_database_file(config: &Config) -> Result<()> {

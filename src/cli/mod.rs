@@ -182,6 +182,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         CliCommand::Migrate(args) => {
             let mut config = config()?;
             args.apply(&mut config);
+            start_log(&config)?;
             block_on(async {
                 let data = app::open_data(&config).await?;
                 data.clients.check_master_key().await?;

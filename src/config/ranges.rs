@@ -17,6 +17,7 @@ const GIB: f64 = (1_u64 << 30) as f64;
 #[rustfmt::skip]
 pub const RANGES: &[(&str, f64, f64)] = &[
     ("database.connections", 0.0, 10_000.0),
+    ("database.start_timeout_ms", 0.0, DAY_MS),
     ("http.body_limit_bytes", 1_024.0, GIB),
     ("http.body_budget_bytes", 6_144.0, TIB),
     ("http.body_deadline_ms", 1.0, DAY_MS),

@@ -69,6 +69,8 @@ pub struct DatabaseSection {
     pub(crate) shards: String,
     /// Connections of this process to each Postgres; 0 for a default by role.
     pub(crate) connections: u32,
+    /// How long a start waits for Postgres.
+    pub(crate) start_timeout_ms: u64,
 }
 
 impl std::fmt::Debug for DatabaseSection {

@@ -15,6 +15,14 @@ pub enum DbError {
         /// What is wrong, and what to do if that is known.
         reason: String,
     },
+    /// It could not be reached, or is starting: another attempt may succeed.
+    #[error("cannot open the database {path}: {reason}")]
+    Away {
+        /// User, host, port and database.
+        path: String,
+        /// What is wrong, and what to do if that is known.
+        reason: String,
+    },
     /// The schema could not be brought up to date.
     #[error("cannot migrate the schema of {path}: {reason}")]
     Migrate {

@@ -11,7 +11,7 @@ use super::{
     error::DbError,
     idle_reaper::without_idle_reaper,
     pools::{Pools, Used, close},
-    reason::{name, reason},
+    reason::{is_away, name, reason},
     schema::{self, Access},
 };
 use crate::deadline;
@@ -74,7 +74,14 @@ impl PostgresDb {
         })?;
         let options = options.application_name("visavis");
         let name = name(&options);
-        let failed = |error| DbError::Open { path: name.clone(), reason: reason(&error, &options) };
+        let failed = |error| {
+            let (path, reason) = (name.clone(), reason(&error, &options));
+            if is_away(&error) {
+                DbError::Away { path, reason }
+            } else {
+                DbError::Open { path, reason }
+            }
+        };
         if in_time(CALL, is_transaction_pooler(&options)).await.map_err(failed)? {
             return Err(DbError::TransactionPooler(name));
         }

@@ -20,6 +20,16 @@ fn database(options: &PgConnectOptions) -> &str {
     options.get_database().unwrap_or_else(|| options.get_username())
 }
 
+/// Whether the server may be there in a moment.
+pub(super) fn is_away(error: &Error) -> bool {
+    match error {
+        Error::Io(_) => true,
+        // It is starting or stopping.
+        Error::Database(error) => error.code().as_deref() == Some("57P03"),
+        _ => false,
+    }
+}
+
 /// What is wrong: what to do.
 pub(super) fn reason(error: &Error, options: &PgConnectOptions) -> String {
     let (user, database) = (options.get_username(), database(options));

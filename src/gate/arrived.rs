@@ -33,7 +33,8 @@ pub(crate) struct Arrived {
     pub(super) held_back: Option<Duration>,
     pub(super) access_key: Option<String>,
     activity: Option<Activity>,
-    has_streams: bool,
+    /// Whether it is one of several on an HTTP/2 connection.
+    pub(crate) has_streams: bool,
 }
 
 impl Arrived {

@@ -206,7 +206,8 @@ impl Exchange {
             let signature = self.sign(&time, &body)?;
             insert(&mut parts.headers, "response-time", &time);
             insert(&mut parts.headers, "signature", &signature);
-            if self.arrived.closes_connection() {
+            let is_leaving = !app.is_ready() && !self.arrived.has_streams;
+            if is_leaving || self.arrived.closes_connection() {
                 insert(&mut parts.headers, "connection", "close");
             }
             Ok(())

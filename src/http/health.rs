@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// The engines are warm, all background tasks run, a store can be read, and the process is not
 /// stopping. With several stores one is enough: taking the process away would not bring the others
 /// back.
+///
+/// A Postgres that is away is away from all processes. If they all were not ready, a proxy would
+/// respond in their place, without a signature; so they stay ready, and degraded.
 pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, Cow<'static, str>) {
     if !app.is_ready() {
         return (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n".into());
@@ -45,6 +48,9 @@ pub(super) async fn ready(State(app): State<AppState>) -> (StatusCode, Cow<'stat
         if matches!(answer, Ok(true)) {
             return (StatusCode::OK, "ready\n".into());
         }
+    }
+    if app.shards.iter().any(|shard| shard.store.is_shared()) {
+        return (StatusCode::OK, "degraded: the database cannot be read\n".into());
     }
     (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store cannot be read\n".into())
 }

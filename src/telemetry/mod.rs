@@ -120,6 +120,8 @@ const METRICS: &[(&str, Kind, &str, &str)] = &[
         "Requests that failed or were refused because of the database"),
     ("visavis_store_connections_closed_total", Kind::Counter, "",
         "Connections to SQLite closed because of an unfinished transaction"),
+    ("visavis_database_up", Kind::Gauge, "shard",
+        "1 if the database could be read within the last second or so, otherwise 0"),
     ("visavis_database_clock_ahead_seconds", Kind::Gauge, "shard",
         "Time by which the clock of the database is ahead of the clock of this machine"),
     ("visavis_pool_connections", Kind::Gauge, "shard, state",

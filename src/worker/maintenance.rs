@@ -58,7 +58,10 @@ impl Maintenance {
                 }
                 Err(error) => tracing::warn!(%error, "cannot read the clock of the database"),
             }
-            match self.store.depth_by_client().await {
+            let depth = self.store.depth_by_client().await;
+            let is_up = f64::from(u8::from(depth.is_ok()));
+            metrics::gauge!("visavis_database_up", "shard" => self.shard.clone()).set(is_up);
+            match depth {
                 Ok(clients) => {
                     self.export(clients.iter().map(|client| client.depth).sum());
                     self.admission.set_depth(clients);

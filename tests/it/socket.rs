@@ -273,3 +273,19 @@ async fn a_proxy_may_ask_by_the_whole_address_and_in_http_1_0() {
         verify(&reply, TEST);
     }
 }
+
+/// So that a proxy with open connections does not send the next request into a closed one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_to_stop_ends_its_connections_with_the_next_response() {
+    let app = TestApp::new().await;
+    let state = app.state.clone();
+    let server = Listening::start(app);
+    let mut connection = server.connect();
+    let reply = exchange(&mut connection, &server.request(TEST, BODY));
+    assert_eq!(reply.header("Connection"), None);
+    state.set_ready(false);
+    let reply = exchange(&mut connection, &server.request(TEST, BODY));
+    assert_eq!((reply.code().as_str(), reply.header("Connection")), ("SUCCESS", Some("close")));
+    verify(&reply, TEST);
+    assert!(connection.is_closed(), "it is kept");
+}

@@ -88,6 +88,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether other processes use the database too.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.db, Db::Postgres(_))
+    }
+
     /// Connections to the database: used and idle.
     pub(crate) fn connections(&self) -> (u32, u32) {
         self.db.connections()

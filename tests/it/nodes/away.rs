@@ -71,12 +71,40 @@ async fn without_postgres_every_request_is_answered_within_nine_seconds() {
         for mode in [Mode::Closed, Mode::Silent] {
             proxy.set(mode);
             ask_everything(&site, &node, &id);
+            let health = node.get("/health/ready");
+            assert!(health.starts_with("HTTP/1.1 200"), "no proxy responds in its place: {health}");
+            assert!(health.ends_with("degraded: the database cannot be read\n"), "{health}");
             proxy.set(Mode::Open);
             // And all is well again.
             site.expect_verdict(&node, &site.enqueue(&node, 2));
         }
         assert_eq!(node.terminate(), Some(0));
         expect_a_log_that_can_be_followed(&std::fs::read_to_string(log).unwrap(), &id);
+    });
+}
+
+/// As in a cluster where all is started together, or after a power cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_started_before_postgres_waits_for_it() {
+    let cluster = crate::support::Cluster::start();
+    let site = Site::on(vec![cluster.url(&cluster.new_database().await)]);
+    tokio::task::block_in_place(|| {
+        let keys = site.add_client("app", &[]);
+        cluster.stop_at_once();
+        let later = std::thread::scope(|scope| {
+            let nodes = [scope.spawn(|| site.front_end()), scope.spawn(|| site.workers())];
+            std::thread::sleep(Duration::from_secs(3));
+            cluster.start_again();
+            nodes.map(|node| node.join().unwrap())
+        });
+        let [front, workers] = later;
+        super::expect_verdict(&keys, &front, &super::enqueue(&keys, &front, 1));
+        assert_eq!((front.terminate(), workers.terminate()), (Some(0), Some(0)));
+        // A command is not kept waiting.
+        cluster.stop_at_once();
+        let listed = site.run(&["client", "list"]);
+        assert_eq!(listed.code, 2, "{}", listed.out);
+        assert!(listed.err.contains("connection refused: start Postgres"), "{}", listed.err);
     });
 }
 

@@ -72,6 +72,7 @@ async fn a_postgres_that_is_not_there_is_told_by_its_host_and_never_by_its_passw
     let folder = tempfile::tempdir().unwrap();
     check.arg("migrate").arg("--data").arg(folder.path());
     check.env("VISAVIS_DATABASE_URL", "postgres://someone:hunter2@127.0.0.1:1/nowhere");
+    check.env("VISAVIS_DATABASE_START_TIMEOUT_MS", "0");
     let ran = check.ran();
     let said = &ran.err;
     assert_eq!(ran.code, 2, "{said}");
