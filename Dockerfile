@@ -25,7 +25,10 @@ COPY . .
 ARG PACK=""
 ARG VISAVIS_MODEL_MIRROR=""
 RUN scripts/setup build > pack && echo "the model pack of this image: $(cat pack)"
-RUN cargo build --release --locked --features turbojpeg \
+# The time in the bill of materials.
+ARG SOURCE_DATE_EPOCH=""
+RUN export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(date +%s)}" \
+    && cargo build --release --locked --features turbojpeg \
     && scripts/fetch-models "$(cat pack)" target/release/visavis \
     && scripts/stage target/release/visavis "$(cat pack)" /src/stage
 
@@ -33,7 +36,10 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 65532 --home-dir /var/lib/visavis --create-home visavis
+    && groupadd --gid 65532 visavis \
+    && useradd --uid 65532 --gid 65532 --home-dir /var/lib/visavis --no-create-home --no-log-init \
+        --shell /usr/sbin/nologin visavis \
+    && install --directory --owner 65532 --group 65532 --mode 0700 /var/lib/visavis
 COPY --from=build /src/runtime /opt/visavis/runtime
 COPY --from=build /src/runtime-openvino /opt/visavis/runtime-openvino
 COPY --from=build /src/stage /opt/visavis

@@ -47,7 +47,7 @@ endif
 export FEATURES
 
 .PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
-    docs deploy-check bundle bundle-check units-check deny inventory-check release clean
+    docs deploy-check image-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -169,6 +169,9 @@ deploy-check: build .tools/deploy/done ## Validate deploy/ and run it without co
 	python3 -m venv .tools/deploy
 	.tools/deploy/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes -r tests/deploy/requirements.txt
 	touch $@
+
+image-check: ## Build the image and run it hardened; as root, with buildah, podman, runc, debootstrap
+	@scripts/image-check
 
 bundle: build ## Make the archive for machines without a network in dist/
 	@scripts/bundle $(RELEASE)/visavis

@@ -141,6 +141,7 @@ def chart():
                 hosts = environment["VISAVIS_ADMIN_HOSTS"].split()
                 own = [d["metadata"]["name"] for d in documents if d["kind"] == "Service" and d["metadata"]["name"].endswith("-metrics")]
                 check({hosts[0]} <= set(own) and f"{hosts[0]}.prod.svc" in hosts, f"helm: {name}: {hosts} are not names of {own}")
+                check(environment["ORT_DISABLE_TELEMETRY"] == "1", f"helm: {name} lets ONNX Runtime report")
                 console = environment["VISAVIS_ADMIN_CONSOLE"]
                 check(console == ("true" if values is most else "false"), f"helm: {name}: console {console}")
                 probes = {"startupProbe", "readinessProbe", "livenessProbe"}
@@ -193,6 +194,9 @@ def chart_values(loaded, least):
         check(("from" in policies[1]["ingress"][0]) is not is_open, f"helm: the API of a {service}: {policies[1]}")
         check({"ports": [{"protocol": "TCP", "port": 4318}]} in policies[0]["egress"], "helm: extraEgress")
         check({"ipBlock": {"cidr": "169.254.20.10/32"}} in policies[0]["egress"][0]["to"], "helm: NodeLocal DNS is shut out")
+    # Under its old name too, which the program refuses beside the new one.
+    for environment in environments(rendered(loaded, least | {"settings": {"VISAVIS_HTTP_LEAVE_MS": "7"}}, "faces")):
+        check("VISAVIS_HTTP_SHUTDOWN_DELAY_MS" not in environment, "helm: two names of one setting")
     for environment in environments(documents):
         check(environment["VISAVIS_DATABASE_URLS"]["value"] == " ".join(urls) and "VISAVIS_DATABASE_URL" not in environment, "helm: urls")
         check(environment["PGSSLROOTCERT"]["value"] == "/run/database-ca/ca.crt", "helm: caSecret")

@@ -1,11 +1,13 @@
 //! `.dockerignore` against what an image is built from: what it keeps out is missing only after the
 //! dependencies are compiled, and no test but a build of the image would see that.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path, process::Command,
+};
 
 use crate::{
     deploy::{files, text},
-    support::in_repository,
+    support::{Run as _, in_repository, left_out_everywhere},
 };
 
 /// Whether Docker's pattern without `!` matches this very path: `*` and `?` stop at a slash, `**`
@@ -136,6 +138,21 @@ fn everything_that_an_image_is_built_from_is_in_the_build_context() {
         assert!(Path::new(&in_repository(path)).exists(), "{path} does not exist");
         assert!(!is_ignored(&ignore, path), ".dockerignore keeps {path} out of the image");
     }
+}
+
+/// By the builder itself, not by what is known of it here.
+#[test]
+fn a_builder_gets_what_it_compiles() {
+    let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if !is_root || !["buildah", "podman", "runc", "debootstrap"].into_iter().all(is_there) {
+        left_out_everywhere("the build context of the image: run it as root, with buildah");
+        return;
+    }
+    let mut check = Command::new(in_repository("scripts/image-check"));
+    let ran = check.arg("context").ran();
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("the build context is complete"), "{}", ran.out);
 }
 
 #[test]

@@ -157,8 +157,8 @@ fn what_opens_the_operators_address_to_a_network_has_no_console_unless_it_is_ask
     }
     opened.sort();
     let chart =
-        "- { name: VISAVIS_ADMIN_CONSOLE, value: {{ $root.Values.console.enabled | quote }} }";
-    assert_eq!(opened, [chart, "VISAVIS_ADMIN_CONSOLE: \"false\""]);
+        "{{- $_ := set $usual \"VISAVIS_ADMIN_CONSOLE\" (toString .Values.console.enabled) }}";
+    assert_eq!(opened, ["VISAVIS_ADMIN_CONSOLE: \"false\"", chart]);
     assert!(text("deploy/helm/visavis/values.yaml").contains("\nconsole:\n  enabled: false\n"));
     // To every pod of the cluster it is not opened: tests/deploy/check.py tries it.
     let policy = text("deploy/helm/visavis/templates/networkpolicy.yaml");
@@ -198,7 +198,7 @@ fn the_names_by_which_prometheus_calls_are_hosts_of_the_admin_address() {
     assert!(text("deploy/compose.yaml").contains(&hosts), "{hosts}");
     let chart = text("deploy/helm/visavis/templates/_helpers.tpl");
     assert!(
-        chart.contains("{ name: VISAVIS_ADMIN_HOSTS, value: {{ include \"visavis.metricsHosts\"")
+        chart.contains("set $usual \"VISAVIS_ADMIN_HOSTS\" (include \"visavis.metricsHosts\" .)")
     );
 }
 
@@ -224,7 +224,7 @@ fn every_shape_disables_the_telemetry_of_onnx_runtime() {
         ("deploy/compose.yaml", "ORT_DISABLE_TELEMETRY: \"1\""),
         (
             "deploy/helm/visavis/templates/_helpers.tpl",
-            "- { name: ORT_DISABLE_TELEMETRY, value: \"1\" }",
+            "{{- $_ := set $fixed \"ORT_DISABLE_TELEMETRY\" \"1\" }}",
         ),
         ("deploy/systemd/visavis.service", "Environment=ORT_DISABLE_TELEMETRY=1"),
         ("deploy/systemd/visavis-worker.service", "Environment=ORT_DISABLE_TELEMETRY=1"),

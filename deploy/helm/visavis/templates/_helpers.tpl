@@ -38,6 +38,7 @@ capabilities: { drop: [ALL] }
 
 {{/* The variables of a container, each name once: what the chart sets, settings over it, extraEnv. */}}
 {{- define "visavis.environment" -}}
+{{- $root := . -}}
 {{- $database := .Values.database -}}
 {{- if and $database.url $database.urls }}
 {{- fail "database.url and database.urls are both given: keep one of them" }}
@@ -45,7 +46,9 @@ capabilities: { drop: [ALL] }
 {{- if not (or $database.url $database.urls) }}
 {{- fail "database.url is missing: give it, or database.urls" }}
 {{- end }}
-{{- $fixed := dict "VISAVIS_DATA_KEY_FILE" "/keys/master.key" "VISAVIS_ADMIN_LISTEN" "0.0.0.0:9464" "ORT_DISABLE_TELEMETRY" "1" -}}
+{{- $fixed := dict "VISAVIS_DATA_KEY_FILE" "/keys/master.key" "VISAVIS_ADMIN_LISTEN" "0.0.0.0:9464" -}}
+{{- /* For an ONNX Runtime library of your own. */}}
+{{- $_ := set $fixed "ORT_DISABLE_TELEMETRY" "1" }}
 {{- if $database.urls }}
 {{- $_ := set $fixed "VISAVIS_DATABASE_URLS" (join " " $database.urls) }}
 {{- else }}
@@ -62,7 +65,12 @@ capabilities: { drop: [ALL] }
 {{- fail (printf "settings.%s is set by the chart: see values.yaml" $name) }}
 {{- end }}
 {{- end }}
-{{- $usual := dict "VISAVIS_ADMIN_HOSTS" (include "visavis.metricsHosts" .) "VISAVIS_ADMIN_CONSOLE" (toString .Values.console.enabled) "VISAVIS_HTTP_SHUTDOWN_DELAY_MS" "10000" -}}
+{{- $usual := dict -}}
+{{- $_ := set $usual "VISAVIS_ADMIN_CONSOLE" (toString .Values.console.enabled) }}
+{{- $_ := set $usual "VISAVIS_ADMIN_HOSTS" (include "visavis.metricsHosts" .) }}
+{{- if not (hasKey $root.Values.settings "VISAVIS_HTTP_LEAVE_MS") }}
+{{- $_ := set $usual "VISAVIS_HTTP_SHUTDOWN_DELAY_MS" "10000" }}
+{{- end }}
 {{- if .Values.trustedProxies }}
 {{- $_ := set $usual "VISAVIS_HTTP_TRUSTED_PROXIES" (join " " .Values.trustedProxies) }}
 {{- end }}
