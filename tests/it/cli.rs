@@ -83,6 +83,19 @@ fn client_add_prints_everything_that_an_app_needs_and_the_keys_belong_together()
 }
 
 #[test]
+fn a_new_client_can_have_several_limits_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    let limits = ["--rate", "5", "--burst", "9", "--daily-quota", "100", "--modes", "key-pair"];
+    let added = add(data.path(), "app", &[&["--json"], &limits[..]].concat());
+    assert_eq!(added.code, 0, "{}", added.err);
+    let client = list(data.path()).remove(0);
+    let expected = serde_json::json!({ "ratePerS": 5, "burst": 9, "dailyQuota": 100 });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(client[name], *value, "{client}");
+    }
+}
+
+#[test]
 fn clients_have_keys_of_their_own_and_a_name_is_taken_once() {
     let data = tempfile::tempdir().unwrap();
     let (first, second) =

@@ -29,6 +29,7 @@ pub(in crate::cli) enum ClientCommand {
 
 /// Arguments of `client add`.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").multiple(true))]
 pub(in crate::cli) struct AddArgs {
     /// Name of the new client
     pub(super) name: String,
