@@ -83,6 +83,73 @@ fn client_add_prints_everything_that_an_app_needs_and_the_keys_belong_together()
 }
 
 #[test]
+fn keys_are_printed_in_each_form_and_read_again_in_each() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().display().to_string();
+    let der_of_pem = |pem: &str, label: &str| {
+        let begin = format!("-----BEGIN {label}-----\n");
+        let body = pem
+            .strip_prefix(&begin)
+            .and_then(|rest| rest.strip_suffix(&format!("\n-----END {label}-----\n")));
+        let lines: Vec<_> = body.unwrap_or_else(|| panic!("{pem}")).lines().collect();
+        let (last, others) = lines.split_last().unwrap();
+        assert!(others.iter().all(|line| line.len() == 64) && last.len() <= 64, "{pem}");
+        STANDARD.decode(lines.concat()).unwrap()
+    };
+    let members = [
+        ("merchantPrivateKey", "PRIVATE KEY"),
+        ("merchantPublicKey", "PUBLIC KEY"),
+        ("serverPublicKey", "PUBLIC KEY"),
+    ];
+    for format in ["base64", "pem", "base64-pem"] {
+        let der_in = |keys: &Value, member: &str, label: &str| {
+            let text = keys[member].as_str().unwrap();
+            match format {
+                "base64" => STANDARD.decode(text).unwrap(),
+                "pem" => der_of_pem(text, label),
+                _ => der_of_pem(&String::from_utf8(STANDARD.decode(text).unwrap()).unwrap(), label),
+            }
+        };
+        let name = format!("app {format}");
+        let file = data.path().join(format!("{format}.json")).display().to_string();
+        let added = add(data.path(), &name, &["--format", format, "--out", &file]);
+        assert_eq!(added.code, 0, "{}", added.err);
+        let written: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        let rotate = ["client", "rotate", &name, "--json", "--format", format, "--data", &folder];
+        let rotated = visavis(&rotate).json();
+        for keys in [&written, &rotated] {
+            let [private, public, server] =
+                members.map(|(member, label)| der_in(keys, member, label));
+            let private = PrivateKey::from_pkcs8_der(&private).unwrap();
+            let half = PublicKey::from_public_key_der(&public).unwrap();
+            assert_eq!(private.to_public_key(), half);
+            assert_ne!(PublicKey::from_public_key_der(&server).unwrap(), half);
+        }
+        let export = ["client", "export", &name, "--format", format, "--data", &folder];
+        let exported = visavis(&export).json();
+        for member in ["merchantPublicKey", "serverPublicKey"] {
+            assert_eq!(exported[member], rotated[member], "{format}");
+        }
+        // As an operator gives a public key.
+        let other = format!("other {format}");
+        let register = ["client", "add", &other, "--json", "--data", &folder, "--public-key", "-"];
+        let piped = visavis_reading(&register, written["merchantPublicKey"].as_str().unwrap());
+        assert_eq!(piped.code, 0, "{format}: {}", piped.err);
+        // Nothing is listening: the keys were read and the request was signed.
+        let url = ["--url", "http://127.0.0.1:1"];
+        let called = visavis(&[&["call", "test", "--client", &file][..], &url].concat());
+        assert!(called.err.contains("refused the connection"), "{format}: {}", called.err);
+    }
+    let shown = add(data.path(), "shown", &["--format", "pem"]);
+    for part in [
+        "merchant private key  \n-----BEGIN PRIVATE KEY-----\n",
+        "-----END PRIVATE KEY-----\n  server public key     \n-----BEGIN PUBLIC KEY-----\n",
+    ] {
+        assert!(shown.out.contains(part), "{}", shown.out);
+    }
+}
+
+#[test]
 fn a_new_client_can_have_several_limits_at_once() {
     let data = tempfile::tempdir().unwrap();
     let limits = ["--rate", "5", "--burst", "9", "--daily-quota", "100", "--modes", "key-pair"];

@@ -1,17 +1,26 @@
-//! RSA keys as people keep them: PEM of any label, or bare base64.
+//! RSA keys as people keep them: PEM of any label, bare base64, or base64 of a PEM file.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use crate::error::SigningError;
 
-/// DER of a key given as PEM (any label) or as bare base64, white space and line breaks ignored.
-/// PEM may have lost its line breaks in a variable, and may have words around it as tools write
-/// them.
+/// DER of a key given as PEM (any label), as bare base64, or as base64 of PEM, white space and line
+/// breaks ignored. PEM may have lost its line breaks in a variable, and may have words around it as
+/// tools write them.
 ///
 /// # Errors
 /// [`SigningError::Key`].
 pub fn key_der(text: &str) -> Result<Zeroizing<Vec<u8>>, SigningError> {
+    let decoded = base64_of(text)?;
+    match std::str::from_utf8(&decoded) {
+        Ok(pem) if pem.contains("-----BEGIN ") => base64_of(pem),
+        _ => Ok(decoded),
+    }
+}
+
+/// What the base64 in PEM, or the text itself, stands for.
+fn base64_of(text: &str) -> Result<Zeroizing<Vec<u8>>, SigningError> {
     // Before the first dashes, the label between them, and what follows up to the next ones.
     let mut parts = text.split("-----");
     let bare = parts.next().unwrap_or_default();

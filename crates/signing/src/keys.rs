@@ -284,8 +284,17 @@ mod tests {
         let one_line = format!("-----BEGIN PUBLIC KEY-----{base64}-----END PUBLIC KEY-----");
         let among_words = format!("Key of the app, 2048 bits\n{pem}\n{pem}");
         let pkcs1_pem = format!("-----BEGIN RSA PUBLIC KEY-----\n{pkcs1}\n-----END");
-        for text in [&base64, &pem, &pkcs1, &lines.join("\n"), &one_line, &among_words, &pkcs1_pem]
-        {
+        let base64_of_pem = bare_base64(pem.as_bytes());
+        for text in [
+            &base64,
+            &pem,
+            &pkcs1,
+            &lines.join("\n"),
+            &one_line,
+            &among_words,
+            &pkcs1_pem,
+            &base64_of_pem,
+        ] {
             assert_eq!(ClientKey::from_text(text).unwrap().spki_der(), spki);
         }
         for text in ["", "hello", "AAAA", &base64[..100], "-----BEGIN PUBLIC KEY-----"] {
@@ -350,7 +359,7 @@ mod tests {
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{pkcs8}\n-----END PRIVATE KEY-----\n");
         // The octet string in a PKCS#8 file of RSA is the PKCS#1 key.
         let pkcs1 = bare_base64(&key.pkcs8_der()[26..]);
-        for text in [&pkcs8, &pem, &pkcs1] {
+        for text in [&pkcs8, &pem, &pkcs1, &bare_base64(pem.as_bytes())] {
             assert_eq!(ServerKey::from_text(text).unwrap().pkcs8_der(), key.pkcs8_der());
         }
     }

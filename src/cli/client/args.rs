@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
 
+use super::format::KeyFormat;
 use crate::{
     cli::DataArgs,
     clients::{Encryption, FmrChange, Modes, PolicyChange},
@@ -96,7 +97,8 @@ impl PolicyArgs {
 /// The keys, and the output.
 #[derive(Debug, clap::Args)]
 pub(super) struct KeyArgs {
-    /// Public key of the client (PEM or bare base64; - for standard input) [default: a new key pair
+    /// Public key of the client (PEM, base64 of DER or base64 of PEM; - for standard input)
+    /// [default: a new key pair
     /// is created]
     #[arg(long, value_name = "FILE")]
     pub(super) public_key: Option<PathBuf>,
@@ -106,6 +108,9 @@ pub(super) struct KeyArgs {
     /// Write the JSON object to this new file, with mode 0600, instead of printing it
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
+    /// Form of the RSA keys that are printed or written
+    #[arg(long, value_enum, default_value_t = KeyFormat::Base64)]
+    pub(super) format: KeyFormat,
 }
 
 /// Arguments of `client rotate`.
@@ -155,6 +160,9 @@ pub(in crate::cli) struct ExportArgs {
     /// Write the JSON object to this new file instead of printing it
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
+    /// Form of the public keys
+    #[arg(long, value_enum, default_value_t = KeyFormat::Base64)]
+    pub(super) format: KeyFormat,
 }
 
 /// Arguments of `client list`.

@@ -1,6 +1,7 @@
 //! `visavis client`: registers and manages the clients of the API.
 
 mod args;
+mod format;
 
 use std::{
     fs,
@@ -100,7 +101,7 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
     };
     let file = args.keys.new_file()?;
     clients.add(&new, args.shard).await?;
-    args.keys.hand_out(&format!("{} is registered", args.name), &credentials, file)
+    args.keys.hand_out(&format!("{} is registered", args.name), credentials, file)
 }
 
 async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
@@ -149,8 +150,8 @@ async fn export(clients: &Clients, args: &ExportArgs) -> Result<()> {
     let public = PublicHalf {
         client_id,
         key_version: newest.version,
-        merchant_public_key: bare_base64(newest.merchant_key.spki_der()),
-        server_public_key: bare_base64(&newest.server_key.spki_der()?),
+        merchant_public_key: args.format.public(&bare_base64(newest.merchant_key.spki_der())),
+        server_public_key: args.format.public(&bare_base64(&newest.server_key.spki_der()?)),
         access_key: &newest.access_key,
     };
     let text = serde_json::to_string_pretty(&public)?;
@@ -194,7 +195,7 @@ async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
         format!("the old keys remain valid until {}", format_time(until))
     };
     let news = format!("{} has new keys (version {version}); {old}", args.name);
-    args.keys.hand_out(&news, &credentials, file)
+    args.keys.hand_out(&news, credentials, file)
 }
 
 impl KeyArgs {
@@ -210,14 +211,15 @@ impl KeyArgs {
         self.out.as_deref().map(NewFile::create).transpose()
     }
 
-    fn hand_out(&self, news: &str, credentials: &Credentials, file: Option<NewFile>) -> Result<()> {
+    fn hand_out(&self, news: &str, credentials: Credentials, file: Option<NewFile>) -> Result<()> {
+        let credentials = self.format.applied_to(credentials);
         match file {
             Some(file) => {
-                let path = file.fill(credentials)?;
+                let path = file.fill(&credentials)?;
                 err!("{news}; wrote the keys to {}", path.display());
             }
-            None if self.json => out!("{}", serde_json::to_string(credentials)?),
-            None => print_credentials(news, credentials),
+            None if self.json => out!("{}", serde_json::to_string(&credentials)?),
+            None => print_credentials(news, &credentials),
         }
         Ok(())
     }
@@ -240,10 +242,10 @@ fn print_credentials(news: &str, c: &Credentials) {
     out!("{news}. The client needs:\n");
     out!("  Client-Id             {}", c.client_id);
     match &c.merchant_private_key {
-        Some(key) => out!("  merchant private key  {key}"),
+        Some(key) => out!("  merchant private key  {}", on_own_lines(key)),
         None => out!("  merchant private key  (not stored: the client has its own)"),
     }
-    out!("  server public key     {}", c.server_public_key);
+    out!("  server public key     {}", on_own_lines(&c.server_public_key));
     out!("\n  or, for AK/SK mode:\n");
     out!("  access key            {}", c.access_key);
     out!("  secret key            {}\n", c.secret_key);
@@ -251,6 +253,11 @@ fn print_credentials(news: &str, c: &Credentials) {
         "The private key and the secret key are shown only once. Store them now; they cannot be \
          recovered."
     );
+}
+
+/// PEM begins on a line of its own, so that it can be copied.
+fn on_own_lines(key: &str) -> String {
+    if key.contains('\n') { format!("\n{}", key.trim_end()) } else { key.to_owned() }
 }
 
 fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> {
