@@ -46,7 +46,7 @@ trial: FEATURES :=
 endif
 export FEATURES
 
-.PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv bench bench-check rival timing fuzz torture chaos accuracy mutations \
+.PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv client-types bench bench-check rival timing fuzz torture chaos accuracy mutations \
     docs deploy-check image-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## Print this list
@@ -102,6 +102,14 @@ venv: .venv/done
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	touch $@
 
+# The compiler of TypeScript, which checks the types of clients/node. Without npm that test is left
+# out.
+tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
+	@if command -v npm > /dev/null; then npm ci --prefix tests/clients --no-audit --no-fund --ignore-scripts --loglevel=error; fi
+
+client-types: tests/clients/node_modules/.package-lock.json ## Make clients/node/types from its sources
+	node tests/clients/node_modules/typescript/bin/tsc --project tests/clients
+
 # The tests of "cpu-bf16" need its library, which exists for x86-64 only; elsewhere they test the
 # refusal.
 ifeq ($(shell uname -m),x86_64)
@@ -117,7 +125,7 @@ tests-built: runtime
 # Most tests wait: for processes, leases and timeouts.
 unit: export RUST_TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores > 4 ? cores : 4)))
 
-unit: tests-built venv ## Run unit and integration tests on the real nets
+unit: tests-built venv tests/clients/node_modules/.package-lock.json ## Run unit and integration tests on the real nets
 	@mkdir -p $(CARGO_TARGET_DIR) && rm -f $(LEFT_OUT_FILE)
 	$(CARGO) test --locked $(FEATURES)
 
@@ -173,10 +181,10 @@ deploy-check: build .tools/deploy/done ## Validate deploy/ and run it without co
 image-check: ## Build the image and run it hardened; as root, with buildah, podman, runc, debootstrap
 	@scripts/image-check
 
-bundle: build ## Make the archive for machines without a network in dist/
+bundle: build venv ## Make the archive for machines without a network in dist/
 	@scripts/bundle $(RELEASE)/visavis
 
-bundle-check: build ## Rebuild the archive and install it on a bare Debian; as root, with debootstrap
+bundle-check: build venv ## Rebuild the archive and install it on a bare Debian; as root, with debootstrap
 	@scripts/bundle-check $(RELEASE)/visavis
 
 units-check: bundle ## Run the systemd units in a container; as root, with debootstrap and systemd-container

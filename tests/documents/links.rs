@@ -61,8 +61,10 @@ fn every_page_is_in_the_summary_and_links_only_to_pages_of_the_site() {
 }
 
 /// Folders whose paths documents give in full.
-const FOLDERS: [&str; 12] = [
+const FOLDERS: [&str; 14] = [
     "benches/",
+    "clients/node/",
+    "clients/python/",
     "config/",
     "crates/",
     "deploy/",

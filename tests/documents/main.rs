@@ -55,6 +55,7 @@ fn documents() -> Vec<String> {
         "models",
         "samples",
         "examples",
+        "clients",
         "deploy",
         "tests/reference",
         "tests/upgrade",

@@ -18,6 +18,7 @@ const TEXTS: &[&str] = &[
     "Makefile",
     "Dockerfile",
     ".github",
+    "clients",
     "config",
     "deploy",
     "docs",

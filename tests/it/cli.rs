@@ -408,7 +408,7 @@ fn the_variables_of_the_examples_and_of_the_proxy_break_no_command() {
     let mut count = 0;
     let mut settings = settings::variables();
     settings.extend(settings::variables().iter().flat_map(|name| old_variables(name)));
-    for folder in ["examples", "deploy"] {
+    for folder in ["examples", "clients", "deploy"] {
         for file in files(folder) {
             let Ok(text) = fs::read_to_string(&file) else { continue };
             let names = variables(&text).into_iter().filter(|name| !settings.contains(name));

@@ -1,0 +1,11 @@
+export { Client } from "./client.js";
+export { readCredentials } from "./credentials.js";
+export type ClientOptions = import("./client.js").ClientOptions;
+export type CompareOptions = import("./client.js").CompareOptions;
+export type Photo = import("./client.js").Photo;
+export type Credentials = import("./credentials.js").Credentials;
+export type Mode = import("./protocol.js").Mode;
+export type Comparison = import("./results.js").Comparison;
+export type Quality = import("./results.js").Quality;
+export type Response = import("./results.js").Response;
+export { CredentialsError, NotFinishedError, RefusedError, ResponseError, TransportError, UnverifiedError, VisavisError } from "./errors.js";

@@ -1,0 +1,1 @@
+//! Callers that work as the public SDKs do, retyped and as small as possible.
