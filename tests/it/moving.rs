@@ -86,6 +86,71 @@ fn the_program_for_side_by_side_counts_decisions_and_names_what_differs() {
     ");
 }
 
+/// The block of commands without a language that begins so, with its indentation taken away.
+fn commands(start: &str) -> String {
+    let text = fs::read_to_string(in_repository("docs/MOVING.md")).unwrap();
+    let fences = text.split("```").skip(1).step_by(2);
+    let blocks = fences.map(|block| block.lines().map(str::trim).collect::<Vec<_>>().join("\n"));
+    blocks.map(|block| block.trim().to_owned()).find(|block| block.starts_with(start)).unwrap()
+}
+
+#[test]
+fn keys_are_converted_into_each_form_as_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let bash = |script: &str| {
+        let script = format!("set -euo pipefail\n{script}");
+        ran(Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap())
+    };
+    if bash("openssl version").code != 0 {
+        left_out("the conversion of keys of docs/MOVING.md: openssl does not run here; install it");
+        return;
+    }
+    let data = folder.path().display().to_string();
+    let keys = |name: &str, format: &str| {
+        let add = ["client", "add", name, "--json", "--format", format, "--data", &data];
+        visavis(&add).json()
+    };
+    let (file, base64) = (|name: &str| folder.path().join(name), keys("one", "base64"));
+    let text = |value: &serde_json::Value, member: &str| value[member].as_str().unwrap().to_owned();
+    let commands = commands("base64 -d key.txt");
+    let lines: Vec<_> = commands.lines().collect();
+    let [private, public, of_pem, back] = lines[..] else { panic!("{lines:?}") };
+
+    fs::write(file("key.txt"), text(&base64, "serverPublicKey")).unwrap();
+    assert_eq!(bash(public).err, "");
+    let key = text(&base64, "merchantPrivateKey");
+    fs::write(file("key.txt"), &key).unwrap();
+    let converted = bash(&[private, of_pem, back].join("\n"));
+    assert_eq!((converted.code, converted.err.as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(file("key.txt")).unwrap(), key, "there and back");
+
+    // As `--format` writes them: the labels, the lines, and the base64 of all that.
+    let read = |name: &str| fs::read_to_string(file(name)).unwrap();
+    let shape = |pem: &str| pem.lines().map(|l| (l.starts_with('-'), l.len())).collect::<Vec<_>>();
+    let pem = keys("two", "pem");
+    assert_eq!(shape(&read("public.pem")), shape(&text(&pem, "serverPublicKey")));
+    assert_eq!(read("private.pem").lines().next(), text(&pem, "merchantPrivateKey").lines().next());
+    let base64_of_pem = text(&keys("three", "base64-pem"), "merchantPrivateKey");
+    assert_eq!(read("private.txt")[..36], base64_of_pem[..36]);
+}
+
+#[test]
+fn the_settings_for_the_shell_script_make_base64_one_line_and_quotes_as_before_bash_4_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = commands("mkdir -p bin");
+    // Quotes in a replacement inside quotes are kept as they are before bash 4.3.
+    let test = concat!(
+        "head -c 200 /dev/zero | base64 | wc -l\n",
+        r#"bash -c 'x=a%2Bb; echo "${x//%/"\\x"}"'"#
+    );
+    let run = |script: &str| {
+        let command = Command::new("bash").args(["-c", script]).current_dir(folder.path()).output();
+        ran(command.unwrap()).out
+    };
+    assert_eq!(run(test), "4\na\\x2Bb\n");
+    assert_eq!(run(&format!("{settings}\n{test}")), "0\na\"\\x\"2Bb\n");
+}
+
 /// Runs a command of the document for another name than the document's.
 fn openssl(folder: &Path, command: &str) -> bool {
     let command = command.replace("faces.example.com", "localhost");
