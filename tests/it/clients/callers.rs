@@ -4,7 +4,6 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,10 +11,7 @@ use super::{
     middle::{Act, Middle},
     photo, works,
 };
-use crate::{
-    crash::server::Server,
-    support::{Ran, Run as _, in_repository, left_out},
-};
+use crate::support::{Ran, Run as _, in_repository, left_out};
 
 const TEST: &str = "/api/v1/zoloz/authentication/test";
 const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
@@ -125,19 +121,7 @@ fn the_way_of_the_php_sample_works_and_above_a_megabyte_needs_http_2_or_no_expec
     let error = php(&world, &url, "encrypted", NOTHING, &json!({}), &[]);
     assert_eq!((error.code, error.out.as_str()), (0, ""), "{}", error.err);
 
-    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let file = |name: &str, text: String| {
-        let file = world.data.folder().join(name);
-        fs::write(&file, text).unwrap();
-        file.display().to_string()
-    };
-    let cert = file("cert.pem", certificate.self_signed(&key).unwrap().pem());
-    let key = file("key.pem", key.serialize_pem());
-    let World { data, server, client, keys } = world;
-    assert_eq!(server.terminate(), Some(0));
-    let server = Server::start_with(&data, &["--tls-cert", &cert, "--tls-key", &key], &[]);
-    let world = World { data, server, client, keys };
+    let (world, _) = world.with_tls();
     let over_http2 = php(&world, &world.server.url(), "plain", COMPARE, &large, &[]);
     assert_eq!(over_http2.json()["samePerson"], true, "{}", over_http2.err);
 }

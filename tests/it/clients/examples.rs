@@ -83,6 +83,20 @@ fn check_package(package: &Package) {
         let is_raw = ["Traceback", "    at "].iter().any(|text| refused.err.contains(text));
         assert!(!refused.err.is_empty() && !is_raw, "{wrong:?}: {}", refused.err);
     }
+    let (world, cert) = world.with_tls();
+    let by_name = world.server.url().replace("127.0.0.1", "localhost");
+    let cert = cert.display().to_string();
+    for (url, more, code) in [
+        (&*by_name, &["--ca", &cert][..], 0),
+        (&by_name, &["--limit", "1"], 2),
+        (&world.server.url(), &["--ca", &cert, "--limit", "1"], 2),
+    ] {
+        let mut command = package.command();
+        command.args([&*one, &other, "--client", &client, "--url", url]).args(more);
+        let ran = command.ran();
+        assert_eq!(ran.code, code, "{} {more:?}: {}", package.language, ran.err);
+        assert!(code == 0 || ran.err.to_lowercase().contains("certificate"), "{}", ran.err);
+    }
 }
 
 #[test]

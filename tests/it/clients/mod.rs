@@ -10,6 +10,7 @@ mod readers;
 
 use std::{fs, path::PathBuf, process::Command};
 
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 
 use crate::{
@@ -42,6 +43,24 @@ impl World {
         assert_eq!(added.code, 0, "{}", added.err);
         let keys = serde_json::from_str(&fs::read_to_string(&client).unwrap()).unwrap();
         Self { data, server, client, keys }
+    }
+
+    /// The same with a server that has TLS, for `localhost`; and the certificate to trust.
+    fn with_tls(self) -> (Self, PathBuf) {
+        let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let file = |name: &str, text: String| {
+            let file = self.data.folder().join(name);
+            fs::write(&file, text).unwrap();
+            file
+        };
+        let cert = file("cert.pem", certificate.self_signed(&key).unwrap().pem());
+        let key = file("key.pem", key.serialize_pem());
+        let tls = [&cert, &key].map(|file| file.display().to_string());
+        let Self { data, server, client, keys } = self;
+        assert_eq!(server.terminate(), Some(0));
+        let server = Server::start_with(&data, &["--tls-cert", &tls[0], "--tls-key", &tls[1]], &[]);
+        (Self { data, server, client, keys }, cert)
     }
 
     fn key(&self, member: &str) -> &str {
