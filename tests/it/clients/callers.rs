@@ -17,6 +17,7 @@ const TEST: &str = "/api/v1/zoloz/authentication/test";
 const COMPARE: &str = "/api/v1/zoloz/facecompare/compare";
 const ASYNC: &str = "/api/v1/zoloz/facecompare/asynccompare";
 const CHECK: &str = "/api/v1/zoloz/facecompare/asynccheckresult";
+const DELETE: &str = "/api/v1/zoloz/privacyinfo/delete";
 /// No endpoint.
 const NOTHING: &str = "/api/v1/zoloz/nothing";
 
@@ -67,7 +68,8 @@ fn call_all(name: &str, call: impl Fn(&str, &Value) -> Ran) {
             }
         }
     }
-    answer(CHECK, &json!({ "transactionId": "G1" }), "INVALID_ARGUMENT");
+    answer(DELETE, &id, "SUCCESS");
+    answer(CHECK, &id, "INVALID_ARGUMENT");
     answer(COMPARE, &pair(&one, &in_repository("Cargo.toml")), "UNABLE_GET_IMAGE");
     answer(COMPARE, &json!({}), "INVALID_ARGUMENT");
 }
@@ -121,6 +123,9 @@ fn the_way_of_the_php_sample_works_and_above_a_megabyte_needs_http_2_or_no_expec
     let error = php(&world, &url, "encrypted", NOTHING, &json!({}), &[]);
     assert_eq!((error.code, error.out.as_str()), (0, ""), "{}", error.err);
 
+    let world = world.restarted(&[], &[("VISAVIS_HTTP_SEND_CONTINUE", "false")]);
+    let uninterrupted = php(&world, &world.server.url(), "plain", COMPARE, &large, &[]);
+    assert_eq!(uninterrupted.json()["samePerson"], true, "{}", uninterrupted.err);
     let (world, _) = world.with_tls();
     let over_http2 = php(&world, &world.server.url(), "plain", COMPARE, &large, &[]);
     assert_eq!(over_http2.json()["samePerson"], true, "{}", over_http2.err);

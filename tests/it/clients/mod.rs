@@ -57,10 +57,15 @@ impl World {
         let cert = file("cert.pem", certificate.self_signed(&key).unwrap().pem());
         let key = file("key.pem", key.serialize_pem());
         let tls = [&cert, &key].map(|file| file.display().to_string());
+        (self.restarted(&["--tls-cert", &tls[0], "--tls-key", &tls[1]], &[]), cert)
+    }
+
+    /// The same with another server, with these arguments and variables.
+    fn restarted(self, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let Self { data, server, client, keys } = self;
         assert_eq!(server.terminate(), Some(0));
-        let server = Server::start_with(&data, &["--tls-cert", &tls[0], "--tls-key", &tls[1]], &[]);
-        (Self { data, server, client, keys }, cert)
+        let server = Server::start_with(&data, arguments, variables);
+        Self { data, server, client, keys }
     }
 
     fn key(&self, member: &str) -> &str {

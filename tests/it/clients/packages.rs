@@ -63,10 +63,14 @@ fn every_endpoint_works_in_every_mode_with_both_packages() {
                     ["submit", one, other],
                     ["wait", "$"],
                     ["check", "$"],
+                    ["delete", "$"],
+                    ["delete", "$"],
+                    ["check", "$"],
+                    ["delete", "x".repeat(65)],
                 ]),
             );
             let at = format!("{} {options}", package.language);
-            assert_eq!(outcomes.len(), 6, "{at}: {outcomes:?}");
+            assert_eq!(outcomes.len(), 10, "{at}: {outcomes:?}");
             assert_eq!(value(&outcomes[0]), &json!({ "text": "é \"quoted\"", "n": 1 }), "{at}");
             let verdict = value(&outcomes[1]);
             assert_eq!(verdict["samePerson"], true, "{at}: {verdict}");
@@ -80,10 +84,13 @@ fn every_endpoint_works_in_every_mode_with_both_packages() {
             assert_eq!(value(&outcomes[2])["samePerson"], false, "{at}");
             let id = value(&outcomes[3]);
             assert_eq!(id.as_str().unwrap().len(), 39, "{at}");
-            for outcome in &outcomes[4..] {
+            for outcome in &outcomes[4..6] {
                 assert_eq!(value(outcome)["transactionId"], *id, "{at}");
                 assert_eq!(value(outcome)["samePerson"], false, "{at}");
             }
+            assert!(value(&outcomes[6]).is_null() && value(&outcomes[7]).is_null(), "{at}");
+            assert_eq!(outcomes[8]["code"], "INVALID_ARGUMENT", "{at}: it is gone");
+            assert_eq!(outcomes[9]["code"], "PARAM_ILLEGAL", "{at}");
         }
     }
 }
