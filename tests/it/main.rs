@@ -29,6 +29,7 @@ mod encrypted;
 mod evaluate;
 mod faces;
 mod gate;
+mod generators;
 mod gpu;
 mod javascript;
 mod log;
