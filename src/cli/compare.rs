@@ -196,14 +196,9 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
         );
         for reason in &face.quality.reasons {
             let weight = if reason.fails { "FAIL" } else { "warning" };
-            let bound = if reason.value < reason.limit { "minimum" } else { "maximum" };
-            out!(
-                "  {weight} {}: {} {:.2} ({bound} {:.2})",
-                reason.code.name(),
-                measure_of(reason, m),
-                reason.value,
-                reason.limit
-            );
+            let (name, code) = (reason.code.name(), reason.code);
+            out!("  {weight} {name}: {} {reason}", measure_of(reason, m));
+            out!("    the photo {}. {}", code.problem(), code.remedy());
         }
     }
 }

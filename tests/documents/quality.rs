@@ -1,4 +1,4 @@
-//! Every reason and every measure of quality is described wherever people read about it.
+//! Every measure of quality has a name where people read about it.
 
 use crate::read;
 
@@ -13,32 +13,6 @@ fn members(path: &str, open: &str) -> Vec<String> {
         name.rsplit(' ').next().unwrap().to_owned()
     };
     lines.map(name).collect()
-}
-
-/// `FaceTooSmall` becomes `FACE_TOO_SMALL`.
-fn code(variant: &str) -> String {
-    let mut code = String::new();
-    for letter in variant.chars() {
-        if letter.is_uppercase() && !code.is_empty() {
-            code.push('_');
-        }
-        code.extend(letter.to_uppercase());
-    }
-    code
-}
-
-#[test]
-fn every_reason_is_described_everywhere() {
-    let reasons = members("crates/face/src/quality/reasons.rs", "pub enum ReasonCode {");
-    assert!(reasons.len() >= 22, "{reasons:?}");
-    let texts = read("src/console/assets/texts.js");
-    let (_, sentences) = texts.split_once("\n  reasons: {").unwrap();
-    for reason in reasons.iter().map(|variant| code(variant)) {
-        assert!(read("docs/API.md").contains(&format!("`{reason}`")), "{reason}: docs/API.md");
-        let quoted = format!("\"{reason}\"");
-        assert!(read("src/http/openapi.json").contains(&quoted), "{reason}: openapi.json");
-        assert!(sentences.contains(&format!(" {reason}: \"")), "{reason}: texts.js");
-    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ mod pages;
 mod pixels;
 mod printing;
 mod privacy_delete;
+mod reasons;
 mod rotation;
 mod serve;
 mod settings;

@@ -22,7 +22,11 @@ fn value(metrics: &str, series: &str) -> f64 {
 fn serve(data: &Data) -> (Server, SocketAddr) {
     let admin = free_address();
     let listen = admin.to_string();
-    let variables = [("VISAVIS_ADMIN_LISTEN", listen.as_str()), ("VISAVIS_QUEUE_MAX_JOBS", "1")];
+    let variables = [
+        ("VISAVIS_ADMIN_LISTEN", listen.as_str()),
+        ("VISAVIS_QUEUE_MAX_JOBS", "1"),
+        ("VISAVIS_QUALITY_DOCUMENT_SHARPNESS_FAIL_BELOW", "1000"),
+    ];
     (Server::start_with(data, &[], &variables), admin)
 }
 
@@ -39,8 +43,11 @@ fn requests_stages_outcomes_jobs_and_the_store_are_counted() {
     let not = data.folder().join("not.jpg").display().to_string();
     std::fs::write(&not, b"\xFF\xD8\xFF\xE0 no picture").unwrap();
     assert_ne!(compare(&one, &not).code, 0);
-    let queued = call(&url, &keys, &["asynccompare", &one, &photo("collins"), "--json", "--wait"]);
+    let blurred = ["--source-of-face2", "00000001003", "--json", "--wait"];
+    let queued =
+        call(&url, &keys, &[&["asynccompare", &one, &photo("collins")], &blurred[..]].concat());
     assert_eq!(queued.code, 0, "{}{}", queued.out, queued.err);
+    assert_eq!(queued.json()["face2ImageQualityReasons"][0], "BLURRED", "{}", queued.out);
     // The gauges of the store are read once a second.
     std::thread::sleep(std::time::Duration::from_millis(1_500));
     let metrics = get(admin, "/metrics");
@@ -60,6 +67,7 @@ fn requests_stages_outcomes_jobs_and_the_store_are_counted() {
         (value(&metrics, "visavis_comparisons_total{outcome=\"non_match\"}"), 1.0),
         (value(&metrics, "visavis_comparisons_total{outcome=\"refused\"}"), 1.0),
         (value(&metrics, "visavis_pictures_refused_total{reason=\"damaged\"}"), 1.0),
+        (value(&metrics, "visavis_quality_failures_total{reason=\"BLURRED\"}"), 1.0),
         (value(&metrics, "visavis_jobs_completed_total"), 1.0),
         (value(&metrics, "visavis_score_count"), 2.0),
         (value(&metrics, "visavis_stage_seconds_count{stage=\"embed\"}"), 4.0),

@@ -28,7 +28,7 @@ const LIMITS: [&str; 4] = ["fail_below", "warn_below", "fail_above", "warn_above
 const CHOICES: [(&str, [&str; 2]); 2] =
     [("compare.population", ["mixed", "within-group"]), ("log.format", ["text", "json"])];
 /// Units, by how keys end.
-const UNITS: [(&str, &str); 10] = [
+const UNITS: [(&str, &str); 11] = [
     ("_bytes_per_s", "bytes per second"),
     ("_per_minute", "per minute"),
     ("_per_s", "per second"),
@@ -39,7 +39,13 @@ const UNITS: [(&str, &str); 10] = [
     ("_px", "pixels"),
     ("_side", "pixels"),
     ("_pixels", "pixels"),
+    ("_bits", "bits"),
 ];
+
+/// The unit of a key.
+pub fn unit(key: &str) -> &'static str {
+    UNITS.iter().find(|(end, _)| key.ends_with(end)).map_or("", |(_, unit)| unit)
+}
 
 impl Setting {
     fn path(&self) -> String {
@@ -61,10 +67,6 @@ impl Setting {
         } else {
             vec![self.path()]
         }
-    }
-
-    fn unit(&self) -> &'static str {
-        UNITS.iter().find(|(end, _)| self.key.ends_with(end)).map_or("", |(_, unit)| unit)
     }
 
     fn range(&self) -> Option<(f64, f64)> {
@@ -115,13 +117,16 @@ fn parse() -> (BTreeMap<String, String>, Vec<Setting>) {
 }
 
 /// Compares a file that is made from the settings, or writes it.
-fn assert_fresh(name: &str, made: &str) {
+pub fn assert_fresh(name: &str, made: &str) {
     let path = in_repository(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, made).unwrap();
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == made, "{name}: run UPDATE_DOCS=1 cargo test --test it settings::the_");
+    assert!(
+        kept == made,
+        "{name}: run UPDATE_DOCS=1 cargo test --test it -- settings::the_ reasons::the_"
+    );
 }
 
 /// A paragraph in lines of at most 100 columns.
@@ -179,7 +184,7 @@ In a variable, separate the items of a list with spaces. A number may be written
         };
         let about = setting.about.replace('|', "\\|").replace('<', "&lt;");
         let (key, variables) = (&setting.key, variables.collect::<String>());
-        let (default, unit) = (&setting.default, setting.unit());
+        let (default, unit) = (&setting.default, unit(&setting.key));
         writeln!(text, "| `{key}`{variables} | `{default}` | {unit} | {range} | {about} |")
             .unwrap();
     }
@@ -237,7 +242,7 @@ fn schema_of(setting: &Setting) -> Value {
     if let Some(choices) = setting.choices() {
         schema["enum"] = json!(choices);
     }
-    let unit = setting.unit();
+    let unit = unit(&setting.key);
     let unit = if unit.is_empty() { String::new() } else { format!(" Unit: {unit}.") };
     schema["description"] = json!(format!("{}{unit}", setting.about));
     schema["default"] = serde_json::to_value(value).unwrap();

@@ -47,14 +47,15 @@ export function unusable(refusal) {
   return note("bad", texts.refusals[refusal] ?? texts.errors.internal);
 }
 
-function reason({ name, value, reason: { code, limit, fails } }) {
-  const sentence = texts.reasons[code] ?? texts.reasons.OTHER;
-  const values = { sentence, value: withUnit(name, value), limit: withUnit(name, limit) };
+function reason({ name, value, reason: { code, problem, remedy, limit, fails } }) {
+  const values = { problem, measure: heading(name), value: withUnit(name, value), limit: withUnit(name, limit) };
   return h(
     "li",
     { class: fails ? "bad" : "warn" },
     h("strong", {}, fails ? words.fails : words.warns),
-    ` ${filled(value < limit ? words.below : words.above, values)}`,
+    " ",
+    h("code", {}, code),
+    ` ${filled(value < limit ? words.below : words.above, values)} ${remedy}`,
   );
 }
 
@@ -76,7 +77,7 @@ function row({ name, value, score, limits, reason }) {
   const state = reason ? (reason.fails ? "bad" : "warn") : "";
   const bar = h("meter", { min: 0, max: 100, value: score, "aria-label": heading(name) });
   const bounds = Object.entries(limits).map(([kind, x]) => filled(words.limits[kind], { x: number(x) }));
-  const why = reason ? h("span", { title: texts.reasons[reason.code] }, reason.code) : texts.none;
+  const why = reason ? h("span", { title: reason.remedy }, reason.code) : texts.none;
   return h(
     "tr",
     { class: state },

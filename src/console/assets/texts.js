@@ -95,8 +95,8 @@ export const texts = {
     table: { measure: "Measure", value: "Value", score: "0–100", limits: "Limits", reason: "Reason" },
     fails: "FAIL",
     warns: "Warning",
-    below: "{sentence} {value} (minimum {limit})",
-    above: "{sentence} {value} (maximum {limit})",
+    below: "The photo {problem}. {measure} {value} is below the minimum of {limit}.",
+    above: "The photo {problem}. {measure} {value} is above the maximum of {limit}.",
     limits: {
       failBelow: "FAIL < {x}",
       warnBelow: "warning < {x}",
@@ -339,30 +339,6 @@ export const texts = {
     other_face: ["Second face, relative size", ""],
   },
 
-  reasons: {
-    EYES_TOO_CLOSE: "The eyes are too few pixels apart.",
-    FACE_TOO_SMALL: "The face has too few pixels.",
-    UNCERTAIN_FACE: "Low confidence that this is a face.",
-    HEAD_TURNED: "The head is turned to one side.",
-    HEAD_TILTED: "The head is lowered or raised.",
-    HEAD_ROLLED: "The head is tilted to one shoulder.",
-    EYES_CLOSED: "Both eyes seem closed.",
-    BLURRED: "The face is blurred.",
-    LOW_QUALITY: "Overall quality is low; comparisons with photos like this are error-prone.",
-    LOW_CONTRAST: "Low contrast.",
-    HIGH_CONTRAST: "High contrast.",
-    UNEVEN_LIGHT: "Uneven light on the face.",
-    UNNATURAL_COLOUR: "Unnatural skin colour.",
-    HEAD_TOO_SMALL: "The head is too small in the photo.",
-    HEAD_TOO_LARGE: "The head is too large in the photo.",
-    FACE_CUT: "The face is too close to the edge of the photo.",
-    TOO_DARK: "The face is too dark.",
-    TOO_BRIGHT: "The face is too bright.",
-    OVER_EXPOSED: "Too much of the face is pure white.",
-    UNDER_EXPOSED: "Too much of the face is pure black.",
-    SEVERAL_FACES: "Another face of similar size is in the photo.",
-    OTHER: "Another reason, of a later version.",
-  },
 };
 
 /** A text with its placeholders replaced: `{n}` by `values.n`. */

@@ -1,5 +1,7 @@
 //! The verdict on a photo, and its reasons.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::measure::Measures;
@@ -48,7 +50,7 @@ pub enum ReasonCode {
     OverExposed,
     /// Too much of the face is pure black.
     UnderExposed,
-    /// Another face of similar size is in the photo.
+    /// Another face is in the photo, larger than the second portrait of a document.
     SeveralFaces,
     /// A reason of a later version.
     #[serde(other)]
@@ -61,6 +63,91 @@ impl ReasonCode {
         // A variant without members becomes a string.
         let name = serde_json::to_value(self).unwrap_or_default();
         name.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What is wrong, for people: what follows "the photo".
+    pub fn problem(self) -> &'static str {
+        self.texts().0
+    }
+
+    /// What to ask the person for.
+    pub fn remedy(self) -> &'static str {
+        self.texts().1
+    }
+
+    fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::EyesTooClose => (
+                "has too few pixels between the eyes",
+                "Move closer to the camera, or send a larger photo.",
+            ),
+            Self::FaceTooSmall => (
+                "has too few pixels of the face",
+                "Move closer to the camera, or send a larger photo.",
+            ),
+            Self::UncertainFace => (
+                "hardly shows a face",
+                "Show the whole face in good light, without mask, hands or dark glasses.",
+            ),
+            Self::HeadTurned => {
+                ("shows the head turned to one side", "Look straight into the camera.")
+            }
+            Self::HeadTilted => (
+                "shows the head lowered or raised",
+                "Hold the camera at eye level and look straight into it.",
+            ),
+            Self::HeadRolled => ("shows the head tilted to one shoulder", "Hold the head upright."),
+            Self::EyesClosed => ("shows closed eyes", "Open both eyes."),
+            Self::Blurred => (
+                "is blurred",
+                "Hold the camera still, clean the lens and wait until the image is sharp.",
+            ),
+            Self::LowQuality => (
+                "has a low overall quality",
+                "Take a new photo: face the camera, close to it, in even light.",
+            ),
+            Self::LowContrast => (
+                "has too little contrast in the face",
+                "Find brighter light, and avoid reflections.",
+            ),
+            Self::HighContrast => (
+                "has too much contrast in the face",
+                "Find softer light that comes from the front.",
+            ),
+            Self::UnevenLight => ("shows the face lit from one side", "Turn to the light."),
+            Self::UnnaturalColour => (
+                "shows an unnatural skin colour",
+                "Use daylight or white light, and no colour filter.",
+            ),
+            Self::HeadTooSmall => ("shows the head too small", "Move closer to the camera."),
+            Self::HeadTooLarge => ("shows the head too large", "Move away from the camera."),
+            Self::FaceCut => (
+                "shows the face too close to the edge",
+                "Move the whole head into the middle of the photo.",
+            ),
+            Self::TooDark => {
+                ("shows the face too dark", "Find brighter light that comes from the front.")
+            }
+            Self::TooBright => {
+                ("shows the face too bright", "Move out of direct light, and use no flash.")
+            }
+            Self::OverExposed => (
+                "has too many white pixels in the face",
+                "Move out of direct light, use no flash, and avoid reflections.",
+            ),
+            Self::UnderExposed => (
+                "has too many black pixels in the face",
+                "Find brighter light that comes from the front.",
+            ),
+            Self::SeveralFaces => (
+                "shows several faces",
+                "Take a photo of one person alone, or select the face with rect.",
+            ),
+            Self::Other => (
+                "has a problem that this version does not know",
+                "Update Visavis to see the reason.",
+            ),
+        }
     }
 }
 
@@ -75,6 +162,21 @@ pub struct Reason {
     pub limit: f32,
     /// Whether it fails the photo; otherwise it is a warning.
     pub fails: bool,
+}
+
+/// What follows the name of the measure: `0.61 is below the minimum of 1.5`.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { value, limit, .. } = *self;
+        let side = if value < limit { "below the minimum" } else { "above the maximum" };
+        let rounded = format!("{value:.2}");
+        // Not so far that it seems to be the limit itself.
+        if rounded.parse() == Ok(limit) {
+            write!(f, "{value} is {side} of {limit}")
+        } else {
+            write!(f, "{rounded} is {side} of {limit}")
+        }
+    }
 }
 
 /// The verdict on one picture.
@@ -96,4 +198,17 @@ pub struct Quality {
     pub reasons: Vec<Reason>,
     /// What was measured.
     pub measures: Measures,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_on_which_side_of_which_limit_the_value_lies() {
+        let reason = |value, limit| Reason { code: ReasonCode::Blurred, value, limit, fails: true };
+        assert_eq!(reason(0.611, 1.5).to_string(), "0.61 is below the minimum of 1.5");
+        assert_eq!(reason(30.75, 30.0).to_string(), "30.75 is above the maximum of 30");
+        assert_eq!(reason(0.501, 0.5).to_string(), "0.501 is above the maximum of 0.5");
+    }
 }
