@@ -15,7 +15,7 @@ use visavis_face::{
 };
 
 use super::bitmap_font;
-use crate::compare::{Decision, Score, Verdict};
+use crate::compare::{Score, Verdict};
 
 /// Height of each picture in the sheet, pixels.
 const PICTURE_HEIGHT: u32 = 480;
@@ -45,9 +45,18 @@ pub(super) fn write(
     let mut sheet = RgbImage::from_pixel(width, PICTURE_HEIGHT + STRIP + 2 * GAP, PAPER);
     imageops::replace(&mut sheet, &left, i64::from(GAP), i64::from(GAP));
     imageops::replace(&mut sheet, &right, i64::from(left.width() + 2 * GAP), i64::from(GAP));
-    let colour = if verdict.same_person() { GOOD } else { BAD };
+    let colour = if verdict.same_person() {
+        GOOD
+    } else if verdict.unreliable().is_some() {
+        INK
+    } else {
+        BAD
+    };
     let below = PICTURE_HEIGHT + 2 * GAP;
-    bitmap_font::draw(&mut sheet, GAP, below, 3, colour, headline(verdict));
+    // The font has capital letters only.
+    let headline = headline(verdict).to_uppercase();
+    let size = if bitmap_font::width(&headline, 3) + 2 * GAP > width { 2 } else { 3 };
+    bitmap_font::draw(&mut sheet, GAP, below, size, colour, &headline);
     let numbers = format!(
         "SCORE {}  THRESHOLD {}  SIMILARITY {:.3}",
         verdict.score.value(),
@@ -115,10 +124,10 @@ fn put(picture: &mut RgbImage, x: f32, y: f32, colour: Rgb<u8>) {
 }
 
 /// The verdict as a headline.
-pub(super) fn headline(verdict: &Verdict) -> &'static str {
-    match (verdict.same_person(), verdict.decision) {
-        (true, _) => "SAME PERSON",
-        (false, Decision::NonMatch) => "NOT THE SAME PERSON",
-        (false, Decision::Match) => "NOT CONFIRMED: PHOTO QUALITY",
+pub(super) fn headline(verdict: &Verdict) -> String {
+    match verdict.unreliable() {
+        Some(why) => format!("NO RELIABLE RESULT: {why}"),
+        None if verdict.same_person() => "SAME PERSON".to_owned(),
+        None => "NOT THE SAME PERSON".to_owned(),
     }
 }

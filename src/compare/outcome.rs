@@ -32,6 +32,17 @@ impl Verdict {
         let passes = |face: &FaceReport| face.quality.verdict == QualityVerdict::Pass;
         self.decision == Decision::Match && passes(&self.probe) && passes(&self.reference)
     }
+
+    /// Why the score shows nothing, for people: `photo 1 is blurred`. A photo that fails the
+    /// quality check scores low beside any other, so the two may be one person.
+    pub fn unreliable(&self) -> Option<String> {
+        let failure = |face: &FaceReport| face.quality.reasons.iter().find(|r| r.fails).copied();
+        let faces = [(1, failure(&self.probe)), (2, failure(&self.reference))];
+        let failed = faces.into_iter().filter_map(|(photo, failure)| Some((photo, failure?)));
+        let problems = failed.map(|(photo, r)| format!("photo {photo} {}", r.code.problem()));
+        let problems: Vec<_> = problems.collect();
+        (!problems.is_empty()).then(|| problems.join(", "))
+    }
 }
 
 /// The end of a transaction.

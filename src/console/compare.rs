@@ -57,6 +57,9 @@ enum ShownOutcome {
     /// Both photos have a face.
     Compared {
         same_person: bool,
+        /// Why the score shows nothing, if a photo fails the quality check.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unreliable: Option<String>,
         score: Score,
         threshold: Score,
         similarity: f32,
@@ -155,6 +158,7 @@ fn shown(outcome: &Outcome, kind: PictureKind, limits: &super::Limits) -> ShownO
             let Verdict { score, threshold, similarity, probe, reference, .. } = verdict;
             ShownOutcome::Compared {
                 same_person: verdict.same_person(),
+                unreliable: verdict.unreliable(),
                 score: *score,
                 threshold: Score::least_match(*threshold),
                 similarity: similarity.value(),

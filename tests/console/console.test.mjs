@@ -60,9 +60,27 @@ async function fits() {
   assert.deepEqual(beyond, []);
 }
 
+/** A photo that is drawn by a function of a canvas and pictures of samples. */
+async function drawn(names, draw) {
+  const urls = await Promise.all(
+    names.map(async (name) => `data:image/jpeg;base64,${(await readFile(sample(name))).toString("base64")}`),
+  );
+  const blank = await browser.context.newPage();
+  const url = await blank.evaluate(`(async () => {
+    const load = async (url) => createImageBitmap(await (await fetch(url)).blob());
+    const canvas = document.createElement("canvas");
+    (${draw})(canvas, ...(await Promise.all(${JSON.stringify(urls)}.map(load))));
+    return canvas.toDataURL("image/jpeg", 0.9);
+  })()`);
+  await blank.close();
+  return { name: "drawn.jpg", mimeType: "image/jpeg", buffer: Buffer.from(url.split(",")[1], "base64") };
+}
+
+/** Names of samples, or drawn photos. */
 async function choose(one, other) {
-  await page.setInputFiles("#file-1", sample(one));
-  await page.setInputFiles("#file-2", sample(other));
+  const file = (photo) => (typeof photo === "string" ? sample(photo) : photo);
+  await page.setInputFiles("#file-1", file(one));
+  await page.setInputFiles("#file-2", file(other));
   await page.waitForFunction(() => document.querySelectorAll(".findings").length === 2);
 }
 
@@ -180,6 +198,26 @@ test("two people are told apart, and a document is held to its own limits", asyn
   quiet();
 });
 
+test("a blurred photo gives no reliable result, in a neutral colour, with code, limit and what to do", async () => {
+  const blurred = await drawn(["obama-2012"], (canvas, photo) => {
+    Object.assign(canvas, { width: photo.width, height: photo.height });
+    const pen = canvas.getContext("2d");
+    pen.filter = `blur(${photo.width / 60}px)`;
+    pen.drawImage(photo, 0, 0);
+  });
+  await choose(blurred, "obama-2009");
+  const reasons = await page.locator(".slot").first().locator(".reasons").textContent();
+  assert.match(reasons, /FAIL BLURRED The photo is blurred\. Sharpness [\d.]+ is below the minimum of 1\.5\. Hold the camera still/);
+  await compare();
+  assert.equal(await page.locator(".verdict h2").textContent(), "No reliable result: photo 1 is blurred");
+  const ink = () => page.evaluate(() => getComputedStyle(document.querySelector("dd")).color);
+  const colour = await page.locator(".verdict h2").evaluate((element) => getComputedStyle(element).color);
+  assert.equal(colour, await ink(), "neither red nor green");
+  assert.equal(await page.locator(".scale.neutral").count(), 1);
+  assert.doesNotMatch(await page.locator(".verdict").textContent(), /pairs of different people/);
+  quiet();
+});
+
 test("a file that is no photo is refused in words", async () => {
   await page.setInputFiles("#file-2", join(ROOT, "Cargo.toml"));
   await page.locator(".slot").nth(1).getByRole("alert").waitFor();
@@ -205,7 +243,7 @@ test("the live page counts what was asked", async () => {
   await go("live");
   await page.locator(".cards").first().waitFor();
   const row = page.locator(".cards").first().locator("tbody tr").filter({ hasText: "compare" });
-  assert.match(await row.textContent(), /SUCCESS 2/);
+  assert.match(await row.textContent(), /SUCCESS 3/);
   assert.match(await row.textContent(), /UNABLE_GET_IMAGE 1/);
   assert.equal(await page.locator(".chart").count(), 4);
   assert.ok((await page.locator(".chart path").count()) >= 4);

@@ -121,6 +121,20 @@ fn a_reason_is_printed_with_its_code_measure_value_and_limit() {
     }
 }
 
+/// Whatever the score: a blurred photo of the same person scores low too.
+#[test]
+fn a_photo_that_fails_the_quality_check_gives_no_reliable_result() {
+    let sample = |name: &str| in_repository(&format!("samples/{name}.jpg"));
+    for other in ["obama-2009", "collins"] {
+        let mut command = with_models();
+        command.args(["compare", &sample("obama-2012"), &sample(other), "--document"]);
+        let compared = ran(command.env("VISAVIS_QUALITY_DOCUMENT_SHARPNESS_FAIL_BELOW", "1000"));
+        assert_eq!(compared.code, 1, "{}", compared.err);
+        let headline = "NO RELIABLE RESULT: photo 2 is blurred\n";
+        assert!(compared.out.starts_with(headline), "{other}: {}", compared.out);
+    }
+}
+
 #[test]
 fn a_portrait_on_a_document_is_decided_at_the_rate_for_documents() {
     let sample = |name: &str| in_repository(&format!("samples/{name}"));

@@ -12,7 +12,7 @@ const MARKS = [
 ];
 
 /** Where a score lies between 0 and 100, where the decision turns, and what rates of false matches that is. */
-export function scale(score, threshold, same) {
+export function scale(score, threshold, kind) {
   const words = texts.verdict;
   const at = (value, element) => {
     element.style.insetInlineStart = `${value}%`;
@@ -22,7 +22,7 @@ export function scale(score, threshold, same) {
   above.style.insetInlineStart = `${threshold}%`;
   return h(
     "div",
-    { class: `scale ${same ? "good" : "bad"}`, role: "img", "aria-label": filled(words.scaleAlt, { score, threshold }) },
+    { class: `scale ${kind}`, role: "img", "aria-label": filled(words.scaleAlt, { score, threshold }) },
     h("p", { class: "axis" }, words.scale),
     h(
       "div",

@@ -163,8 +163,8 @@ function verdict(outcome) {
   const said = texts.verdict;
   if (!outcome) return { text: said.noAnswer, kind: "bad" };
   if (outcome.kind === "refused") return { text: filled(said.refused, { n: outcome.face }), kind: "bad" };
-  if (outcome.samePerson) return { text: said.same, kind: "good" };
-  return { text: outcome.score >= outcome.threshold ? said.unconfirmed : said.different, kind: "bad" };
+  if (outcome.unreliable) return { text: filled(said.unreliable, { why: outcome.unreliable }), kind: "neutral" };
+  return outcome.samePerson ? { text: said.same, kind: "good" } : { text: said.different, kind: "bad" };
 }
 
 function report(compared, { text, kind }) {
@@ -194,7 +194,7 @@ function report(compared, { text, kind }) {
         : null,
     ),
     outcome?.kind === "compared"
-      ? [scale(outcome.score, outcome.threshold, outcome.samePerson), h("p", { class: "means" }, means(outcome.score))]
+      ? [scale(outcome.score, outcome.threshold, kind), outcome.unreliable ? null : h("p", { class: "means" }, means(outcome.score))]
       : h("p", {}, `${response.resultCode}: ${response.resultMessage}`),
     h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
   );

@@ -109,7 +109,7 @@ export const texts = {
     heading: "Result",
     same: "Same person",
     different: "Not the same person",
-    unconfirmed: "Not confirmed: photo quality",
+    unreliable: "No reliable result: {why}",
     refused: "Photo {n} cannot be used",
     noAnswer: "No verdict",
     score: "Score",

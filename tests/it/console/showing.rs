@@ -23,6 +23,7 @@ async fn two_pictures_are_compared_through_the_gateway_and_can_be_looked_up() {
     let outcome = &compared["outcome"];
     assert_eq!((&outcome["kind"], &outcome["samePerson"]), (&json!("compared"), &json!(false)));
     assert_eq!((&outcome["threshold"], &outcome["model"]), (&json!(80), &json!("fake")));
+    assert_eq!(outcome["unreliable"], "photo 2 is blurred");
     assert_eq!(outcome["face1"]["quality"], "PASS");
     assert_eq!(outcome["face2"]["quality"], "FAIL");
     let blurred = outcome["face2"]["measures"].as_array().unwrap();
