@@ -148,6 +148,10 @@ struct Extras<'a> {
     threshold: Score,
     model: &'a str,
     calibration: &'a str,
+    face1_faces: usize,
+    face2_faces: usize,
+    face1_box: String,
+    face2_box: String,
 }
 
 /// The response with an outcome.
@@ -220,8 +224,22 @@ impl<'a> Extras<'a> {
             threshold: Score::least_match(verdict.threshold),
             model: &verdict.model,
             calibration: &verdict.calibration,
+            face1_faces: verdict.probe.faces,
+            face2_faces: verdict.reference.faces,
+            face1_box: rect(&verdict.probe),
+            face2_box: rect(&verdict.reference),
         }
     }
+}
+
+/// The part of the compared face inside the photo, in whole pixels, in the form of `rect` of a
+/// request.
+fn rect(FaceReport { area, width, height, .. }: &FaceReport) -> String {
+    let across = |x: f32| x.round().clamp(0.0, *width as f32);
+    let down = |y: f32| y.round().clamp(0.0, *height as f32);
+    let (left, top) = (across(area.x), down(area.y));
+    let (right, bottom) = (across(area.x + area.width), down(area.y + area.height));
+    format!("{left},{top},{},{}", right - left, bottom - top)
 }
 
 /// The member that holds the picture of a side.

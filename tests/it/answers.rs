@@ -33,7 +33,7 @@ async fn a_transaction_id_has_the_shape_of_the_vendors() {
 async fn compare_answers_the_documented_members_first_and_extras_after_them() {
     let app = TestApp::new().await;
     let same = app.post(COMPARE, &pair(Picture::Person(1), Picture::Person(1))).await;
-    assert_snapshot!(same.masked(), @r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"},"transactionId":"TXN","score":98.45,"samePerson":true,"face1ImageQualityResult":"PASS","face2ImageQualityResult":"PASS","face1ImageQualityReasons":[],"face2ImageQualityReasons":[],"face1ImageQualityScore":85,"face2ImageQualityScore":85,"threshold":80,"model":"fake","calibration":"test"}"#);
+    assert_snapshot!(same.masked(), @r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"},"transactionId":"TXN","score":98.45,"samePerson":true,"face1ImageQualityResult":"PASS","face2ImageQualityResult":"PASS","face1ImageQualityReasons":[],"face2ImageQualityReasons":[],"face1ImageQualityScore":85,"face2ImageQualityScore":85,"threshold":80,"model":"fake","calibration":"test","face1Faces":1,"face2Faces":1,"face1Box":"100,100,150,180","face2Box":"100,100,150,180"}"#);
     let other = app.post(COMPARE, &pair(Picture::Person(1), Picture::Person(2))).await;
     assert_eq!((other.code(), &other.json["samePerson"]), ("SUCCESS", &json!(false)));
     assert!(other.json["score"].as_f64().unwrap() < policy().threshold(), "{}", other.text);
@@ -52,7 +52,7 @@ async fn a_score_at_the_threshold_is_the_same_person_and_is_printed_without_a_fr
 async fn asynccheckresult_has_quality_before_score_and_answers_as_often_as_asked() {
     let app = TestApp::new().await;
     let answer = app.compare_async(Picture::Person(1), Picture::Person(2)).await;
-    assert_snapshot!(answer.masked(), @r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"},"transactionId":"TXN","face1ImageQualityResult":"PASS","face2ImageQualityResult":"PASS","score":36.65,"samePerson":false,"face1ImageQualityReasons":[],"face2ImageQualityReasons":[],"face1ImageQualityScore":85,"face2ImageQualityScore":85,"threshold":80,"model":"fake","calibration":"test"}"#);
+    assert_snapshot!(answer.masked(), @r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"},"transactionId":"TXN","face1ImageQualityResult":"PASS","face2ImageQualityResult":"PASS","score":36.65,"samePerson":false,"face1ImageQualityReasons":[],"face2ImageQualityReasons":[],"face1ImageQualityScore":85,"face2ImageQualityScore":85,"threshold":80,"model":"fake","calibration":"test","face1Faces":1,"face2Faces":1,"face1Box":"100,100,150,180","face2Box":"100,100,150,180"}"#);
     for _ in 0..3 {
         assert_eq!(app.check(&answer.transaction_id()).await.text, answer.text);
     }
@@ -73,7 +73,7 @@ async fn a_client_without_extras_gets_the_documented_members_only() {
 async fn a_picture_of_poor_quality_forces_same_person_to_false_and_the_code_stays_success() {
     let app = TestApp::new().await;
     let probe = app.compare_async(Picture::Blurred(1), Picture::Person(1)).await;
-    assert_snapshot!(probe.masked(), @r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"},"transactionId":"TXN","face1ImageQualityResult":"FAIL","face2ImageQualityResult":"PASS","score":98.45,"samePerson":false,"face1ImageQualityReasons":["BLURRED"],"face2ImageQualityReasons":[],"face1ImageQualityScore":85,"face2ImageQualityScore":85,"threshold":80,"model":"fake","calibration":"test"}"#);
+    assert_snapshot!(probe.masked(), @r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"},"transactionId":"TXN","face1ImageQualityResult":"FAIL","face2ImageQualityResult":"PASS","score":98.45,"samePerson":false,"face1ImageQualityReasons":["BLURRED"],"face2ImageQualityReasons":[],"face1ImageQualityScore":85,"face2ImageQualityScore":85,"threshold":80,"model":"fake","calibration":"test","face1Faces":1,"face2Faces":1,"face1Box":"100,100,150,180","face2Box":"100,100,150,180"}"#);
     let reference = app.post(COMPARE, &pair(Picture::Person(1), Picture::Blurred(1))).await;
     assert_eq!(reference.code(), "SUCCESS");
     assert_eq!(reference.json["samePerson"], false);
