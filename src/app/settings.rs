@@ -40,6 +40,7 @@ pub(super) fn gateway_config(config: &Config) -> Result<GatewayConfig> {
         compare_timeout: Duration::from_millis(http.compare_timeout_ms),
         pictures: config.image,
         fmr: config.compare.fmr_settings()?,
+        several_faces: config.compare.several_faces,
     })
 }
 

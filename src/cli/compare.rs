@@ -17,7 +17,7 @@ use visavis_face::{
 use super::annotate;
 use crate::{
     app,
-    compare::{ClientFmr, Outcome, Score, Side, Verdict},
+    compare::{ClientFmr, Outcome, RequestOptions, Score, Side, Verdict},
     config::Config,
 };
 
@@ -112,7 +112,9 @@ pub(super) fn run(config: &Config, args: &CompareArgs) -> Result<ExitCode> {
     // The kind of the document is not known.
     let document = args.document.then_some("");
     let fmr = config.compare.fmr_settings()?.in_force(ClientFmr::default(), document);
-    match model.policy.decide(compared, Some(fmr)) {
+    let several_faces = config.compare.several_faces;
+    let options = RequestOptions { fmr: Some(fmr), several_faces, ..RequestOptions::default() };
+    match model.policy.decide(compared, &options) {
         Outcome::Compared(verdict) => {
             if let Some(path) = &args.annotate {
                 annotate::write(path, &probe, &reference, &verdict, &config.image)?;

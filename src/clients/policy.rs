@@ -1,9 +1,11 @@
-//! The policy of a client: its signing modes, encryption, rate and quota, where they differ from
-//! the settings.
+//! The policy of a client: its signing modes, encryption, rate, quota and what it does
+//! with several faces, where they differ from the settings.
 
 use std::{fmt, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
+
+use crate::compare::SeveralFaces;
 
 /// The signing modes that a client may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -47,6 +49,10 @@ pub struct ClientPolicy {
     pub modes: Modes,
     /// Whether requests are encrypted.
     pub encryption: Encryption,
+    /// What to do with a photo that shows several people; `None`: `compare.several_faces`. Left out
+    /// then, so that processes of earlier versions serve the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub several_faces: Option<SeveralFaces>,
 }
 
 /// What is to change about the policy; the rest stays as it is.
@@ -62,6 +68,8 @@ pub struct PolicyChange {
     pub modes: Option<Modes>,
     /// Whether requests are encrypted.
     pub encryption: Option<Encryption>,
+    /// `Some(None)`: the setting of the installation.
+    pub several_faces: Option<Option<SeveralFaces>>,
 }
 
 impl PolicyChange {
@@ -78,6 +86,7 @@ impl PolicyChange {
             daily_quota: self.daily_quota.unwrap_or(policy.daily_quota),
             modes: self.modes.unwrap_or(policy.modes),
             encryption: self.encryption.unwrap_or(policy.encryption),
+            several_faces: self.several_faces.unwrap_or(policy.several_faces),
         }
     }
 }
@@ -111,8 +120,13 @@ impl fmt::Display for ClientPolicy {
             None => f.write_str(", burst http.client_burst. ")?,
         }
         match self.daily_quota {
-            Some(quota) => write!(f, "Daily quota: {quota} comparisons."),
-            None => f.write_str("Daily quota: unlimited."),
+            Some(quota) => write!(f, "Daily quota: {quota} comparisons. ")?,
+            None => f.write_str("Daily quota: unlimited. ")?,
         }
+        f.write_str(match self.several_faces {
+            Some(SeveralFaces::Largest) => "Several faces: largest.",
+            Some(SeveralFaces::Refuse) => "Several faces: refuse.",
+            None => "Several faces: compare.several_faces.",
+        })
     }
 }

@@ -10,6 +10,7 @@ mod outcome;
 mod policy;
 mod request;
 mod score;
+mod several_faces;
 mod trace;
 
 pub use decision::Decision;
@@ -19,6 +20,7 @@ pub use outcome::{Outcome, Verdict};
 pub use policy::Policy;
 pub use request::{PictureData, Request, RequestOptions};
 pub use score::Score;
+pub use several_faces::SeveralFaces;
 pub use trace::{NoTraceContext, TraceContext};
 
 pub use visavis_face::{

@@ -7,6 +7,7 @@ use super::{
     decision::Decision,
     fmr::Fmr,
     outcome::{Outcome, Verdict},
+    request::RequestOptions,
     score::Score,
 };
 
@@ -40,12 +41,15 @@ impl Policy {
         self.calibration.id()
     }
 
-    /// Turns what the engine found into an outcome. `fmr` is that of the request.
-    pub fn decide(&self, comparison: Comparison, fmr: Option<Fmr>) -> Outcome {
-        let fmr = fmr.unwrap_or(self.fmr);
+    /// Turns what the engine found into an outcome, by the options of the request.
+    pub fn decide(&self, comparison: Comparison, options: &RequestOptions) -> Outcome {
+        let fmr = options.fmr.unwrap_or(self.fmr);
         match comparison {
             Comparison::Refused { side, refusal } => Outcome::Refused { side, refusal },
-            Comparison::Compared { similarity, probe, reference, times: _ } => {
+            Comparison::Compared { similarity, mut probe, mut reference, times: _ } => {
+                for face in [&mut probe, &mut reference] {
+                    options.several_faces.apply(&mut face.quality);
+                }
                 let matches = self.calibration.decades(similarity) >= fmr.decades();
                 let decision = if matches { Decision::Match } else { Decision::NonMatch };
                 let threshold = fmr.threshold();

@@ -8,7 +8,7 @@ use visavis_face::{
 };
 use zeroize::Zeroizing;
 
-use super::{fmr::Fmr, ids::BizId, trace::TraceContext};
+use super::{fmr::Fmr, ids::BizId, several_faces::SeveralFaces, trace::TraceContext};
 
 /// The bytes of a picture that is not empty, not too large, and of a format that is read here.
 /// Clones share the bytes; the last one overwrites them with zeros.
@@ -60,6 +60,9 @@ pub struct RequestOptions {
     /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fmr: Option<Fmr>,
+    /// What to do with a photo that shows several people.
+    #[serde(default, skip_serializing_if = "SeveralFaces::is_largest")]
+    pub several_faces: SeveralFaces,
     /// The span of the request, that of the comparison's parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceContext>,

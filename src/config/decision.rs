@@ -32,13 +32,14 @@ impl CompareSection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::ClientFmr;
+    use crate::compare::{ClientFmr, SeveralFaces};
     use visavis_face::calibration::Population;
 
     fn section(fmr: f64, document_fmr: f64, by_source: &[(&str, f64)]) -> CompareSection {
         let fmr_by_source =
             by_source.iter().map(|(code, fmr)| ((*code).to_owned(), *fmr)).collect();
-        CompareSection { fmr, document_fmr, fmr_by_source, population: Population::Mixed }
+        let (population, several_faces) = (Population::Mixed, SeveralFaces::default());
+        CompareSection { fmr, document_fmr, fmr_by_source, population, several_faces }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use visavis_face::{DecodeLimits, calibration::Population, quality::QualityLimits};
 
 use super::{Deprecation, ListenAddress};
-use crate::gate::Network;
+use crate::{compare::SeveralFaces, gate::Network};
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -250,6 +250,8 @@ pub struct CompareSection {
     pub(crate) fmr_by_source: BTreeMap<String, f64>,
     /// The pairs of people that the rate refers to.
     pub(crate) population: Population,
+    /// What to do with a photo that shows several people.
+    pub(crate) several_faces: SeveralFaces,
 }
 
 /// Format of log lines.

@@ -19,7 +19,7 @@ use crate::{
         PolicyChange, check_name, new_client_id,
     },
     clock::UnixMillis,
-    compare::{ClientFmr, Fmr},
+    compare::{ClientFmr, Fmr, SeveralFaces},
 };
 
 /// The settings of a client in the form of the page; an absent field is not changed. A new setting
@@ -41,6 +41,8 @@ pub(super) struct ClientSettings {
     daily_quota: Option<String>,
     modes: Option<Modes>,
     encryption: Option<Encryption>,
+    /// A policy, or empty for the default of the installation.
+    several_faces: Option<String>,
 }
 
 impl ClientSettings {
@@ -55,6 +57,7 @@ impl ClientSettings {
                 daily_quota: self.daily_quota.as_deref().map(number).transpose()?,
                 modes: self.modes,
                 encryption: self.encryption,
+                several_faces: self.several_faces.as_deref().map(several_faces).transpose()?,
             },
         })
     }
@@ -71,6 +74,13 @@ fn number<T: FromStr>(text: &str) -> Result<Option<T>, ConsoleError> {
     match text.trim() {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| ConsoleError::InvalidNumber),
+    }
+}
+
+fn several_faces(text: &str) -> Result<Option<SeveralFaces>, ConsoleError> {
+    match text {
+        "" => Ok(None),
+        text => SeveralFaces::parse(text).map(Some).ok_or(ConsoleError::Malformed),
     }
 }
 

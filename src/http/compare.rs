@@ -92,19 +92,21 @@ fn image_bytes(request: &Request) -> usize {
     usize::try_from(request.bytes()).unwrap_or(usize::MAX)
 }
 
-/// Decrypts and parses. The false match rate of the decision is fixed here: later changes apply to
-/// later requests.
+/// Decrypts and parses. The false match rate of the decision and what to do with several faces are
+/// fixed here: later changes apply to later requests.
 async fn parse(
     app: &AppState,
     trace: Option<Extension<TraceContext>>,
     proven: Proven,
 ) -> Result<Parsed<Request>, ApiError> {
     let (config, own) = (Arc::clone(&app.config), proven.caller().client.fmr);
+    let several_faces = proven.caller().client.policy.several_faces;
+    let several_faces = several_faces.unwrap_or(config.several_faces);
     let trace = trace.map(|Extension(trace)| trace);
     let read = move |body: &[u8]| {
         let fmr = |document: Option<&str>| Some(config.fmr.in_force(own, document));
         let request = read_request(body, &config.pictures, fmr)?;
-        let options = RequestOptions { trace, ..request.options };
+        let options = RequestOptions { several_faces, trace, ..request.options };
         Ok(Request { options, ..request })
     };
     proven.parse(COST, read).await

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::compare::{
     BizId, BoundingBox, DecodeLimits, Fmr, FmrSettings, PictureData, PictureKind, Request,
-    RequestOptions, is_selfie,
+    RequestOptions, SeveralFaces, is_selfie,
 };
 
 /// Longest `userId` and `sourceOfFace2`, bytes.
@@ -43,6 +43,7 @@ pub(super) fn read_request(
             reference_hint: hint(&face2.rect),
             reference_kind: kind(document),
             fmr: fmr(document),
+            several_faces: SeveralFaces::default(),
             trace: None,
         },
     })

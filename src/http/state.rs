@@ -12,7 +12,7 @@ use super::{error::ApiError, recent::Recent};
 use crate::{
     clients::{Caller, ClientRegistry},
     clock::Clock,
-    compare::{DecodeLimits, FmrSettings, TransactionId},
+    compare::{DecodeLimits, FmrSettings, SeveralFaces, TransactionId},
     gate::{Gate, GateConfig},
     queue::{Shard, ShardLookup, Shards},
     supervisor::TaskHealth,
@@ -30,6 +30,8 @@ pub struct GatewayConfig {
     pub pictures: DecodeLimits,
     /// The false match rates at which decisions turn, where a client has none of its own.
     pub fmr: FmrSettings,
+    /// What to do with a photo that shows several people, where a client has no policy of its own.
+    pub several_faces: SeveralFaces,
 }
 
 /// Who compares while a caller of `compare` waits.

@@ -292,7 +292,7 @@ impl Worker {
                         if let Comparison::Compared { times, .. } = &compared {
                             outcome_metrics::record_stages(times, begun);
                         }
-                        let outcome = policy.decide(compared, request.options.fmr);
+                        let outcome = policy.decide(compared, &request.options);
                         outcome_metrics::count(&outcome);
                         Ok(outcome)
                     });

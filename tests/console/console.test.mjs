@@ -274,6 +274,7 @@ test("a client is added, its keys are shown once, and it is changed, given new k
 
   await page.getByRole("button", { name: "Change shop" }).click();
   await page.getByLabel("All fields in responses").uncheck();
+  await page.getByLabel("Photos of several people").selectOption("refuse");
   await page.getByLabel("False match rate", { exact: true }).fill("nonsense");
   await page.getByRole("button", { name: "Save" }).click();
   await page.locator("dialog").getByRole("alert").waitFor();
@@ -282,7 +283,15 @@ test("a client is added, its keys are shown once, and it is changed, given new k
   await page.getByRole("button", { name: "Save" }).click();
   await page.locator("dialog").waitFor({ state: "detached" });
   assert.match(await row.textContent(), /documented/);
+  assert.match(await row.textContent(), /Several faces refuse/);
   assert.doesNotMatch(await row.textContent(), /FMR/, "what is as configured is not listed");
+
+  await page.getByRole("button", { name: "Change shop" }).click();
+  assert.equal(await page.getByLabel("Photos of several people").inputValue(), "refuse");
+  await page.getByLabel("Photos of several people").selectOption("default");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  assert.doesNotMatch(await row.textContent(), /Several faces/);
 
   await page.getByRole("button", { name: "New keys for shop" }).click();
   await page.getByLabel("Old keys remain valid for").selectOption("3600");

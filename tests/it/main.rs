@@ -54,6 +54,7 @@ mod rotation;
 mod serve;
 mod settings;
 mod setup;
+mod several_faces;
 mod shared_volume;
 mod sign;
 mod signature_faults;

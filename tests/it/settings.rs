@@ -25,8 +25,11 @@ struct Setting {
 /// Limits of a measure of quality.
 const LIMITS: [&str; 4] = ["fail_below", "warn_below", "fail_above", "warn_above"];
 /// Keys with a few words to choose from.
-const CHOICES: [(&str, [&str; 2]); 2] =
-    [("compare.population", ["mixed", "within-group"]), ("log.format", ["text", "json"])];
+const CHOICES: [(&str, [&str; 2]); 3] = [
+    ("compare.population", ["mixed", "within-group"]),
+    ("compare.several_faces", ["largest", "refuse"]),
+    ("log.format", ["text", "json"]),
+];
 /// Units, by how keys end.
 const UNITS: [(&str, &str); 11] = [
     ("_bytes_per_s", "bytes per second"),

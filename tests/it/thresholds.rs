@@ -10,7 +10,7 @@ use image::imageops::{FilterType, resize};
 use serde_json::{Value, json};
 use visavis::{
     clients::{ClientChange, FmrChange},
-    compare::{Decision, DecodeLimits, Fmr, FmrSettings, Outcome, Policy},
+    compare::{Decision, DecodeLimits, Fmr, FmrSettings, Outcome, Policy, RequestOptions},
     http::{CompareBackend, gateway},
 };
 use visavis_face::{
@@ -234,11 +234,15 @@ fn a_rate_that_the_table_does_not_reach_is_continued_for_a_request_as_it_is_for_
         (1e-4, Decision::NonMatch),
         (1e-6, Decision::NonMatch),
     ] {
-        let of_request = policy(1e-5).decide(compared(), Some(fmr(rate)));
-        assert_eq!(of_request, policy(rate).decide(compared(), None), "{rate}");
+        let of_request = policy(1e-5).decide(compared(), &at(Some(fmr(rate))));
+        assert_eq!(of_request, policy(rate).decide(compared(), &at(None)), "{rate}");
         let Outcome::Compared(verdict) = of_request else { panic!("{rate}") };
         assert_eq!(verdict.decision, decision, "{rate}");
     }
+}
+
+fn at(fmr: Option<Fmr>) -> RequestOptions {
+    RequestOptions { fmr, ..RequestOptions::default() }
 }
 
 /// Two photos of one person of which the second has lost so much that their score lies between 70
@@ -262,7 +266,7 @@ fn doubtful(folder: &Path) -> (String, String) {
             [reference.as_str().as_ref(), path.as_path()].map(|p| std::fs::read(p).unwrap());
         let [one, other] =
             [&one, &other].map(|bytes| Input { bytes, hint: None, kind: PictureKind::Selfie });
-        match policy.decide(engine.compare(&one, &other).unwrap(), None) {
+        match policy.decide(engine.compare(&one, &other).unwrap(), &at(None)) {
             Outcome::Compared(verdict) => verdict.same_person() && verdict.score.value() < 79.0,
             Outcome::Refused { .. } => false,
         }

@@ -306,6 +306,19 @@ pub(crate) fn choose<'a>(
     faces.iter().max_by(|a, b| weight(a).total_cmp(&weight(b)))
 }
 
+/// A face of less than this share of the chosen one is no candidate beside it.
+const SMALL: f32 = 0.25;
+
+/// Whether a hint selects this one of the faces: it covers at least twice as large a share of it as
+/// of any other one that is not small. A hint that covers the whole picture selects none.
+pub(crate) fn is_selected(face: &Detection, faces: &[Detection], hint: &BoundingBox) -> bool {
+    let covered = |face: &Detection| face.area.overlap(hint) / face.area.area().max(1.0);
+    let own = covered(face);
+    let is_rival =
+        |other: &&Detection| *other != face && other.area.area() > SMALL * face.area.area();
+    own > 0.0 && faces.iter().filter(is_rival).all(|rival| 2.0 * covered(rival) <= own)
+}
+
 #[cfg(test)]
 mod tests {
     use image::Rgb;
@@ -332,6 +345,21 @@ mod tests {
             Some(&faces[1])
         );
         assert_eq!(choose(&[], None, SIZE), None);
+    }
+
+    #[test]
+    fn a_hint_selects_a_face_unless_it_covers_another_one_too() {
+        let faces = [face(0.0, 30.0), face(100.0, 30.0), face(150.0, 10.0)];
+        let selected = |x: f32, width: f32| {
+            let hint = BoundingBox::new(x, 0.0, width, 30.0);
+            faces.iter().map(|face| is_selected(face, &faces, &hint)).collect::<Vec<_>>()
+        };
+        assert_eq!(selected(90.0, 50.0), [false, true, false]);
+        assert_eq!(selected(0.0, 5.0), [true, false, false], "a part of it");
+        assert_eq!(selected(10.0, 95.0), [true, false, false], "a little of the other one too");
+        assert_eq!(selected(0.0, 130.0), [false, false, false], "both");
+        assert_eq!(selected(90.0, 80.0), [false, true, false], "a small one beside it");
+        assert_eq!(selected(500.0, 9.0), [false, false, false], "none");
     }
 
     #[test]

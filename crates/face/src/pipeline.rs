@@ -18,7 +18,7 @@ use super::{
     limits::DecodeLimits,
     manifest::ResolvedPack,
     memory::PixelMemory,
-    quality::{Measures, Observed, QualityLimits, UnifiedQuality, judge, measure},
+    quality::{Bounds, Measures, Observed, QualityLimits, UnifiedQuality, judge, measure},
     refusal::Refusal,
     search::Search,
     session::Runtime,
@@ -134,6 +134,10 @@ impl Pipeline {
         let measures = self.measure(&image, search.faces(), &face)?;
         watch.finish(Stage::Quality);
 
+        let mut limits = *self.quality_limits(picture.kind);
+        if search.is_selected(&face.detection) {
+            limits.other_face = Bounds::default();
+        }
         // Reported as they lie on the photo that was sent.
         let (size, rotation) = (image.upright_size(), image.view().rotation);
         let (area, landmarks) = (face.detection.area, image.in_file(&face.landmarks));
@@ -144,7 +148,7 @@ impl Pipeline {
             area: rotation.map_or(area, |rotation| rotation.area_back(&area, size)),
             landmarks: rotation
                 .map_or(landmarks, |rotation| rotation.landmarks_back(&landmarks, size)),
-            quality: judge(measures, self.quality_limits(picture.kind)),
+            quality: judge(measures, &limits),
         };
         let factor = self.embedder.net().factor(face.embedding.length());
         Ok(AnalysedFace { embedding: face.embedding, factor, report, times: watch.times() })

@@ -134,6 +134,11 @@ impl Search {
         self.current().faces()
     }
 
+    /// Whether the sender says that it is this face.
+    pub(super) fn is_selected(&self, face: &Detection) -> bool {
+        self.current().is_selected(face)
+    }
+
     fn current(&self) -> &ViewFaces {
         match (self.examined_view, &self.rotated) {
             (ExaminedView::Rotated, Some(rotated)) => rotated,

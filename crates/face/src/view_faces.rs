@@ -8,7 +8,7 @@
 
 use super::{
     align::magnification,
-    detect::{Detector, choose, working_bytes},
+    detect::{Detector, choose, is_selected, working_bytes},
     detection::Detection,
     error::Ended,
     geometry::BoundingBox,
@@ -79,6 +79,11 @@ impl ViewFaces {
     /// The face to compare, if there is any.
     pub(super) fn chosen(&self) -> Option<Detection> {
         choose(&self.faces, self.hint.as_ref(), self.size).copied()
+    }
+
+    /// Whether the sender says that it is this face.
+    pub(super) fn is_selected(&self, face: &Detection) -> bool {
+        self.hint.is_some_and(|hint| is_selected(face, &self.faces, &hint))
     }
 
     /// The confidence of the chosen face; 0 without one.

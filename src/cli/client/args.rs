@@ -6,7 +6,7 @@ use super::format::KeyFormat;
 use crate::{
     cli::DataArgs,
     clients::{Encryption, FmrChange, Modes, PolicyChange},
-    compare::{Fmr, NoFmr},
+    compare::{Fmr, NoFmr, SeveralFaces},
 };
 
 /// Subcommands of `client`.
@@ -76,6 +76,15 @@ pub(super) struct PolicyArgs {
     /// Whether requests may or must be encrypted
     #[arg(long, value_name = "optional|required|off", value_parser = encryption, group = "what")]
     pub(super) encryption: Option<Encryption>,
+    /// Photos that show several people: compare the largest face, or fail the photo; `default` uses
+    /// `compare.several_faces`
+    #[arg(
+        long,
+        value_name = "largest|refuse|default",
+        value_parser = several_faces,
+        group = "what"
+    )]
+    pub(super) several_faces: Option<Own<SeveralFaces>>,
 }
 
 /// A value for one client; `None` is the default.
@@ -90,6 +99,7 @@ impl PolicyArgs {
             daily_quota: self.daily_quota.map(|own| own.0),
             modes: self.modes,
             encryption: self.encryption,
+            several_faces: self.several_faces.map(|own| own.0),
         }
     }
 }
@@ -235,6 +245,14 @@ fn encryption(text: &str) -> Result<Encryption, String> {
         "required" => Ok(Encryption::Required),
         "off" => Ok(Encryption::Off),
         _ => Err("expected optional, required or off".to_owned()),
+    }
+}
+
+fn several_faces(text: &str) -> Result<Own<SeveralFaces>, String> {
+    match SeveralFaces::parse(text) {
+        Some(policy) => Ok(Own(Some(policy))),
+        None if text == "default" => Ok(Own(None)),
+        None => Err("expected largest, refuse or default".to_owned()),
     }
 }
 

@@ -19,6 +19,7 @@ const FIELDS = [
   { name: "dailyQuota", kind: "number", initial: null },
   { name: "modes", kind: "choice", initial: "all" },
   { name: "encryption", kind: "choice", initial: "optional" },
+  { name: "severalFaces", kind: "choice", initial: null },
 ];
 
 /** How each kind of field is shown, entered, and read from what was entered. */
@@ -53,7 +54,7 @@ const KINDS = {
     show: (value, { choices }) => choices[value],
     control: (value, { choices }) => {
       const select = h("select", {}, Object.entries(choices).map(([name, text]) => h("option", { value: name }, text)));
-      select.value = value;
+      select.value = value ?? "";
       return select;
     },
     read: (control) => control.value,

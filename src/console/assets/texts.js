@@ -286,6 +286,12 @@ export const texts = {
         hint: "Not available in access key mode.",
         choices: { optional: "optional", required: "required", off: "off" },
       },
+      severalFaces: {
+        column: "Several faces",
+        label: "Photos of several people",
+        hint: "Refused photos fail the quality check, unless rect selects one face. Default: compare.several_faces.",
+        choices: { "": "default", largest: "compare the largest face", refuse: "refuse" },
+      },
     },
   },
 

@@ -332,7 +332,7 @@ impl App {
     }
 
     /// One signed request on a connection of its own.
-    fn call(&self, server: &Server, endpoint: &'static str, body: &Value) -> Value {
+    pub fn call(&self, server: &Server, endpoint: &'static str, body: &Value) -> Value {
         let raw = Raw { endpoint, body: body.to_string().into_bytes(), ..Raw::default() };
         let answer = self.send_raw(server, &raw);
         let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");

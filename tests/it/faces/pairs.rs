@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Cursor};
 
 use image::ImageFormat;
-use visavis::compare::{Fmr, Outcome, Policy};
+use visavis::compare::{Fmr, Outcome, Policy, RequestOptions};
 use visavis_face::{
     AnalysedFace, Comparison, DecodeLimits, Engine as _, Picture, PictureKind, Pipeline, Side,
     calibration::{Calibration, Population},
@@ -121,7 +121,7 @@ fn decide_all(pack: &ResolvedPack, faces: &BTreeMap<String, AnalysedFace>) {
             reference: Box::new(other.report.clone()),
             times: [one.times, other.times],
         };
-        let outcome = policy.decide(compared, None);
+        let outcome = policy.decide(compared, &RequestOptions::default());
         let Outcome::Compared(verdict) = outcome else { panic!("{a} {b}") };
         if verdict.same_person() != same {
             wrong.push(format!("{a} {b}: {:.4}, score {:?}", similarity.value(), verdict.score));

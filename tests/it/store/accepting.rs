@@ -1,7 +1,7 @@
 //! What `enqueue` promises: once it returned, the job is stored, whole and for good.
 
 use visavis::{
-    compare::{BizId, BoundingBox, Fmr, PictureData, PictureKind, RequestOptions},
+    compare::{BizId, BoundingBox, Fmr, PictureData, PictureKind, RequestOptions, SeveralFaces},
     queue::{Accepted, Lease},
 };
 
@@ -170,6 +170,7 @@ async fn the_options_come_back(bench: &mut Bench) {
         reference_hint: Some(BoundingBox::new(1.0, 2.0, 3.0, 4.0)),
         reference_kind: PictureKind::Document,
         fmr: Some(Fmr::new(3.162_3e-5).unwrap()),
+        several_faces: SeveralFaces::Refuse,
     };
     bench.enqueue_this(&request).await;
     bench.restart().await;
@@ -188,4 +189,5 @@ async fn options_left_out_come_back_left_out(bench: &mut Bench) {
     assert_eq!(options.reference_hint, Some(BoundingBox::default()));
     assert_eq!(options.reference_kind, PictureKind::Selfie);
     assert_eq!(options.fmr, None);
+    assert_eq!(options.several_faces, SeveralFaces::Largest);
 }

@@ -1,7 +1,7 @@
 //! What a client is reported about its transactions.
 
 use visavis::{
-    compare::{Outcome, Refusal, Side, TransactionId},
+    compare::{Outcome, Refusal, RequestOptions, Side, TransactionId},
     queue::{Transaction, TransactionState},
 };
 use visavis_face::{Engine as _, Flaw, Format, Picture as Input, PictureKind};
@@ -112,7 +112,8 @@ async fn every_refusal_comes_back_as_it_was(bench: &mut Bench) {
 fn compared(probe: Picture, reference: Picture) -> Outcome {
     let (probe, reference) = (probe.bytes(), reference.bytes());
     let input = |bytes| Input { bytes, hint: None, kind: PictureKind::Selfie };
-    policy().decide(FakeEngine.compare(&input(&probe), &input(&reference)).unwrap(), None)
+    let compared = FakeEngine.compare(&input(&probe), &input(&reference)).unwrap();
+    policy().decide(compared, &RequestOptions::default())
 }
 
 async fn every_verdict_comes_back_as_it_was(bench: &mut Bench) {

@@ -24,7 +24,7 @@ use tower::ServiceExt as _;
 use visavis::{
     clients::{ClientChange, ClientPolicy, ClientRegistry, ClientStore, NewClient, NewKeys},
     clock::{Clock, MockClock},
-    compare::{ClientFmr, DecodeLimits, Fmr, FmrSettings, Policy},
+    compare::{ClientFmr, DecodeLimits, Fmr, FmrSettings, Policy, SeveralFaces},
     db::SqliteDb,
     gate::GateConfig,
     http::{AppState, CompareBackend, GatewayConfig, gateway},
@@ -175,6 +175,7 @@ impl TestApp {
             compare_timeout: Duration::from_secs(5),
             pictures: DecodeLimits::default(),
             fmr: FmrSettings::new(Fmr::new(1e-5).unwrap(), None),
+            several_faces: SeveralFaces::default(),
         };
         change(&mut gateway_config);
         add_client(&clients, CLIENT, "app").await;

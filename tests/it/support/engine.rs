@@ -25,6 +25,8 @@ pub enum Picture {
     Panics,
     /// The face of person 1, found after that many milliseconds.
     Slow(u16),
+    /// The face of person number n, and a smaller one of another person.
+    Group(u8),
 }
 
 impl Picture {
@@ -38,6 +40,7 @@ impl Picture {
             Self::Broken => (b'X', 0, 0),
             Self::Panics => (b'!', 0, 0),
             Self::Slow(ms) => (b'S', ms.to_le_bytes()[0], ms.to_le_bytes()[1]),
+            Self::Group(n) => (b'&', n, 0),
         };
         vec![0xFF, 0xD8, 0xFF, kind, low, high]
     }
@@ -46,6 +49,7 @@ impl Picture {
         match bytes {
             [_, _, _, b'P', n, ..] => Self::Person(*n),
             [_, _, _, b'B', n, ..] => Self::Blurred(*n),
+            [_, _, _, b'&', n, ..] => Self::Group(*n),
             [_, _, _, b'=', ..] => Self::Borderline,
             [_, _, _, b'X', ..] => Self::Broken,
             [_, _, _, b'!', ..] => Self::Panics,
@@ -68,12 +72,13 @@ impl FakeEngine {
             Picture::Nothing => None,
             Picture::Broken => return Err(FaceError::Manifest("broken on purpose".to_owned())),
             Picture::Panics => panic!("panicking on purpose"),
-            Picture::Person(n) => Some((n, report(20.0))),
-            Picture::Borderline => Some((BORDERLINE, report(20.0))),
-            Picture::Blurred(n) => Some((n, report(0.5))),
+            Picture::Person(n) => Some((n, report(20.0, 0.0))),
+            Picture::Group(n) => Some((n, report(20.0, 0.5))),
+            Picture::Borderline => Some((BORDERLINE, report(20.0, 0.0))),
+            Picture::Blurred(n) => Some((n, report(0.5, 0.0))),
             Picture::Slow(ms) => {
                 thread::sleep(Duration::from_millis(u64::from(ms)));
-                Some((1, report(20.0)))
+                Some((1, report(20.0, 0.0)))
             }
         })
     }
@@ -104,7 +109,7 @@ impl Engine for FakeEngine {
     }
 }
 
-fn report(sharpness: f32) -> FaceReport {
+fn report(sharpness: f32, other_face: f32) -> FaceReport {
     let measures = Measures {
         unified: Some(84.6),
         inter_eye_distance_px: 60.0,
@@ -115,14 +120,16 @@ fn report(sharpness: f32) -> FaceReport {
         eyes_open: Some(0.9),
         sharpness,
         brightness: 0.5,
+        other_face,
         ..Measures::default()
     };
     let mut limits = QualityLimits::default();
     limits.sharpness.fail_below = Some(1.5);
+    limits.other_face.warn_above = Some(0.35);
     FaceReport {
         width: 640,
         height: 480,
-        faces: 1,
+        faces: if other_face > 0.0 { 2 } else { 1 },
         area: BoundingBox::new(100.0, 100.0, 150.0, 180.0),
         landmarks: Landmarks::default(),
         quality: judge(measures, &limits),

@@ -48,7 +48,7 @@ pub struct QualityLimits {
     pub(crate) right_margin: Bounds,
     pub(crate) margin_above: Bounds,
     pub(crate) margin_below: Bounds,
-    pub(crate) other_face: Bounds,
+    pub other_face: Bounds,
 }
 
 impl Bounds {
