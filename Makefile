@@ -46,7 +46,7 @@ trial: FEATURES :=
 endif
 export FEATURES
 
-.PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv client-types generators bench bench-check rival timing fuzz torture chaos accuracy mutations \
+.PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv client-types bench bench-check rival timing fuzz torture chaos accuracy mutations \
     docs deploy-check image-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## Print this list
@@ -102,24 +102,13 @@ venv: .venv/done
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	touch $@
 
-# The compiler of TypeScript, which checks the types of clients/node. Without npm that test is left
-# out.
+# TypeScript and openapi-typescript check the types of clients/node and of the API document. Without
+# npm these tests are left out.
 tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
 	@if command -v npm > /dev/null; then npm ci --prefix tests/clients --no-audit --no-fund --ignore-scripts --loglevel=error; fi
 
 client-types: tests/clients/node_modules/.package-lock.json ## Make clients/node/types from its sources
 	node tests/clients/node_modules/typescript/bin/tsc --project tests/clients
-
-# Generators of clients, for tests of the API document. Without npm one test is left out.
-generators: .tools/generators/done tests/openapi/node_modules/.package-lock.json
-
-.tools/generators/done: tests/openapi/requirements.txt
-	python3 -m venv .tools/generators
-	.tools/generators/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/openapi/requirements.txt
-	touch $@
-
-tests/openapi/node_modules/.package-lock.json: tests/openapi/package-lock.json
-	if command -v npm > /dev/null; then cd tests/openapi && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error; fi
 
 # The tests of "cpu-bf16" need its library, which exists for x86-64 only; elsewhere they test the
 # refusal.
@@ -136,7 +125,7 @@ tests-built: runtime
 # Most tests wait: for processes, leases and timeouts.
 unit: export RUST_TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores > 4 ? cores : 4)))
 
-unit: tests-built venv generators tests/clients/node_modules/.package-lock.json ## Run unit and integration tests on the real nets
+unit: tests-built venv tests/clients/node_modules/.package-lock.json ## Run unit and integration tests on the real nets
 	@mkdir -p $(CARGO_TARGET_DIR) && rm -f $(LEFT_OUT_FILE)
 	$(CARGO) test --locked $(FEATURES)
 

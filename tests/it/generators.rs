@@ -23,7 +23,9 @@ fn document() -> (TempDir, Value) {
 fn generator(program: &str, folder: &Path) -> Option<Command> {
     let path = in_repository(program);
     if !Path::new(&path).exists() {
-        left_out(&format!("a generator of clients; {path} is missing, run `make generators`"));
+        left_out(&format!(
+            "a generator of clients; {path} is missing, run `make venv client-types`"
+        ));
         return None;
     }
     // They call others beside them: a formatter, for example.
@@ -38,7 +40,7 @@ fn generator(program: &str, folder: &Path) -> Option<Command> {
 /// says.
 fn python_client() -> Option<TempDir> {
     let (folder, _) = document();
-    let mut command = generator(".tools/generators/bin/openapi-python-client", folder.path())?;
+    let mut command = generator(".venv/bin/openapi-python-client", folder.path())?;
     command.args(["generate", "--path", "openapi.json"]);
     let made = command.args(["--meta", "none", "--output-path", "visavis_generated"]).ran();
     let said = format!("{}{}", made.out, made.err);
@@ -65,7 +67,7 @@ fn every_module_of_the_client_that_openapi_python_client_makes_can_be_imported()
     let program = "import pkgutil, importlib, visavis_generated as c\n\
                    for m in pkgutil.walk_packages(c.__path__, 'visavis_generated.'):\n\
                    \x20   importlib.import_module(m.name)\n";
-    let mut python = Command::new(in_repository(".tools/generators/bin/python"));
+    let mut python = Command::new(in_repository(".venv/bin/python"));
     let imported = python.args(["-c", program]).current_dir(folder.path()).ran();
     assert_eq!(imported.code, 0, "{}", imported.err);
 }
@@ -83,7 +85,7 @@ fn a_generated_client_compares_photos_through_a_transport_that_signs_and_verifie
     let no_photo = in_repository("Cargo.toml");
     let run = |server_key: &str, photos: [&str; 2], encrypt: &[&str]| {
         let key = |member: &str| keys[member].as_str().unwrap();
-        let mut python = Command::new(in_repository(".tools/generators/bin/python"));
+        let mut python = Command::new(in_repository(".venv/bin/python"));
         python.arg(in_repository("examples/python/generated.py")).args(photos).args(encrypt);
         python.env("PYTHONPATH", folder.path()).env("VISAVIS_URL", server.url());
         python.env("VISAVIS_CLIENT_ID", key("clientId"));
@@ -139,8 +141,7 @@ fn answers(document: &Value) -> Vec<(Value, Value, String)> {
 #[test]
 fn datamodel_code_generator_makes_each_schema_a_class_and_every_answer_parses_as_its_own() {
     let (folder, document) = document();
-    let Some(mut command) = generator(".tools/generators/bin/datamodel-codegen", folder.path())
-    else {
+    let Some(mut command) = generator(".venv/bin/datamodel-codegen", folder.path()) else {
         return;
     };
     command.args(["--input", "openapi.json", "--input-file-type", "openapi"]);
@@ -163,7 +164,7 @@ fn datamodel_code_generator_makes_each_schema_a_class_and_every_answer_parses_as
     assert!(answers.len() > 20, "{}", answers.len());
     let pairs: Vec<_> = answers.iter().map(|(schema, answer, _)| json!([schema, answer])).collect();
     fs::write(folder.path().join("answers.json"), json!(pairs).to_string()).unwrap();
-    let mut python = Command::new(in_repository(".tools/generators/bin/python"));
+    let mut python = Command::new(in_repository(".venv/bin/python"));
     python.arg(in_repository("tests/openapi/parse.py")).arg("answers.json");
     let parsed = python.current_dir(folder.path()).env("PYTHONPATH", ".").ran().json();
     for ((_, answer, class), parsed) in answers.iter().zip(parsed.as_array().unwrap()) {
@@ -174,7 +175,7 @@ fn datamodel_code_generator_makes_each_schema_a_class_and_every_answer_parses_as
 #[test]
 fn a_program_compiles_with_the_types_that_openapi_typescript_makes() {
     let (folder, _) = document();
-    let tools = "tests/openapi/node_modules/.bin";
+    let tools = "tests/clients/node_modules/.bin";
     let Some(mut command) = generator(&format!("{tools}/openapi-typescript"), folder.path()) else {
         return;
     };
