@@ -160,7 +160,7 @@ chaos: ## Kill, stop and disconnect processes for CHAOS_MINUTES (30) and CHAOS_K
 accuracy: build ## Measure the tables of docs/lab/accuracy.md, on the photos in FACES (../shared/faces)
 	@scripts/accuracy $(RELEASE)/visavis
 
-mutations: models venv ## Break the program on purpose; every break must fail a test
+mutations: models venv tests/clients/node_modules/.package-lock.json ## Break the program on purpose; every break must fail a test
 	@scripts/mutations
 
 docs: .tools/mdbook/bin/mdbook ## Build the site of docs/ into dist/docs and check its links
