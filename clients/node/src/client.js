@@ -186,8 +186,17 @@ export class Client {
       const pause = polls < MANY_POLLS ? POLL_PAUSE_MS : LONG_POLL_PAUSE_MS;
       if (performance.now() + pause >= deadline) throw new NotFinishedError(transactionId, limitMs);
       await sleep(pause);
-      const outcome = await this.#check(transactionId, deadline);
-      if (outcome) return outcome;
+      try {
+        const outcome = await this.#check(transactionId, deadline);
+        if (outcome) return outcome;
+      } catch (error) {
+        // If the server did respond before, this poll had no time left.
+        const isLate = polls > 0 && performance.now() + pause >= deadline;
+        if (isLate && error instanceof TransportError) {
+          throw new NotFinishedError(transactionId, limitMs, { cause: error });
+        }
+        throw error;
+      }
     }
   }
 

@@ -29,10 +29,11 @@ export class NotFinishedError extends VisavisError {
   /**
    * @param {string} transactionId
    * @param {number} limitMs
+   * @param {ErrorOptions} [options]
    */
-  constructor(transactionId, limitMs) {
+  constructor(transactionId, limitMs, options) {
     super(`transaction ${transactionId} is not finished after ${limitMs} ms: raise the limit, or `
-      + 'call wait again later');
+      + 'call wait again later', options);
     this.transactionId = transactionId;
   }
 }

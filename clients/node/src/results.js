@@ -14,6 +14,8 @@ import { ResponseError } from './errors.js';
  * @property {boolean} passed
  * @property {string[]} reasons Failures first; a photo that passed may have warnings.
  * @property {number | undefined} score 0 to 100; undefined if the model pack has none.
+ * @property {number | undefined} faces Faces in the photo; undefined if the client has no extras.
+ * @property {string | undefined} box Box of the face that was compared, in the form of `rect`.
  */
 
 /**
@@ -68,6 +70,8 @@ function quality(members, face) {
     passed: result === 'PASS',
     reasons: Array.isArray(reasons) ? reasons.map(String) : [],
     score: numberOf(members[`${face}ImageQualityScore`]),
+    faces: numberOf(members[`${face}Faces`]),
+    box: textOf(members[`${face}Box`]),
   };
 }
 

@@ -26,8 +26,9 @@ export class NotFinishedError extends VisavisError {
     /**
      * @param {string} transactionId
      * @param {number} limitMs
+     * @param {ErrorOptions} [options]
      */
-    constructor(transactionId: string, limitMs: number);
+    constructor(transactionId: string, limitMs: number, options?: ErrorOptions);
     transactionId: string;
 }
 /** A verified response with `resultStatus` F or U. */

@@ -9,6 +9,8 @@
  * @property {boolean} passed
  * @property {string[]} reasons Failures first; a photo that passed may have warnings.
  * @property {number | undefined} score 0 to 100; undefined if the model pack has none.
+ * @property {number | undefined} faces Faces in the photo; undefined if the client has no extras.
+ * @property {string | undefined} box Box of the face that was compared, in the form of `rect`.
  */
 /**
  * The outcome of a transaction.
@@ -55,6 +57,14 @@ export type Quality = {
      * 0 to 100; undefined if the model pack has none.
      */
     score: number | undefined;
+    /**
+     * Faces in the photo; undefined if the client has no extras.
+     */
+    faces: number | undefined;
+    /**
+     * Box of the face that was compared, in the form of `rect`.
+     */
+    box: string | undefined;
 };
 /**
  * The outcome of a transaction.

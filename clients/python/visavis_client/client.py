@@ -151,7 +151,13 @@ class Client:
             if time.monotonic() + pause >= deadline:
                 raise NotFinishedError(transaction_id, limit)
             time.sleep(pause)
-            outcome = self._check(transaction_id, deadline)
+            try:
+                outcome = self._check(transaction_id, deadline)
+            except TransportError as error:
+                # The server did respond before: this poll had no time left.
+                if polls and time.monotonic() + pause >= deadline:
+                    raise NotFinishedError(transaction_id, limit) from error
+                raise
             if outcome is not None:
                 return outcome
             polls += 1

@@ -17,6 +17,10 @@ class Quality:
     reasons: Tuple[str, ...] = ()
     #: 0 to 100; None if the model pack has none.
     score: Optional[int] = None
+    #: Faces in the photo; None if the client has no extras.
+    faces: Optional[int] = None
+    #: Box of the face that was compared, in the form of `rect`.
+    box: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -67,4 +71,6 @@ def _quality(members: Mapping[str, Any], face: str) -> Optional[Quality]:
         passed=result == "PASS",
         reasons=tuple(members.get(f"{face}ImageQualityReasons") or ()),
         score=members.get(f"{face}ImageQualityScore"),
+        faces=members.get(f"{face}Faces"),
+        box=members.get(f"{face}Box"),
     )

@@ -3,6 +3,7 @@
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any, Dict, List, Optional
 
 from visavis_client import Client, Comparison, Credentials, Quality, RefusedError, VisavisError
@@ -11,7 +12,7 @@ from visavis_client import Client, Comparison, Credentials, Quality, RefusedErro
 def quality(found: Optional[Quality]) -> Any:
     if found is None:
         return None
-    return {"passed": found.passed, "reasons": list(found.reasons), "score": found.score}
+    return {**asdict(found), "reasons": list(found.reasons)}
 
 
 def shown(value: Any) -> Any:

@@ -77,6 +77,8 @@ fn every_endpoint_works_in_every_mode_with_both_packages() {
             assert!(verdict["score"].as_f64().unwrap() > 80.0, "{at}: {verdict}");
             assert_eq!(verdict["threshold"], 80, "{at}");
             assert_eq!(verdict["face1"]["passed"], true, "{at}: {verdict}");
+            assert_eq!(verdict["face1"]["faces"], 1, "{at}: {verdict}");
+            assert_eq!(verdict["face1"]["box"], verdict["members"]["face1Box"], "{at}");
             assert!(verdict["face2"]["reasons"].is_array() && verdict["model"].is_string(), "{at}");
             let members = verdict["members"].as_object().unwrap();
             assert_eq!(members["result"]["resultCode"], "SUCCESS", "{at}");
@@ -378,7 +380,8 @@ fn polls_come_every_second_and_later_every_five_until_the_time_limit() {
         let verdict = value(&outcomes[0]);
         assert_eq!(verdict["samePerson"], false);
         assert_eq!(verdict["score"].as_f64(), Some(1.0));
-        let quality = json!({ "passed": false, "reasons": [], "score": null });
+        let quality =
+            json!({ "passed": false, "reasons": [], "score": null, "faces": null, "box": null });
         assert_eq!((&verdict["face1"], &verdict["face2"]), (&quality, &Value::Null));
         assert_eq!(verdict["members"], done, "unknown members are kept");
         let requests = stub.middle.requests();
@@ -534,7 +537,8 @@ fn a_client_without_extras_has_a_verdict_without_quality_results() {
         for member in ["face1", "face2", "threshold", "model", "calibration"] {
             assert_eq!(verdict[member], Value::Null, "{member}");
         }
-        let quality = json!({ "passed": true, "reasons": [], "score": null });
+        let quality =
+            json!({ "passed": true, "reasons": [], "score": null, "faces": null, "box": null });
         assert_eq!(outcome["face1"], quality, "{}", package.language);
     }
 }
