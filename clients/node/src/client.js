@@ -191,7 +191,7 @@ export class Client {
         if (outcome) return outcome;
       } catch (error) {
         // If the server did respond before, this poll had no time left.
-        const isLate = polls > 0 && performance.now() + pause >= deadline;
+        const isLate = polls > 0 && performance.now() + LAST_PAUSE_MS >= deadline;
         if (isLate && error instanceof TransportError) {
           throw new NotFinishedError(transactionId, limitMs, { cause: error });
         }

@@ -155,7 +155,7 @@ class Client:
                 outcome = self._check(transaction_id, deadline)
             except TransportError as error:
                 # The server did respond before: this poll had no time left.
-                if polls and time.monotonic() + pause >= deadline:
+                if polls and time.monotonic() + LAST_PAUSE >= deadline:
                     raise NotFinishedError(transaction_id, limit) from error
                 raise
             if outcome is not None:
