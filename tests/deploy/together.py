@@ -53,7 +53,7 @@ def run(folder):
 
     modes = {name: (file.stat().st_mode & 0o777, file.stat().st_uid) for name, file in kept().items()}
     users = {"master/master.key": 65532, "pgpass": 65532, "postgres-password": 999, "grafana-password": 472,
-             "tls.pem": 65531, "tls.pem.key": 65531}
+             "tls/tls.pem": 65531, "tls/tls.pem.key": 65531}
     assert modes == {name: (0o400, user) for name, user in users.items()}, modes
     before = {name: file.read_bytes() for name, file in kept().items()}
     subprocess.run([ROOT / "deploy/make-secrets", secrets], check=True, stdout=subprocess.DEVNULL)
@@ -100,7 +100,7 @@ def run(folder):
 
     listen = port()
     start(["haproxy", "-q", "-f", ROOT / "deploy/haproxy/haproxy.cfg"], env=clean | {
-        "VISAVIS_PROXY_LISTEN": f"127.0.0.1:{listen}", "VISAVIS_PROXY_CERT": str(secrets / "tls.pem"),
+        "VISAVIS_PROXY_LISTEN": f"127.0.0.1:{listen}", "VISAVIS_PROXY_CERT": str(secrets / "tls/tls.pem"),
         "VISAVIS_PROXY_FRONT_1": fronts[0], "VISAVIS_PROXY_FRONT_2": fronts[1],
     }, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     client = folder / "client.json"
@@ -109,7 +109,7 @@ def run(folder):
     def compare(*more):
         photos = [ROOT / "samples/obama-2012.jpg", ROOT / "samples/obama-2009.jpg"]
         called = subprocess.run([program, "call", *more, *photos, "--json", "--client", client, "--url",
-                                 f"https://localhost:{listen}", "--ca", secrets / "tls.pem"],
+                                 f"https://localhost:{listen}", "--ca", secrets / "tls/tls.pem"],
                                 env=clean, capture_output=True, text=True)
         return called.returncode == 0 and json.loads(called.stdout).get("samePerson") is True, called.stdout + called.stderr
 
@@ -140,7 +140,7 @@ def run(folder):
         good, said = compare("compare")
         assert good, said
     def through(path):
-        command = ["curl", "--silent", "--http1.1", "--include", "--cacert", secrets / "tls.pem", "--data", "{}"]
+        command = ["curl", "--silent", "--http1.1", "--include", "--cacert", secrets / "tls/tls.pem", "--data", "{}"]
         return subprocess.run([*command, f"https://localhost:{listen}{path}"], capture_output=True, text=True).stdout
 
     assert through("/health/ready").startswith("HTTP/1.1 404"), "operators come another way"

@@ -302,7 +302,7 @@ fn secrets_that_are_made_again_stay_as_they_are() {
     };
     let key = fs::read(folder.path().join("master/master.key")).unwrap();
     for _ in 0..2 {
-        let owners = ["master", "master/master.key", "postgres-password", "tls.pem"].map(state);
+        let owners = ["master", "master/master.key", "postgres-password", "tls/tls.pem"].map(state);
         assert_eq!(owners, [(65_532, 0o700), (65_532, 0o400), (999, 0o400), (65_531, 0o400)]);
         assert_eq!(fs::read(folder.path().join("master/master.key")).unwrap(), key);
         let again = make_secrets(folder.path());

@@ -159,6 +159,8 @@ fn every_block_of_these_pages_is_run_or_says_why_not() {
     OPERATIONS.md: give() { scp -p "$KEYS/$1" "$HOST:$KEYS/$1.copy" && ssh "$HOST" mv "$KEYS/$1.copy" "$KEYS/$1"; }: needs further machines
     OPERATIONS.md: docker compose -f deploy/compose.yaml run --rm master-key prepare: needs a container engine
     OPERATIONS.md: put() {: needs a cluster
+    OPERATIONS.md: compose="docker compose -f deploy/compose.yaml": needs a container engine
+    OPERATIONS.md: cp renewed.pem deploy/secrets/tls/tls.pem: needs a container engine
     OPERATIONS.md: systemctl stop visavis: needs systemd; make units-check runs it
     CONTRIBUTING.md: make test: it is what runs this test
     CONTRIBUTING.md: cargo test --features turbojpeg --lib config::                  # unit tests of one module: needs the source and its tools
