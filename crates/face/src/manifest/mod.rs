@@ -325,6 +325,18 @@ mod tests {
     }
 
     #[test]
+    fn no_address_follows_a_branch() {
+        let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+        let weights = manifest.packs.values().flat_map(Pack::own_weights);
+        let urls: Vec<_> =
+            weights.flat_map(|(_, w)| &w.sources).filter_map(|s| s.url.as_deref()).collect();
+        assert!(urls.len() > 5, "{urls:?}");
+        for url in urls {
+            assert!(!url.split('/').any(|part| ["main", "master"].contains(&part)), "{url}");
+        }
+    }
+
+    #[test]
     fn a_closer_look_goes_from_small_to_large() {
         let mut manifest = Manifest::load(Path::new("/nowhere")).unwrap();
         let mut set = |sides: &[u32], near: f32| {
