@@ -118,8 +118,12 @@ pub fn load_model(config: &Config) -> Result<Model> {
 
 /// The pack's table, if it was measured with exactly this pack.
 fn table(pack: &ResolvedPack, allow_uncalibrated: bool) -> Result<CalibrationTable> {
-    let cure = "measure one with `visavis calibrate --folder DIR --id NAME` and put it into the \
-                pack's pack.toml, or set model.allow_uncalibrated = true to use it all the same";
+    let file = pack.embedder.path.with_file_name("pack.toml");
+    let cure = format!(
+        "measure one with `visavis calibrate --folder DIR --id NAME` and append it to {}, or set \
+         model.allow_uncalibrated = true to use it all the same",
+        file.display()
+    );
     match &pack.calibration {
         Some(table) if table.model == pack.digest() || allow_uncalibrated => Ok(table.clone()),
         Some(table) => bail!(

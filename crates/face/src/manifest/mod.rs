@@ -54,6 +54,14 @@ pub struct Pack {
     pub calibration: Option<CalibrationTable>,
 }
 
+/// What `visavis calibrate` prints.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Measured {
+    calibration: CalibrationTable,
+    quality: Option<UnifiedQuality>,
+}
+
 /// A net of this pack's own, or the one that another pack uses for the role.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
@@ -155,7 +163,8 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The built-in packs, and every `FOLDER/*/pack.toml`.
+    /// The built-in packs, and every `FOLDER/*/pack.toml`: a pack, or the table of a built-in pack
+    /// that has none.
     ///
     /// # Errors
     /// [`FaceError::Manifest`] when a pack file cannot be read or takes the name of a built-in
@@ -169,12 +178,12 @@ impl Manifest {
             let file = entry.path().join("pack.toml");
             let Ok(text) = std::fs::read_to_string(&file) else { continue };
             let wrong = |what: String| FaceError::Manifest(format!("{}: {what}", file.display()));
-            let pack = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if manifest.packs.insert(name.clone(), pack).is_some() {
-                return Err(wrong(format!(
-                    "`{name}` is the name of a built-in pack; rename the folder"
-                )));
+            if let Some(built_in) = manifest.packs.get_mut(&name) {
+                built_in.add_measured(&name, &text).map_err(wrong)?;
+            } else {
+                let pack = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+                manifest.packs.insert(name, pack);
             }
         }
         Ok(manifest)
@@ -277,6 +286,21 @@ impl ResolvedPack {
 }
 
 impl Pack {
+    /// Adds what was measured on this machine to a built-in pack without a table. Its nets, and a
+    /// table that it has, cannot be changed by a file beside the weights.
+    fn add_measured(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let taken = || format!("`{name}` is the name of a built-in pack; rename the folder");
+        if self.calibration.is_some() {
+            return Err(taken());
+        }
+        let measured: Measured = toml::from_str(text).map_err(|error| {
+            format!("{}, or leave only [calibration] and [quality] ({})", taken(), error.message())
+        })?;
+        self.calibration = Some(measured.calibration);
+        self.quality = measured.quality;
+        Ok(())
+    }
+
     /// The weights that are this pack's own, with the role they play.
     pub fn own_weights(&self) -> Vec<(&'static str, &Weights)> {
         fn own<'a, N>(
@@ -333,6 +357,27 @@ mod tests {
         assert!(urls.len() > 5, "{urls:?}");
         for url in urls {
             assert!(!url.split('/').any(|part| ["main", "master"].contains(&part)), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_built_in_pack_without_a_table_takes_one_from_beside_its_weights_and_nothing_else() {
+        const TABLE: &str = "[calibration]\nid = \"mine\"\nknots = [[0.2, 1e-2], [0.6, 1e-6]]\n";
+        let load = |name: &str, text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            std::fs::write(folder.path().join(name).join("pack.toml"), text).unwrap();
+            Manifest::load(folder.path()).map_err(|error| error.to_string())
+        };
+        let pack = load("sface", TABLE).unwrap().resolve("sface").unwrap();
+        assert_eq!(pack.calibration.unwrap().id, "mine");
+        for (name, text) in [
+            ("omz", TABLE.to_owned()),
+            ("sface", format!("about = \"mine\"\n{TABLE}")),
+            ("sface", String::new()),
+        ] {
+            let error = load(name, &text).unwrap_err();
+            assert!(error.contains("name of a built-in pack"), "{error}");
         }
     }
 
