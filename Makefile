@@ -23,7 +23,7 @@ endif
 # These targets need tools and a model pack, or every tool and pack. scripts/setup runs first and
 # prints the packs; then make runs again, with the packs in PACKS and the new tools detected.
 NEEDS_TRIAL := trial demo run
-NEEDS_PACK := build models bench bench-check rival timing torture accuracy deploy-check bundle bundle-check units-check inventory-check release
+NEEDS_PACK := build models bench bench-check rival timing torture accuracy calibrate-pack deploy-check bundle bundle-check units-check inventory-check release
 NEEDS_ALL := test unit console-test console-shots mutations
 ifndef PACKS
 needed_by = $(filter $(1),$(MAKECMDGOALS))
@@ -46,7 +46,7 @@ trial: FEATURES :=
 endif
 export FEATURES
 
-.PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv client-types bench bench-check rival timing fuzz torture chaos accuracy mutations \
+.PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv client-types bench bench-check rival timing fuzz torture chaos accuracy calibrate-pack mutations \
     docs deploy-check image-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## Print this list
@@ -159,6 +159,9 @@ chaos: ## Kill, stop and disconnect processes for CHAOS_MINUTES (30) and CHAOS_K
 
 accuracy: build ## Measure the tables of docs/lab/accuracy.md, on the photos in FACES (../shared/faces)
 	@scripts/accuracy $(RELEASE)/visavis
+
+calibrate-pack: runtime ## Fetch PACK, measure its table on FACES (a folder of photos per person), and print it
+	@scripts/calibrate-pack $(PACK) "$(FACES)"
 
 mutations: models venv tests/clients/node_modules/.package-lock.json ## Break the program on purpose; every break must fail a test
 	@scripts/mutations

@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use image::imageops::{FilterType, resize};
@@ -14,7 +15,7 @@ use visavis_face::{DecodeLimits, decode::decode, manifest::Manifest, stages::Sta
 use crate::support::{
     Ran, Run as _, create_data, in_repository,
     models::{pack, shared},
-    pack_folder, with_models,
+    pack_folder, runtime_library, with_models,
 };
 
 fn run(arguments: &[&str]) -> Ran {
@@ -388,12 +389,11 @@ fn the_score_can_speak_of_strangers_of_one_group_and_both_rates_are_told() {
     assert_eq!(within["similarity"], mixed["similarity"]);
 }
 
-/// The nets of the pack under another name, with a table that says it is of others.
-#[test]
-fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
-    let folder = tempfile::tempdir().unwrap();
+/// Puts the nets of the pack into `models` under the name `mine`, without a table: the text of its
+/// `pack.toml`.
+fn pack_without_table(models: &Path) -> toml::Table {
     let name = pack().name;
-    symlink(pack_folder(), folder.path().join(&name)).unwrap();
+    symlink(pack_folder(), models.join(&name)).unwrap();
     let manifest: toml::Table =
         fs::read_to_string(in_repository("models/manifest.toml")).unwrap().parse().unwrap();
     let built_in = manifest[&name].as_table().unwrap();
@@ -407,18 +407,83 @@ fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
     for name in ["about", "accuracy", "embedder"] {
         own.insert(name.to_owned(), built_in[name].clone());
     }
+    let mine = models.join("mine");
+    fs::create_dir(&mine).unwrap();
+    let file = built_in["embedder"]["file"].as_str().unwrap();
+    fs::copy(pack_folder().join(file), mine.join(file)).unwrap();
+    fs::write(mine.join("pack.toml"), own.to_string()).unwrap();
+    own
+}
+
+/// `check` of the pack `mine`.
+fn check_mine(models: &Path, data: &Path, allow_uncalibrated: bool) -> Ran {
+    let mut command = with_models();
+    command.arg("check").arg("--data").arg(data);
+    command.env("VISAVIS_MODEL_DIR", models).env("VISAVIS_MODEL_PACK", "mine");
+    command.env("VISAVIS_MODEL_ALLOW_UNCALIBRATED", allow_uncalibrated.to_string());
+    command.ran()
+}
+
+/// In a checkout of its own, whose scripts are those of this one.
+#[test]
+fn one_command_calibrates_a_pack_which_then_starts() {
+    let Some(calibration) = shared("faces/calibration") else { return };
+    let people = some_people(&calibration, 125);
+    let checkout = tempfile::tempdir().unwrap();
+    let [models, data, target] =
+        ["models", "data", "target"].map(|name| checkout.path().join(name));
+    fs::create_dir(&models).unwrap();
+    for name in ["scripts", "models/manifest.toml", "models/packages.lock"] {
+        symlink(in_repository(name), checkout.path().join(name)).unwrap();
+    }
+    pack_without_table(&models);
+    create_data(&data);
+    let refused = check_mine(&models, &data, false);
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    let file = models.join("mine/pack.toml");
+    assert!(refused.out.contains(&*file.display().to_string()), "{}", refused.out);
+
+    let mut command = Command::new(checkout.path().join("scripts/calibrate-pack"));
+    command.arg("mine").arg(people.path()).arg(env!("CARGO_BIN_EXE_visavis"));
+    command.env("CARGO_TARGET_DIR", &target).env("ORT_DYLIB_PATH", runtime_library());
+    let calibrated = command.env_remove("VISAVIS_RUNTIME_DEVICE").ran();
+    assert_eq!(calibrated.code, 0, "{}{}", calibrated.out, calibrated.err);
+    let table = fs::read_to_string(target.join("calibrated/mine/table.toml")).unwrap();
+    for part in [
+        table.as_str(),
+        "Table `mine-1`",
+        "pairs of 125 people",
+        " on cpu.",
+        "append the table to models/mine/pack.toml",
+    ] {
+        assert!(calibrated.out.contains(part), "{part}: {}", calibrated.out);
+    }
+    let own = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{own}\n{table}")).unwrap();
+    let started = check_mine(&models, &data, false);
+    assert_eq!(started.code, 0, "{}{}", started.out, started.err);
+    assert!(started.out.contains("calibration mine-1"), "{}", started.out);
+}
+
+#[test]
+fn a_pack_is_not_calibrated_without_photos() {
+    let mut command = Command::new(in_repository("scripts/calibrate-pack"));
+    let refused = command.args(["sface", "/nowhere"]).ran();
+    assert_eq!((refused.code, refused.out.as_str()), (2, ""));
+    assert!(refused.err.contains("FACES is not a folder (/nowhere): set it"), "{}", refused.err);
+}
+
+/// The nets of the pack under another name, with a table that says it is of others.
+#[test]
+fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut own = pack_without_table(folder.path());
     let knots = toml::Value::Array(vec![
         toml::Value::Array(vec![0.2.into(), 1e-2.into()]),
         toml::Value::Array(vec![0.6.into(), 1e-6.into()]),
     ]);
-    create_data(&folder.path().join("data"));
-    let mine = folder.path().join("mine");
-    fs::create_dir(&mine).unwrap();
-    fs::copy(
-        pack_folder().join(built_in["embedder"]["file"].as_str().unwrap()),
-        mine.join(built_in["embedder"]["file"].as_str().unwrap()),
-    )
-    .unwrap();
+    let data = folder.path().join("data");
+    create_data(&data);
     for (table, reported) in [
         (None, "has no calibration table"),
         (Some("0123456789abcdef"), "was measured with other nets"),
@@ -429,22 +494,15 @@ fn a_pack_with_the_table_of_other_nets_does_not_start_unless_it_is_told_to() {
             let table = table.map(|(name, value)| (name.to_owned(), value));
             own.insert("calibration".to_owned(), toml::Table::from_iter(table).into());
         }
-        fs::write(mine.join("pack.toml"), own.to_string()).unwrap();
-        let check = |insist: bool| -> Ran {
-            let mut command = with_models();
-            command.arg("check").arg("--data").arg(folder.path().join("data"));
-            command.env("VISAVIS_MODEL_DIR", folder.path()).env("VISAVIS_MODEL_PACK", "mine");
-            command.env("VISAVIS_MODEL_ALLOW_UNCALIBRATED", insist.to_string());
-            command.ran()
-        };
-        let refused = check(false);
+        fs::write(folder.path().join("mine/pack.toml"), own.to_string()).unwrap();
+        let refused = check_mine(folder.path(), &data, false);
         assert_eq!(refused.code, 1, "{}{}", refused.out, refused.err);
         assert!(
             refused.out.contains(reported) && refused.out.contains("visavis calibrate"),
             "{}",
             refused.out
         );
-        let insisted = check(true);
+        let insisted = check_mine(folder.path(), &data, true);
         assert_eq!(insisted.code, 0, "{}", insisted.out);
         assert!(insisted.out.contains("UNCALIBRATED") || insisted.out.contains("OTHER NETS"));
     }
