@@ -129,7 +129,8 @@ fn list(manifest: &Manifest, json: bool) -> Result<ExitCode> {
     for (name, pack) in &manifest.packs {
         out!("{name}: {}", pack.about);
         out!("  accuracy: {}", pack.accuracy);
-        out!("  calibration: {}", pack.calibration.as_ref().map_or("none".to_owned(), card));
+        let table = pack.calibration.as_ref().map_or_else(|| UNCALIBRATED.to_owned(), card);
+        out!("  calibration: {table}");
         for row in rows(manifest, name, pack)? {
             let bytes: u64 = row.weights.sources.iter().map(|s| s.bytes).sum();
             out!(
@@ -146,6 +147,9 @@ fn list(manifest: &Manifest, json: bool) -> Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// In place of the data of a table.
+const UNCALIBRATED: &str = "none, so it does not start: measure one with `visavis calibrate`";
 
 /// The data of a table, and the rates of the default threshold.
 fn card(table: &CalibrationTable) -> String {

@@ -208,6 +208,11 @@ fn models_are_listed_with_digest_and_state() {
         assert_eq!(file["sha256"].as_str().unwrap().len(), 64, "{file}");
         assert!(file["licence"].is_string() && file["state"] == "verified", "{file}");
     }
+    let text = visavis(&["models", "list"]).out;
+    let auraface = text.split("\n\n").find(|block| block.starts_with("auraface: ")).unwrap();
+    for part in ["calibration: none, so it does not start", " 260.7 MB  Apache-2.0 "] {
+        assert!(auraface.contains(part), "{part}: {auraface}");
+    }
     let empty = tempfile::tempdir().unwrap();
     let without =
         ran(program().args(["models", "list", "--json"]).env("VISAVIS_MODEL_DIR", empty.path()));
@@ -335,6 +340,7 @@ fn a_configured_pack_that_is_missing_names_the_one_that_is_there_and_is_not_repl
 #[test]
 fn every_built_in_pack_has_a_card_with_its_files_licences_and_table() {
     let manifest = Manifest::load(Path::new("/nowhere")).unwrap();
+    let packs = fs::read_to_string(in_repository("docs/PACKS.md")).unwrap();
     for (name, pack) in &manifest.packs {
         let card = fs::read_to_string(in_repository(&format!("models/{name}.md"))).unwrap();
         // Where a line ends is no matter of the card.
@@ -344,9 +350,11 @@ fn every_built_in_pack_has_a_card_with_its_files_licences_and_table() {
             let row = row.unwrap_or_else(|| panic!("{name}: no row for the {role}"));
             assert!(row.contains(&weights.licence), "{row}");
         }
-        match &pack.calibration {
-            Some(table) => assert!(card.contains(&format!("`{}`", table.id)), "{name}"),
-            None => assert!(flat.contains("no calibration table"), "{name}"),
+        if let Some(table) = &pack.calibration {
+            assert!(card.contains(&format!("`{}`", table.id)), "{name}");
+        } else {
+            assert!(flat.contains("no calibration table"), "{name}");
+            assert!(packs.contains(&format!("`{name}`")), "{name}");
         }
         assert!(card.contains("Where it fails"), "{name}");
     }
