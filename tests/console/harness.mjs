@@ -69,6 +69,7 @@ export async function startServer(variables = {}, patience = PATIENCE) {
     ORT_DYLIB_PATH: process.env.ORT_DYLIB_PATH,
     VISAVIS_MODEL_DIR: process.env.VISAVIS_MODEL_DIR ?? join(ROOT, "models"),
     VISAVIS_MODEL_PACK: process.env.VISAVIS_MODEL_PACK ?? "omz",
+    VISAVIS_RUNTIME_DEVICE: "cpu",
     VISAVIS_ADMIN_LISTEN: `127.0.0.1:${port}`,
     ...variables,
   };

@@ -122,7 +122,7 @@ fn run(name: &str, script: &str, variables: &[(&str, String)]) {
     command.env("VISAVIS_ADMIN_LISTEN", admin.to_string());
     command.env("VISAVIS_MODEL_DIR", pack_folder().parent().unwrap());
     command.env("VISAVIS_MODEL_PACK", pack().name);
-    command.env("ORT_DYLIB_PATH", runtime_library());
+    command.env("ORT_DYLIB_PATH", runtime_library()).env("VISAVIS_RUNTIME_DEVICE", "cpu");
     command.envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
     let ran = command.ran();
     assert_eq!(ran.code, 0, "{name}:\n{script}\n{}\n{}", ran.out, ran.err);
