@@ -6,7 +6,7 @@
 #   docker exec CONTAINER visavis client add shop --json
 #
 # The build prints the model pack of the image; --build-arg PACK=NAME selects one. With --build-arg
-# RUNTIMES=openvino the image also supports VISAVIS_RUNTIME_DEVICE=cpu-bf16 (docs/PERFORMANCE.md).
+# RUNTIMES=openvino the image also compares in bfloat16 (docs/PERFORMANCE.md).
 
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \

@@ -52,7 +52,13 @@ export FEATURES
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
+# Processors with bfloat16 compare faster with a library of their own. OPENVINO=no declines it.
+OPENVINO ?= $(shell grep -qw avx512_bf16 /proc/cpuinfo && echo yes)
+# They deliver or check what does without it.
+deploy-check bundle bundle-check units-check release: OPENVINO := no
+
 build: runtime ## Build the release program, with runtime and models
+	@if [ "$(OPENVINO)" = yes ]; then scripts/fetch-bfloat16; fi
 	$(CARGO) build --release --locked $(FEATURES)
 	scripts/place $(RELEASE) $(PACK)
 	scripts/fetch-models $(PACK) $(RELEASE)/visavis

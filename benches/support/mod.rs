@@ -27,6 +27,7 @@ pub(crate) fn sample(name: &str) -> Vec<u8> {
 /// The built-in configuration with runtime and models of this checkout.
 pub(crate) fn config() -> Config {
     let mut config = Config::load(None, std::iter::empty()).unwrap();
+    config.runtime.prefer_single_precision();
     config.model.dir = root().join("models").display().to_string();
     config.runtime.library = library().display().to_string();
     config
@@ -34,7 +35,7 @@ pub(crate) fn config() -> Config {
 
 fn library() -> PathBuf {
     let config = Config::load(None, std::env::vars()).unwrap();
-    library_for(&config, config.runtime.device().unwrap()).unwrap()
+    library_for(&config, config.runtime.device().unwrap().unwrap_or_default()).unwrap()
 }
 
 /// The runtime.

@@ -42,7 +42,8 @@ impl MemoryPlan {
     /// When the device does not exist, or the number of cores is unknown.
     pub(crate) fn new(config: &Config) -> Result<Self> {
         let (proc, cgroups) = (Path::new("/proc"), Path::new("/sys/fs/cgroup"));
-        let device = config.runtime.device()?;
+        // Either device of "auto" has the same threads and memory.
+        let device = config.runtime.device()?.unwrap_or_default();
         Ok(Self::for_machine(config, device, device.threads()?, available_mib(proc, cgroups)))
     }
 

@@ -8,6 +8,7 @@ mod expired_keys;
 mod memory;
 mod model;
 mod open_files;
+mod runtime;
 mod settings;
 
 use std::{sync::Arc, time::Duration};
@@ -20,8 +21,9 @@ pub use data::{
     open_to_others,
 };
 pub use memory::MemoryPlan;
-pub use model::{Model, OpenedPack, installed_settings, library, load_model, model_dir, open_pack};
+pub use model::{Model, OpenedPack, installed_settings, load_model, model_dir, open_pack};
 pub use open_files::{needed_files, raise_limit};
+pub use runtime::library;
 pub use settings::{listen_error, resolve, tls_files};
 use visavis_face::{Device, Runtime, jpeg::DECODER};
 
@@ -55,6 +57,8 @@ pub struct Service {
     pub admin: Option<Serving>,
     /// Version, device and pack.
     pub(crate) about: About,
+    /// Why this device, where it was chosen.
+    pub(crate) device_reason: Option<String>,
     /// Threads that compare.
     pub(crate) threads: usize,
     /// Its state, for readiness.
@@ -143,6 +147,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         None
     };
     let about = about(computing.as_ref());
+    let device_reason = computing.as_ref().and_then(|found| found.device_reason.clone());
     let console = open_console(config, &app, &data, roles.front_end, local, &about);
     let admin = admin_server(config, &app, about.clone(), console)?;
     let threads = pool.as_ref().map_or(0, ComputePool::size);
@@ -166,6 +171,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
         serving,
         admin,
         about,
+        device_reason,
         threads,
         app,
         data,
@@ -190,12 +196,14 @@ async fn recover(data: &Data) -> Result<()> {
 struct Computing {
     /// Where they run the nets.
     runtime: Runtime,
+    /// Why on this device, where it was chosen.
+    device_reason: Option<String>,
     policy: Arc<Policy>,
 }
 
 /// Compute threads, each with the configured pack loaded and warm, and what they work with.
 async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
-    let Model { factory, policy, pack, threads, runtime } = load_model(config)?;
+    let Model { factory, policy, pack, threads, runtime, device_reason } = load_model(config)?;
     let device = runtime.device();
     let decider = Arc::clone(&policy);
     let pool = tokio::task::spawn_blocking(move || {
@@ -210,7 +218,7 @@ async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
     pool.set_queue_weight(config.worker.queue_weight);
     let model = device.model_name();
     tracing::debug!(pack = pack.name, threads, %device, model, "engines are warm");
-    Ok((pool, Computing { runtime, policy }))
+    Ok((pool, Computing { runtime, device_reason, policy }))
 }
 
 impl Service {

@@ -2,15 +2,17 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use visavis_face::{
     Device, Engine, FaceError, Pipeline, PipelineOptions, PixelMemory, Runtime,
     calibration::{Calibration, CalibrationTable},
     manifest::{Manifest, ResolvedPack},
-    session::newest_library,
 };
 
-use super::MemoryPlan;
+use super::{
+    MemoryPlan,
+    runtime::{beside_program, choose_device, installed, library},
+};
 use crate::{compare::Policy, config::Config, worker::EngineFactory};
 
 /// The engine of the configured pack, ready to be made on any thread, and how it decides.
@@ -25,6 +27,8 @@ pub struct Model {
     pub(crate) threads: usize,
     /// The runtime for its nets.
     pub(crate) runtime: Runtime,
+    /// Why on its device, where that was chosen.
+    pub(crate) device_reason: Option<String>,
 }
 
 impl std::fmt::Debug for Model {
@@ -41,6 +45,7 @@ pub struct OpenedPack {
     /// How many threads this machine has for its engines.
     pub(crate) threads: usize,
     runtime: Runtime,
+    device_reason: Option<String>,
     options: PipelineOptions,
 }
 
@@ -61,12 +66,18 @@ impl OpenedPack {
 /// # Errors
 /// When library or pack cannot be used.
 pub fn open_pack(config: &Config) -> Result<OpenedPack> {
-    let device = config.runtime.device()?;
+    let configured = config.runtime.device()?;
     // First: a library that the processor cannot use need not be fetched.
-    device.check_processor()?;
-    let runtime = Runtime::load(&library(config, device)?)?.on(device, config.runtime.batches())?;
+    configured.map(Device::check_processor).transpose()?;
     let manifest = Manifest::load(&model_dir(config))?;
     let pack = manifest.resolve(&config.model.pack)?;
+    let (device, device_reason) = if let Some(device) = configured {
+        (device, None)
+    } else {
+        let (device, reason) = choose_device(config, &pack);
+        (device, Some(reason))
+    };
+    let runtime = Runtime::load(&library(config, device)?)?.on(device, config.runtime.batches())?;
     if let Some(missing) = pack.missing_file() {
         let fetched = manifest.fetched();
         // Another pack is never used without notice. Without any pack, the error of the first net
@@ -89,7 +100,7 @@ pub fn open_pack(config: &Config) -> Result<OpenedPack> {
         document: config.quality.document,
         memory: PixelMemory::new(plan.pixels),
     };
-    Ok(OpenedPack { pack, threads: plan.threads, runtime, options })
+    Ok(OpenedPack { pack, threads: plan.threads, runtime, device_reason, options })
 }
 
 /// The table of a pack without calibration that the operator allowed; its scores mean nothing.
@@ -111,9 +122,10 @@ pub fn load_model(config: &Config) -> Result<Model> {
         Calibration::new(&table, config.compare.population).map_err(|why| anyhow!(why))?;
     let policy = Policy::new(calibration, &pack.name, config.compare.fmr_settings()?.fmr());
     let (threads, runtime) = (opened.threads, opened.runtime.clone());
+    let device_reason = opened.device_reason.clone();
     let factory: EngineFactory =
         Arc::new(move || Ok(Box::new(opened.engine()?) as Box<dyn Engine>));
-    Ok(Model { factory, policy: Arc::new(policy), pack, threads, runtime })
+    Ok(Model { factory, policy: Arc::new(policy), pack, threads, runtime, device_reason })
 }
 
 /// The pack's table, if it was measured with exactly this pack.
@@ -152,40 +164,7 @@ pub fn model_dir(config: &Config) -> PathBuf {
     }
 }
 
-/// `name` beside the program if it exists, else in the working folder.
-fn beside_program(name: &str) -> PathBuf {
-    installed(name).unwrap_or_else(|| PathBuf::from(name))
-}
-
-/// `name` beside the program, if it exists.
-fn installed(name: &str) -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?.canonicalize().ok()?;
-    Some(program.parent()?.join(name)).filter(|path| path.exists())
-}
-
 /// The settings file beside the program, which names the pack that was installed with it.
 pub fn installed_settings() -> Option<PathBuf> {
     installed("visavis.toml")
-}
-
-/// ONNX Runtime's shared library: `runtime.library`, else `ORT_DYLIB_PATH`, else in the folder for
-/// the device: `runtime`, `runtime-openvino` or `runtime-gpu`. Always an absolute path, so that the
-/// system's search path is not used.
-///
-/// # Errors
-/// When the setting is not a path.
-pub fn library(config: &Config, device: Device) -> Result<PathBuf> {
-    let folder = match device {
-        Device::Cpu | Device::CpuBatched => "runtime",
-        Device::CpuBf16 => "runtime-openvino",
-        Device::Cuda(_) => "runtime-gpu",
-    };
-    let configured = Some(config.runtime.library.clone()).filter(|path| !path.is_empty());
-    let path = match configured
-        .or_else(|| std::env::var("ORT_DYLIB_PATH").ok().filter(|p| !p.is_empty()))
-    {
-        Some(path) => PathBuf::from(path),
-        None => newest_library(&beside_program(folder)),
-    };
-    std::path::absolute(&path).with_context(|| format!("{} is not a path", path.display()))
 }

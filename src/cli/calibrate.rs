@@ -46,7 +46,9 @@ pub(super) struct CalibrateArgs {
 }
 
 /// Prints or writes a table.
-pub(super) fn run(config: &Config, args: &CalibrateArgs) -> Result<ExitCode> {
+pub(super) fn run(mut config: Config, args: &CalibrateArgs) -> Result<ExitCode> {
+    config.runtime.prefer_single_precision();
+    let config = &config;
     let pack = app::open_pack(config)?;
     let set = args.labelled.set()?;
     let gallery = args.pipeline.gallery_of(&pack, &set)?;

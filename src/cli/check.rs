@@ -236,14 +236,17 @@ fn models(config: &Config) -> Result<Models> {
     let named = if name.is_empty() { name } else { format!(", {name}") };
     let in_eight_bits = model.pack.embedder.net.weights.ranges.is_some();
     let ran = on_device(device, in_eight_bits);
-    let hint = if device == Device::Cpu && has_bfloat16() && !in_eight_bits {
+    let is_configured = model.device_reason.is_none();
+    let hint = if is_configured && device == Device::Cpu && has_bfloat16() && !in_eight_bits {
         "; this processor has bfloat16: runtime.device = \"cpu-bf16\" is faster \
          (docs/PERFORMANCE.md)"
     } else {
         ""
     };
+    let reason = model.device_reason.map_or_else(String::new, |reason| format!("; {reason}"));
     let device = format!(
-        "{device}{named}; {ran} ran with ONNX Runtime's {provider} provider; JPEG: {DECODER}{hint}"
+        "{device}{named}; {ran} ran with ONNX Runtime's {provider} provider; JPEG: \
+         {DECODER}{hint}{reason}"
     );
     Ok(Models { detail, device, library, table })
 }

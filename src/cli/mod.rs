@@ -198,8 +198,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         CliCommand::Check(args) => check::run(config()?, args),
         CliCommand::Completions(args) => Ok(manual::completions(args)),
         CliCommand::Man(args) => manual::man(args),
-        CliCommand::Evaluate(args) => evaluate::run(&config()?, args),
-        CliCommand::Calibrate(args) => calibrate::run(&config()?, args),
+        CliCommand::Evaluate(args) => evaluate::run(config()?, args),
+        CliCommand::Calibrate(args) => calibrate::run(config()?, args),
     }
 }
 

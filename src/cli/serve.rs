@@ -165,6 +165,7 @@ fn log_start(config: &Config, file: Option<&Path>, service: &Service) {
         admin = address(&service.admin),
         pack = service.about.pack,
         device = service.about.device,
+        device_reason = service.device_reason,
         threads = service.threads,
         "started"
     );

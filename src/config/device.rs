@@ -6,6 +6,8 @@ use visavis_face::{BatchOptions, Device};
 
 use super::{ConfigError, RuntimeSection};
 
+/// The device that is chosen at the start.
+const AUTO: &str = "auto";
 /// The nets need that much.
 const MIN_GPU_MEMORY_BYTES: usize = 256 << 20;
 
@@ -19,12 +21,23 @@ impl RuntimeSection {
         Ok(())
     }
 
-    /// The device for the nets.
+    /// The device for the nets; `None` if it is chosen on this machine.
     ///
     /// # Errors
     /// [`ConfigError`] when it is not a device.
-    pub fn device(&self) -> Result<Device, ConfigError> {
-        self.device.parse().map_err(|why| ConfigError::new("runtime.device", why))
+    pub fn device(&self) -> Result<Option<Device>, ConfigError> {
+        if self.device == AUTO {
+            return Ok(None);
+        }
+        self.device.parse().map(Some).map_err(|why| ConfigError::new("runtime.device", why))
+    }
+
+    /// Takes single precision where the device would be chosen, for figures that must not depend on
+    /// the machine.
+    pub fn prefer_single_precision(&mut self) {
+        if self.device == AUTO {
+            self.device = Device::Cpu.to_string();
+        }
     }
 
     /// The options of batches on a GPU.

@@ -240,7 +240,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use visavis_face::Device;
 
     fn load(file: Option<&str>, environment: &[(&str, &str)]) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -257,7 +256,7 @@ mod tests {
         let config = load(None, &[]).unwrap();
         assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(config.quality.selfie.yaw_deg.fail_above, Some(50.0));
-        assert_eq!(config.runtime.device().unwrap(), Device::Cpu);
+        assert_eq!(config.runtime.device().unwrap(), None);
         assert_eq!(config.runtime.batches().wait, Duration::from_millis(2));
     }
 

@@ -1,15 +1,19 @@
-//! The device that nets are run on: batches through the whole program on the CPU, bfloat16, and a
-//! GPU that is not there.
+//! The device that nets are run on: batches through the whole program on the CPU, bfloat16, what is
+//! chosen, and a GPU that is not there.
 
-use std::{net::SocketAddr, thread};
+use std::{fs::File, net::SocketAddr, os::unix::fs::symlink, process::Command, thread};
 
 use serde_json::Value;
-use visavis_face::{has_bfloat16, session::newest_library};
+use visavis_face::{bfloat16_flag, has_bfloat16, session::newest_library};
 
 use crate::{
     crash::server::{Data, Server},
     serve::{add, call, free_address, get},
-    support::{Run as _, in_repository, left_out_everywhere, models::pack, with_models},
+    support::{
+        Run as _, in_repository, left_out_everywhere,
+        models::{default_pack, pack, packs, shared},
+        runtime_library, with_models,
+    },
 };
 
 fn sample(name: &str) -> String {
@@ -239,4 +243,135 @@ fn bfloat16_with_a_library_that_lacks_openvino_is_an_error_that_says_where_to_ge
     {
         assert!(complaint.contains(words), "{words}: {complaint}");
     }
+}
+
+const AUTO: (&str, &str) = ("VISAVIS_RUNTIME_DEVICE", "auto");
+
+/// A data folder in which the program finds these libraries too.
+fn with_libraries(libraries: &[&str]) -> Data {
+    let data = Data::new();
+    for library in libraries {
+        symlink(in_repository(library), data.folder().join(library)).unwrap();
+    }
+    data
+}
+
+/// What `check` says of the device that is chosen in a folder with these libraries.
+fn chosen(libraries: &[&str], mut command: Command, variables: &[(&str, &str)]) -> String {
+    let data = with_libraries(libraries);
+    let folder = data.folder().display().to_string();
+    command.args(["check", "--json", "--data", &folder]).current_dir(data.folder());
+    command.env("ORT_DYLIB_PATH", "").envs([AUTO]).envs(variables.iter().copied());
+    let ran = command.ran();
+    let findings = ran.json();
+    let mut all = findings.as_array().unwrap().iter();
+    let device = all.find(|finding| finding["what"] == "device");
+    device.unwrap_or_else(|| panic!("{}", ran.out))["detail"].as_str().unwrap().to_owned()
+}
+
+const BOTH: [&str; 2] = ["runtime", "runtime-openvino"];
+
+#[test]
+fn single_precision_is_chosen_where_anything_for_bfloat16_is_missing_and_check_says_what() {
+    let library = runtime_library().display().to_string();
+    let mut cases = vec![
+        (&BOTH[..], vec![("ORT_DYLIB_PATH", library.as_str())], "names the library"),
+        (&BOTH[..], vec![("VISAVIS_RUNTIME_LIBRARY", library.as_str())], "names the library"),
+    ];
+    if default_pack().is_some() {
+        cases.push((&BOTH[..1], vec![], "runtime-openvino/ has no library: run `make runtime-op"));
+    }
+    let packs = packs();
+    if let Some(other) = packs.iter().find(|pack| pack.name != "omz") {
+        let pack = vec![("VISAVIS_MODEL_PACK", other.name.as_str())];
+        cases.push((&BOTH[..], pack, "the table of the pack mobilefacenet was not checked in b"));
+    }
+    for (libraries, variables, why) in cases {
+        let why = if has_bfloat16() { why } else { "the processor has no avx512_bf16" };
+        let device = chosen(libraries, with_models(), &variables);
+        assert!(device.starts_with("cpu, ") || device.starts_with("cpu; "), "{device}");
+        let (_, reason) = device.split_once("; auto: cpu, because ").expect(&device);
+        assert!(reason.contains(why) && !reason.contains(';'), "{reason}");
+    }
+}
+
+#[test]
+fn bfloat16_is_chosen_where_everything_for_it_exists_and_the_start_says_why() {
+    if !has_bfloat16_or_is_refused() || default_pack().is_none() {
+        return;
+    }
+    let why = format!(
+        "auto: cpu-bf16, because the processor has {} and runtime-openvino/ exists",
+        bfloat16_flag().unwrap()
+    );
+    let device = chosen(&BOTH, with_models(), &[]);
+    assert!(device.starts_with("cpu-bf16") && device.contains("openvino provider"), "{device}");
+    assert!(device.ends_with(&format!("; {why}")), "{device}");
+
+    let data = with_libraries(&BOTH);
+    let log = data.folder().join("log");
+    let server =
+        Server::start_logging(&data, File::create(&log).unwrap(), &[AUTO, ("ORT_DYLIB_PATH", "")]);
+    assert_eq!(server.terminate(), Some(0));
+    let log = std::fs::read_to_string(log).unwrap();
+    let started = log.lines().find(|line| line.contains("message=started")).expect(&log);
+    let reason = format!("device=cpu-bf16 device_reason=\"{why}\"");
+    assert!(started.contains(&reason), "{started}");
+}
+
+/// Runs a program that can make nothing executable that it wrote, as under systemd's
+/// `MemoryDenyWriteExecute`.
+const HARDEN: &str = "import ctypes, os, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0:
+    sys.exit('no PR_SET_MDWE')
+os.execv(sys.argv[1], sys.argv[1:])";
+
+#[test]
+fn a_process_that_may_not_make_code_executable_compares_in_single_precision() {
+    if !has_bfloat16_or_is_refused() || default_pack().is_none() {
+        return;
+    }
+    let hardened = |program: &str| {
+        let mut command = Command::new("python3");
+        command.args(["-c", HARDEN, program]);
+        command
+    };
+    if hardened("/bin/true").ran().err.contains("no PR_SET_MDWE") {
+        left_out_everywhere("a process that may not make code executable: the kernel is too old");
+        return;
+    }
+    let plain = with_models();
+    let mut command = hardened(plain.get_program().to_str().unwrap());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let device = chosen(&BOTH, command, &[]);
+    let why = "; auto: cpu, because this process may not make code executable \
+               (MemoryDenyWriteExecute)";
+    assert!(device.ends_with(why), "{device}");
+}
+
+/// Figures must not depend on the machine on which they are measured.
+#[test]
+fn error_rates_are_measured_in_single_precision_unless_a_device_is_named() {
+    let Some(photos) = shared("faces/pairs") else { return };
+    if !has_bfloat16_or_is_refused() || default_pack().is_none() {
+        return;
+    }
+    let data = with_libraries(&BOTH);
+    let similarity = |device: &str| {
+        let mut command = with_models();
+        command.current_dir(data.folder()).env("ORT_DYLIB_PATH", "");
+        command.env("VISAVIS_RUNTIME_DEVICE", device);
+        let found = command.args(["evaluate", "--json", "--pairs"]).arg(photos.join("pairs.csv"));
+        found.ran().json()["at"]["1e-2"]["similarity"].as_f64().unwrap()
+    };
+    let [auto, single, short] = ["auto", "cpu", "cpu-bf16"].map(similarity);
+    assert!(
+        (auto - single).abs() < 1e-9 && (short - single).abs() > 1e-7,
+        "{auto} {single} {short}"
+    );
 }

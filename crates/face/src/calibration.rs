@@ -32,6 +32,9 @@ pub struct CalibrationTable {
     /// People that were measured.
     #[serde(default)]
     pub persons: u64,
+    /// Whether the rates were found to be the same in bfloat16.
+    #[serde(default)]
+    pub bfloat16: bool,
     /// (similarity, false match rate), similarity rising and rate falling.
     pub knots: Vec<(f64, f64)>,
     /// The same for pairs within one group, where different people look more alike.

@@ -30,8 +30,8 @@ impl FromStr for Device {
             ("cpu-batched", _) => Ok(Self::CpuBatched),
             (_, Some(number)) => Ok(Self::Cuda(number)),
             _ => Err(format!(
-                "`{text}` is not a device: use \"cpu\", \"cpu-bf16\" (a processor with bfloat16), \
-                 \"cuda:0\" (the first NVIDIA GPU), \"cuda:1\" (the second)"
+                "`{text}` is not a device: use \"auto\", \"cpu\", \"cpu-bf16\" (a processor with \
+                 bfloat16), \"cuda:0\" (the first NVIDIA GPU), \"cuda:1\" (the second)"
             )),
         }
     }

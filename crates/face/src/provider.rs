@@ -63,6 +63,14 @@ pub fn has_bfloat16() -> bool {
     has
 }
 
+/// The name of these instructions in `/proc/cpuinfo`, the fastest first, if the processor has them.
+/// Every processor with AMX for bfloat16 has AVX-512 BF16 too, which `OpenVINO` requires.
+pub fn bfloat16_flag() -> Option<&'static str> {
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let has_amx = || processors.split_whitespace().any(|flag| flag == "amx_bf16");
+    has_bfloat16().then(|| if has_amx() { "amx_bf16" } else { "avx512_bf16" })
+}
+
 /// `OpenVINO` on the calling thread. Its own threads stay idle; it is configured with one thread,
 /// not pinned.
 fn bfloat16() -> ExecutionProviderDispatch {

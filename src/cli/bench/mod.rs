@@ -168,7 +168,7 @@ impl BenchArgs {
             Some(workers) => usize::from(workers.get()),
             None if self.url.is_none() => app::MemoryPlan::new(config)?.threads,
             // The configuration of this machine does not apply to a service elsewhere.
-            None => config.runtime.device()?.threads()?,
+            None => config.runtime.device()?.unwrap_or_default().threads()?,
         };
         let (mode, per_worker) = match self.mode {
             BenchMode::Compare => (Mode::Compare, 2),

@@ -88,7 +88,9 @@ impl ConfiguredTable {
 }
 
 /// Prints or writes the evaluation.
-pub(super) fn run(config: &Config, args: &EvaluateArgs) -> Result<ExitCode> {
+pub(super) fn run(mut config: Config, args: &EvaluateArgs) -> Result<ExitCode> {
+    config.runtime.prefer_single_precision();
+    let config = &config;
     let pack = app::open_pack(config)?;
     let table = ConfiguredTable::from_pack(config, &pack, args.labelled.pair_type)?;
     let found = match &args.pairs {
