@@ -308,7 +308,9 @@ fn secrets_that_are_made_again_stay_as_they_are() {
         let again = make_secrets(folder.path());
         assert_eq!(again.code, 0, "{}", again.err);
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 6, "no draft is left");
+    let files = |folder: &Path| fs::read_dir(folder).unwrap().count();
+    assert_eq!(files(folder.path()), 5, "no draft is left");
+    assert_eq!(files(&folder.path().join("tls")), 2, "moved there");
 }
 
 /// The folder of the master key belongs to the service.
