@@ -194,7 +194,18 @@ async fn what_the_page_of_operations_gives_to_run_on_postgres_runs() {
     let server = cluster();
     let own = server.url(&server.new_database().await);
     let restored = server.url(&server.new_database().await);
-    let variables = [("VISAVIS_DATABASE_URL", own), ("RESTORED_URL", restored)];
+    // As its administrator, and as the role that the page creates.
+    let port = server.port();
+    let faces = format!("postgres://faces@127.0.0.1:{port}/faces");
+    let variables = [
+        ("VISAVIS_DATABASE_URL", own),
+        ("RESTORED_URL", restored),
+        ("FACES_URL", faces),
+        ("PGHOST", "127.0.0.1".to_owned()),
+        ("PGPORT", port.to_string()),
+        ("PGUSER", "visavis".to_owned()),
+        ("PGDATABASE", "postgres".to_owned()),
+    ];
     run("OPERATIONS.md", &script("OPERATIONS.md", " postgres"), &variables);
 }
 
