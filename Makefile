@@ -96,8 +96,9 @@ test: lint unit console-test ## Every check that must pass before a change lands
 
 # The second run is without features. A test in it gives dependencies the features of the first
 # run, or most of them would be compiled once more.
-lint: ## Check format and lints
+lint: ## Check format, lints and the lock of the fuzz targets
 	$(CARGO) fmt --check
+	$(CARGO) metadata --locked --format-version 1 --filter-platform "$$(uname -m)-unknown-linux-gnu" --manifest-path fuzz/Cargo.toml > /dev/null
 	$(CARGO) clippy --locked --all-targets $(FEATURES) -- -D warnings
 	$(CARGO) clippy --locked --lib --bins --test documents -- -D warnings
 
