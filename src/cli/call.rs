@@ -191,11 +191,12 @@ fn exchange(
             out!("{}", shortened(line));
         }
         out!("\n{}\n", response.body);
-        let encrypted = if response.was_encrypted { ", and it was encrypted" } else { "" };
+        let encrypted = if response.encrypted.is_some() { ", and it was encrypted" } else { "" };
         out!("(the response's signature is valid{encrypted})\n");
         if args.output.explain {
-            out!("(the response is signed over this text: {})", measured(&response.text));
-            out!("{}\n", shortened_text(&response.text));
+            let text = client.signed_text(path, &response);
+            out!("(the response is signed over this text: {})", measured(&text));
+            out!("{}\n", shortened_text(&text));
         }
     }
     serde_json::from_str(&response.body).context("the response is not JSON")

@@ -33,8 +33,7 @@ pub(crate) struct Arrived {
     pub(super) held_back: Option<Duration>,
     pub(super) access_key: Option<String>,
     activity: Option<Activity>,
-    /// Whether it is one of several on an HTTP/2 connection.
-    pub(crate) has_streams: bool,
+    has_streams: bool,
 }
 
 impl Arrived {
@@ -66,8 +65,9 @@ impl Arrived {
     }
 
     /// Whether the response is to say that the connection ends; HTTP/2 has no such header.
-    pub(crate) fn closes_connection(&self) -> bool {
-        self.held_back.is_some() && self.reply.proven().is_none() && !self.has_streams
+    pub(crate) fn closes_connection(&self, is_leaving: bool) -> bool {
+        let is_held_back = self.held_back.is_some() && self.reply.proven().is_none();
+        (is_leaving || is_held_back) && !self.has_streams
     }
 
     /// Counts a request that ended without proof.

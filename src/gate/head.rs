@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use axum::http::{HeaderMap, Uri, header::HOST};
+use axum::http::{HeaderMap, HeaderValue, Uri, header::HOST};
 use memchr::memmem;
 use serde::{Deserialize, de::IgnoredAny};
 use time::OffsetDateTime;
@@ -73,7 +73,7 @@ pub(crate) struct Head {
     /// What is wrong with a request whose signature holds all the same.
     pub(super) objection: Option<Rejection>,
     time: String,
-    host: Option<String>,
+    host: Option<HeaderValue>,
     proof: Proof,
 }
 
@@ -136,8 +136,8 @@ impl Head {
         let wrapped_key = encrypt.map(|value| wrapped_key(scheme, value)).transpose()?;
         let objection = objection(&caller, scheme, wrapped_key.is_some())
             .or_else(|| freshness.check(time, now).err().map(|error| illegal_time(error, now)));
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
-        Ok(Self { caller, wrapped_key, objection, time: time.to_owned(), host, proof })
+        let (time, host) = (time.to_owned(), headers.get(HOST).cloned());
+        Ok(Self { caller, wrapped_key, objection, time, host, proof })
     }
 
     /// Whether an objection waits until the signature is checked, because a response before that
@@ -209,7 +209,8 @@ impl Head {
                 is_valid: &|set| set.is_valid(now),
             },
         };
-        SignatureFault::find(&claim, &expected, self.host.as_deref())
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        SignatureFault::find(&claim, &expected, host)
     }
 
     /// The same for every repetition of one signed request, and for no other.

@@ -206,8 +206,7 @@ impl Exchange {
             let signature = self.sign(&time, &body)?;
             insert(&mut parts.headers, "response-time", &time);
             insert(&mut parts.headers, "signature", &signature);
-            let is_leaving = !app.is_ready() && !self.arrived.has_streams;
-            if is_leaving || self.arrived.closes_connection() {
+            if self.arrived.closes_connection(!app.is_ready()) {
                 insert(&mut parts.headers, "connection", "close");
             }
             Ok(())

@@ -78,8 +78,8 @@ async fn a_transaction_of_another_client_stays_and_its_deletion_says_no_more_tha
     add_client(&app.clients, "2188000000000002", "other").await;
     let id = accept(&app, "1").await;
     let body = json!({ "transactionId": id }).to_string();
-    let stranger = signed_as("2188000000000002", DELETE, &body, &app.now());
-    let (answer, _) = app.send_raw(stranger).await;
+    let outsider = signed_as("2188000000000002", DELETE, &body, &app.now());
+    let (answer, _) = app.send_raw(outsider).await;
     assert_eq!(answer.text, DELETED);
     assert_eq!(app.check(&id).await.code(), "PROCESSING", "it is still there");
     for unknown in ["G000000000FID20260101000000010000000001", "G999999999FID", "x"] {

@@ -110,9 +110,9 @@ async fn the_answer_has_the_facts_of_the_text_that_the_server_expects() {
 async fn a_wrong_key_is_told_from_a_wrong_text() {
     let app = TestApp::new().await;
     let expected = format!("POST {PATH}\n{CLIENT}.{}.{BODY}", app.now());
-    let stranger = ServerKey::generate().unwrap();
+    let outsider = ServerKey::generate().unwrap();
     let answer =
-        refused(&app, with(&app, &signature_header(&signature(&stranger, &expected)))).await;
+        refused(&app, with(&app, &signature_header(&signature(&outsider, &expected)))).await;
     assert!(answer.message().contains("no key of this client made it"), "{}", answer.text);
     assert!(!answer.message().contains("that was signed"), "{}", answer.text);
     let hexadecimal = hex::encode(signature(merchant(), &expected));

@@ -163,10 +163,9 @@ pub struct VerifiedResponse {
     pub head: String,
     /// The JSON, decrypted if it came encrypted.
     pub body: String,
-    /// Whether it came encrypted.
-    pub was_encrypted: bool,
-    /// The text that was signed.
-    pub text: String,
+    /// The body as it came, if it came encrypted.
+    pub encrypted: Option<String>,
+    time: String,
 }
 
 impl ApiClient {
@@ -209,17 +208,19 @@ impl ApiClient {
             );
         }
         let headers = response.headers();
-        let signed_text = self.signer.verify(path, headers, &text)?;
-        let was_encrypted = headers.contains_key("Encrypt");
-        let body = match &signed.key {
+        let time = self.signer.verify(path, headers, &text)?.to_owned();
+        let is_encrypted = headers.contains_key("Encrypt");
+        let (body, encrypted) = match &signed.key {
             // With the key that was sent: the server must use that one.
-            Some(key) if was_encrypted => {
+            Some(key) if is_encrypted => {
                 let plain =
                     key.decrypt(text.as_bytes()).context("the response cannot be decrypted")?;
-                String::from_utf8(plain).context("the decrypted response is not text")?
+                let plain =
+                    String::from_utf8(plain).context("the decrypted response is not text")?;
+                (plain, Some(text))
             }
-            None if was_encrypted => bail!("the response is encrypted, but the request was not"),
-            _ => text,
+            None if is_encrypted => bail!("the response is encrypted, but the request was not"),
+            _ => (text, None),
         };
         let shown = ["Content-Type", "Response-Time", "Encrypt", "Signature"];
         let lines: Vec<String> = shown
@@ -227,7 +228,14 @@ impl ApiClient {
             .filter_map(|name| Some(format!("{name}: {}", headers.get(*name)?.to_str().ok()?)))
             .collect();
         let head = format!("HTTP/1.1 200 OK\n{}", lines.join("\n"));
-        Ok(VerifiedResponse { head, body, was_encrypted, text: signed_text })
+        Ok(VerifiedResponse { head, body, encrypted, time })
+    }
+
+    /// The text over which a response to a request for `path` was signed.
+    pub fn signed_text(&self, path: &str, response: &VerifiedResponse) -> String {
+        let VerifiedResponse { body, encrypted, time, .. } = response;
+        let body = encrypted.as_ref().unwrap_or(body).as_bytes();
+        text_of(&Content { uri: path, client_id: &self.signer.client_id, time, body })
     }
 }
 
@@ -239,8 +247,14 @@ impl SignedRequest {
             header.map_or("", |(_, value)| value.as_str())
         };
         let (client_id, time) = (header("Client-Id"), header("Request-Time"));
-        format!("POST {path}\n{client_id}.{time}.{}", self.body.whole())
+        let body = self.body.whole();
+        text_of(&Content { uri: path, client_id, time, body: body.as_bytes() })
     }
+}
+
+/// The signed text: all parts of it are text.
+fn text_of(content: &Content<'_>) -> String {
+    String::from_utf8_lossy(&content.pieces().concat()).into_owned()
 }
 
 impl Signer {
@@ -289,9 +303,9 @@ impl Signer {
         }
     }
 
-    /// Returns the text that was signed.
-    fn verify(&self, path: &str, headers: &HeaderMap, text: &str) -> Result<String> {
-        let header = |name: &str| -> Result<&str> {
+    /// Returns Response-Time.
+    fn verify<'a>(&self, path: &str, headers: &'a HeaderMap, text: &str) -> Result<&'a str> {
+        let header = |name: &str| -> Result<&'a str> {
             let value =
                 headers.get(name).ok_or_else(|| anyhow!("the response has no {name} header"))?;
             Ok(value.to_str()?)
@@ -310,7 +324,7 @@ impl Signer {
         };
         verified
             .map_err(|_| anyhow!("the response's signature is not valid with {with}:\n{text}"))?;
-        Ok(format!("POST {path}\n{}.{time}.{text}", self.client_id))
+        Ok(time)
     }
 }
 

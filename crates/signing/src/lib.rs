@@ -10,9 +10,10 @@
 //! ```
 //!
 //! A request is signed by the client and verified with the client's public key; a response is
-//! signed with the server key that belongs to that client alone. All RSA is aws-lc-rs: the `rsa`
-//! crate leaks private keys through timing (RUSTSEC-2023-0071) and serves as an independent check
-//! in tests only.
+//! signed with the server key that belongs to that client alone. All RSA with private keys, and
+//! every check of a signature, is aws-lc-rs; only the digest in a refused signature is read without
+//! it. The `rsa` crate leaks private keys through timing (RUSTSEC-2023-0071) and serves as an
+//! independent check in tests only.
 
 mod canonical;
 mod credentials;
