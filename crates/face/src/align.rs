@@ -116,12 +116,23 @@ fn stretch(net: &EmbedderNet) -> (f64, f64) {
 /// a bilinear sample of a large face reads four pixels out of k² and the rest becomes noise.
 /// `None` when the landmarks allow no fit.
 pub fn align(picture: &RgbImage, landmarks: &Landmarks, net: &EmbedderNet) -> Option<AlignedFace> {
-    let (width, height) = (net.input.width, net.input.height);
     let fit = AlignmentTransform::fit(landmarks, &net.template)?;
     let inverse = fit.inverse(stretch(net));
+    let (patch, inside) = cut(picture, &inverse, (net.input.width, net.input.height));
+    Some(AlignedFace { patch, inside })
+}
+
+/// The frame of this size whose pixel (x, y) is `inverse` × (x, y, 1) of the picture, and for each
+/// of its pixels, row by row, whether it lies inside the picture: bilinear, black beyond it, and
+/// averaged over blocks where the frame is smaller by a factor of two and more.
+pub(crate) fn cut(
+    picture: &RgbImage,
+    inverse: &[[f64; 3]; 2],
+    (width, height): (usize, usize),
+) -> (Patch, Vec<bool>) {
     let determinant = inverse[0][0] * inverse[1][1] - inverse[0][1] * inverse[1][0];
     let k = (determinant.abs().sqrt().floor() as u32).max(1);
-    let (source, left, top) = reduce(picture, &inverse, (width, height), k);
+    let (source, left, top) = reduce(picture, inverse, (width, height), k);
     // Pixel centres: a reduced pixel i covers k·i … k·i + k − 1, whose middle is k·i + (k − 1) / 2.
     let centre = (f64::from(k) - 1.0) / 2.0;
     let k = f64::from(k);
@@ -130,7 +141,7 @@ pub fn align(picture: &RgbImage, landmarks: &Landmarks, net: &EmbedderNet) -> Op
     };
     let inverse: Affine = [row(inverse[0], left), row(inverse[1], top)];
     let inside = inside(&inverse, (source.width(), source.height()), (width, height));
-    Some(AlignedFace { patch: Patch::warp(&source, &inverse, width, height), inside })
+    (Patch::warp(&source, &inverse, width, height), inside)
 }
 
 /// Which pixels of the frame are sampled from within the source.

@@ -3,7 +3,7 @@
 use super::manifest::{LandmarkNet, ResolvedPack};
 
 /// Version of the code between nets: raised when it changes similarities.
-const PIPELINE: u32 = 4;
+const PIPELINE: u32 = 5;
 
 impl ResolvedPack {
     /// A digest of everything that a similarity depends on: the nets, their inputs, and the code

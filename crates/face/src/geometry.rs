@@ -149,6 +149,13 @@ impl Landmarks {
         Self(std::array::from_fn(|i| Point::new(sum(i, |p| p.x) * share, sum(i, |p| p.y) * share)))
     }
 
+    /// Degrees from the horizontal to the line from the left eye to the right one, −180 to 180,
+    /// clockwise positive; 0 if both are at one point.
+    pub(crate) fn roll(&self) -> f32 {
+        let (left, right) = (self.left_eye(), self.right_eye());
+        (right.y - left.y).atan2(right.x - left.x).to_degrees()
+    }
+
     /// Pixels between the two eye centres.
     pub(crate) fn inter_eye_distance(&self) -> f32 {
         self.left_eye().distance(self.right_eye())
@@ -173,6 +180,16 @@ mod tests {
         let on_its_side = Landmarks(points.map(|(x, y)| Point::new(-y, x)));
         assert!((on_its_side.nose_offset() - 0.1).abs() < 1e-6);
         assert!(Landmarks::default().nose_offset().abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn an_eye_that_lies_lower_is_a_tilted_head() {
+        let points = [(80.0, 90.0), (120.0, 130.0), (90.0, 115.0), (70.0, 130.0), (95.0, 155.0)];
+        let tilted = Landmarks(points.map(|(x, y)| Point::new(x, y)));
+        assert!((tilted.roll() - 45.0).abs() < 1e-4);
+        let mirrored =
+            Landmarks([1, 0, 2, 4, 3].map(|n| Point::new(200.0 - tilted.0[n].x, tilted.0[n].y)));
+        assert!((mirrored.roll() + 45.0).abs() < 1e-4);
     }
 
     #[test]

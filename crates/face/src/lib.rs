@@ -52,6 +52,7 @@ mod search;
 pub mod session;
 mod similarity;
 pub mod stages;
+mod straight;
 pub mod telemetry;
 mod view_faces;
 mod vp8l;

@@ -117,6 +117,14 @@ impl Patch {
         tensor
     }
 
+    /// The same pixels, each channel rounded.
+    pub(super) fn to_image(&self) -> RgbImage {
+        let (mut pixels, size) = (self.pixels.iter(), (self.width as u32, self.height as u32));
+        // `as` saturates, and an interpolated value lies between those of its pixels.
+        let mut next = || pixels.next().map_or(0, |value| (value + 0.5) as u8);
+        RgbImage::from_fn(size.0, size.1, |_, _| image::Rgb([next(), next(), next()]))
+    }
+
     /// Luma (ITU-R BT.601) of every pixel, 0 to 255.
     pub(crate) fn luma(&self) -> Vec<f32> {
         self.pixels.chunks_exact(3).map(|p| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]).collect()

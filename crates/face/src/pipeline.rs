@@ -24,6 +24,7 @@ use super::{
     session::Runtime,
     similarity::Embedding,
     stages::{Stage, StageTimes, Stopwatch},
+    straight::StraightFace,
 };
 
 /// What the pipeline accepts and demands.
@@ -126,71 +127,123 @@ impl Pipeline {
             let Some(detection) = next else { return Err(Refusal::NoFace.into()) };
             search.sharpen(&mut image, &detection, self.embedder.net())?;
             watch.finish(Stage::Decode);
-            if let Some(face) = self.examine(&image, detection, &mut watch)? {
+            let is_turned = search.is_turned();
+            if let Some(face) = self.examine(&image, detection, is_turned, &mut watch)? {
                 break face;
             }
         };
 
-        let measures = self.measure(&image, search.faces(), &face)?;
+        // Reported as they lie on the photo that was sent.
+        let (size, rotation) = (image.upright_size(), image.view().rotation);
+        let (area, landmarks) = (face.detection.area, image.in_file(&face.landmarks));
+        let landmarks =
+            rotation.map_or(landmarks, |rotation| rotation.landmarks_back(&landmarks, size));
+        let measures = self.measure(&image, search.faces(), &face, landmarks.roll())?;
         watch.finish(Stage::Quality);
 
         let mut limits = *self.quality_limits(picture.kind);
         if search.is_selected(&face.detection) {
             limits.other_face = Bounds::default();
         }
-        // Reported as they lie on the photo that was sent.
-        let (size, rotation) = (image.upright_size(), image.view().rotation);
-        let (area, landmarks) = (face.detection.area, image.in_file(&face.landmarks));
         let report = FaceReport {
             width: size.0,
             height: size.1,
             faces: search.faces().len(),
             area: rotation.map_or(area, |rotation| rotation.area_back(&area, size)),
-            landmarks: rotation
-                .map_or(landmarks, |rotation| rotation.landmarks_back(&landmarks, size)),
+            landmarks,
             quality: judge(measures, &limits),
         };
         let factor = self.embedder.net().factor(face.embedding.length());
         Ok(AnalysedFace { embedding: face.embedding, factor, report, times: watch.times() })
     }
 
-    /// Refines, aligns and embeds a detection; `None` if it is no face.
+    /// Refines, aligns and embeds a detection; `None` if it is no face. `is_turned` says that it
+    /// was found on the image turned.
     fn examine(
         &mut self,
         image: &LazyImage<'_>,
         detection: Detection,
+        is_turned: bool,
         watch: &mut Stopwatch,
     ) -> Result<Option<ExaminedFace>, FaceError> {
         let at_hand = image.at_hand(&detection);
-        let landmarks = match &mut self.refiner {
-            Some(refiner) => refiner.refine(image.pixels(), &at_hand)?,
-            None => Some(at_hand.landmarks),
+        let Some(seen) = self.see(image.pixels(), &at_hand, is_turned, watch)? else {
+            return Ok(None);
         };
-        watch.finish(Stage::Landmarks);
-        let Some(landmarks) = landmarks else { return Ok(None) };
+        let in_image = |straight: &StraightFace| straight.in_image(&seen.landmarks);
+        let landmarks = seen.straight.as_ref().map_or(seen.landmarks, in_image);
         let Some(aligned) = align(image.pixels(), &landmarks, self.embedder.net()) else {
             return Ok(None);
         };
         watch.finish(Stage::Align);
         let embedding = self.embedder.embed(&aligned)?;
         watch.finish(Stage::Embed);
-        let (confidence, length) = (detection.confidence, embedding.length());
+        let (confidence, length) = (seen.confidence, embedding.length());
         let is_face = self.face_check.is_none_or(|check| check.passes(confidence, length));
-        Ok(is_face.then_some(ExaminedFace { detection, landmarks, aligned, embedding }))
+        Ok(is_face.then_some(ExaminedFace { detection, seen, landmarks, aligned, embedding }))
     }
 
-    /// Takes the quality measures of a face among all `faces` of the image.
+    /// The face as the nets are to look at it, upright, in pixels at hand or of a cut; `None` if it
+    /// is no face.
+    fn see(
+        &mut self,
+        pixels: &RgbImage,
+        face: &Detection,
+        is_turned: bool,
+        watch: &mut Stopwatch,
+    ) -> Result<Option<SeenFace>, FaceError> {
+        let mut as_found = None;
+        if !is_turned {
+            let Some(landmarks) = self.refine(pixels, face)? else { return Ok(None) };
+            watch.finish(Stage::Landmarks);
+            let Detection { area, confidence, .. } = *face;
+            as_found = Some(SeenFace { straight: None, area, landmarks, confidence });
+        }
+        let straight = match &as_found {
+            None => Some(StraightFace::of_turned(pixels, face, &mut self.detector)?),
+            Some(seen) => {
+                StraightFace::of_tilted(pixels, face, &seen.landmarks, &mut self.detector)?
+            }
+        };
+        watch.finish(Stage::Detect);
+        let Some(straight) = straight else { return Ok(as_found) };
+        let landmarks = self.refine(straight.picture(), &straight.face)?;
+        watch.finish(Stage::Landmarks);
+        let Detection { area, confidence, .. } = straight.face;
+        Ok(landmarks.map(|landmarks| SeenFace {
+            straight: Some(straight),
+            area,
+            landmarks,
+            confidence,
+        }))
+    }
+
+    /// The landmarks of a detection, refined if the pack can; `None` if it is no face.
+    fn refine(
+        &mut self,
+        pixels: &RgbImage,
+        face: &Detection,
+    ) -> Result<Option<Landmarks>, FaceError> {
+        match &mut self.refiner {
+            Some(refiner) => refiner.refine(pixels, face),
+            None => Ok(Some(face.landmarks)),
+        }
+    }
+
+    /// Takes the quality measures of a face among all `faces` of the image; `roll` is that of its
+    /// landmarks on the photo that was sent, in degrees.
     fn measure(
         &mut self,
         image: &LazyImage<'_>,
         faces: &[Detection],
         face: &ExaminedFace,
+        roll: f32,
     ) -> Result<Measures, FaceError> {
-        let pixels = image.pixels();
-        let area = image.at_hand(&face.detection).area;
-        let pose = self.pose.as_mut().map(|net| net.estimate(pixels, &area)).transpose()?;
+        let seen = &face.seen;
+        let pixels = seen.straight.as_ref().map_or(image.pixels(), StraightFace::picture);
+        let pose = self.pose.as_mut().map(|net| net.estimate(pixels, &seen.area)).transpose()?;
         let eyes = self.eyes.as_mut();
-        let eyes = eyes.map(|net| net.open_probability(pixels, &face.landmarks)).transpose()?;
+        let eyes = eyes.map(|net| net.open_probability(pixels, &seen.landmarks)).transpose()?;
         let landmarks = image.in_file(&face.landmarks);
         let yaw = match (&pose, self.yaw_from_landmarks) {
             (Some(pose), _) => Some(pose.yaw),
@@ -202,6 +255,8 @@ impl Pipeline {
             face: &face.detection,
             landmarks: &landmarks,
             faces,
+            confidence: seen.confidence,
+            roll,
             yaw,
             pitch: pose.map(|pose| pose.pitch),
             eyes,
@@ -278,8 +333,17 @@ impl Pipeline {
 struct ExaminedFace {
     /// In pixels of the file, with the image rotated as it is held.
     detection: Detection,
+    seen: SeenFace,
     /// In pixels at hand.
     landmarks: Landmarks,
     aligned: AlignedFace,
     embedding: Embedding,
+}
+
+/// A face as the nets look at it: on the image at hand, or upright on a cut out of it.
+struct SeenFace {
+    straight: Option<StraightFace>,
+    area: BoundingBox,
+    landmarks: Landmarks,
+    confidence: f32,
 }

@@ -6,9 +6,9 @@
 //! asks again when that is no face.
 //!
 //! 1. Upright, from coarse to fine, until something shows.
-//! 2. Rotated by a quarter, a half, three quarters: only when the detector found nothing, is not
-//!    sure, or found no face. A sure rotated face comes before an unsure upright one, because
-//!    upright is what photos usually are.
+//! 2. Turned by an eighth to either side, then rotated by a quarter, a half, three quarters: only
+//!    when the detector found nothing, is not sure, or found no face. A sure rotated face comes
+//!    before an unsure upright one, because upright is what photos usually are.
 //! 3. Upright again at finer sizes: a false detection may have prevented a closer pass, which shows
 //!    a small face.
 //! 4. An unsure rotated face, if a part of the pack other than the detector can reject it.
@@ -31,10 +31,17 @@ const MAX_EXAMINED: usize = 4;
 /// A rotated image is searched at larger sizes only if the upright one showed something there.
 const ROTATED_SIDE: u32 = 640;
 
+/// The image is turned by so many degrees to either side: a head that leans by up to 60° is upright
+/// to within 23° on one of the three.
+const TURNS: [f32; 2] = [45.0, -45.0];
+/// A turned image is searched at no larger size, in pixels of its longer side.
+const TURNED_SIDE: u32 = 320;
+
 /// The steps of a search, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SearchStep {
     Upright,
+    Turned,
     Rotated,
     UnsureUpright,
     CloserUpright,
@@ -53,7 +60,7 @@ enum ExaminedView {
 #[derive(Debug)]
 pub(super) struct Search {
     upright: ViewFaces,
-    /// The rotated image with the surest face, once it was looked for.
+    /// The turned or rotated image with the surest face, once it was looked for.
     rotated: Option<ViewFaces>,
     next_step: SearchStep,
     /// What `next` returned last, or would return next.
@@ -139,6 +146,11 @@ impl Search {
         self.current().is_selected(face)
     }
 
+    /// Whether the image was turned for the detection to examine.
+    pub(super) fn is_turned(&self) -> bool {
+        self.current().is_turned()
+    }
+
     fn current(&self) -> &ViewFaces {
         match (self.examined_view, &self.rotated) {
             (ExaminedView::Rotated, Some(rotated)) => rotated,
@@ -167,15 +179,22 @@ impl Search {
                 // A pack without a threshold is never rotated.
                 let sure = detector.sure();
                 self.is_sure_upright = sure.is_none_or(|sure| self.upright.confidence() >= sure);
-                self.next_step = if sure.is_some() { SearchStep::Rotated } else { SearchStep::End };
+                self.next_step = if sure.is_some() { SearchStep::Turned } else { SearchStep::End };
                 self.examine_if(self.is_sure_upright, ExaminedView::Upright);
             }
-            SearchStep::Rotated => {
-                let rotated = self.surest_rotation(image, detector)?;
+            SearchStep::Turned => {
+                let sizes = SizeRange { most: TURNED_SIDE, ..SizeRange::default() };
+                let views = TURNS.map(|degrees| self.upright.turned(degrees));
+                self.keep_surest(views, image, detector, sizes)?;
                 watch.finish(Stage::Detect);
-                self.is_sure_rotated =
-                    detector.sure().is_some_and(|sure| rotated.confidence() >= sure);
-                self.rotated = Some(rotated);
+                self.next_step = SearchStep::Rotated;
+                self.examine_if(self.is_sure_rotated, ExaminedView::Rotated);
+            }
+            SearchStep::Rotated => {
+                let sizes = self.rotated_sizes(detector);
+                let views = ROTATIONS.map(|rotation| self.upright.rotated(rotation));
+                self.keep_surest(views, image, detector, sizes)?;
+                watch.finish(Stage::Detect);
                 self.next_step = SearchStep::UnsureUpright;
                 self.examine_if(self.is_sure_rotated, ExaminedView::Rotated);
             }
@@ -209,29 +228,32 @@ impl Search {
         }
     }
 
-    /// The rotated image with the surest face, searched from the size on at which the upright one
-    /// showed something.
-    fn surest_rotation(
-        &self,
+    /// Searches the image in these views, and keeps the surest face of them and of what was kept
+    /// before.
+    fn keep_surest<const N: usize>(
+        &mut self,
+        views: [ViewFaces; N],
         image: &mut LazyImage<'_>,
         detector: &mut Detector,
-    ) -> Result<ViewFaces, Ended> {
+        sizes: SizeRange,
+    ) -> Result<(), Ended> {
+        for mut faces in views {
+            faces.detect(image, detector, sizes)?;
+            if self.rotated.as_ref().is_none_or(|kept| faces.confidence() > kept.confidence()) {
+                self.rotated = Some(faces);
+            }
+        }
+        let confidence = self.rotated.as_ref().map_or(0.0, ViewFaces::confidence);
+        self.is_sure_rotated = detector.sure().is_some_and(|sure| confidence >= sure);
+        Ok(())
+    }
+
+    /// The sizes at which a rotated image is searched: from the one on at which the upright one
+    /// showed something.
+    fn rotated_sizes(&self, detector: &Detector) -> SizeRange {
         let first = self.tried.saturating_sub(1);
         let sides = detector.long_sides(self.upright.size());
         let most = sides.get(first).copied().unwrap_or_default().max(ROTATED_SIDE);
-        let [one, others @ ..] = ROTATIONS;
-        let mut rotated = |rotation| -> Result<ViewFaces, Ended> {
-            let mut faces = self.upright.rotated(rotation);
-            faces.detect(image, detector, SizeRange { first, least: 0, most })?;
-            Ok(faces)
-        };
-        let mut surest = rotated(one)?;
-        for rotation in others {
-            let faces = rotated(rotation)?;
-            if faces.confidence() > surest.confidence() {
-                surest = faces;
-            }
-        }
-        Ok(surest)
+        SizeRange { first, least: 0, most }
     }
 }

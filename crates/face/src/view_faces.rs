@@ -16,6 +16,7 @@ use super::{
     manifest::EmbedderNet,
     refusal::Refusal,
     rotation::Rotation,
+    straight::detect_turned,
 };
 
 /// Which of the detector's sizes are tried.
@@ -41,6 +42,8 @@ pub(super) struct ViewFaces {
     view: View,
     /// Width and height of the file, held this way.
     size: (u32, u32),
+    /// Degrees by which the image is turned for the detector, counter-clockwise.
+    turned: f32,
     faces: Vec<Detection>,
     hint: Option<BoundingBox>,
 }
@@ -48,7 +51,8 @@ pub(super) struct ViewFaces {
 impl ViewFaces {
     /// None yet, on the image as it is held.
     pub(super) fn new(image: &LazyImage<'_>, hint: Option<BoundingBox>) -> Self {
-        Self { view: image.view(), size: image.size(), faces: Vec::new(), hint }
+        let (view, size) = (image.view(), image.size());
+        Self { view, size, turned: 0.0, faces: Vec::new(), hint }
     }
 
     /// None yet, on the upright image rotated.
@@ -56,9 +60,20 @@ impl ViewFaces {
         Self {
             view: self.view.rotated(rotation),
             size: Rotation::size(Some(rotation), self.size),
+            turned: 0.0,
             faces: Vec::new(),
             hint: self.hint.map(|hint| rotation.area(&hint, self.size)),
         }
+    }
+
+    /// None yet, on the image held as it is, and searched turned by `degrees` counter-clockwise.
+    pub(super) fn turned(&self, degrees: f32) -> Self {
+        Self { turned: degrees, faces: Vec::new(), ..*self }
+    }
+
+    /// Whether the image was turned for the detector.
+    pub(super) fn is_turned(&self) -> bool {
+        self.turned != 0.0
     }
 
     /// How the image is held.
@@ -149,7 +164,11 @@ impl ViewFaces {
             if *side < least || *side > most || sides[..number].contains(side) {
                 continue;
             }
-            let faces = detect_at(image, detector, *side)?;
+            let faces = if self.is_turned() {
+                detect_turned_at(image, detector, *side, self.turned)?
+            } else {
+                detect_at(image, detector, *side)?
+            };
             self.view = image.view();
             if !faces.is_empty() {
                 self.faces = faces;
@@ -192,4 +211,16 @@ fn detect_at(
         *face = face.scaled(image.reduction(), image.reduction());
     }
     Ok(faces)
+}
+
+fn detect_turned_at(
+    image: &mut LazyImage<'_>,
+    detector: &mut Detector,
+    side: u32,
+    degrees: f32,
+) -> Result<Vec<Detection>, Ended> {
+    image.decode_at_least(side)?;
+    let faces = detect_turned(image.pixels(), degrees, side, detector)?;
+    let reduction = image.reduction();
+    Ok(faces.iter().map(|face| face.scaled(reduction, reduction)).collect())
 }

@@ -18,6 +18,7 @@ mod operator_pack;
 mod pairs;
 mod robust;
 mod stages;
+mod tilted;
 mod turned;
 
 use visavis_face::Pipeline;

@@ -65,7 +65,7 @@ fn faces(
 /// The pairs whose cosine is further than `most` from the reference's.
 fn far(faces: &BTreeMap<String, AnalysedFace>, most: f32) -> Vec<String> {
     let far = rows().into_iter().filter_map(|Row { a, b, similarity, .. }| {
-        let cosine = faces[&a].embedding.cosine(&faces[&b].embedding).value();
+        let cosine = faces.get(&a)?.embedding.cosine(&faces.get(&b)?.embedding).value();
         ((cosine - similarity).abs() > most)
             .then(|| format!("{a} {b}: {cosine:.4}, reference {similarity}"))
     });
@@ -89,7 +89,11 @@ fn as_bitmap(file: &[u8]) -> Vec<u8> {
 fn looking_where_the_reference_looks_gives_its_similarities() {
     let Some(mut pack) = default_pack() else { return };
     (pack.detector.net.long_sides, pack.detector.net.near) = (vec![640], 0.0);
-    let Some(faces) = faces(&mut roomy_engine(&pack), as_bitmap) else { return };
+    let Some(mut faces) = faces(&mut roomy_engine(&pack), as_bitmap) else { return };
+    let all = faces.len();
+    // The reference does not look at a tilted head again.
+    faces.retain(|_, face| face.report.quality.measures.roll_deg < 12.0);
+    assert!(faces.len() + 2 >= all, "{} of {all}", faces.len());
     let far = far(&faces, SIMILARITY);
     assert!(far.is_empty(), "{} similarities are off:\n{}", far.len(), far.join("\n"));
 }

@@ -12,6 +12,7 @@ use visavis_face::{
     geometry::BoundingBox, quality::QualityVerdict,
 };
 
+use super::tilted::turned;
 use crate::support::models::{engine, pack, root, shared};
 
 /// What became of one way to spoil a photo.
@@ -134,6 +135,15 @@ const TURNED: [(&str, Spoil); 3] = [
     ("turned by 270°", |p, _, _| imageops::rotate270(p)),
 ];
 
+const TILTED: [(&str, Spoil); 6] = [
+    ("tilted by −60°", |p, _, _| turned(p, -60.0)),
+    ("−45°", |p, _, _| turned(p, -45.0)),
+    ("−30°", |p, _, _| turned(p, -30.0)),
+    ("30°", |p, _, _| turned(p, 30.0)),
+    ("45°", |p, _, _| turned(p, 45.0)),
+    ("60°", |p, _, _| turned(p, 60.0)),
+];
+
 const LARGE: [(&str, Spoil); 3] = [
     ("enlarged to 12 megapixels", |p, _, _| scaled(p, 3500.0 / p.width() as f32)),
     ("face of 100 pixels on 12 megapixels", |p, a, n| on_a_wall(p, a, 100.0, n)),
@@ -216,6 +226,22 @@ fn a_photo_on_its_side_or_head_loses_no_face() {
         assert!(row.hardly_misses(), "{}: {} of {} missed", row.name, row.missed, row.photos);
         assert!(row.quantile(0.5) > 0.97, "{}: {}", row.name, row.quantile(0.5));
     }
+}
+
+#[test]
+fn a_tilted_head_is_found_and_hardly_ever_fails_by_quality() {
+    if shared("faces/calibration").is_none() {
+        return;
+    }
+    let rows = measure(&TILTED, 1);
+    for row in &rows {
+        assert!(row.hardly_misses(), "{}: {} of {} missed", row.name, row.missed, row.photos);
+        assert!(row.quantile(0.5) > 0.95, "{}: {}", row.name, row.quantile(0.5));
+    }
+    // Of upright ones as well.
+    let (failed, photos) =
+        rows.iter().fold((0, 0), |sum, row| (sum.0 + row.failed, sum.1 + row.photos));
+    assert!(failed * 50 <= photos, "{failed} of {photos}");
 }
 
 #[test]

@@ -202,6 +202,8 @@ fn quality_measures_agree_with_the_reference() {
             face: &face,
             landmarks: &points,
             faces: &[face],
+            confidence: face.confidence,
+            roll: head.roll,
             yaw: Some(head.yaw),
             pitch: Some(head.pitch),
             eyes: Some(open),

@@ -33,7 +33,7 @@ pub struct QualityLimits {
     pub(crate) confidence: Bounds,
     pub yaw_deg: Bounds,
     pub(crate) pitch_deg: Bounds,
-    pub(crate) roll_deg: Bounds,
+    pub roll_deg: Bounds,
     pub(crate) eyes_open: Bounds,
     pub sharpness: Bounds,
     pub(crate) brightness: Bounds,

@@ -28,7 +28,8 @@ pub struct Measures {
     pub yaw_deg: Option<f32>,
     /// Degrees of nodding, without sign.
     pub pitch_deg: Option<f32>,
-    /// Degrees between the line of the eyes and the horizontal, without sign.
+    /// Degrees between the line of the eyes and the horizontal of the picture as it was sent,
+    /// without sign: 90 if it lies on its side.
     pub roll_deg: f32,
     /// Probability that the more open eye is open, 0 to 1; absent if the pack has no eye net. (One
     /// eye alone is too often misread behind glasses or hair.)
@@ -77,6 +78,10 @@ pub struct Observed<'a> {
     pub landmarks: &'a Landmarks,
     /// All faces of the picture, the chosen one included.
     pub faces: &'a [Detection],
+    /// The detector's confidence in the chosen one, upright.
+    pub confidence: f32,
+    /// Degrees between the line of its eyes and the horizontal of the picture as it was sent.
+    pub roll: f32,
     /// Degrees the head is turned to a side, if that was estimated.
     pub yaw: Option<f32>,
     /// Degrees it is raised or lowered, if that was estimated.
@@ -102,11 +107,11 @@ pub fn measure(seen: &Observed<'_>) -> Measures {
         unified: None,
         inter_eye_distance_px: seen.landmarks.inter_eye_distance(),
         face_size_px: seen.face.area.short_side(),
-        confidence: seen.face.confidence,
+        confidence: seen.confidence,
         embedding_length: seen.length,
         yaw_deg: seen.yaw.map(f32::abs),
         pitch_deg: seen.pitch.map(f32::abs),
-        roll_deg: roll(seen.landmarks),
+        roll_deg: seen.roll.abs(),
         eyes_open: seen.eyes.map(|[left, right]| left.max(right)),
         sharpness: view.sharpness(),
         brightness: light.mean / 255.0,
@@ -138,12 +143,6 @@ impl Measures {
             sharpness: self.sharpness,
         }
     }
-}
-
-/// Degrees from the horizontal to the line through the eyes, without sign.
-fn roll(landmarks: &Landmarks) -> f32 {
-    let (left, right) = (landmarks.left_eye(), landmarks.right_eye());
-    (right.y - left.y).atan2(right.x - left.x).to_degrees().abs()
 }
 
 /// The position of a head in its image.
@@ -190,12 +189,5 @@ mod tests {
         assert!((framing.head_size - 86.0 / 240.0).abs() < 1e-4);
         assert!((framing.above - 90.0 / 86.0).abs() < 1e-4);
         assert!((framing.below - 150.0 / 86.0).abs() < 1e-4);
-        assert!(roll(&landmarks) < 1e-6);
-    }
-
-    #[test]
-    fn an_eye_that_lies_lower_is_a_tilted_head() {
-        let points = [(80.0, 90.0), (120.0, 130.0), (90.0, 115.0), (70.0, 130.0), (95.0, 155.0)];
-        assert!((roll(&Landmarks(points.map(|(x, y)| Point::new(x, y)))) - 45.0).abs() < 1e-4);
     }
 }
