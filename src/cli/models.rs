@@ -1,6 +1,7 @@
 //! `visavis models`: the packs of this machine.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -181,16 +182,11 @@ pub(super) fn rates_at_threshold(
 /// The pack's own files and those of the packs that it borrows from.
 fn with_borrowed<'a>(manifest: &'a Manifest, name: &str) -> Result<Vec<(String, &'a Weights)>> {
     let resolved = manifest.resolve(name)?;
-    let mut packs = vec![name.to_owned(), resolved.detector.pack];
-    packs.extend(resolved.landmarks.map(|l| l.pack));
-    packs.extend(resolved.pose.map(|l| l.pack));
-    packs.extend(resolved.eyes.map(|l| l.pack));
-    packs.sort();
-    packs.dedup();
+    let packs: BTreeSet<_> = resolved.files().into_iter().map(|(pack, _)| pack).collect();
     let mut files = Vec::new();
     for pack in packs {
-        let own = manifest.packs.get(&pack).context("a resolved pack exists")?.own_weights();
-        files.extend(own.into_iter().map(|(_, weights)| (pack.clone(), weights)));
+        let own = manifest.packs.get(pack).context("a resolved pack exists")?.own_weights();
+        files.extend(own.into_iter().map(|(_, weights)| (pack.to_owned(), weights)));
     }
     Ok(files)
 }

@@ -98,7 +98,7 @@ impl Gallery {
             match face {
                 Ok(face) => {
                     values.extend_from_slice(face.embedding.values());
-                    factors.push(face.factor);
+                    factors.push(face.embedding.factor());
                     photos.push(photo);
                     reports.push(face.report);
                     stages.push(face.times);

@@ -1,6 +1,6 @@
 //! The digest that binds a calibration table to a pack.
 
-use super::manifest::{LandmarkNet, ResolvedPack};
+use super::manifest::{EmbedderNet, LandmarkNet, Located, ResolvedPack};
 
 /// Version of the code between nets: raised when it changes similarities.
 const PIPELINE: u32 = 5;
@@ -33,12 +33,21 @@ impl ResolvedPack {
             ),
             self.landmarks.as_ref().map_or_else(String::new, |located| landmarks(&located.net)),
             embedder.weights.sha256.clone(),
-            format!("{:?} {:?} {:?}", embedder.input, embedder.template, embedder.template_size),
+            frame(embedder),
             format!("{:?} {:?}", embedder.length, self.face_check),
         ];
         parts.extend(embedder.mirrored.then(|| "mirrored".to_owned()));
+        for (Located { net, .. }, weight) in &self.further {
+            let EmbedderNet { weights, length, mirrored, .. } = net;
+            let sha256 = &weights.sha256;
+            parts.push(format!("{weight} {sha256} {} {length:?} {mirrored}", frame(net)));
+        }
         let digest =
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());
         hex::encode(&digest.as_ref()[..8])
     }
+}
+
+fn frame(embedder: &EmbedderNet) -> String {
+    format!("{:?} {:?} {:?}", embedder.input, embedder.template, embedder.template_size)
 }

@@ -46,10 +46,11 @@ impl Embedder {
             let other = self.session.run_patch(&face.patch.mirrored(), input, *dimension)?;
             raw.iter_mut().zip(other).for_each(|(value, other)| *value += other);
         }
-        Embedding::normalised(raw).ok_or_else(|| FaceError::Contract {
+        let unit = Embedding::normalised(raw).ok_or_else(|| FaceError::Contract {
             net: self.session.name().to_owned(),
             expected: "a vector with a direction".to_owned(),
             found: "zeros or not-a-number".to_owned(),
-        })
+        })?;
+        Ok(unit.corrected(self.net.length.as_ref()))
     }
 }

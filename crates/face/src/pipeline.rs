@@ -45,9 +45,6 @@ pub struct PipelineOptions {
 pub struct AnalysedFace {
     /// For comparison, then to be dropped.
     pub embedding: Embedding,
-    /// The factor that the length of the embedding contributes to the gain of its pairs; 1 if the
-    /// pack does not use lengths.
-    pub factor: f32,
     /// What was found.
     pub report: FaceReport,
     /// How long the stages took.
@@ -66,6 +63,9 @@ pub struct Pipeline {
     yaw_from_landmarks: Option<f32>,
     eyes: Option<EyeClassifier>,
     embedder: Embedder,
+    /// The weight of its cosine, and the other embedders with theirs.
+    weight: f32,
+    further: Vec<(Embedder, f32)>,
     face_check: Option<FaceCheck>,
     unified: Option<UnifiedQuality>,
 }
@@ -85,7 +85,7 @@ impl Engine for Pipeline {
             Err(refusal) => return Ok(Comparison::Refused { side: Side::Reference, refusal }),
         };
         Ok(Comparison::Compared {
-            similarity: self.embedder.net().similarity(&probe.embedding, &reference.embedding),
+            similarity: probe.embedding.similarity(&reference.embedding),
             probe: Box::new(probe.report),
             reference: Box::new(reference.report),
             times: [probe.times, reference.times],
@@ -153,8 +153,7 @@ impl Pipeline {
             landmarks,
             quality: judge(measures, &limits),
         };
-        let factor = self.embedder.net().factor(face.embedding.length());
-        Ok(AnalysedFace { embedding: face.embedding, factor, report, times: watch.times() })
+        Ok(AnalysedFace { embedding: face.embedding, report, times: watch.times() })
     }
 
     /// Refines, aligns and embeds a detection; `None` if it is no face. `is_turned` says that it
@@ -180,7 +179,19 @@ impl Pipeline {
         watch.finish(Stage::Embed);
         let (confidence, length) = (seen.confidence, embedding.length());
         let is_face = self.face_check.is_none_or(|check| check.passes(confidence, length));
-        Ok(is_face.then_some(ExaminedFace { detection, seen, landmarks, aligned, embedding }))
+        if !is_face {
+            return Ok(None);
+        }
+        let mut further = Vec::with_capacity(self.further.len());
+        for (embedder, weight) in &mut self.further {
+            let Some(aligned) = align(image.pixels(), &landmarks, embedder.net()) else {
+                return Ok(None);
+            };
+            further.push((embedder.embed(&aligned)?, *weight));
+        }
+        let embedding = embedding.joined(self.weight, &further);
+        watch.finish(Stage::Embed);
+        Ok(Some(ExaminedFace { detection, seen, landmarks, aligned, embedding }))
     }
 
     /// The face as the nets are to look at it, upright, in pixels at hand or of a cut; `None` if it
@@ -299,6 +310,12 @@ impl Pipeline {
             yaw_from_landmarks: pack.yaw_from_landmarks,
             eyes: eyes.map(|net| EyeClassifier::open(runtime, net)).transpose()?,
             embedder: Embedder::open(runtime, &pack.embedder)?,
+            weight: pack.weight,
+            further: pack
+                .further
+                .iter()
+                .map(|(located, weight)| Ok((Embedder::open(runtime, located)?, *weight)))
+                .collect::<Result<_, FaceError>>()?,
             face_check: pack.face_check,
             unified: pack.quality,
         })
@@ -322,8 +339,11 @@ impl Pipeline {
         self.refiner.as_mut().map(|net| net.refine(&grey, &face)).transpose()?;
         self.pose.as_mut().map(|net| net.estimate(&grey, &area)).transpose()?;
         self.eyes.as_mut().map(|net| net.open_probability(&grey, &landmarks)).transpose()?;
-        if let Some(aligned) = align(&grey, &landmarks, self.embedder.net()) {
-            self.embedder.embed(&aligned)?;
+        let further = self.further.iter_mut().map(|(embedder, _)| embedder);
+        for embedder in std::iter::once(&mut self.embedder).chain(further) {
+            if let Some(aligned) = align(&grey, &landmarks, embedder.net()) {
+                embedder.embed(&aligned)?;
+            }
         }
         Ok(())
     }

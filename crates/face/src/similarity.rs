@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Embedding {
     values: Vec<f32>,
     length: f32,
+    factor: f32,
 }
 
 impl std::fmt::Debug for Embedding {
@@ -31,7 +32,31 @@ impl Embedding {
         for value in &mut raw {
             *value = (f64::from(*value) / norm) as f32;
         }
-        Some(Self { values: raw, length: norm as f32 })
+        Some(Self { values: raw, length: norm as f32, factor: 1.0 })
+    }
+
+    /// With what the length says about its cosines.
+    #[must_use]
+    pub(crate) fn corrected(self, correction: Option<&LengthCorrection>) -> Self {
+        let factor = correction.map_or(1.0, |correction| correction.factor(self.length));
+        Self { factor, ..self }
+    }
+
+    /// One embedding of this one and those of other nets, whose cosine is the weighted sum of
+    /// theirs; all weights add up to 1. Its length is that of this one, and its factor the weighted
+    /// geometric mean.
+    #[must_use]
+    pub(crate) fn joined(self, weight: f32, further: &[(Self, f32)]) -> Self {
+        if further.is_empty() {
+            return self;
+        }
+        let parts = || std::iter::once((&self, weight)).chain(further.iter().map(|(p, w)| (p, *w)));
+        let weighted = |(part, weight): (&Self, f32)| {
+            let root = weight.sqrt();
+            part.values.iter().map(move |value| root * value).collect::<Vec<_>>()
+        };
+        let factor = parts().map(|(part, weight)| part.factor.powf(weight)).product();
+        Self { values: parts().flat_map(weighted).collect(), length: self.length, factor }
     }
 
     /// The values, Euclidean norm 1.
@@ -43,6 +68,21 @@ impl Embedding {
     /// grows with the visible part of the face.
     pub fn length(&self) -> f32 {
         self.length
+    }
+
+    /// The factor that its length contributes to the gain of its pairs; 1 if the pack does not use
+    /// lengths.
+    pub fn factor(&self) -> f32 {
+        self.factor
+    }
+
+    /// How similar the other face is: the cosine, stretched by the factors of both.
+    ///
+    /// # Panics
+    /// As [`cosine`](Self::cosine).
+    pub fn similarity(&self, other: &Self) -> Similarity {
+        let gain = self.factor * other.factor;
+        Similarity::clamped(LengthCorrection::stretch(self.cosine(other).value(), gain))
     }
 
     /// Cosine of the angle to `other`.
@@ -167,6 +207,26 @@ mod tests {
     fn a_vector_without_direction_is_no_embedding() {
         assert!(Embedding::normalised(vec![0.0; 4]).is_none());
         assert!(Embedding::normalised(vec![f32::NAN, 1.0]).is_none());
+    }
+
+    #[test]
+    fn the_cosine_of_joined_embeddings_is_the_weighted_sum_of_their_cosines() {
+        let of = |raw: &[f32], length| {
+            let correction = LengthCorrection { usual: 10.0, least: 8.0, most: 12.0, power: 0.5 };
+            let unit = Embedding::normalised(raw.to_vec()).unwrap();
+            Embedding { length, ..unit }.corrected(Some(&correction))
+        };
+        let (a, b) = (of(&[1.0, 2.0], 8.0), of(&[2.0, 1.0], 12.0));
+        let (c, d) = (of(&[1.0, 0.0, 3.0], 9.0), of(&[0.0, 1.0, 2.0], 11.0));
+        let one = a.clone().joined(0.7, &[(c.clone(), 0.3)]);
+        let other = b.clone().joined(0.7, &[(d.clone(), 0.3)]);
+        let sum = 0.7 * a.cosine(&b).value() + 0.3 * c.cosine(&d).value();
+        assert!((one.cosine(&other).value() - sum).abs() < 1e-6);
+        assert!((one.factor() - a.factor().powf(0.7) * c.factor().powf(0.3)).abs() < 1e-6);
+        assert!((one.length() - 8.0).abs() < 1e-6);
+        let gain = one.factor() * other.factor();
+        let expected = LengthCorrection::stretch(sum, gain);
+        assert!((one.similarity(&other).value() - expected).abs() < 1e-6);
     }
 
     #[test]

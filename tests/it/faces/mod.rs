@@ -20,6 +20,7 @@ mod robust;
 mod stages;
 mod tilted;
 mod turned;
+mod two_embedders;
 
 use visavis_face::Pipeline;
 

@@ -11,6 +11,7 @@ use visavis_face::{
     manifest::ResolvedPack,
 };
 
+use super::two_embedders::duo;
 use crate::support::models::{default_pack, engine, engine_of, packs, root, shared};
 
 /// How far a similarity may be from the reference's, which looks for faces at 640 pixels.
@@ -100,7 +101,7 @@ fn looking_where_the_reference_looks_gives_its_similarities() {
 
 #[test]
 fn all_labelled_pairs_are_decided_right_by_each_pack_and_as_the_reference_says_by_omz() {
-    for pack in packs() {
+    for pack in packs().into_iter().chain(duo()) {
         let Some(faces) = faces(&mut roomy_engine(&pack), <[u8]>::to_vec) else { return };
         decide_all(&pack, &faces);
         if pack.name == "omz" {
@@ -114,11 +115,10 @@ fn decide_all(pack: &ResolvedPack, faces: &BTreeMap<String, AnalysedFace>) {
     let calibration =
         Calibration::new(pack.calibration.as_ref().unwrap(), Population::Mixed).unwrap();
     let policy = Policy::new(calibration, &pack.name, Fmr::new(1e-5).unwrap());
-    let net = &pack.embedder.net;
     let mut wrong = Vec::new();
     for Row { a, b, same, .. } in rows() {
         let (one, other) = (&faces[&a], &faces[&b]);
-        let similarity = net.similarity(&one.embedding, &other.embedding);
+        let similarity = one.embedding.similarity(&other.embedding);
         let compared = Comparison::Compared {
             similarity,
             probe: Box::new(one.report.clone()),

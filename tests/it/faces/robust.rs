@@ -13,7 +13,7 @@ use visavis_face::{
 };
 
 use super::tilted::turned;
-use crate::support::models::{engine, pack, root, shared};
+use crate::support::models::{engine, root, shared};
 
 /// What became of one way to spoil a photo.
 struct Row {
@@ -164,7 +164,6 @@ const HARD: [(&str, Spoil); 3] = [
 fn measure(spoils: &[(&'static str, Spoil)], every: usize) -> Vec<Row> {
     let count = std::env::var("ROBUST_PHOTOS").ok().and_then(|n| n.parse().ok()).unwrap_or(24);
     let mut engine = engine();
-    let net = pack().embedder.net;
     let mut rows: Vec<Row> = spoils
         .iter()
         .map(|(name, _)| Row { name, photos: 0, missed: 0, failed: 0, similarities: Vec::new() })
@@ -179,7 +178,7 @@ fn measure(spoils: &[(&'static str, Spoil)], every: usize) -> Vec<Row> {
                 Some(face) => {
                     let fails = face.report.quality.verdict == QualityVerdict::Fail;
                     row.failed += usize::from(fails);
-                    let similarity = net.similarity(&original.embedding, &face.embedding);
+                    let similarity = original.embedding.similarity(&face.embedding);
                     row.similarities.push(similarity.value());
                 }
                 None => row.missed += 1,

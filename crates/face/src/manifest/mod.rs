@@ -45,7 +45,10 @@ pub struct Pack {
     /// Distinguishes open eyes from closed ones, for the quality measures.
     pub(crate) eyes: Option<Role<EyesNet>>,
     /// Turns an aligned face into an embedding.
-    pub(crate) embedder: EmbedderNet,
+    pub(crate) embedder: Option<EmbedderNet>,
+    /// Instead of an own embedder: those of other packs, whose cosines are added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) embedders: Vec<EmbedderShare>,
     /// Rejects detections that are no faces.
     pub(crate) face_check: Option<FaceCheck>,
     /// The overall quality of a photo, fitted to the errors of this embedder.
@@ -73,6 +76,16 @@ pub(crate) enum Role<N> {
     },
     /// Named here.
     Own(N),
+}
+
+/// The embedder of another pack, and the weight of its cosine.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmbedderShare {
+    /// The other pack's name.
+    pub(crate) from: String,
+    /// Above 0; those of a pack add up to 1.
+    pub(crate) weight: f32,
 }
 
 /// The bytes of a net.
@@ -132,8 +145,12 @@ pub struct ResolvedPack {
     pub(crate) yaw_from_landmarks: Option<f32>,
     /// Classifies eyes.
     pub eyes: Option<Located<EyesNet>>,
-    /// Embeds.
+    /// Embeds: the only embedder, or the first of several.
     pub embedder: Located<EmbedderNet>,
+    /// The weight of its cosine: 1 if it is the only one.
+    pub(crate) weight: f32,
+    /// The other embedders, and the weights of their cosines.
+    pub(crate) further: Vec<(Located<EmbedderNet>, f32)>,
     /// Rejects detections that are no faces.
     pub(crate) face_check: Option<FaceCheck>,
     /// One number for the quality.
@@ -196,9 +213,13 @@ impl Manifest {
     pub fn resolve(&self, name: &str) -> Result<ResolvedPack, FaceError> {
         let pack = self.pack(name)?;
         let wrong = |why: String| FaceError::Manifest(format!("pack `{name}`: {why}"));
-        if let Some(length) = &pack.embedder.length {
-            length.check().map_err(wrong)?;
+        let mut embedders = self.embedders(name, pack).map_err(&wrong)?;
+        for (embedder, _) in &embedders {
+            if let Some(length) = &embedder.net.length {
+                length.check().map_err(&wrong)?;
+            }
         }
+        let (embedder, weight) = embedders.remove(0);
         let detector = self.role(name, &pack.detector, |p| Some(&p.detector), |n| &n.weights)?;
         detector.net.check().map_err(wrong)?;
         let landmarks =
@@ -213,11 +234,42 @@ impl Manifest {
             pose: self.optional(name, pack.pose.as_ref(), |p| p.pose.as_ref(), |n| &n.weights)?,
             yaw_from_landmarks: pack.yaw_from_landmarks,
             eyes: self.optional(name, pack.eyes.as_ref(), |p| p.eyes.as_ref(), |n| &n.weights)?,
-            embedder: self.locate(name, &pack.embedder, &pack.embedder.weights),
+            embedder,
+            weight,
+            further: embedders,
             face_check: pack.face_check,
             quality: pack.quality,
             calibration: pack.calibration.clone(),
         })
+    }
+
+    /// The embedders of a pack with their weights, at least one.
+    fn embedders(
+        &self,
+        name: &str,
+        pack: &Pack,
+    ) -> Result<Vec<(Located<EmbedderNet>, f32)>, String> {
+        let borrowed = |share: &EmbedderShare| {
+            let net = self.packs.get(&share.from).and_then(|pack| pack.embedder.as_ref());
+            let net = net.ok_or_else(|| {
+                format!("embedders: there is no pack `{}` with an embedder of its own", share.from)
+            })?;
+            Ok((self.locate(&share.from, net, &net.weights), share.weight))
+        };
+        match &pack.embedder {
+            Some(net) if pack.embedders.is_empty() => {
+                Ok(vec![(self.locate(name, net, &net.weights), 1.0)])
+            }
+            None if !pack.embedders.is_empty() => {
+                let weights = || pack.embedders.iter().map(|share| share.weight);
+                let sum: f32 = weights().sum();
+                if !((sum - 1.0).abs() < 1e-3 && weights().all(|weight| weight > 0.0)) {
+                    return Err("embedders: the weights must be above 0 and add up to 1".to_owned());
+                }
+                pack.embedders.iter().map(borrowed).collect()
+            }
+            _ => Err("a pack needs either embedder or embedders".to_owned()),
+        }
     }
 
     /// Names of the packs whose files are all there, checked or not.
@@ -274,14 +326,21 @@ impl Manifest {
 impl ResolvedPack {
     /// The first file of the pack that does not exist.
     pub fn missing_file(&self) -> Option<&Path> {
-        let files = [
-            Some(&self.detector.path),
-            self.landmarks.as_ref().map(|located| &located.path),
-            self.pose.as_ref().map(|located| &located.path),
-            self.eyes.as_ref().map(|located| &located.path),
-            Some(&self.embedder.path),
-        ];
-        files.into_iter().flatten().map(PathBuf::as_path).find(|path| !path.exists())
+        self.files().into_iter().map(|(_, path)| path).find(|path| !path.exists())
+    }
+
+    /// All files of the pack, each with the name of the pack that it belongs to.
+    pub fn files(&self) -> Vec<(&str, &Path)> {
+        fn file<N>(located: &Located<N>) -> (&str, &Path) {
+            (&located.pack, &located.path)
+        }
+        let mut files = vec![file(&self.detector)];
+        files.extend(self.landmarks.as_ref().map(file));
+        files.extend(self.pose.as_ref().map(file));
+        files.extend(self.eyes.as_ref().map(file));
+        files.push(file(&self.embedder));
+        files.extend(self.further.iter().map(|(embedder, _)| file(embedder)));
+        files
     }
 }
 
@@ -317,7 +376,7 @@ impl Pack {
             ("landmarks", own(self.landmarks.as_ref(), |n| &n.weights)),
             ("pose", own(self.pose.as_ref(), |n| &n.weights)),
             ("eyes", own(self.eyes.as_ref(), |n| &n.weights)),
-            ("embedder", Some(&self.embedder.weights)),
+            ("embedder", self.embedder.as_ref().map(|n| &n.weights)),
         ]
         .into_iter()
         .filter_map(|(role, weights)| Some((role, weights?)))
@@ -345,6 +404,35 @@ mod tests {
             assert_eq!(weights.sha256.len(), 64, "{}", weights.file);
             assert!(!weights.licence.is_empty() && !weights.sources.is_empty(), "{}", weights.file);
             assert!(weights.sources.iter().all(|s| s.sha256.len() == 64 && s.bytes > 0));
+        }
+    }
+
+    #[test]
+    fn a_pack_has_one_embedder_or_several_of_other_packs_whose_weights_add_up() {
+        let built_in = Manifest::load(Path::new("/nowhere")).unwrap();
+        let duo = built_in.resolve("omz-duo").unwrap();
+        let of: Vec<_> = duo.files().into_iter().map(|(pack, _)| pack).collect();
+        assert_eq!((of[0], of[of.len() - 1]), ("omz", "mobilefacenet"));
+        assert_eq!(duo.embedder.net, built_in.resolve("omz").unwrap().embedder.net);
+        let share = |from: &str, weight| EmbedderShare { from: from.to_owned(), weight };
+        let wrong = |embedders: Vec<EmbedderShare>, own: bool| {
+            let mut manifest = built_in.clone();
+            let omz = manifest.packs["omz"].embedder.clone();
+            let pack = manifest.packs.get_mut("omz-duo").unwrap();
+            (pack.embedders, pack.embedder) = (embedders, omz.filter(|_| own));
+            manifest.resolve("omz-duo").unwrap_err().to_string()
+        };
+        let halves = || vec![share("omz", 0.5), share("mobilefacenet", 0.5)];
+        for (error, expected) in [
+            (wrong(vec![share("omz", 0.7), share("mobilefacenet", 0.2)], false), "add up to 1"),
+            (wrong(vec![share("omz", 1.5), share("mobilefacenet", -0.5)], false), "above 0"),
+            (wrong(vec![share("omz", f32::NAN)], false), "above 0"),
+            (wrong(vec![share("unknown", 1.0)], false), "no pack `unknown`"),
+            (wrong(vec![share("omz-duo", 1.0)], false), "an embedder of its own"),
+            (wrong(halves(), true), "either embedder or embedders"),
+            (wrong(Vec::new(), false), "either embedder or embedders"),
+        ] {
+            assert!(error.contains(expected), "{error}");
         }
     }
 

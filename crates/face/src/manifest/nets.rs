@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Weights;
-use crate::similarity::{Embedding, LengthCorrection, Similarity};
+use crate::similarity::LengthCorrection;
 
 /// The order of the colour channels that a net expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -192,22 +192,4 @@ pub struct EmbedderNet {
     /// What the lengths of two embeddings say about their cosine; absent: nothing.
     #[serde(default)]
     pub(crate) length: Option<LengthCorrection>,
-}
-
-impl EmbedderNet {
-    /// What [`LengthCorrection::factor`] says of an embedding of this length; 1 without a
-    /// correction.
-    pub(crate) fn factor(&self, length: f32) -> f32 {
-        self.length.map_or(1.0, |correction| correction.factor(length))
-    }
-
-    /// How much alike two faces are.
-    pub fn similarity(&self, one: &Embedding, other: &Embedding) -> Similarity {
-        let cosine = one.cosine(other);
-        if self.length.is_none() {
-            return cosine;
-        }
-        let gain = self.factor(one.length()) * self.factor(other.length());
-        Similarity::clamped(LengthCorrection::stretch(cosine.value(), gain))
-    }
 }
