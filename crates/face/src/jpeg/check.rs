@@ -51,7 +51,7 @@ impl Missing {
 /// do.
 pub(super) fn check_scans(file: &[u8]) -> Result<(), Damage> {
     let mut frame = None;
-    for (_, part) in Segments::new(file) {
+    for (_, part) in Segments::headers(file) {
         match (part, &mut frame) {
             (Segment::Marker(marker, data), None) if Frame::is_header(marker) => {
                 let header = Frame::parse(marker, data).ok_or(Damage::Garbled)?;

@@ -74,7 +74,7 @@ impl<'a> Header<'a> {
     /// [`Refusal::Undecodable`].
     pub(super) fn read(file: &'a [u8]) -> Result<Self, Refusal> {
         let (mut exif, mut frame) = (None, None);
-        for (range, part) in Segments::new(file) {
+        for (range, part) in Segments::headers(file) {
             match part {
                 // The byte behind the name is a 0 of its own or fills the place of one.
                 Segment::Marker(0xE1, [b'E', b'x', b'i', b'f', 0, _, data @ ..]) => {

@@ -7,7 +7,8 @@ use std::ops::Range;
 pub(super) enum Segment<'a> {
     /// A marker and what belongs to it.
     Marker(u8, &'a [u8]),
-    /// The header of a scan and its entropy-coded data, with restart markers.
+    /// The header of a scan and its entropy-coded data, with restart markers; without them from
+    /// [`Segments::headers`].
     Scan(&'a [u8], &'a [u8]),
     /// The end of the image; what follows is not read.
     End,
@@ -22,12 +23,19 @@ pub(super) enum Segment<'a> {
 pub(super) struct Segments<'a> {
     file: &'a [u8],
     at: Option<usize>,
+    has_data: bool,
 }
 
 impl<'a> Segments<'a> {
     /// `file` begins with the two bytes that every JPEG begins with.
     pub(super) fn new(file: &'a [u8]) -> Self {
-        Self { file, at: Some(2) }
+        Self { file, at: Some(2), has_data: true }
+    }
+
+    /// The same, without the data of scans: nearly all of a file, which is then read only as far as
+    /// the caller asks for what follows it.
+    pub(super) fn headers(file: &'a [u8]) -> Self {
+        Self { has_data: false, ..Self::new(file) }
     }
 
     /// The next marker that has a meaning of its own: its place and its code.
@@ -55,6 +63,9 @@ impl<'a> Segments<'a> {
         let Some(data) = self.file.get(at + 4..behind) else { return (end, Segment::Cut) };
         if code != SCAN {
             return (behind, Segment::Marker(code, data));
+        }
+        if !self.has_data {
+            return (behind, Segment::Scan(data, &[]));
         }
         let coded = self.file.get(behind..).unwrap_or_default();
         let mut length = 0;
