@@ -7,6 +7,7 @@
 
 #![expect(
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     reason = "pixel arithmetic: every value is checked or clamped to its range"
 )]
@@ -48,7 +49,8 @@ impl Patch {
         let raw = picture.as_raw();
         let mut pixels = vec![0.0_f32; width * height * 3];
         // Vertically first: whole rows are added up, which the compiler does many values at a time.
-        let mut line = vec![0.0_f32; (right - left) * 3];
+        // One sample more: a pixel is read as four of them, which the processor adds at once.
+        let mut line = vec![0.0_f32; (right - left) * 3 + 1];
         for (target, taps) in pixels.chunks_exact_mut(width * 3).zip(rows.each()) {
             line.fill(0.0);
             for (at, weight) in taps {
@@ -57,13 +59,16 @@ impl Patch {
                     *sum += weight * f32::from(*value);
                 }
             }
-            for (pixel, taps) in target.chunks_exact_mut(3).zip(columns.each()) {
+            for (pixel, taps) in target.as_chunks_mut::<3>().0.iter_mut().zip(columns.each()) {
+                let mut sums = [0.0_f32; 4];
                 for (at, weight) in taps {
-                    let from = &line[(at - left) * 3..(at - left) * 3 + 3];
-                    for (sum, value) in pixel.iter_mut().zip(from) {
+                    let from = line.get((at - left) * 3..).and_then(|from| from.first_chunk());
+                    let from: &[f32; 4] = from.unwrap_or(&[0.0; 4]);
+                    for (sum, value) in sums.iter_mut().zip(from) {
                         *sum += weight * value;
                     }
                 }
+                *pixel = [sums[0], sums[1], sums[2]];
             }
         }
         Self { width, height, pixels }
@@ -73,11 +78,18 @@ impl Patch {
     /// beyond the border the picture is black.
     pub(crate) fn warp(picture: &RgbImage, inverse: &Affine, width: usize, height: usize) -> Self {
         let [[a, b, c], [d, e, f]] = *inverse;
-        let mut pixels = Vec::with_capacity(width * height * 3);
-        for y in 0..height {
-            for x in 0..width {
-                let (x, y) = (x as f32, y as f32);
-                pixels.extend(bilinear(picture, a * x + b * y + c, d * x + e * y + f));
+        let position = |x: usize, y: usize| {
+            let (x, y) = (x as f32, y as f32);
+            (a * x + b * y + c, d * x + e * y + f)
+        };
+        let (last_x, last_y) = (width.saturating_sub(1), height.saturating_sub(1));
+        let corners = [(0, 0), (last_x, 0), (0, last_y), (last_x, last_y)];
+        let excerpt = Excerpt::new(picture, corners.map(|(x, y)| position(x, y)));
+        let mut pixels = vec![0.0; width * height * 3];
+        for (y, row) in pixels.chunks_exact_mut((width * 3).max(1)).enumerate() {
+            for (x, pixel) in row.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+                let (x, y) = position(x, y);
+                *pixel = excerpt.bilinear(x, y);
             }
         }
         Self { width, height, pixels }
@@ -184,46 +196,72 @@ impl Taps {
     }
 }
 
-fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
-    let (right, bottom) = (picture.width() as f32 - 1.0, picture.height() as f32 - 1.0);
-    // What is no number is not inside.
-    let inside = x >= 0.0 && y >= 0.0 && x < right && y < bottom;
-    if !inside {
-        return bilinear_at_the_border(picture, x, y);
-    }
-    // Rounded down as they are positive; `floor` is a call on processors that the compiler has to
-    // allow for.
-    let (left, top) = (x as u32, y as u32);
-    let (fx, fy) = (x - left as f32, y - top as f32);
-    let stride = picture.width() as usize * 3;
-    let at = top as usize * stride + left as usize * 3;
-    let (upper, lower) = (&picture.as_raw()[at..at + 6], &picture.as_raw()[at + stride..]);
-    let lower = &lower[..6];
-    let weights = [(1.0 - fy) * (1.0 - fx), (1.0 - fy) * fx, fy * (1.0 - fx), fy * fx];
-    std::array::from_fn(|c| {
-        let four = [upper[c], upper[c + 3], lower[c], lower[c + 3]];
-        four.into_iter().zip(weights).map(|(value, weight)| weight * f32::from(value)).sum()
-    })
+/// The part of a picture that a warp reads, with a black edge where the picture ends, in floating
+/// point: each of its samples is read several times.
+struct Excerpt {
+    /// The position of its first pixel in the picture, −1 for the edge.
+    left: i32,
+    top: i32,
+    /// Samples of a row.
+    stride: usize,
+    samples: Vec<f32>,
+    /// Width and height of the picture.
+    size: (f32, f32),
 }
 
-/// What lies beyond the border counts as black.
-fn bilinear_at_the_border(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
-    let (left, top) = (x.floor(), y.floor());
-    let (fx, fy) = (x - left, y - top);
-    let mut sum = [0.0_f32; 3];
-    for (dy, wy) in [(0.0, 1.0 - fy), (1.0, fy)] {
-        for (dx, wx) in [(0.0, 1.0 - fx), (1.0, fx)] {
-            let (px, py) = (left + dx, top + dy);
-            if px >= 0.0 && py >= 0.0 && px < picture.width() as f32 && py < picture.height() as f32
-            {
-                let pixel = picture.get_pixel(px as u32, py as u32);
-                for (to, from) in sum.iter_mut().zip(pixel.0) {
-                    *to += wx * wy * f32::from(from);
-                }
+impl Excerpt {
+    /// For all positions between these corners of a parallelogram.
+    fn new(picture: &RgbImage, corners: [(f32, f32); 4]) -> Self {
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        // From the pixel before the first position to the one behind the last.
+        let range = |positions: [f32; 4], end: usize| {
+            let first = positions.into_iter().fold(f32::MAX, f32::min).floor();
+            let last = positions.into_iter().fold(f32::MIN, f32::max).floor() + 1.0;
+            let first = (first as i32).clamp(-1, end as i32);
+            (first, (last as i32).clamp(first, end as i32))
+        };
+        let (left, right) = range(corners.map(|corner| corner.0), width);
+        let (top, bottom) = range(corners.map(|corner| corner.1), height);
+        let stride = (right - left + 1) as usize * 3;
+        // One sample more: two pixels are read as seven of them.
+        let mut samples = vec![0.0; stride * (bottom - top + 1) as usize + 1];
+        let columns = left.max(0) as usize * 3..(right + 1).clamp(0, width as i32) as usize * 3;
+        let skipped = (left.max(0) - left) as usize * 3;
+        for (y, row) in (top..).zip(samples.chunks_exact_mut(stride)) {
+            let Some(y) = usize::try_from(y).ok().filter(|y| *y < height) else { continue };
+            let from = &picture.as_raw()[y * width * 3..][columns.clone()];
+            for (to, from) in row[skipped..].iter_mut().zip(from) {
+                *to = f32::from(*from);
             }
         }
+        Self { left, top, stride, samples, size: (width as f32, height as f32) }
     }
-    sum
+
+    fn bilinear(&self, x: f32, y: f32) -> [f32; 3] {
+        // What is no number is not inside.
+        if !(x > -1.0 && y > -1.0 && x < self.size.0 && y < self.size.1) {
+            return [0.0; 3];
+        }
+        // Rounded down: `floor` is a call on processors that the compiler has to allow for.
+        let down = |value: f32| value as i32 - i32::from(value < 0.0);
+        let (left, top) = (down(x), down(y));
+        let (fx, fy) = (x - left as f32, y - top as f32);
+        let at = (top - self.top) as usize * self.stride + (left - self.left) as usize * 3;
+        let pixels = |at: usize| self.samples.get(at..).and_then(|from| from.first_chunk::<7>());
+        let (Some(upper), Some(lower)) = (pixels(at), pixels(at + self.stride)) else {
+            return [0.0; 3];
+        };
+        let weights = [(1.0 - fy) * (1.0 - fx), (1.0 - fy) * fx, fy * (1.0 - fx), fy * fx];
+        // Four values at a time; the fourth is of the next pixel.
+        let [red, green, blue, _] = std::array::from_fn(|i| {
+            let four = [upper[i], upper[i + 3], lower[i], lower[i + 3]];
+            weights[0] * four[0]
+                + weights[1] * four[1]
+                + weights[2] * four[2]
+                + weights[3] * four[3]
+        });
+        [red, green, blue]
+    }
 }
 
 #[cfg(test)]
@@ -281,6 +319,31 @@ mod tests {
         assert_eq!(patch.pixels, [61.5, 36.0, 7.0]);
         let leaving = [[1.0, 0.0, 10.0], [0.0, 1.0, -0.5]];
         assert_eq!(Patch::warp(&gradient(), &leaving, 1, 1).pixels, [30.0, 0.0, 3.5]);
+    }
+
+    #[test]
+    fn a_warp_is_the_mean_of_four_pixels_of_which_those_outside_are_black() {
+        let picture = gradient();
+        let sample = |x: f32, y: f32, channel: usize| {
+            let inside = x >= 0.0 && y >= 0.0 && x < 40.0 && y < 30.0;
+            if inside { f32::from(picture.get_pixel(x as u32, y as u32)[channel]) } else { 0.0 }
+        };
+        for (c, f) in [(-6.2, -4.7), (31.3, 22.9), (-3.0, 25.5), (12.0, 9.0), (90.0, -90.0)] {
+            let [first, second] = [[1.1, 0.3, c], [-0.3, 1.1, f]];
+            let patch = Patch::warp(&picture, &[first, second], 16, 12);
+            for (at, found) in patch.pixels.iter().enumerate() {
+                let (column, row) = ((at / 3 % 16) as f32, (at / 48) as f32);
+                let along = |[a, b, c]: [f32; 3]| a * column + b * row + c;
+                let (x, y) = (along(first), along(second));
+                let (left, top) = (x.floor(), y.floor());
+                let across = |top: f32| {
+                    let [one, other] = [0.0, 1.0].map(|more| sample(left + more, top, at % 3));
+                    one + (other - one) * (x - left)
+                };
+                let expected = across(top) + (across(top + 1.0) - across(top)) * (y - top);
+                assert!((found - expected).abs() < 0.01, "{x} {y}: {found} {expected}");
+            }
+        }
     }
 
     #[test]
