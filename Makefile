@@ -23,7 +23,7 @@ endif
 # These targets need tools and a model pack, or every tool and pack. scripts/setup runs first and
 # prints the packs; then make runs again, with the packs in PACKS and the new tools detected.
 NEEDS_TRIAL := trial demo run
-NEEDS_PACK := build models bench bench-check rival timing torture accuracy calibrate-pack deploy-check bundle bundle-check units-check inventory-check release
+NEEDS_PACK := build models bench bench-check rival timing torture accuracy calibrate-pack deploy-check compose-check pods-check bundle bundle-check units-check inventory-check release
 NEEDS_ALL := test unit console-test console-shots mutations
 ifndef PACKS
 needed_by = $(filter $(1),$(MAKECMDGOALS))
@@ -47,7 +47,7 @@ endif
 export FEATURES
 
 .PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv client-types bench bench-check rival timing fuzz torture chaos accuracy calibrate-pack mutations \
-    docs deploy-check image-check bundle bundle-check units-check deny inventory-check release clean
+    docs deploy-check image-check compose-check pods-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
@@ -55,7 +55,7 @@ help: ## Print this list
 # Processors with bfloat16 compare faster with a library of their own. OPENVINO=no declines it.
 OPENVINO ?= $(shell grep -qw avx512_bf16 /proc/cpuinfo && echo yes)
 # They deliver or check what does without it.
-deploy-check bundle bundle-check units-check release: OPENVINO := no
+deploy-check compose-check pods-check bundle bundle-check units-check release: OPENVINO := no
 
 build: runtime ## Build the release program, with runtime and models
 	@if [ "$(OPENVINO)" = yes ]; then scripts/fetch-bfloat16; fi
@@ -190,6 +190,12 @@ deploy-check: build .tools/deploy/done ## Validate deploy/ and run it without co
 
 image-check: ## Build the image and run it hardened; as root, with buildah, podman, runc, debootstrap
 	@scripts/image-check
+
+compose-check: build .tools/deploy/done ## Run, break and maintain deploy/compose.yaml; as root, with Docker
+	.tools/deploy/bin/python tests/deploy/composed.py $(RELEASE)/visavis
+
+pods-check: build .tools/deploy/done ## Run the chart's pods, with ROUNDS (1) of maintenance; as root, with Docker
+	.tools/deploy/bin/python tests/deploy/pods.py $(RELEASE)/visavis $(or $(ROUNDS),1)
 
 bundle: build venv ## Make the archive for machines without a network in dist/
 	@scripts/bundle $(RELEASE)/visavis

@@ -15,7 +15,7 @@ use visavis_face::session::sha256_hex;
 
 use crate::{
     settings,
-    support::{Ran, Run as _, in_repository, visavis},
+    support::{Ran, Run as _, in_repository, left_out_everywhere, models, visavis},
 };
 
 /// A file of the repository.
@@ -343,6 +343,27 @@ fn root_makes_no_secrets_through_links_that_the_service_laid() {
         let master = fs::metadata(folder.path().join("master")).unwrap();
         assert_eq!(master.uid(), 65_532, "the service keeps its folder");
     }
+}
+
+/// The first part of `make pods-check`, which a nightly workflow runs in full.
+#[test]
+fn pods_of_the_chart_start_as_their_manifests_ask_and_lose_no_call_when_one_ends() {
+    let python = in_repository(".tools/deploy/bin/python");
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    let answers = |program: &str, argument| {
+        Command::new(program).arg(argument).output().is_ok_and(|done| done.status.success())
+    };
+    if !is_root || !answers("docker", "info") || !answers(&python, "--version") {
+        left_out_everywhere(
+            "pods of the chart: run it as root, with Docker, after make pods-check",
+        );
+        return;
+    }
+    let mut check = Command::new(python);
+    check.arg(in_repository("tests/deploy/pods.py")).args([env!("CARGO_BIN_EXE_visavis"), "0"]);
+    let ran = check.env("VISAVIS_MODEL_PACK", models::pack().name).ran();
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("a front end deleted: "), "{}", ran.out);
 }
 
 /// The metrics of the program: of each whether it is a histogram, and its labels.

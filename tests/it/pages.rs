@@ -152,15 +152,15 @@ fn every_block_of_these_pages_is_run_or_says_why_not() {
     insta::assert_snapshot!(not_run.join("\n"), @r#"
     START.md: make demo: builds everything; the blocks below do the same with what is built
     START.md: tar -xf visavis-0.2.0-linux-x86_64.tar.gz: changes the system; make bundle-check runs it on a bare Debian
-    START.md: docker build -t visavis .: needs a container engine; make deploy-check runs the same shape without one
-    START.md: deploy/make-secrets deploy/secrets: needs a container engine; make deploy-check runs the same shape without one
-    START.md: kubectl create secret generic visavis-master --from-file=master.key: needs a cluster; make deploy-check renders the chart and validates what comes out
+    START.md: docker build -t visavis .: needs a container engine; make image-check builds and runs it
+    START.md: deploy/make-secrets deploy/secrets: needs a container engine; make compose-check runs it
+    START.md: kubectl create secret generic visavis-master --from-file=master.key: needs a cluster; make deploy-check validates the chart, make pods-check runs its pods
     OPERATIONS.md: visavis client add shop --data /var/lib/visavis --out shop.json    # register an app: an overview; these need a certificate, a client or a data folder that exists
     OPERATIONS.md: give() { scp -p "$KEYS/$1" "$HOST:$KEYS/$1.copy" && ssh "$HOST" mv "$KEYS/$1.copy" "$KEYS/$1"; }: needs further machines
-    OPERATIONS.md: docker compose -f deploy/compose.yaml run --rm master-key prepare: needs a container engine
-    OPERATIONS.md: put() {: needs a cluster
-    OPERATIONS.md: compose="docker compose -f deploy/compose.yaml": needs a container engine
-    OPERATIONS.md: cp renewed.pem deploy/secrets/tls/tls.pem: needs a container engine
+    OPERATIONS.md: docker compose -f deploy/compose.yaml run --rm master-key prepare: needs a container engine; make compose-check runs it
+    OPERATIONS.md: put() {: needs a cluster; make pods-check runs it on pods without one
+    OPERATIONS.md: compose="docker compose -f deploy/compose.yaml": needs a container engine; make compose-check runs it
+    OPERATIONS.md: cp renewed.pem deploy/secrets/tls/tls.pem: needs a container engine; make compose-check runs it
     OPERATIONS.md: systemctl stop visavis: needs systemd; make units-check runs it
     CONTRIBUTING.md: make test: it is what runs this test
     CONTRIBUTING.md: cargo test --features turbojpeg --lib config::                  # unit tests of one module: needs the source and its tools
