@@ -19,6 +19,7 @@ mod credentials;
 mod erase;
 mod evaluate;
 mod finding;
+mod health;
 mod key;
 mod labelled;
 mod machine;
@@ -96,6 +97,9 @@ enum CliCommand {
     Openapi,
     /// Check configuration, keys, models, runtime and database
     Check(check::CheckArgs),
+    /// Report whether the process with this configuration is ready, for health checks
+    #[command(after_help = "Exit code: 0 ready; 1 not ready, or no response.")]
+    Health,
     /// Print a shell completion script
     Completions(manual::CompletionsArgs),
     /// Write the manual, one page per command
@@ -150,6 +154,7 @@ impl CliCommand {
             | Self::Audit(_)
             | Self::Migrate(_)
             | Self::Openapi
+            | Self::Health
             | Self::Completions(_)
             | Self::Man(_) => false,
         }
@@ -196,6 +201,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Check(args) => check::run(config()?, args),
+        CliCommand::Health => health::run(&config()?),
         CliCommand::Completions(args) => Ok(manual::completions(args)),
         CliCommand::Man(args) => manual::man(args),
         CliCommand::Evaluate(args) => evaluate::run(config()?, args),

@@ -74,7 +74,8 @@ def healthy(site, service, count=1):
 
 
 def up(site):
-    site.shell(block("START.md", "docker compose -f deploy/compose.yaml up"), patience=900)
+    said = site.shell("exec 2>&1\n" + block("START.md", "docker compose -f deploy/compose.yaml up"), patience=900)
+    check(site.container("postgres"), f"nothing was started:\n{said}")
     for service, count in {"postgres": 1, "front-1": 1, "front-2": 1, "worker": 3}.items():
         healthy(site, service, count)
     for service in ("front-1", "worker", "proxy", "prometheus", "postgres"):
@@ -193,6 +194,7 @@ def run(folder):
             watched()
         app.every_outcome()
     except BaseException:
+        print(site.compose("ps --all"))
         print(site.compose("logs --no-color --tail 60 | grep -v '\"INFO\"' || true"))
         raise
     finally:

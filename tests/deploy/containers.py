@@ -130,12 +130,12 @@ def context(program, folder):
     ran(ROOT / "scripts/stage", program, pack, folder / "stage")
     shutil.copytree(ROOT / "runtime", folder / "runtime")
     (folder / "runtime-openvino").mkdir()
-    for name in ("LICENSE", "NOTICE"):
-        shutil.copy(ROOT / name, folder / name)
+    for file in (ROOT / "LICENSE", ROOT / "NOTICE", Path("/etc/ssl/certs/ca-certificates.crt")):
+        shutil.copy(file, folder / file.name)
     whole = (ROOT / "Dockerfile").read_text()
     _, last = whole.split(f"\nFROM {DEBIAN}\n")
     check("COPY --from=build /src/stage /opt/visavis\n" in last, "the Dockerfile has another shape")
-    (folder / "Dockerfile").write_text(f"FROM {debian()}\n{last.replace('COPY --from=build /src/', 'COPY ')}")
+    (folder / "Dockerfile").write_text(f"FROM {debian()}\n{re.sub('COPY --from=build /(src|etc/ssl/certs)/', 'COPY ', last)}")
 
 
 class App:

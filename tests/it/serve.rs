@@ -209,6 +209,29 @@ fn a_request_to_the_admin_address_by_another_name_is_refused() {
 }
 
 #[test]
+fn a_health_check_asks_the_process_of_its_configuration() {
+    let data = Data::new();
+    let admin = free_address();
+    // As in containers, and with a proxy that does not exist.
+    let listen = format!("0.0.0.0:{}", admin.port());
+    let health = || {
+        let mut command = program();
+        command.arg("health").env("VISAVIS_ADMIN_LISTEN", &listen);
+        command.env("HTTP_PROXY", "http://127.0.0.1:1").ran()
+    };
+    let absent = health();
+    assert_eq!((absent.code, absent.out.as_str()), (1, ""));
+    assert!(absent.err.contains(" does not respond: "), "{}", absent.err);
+    let server = Server::start_with(&data, &[], &[("VISAVIS_ADMIN_LISTEN", &listen)]);
+    let ready = health();
+    assert_eq!((ready.code, ready.out.as_str(), ready.err.as_str()), (0, "ready\n", ""));
+    assert_eq!(server.terminate(), Some(0));
+    let disabled = program().arg("health").env("VISAVIS_ADMIN_LISTEN", "").ran();
+    assert_eq!(disabled.code, 2, "{}", disabled.out);
+    assert!(disabled.err.contains("admin.listen is empty: "), "{}", disabled.err);
+}
+
+#[test]
 fn a_private_key_of_tls_that_every_user_can_read_is_named_by_a_check() {
     let data = Data::new();
     let (cert, key) = certificate(data.folder());
