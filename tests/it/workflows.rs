@@ -80,6 +80,7 @@ fn no_job_that_attests_builds_or_checks_out() {
             for line in job.iter().filter(|line| line.contains("uses: ")) {
                 let allowed = [
                     "actions/attest-build-provenance@",
+                    "actions/attest-sbom@",
                     "actions/deploy-pages@",
                     "docker/login-action@",
                 ];
