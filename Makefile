@@ -13,6 +13,17 @@ export CARGO_TARGET_DIR
 # A complete build is faster without incremental data.
 export CARGO_INCREMENTAL ?= 0
 
+# ARCH=aarch64 builds for that machine on another one: docs/CONTRIBUTING.md. The kernel runs its
+# programs by QEMU, which finds their libraries in the last folder.
+ifneq ($(filter-out $(shell uname -m),$(ARCH)),)
+export ARCH
+CROSS := --target $(ARCH)-unknown-linux-gnu
+RELEASE := $(CARGO_TARGET_DIR)/$(ARCH)-unknown-linux-gnu/release
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER ?= aarch64-linux-gnu-gcc
+export QEMU_LD_PREFIX ?= /usr/$(ARCH)-linux-gnu
+OPENVINO := no
+endif
+
 # A copy of the public model sources beside the checkout is used as mirror if it exists.
 ifndef VISAVIS_MODEL_MIRROR
 ifneq ($(wildcard ../shared/models/upstream),)
@@ -59,7 +70,7 @@ deploy-check compose-check pods-check bundle bundle-check units-check release: O
 
 build: runtime ## Build the release program, with runtime and models
 	@if [ "$(OPENVINO)" = yes ]; then scripts/fetch-bfloat16; fi
-	$(CARGO) build --release --locked $(FEATURES)
+	$(CARGO) build --release --locked $(CROSS) $(FEATURES)
 	scripts/place $(RELEASE) $(PACK)
 	scripts/fetch-models $(PACK) $(RELEASE)/visavis
 	@echo "model pack: $(PACK), see models/$(PACK).md"

@@ -17,7 +17,9 @@ from pathlib import Path
 import sources
 
 ROOT = Path(__file__).resolve().parents[1]
-TARGET = f"{os.uname().machine}-unknown-linux-gnu"
+MACHINE = os.environ.get("ARCH") or os.uname().machine
+TARGET = f"{MACHINE}-unknown-linux-gnu"
+RUNTIME = "runtime" if MACHINE == os.uname().machine else f"runtime-{MACHINE}"
 TEXT = re.compile(r"(licen[cs]e|copying|notice|unlicense|copyright)", re.IGNORECASE)
 # Sources in other languages that a package brings along and that end up in the program.
 INSIDE = {"aws-lc-sys": ["aws-lc/LICENSE", "aws-lc/third_party/fiat/LICENSE"], "turbojpeg-sys": ["libjpeg-turbo/LICENSE.md"],
@@ -69,7 +71,7 @@ def when():
 def models(pack):
     """The runtime and the nets of the model pack: not linked, but part of what is delivered."""
     version = re.search(r"^onnxruntime==([\d.]+)", (ROOT / "runtime.lock").read_text(), re.MULTILINE)[1]
-    library = ROOT / f"runtime/libonnxruntime.so.{version}"
+    library = ROOT / RUNTIME / f"libonnxruntime.so.{version}"
     yield {"type": "library", "name": "onnxruntime", "version": version, "bom-ref": f"pkg:pypi/onnxruntime@{version}",
            "purl": f"pkg:pypi/onnxruntime@{version}", "licenses": [{"license": {"id": "MIT"}}], "hashes": [sha256(library)]}
     for _, _, net in sources.nets(pack):

@@ -88,6 +88,19 @@ fn a_library_that_is_not_the_pinned_one_is_refused_each_time() {
 }
 
 #[test]
+fn a_library_for_another_machine_is_the_one_that_is_pinned_for_it() {
+    let (copy, _) = fetched();
+    let other = if cfg!(target_arch = "aarch64") { "x86_64" } else { "aarch64" };
+    let folder = format!("runtime-{other}");
+    fs::rename(copy.path().join("runtime"), copy.path().join(&folder)).unwrap();
+    let mut fetch = Command::new(copy.path().join("scripts/fetch-runtime"));
+    let refused = fetch.env("ARCH", other).ran();
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    let cure = format!("{folder}/ has other libraries than runtime.lock pins: remove {folder}/");
+    assert!(refused.err.contains(&cure), "{}", refused.err);
+}
+
+#[test]
 fn every_lock_of_a_library_has_the_digests_of_all_that_are_fetched() {
     let script = text("scripts/fetch-runtime");
     for (lock, machines) in [

@@ -164,6 +164,7 @@ fn every_block_of_these_pages_is_run_or_says_why_not() {
     OPERATIONS.md: systemctl stop visavis: needs systemd; make units-check runs it
     CONTRIBUTING.md: make test: it is what runs this test
     CONTRIBUTING.md: cargo test --features turbojpeg --lib config::                  # unit tests of one module: needs the source and its tools
+    CONTRIBUTING.md: apt-get install crossbuild-essential-arm64 qemu-user-static: changes the system
     CONTRIBUTING.md: UPDATE_DOCS=1 cargo test --test it settings::the_: needs the source and its tools
     "#);
 }
