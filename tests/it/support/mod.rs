@@ -99,6 +99,7 @@ fn a_program_that_is_not_here_is_a_failure_in_ci_and_only_what_nobody_can_instal
         sources.filter(|(_, text)| text.contains(&call)).map(|(p, _)| p).collect();
     let expected = [
         "tests/it/build_context.rs",
+        "tests/it/deploy.rs",
         "tests/it/disk.rs",
         "tests/it/gpu.rs",
         "tests/it/pixels.rs",
