@@ -1,14 +1,13 @@
 //! `visavis health`: for the health checks of containers, which have no other client.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 
-use crate::{config::Config, outgoing};
+use crate::{
+    config::{Config, reached_at},
+    outgoing,
+};
 
 /// How long the process may take to respond. `/health/ready` waits 4 seconds for a database.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,14 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) fn run(config: &Config) -> Result<ExitCode> {
     let listen = config.admin.address()?;
     let listen = listen.context("admin.listen is empty: set it, health is asked for there")?;
-    let mut address = listen.resolve().with_context(|| format!("admin.listen: {listen}"))?;
-    // A server on every address is asked on its own machine.
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
+    let address = listen.resolve().with_context(|| format!("admin.listen: {listen}"))?;
+    let address = reached_at(address);
     let agent = outgoing::agent(None).proxy(None).http_status_as_error(false);
     let agent = agent.timeout_global(Some(PATIENCE)).build().new_agent();
     let response = agent.get(format!("http://{address}/health/ready")).call();

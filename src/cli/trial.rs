@@ -11,7 +11,11 @@ use rustix::fs::{Access, access};
 use ureq::tls::TlsConfig;
 
 use super::finding::Finding;
-use crate::{app, config::Config, http::ServeError};
+use crate::{
+    app,
+    config::{Config, reached_at},
+    http::ServeError,
+};
 
 /// How long to wait for the liveness probe of a server.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,12 +61,10 @@ fn try_ports(config: &Config) -> Result<(String, bool)> {
 }
 
 /// Whether a Visavis process listens there.
-fn is_visavis(config: &Config, setting: &str, mut address: SocketAddr) -> bool {
+fn is_visavis(config: &Config, setting: &str, address: SocketAddr) -> bool {
     let is_tls = setting == "http.listen" && app::tls_files(config).is_some();
     let scheme = if is_tls { "https" } else { "http" };
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
+    let address = reached_at(address);
     let agent = ureq::Agent::config_builder()
         .proxy(None)
         // Nothing secret is sent, and the certificate is for a host name.

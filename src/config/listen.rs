@@ -8,6 +8,18 @@ use std::{
 
 use super::is_host_name;
 
+/// Where a client on this machine reaches a server that listens there: one on every address is
+/// reached at the loopback address.
+pub(crate) fn reached_at(mut listens: SocketAddr) -> SocketAddr {
+    if listens.ip().is_unspecified() {
+        listens.set_ip(match listens {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    listens
+}
+
 /// An address and a port: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or only a port, `:8080`
 /// or `8080`, for all IPv4 addresses of the machine. Port 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -87,6 +99,17 @@ mod tests {
             assert_eq!(address.resolve().unwrap(), listens.parse().unwrap(), "{text}");
         }
         assert!("no-such-host.invalid:1".parse::<ListenAddress>().unwrap().resolve().is_err());
+    }
+
+    #[test]
+    fn a_server_on_every_address_is_reached_at_the_loopback_address() {
+        for (listens, reached) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("192.0.2.7:80", "192.0.2.7:80"),
+        ] {
+            assert_eq!(reached_at(listens.parse().unwrap()), reached.parse().unwrap());
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use deprecated::{Deprecation, RENAMED, old_variables};
 pub use layers::ConfigError;
 pub use listen::ListenAddress;
+pub(crate) use listen::reached_at;
 pub use ranges::{MEASURE_RANGES, RANGES};
 pub use sections::{
     AdminSection, CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat,
