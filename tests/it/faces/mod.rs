@@ -22,7 +22,10 @@ mod tilted;
 mod turned;
 mod two_embedders;
 
-use visavis_face::Pipeline;
+use std::io::Cursor;
+
+use image::{ImageFormat, RgbImage};
+use visavis_face::{AnalysedFace, Picture, PictureKind, Pipeline};
 
 use crate::support::models::{config, engine_of, packs};
 
@@ -33,4 +36,14 @@ fn with_each_engine(check: impl Fn(&mut Pipeline)) {
         eprintln!("pack {}", pack.name);
         check(&mut engine_of(&pack, config().image));
     }
+}
+
+/// A photo, as a file without loss as long as that stays within its limit; `None` if it shows no
+/// face.
+fn analysed(engine: &mut Pipeline, picture: &RgbImage) -> Option<AnalysedFace> {
+    let mut bytes = Vec::new();
+    let format = if picture.len() < 3_000_000 { ImageFormat::Bmp } else { ImageFormat::Jpeg };
+    picture.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+    let picture = Picture { bytes: &bytes, hint: None, kind: PictureKind::Selfie };
+    engine.analyse(&picture).unwrap().ok()
 }

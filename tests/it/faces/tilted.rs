@@ -1,27 +1,25 @@
-//! Heads that lean to a shoulder: the whole photo is turned by an angle, so that all but the tilt
+//! Heads that lean to a shoulder: the whole photo is rotated by an angle, so that all but the tilt
 //! stays the same.
 
-use std::io::Cursor;
-
-use image::{ImageFormat, Rgb, RgbImage};
+use image::{Rgb, RgbImage};
 use visavis_face::{
-    AnalysedFace, DecodeLimits, Picture, PictureKind, Pipeline, PipelineOptions,
+    DecodeLimits, Pipeline, PipelineOptions,
     decode::decode,
     geometry::Point,
     quality::{Bounds, QualityVerdict, ReasonCode},
 };
 
-use super::with_each_engine;
+use super::{analysed, with_each_engine};
 use crate::support::models::{config, pack, runtime, sample_photo, shared};
 
 const ANGLES: [f32; 8] = [-60.0, -45.0, -30.0, -15.0, 15.0, 30.0, 45.0, 60.0];
 
-/// The photo turned clockwise around its middle, as large as before; its border is repeated.
-pub(super) fn turned(photo: &RgbImage, degrees: f32) -> RgbImage {
-    let turn = Turn::new(photo, degrees);
+/// The photo rotated clockwise around its middle, as large as before; its border is repeated.
+pub(super) fn rotated(photo: &RgbImage, degrees: f32) -> RgbImage {
+    let rotation = Rotation::new(photo, degrees);
     let (right, bottom) = (photo.width() as f32 - 1.0, photo.height() as f32 - 1.0);
     RgbImage::from_fn(photo.width(), photo.height(), |x, y| {
-        let at = turn.back(Point::new(x as f32, y as f32));
+        let at = rotation.back(Point::new(x as f32, y as f32));
         let (x, y) = (at.x.clamp(0.0, right), at.y.clamp(0.0, bottom));
         let (fx, fy) = (x.fract(), y.fract());
         let pixel = |dx: f32, dy: f32| {
@@ -38,14 +36,14 @@ pub(super) fn turned(photo: &RgbImage, degrees: f32) -> RgbImage {
     })
 }
 
-/// A clockwise turn around the middle of a photo.
-struct Turn {
+/// A clockwise rotation around the middle of a photo.
+struct Rotation {
     sin: f32,
     cos: f32,
     middle: Point,
 }
 
-impl Turn {
+impl Rotation {
     fn new(photo: &RgbImage, degrees: f32) -> Self {
         let (sin, cos) = degrees.to_radians().sin_cos();
         let half = |pixels: u32| (pixels as f32 - 1.0) / 2.0;
@@ -65,13 +63,6 @@ impl Turn {
     }
 }
 
-fn analysed(engine: &mut Pipeline, photo: &RgbImage) -> AnalysedFace {
-    let mut bytes = Vec::new();
-    photo.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Bmp).unwrap();
-    let picture = Picture { bytes: &bytes, hint: None, kind: PictureKind::Selfie };
-    engine.analyse(&picture).unwrap().expect("a face")
-}
-
 #[test]
 fn a_tilted_head_is_measured_and_compared_as_if_it_were_upright() {
     with_each_engine(compare_tilted_heads);
@@ -80,9 +71,9 @@ fn a_tilted_head_is_measured_and_compared_as_if_it_were_upright() {
 fn compare_tilted_heads(engine: &mut Pipeline) {
     for name in ["obama-2009", "obama-2012", "collins", "hopper"] {
         let photo = sample_photo(name);
-        let upright = analysed(engine, &photo);
+        let upright = analysed(engine, &photo).expect("a face");
         for degrees in ANGLES {
-            let tilted = analysed(engine, &turned(&photo, degrees));
+            let tilted = analysed(engine, &rotated(&photo, degrees)).expect("a face");
             let at = format!("{name} at {degrees}°");
             let similarity = tilted.embedding.cosine(&upright.embedding).value();
             assert!(similarity > 0.93, "{at}: {similarity}");
@@ -100,13 +91,13 @@ fn compare_tilted_heads(engine: &mut Pipeline) {
             );
             let roll = (measured.roll_deg - degrees.abs()).abs();
             assert!(roll < expected.roll_deg + 5.0, "{at}: {}", measured.roll_deg);
-            // Box and landmarks are told on the photo as it was sent.
-            let turn = Turn::new(&photo, degrees);
+            // Box and landmarks are reported on the photo as it was sent.
+            let rotation = Rotation::new(&photo, degrees);
             let close = expected.inter_eye_distance_px / 5.0;
             for (found, original) in
                 tilted.report.landmarks.0.iter().zip(upright.report.landmarks.0)
             {
-                assert!(found.distance(turn.there(original)) < close, "{at}: {found:?}");
+                assert!(found.distance(rotation.there(original)) < close, "{at}: {found:?}");
             }
             let nose = tilted.report.landmarks.0[2];
             let area = tilted.report.area;
@@ -121,9 +112,9 @@ fn a_photo_of_a_head_at_45_degrees_shows_the_person_of_another_photo() {
     let Some(tilted) = shared("cases/head-45-degrees.jpg") else { return };
     let tilted = decode(&std::fs::read(tilted).unwrap(), &DecodeLimits::default()).unwrap();
     with_each_engine(|engine| {
-        let face = analysed(engine, &tilted);
+        let face = analysed(engine, &tilted).expect("a face");
         assert_eq!(face.report.quality.verdict, QualityVerdict::Pass, "{:?}", face.report.quality);
-        let other = analysed(engine, &sample_photo("obama-2009"));
+        let other = analysed(engine, &sample_photo("obama-2009")).expect("a face");
         let similarity = face.embedding.cosine(&other.embedding).value();
         assert!(similarity > 0.6, "{similarity}");
     });
@@ -136,15 +127,19 @@ fn a_limit_on_the_tilt_fails_a_tilted_head_and_no_upright_one() {
     let options = PipelineOptions { selfie, ..PipelineOptions::default() };
     let mut engine = Pipeline::open(&runtime(), &pack(), options).unwrap();
     let photo = sample_photo("obama-2009");
-    assert_eq!(analysed(&mut engine, &photo).report.quality.verdict, QualityVerdict::Pass);
+    assert_eq!(
+        analysed(&mut engine, &photo).expect("a face").report.quality.verdict,
+        QualityVerdict::Pass
+    );
     for degrees in [-60.0, -45.0, -32.0, 32.0, 45.0, 60.0] {
-        let quality = analysed(&mut engine, &turned(&photo, degrees)).report.quality;
+        let quality =
+            analysed(&mut engine, &rotated(&photo, degrees)).expect("a face").report.quality;
         assert_eq!(quality.verdict, QualityVerdict::Fail, "{degrees}");
         assert_eq!(quality.reasons[0].code, ReasonCode::HeadRolled, "{degrees}");
     }
     // On its side as on its head.
     let on_its_side = image::imageops::rotate90(&photo);
-    let quality = analysed(&mut engine, &on_its_side).report.quality;
+    let quality = analysed(&mut engine, &on_its_side).expect("a face").report.quality;
     assert_eq!(quality.reasons[0].code, ReasonCode::HeadRolled);
     assert!((quality.measures.roll_deg - 90.0).abs() < 8.0);
 }

@@ -7,21 +7,14 @@ use std::{
 
 use image::{ImageEncoder as _, ImageFormat, RgbImage, codecs::png::PngEncoder, imageops};
 use visavis_face::{
-    AnalysedFace, DecodeLimits, Picture, PictureKind, Pipeline,
+    DecodeLimits, Picture, PictureKind, Pipeline,
     decode::{decode, decode_reduced},
 };
 
-use super::with_each_engine;
+use super::{analysed, with_each_engine};
 use crate::support::models::sample_photo;
 
 const SAMPLES: [&str; 4] = ["obama-2009", "obama-2012", "collins", "hopper"];
-
-fn analysed(engine: &mut Pipeline, picture: &image::RgbImage) -> AnalysedFace {
-    let mut bytes = Vec::new();
-    picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
-    let picture = Picture { bytes: &bytes, hint: None, kind: PictureKind::Selfie };
-    engine.analyse(&picture).unwrap().expect("a face")
-}
 
 #[test]
 fn a_turned_photo_shows_the_same_person_and_its_face_is_told_where_it_is() {
@@ -32,7 +25,7 @@ fn find_turned_faces(engine: &mut Pipeline) {
     for sample in SAMPLES {
         let upright = sample_photo(sample);
         let (width, height) = (upright.width() as f32, upright.height() as f32);
-        let original = analysed(engine, &upright);
+        let original = analysed(engine, &upright).expect("a face");
         let nose = original.report.landmarks.0[2];
         // Where the nose goes when the photo is turned clockwise by a quarter, by half, by three.
         let turned = [
@@ -41,7 +34,7 @@ fn find_turned_faces(engine: &mut Pipeline) {
             (imageops::rotate270(&upright), (nose.y, width - 1.0 - nose.x)),
         ];
         for (picture, (x, y)) in turned {
-            let face = analysed(engine, &picture);
+            let face = analysed(engine, &picture).expect("a face");
             let similarity = face.embedding.cosine(&original.embedding).value();
             assert!(similarity > 0.95, "{sample}: {similarity}");
             let report = face.report;
