@@ -57,6 +57,15 @@ impl AlignmentTransform {
         Some(Self { a, b, c, d })
     }
 
+    /// Rotates around `from` by `degrees`, counter-clockwise, so that `scale` pixels become one and
+    /// `from` becomes `to`.
+    pub(crate) fn rotation(from: Point, to: Point, degrees: f32, scale: f32) -> Self {
+        let (sin, cos) = f64::from(degrees).to_radians().sin_cos();
+        let (a, b) = (cos / f64::from(scale), -sin / f64::from(scale));
+        let [(x, y), (to_x, to_y)] = [from, to].map(|p| (f64::from(p.x), f64::from(p.y)));
+        Self { a, b, c: to_x - a * x + b * y, d: to_y - b * x - a * y }
+    }
+
     /// Template pixels per picture pixel.
     pub(crate) fn scale(&self) -> f64 {
         self.a.hypot(self.b)
@@ -69,6 +78,14 @@ impl AlignmentTransform {
             (self.a * x - self.b * y + self.c) as f32,
             (self.b * x + self.a * y + self.d) as f32,
         )
+    }
+
+    /// Where a point of the template frame lies in the picture.
+    pub(crate) fn apply_inverse(&self, point: Point) -> Point {
+        let (x, y) = (f64::from(point.x), f64::from(point.y));
+        let [first, second] = self.inverse((1.0, 1.0));
+        let along = |row: [f64; 3]| (row[0] * x + row[1] * y + row[2]) as f32;
+        Point::new(along(first), along(second))
     }
 
     /// The matrix from the stretched frame back to the picture; `stretch` is frame pixels per
@@ -116,32 +133,52 @@ fn stretch(net: &EmbedderNet) -> (f64, f64) {
 /// a bilinear sample of a large face reads four pixels out of k² and the rest becomes noise.
 /// `None` when the landmarks allow no fit.
 pub fn align(picture: &RgbImage, landmarks: &Landmarks, net: &EmbedderNet) -> Option<AlignedFace> {
+    let size = (net.input.width, net.input.height);
     let fit = AlignmentTransform::fit(landmarks, &net.template)?;
-    let inverse = fit.inverse(stretch(net));
-    let (patch, inside) = cut(picture, &inverse, (net.input.width, net.input.height));
-    Some(AlignedFace { patch, inside })
+    let source = Source::new(picture, &fit.inverse(stretch(net)), size);
+    Some(AlignedFace { patch: source.warp(size), inside: source.inside(size) })
 }
 
-/// The frame of this size whose pixel (x, y) is `inverse` × (x, y, 1) of the picture, and for each
-/// of its pixels, row by row, whether it lies inside the picture: bilinear, black beyond it, and
-/// averaged over blocks where the frame is smaller by a factor of two and more.
-pub(crate) fn cut(
+/// The part of a picture that a transform maps to a frame of this size, warped as by [`align`].
+pub(crate) fn crop(
     picture: &RgbImage,
-    inverse: &[[f64; 3]; 2],
-    (width, height): (usize, usize),
-) -> (Patch, Vec<bool>) {
-    let determinant = inverse[0][0] * inverse[1][1] - inverse[0][1] * inverse[1][0];
-    let k = (determinant.abs().sqrt().floor() as u32).max(1);
-    let (source, left, top) = reduce(picture, inverse, (width, height), k);
-    // Pixel centres: a reduced pixel i covers k·i … k·i + k − 1, whose middle is k·i + (k − 1) / 2.
-    let centre = (f64::from(k) - 1.0) / 2.0;
-    let k = f64::from(k);
-    let row = |r: [f64; 3], origin: u32| {
-        [(r[0] / k) as f32, (r[1] / k) as f32, ((r[2] - f64::from(origin) - centre) / k) as f32]
-    };
-    let inverse: Affine = [row(inverse[0], left), row(inverse[1], top)];
-    let inside = inside(&inverse, (source.width(), source.height()), (width, height));
-    (Patch::warp(&source, &inverse, width, height), inside)
+    transform: &AlignmentTransform,
+    size: (usize, usize),
+) -> Patch {
+    Source::new(picture, &transform.inverse((1.0, 1.0)), size).warp(size)
+}
+
+/// What a warp reads: a picture, averaged over blocks if the frame has fewer pixels.
+struct Source<'a> {
+    pixels: Cow<'a, RgbImage>,
+    /// From the frame to the pixels.
+    inverse: Affine,
+}
+
+impl<'a> Source<'a> {
+    /// Pixel (x, y) of the frame is `inverse` × (x, y, 1) of the picture.
+    fn new(picture: &'a RgbImage, inverse: &[[f64; 3]; 2], size: (usize, usize)) -> Self {
+        let determinant = inverse[0][0] * inverse[1][1] - inverse[0][1] * inverse[1][0];
+        let k = (determinant.abs().sqrt().floor() as u32).max(1);
+        let (pixels, left, top) = reduce(picture, inverse, size, k);
+        // Pixel centres: a reduced pixel i covers k·i … k·i + k − 1, whose middle is k·i + (k − 1)
+        // / 2.
+        let centre = (f64::from(k) - 1.0) / 2.0;
+        let k = f64::from(k);
+        let row = |r: [f64; 3], origin: u32| {
+            [(r[0] / k) as f32, (r[1] / k) as f32, ((r[2] - f64::from(origin) - centre) / k) as f32]
+        };
+        Self { pixels, inverse: [row(inverse[0], left), row(inverse[1], top)] }
+    }
+
+    fn warp(&self, (width, height): (usize, usize)) -> Patch {
+        Patch::warp(&self.pixels, &self.inverse, width, height)
+    }
+
+    /// Which pixels of the frame are sampled from within the picture, row by row.
+    fn inside(&self, size: (usize, usize)) -> Vec<bool> {
+        inside(&self.inverse, self.pixels.dimensions(), size)
+    }
 }
 
 /// Which pixels of the frame are sampled from within the source.

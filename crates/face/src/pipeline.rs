@@ -24,7 +24,7 @@ use super::{
     session::Runtime,
     similarity::Embedding,
     stages::{Stage, StageTimes, Stopwatch},
-    straight::StraightFace,
+    upright::{RotatedCrop, crop_found_at_angle, crop_tilted},
 };
 
 /// What the pipeline accepts and demands.
@@ -127,8 +127,8 @@ impl Pipeline {
             let Some(detection) = next else { return Err(Refusal::NoFace.into()) };
             search.sharpen(&mut image, &detection, self.embedder.net())?;
             watch.finish(Stage::Decode);
-            let is_turned = search.is_turned();
-            if let Some(face) = self.examine(&image, detection, is_turned, &mut watch)? {
+            let at_angle = search.is_at_angle();
+            if let Some(face) = self.examine(&image, detection, at_angle, &mut watch)? {
                 break face;
             }
         };
@@ -156,28 +156,27 @@ impl Pipeline {
         Ok(AnalysedFace { embedding: face.embedding, report, times: watch.times() })
     }
 
-    /// Refines, aligns and embeds a detection; `None` if it is no face. `is_turned` says that it
-    /// was found on the image turned.
+    /// Refines, aligns and embeds a detection; `None` if it is no face. `at_angle` says that it
+    /// was found on the image rotated by an angle.
     fn examine(
         &mut self,
         image: &LazyImage<'_>,
         detection: Detection,
-        is_turned: bool,
+        at_angle: bool,
         watch: &mut Stopwatch,
     ) -> Result<Option<ExaminedFace>, FaceError> {
         let at_hand = image.at_hand(&detection);
-        let Some(seen) = self.see(image.pixels(), &at_hand, is_turned, watch)? else {
+        let Some(upright) = self.upright(image.pixels(), &at_hand, at_angle, watch)? else {
             return Ok(None);
         };
-        let in_image = |straight: &StraightFace| straight.in_image(&seen.landmarks);
-        let landmarks = seen.straight.as_ref().map_or(seen.landmarks, in_image);
+        let landmarks = upright.landmarks();
         let Some(aligned) = align(image.pixels(), &landmarks, self.embedder.net()) else {
             return Ok(None);
         };
         watch.finish(Stage::Align);
         let embedding = self.embedder.embed(&aligned)?;
         watch.finish(Stage::Embed);
-        let (confidence, length) = (seen.confidence, embedding.length());
+        let (confidence, length) = (upright.face.confidence, embedding.length());
         let is_face = self.face_check.is_none_or(|check| check.passes(confidence, length));
         if !is_face {
             return Ok(None);
@@ -191,54 +190,44 @@ impl Pipeline {
         }
         let embedding = embedding.joined(self.weight, &further);
         watch.finish(Stage::Embed);
-        Ok(Some(ExaminedFace { detection, seen, landmarks, aligned, embedding }))
+        Ok(Some(ExaminedFace { detection, upright, landmarks, aligned, embedding }))
     }
 
-    /// The face as the nets are to look at it, upright, in pixels at hand or of a cut; `None` if it
-    /// is no face.
-    fn see(
+    /// A detection upright, with refined landmarks; `None` if it is no face.
+    fn upright(
         &mut self,
         pixels: &RgbImage,
         face: &Detection,
-        is_turned: bool,
+        at_angle: bool,
         watch: &mut Stopwatch,
-    ) -> Result<Option<SeenFace>, FaceError> {
-        let mut as_found = None;
-        if !is_turned {
-            let Some(landmarks) = self.refine(pixels, face)? else { return Ok(None) };
-            watch.finish(Stage::Landmarks);
-            let Detection { area, confidence, .. } = *face;
-            as_found = Some(SeenFace { straight: None, area, landmarks, confidence });
-        }
-        let straight = match &as_found {
-            None => Some(StraightFace::of_turned(pixels, face, &mut self.detector)?),
-            Some(seen) => {
-                StraightFace::of_tilted(pixels, face, &seen.landmarks, &mut self.detector)?
-            }
+    ) -> Result<Option<UprightFace>, FaceError> {
+        let (crop, face) = if at_angle {
+            crop_found_at_angle(pixels, face, &mut self.detector)?
+        } else {
+            let Some(face) = self.refine(pixels, face, watch)? else { return Ok(None) };
+            let Some(tilted) = crop_tilted(pixels, &face, &mut self.detector)? else {
+                return Ok(Some(UprightFace { crop: None, face }));
+            };
+            tilted
         };
         watch.finish(Stage::Detect);
-        let Some(straight) = straight else { return Ok(as_found) };
-        let landmarks = self.refine(straight.picture(), &straight.face)?;
-        watch.finish(Stage::Landmarks);
-        let Detection { area, confidence, .. } = straight.face;
-        Ok(landmarks.map(|landmarks| SeenFace {
-            straight: Some(straight),
-            area,
-            landmarks,
-            confidence,
-        }))
+        let face = self.refine(&crop.pixels, &face, watch)?;
+        Ok(face.map(|face| UprightFace { crop: Some(crop), face }))
     }
 
-    /// The landmarks of a detection, refined if the pack can; `None` if it is no face.
+    /// A detection with its landmarks refined, if the pack can; `None` if it is no face.
     fn refine(
         &mut self,
         pixels: &RgbImage,
         face: &Detection,
-    ) -> Result<Option<Landmarks>, FaceError> {
-        match &mut self.refiner {
-            Some(refiner) => refiner.refine(pixels, face),
-            None => Ok(Some(face.landmarks)),
-        }
+        watch: &mut Stopwatch,
+    ) -> Result<Option<Detection>, FaceError> {
+        let landmarks = match &mut self.refiner {
+            Some(refiner) => refiner.refine(pixels, face)?,
+            None => Some(face.landmarks),
+        };
+        watch.finish(Stage::Landmarks);
+        Ok(landmarks.map(|landmarks| Detection { landmarks, ..*face }))
     }
 
     /// Takes the quality measures of a face among all `faces` of the image; `roll` is that of its
@@ -250,11 +239,11 @@ impl Pipeline {
         face: &ExaminedFace,
         roll: f32,
     ) -> Result<Measures, FaceError> {
-        let seen = &face.seen;
-        let pixels = seen.straight.as_ref().map_or(image.pixels(), StraightFace::picture);
-        let pose = self.pose.as_mut().map(|net| net.estimate(pixels, &seen.area)).transpose()?;
+        let upright = &face.upright.face;
+        let pixels = face.upright.crop.as_ref().map_or(image.pixels(), |crop| &crop.pixels);
+        let pose = self.pose.as_mut().map(|net| net.estimate(pixels, &upright.area)).transpose()?;
         let eyes = self.eyes.as_mut();
-        let eyes = eyes.map(|net| net.open_probability(pixels, &seen.landmarks)).transpose()?;
+        let eyes = eyes.map(|net| net.open_probability(pixels, &upright.landmarks)).transpose()?;
         let landmarks = image.in_file(&face.landmarks);
         let yaw = match (&pose, self.yaw_from_landmarks) {
             (Some(pose), _) => Some(pose.yaw),
@@ -266,7 +255,7 @@ impl Pipeline {
             face: &face.detection,
             landmarks: &landmarks,
             faces,
-            confidence: seen.confidence,
+            confidence: upright.confidence,
             roll,
             yaw,
             pitch: pose.map(|pose| pose.pitch),
@@ -353,17 +342,24 @@ impl Pipeline {
 struct ExaminedFace {
     /// In pixels of the file, with the image rotated as it is held.
     detection: Detection,
-    seen: SeenFace,
+    upright: UprightFace,
     /// In pixels at hand.
     landmarks: Landmarks,
     aligned: AlignedFace,
     embedding: Embedding,
 }
 
-/// A face as the nets look at it: on the image at hand, or upright on a cut out of it.
-struct SeenFace {
-    straight: Option<StraightFace>,
-    area: BoundingBox,
-    landmarks: Landmarks,
-    confidence: f32,
+/// A face as the nets get it: on the image at hand, or on a crop that makes its eyes level.
+struct UprightFace {
+    crop: Option<RotatedCrop>,
+    /// In pixels of the crop, or at hand.
+    face: Detection,
+}
+
+impl UprightFace {
+    /// Its landmarks in pixels at hand.
+    fn landmarks(&self) -> Landmarks {
+        let landmarks = self.face.landmarks;
+        self.crop.as_ref().map_or(landmarks, |crop| crop.landmarks_in_image(&landmarks))
+    }
 }

@@ -6,7 +6,7 @@
 //! asks again when that is no face.
 //!
 //! 1. Upright, from coarse to fine, until something shows.
-//! 2. Turned by an eighth to either side, then rotated by a quarter, a half, three quarters: only
+//! 2. Rotated by an eighth to either side, then by a quarter, a half, three quarters: only
 //!    when the detector found nothing, is not sure, or found no face. A sure rotated face comes
 //!    before an unsure upright one, because upright is what photos usually are.
 //! 3. Upright again at finer sizes: a false detection may have prevented a closer pass, which shows
@@ -31,17 +31,17 @@ const MAX_EXAMINED: usize = 4;
 /// A rotated image is searched at larger sizes only if the upright one showed something there.
 const ROTATED_SIDE: u32 = 640;
 
-/// The image is turned by so many degrees to either side: a head that leans by up to 60° is upright
-/// to within 23° on one of the three.
-const TURNS: [f32; 2] = [45.0, -45.0];
-/// A turned image is searched at no larger size, in pixels of its longer side.
-const TURNED_SIDE: u32 = 320;
+/// The image is rotated by so many degrees: a head that leans by up to 60° to either side is
+/// upright to within 23° on one of the three.
+const ANGLES_DEG: [f32; 2] = [45.0, -45.0];
+/// At an angle, an image is searched at no larger size, in pixels of its longer side.
+const ANGLED_SIDE: u32 = 320;
 
 /// The steps of a search, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SearchStep {
     Upright,
-    Turned,
+    AtAngle,
     Rotated,
     UnsureUpright,
     CloserUpright,
@@ -60,7 +60,7 @@ enum ExaminedView {
 #[derive(Debug)]
 pub(super) struct Search {
     upright: ViewFaces,
-    /// The turned or rotated image with the surest face, once it was looked for.
+    /// The rotated image with the surest face, once it was looked for.
     rotated: Option<ViewFaces>,
     next_step: SearchStep,
     /// What `next` returned last, or would return next.
@@ -146,9 +146,9 @@ impl Search {
         self.current().is_selected(face)
     }
 
-    /// Whether the image was turned for the detection to examine.
-    pub(super) fn is_turned(&self) -> bool {
-        self.current().is_turned()
+    /// Whether the detection to examine was found on the image rotated by an angle.
+    pub(super) fn is_at_angle(&self) -> bool {
+        self.current().is_at_angle()
     }
 
     fn current(&self) -> &ViewFaces {
@@ -179,12 +179,12 @@ impl Search {
                 // A pack without a threshold is never rotated.
                 let sure = detector.sure();
                 self.is_sure_upright = sure.is_none_or(|sure| self.upright.confidence() >= sure);
-                self.next_step = if sure.is_some() { SearchStep::Turned } else { SearchStep::End };
+                self.next_step = if sure.is_some() { SearchStep::AtAngle } else { SearchStep::End };
                 self.examine_if(self.is_sure_upright, ExaminedView::Upright);
             }
-            SearchStep::Turned => {
-                let sizes = SizeRange { most: TURNED_SIDE, ..SizeRange::default() };
-                let views = TURNS.map(|degrees| self.upright.turned(degrees));
+            SearchStep::AtAngle => {
+                let sizes = SizeRange { most: ANGLED_SIDE, ..SizeRange::default() };
+                let views = ANGLES_DEG.map(|degrees| self.upright.at_angle(degrees));
                 self.keep_surest(views, image, detector, sizes)?;
                 watch.finish(Stage::Detect);
                 self.next_step = SearchStep::Rotated;

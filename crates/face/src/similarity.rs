@@ -47,9 +47,6 @@ impl Embedding {
     /// geometric mean.
     #[must_use]
     pub(crate) fn joined(self, weight: f32, further: &[(Self, f32)]) -> Self {
-        if further.is_empty() {
-            return self;
-        }
         let parts = || std::iter::once((&self, weight)).chain(further.iter().map(|(p, w)| (p, *w)));
         let weighted = |(part, weight): (&Self, f32)| {
             let root = weight.sqrt();

@@ -16,7 +16,7 @@ use super::{
     manifest::EmbedderNet,
     refusal::Refusal,
     rotation::Rotation,
-    straight::detect_turned,
+    upright::detect_at_angle,
 };
 
 /// Which of the detector's sizes are tried.
@@ -42,8 +42,8 @@ pub(super) struct ViewFaces {
     view: View,
     /// Width and height of the file, held this way.
     size: (u32, u32),
-    /// Degrees by which the image is turned for the detector, counter-clockwise.
-    turned: f32,
+    /// Degrees by which the image is rotated for the detector, counter-clockwise.
+    angle: Option<f32>,
     faces: Vec<Detection>,
     hint: Option<BoundingBox>,
 }
@@ -52,7 +52,7 @@ impl ViewFaces {
     /// None yet, on the image as it is held.
     pub(super) fn new(image: &LazyImage<'_>, hint: Option<BoundingBox>) -> Self {
         let (view, size) = (image.view(), image.size());
-        Self { view, size, turned: 0.0, faces: Vec::new(), hint }
+        Self { view, size, angle: None, faces: Vec::new(), hint }
     }
 
     /// None yet, on the upright image rotated.
@@ -60,20 +60,20 @@ impl ViewFaces {
         Self {
             view: self.view.rotated(rotation),
             size: Rotation::size(Some(rotation), self.size),
-            turned: 0.0,
+            angle: None,
             faces: Vec::new(),
             hint: self.hint.map(|hint| rotation.area(&hint, self.size)),
         }
     }
 
-    /// None yet, on the image held as it is, and searched turned by `degrees` counter-clockwise.
-    pub(super) fn turned(&self, degrees: f32) -> Self {
-        Self { turned: degrees, faces: Vec::new(), ..*self }
+    /// None yet, on the image held as it is, and searched rotated by `degrees` counter-clockwise.
+    pub(super) fn at_angle(&self, degrees: f32) -> Self {
+        Self { angle: Some(degrees), faces: Vec::new(), ..*self }
     }
 
-    /// Whether the image was turned for the detector.
-    pub(super) fn is_turned(&self) -> bool {
-        self.turned != 0.0
+    /// Whether the image is rotated by an angle for the detector.
+    pub(super) fn is_at_angle(&self) -> bool {
+        self.angle.is_some()
     }
 
     /// How the image is held.
@@ -164,11 +164,7 @@ impl ViewFaces {
             if *side < least || *side > most || sides[..number].contains(side) {
                 continue;
             }
-            let faces = if self.is_turned() {
-                detect_turned_at(image, detector, *side, self.turned)?
-            } else {
-                detect_at(image, detector, *side)?
-            };
+            let faces = detect_at(image, detector, *side, self.angle)?;
             self.view = image.view();
             if !faces.is_empty() {
                 self.faces = faces;
@@ -200,27 +196,22 @@ fn detect_at(
     image: &mut LazyImage<'_>,
     detector: &mut Detector,
     side: u32,
+    angle: Option<f32>,
 ) -> Result<Vec<Detection>, Ended> {
-    // A closer pass may follow: decode once for all of them, not for each.
-    let closest = detector.closest_side(image.size());
-    let wanted = if image.lacks(side) { closest } else { side };
-    image.prepare(wanted, working_bytes(image.size(), side))?;
-    let mut faces = detector.detect_at(image.pixels(), side)?;
-    image.release_working_memory();
+    let mut faces = if let Some(degrees) = angle {
+        image.decode_at_least(side)?;
+        detect_at_angle(image.pixels(), degrees, side, detector)?
+    } else {
+        // A closer pass may follow: decode once for all of them, not for each.
+        let closest = detector.closest_side(image.size());
+        let wanted = if image.lacks(side) { closest } else { side };
+        image.prepare(wanted, working_bytes(image.size(), side))?;
+        let faces = detector.detect_at(image.pixels(), side)?;
+        image.release_working_memory();
+        faces
+    };
     for face in &mut faces {
         *face = face.scaled(image.reduction(), image.reduction());
     }
     Ok(faces)
-}
-
-fn detect_turned_at(
-    image: &mut LazyImage<'_>,
-    detector: &mut Detector,
-    side: u32,
-    degrees: f32,
-) -> Result<Vec<Detection>, Ended> {
-    image.decode_at_least(side)?;
-    let faces = detect_turned(image.pixels(), degrees, side, detector)?;
-    let reduction = image.reduction();
-    Ok(faces.iter().map(|face| face.scaled(reduction, reduction)).collect())
 }

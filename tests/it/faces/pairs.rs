@@ -92,7 +92,7 @@ fn looking_where_the_reference_looks_gives_its_similarities() {
     (pack.detector.net.long_sides, pack.detector.net.near) = (vec![640], 0.0);
     let Some(mut faces) = faces(&mut roomy_engine(&pack), as_bitmap) else { return };
     let all = faces.len();
-    // The reference does not look at a tilted head again.
+    // The reference does not detect a tilted head again.
     faces.retain(|_, face| face.report.quality.measures.roll_deg < 12.0);
     assert!(faces.len() + 2 >= all, "{} of {all}", faces.len());
     let far = far(&faces, SIMILARITY);
