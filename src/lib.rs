@@ -41,6 +41,7 @@ pub mod clock;
 pub mod compare;
 pub mod config;
 pub mod console;
+mod csv;
 pub mod db;
 mod deadline;
 pub mod gate;

@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// Every module under `src/`, and the modules and crates of this workspace that it may name.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("csv", &[]),
     ("db", &["clock", "deadline", "private_file"]),
     ("deadline", &[]),
     ("outgoing", &[]),
@@ -23,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("supervisor", &["shutdown"]),
     ("models", &["outgoing", "visavis_convert", "visavis_face"]),
     ("compare", &["visavis_face"]),
-    ("clients", &["clock", "compare", "db", "sealing", "visavis_signing"]),
+    ("clients", &["clock", "compare", "csv", "db", "sealing", "visavis_signing"]),
     ("queue", &["clock", "compare", "db", "sealing", "shutdown"]),
     (
         "worker",
@@ -53,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clients",
             "clock",
             "compare",
+            "csv",
             "deadline",
             "gate",
             "http",

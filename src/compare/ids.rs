@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, macros::datetime};
 
 /// What the client calls a transaction: `G`, nine digits of shard, `FID`, the date, 18 digits.
 ///
@@ -18,16 +18,12 @@ pub struct TransactionId(String);
 impl TransactionId {
     /// A new id.
     pub fn new(now: OffsetDateTime, shard: u32) -> Self {
-        let (hour, minute, second, milli) = now.to_hms_milli();
-        let of_day = ((u32::from(hour) * 60 + u32::from(minute)) * 60 + u32::from(second)) * 1_000
-            + u32::from(milli);
-        Self(format!(
-            "G{shard:09}FID{:04}{:02}{:02}{of_day:08}{:010}",
-            now.year(),
-            u8::from(now.month()),
-            now.day(),
-            random_below_ten_digits()
-        ))
+        Self::at(shard, &Place(format!("{}{:010}", start_of_place(now), random_below_ten_digits())))
+    }
+
+    /// What ids of a database compare with that are before or after a place in time.
+    pub(crate) fn at(shard: u32, place: &Place) -> Self {
+        Self(format!("G{shard:09}FID{}", place.0))
     }
 
     /// Takes an id that a client sends back; `None` if it cannot be one of ours.
@@ -49,6 +45,11 @@ impl TransactionId {
         self.0[1..10].parse().unwrap_or_default()
     }
 
+    /// Its place in time.
+    pub fn place(&self) -> Place {
+        Place(self.0[PLACE_START..].to_owned())
+    }
+
     /// The id as it stands on the wire, 39 characters.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -59,6 +60,44 @@ impl fmt::Display for TransactionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Where a transaction is in time, among those of all databases: the date, the millisecond of the
+/// day, and the random number of its id. Later ones are greater.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Place(String);
+
+/// Where the place begins in an id.
+const PLACE_START: usize = 13;
+const PLACE_DIGITS: usize = 26;
+
+impl Place {
+    /// Before all transactions of this millisecond and after all earlier ones; for years of four
+    /// digits, others are moved to the nearest of them.
+    pub fn start_of(time: OffsetDateTime) -> Self {
+        let (first, last) = (datetime!(0000-01-01 0:00 UTC), datetime!(9999-12-31 0:00 UTC));
+        Self(format!("{}{:010}", start_of_place(time.clamp(first, last)), 0))
+    }
+
+    /// After all transactions.
+    pub fn end() -> Self {
+        Self("9".repeat(PLACE_DIGITS))
+    }
+
+    /// Reads 26 digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_place = text.len() == PLACE_DIGITS && text.bytes().all(|b| b.is_ascii_digit());
+        is_place.then(|| Self(text.to_owned()))
+    }
+}
+
+/// The date and the millisecond of the day, 16 digits.
+fn start_of_place(time: OffsetDateTime) -> String {
+    let (hour, minute, second, milli) = time.to_hms_milli();
+    let of_day = ((u32::from(hour) * 60 + u32::from(minute)) * 60 + u32::from(second)) * 1_000
+        + u32::from(milli);
+    format!("{:04}{:02}{:02}{of_day:08}", time.year(), u8::from(time.month()), time.day())
 }
 
 /// Uniform enough: 2⁶⁴ is 1.8 billion times ten digits.
@@ -97,8 +136,6 @@ impl fmt::Debug for BizId {
 
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
-
     use super::*;
 
     #[test]
@@ -109,6 +146,21 @@ mod tests {
         assert_eq!(TransactionId::parse(id.as_str()), Some(id.clone()));
         assert_eq!(id.shard(), 5);
         assert_ne!(id, TransactionId::new(datetime!(2026-03-04 01:02:03.004 UTC), 5));
+    }
+
+    #[test]
+    fn places_are_in_the_order_of_time_whatever_the_database() {
+        let (time, next) =
+            (datetime!(2026-03-04 01:02:03.004 UTC), datetime!(2026-03-04 01:02:03.005 UTC));
+        let id = TransactionId::new(time, 5);
+        let place = id.place();
+        assert!(Place::start_of(time) <= place && place < Place::start_of(next));
+        assert!(place < TransactionId::new(next, 0).place() && place < Place::end());
+        assert_eq!(TransactionId::at(5, &place), id);
+        assert_eq!(Place::parse(&place.0), Some(place.clone()));
+        for bad in ["", &place.0[1..], &format!("{}x", &place.0[1..])] {
+            assert_eq!(Place::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

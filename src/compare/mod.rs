@@ -15,7 +15,7 @@ mod trace;
 
 pub use decision::Decision;
 pub use fmr::{ClientFmr, Fmr, FmrSettings, NoFmr, WrongCode, is_selfie};
-pub use ids::{BizId, TransactionId};
+pub use ids::{BizId, Place, TransactionId};
 pub use outcome::{Outcome, Verdict};
 pub use policy::Policy;
 pub use request::{PictureData, Request, RequestOptions};

@@ -26,7 +26,7 @@ macro_rules! asset {
 }
 
 /// All of them; the page itself first.
-const ASSETS: [Asset; 14] = [
+const ASSETS: [Asset; 15] = [
     asset!("index.html", "text/html; charset=utf-8"),
     asset!("console.css", "text/css; charset=utf-8"),
     asset!("icon.svg", "image/svg+xml"),
@@ -37,6 +37,7 @@ const ASSETS: [Asset; 14] = [
     asset!("charts.js", SCRIPT),
     asset!("camera.js", SCRIPT),
     asset!("face.js", SCRIPT),
+    asset!("outcome.js", SCRIPT),
     asset!("compare.js", SCRIPT),
     asset!("live.js", SCRIPT),
     asset!("clients.js", SCRIPT),

@@ -23,6 +23,10 @@ pub(super) enum AuditEvent<'a> {
         /// Which one.
         transaction: &'a str,
     },
+    /// Transactions were listed.
+    TransactionsListed,
+    /// Transactions were exported.
+    TransactionsExported,
     /// A client was registered.
     ClientAdded {
         /// Its Client-Id.
@@ -60,6 +64,8 @@ impl AuditEvent<'_> {
             Self::LoggedOut => ("logged_out", "", ""),
             Self::Compared { transaction } => ("compared", "", transaction),
             Self::TransactionRead { transaction } => ("transaction_read", "", transaction),
+            Self::TransactionsListed => ("transactions_listed", "", ""),
+            Self::TransactionsExported => ("transactions_exported", "", ""),
             Self::ClientAdded { client } => ("client_added", client, ""),
             Self::KeysRotated { client } => ("keys_rotated", client, ""),
             Self::ClientChanged { client } => ("client_changed", client, ""),

@@ -53,7 +53,7 @@ pub(super) struct ShownComparison {
 /// An outcome, as the page shows it.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
-enum ShownOutcome {
+pub(super) enum ShownOutcome {
     /// Both photos have a face.
     Compared {
         same_person: bool,
@@ -70,6 +70,35 @@ enum ShownOutcome {
     },
     /// A picture could not be used.
     Refused { face: u8, refusal: &'static str },
+}
+
+impl ShownOutcome {
+    /// `kind` is that of the reference.
+    pub(super) fn new(outcome: &Outcome, kind: PictureKind, limits: &super::Limits) -> Self {
+        match outcome {
+            Outcome::Refused { side, refusal } => Self::Refused {
+                face: match side {
+                    Side::Probe => 1,
+                    Side::Reference => 2,
+                },
+                refusal: code(refusal),
+            },
+            Outcome::Compared(verdict) => {
+                let Verdict { score, threshold, similarity, probe, reference, .. } = verdict;
+                Self::Compared {
+                    same_person: verdict.same_person(),
+                    unreliable: verdict.unreliable(),
+                    score: *score,
+                    threshold: Score::least_match(*threshold),
+                    similarity: similarity.value(),
+                    model: verdict.model.clone(),
+                    calibration: verdict.calibration.clone(),
+                    face1: Box::new(Face::new(probe, PictureKind::Selfie, limits)),
+                    face2: Box::new(Face::new(reference, kind, limits)),
+                }
+            }
+        }
+    }
 }
 
 pub(super) async fn compare(
@@ -114,7 +143,7 @@ pub(super) async fn compare(
         signature_valid: called.signature_valid,
         elapsed_ms: called.elapsed_ms,
         transaction_id: id.map(|id| id.to_string()),
-        outcome: outcome.map(|outcome| shown(&outcome, kind, &console.parts.limits)),
+        outcome: outcome.map(|outcome| ShownOutcome::new(&outcome, kind, &console.parts.limits)),
     }))
 }
 
@@ -143,32 +172,6 @@ async fn outcome_of(
         TransactionState::Done(outcome) => Some(*outcome),
         TransactionState::Processing | TransactionState::Dead => None,
     }))
-}
-
-fn shown(outcome: &Outcome, kind: PictureKind, limits: &super::Limits) -> ShownOutcome {
-    match outcome {
-        Outcome::Refused { side, refusal } => ShownOutcome::Refused {
-            face: match side {
-                Side::Probe => 1,
-                Side::Reference => 2,
-            },
-            refusal: code(refusal),
-        },
-        Outcome::Compared(verdict) => {
-            let Verdict { score, threshold, similarity, probe, reference, .. } = verdict;
-            ShownOutcome::Compared {
-                same_person: verdict.same_person(),
-                unreliable: verdict.unreliable(),
-                score: *score,
-                threshold: Score::least_match(*threshold),
-                similarity: similarity.value(),
-                model: verdict.model.clone(),
-                calibration: verdict.calibration.clone(),
-                face1: Box::new(Face::new(probe, PictureKind::Selfie, limits)),
-                face2: Box::new(Face::new(reference, kind, limits)),
-            }
-        }
-    }
 }
 
 /// One picture in base64.

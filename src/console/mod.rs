@@ -116,6 +116,8 @@ pub fn console(mut parts: Parts) -> Router {
         .route("/clients/{id}/change", post(clients::change))
         .route("/clients/{id}/disable", post(clients::disable))
         .route("/clients/{id}/enable", post(clients::enable))
+        .route("/transactions", post(transactions::list))
+        .route("/transactions/csv", post(transactions::export))
         .route("/transactions/{id}", get(transactions::transaction))
         .layer(DefaultBodyLimit::max(SMALL_BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&console), guard::require_login));

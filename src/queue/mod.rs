@@ -31,5 +31,6 @@ pub use job::{
 pub use outcome_poller::OutcomePoller;
 pub use retry::RetryPolicy;
 pub use shard::{Shard, ShardLookup, Shards};
+pub(crate) use store::LISTED_AT_ONCE;
 pub use store::{Erasure, History, PayloadCache, Store};
 pub use wake::Wake;

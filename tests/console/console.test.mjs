@@ -315,16 +315,49 @@ test("a transaction is looked up, and one that is not there is not", async () =>
   await choose("obama-2012", "hopper");
   await compare();
   await page.locator(".verdict a.id").click();
-  await page.getByRole("heading", { name: "Look up a transaction" }).waitFor();
+  await page.getByRole("heading", { name: "Transaction", exact: true }).waitFor();
   await page.locator(".facts").waitFor();
   const text = await page.locator("main").textContent();
+  assert.match(text, /Not the same person/);
   assert.match(text, /Statedone/);
-  assert.match(text, /"decision": "non_match"/);
+  assert.equal(await page.locator(".verdict .scale").count(), 1);
+  assert.equal(await page.locator(".findings").count(), 2, "quality of both photos, which are gone");
+  assert.equal(await page.locator("main img").count(), 0);
   quiet();
+  await page.getByRole("link", { name: "All transactions" }).click();
   await page.getByLabel("Transaction id").fill("G000000000FID20200101000000000000000000");
   await page.keyboard.press("Enter");
   await page.getByRole("alert").waitFor();
   assert.match(await page.getByRole("alert").textContent(), /does not exist/);
+});
+
+test("transactions are searched for, and saved for a spreadsheet", async () => {
+  await go("compare");
+  await choose("obama-2012", "obama-2009");
+  await compare();
+  const id = await page.locator(".verdict a.id").textContent();
+  await go("transactions");
+  const rows = page.locator(".transactions tbody tr");
+  await rows.first().waitFor();
+  const all = await rows.count();
+  await page.getByLabel("Verdict").selectOption("same");
+  await page.getByLabel("Score from").fill("80");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.waitForFunction((before) => document.querySelectorAll(".transactions tbody tr").length < before, all);
+  const results = await rows.locator(".badge").allTextContents();
+  assert.deepEqual([...new Set(results)], ["Same person"]);
+  assert.equal(await rows.first().locator("th a").getAttribute("title"), id, "the newest is the first");
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Download CSV" }).click(),
+  ]);
+  const lines = (await readFile(await download.path(), "utf8")).trim().split("\r\n");
+  assert.equal(lines.length, 1 + results.length);
+  assert.ok(lines[1].startsWith(`"${id}"`), lines[1]);
+  await page.getByLabel("Accepted before").fill("2020-01-01T00:00");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByText("No transactions match.").waitFor();
+  quiet();
 });
 
 test("everything is reached by the keyboard alone, and one sees where one is", async () => {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::json;
+use time::OffsetDateTime;
 use tracing::{
     Dispatch, Subscriber,
     field::{Field, Visit},
@@ -26,7 +27,7 @@ use tracing_subscriber::{
 use visavis::{
     clients::{ClientChange, ClientStore, Clients, FmrChange, NewClient, NewKeys},
     clock::{Clock, MockClock},
-    compare::{ClientFmr, Fmr, TransactionId},
+    compare::{BizId, ClientFmr, Fmr, Place, TransactionId},
     db::{Db, PostgresDb, SqliteDb},
     queue::{Accepted, Erasure, QueueError, Store, Wake},
     sealing::MasterKey,
@@ -223,6 +224,11 @@ impl Everything {
         store.delete(CLIENT, &again).await.unwrap();
         assert!(!store.has(CLIENT, &again).await.unwrap());
         assert_eq!(store.history(&id).await.unwrap().unwrap().attempts, 1);
+        let (start, end) = (Place::start_of(OffsetDateTime::UNIX_EPOCH), Place::end());
+        for biz_id in [None, BizId::new("biz-1")] {
+            let listed = store.list(0, &start..&end, biz_id.as_ref()).await.unwrap();
+            assert!(listed.iter().any(|(listed, _)| *listed == id));
+        }
         let depth = store.depth_by_client().await.unwrap();
         assert_eq!((depth.len(), depth[0].depth.jobs), (1, 3));
         assert!(store.disk_usage().await.unwrap()[0].1 > 0.0);

@@ -2,9 +2,9 @@
 
 import { post } from "./api.js";
 import { takePhoto } from "./camera.js";
-import { scale } from "./charts.js";
 import { busy, field, h, note, number, put, say, sentence } from "./dom.js";
 import { findings, photo, unusable } from "./face.js";
+import { card, verdict } from "./outcome.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.compare;
@@ -158,54 +158,17 @@ function slot(place, about, isDocument) {
   return { element, look, found, refused, forget, file: () => file };
 }
 
-/** The verdict in a few words, and its colour. */
-function verdict(outcome) {
-  const said = texts.verdict;
-  if (!outcome) return { text: said.noAnswer, kind: "bad" };
-  if (outcome.kind === "refused") return { text: filled(said.refused, { n: outcome.face }), kind: "bad" };
-  if (outcome.unreliable) return { text: filled(said.unreliable, { why: outcome.unreliable }), kind: "neutral" };
-  return outcome.samePerson ? { text: said.same, kind: "good" } : { text: said.different, kind: "bad" };
-}
-
-function report(compared, { text, kind }) {
-  const said = texts.verdict;
+function report(compared, said) {
   const { outcome, elapsedMs, signatureValid, transactionId } = compared;
+  const names = texts.verdict;
   const response = JSON.parse(compared.received.body).result;
-  const facts = [];
-  if (outcome?.kind === "compared") {
-    facts.push([said.threshold, String(outcome.threshold)], [said.similarity, number(outcome.similarity, 4)]);
-    facts.push([said.model, `${outcome.model}, ${outcome.calibration}`]);
-  }
-  facts.push([said.time, filled(said.milliseconds, { ms: number(elapsedMs) })]);
-  const signature = signatureValid ? said.valid : said.invalid;
-  facts.push([said.signature, h("span", { class: `badge ${signatureValid ? "good" : "bad"}` }, signature)]);
+  const facts = [[names.time, filled(names.milliseconds, { ms: number(elapsedMs) })]];
+  const signature = signatureValid ? names.valid : names.invalid;
+  facts.push([names.signature, h("span", { class: `badge ${signatureValid ? "good" : "bad"}` }, signature)]);
   if (transactionId) {
-    facts.push([said.transaction, h("a", { href: `#transactions/${transactionId}`, class: "id" }, transactionId)]);
+    facts.push([names.transaction, h("a", { href: `#transactions/${transactionId}`, class: "id" }, transactionId)]);
   }
-  return h(
-    "div",
-    { class: `card verdict ${kind}` },
-    h(
-      "div",
-      { class: "headline" },
-      h("h2", {}, text),
-      outcome?.kind === "compared"
-        ? h("p", { class: "score" }, h("strong", {}, String(outcome.score)), ` ${said.of}`)
-        : null,
-    ),
-    outcome?.kind === "compared"
-      ? [scale(outcome.score, outcome.threshold, kind), outcome.unreliable ? null : h("p", { class: "means" }, means(outcome.score))]
-      : h("p", {}, `${response.resultCode}: ${response.resultMessage}`),
-    h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-  );
-}
-
-/** The false match rate of a score: 80 is one pair in 100,000, and ten points are a factor of ten. */
-function means(score) {
-  const pairs = 10 ** ((score - 30) / 10);
-  if (score > 90) return texts.verdict.meansMore;
-  if (score < 40) return filled(texts.verdict.meansLess, { n: "10" });
-  return filled(texts.verdict.means, { n: Number(pairs.toPrecision(2)).toLocaleString("en") });
+  return card(outcome, said, facts, h("p", {}, `${response.resultCode}: ${response.resultMessage}`));
 }
 
 function wire({ path, sent, received }) {

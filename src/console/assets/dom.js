@@ -82,6 +82,13 @@ export function dialog(title, build) {
   return window;
 }
 
+/** Lets the reader save a text under this name. */
+export function save(text, name) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  h("a", { href: url, download: name }).click();
+  URL.revokeObjectURL(url);
+}
+
 /** Runs `work` while `button` cannot be pressed again. */
 export async function busy(button, work) {
   button.disabled = true;

@@ -18,6 +18,7 @@ mod rows;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use self::outcomes::LISTED_AT_ONCE;
 pub use self::{erase::Erasure, outcomes::History, payload_cache::PayloadCache};
 use self::{
     lease_clock::LeaseClock,

@@ -1,13 +1,15 @@
 //! Reading transactions and their outcomes: for clients, for callers that wait, and for operators.
 
+use std::ops::Range;
+
 use super::{
     Store,
     rows::{own_id, transaction_state},
 };
 use crate::{
     clock::UnixMillis,
-    compare::TransactionId,
-    db::{Row, Sql},
+    compare::{BizId, PictureKind, Place, RequestOptions, TransactionId},
+    db::{Row, Sql, Statement},
     queue::{
         error::QueueError,
         job::{Transaction, TransactionState},
@@ -19,6 +21,8 @@ use crate::{
 pub struct History {
     /// Its client.
     pub client_id: String,
+    /// What the reference is a picture of.
+    pub reference_kind: PictureKind,
     /// Its state.
     pub state: TransactionState,
     /// Whether a worker runs it; otherwise a transaction in process is queued.
@@ -31,6 +35,23 @@ pub struct History {
     pub started_at: Option<UnixMillis>,
     /// When it ended.
     pub finished_at: Option<UnixMillis>,
+}
+
+/// Transactions that one statement lists at most.
+pub(crate) const LISTED_AT_ONCE: u16 = 500;
+
+/// Columns of a history, and what one is taken from.
+macro_rules! histories {
+    ($rest:literal) => {
+        concat!(
+            "SELECT transaction_id, client_id, CAST(state AS bigint) AS state, attempt, options,
+                 visavis_millis(created_at) AS created_at,
+                 visavis_millis(started_at) AS started_at,
+                 visavis_millis(finished_at) AS finished_at, outcome
+             FROM job ",
+            $rest
+        )
+    };
 }
 
 /// State and outcome.
@@ -105,30 +126,83 @@ impl Store {
     pub async fn history(&self, id: &TransactionId) -> Result<Option<History>, QueueError> {
         let found = self
             .db
-            .read(
-                "history",
-                "SELECT client_id, CAST(state AS bigint) AS state, attempt,
-                     visavis_millis(created_at) AS created_at,
-                     visavis_millis(started_at) AS started_at,
-                     visavis_millis(finished_at) AS finished_at, outcome
-                 FROM job WHERE transaction_id = $1",
-            )
+            .read("history", histories!("WHERE transaction_id = $1"))
             .bind(id.as_str())
-            .optional(|row| {
-                let history = History {
-                    client_id: row.get("client_id")?,
-                    state: TransactionState::Processing,
-                    running: false,
-                    attempts: u32::try_from(row.get::<i64>("attempt")?).unwrap_or_default(),
-                    created_at: row.get("created_at")?,
-                    started_at: row.get("started_at")?,
-                    finished_at: row.get("finished_at")?,
-                };
-                Ok((history, stored(row)?))
-            })
+            .optional(StoredHistory::read)
             .await?;
-        let Some((history, (state, outcome))) = found else { return Ok(None) };
-        let (running, state) = (state == 1, transaction_state(state, outcome)?);
-        Ok(Some(History { state, running, ..history }))
+        found.map(StoredHistory::parse).transpose()
+    }
+
+    /// The latest transactions in a range of time, the newest first, at most
+    /// [`LISTED_AT_ONCE`]; with `biz_id`, those of that tracing id.
+    ///
+    /// # Errors
+    /// [`QueueError::Database`] or [`QueueError::Inconsistent`].
+    pub async fn list(
+        &self,
+        shard: u32,
+        range: Range<&Place>,
+        biz_id: Option<&BizId>,
+    ) -> Result<Vec<(TransactionId, History)>, QueueError> {
+        let from = TransactionId::at(shard, range.start);
+        let before = TransactionId::at(shard, range.end);
+        // Two texts, each served by an index of its own.
+        let list = match biz_id {
+            None => self.db.read(
+                "list",
+                histories!(
+                    "WHERE transaction_id >= $1 AND transaction_id < $2
+                     ORDER BY transaction_id DESC LIMIT $3"
+                ),
+            ),
+            Some(_) => self.db.read(
+                "list_biz_id",
+                histories!(
+                    "WHERE transaction_id >= $1 AND transaction_id < $2 AND biz_id = $4
+                     ORDER BY transaction_id DESC LIMIT $3"
+                ),
+            ),
+        };
+        let list = list.bind(from.as_str()).bind(before.as_str()).bind(i64::from(LISTED_AT_ONCE));
+        let list = biz_id.map(BizId::as_str).into_iter().fold(list, Statement::bind);
+        let found =
+            list.all(|row| Ok((row.get::<String>("transaction_id")?, StoredHistory::read(row)?)));
+        let found = found.await?.into_iter();
+        found.map(|(id, history)| Ok((own_id(&id)?, history.parse()?))).collect()
+    }
+}
+
+/// A history as the database returns it.
+struct StoredHistory {
+    history: History,
+    options: String,
+    stored: Stored,
+}
+
+impl StoredHistory {
+    fn read(row: &Row) -> Result<Self, sqlx::Error> {
+        let history = History {
+            client_id: row.get("client_id")?,
+            reference_kind: PictureKind::Selfie,
+            state: TransactionState::Processing,
+            running: false,
+            attempts: u32::try_from(row.get::<i64>("attempt")?).unwrap_or_default(),
+            created_at: row.get("created_at")?,
+            started_at: row.get("started_at")?,
+            finished_at: row.get("finished_at")?,
+        };
+        Ok(Self { history, options: row.get("options")?, stored: stored(row)? })
+    }
+
+    fn parse(self) -> Result<History, QueueError> {
+        let (state, outcome) = self.stored;
+        let options: RequestOptions = serde_json::from_str(&self.options)
+            .map_err(|e| QueueError::Inconsistent(format!("options: {e}")))?;
+        Ok(History {
+            reference_kind: options.reference_kind,
+            running: state == 1,
+            state: transaction_state(state, outcome)?,
+            ..self.history
+        })
     }
 }

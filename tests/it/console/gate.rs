@@ -12,11 +12,13 @@ use super::{Desk, about, own};
 use crate::log::hear;
 
 /// Everything that is behind the login.
-const GUARDED: [(&str, &str); 10] = [
+const GUARDED: [(&str, &str); 12] = [
     ("GET", "about"),
     ("GET", "live"),
     ("GET", "clients"),
     ("GET", "transactions/G000000000FID20260101000000000000000000"),
+    ("POST", "transactions"),
+    ("POST", "transactions/csv"),
     ("POST", "logout"),
     ("POST", "look"),
     ("POST", "compare"),
