@@ -109,5 +109,5 @@ pub(super) fn operator() -> Actor {
         Some((uid, name)) => (uid, Some(name)),
         None => (uid.to_string(), ["USER", "LOGNAME"].into_iter().find_map(variable)),
     };
-    Actor::new(&name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})")))
+    Actor::system(&name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})")))
 }

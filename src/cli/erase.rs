@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use super::{DataArgs, audit::operator, block_on};
 use crate::{
     app::{self, Database},
+    clients::ActOutcome,
     compare::{BizId, TransactionId},
     config::Config,
     db::Access,
@@ -46,12 +47,12 @@ pub(super) fn run(mut config: Config, args: &EraseArgs) -> Result<ExitCode> {
         let mut count: u64 = found.iter().map(|(_, count)| count).sum();
         let mut clean = true;
         if args.yes {
-            record(&data, &found, &which.subject()).await?;
-            count = 0;
-            for (database, _) in found {
-                let (erased, wholly) = database.store.erase(&which).await?;
-                (count, clean) = (count + erased, clean && wholly);
-            }
+            record(&data, &found, &which.subject(), ActOutcome::Begun).await?;
+            let erased = erase(&found, &which).await;
+            let outcome = if erased.is_ok() { ActOutcome::Done } else { ActOutcome::Failed };
+            let recorded = record(&data, &found, &which.subject(), outcome).await;
+            (count, clean) = erased?;
+            recorded?;
         }
         data.close().await;
         let noun = if count == 1 { "transaction" } else { "transactions" };
@@ -91,16 +92,31 @@ async fn which(args: &EraseArgs, data: &app::Data) -> Result<Erasure> {
     which.context("nothing selected: pass --transaction, --biz-id or --client")
 }
 
+/// Returns how many transactions were erased, and whether no copy of them is left.
+async fn erase(found: &[(&Database, u64)], which: &Erasure) -> Result<(u64, bool)> {
+    let (mut count, mut clean) = (0, true);
+    for (database, _) in found {
+        let (erased, wholly) = database.store.erase(which).await?;
+        (count, clean) = (count + erased, clean && wholly);
+    }
+    Ok((count, clean))
+}
+
 /// Records the erasure in each database that has such transactions, or in the first one. It is
 /// recorded before it is done, so that an interrupted erasure has an entry too.
-async fn record(data: &app::Data, found: &[(&Database, u64)], subject: &str) -> Result<()> {
+async fn record(
+    data: &app::Data,
+    found: &[(&Database, u64)],
+    subject: &str,
+    outcome: ActOutcome,
+) -> Result<()> {
     let clients = data.clients.clone().with_actor(&operator());
     let nothing = found.iter().all(|(_, count)| *count == 0);
     for (index, (database, count)) in found.iter().enumerate() {
         if *count > 0 || (nothing && index == 0) {
             let table = clients.table(database.number).context("every database has clients")?;
             let detail = serde_json::json!({ "transactions": count });
-            table.store.record_audit_event("erase", subject, &detail).await?;
+            table.store.record_audit_event("erase", subject, outcome, &detail).await?;
         }
     }
     Ok(())

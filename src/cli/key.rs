@@ -5,7 +5,14 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use super::{DataArgs, audit::operator, block_on};
-use crate::{app, config::Config, db::Access, sealing};
+use crate::{
+    app,
+    clients::{ActOutcome, ClientError},
+    config::Config,
+    db::Access,
+    queue::QueueError,
+    sealing::{self, SealError},
+};
 
 /// Subcommands of `key`, in the order in which they are run.
 #[derive(Debug, clap::Subcommand)]
@@ -24,20 +31,19 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
     let path = config.data.key_path();
     match command {
         KeyCommand::Prepare(_) => {
-            record(&config, "key prepare")?;
-            let next = sealing::prepare(&path)?;
+            let next = recorded(&config, "key prepare", || Ok(sealing::prepare(&path)?))?;
             out!("created {}; running processes accept it within 5 s", next.display());
             out!(
                 "Copy it to the same path on every other machine, store a backup elsewhere, then \
                  run"
             );
             out!("  visavis key rotate");
-            Ok(ExitCode::SUCCESS)
         }
         KeyCommand::Rotate(_) => {
-            record(&config, "key rotate")?;
-            sealing::promote(&path)?;
-            let sealed = reseal(&config, false)?;
+            let sealed = recorded(&config, "key rotate", || {
+                sealing::promote(&path)?;
+                reseal(&config, false)
+            })?;
             out!("{} is now the active key; {sealed} values were re-encrypted", path.display());
             out!(
                 "On every other machine: copy {0}.old first, then {0}, then delete the .next file \
@@ -45,22 +51,22 @@ pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> 
                 path.display()
             );
             out!("  visavis key retire");
-            Ok(ExitCode::SUCCESS)
         }
         KeyCommand::Retire(_) => {
-            reseal(&config, true).context(
-                "some values are still encrypted with the old key, by a process that did not have \
-                 the new one: run `visavis key rotate` again",
-            )?;
-            record(&config, "key retire")?;
-            sealing::retire(&path)?;
+            recorded(&config, "key retire", || {
+                reseal(&config, true).context(
+                    "some values are still encrypted with the old key, by a process that did not \
+                     have the new one: run `visavis key rotate` again",
+                )?;
+                Ok(sealing::retire(&path)?)
+            })?;
             out!(
                 "the old key is deleted on this machine: delete {}.old on the other machines too",
                 path.display()
             );
-            Ok(ExitCode::SUCCESS)
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Re-encrypts all values, or only checks that this has been done; returns the number of values.
@@ -79,13 +85,65 @@ fn reseal(config: &Config, dry: bool) -> Result<u64> {
     })
 }
 
-/// Records the event in the audit log, before it is done.
-fn record(config: &Config, event: &'static str) -> Result<()> {
+/// Does a step, with an entry in the audit before it and one with its outcome after it.
+fn recorded<T>(config: &Config, act: &'static str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+    record(config, act, ActOutcome::Begun)?;
+    let done = step();
+    let recorded = record(config, act, done.as_ref().map_or_else(outcome, |_| ActOutcome::Done));
+    let done = done?;
+    recorded.map(|()| done)
+}
+
+/// A step is refused when the files are not ready for it, or a value still needs the old key.
+fn outcome(error: &anyhow::Error) -> ActOutcome {
+    let seal = error
+        .downcast_ref::<SealError>()
+        .or_else(|| match error.downcast_ref::<ClientError>() {
+            Some(ClientError::Seal(error)) => Some(error),
+            _ => None,
+        })
+        .or_else(|| match error.downcast_ref::<QueueError>() {
+            Some(QueueError::Seal(error)) => Some(error),
+            _ => None,
+        });
+    match seal {
+        Some(SealError::Step { .. } | SealError::DoesNotOpen) => ActOutcome::Refused,
+        _ => ActOutcome::Failed,
+    }
+}
+
+/// Opens the data anew: a step changes the key.
+fn record(config: &Config, act: &'static str, outcome: ActOutcome) -> Result<()> {
     block_on(async {
         let data = app::open_data_for(config, Access::Change).await?;
         let clients = data.clients.clone().with_actor(&operator());
-        clients.record_audit_event(event, "master key", &serde_json::json!({})).await?;
+        clients.record_audit_event(act, "master key", outcome, &serde_json::json!({})).await?;
         data.close().await;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_is_not_allowed_now_is_refused_and_every_other_error_is_a_failure() {
+        let (path, reason) = (std::path::PathBuf::new(), String::new());
+        let step = SealError::Step { path: path.clone(), reason: reason.clone() };
+        for refused in [
+            step.into(),
+            anyhow::Error::from(ClientError::Seal(SealError::DoesNotOpen)).context("not yet"),
+            QueueError::Seal(SealError::DoesNotOpen).into(),
+        ] {
+            assert_eq!(outcome(&refused), ActOutcome::Refused, "{refused}");
+        }
+        for failed in [
+            SealError::KeyFile { path, reason }.into(),
+            ClientError::Database(sqlx::Error::PoolTimedOut).into(),
+            anyhow::Error::msg("no runtime"),
+        ] {
+            assert_eq!(outcome(&failed), ActOutcome::Failed, "{failed}");
+        }
+    }
 }

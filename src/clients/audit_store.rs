@@ -3,7 +3,7 @@
 use sqlx::Error;
 
 use super::{
-    audit::AuditEntry,
+    audit::{ActOutcome, AuditEntry},
     chain::{AuditBreak, AuditEnd, Beginning, Followed, Head, Link},
     error::ClientError,
     store::ClientStore,
@@ -16,7 +16,7 @@ use crate::{
 /// Entries read by one statement.
 const BATCH: i64 = 1_000;
 const LINKS: &str = "\
-    SELECT id, number, digest, at, actor, act, subject, detail FROM audit
+    SELECT id, number, digest, at, actor, address, proof, act, subject, outcome, detail FROM audit
     WHERE id > $1 ORDER BY id LIMIT $2";
 
 impl ClientStore {
@@ -28,12 +28,36 @@ impl ClientStore {
         &self,
         act: &'static str,
         subject: &str,
+        outcome: ActOutcome,
         detail: &serde_json::Value,
     ) -> Result<(), ClientError> {
-        let entry = self.audit_entry(act, subject, detail.to_string());
+        let entry = self.audit_entry(act, subject, detail.to_string()).with_outcome(outcome);
+        self.record(&entry).await
+    }
+
+    /// Records a change of a client that was not made: one that was made has its entry.
+    pub(super) async fn record_unmade<T>(
+        &self,
+        (act, subject): (&str, &str),
+        made: Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let Err(error) = &made else { return made };
+        let outcome = error.outcome();
+        let detail = match outcome {
+            ActOutcome::Refused => serde_json::json!({ "reason": error.to_string() }),
+            _ => serde_json::json!({}),
+        };
+        let entry = self.audit_entry(act, subject, detail.to_string()).with_outcome(outcome);
+        if let Err(error) = self.record(&entry).await {
+            tracing::warn!(act, %error, "cannot write into the audit what was not done");
+        }
+        made
+    }
+
+    async fn record(&self, entry: &AuditEntry) -> Result<(), ClientError> {
         let noted = self.db.once("audit_note", |attempt| async move {
             let mut tx = attempt.begin().await?;
-            append(&mut tx, &entry, &self.key).await?;
+            append(&mut tx, entry, &self.key).await?;
             tx.commit().await
         });
         Ok(noted.await?)
@@ -46,7 +70,8 @@ impl ClientStore {
     pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, ClientError> {
         let audit = self.db.read(
             "audit",
-            "SELECT at, actor, act, subject, detail FROM audit ORDER BY id DESC LIMIT $1",
+            "SELECT at, actor, address, proof, act, subject, outcome, detail FROM audit
+             ORDER BY id DESC LIMIT $1",
         );
         Ok(audit.bind(i64::from(limit)).all(AuditEntry::read).await?)
     }
@@ -174,8 +199,11 @@ impl AuditEntry {
         Ok(Self {
             at: row.get("at")?,
             actor: row.get("actor")?,
+            from: row.get("address")?,
+            proof: row.get("proof")?,
             act: row.get("act")?,
             subject: row.get("subject")?,
+            outcome: row.get("outcome")?,
             detail: row.get("detail")?,
         })
     }
@@ -221,14 +249,18 @@ pub(super) async fn append(
     };
     let insert = tx.statement(
         "audit_add",
-        "INSERT INTO audit (at, actor, act, subject, detail, number, digest)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO audit
+             (at, actor, address, proof, act, subject, outcome, detail, number, digest)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     );
     let insert = insert
         .bind(entry.at)
         .bind(entry.actor.as_str())
+        .bind(entry.from.as_deref())
+        .bind(entry.proof.as_deref())
         .bind(entry.act.as_str())
         .bind(entry.subject.as_str())
+        .bind(entry.outcome.as_deref())
         .bind(entry.detail.as_str())
         .bind(head.as_ref().map(|head| head.number))
         .bind(head.as_ref().map(|head| head.digest.as_slice()));

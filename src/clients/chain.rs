@@ -66,10 +66,16 @@ impl Head {
 /// The digest of an entry. Not under a key: it stays the same when the master key is changed, so
 /// that what the log says of it stays comparable.
 fn digest(previous: &[u8], number: i64, entry: &AuditEntry) -> Vec<u8> {
-    let AuditEntry { at, actor, act, subject, detail } = entry;
+    let AuditEntry { at, actor, from, proof, act, subject, outcome, detail } = entry;
     let input = MacInput::default().field(previous).field(&number.to_be_bytes());
     let input = input.field(&at.to_be_bytes()).field(actor.as_bytes()).field(act.as_bytes());
-    input.field(subject.as_bytes()).field(detail.as_bytes()).sha256()
+    let input = input.field(subject.as_bytes()).field(detail.as_bytes());
+    let later = [from, proof, outcome];
+    // Entries of versions without these columns were digested without them.
+    if later.iter().all(|column| column.is_none()) {
+        return input.sha256();
+    }
+    later.into_iter().fold(input, |input, column| input.nullable(column.as_deref())).sha256()
 }
 
 /// The digest of what is older than the chain, entry by entry.
@@ -156,5 +162,36 @@ impl Followed {
         }
         (self.number, self.digest) = (next, digest);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the version before address, proof and outcome computed.
+    const EARLIER_DIGEST: &str = "07cc0dc6ce62eeb7bbd59b09aaf3cb4a3826aac274d9525f0f5cc9e752f41330";
+
+    #[test]
+    fn an_entry_of_an_earlier_version_keeps_its_digest_and_gets_nothing_added() {
+        let text = |text: &str| text.to_owned();
+        let entry = AuditEntry {
+            at: 17,
+            actor: text("jane"),
+            from: None,
+            proof: None,
+            act: text("erase"),
+            subject: text("all"),
+            outcome: None,
+            detail: text("{}"),
+        };
+        assert_eq!(hex::encode(digest(BEGINNING, 1, &entry)), EARLIER_DIGEST);
+        for added in [
+            AuditEntry { from: Some(text("")), ..entry.clone() },
+            AuditEntry { proof: Some(text("")), ..entry.clone() },
+            AuditEntry { outcome: Some(text("")), ..entry.clone() },
+        ] {
+            assert_ne!(hex::encode(digest(BEGINNING, 1, &added)), EARLIER_DIGEST);
+        }
     }
 }

@@ -39,6 +39,10 @@ impl ClientStore {
     /// # Errors
     /// [`ClientError::NameTaken`], or a failure of database or sealing.
     pub async fn add(&self, new: &NewClient<'_>) -> Result<(), ClientError> {
+        self.record_unmade(("client add", new.client_id), self.try_to_add(new).await).await
+    }
+
+    async fn try_to_add(&self, new: &NewClient<'_>) -> Result<(), ClientError> {
         let NewClient { client_id, name, extras, fmr, policy, .. } = *new;
         let policy = (policy != ClientPolicy::default()).then(|| json(&policy));
         let detail =
@@ -80,6 +84,16 @@ impl ClientStore {
     /// [`ClientError::Unknown`], [`ClientError::SameKey`], [`ClientError::Rotating`], with an
     /// overlap [`ClientError::Tampered`], or a failure of database or sealing.
     pub async fn rotate(
+        &self,
+        client_id: &str,
+        keys: &NewKeys<'_>,
+        overlap_ms: i64,
+    ) -> Result<u32, ClientError> {
+        let made = self.try_to_rotate(client_id, keys, overlap_ms).await;
+        self.record_unmade(("client rotate", client_id), made).await
+    }
+
+    async fn try_to_rotate(
         &self,
         client_id: &str,
         keys: &NewKeys<'_>,
@@ -158,9 +172,19 @@ impl ClientStore {
     /// # Errors
     /// [`ClientError::Unknown`], or [`ClientError::Tampered`] when it is to be enabled.
     pub async fn set_disabled(&self, client_id: &str, disabled: bool) -> Result<(), ClientError> {
+        let act = if disabled { "client disable" } else { "client enable" };
+        let made = self.try_to_disable(act, client_id, disabled).await;
+        self.record_unmade((act, client_id), made).await
+    }
+
+    async fn try_to_disable(
+        &self,
+        act: &str,
+        client_id: &str,
+        disabled: bool,
+    ) -> Result<(), ClientError> {
         let at = disabled.then(|| self.clock.now());
-        let name = if disabled { "client disable" } else { "client enable" };
-        let entry = self.audit_entry(name, client_id, "{}".to_owned());
+        let entry = self.audit_entry(act, client_id, "{}".to_owned());
         let found = self.db.once("client_set_disabled", |attempt| async move {
             let mut tx = attempt.begin().await?;
             let found = lock(&mut tx, client_id, &self.key).await?;
@@ -188,6 +212,15 @@ impl ClientStore {
     /// [`ClientError::Unknown`], [`ClientError::Contradiction`], [`ClientError::Tampered`], or
     /// [`ClientError::Rotating`] when another operator changed it at the same time.
     pub async fn change(&self, client_id: &str, change: &ClientChange) -> Result<(), ClientError> {
+        let made = self.try_to_change(client_id, change).await;
+        self.record_unmade(("client set", client_id), made).await
+    }
+
+    async fn try_to_change(
+        &self,
+        client_id: &str,
+        change: &ClientChange,
+    ) -> Result<(), ClientError> {
         let ClientChange { extras, fmr, document_fmr, policy } = *change;
         let policy = if policy.is_empty() {
             None

@@ -2,6 +2,7 @@
 
 use visavis_signing::SigningError;
 
+use super::audit::ActOutcome;
 use crate::sealing::SealError;
 
 /// What can go wrong with the client table.
@@ -69,6 +70,14 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// What the audit says of a change that ended with this error.
+    pub(super) fn outcome(&self) -> ActOutcome {
+        match self {
+            Self::Database(_) | Self::Seal(_) | Self::Signing(_) => ActOutcome::Failed,
+            _ => ActOutcome::Refused,
+        }
+    }
+
     /// Whether no connection became free in time: the load is too high, and nothing is broken.
     pub(crate) fn is_crowded(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::PoolTimedOut))

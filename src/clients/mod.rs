@@ -20,7 +20,8 @@ mod shards;
 mod store;
 mod trust;
 
-pub use audit::{Actor, AuditEntry};
+pub(crate) use audit::Proof;
+pub use audit::{ActOutcome, Actor, AuditEntry};
 pub use chain::{AuditBreak, AuditEnd};
 pub use client::{ClientChange, ClientInfo, FmrChange, NewClient, StoredClient};
 pub use credentials::{CONSOLE, MadeKeys, new_client_id};

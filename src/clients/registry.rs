@@ -2,13 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
-    audit::Actor, client::StoredClient, error::ClientError, keys::KeySet, shards::Clients,
+    audit::{ActOutcome, Actor},
+    client::StoredClient,
+    error::ClientError,
+    keys::KeySet,
+    shards::Clients,
 };
 use crate::{clock::UnixMillis, compare::TransactionId};
 
@@ -181,20 +186,22 @@ impl ClientRegistry {
         table.store.uncount_comparison(client_id, day).await
     }
 
-    /// Records in the audit that a client deletes one of its transactions.
+    /// Records in the audit that a client deletes one of its transactions, before and after it is
+    /// done.
     ///
     /// # Errors
     /// [`ClientError`].
     pub(crate) async fn record_deletion(
         &self,
         shard: u32,
-        client_id: &str,
+        (client_id, from): (&str, Option<IpAddr>),
         id: &TransactionId,
+        outcome: ActOutcome,
     ) -> Result<(), ClientError> {
         let table = self.clients.table(shard).ok_or(ClientError::NoShard(shard))?;
-        let store = table.store.clone().with_actor(Actor::new(&format!("client {client_id}")));
+        let store = table.store.clone().with_actor(Actor::client(client_id, from));
         let detail = serde_json::json!({ "transactions": 1 });
-        store.record_audit_event("erase", &format!("transaction {id}"), &detail).await
+        store.record_audit_event("erase", &format!("transaction {id}"), outcome, &detail).await
     }
 
     /// Whether the database with this number has at most one enabled client; some seconds old.

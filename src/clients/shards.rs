@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use visavis_signing::ClientKey;
 
 use super::{
-    audit::{Actor, AuditEntry},
+    audit::{ActOutcome, Actor, AuditEntry},
     client::{ClientInfo, NewClient},
     error::ClientError,
     name::is_client_id,
@@ -68,10 +68,11 @@ impl Clients {
         &self,
         act: &'static str,
         subject: &str,
+        outcome: ActOutcome,
         detail: &serde_json::Value,
     ) -> Result<(), ClientError> {
         for table in self.tables.iter() {
-            table.store.record_audit_event(act, subject, detail).await?;
+            table.store.record_audit_event(act, subject, outcome, detail).await?;
         }
         Ok(())
     }
@@ -91,7 +92,8 @@ impl Clients {
         for table in self.tables.iter() {
             let clients = table.store.list().await?;
             if clients.iter().any(|client| client.name == new.name) {
-                return Err(ClientError::NameTaken(new.name.to_owned()));
+                let taken = Err(ClientError::NameTaken(new.name.to_owned()));
+                return table.store.record_unmade(("client add", new.client_id), taken).await;
             }
             let asked_for = shard.is_none_or(|number| number == table.shard);
             if asked_for && best.is_none_or(|(fewest, _)| clients.len() < fewest) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::Error;
 
 use super::{
-    audit::{Actor, AuditEntry},
+    audit::{ActOutcome, Actor, AuditEntry},
     client::{ClientInfo, StoredClient},
     credentials::CONSOLE,
     error::ClientError,
@@ -31,7 +31,7 @@ pub struct ClientStore {
 impl ClientStore {
     /// The client table of a database.
     pub fn new(db: impl Into<Db>, key: MasterKey, clock: Clock) -> Self {
-        Self { db: db.into(), key, clock, actor: Actor::new("") }
+        Self { db: db.into(), key, clock, actor: Actor::system("") }
     }
 
     /// The same, with the actor of audit events.
@@ -41,14 +41,9 @@ impl ClientStore {
         self
     }
 
+    /// The entry for an act that is done.
     pub(super) fn audit_entry(&self, act: &str, subject: &str, detail: String) -> AuditEntry {
-        AuditEntry {
-            at: self.clock.now(),
-            actor: self.actor.name().to_owned(),
-            act: act.to_owned(),
-            subject: subject.to_owned(),
-            detail,
-        }
+        self.actor.entry(self.clock.now(), (act, subject), ActOutcome::Done, detail)
     }
 
     /// All clients, oldest first.

@@ -42,7 +42,7 @@ use tokio::sync::Mutex;
 
 use self::{api::NoStoreJson, logins::Logins};
 use crate::{
-    clients::{Actor, CONSOLE, Clients},
+    clients::{Actor, CONSOLE, Clients, Proof},
     compare::QualityLimits,
     gate::SMALL_BODY_BYTES,
     http::{About, AppState, gateway},
@@ -96,7 +96,7 @@ const MAX_LOGIN_BYTES: usize = 4 << 10;
 
 /// `/console/` and everything below it.
 pub fn console(mut parts: Parts) -> Router {
-    parts.clients = parts.clients.with_actor(&Actor::new("console"));
+    parts.clients = parts.clients.with_actor(&Actor::console("console", None, Proof::Token));
     let gateway = parts.front_end.then(|| gateway(parts.app.clone()));
     let body_limit = parts.app.config.gate.body_limit;
     let console =

@@ -54,7 +54,8 @@ pub(super) const SQLITE: &[Step] = steps!("sqlite":
     7 "0007_client_mac.sql" "client mac",
     8 "0008_audit_chain.sql" "audit chain",
     9 "0009_due_from.sql" "due from",
-    10 "0010_biz_id.sql" "biz id",
+    10 "0010_audit_outcome.sql" "audit outcome",
+    11 "0011_biz_id.sql" "biz id",
 );
 
 /// The schema of a Postgres database.
@@ -67,7 +68,8 @@ pub(super) const POSTGRES: &[Step] = steps!("postgres":
     6 "0006_client_mac.sql" "client mac",
     7 "0007_audit_chain.sql" "audit chain",
     8 "0008_due_from.sql" "due from",
-    9 "0009_biz_id.sql" "biz id",
+    9 "0009_audit_outcome.sql" "audit outcome",
+    10 "0010_biz_id.sql" "biz id",
 );
 
 /// What brings a database up to the last step.

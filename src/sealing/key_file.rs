@@ -106,10 +106,11 @@ fn read(path: &Path) -> Result<Key, SealError> {
 /// Creates the next key; returns its file.
 ///
 /// # Errors
-/// [`SealError::KeyFile`] when it exists already, or the previous rotation is not finished.
+/// [`SealError::Step`] when it exists already, or the previous rotation is not finished;
+/// [`SealError::KeyFile`] when it cannot be created.
 pub fn prepare(path: &Path) -> Result<PathBuf, SealError> {
     if old(path).exists() {
-        return Err(wrong(
+        return Err(wrong_step(
             path,
             "was rotated, and the previous key still exists: run `visavis key retire` first",
         ));
@@ -118,7 +119,7 @@ pub fn prepare(path: &Path) -> Result<PathBuf, SealError> {
     match create(&next) {
         Ok(()) => Ok(next),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(wrong(&next, "exists already: continue with `visavis key rotate`"))
+            Err(wrong_step(&next, "exists already: continue with `visavis key rotate`"))
         }
         Err(error) => Err(wrong(&next, format!("cannot be created: {error}"))),
     }
@@ -128,14 +129,14 @@ pub fn prepare(path: &Path) -> Result<PathBuf, SealError> {
 /// exists, so that an interrupted rotation can be repeated.
 ///
 /// # Errors
-/// [`SealError::KeyFile`] when no next key exists.
+/// [`SealError::Step`] when no next key exists; [`SealError::KeyFile`] when it cannot be used.
 pub fn promote(path: &Path) -> Result<(), SealError> {
     let (next, old) = (next(path), old(path));
     if !next.exists() && old.exists() {
         return Ok(());
     }
     if !next.exists() {
-        return Err(wrong(path, "has no next key: run `visavis key prepare` first"));
+        return Err(wrong_step(path, "has no next key: run `visavis key prepare` first"));
     }
     let failed = |e: io::Error| wrong(path, format!("cannot be replaced by the next key: {e}"));
     read(&next)?;
@@ -149,14 +150,18 @@ pub fn promote(path: &Path) -> Result<(), SealError> {
 /// Deletes the previous key.
 ///
 /// # Errors
-/// [`SealError::KeyFile`] when none exists.
+/// [`SealError::Step`] when none exists; [`SealError::KeyFile`] when it cannot be deleted.
 pub fn retire(path: &Path) -> Result<(), SealError> {
     let old = old(path);
     if !old.exists() {
-        return Err(wrong(path, "has no previous key to retire"));
+        return Err(wrong_step(path, "has no previous key to retire"));
     }
     let deleted = fs::remove_file(&old).and_then(|()| sync_folder(path));
     deleted.map_err(|e| wrong(&old, format!("cannot be deleted: {e}")))
+}
+
+fn wrong_step(path: &Path, reason: &str) -> SealError {
+    SealError::Step { path: path.to_path_buf(), reason: reason.to_owned() }
 }
 
 fn wrong(path: &Path, reason: impl Into<String>) -> SealError {

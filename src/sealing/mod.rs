@@ -40,6 +40,14 @@ pub enum SealError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// A step of a rotation that does not follow from the one before it.
+    #[error("master key {path}: {reason}")]
+    Step {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// Wrong key, wrong label, or damaged bytes.
     #[error(
         "a sealed value does not open: it was sealed with another master key, or it is damaged"

@@ -51,14 +51,24 @@ fn every_act_on_a_client_is_kept_with_who_did_it_and_without_its_keys() {
     let data = Data::new();
     let keys = data.folder().join("app.json").display().to_string();
     assert_eq!(run(&data, &["client", "add", "app", "--out", &keys, "--rate", "5"]).code, 0);
-    assert_eq!(run(&data, &["client", "add", "app"]).code, 2, "refused, so not done");
+    assert_eq!(run(&data, &["client", "add", "app"]).code, 2);
     assert_eq!(run(&data, &["client", "set", "app", "--daily-quota", "1000"]).code, 0);
     assert_eq!(run(&data, &["client", "rotate", "app", "--json"]).code, 0);
     assert_eq!(run(&data, &["client", "disable", "app"]).code, 0);
     assert_eq!(run(&data, &["client", "enable", "app"]).code, 0);
     let listed = run(&data, &["audit", "--json"]);
-    let all = ["client enable", "client disable", "client rotate", "client set", "client add"];
-    assert_eq!(events(&listed), all.map(|act| (jane(), act.to_owned())));
+    let all = [
+        ("client enable", "done"),
+        ("client disable", "done"),
+        ("client rotate", "done"),
+        ("client set", "done"),
+        ("client add", "refused"),
+        ("client add", "done"),
+    ];
+    assert_eq!(events(&listed), all.map(|(act, _)| (jane(), act.to_owned())));
+    let outcomes = listed.json();
+    let outcomes = outcomes.as_array().unwrap().iter().map(|entry| &entry["outcome"]);
+    assert!(outcomes.eq(all.iter().map(|(_, outcome)| *outcome)));
     let keys: Value = serde_json::from_str(&fs::read_to_string(keys).unwrap()).unwrap();
     for name in ["merchantPrivateKey", "secretKey"] {
         assert!(!listed.out.contains(keys[name].as_str().unwrap()), "{name}");
@@ -356,6 +366,34 @@ fn a_key_is_not_retired_while_something_is_sealed_under_it() {
     assert_eq!(run(&data, &["key", "rotate"]).code, 0);
     assert_eq!(run(&data, &["key", "retire"]).code, 0);
     assert_eq!(run(&data, &["client", "export", "late"]).code, 0);
+}
+
+#[test]
+fn a_refused_step_is_in_the_audit_as_one_that_was_not_done() {
+    let data = Data::new();
+    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    for (step, code) in [("rotate", 2), ("retire", 2), ("prepare", 0), ("prepare", 2)] {
+        assert_eq!(run(&data, &["key", step]).code, code, "{step}");
+    }
+    let audit = run(&data, &["audit", "--json"]).json();
+    let entries = audit.as_array().unwrap().iter().rev();
+    let steps: Vec<_> = entries
+        .filter(|entry| entry["subject"] == "master key")
+        .inspect(|entry| {
+            assert_eq!((&entry["proof"], &entry["from"]), (&json!("system"), &json!(null)))
+        })
+        .map(|entry| [&entry["act"], &entry["outcome"]].map(|text| text.as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("key rotate", "refused"),
+        ("key retire", "refused"),
+        ("key prepare", "done"),
+        ("key prepare", "refused"),
+    ];
+    let expected: Vec<_> =
+        expected.iter().flat_map(|(act, outcome)| [[*act, "begun"], [*act, *outcome]]).collect();
+    assert_eq!(steps, expected);
+    assert_eq!(run(&data, &["audit", "verify"]).code, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

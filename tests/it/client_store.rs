@@ -2,8 +2,8 @@
 
 use visavis::{
     clients::{
-        AuditBreak, CONSOLE, ClientChange, ClientError, ClientPolicy, ClientStore, ClientTable,
-        Clients, FmrChange, NewClient, NewKeys,
+        ActOutcome, AuditBreak, CONSOLE, ClientChange, ClientError, ClientPolicy, ClientStore,
+        ClientTable, Clients, FmrChange, NewClient, NewKeys,
     },
     clock::{Clock, MockClock},
     compare::{ClientFmr, Fmr},
@@ -131,6 +131,7 @@ on_both! {
     no_change_gives_a_mac_to_what_somebody_else_wrote,
     new_keys_without_an_overlap_repair_a_client_that_was_changed_in_the_database,
     clients_of_an_earlier_version_get_macs_once,
+    a_change_that_is_not_made_is_in_the_audit_with_its_reason,
     an_audit_shows_whether_an_entry_was_changed_added_or_removed,
     a_further_entry_does_not_hide_that_entries_were_removed,
     entries_that_are_made_together_follow_each_other,
@@ -465,7 +466,11 @@ async fn begin_an_audit(table: &Table) {
     }
     table.clients.check_master_key().await.unwrap();
     for subject in ["one", "two", "three", "four"] {
-        table.clients.record_audit_event("erase", subject, &serde_json::json!({})).await.unwrap();
+        table
+            .clients
+            .record_audit_event("erase", subject, ActOutcome::Done, &serde_json::json!({}))
+            .await
+            .unwrap();
     }
 }
 
@@ -478,6 +483,10 @@ async fn an_audit_shows_whether_an_entry_was_changed_added_or_removed(table: Tab
         ("UPDATE audit SET act = 'x' WHERE number = 2", AuditBreak::Entry(2)),
         ("UPDATE audit SET subject = 'x' WHERE number = 3", AuditBreak::Entry(3)),
         ("UPDATE audit SET detail = 'x' WHERE number = 4", AuditBreak::Entry(4)),
+        ("UPDATE audit SET address = 'x' WHERE number = 2", AuditBreak::Entry(2)),
+        ("UPDATE audit SET proof = NULL WHERE number = 2", AuditBreak::Entry(2)),
+        ("UPDATE audit SET outcome = 'refused' WHERE number = 2", AuditBreak::Entry(2)),
+        ("UPDATE audit SET proof = NULL, outcome = NULL WHERE number = 2", AuditBreak::Entry(2)),
         ("UPDATE audit SET at = at + 1 WHERE number = 1", AuditBreak::Entry(1)),
         ("UPDATE audit SET digest = NULL WHERE number = 3", AuditBreak::Entry(3)),
         ("DELETE FROM audit WHERE number = 1", AuditBreak::Entry(1)),
@@ -499,6 +508,23 @@ async fn an_audit_shows_whether_an_entry_was_changed_added_or_removed(table: Tab
     assert_eq!(verify().await.unwrap(), Err(AuditBreak::EndsAfter(0)));
 }
 
+async fn a_change_that_is_not_made_is_in_the_audit_with_its_reason(table: Table) {
+    table.clients.check_master_key().await.unwrap();
+    table.add("1", "app").await.unwrap();
+    assert!(table.add("2", "app").await.is_err());
+    let (key, access_key) = keys_of(merchant(), 2);
+    table.clients.rotate("1", &keys(&key, &access_key), 1_000).await.unwrap_err();
+    let audit = table.clients.audit(9).await.unwrap();
+    let shown: Vec<_> =
+        audit.iter().map(|entry| (entry.act.as_str(), entry.outcome.as_deref())).collect();
+    let refused = Some("refused");
+    let expected =
+        [("client rotate", refused), ("client add", refused), ("client add", Some("done"))];
+    assert_eq!(shown, expected);
+    assert!(audit[0].detail.contains("already has this public key"), "{:?}", audit[0]);
+    assert_eq!(table.clients.verify_audit().await.unwrap().unwrap().number, 3);
+}
+
 async fn a_further_entry_does_not_hide_that_entries_were_removed(table: Table) {
     begin_an_audit(&table).await;
     table.write("DELETE FROM audit WHERE number = 4").await;
@@ -509,7 +535,11 @@ async fn a_further_entry_does_not_hide_that_entries_were_removed(table: Table) {
         )
         .await;
     assert_eq!(table.clients.verify_audit().await.unwrap(), Err(AuditBreak::Head(3)));
-    table.clients.record_audit_event("erase", "five", &serde_json::json!({})).await.unwrap();
+    table
+        .clients
+        .record_audit_event("erase", "five", ActOutcome::Done, &serde_json::json!({}))
+        .await
+        .unwrap();
     assert_eq!(table.clients.verify_audit().await.unwrap(), Err(AuditBreak::Head(4)));
     table.write("DELETE FROM audit_head").await;
     table.write("DELETE FROM server_key").await;
@@ -525,7 +555,12 @@ async fn entries_that_are_made_together_follow_each_other(table: Table) {
         let clients = table.clients.clone();
         tasks.spawn(async move {
             clients
-                .record_audit_event("erase", &n.to_string(), &serde_json::json!({}))
+                .record_audit_event(
+                    "erase",
+                    &n.to_string(),
+                    ActOutcome::Done,
+                    &serde_json::json!({}),
+                )
                 .await
                 .unwrap();
         });
@@ -554,7 +589,11 @@ async fn entries_of_an_earlier_version_are_the_beginning_of_the_chain(table: Tab
         .await;
     table.clients.check_master_key().await.unwrap();
     assert_eq!(table.clients.verify_audit().await.unwrap().unwrap().number, 0);
-    table.clients.record_audit_event("erase", "three", &serde_json::json!({})).await.unwrap();
+    table
+        .clients
+        .record_audit_event("erase", "three", ActOutcome::Done, &serde_json::json!({}))
+        .await
+        .unwrap();
     let end = table.clients.verify_audit().await.unwrap().unwrap();
     assert_eq!((end.number, end.digest.len()), (1, 64));
     assert_eq!(table.clients.audit_ends(Some(0)).await.unwrap(), [end]);

@@ -215,7 +215,7 @@ fn give_key(site: &Site) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_schema_is_named_by_every_command_and_changed_by_a_migration_alone() {
-    for (site, needed) in [(Site::sqlite(), 9), (Site::postgres().await, 8)] {
+    for (site, needed) in [(Site::sqlite(), 10), (Site::postgres().await, 9)] {
         migrated_to(&site, needed - 1).await;
         give_key(&site);
         let reported =
@@ -239,7 +239,7 @@ async fn an_older_schema_is_named_by_every_command_and_changed_by_a_migration_al
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_schema_is_refused_by_every_command_and_by_a_start() {
-    for (site, newer) in [(Site::sqlite(), 10), (Site::postgres().await, 9)] {
+    for (site, newer) in [(Site::sqlite(), 11), (Site::postgres().await, 10)] {
         migrated_to(&site, newer).await;
         give_key(&site);
         let reported =

@@ -114,9 +114,12 @@ async fn a_deletion_is_in_the_audit_with_its_client_and_before_the_photos_are_go
     delete(&app, &id).await;
     delete(&app, &id).await;
     let audit = app.clients.audit(9).await.unwrap();
-    let shown: Vec<_> = audit.iter().map(|e| (e.act.as_str(), e.actor.clone())).collect();
-    assert_eq!(shown[0], ("erase", format!("client {CLIENT}")));
-    assert_eq!(shown.len(), 2, "once, after the client itself: {shown:?}");
+    let shown: Vec<_> =
+        audit.iter().map(|e| (e.act.as_str(), e.outcome.as_deref(), e.actor.clone())).collect();
+    let client = || format!("client {CLIENT}");
+    assert_eq!(shown[0], ("erase", Some("done"), client()));
+    assert_eq!(shown[1], ("erase", Some("begun"), client()));
+    assert_eq!(shown.len(), 3, "once, after the client itself: {shown:?}");
     assert!(serde_json::to_string(&audit[0]).unwrap().contains(&id));
 }
 
@@ -149,8 +152,12 @@ async fn a_deletion_finds_its_transaction_in_each_of_two_databases_of_postgres()
             assert_eq!(code(&call(keys, &front, &["asynccheckresult", id])), "INVALID_ARGUMENT");
         }
         let audit = site.run(&["audit", "--json"]).json();
-        let erased = audit.as_array().unwrap().iter().filter(|entry| entry["act"] == "erase");
-        assert_eq!(erased.count(), 4);
+        let erased = audit.as_array().unwrap().iter().filter(|entry| {
+            assert_ne!(entry["outcome"], "failed");
+            entry["act"] == "erase" && entry["outcome"] == "done"
+        });
+        assert_eq!(erased.clone().count(), 4);
+        assert!(erased.clone().all(|entry| entry["from"] == "127.0.0.1"));
         assert_eq!(site.run(&["audit", "verify"]).code, 0);
         assert_eq!((front.terminate(), workers.terminate()), (Some(0), Some(0)));
     });

@@ -25,7 +25,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 use visavis::{
-    clients::{ClientChange, ClientStore, Clients, FmrChange, NewClient, NewKeys},
+    clients::{ActOutcome, ClientChange, ClientStore, Clients, FmrChange, NewClient, NewKeys},
     clock::{Clock, MockClock},
     compare::{BizId, ClientFmr, Fmr, Place, TransactionId},
     db::{Db, PostgresDb, SqliteDb},
@@ -280,7 +280,10 @@ impl Everything {
         let day = store.count_comparison(CLIENT, one).await.unwrap().unwrap();
         assert_eq!(store.count_comparison(CLIENT, one).await.unwrap(), None);
         store.uncount_comparison(CLIENT, day).await.unwrap();
-        store.record_audit_event("erase", "transaction 1", &json!({})).await.unwrap();
+        store
+            .record_audit_event("erase", "transaction 1", ActOutcome::Done, &json!({}))
+            .await
+            .unwrap();
         assert_eq!(store.audit(9).await.unwrap().len(), 6);
         assert_eq!(store.verify_audit().await.unwrap().unwrap().number, 6);
         assert_eq!(store.audit_ends(Some(0)).await.unwrap().len(), 6);
