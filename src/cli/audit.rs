@@ -3,12 +3,15 @@
 use std::{os::unix::fs::MetadataExt as _, process::ExitCode};
 
 use anyhow::Result;
-use visavis_signing::format_time;
+use visavis_signing::parse_time;
 
 use super::{DataArgs, block_on};
 use crate::{
     app,
-    clients::{Actor, AuditEnd, printable},
+    clients::{
+        Actor, AuditEnd, AuditFilter, ClientError, Clients, ShownEntry, audit_csv, printable,
+    },
+    clock::UnixMillis,
     config::Config,
     db::Access,
 };
@@ -21,12 +24,35 @@ pub(super) struct AuditArgs {
     command: Option<AuditCommand>,
     #[command(flatten)]
     data: DataArgs,
-    /// Maximum number of entries
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    /// Maximum number of entries, 1 to 100000
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
     last: u32,
+    /// Only entries about this client, by name or Client-Id
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
+    /// Only entries from this time on: 2026-01-31 (midnight UTC) or 2026-01-31T12:00:00+01:00
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<UnixMillis>,
+    /// Only entries before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<UnixMillis>,
+    /// Only entries about this action, such as `client rotate`
+    #[arg(long, value_name = "ACTION")]
+    act: Option<String>,
+    /// Only entries of users whose name begins with this
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
     /// Print one JSON array
-    #[arg(long)]
+    #[arg(long, conflicts_with = "csv")]
     json: bool,
+    /// Print comma-separated values for a spreadsheet
+    #[arg(long)]
+    csv: bool,
 }
 
 /// Subcommands of `audit`.
@@ -34,6 +60,14 @@ pub(super) struct AuditArgs {
 enum AuditCommand {
     /// Check that no entry was changed, added or removed
     Verify(DataArgs),
+}
+
+/// A time with its zone, or a day in UTC.
+fn moment(text: &str) -> Result<UnixMillis, String> {
+    let time = parse_time(text).or_else(|| parse_time(&format!("{text}T00:00:00Z")));
+    time.ok_or_else(|| {
+        "expected a day such as 2026-01-31 or a time such as 2026-01-31T12:00:00+01:00".to_owned()
+    })
 }
 
 pub(super) fn run(mut config: Config, args: &AuditArgs) -> Result<ExitCode> {
@@ -44,28 +78,70 @@ pub(super) fn run(mut config: Config, args: &AuditArgs) -> Result<ExitCode> {
     args.data.apply(&mut config);
     block_on(async {
         let data = app::open_data_for(&config, Access::Read).await?;
-        let acts = data.clients.audit(args.last).await?;
+        let filter = args.filter(&data.clients).await?;
+        let page = data.clients.audit(&filter, None, args.last).await?;
+        let names = data.clients.names().await?;
         data.close().await;
+        let shown: Vec<_> =
+            page.entries.iter().map(|entry| ShownEntry::new(entry, &names)).collect();
         if args.json {
-            out!("{}", serde_json::to_string_pretty(&acts)?);
-            return Ok(ExitCode::SUCCESS);
-        }
-        let who = acts.iter().map(|act| act.actor.chars().count()).max().unwrap_or(0).max(16);
-        let whom = acts.iter().map(|act| act.subject.chars().count()).max().unwrap_or(0).max(20);
-        out!("{:<20} {:<who$} {:<16} {:<whom$} DETAIL", "WHEN", "WHO", "WHAT", "WHOM");
-        for act in acts {
-            let when = time::OffsetDateTime::from_unix_timestamp(act.at / 1_000)?;
-            let when = &format_time(when)[..19];
-            out!(
-                "{when:<20} {:<who$} {:<16} {:<whom$} {}",
-                printable(&act.actor),
-                act.act,
-                printable(&act.subject),
-                printable(&act.detail)
-            );
+            out!("{}", serde_json::to_string_pretty(&shown)?);
+        } else if args.csv {
+            out_part!("{}", audit_csv(&shown));
+        } else {
+            print_table(&shown);
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+impl AuditArgs {
+    async fn filter(&self, clients: &Clients) -> Result<AuditFilter> {
+        let client_id = match &self.client {
+            None => None,
+            Some(name) => Some(match clients.resolve(name).await {
+                Ok((_, client_id)) => client_id,
+                // It may have been deleted.
+                Err(ClientError::Unknown(_)) => name.clone(),
+                Err(error) => return Err(error.into()),
+            }),
+        };
+        let (since, until) = (self.since, self.until);
+        Ok(AuditFilter { client_id, since, until, act: self.act.clone(), who: self.who.clone() })
+    }
+}
+
+/// The last column may have any width.
+fn print_table(shown: &[ShownEntry<'_>]) {
+    let head = ["WHEN", "WHO", "FROM", "PROOF", "WHAT", "WHOM", "OUTCOME"].map(str::to_owned);
+    let rows = shown.iter().map(|shown| {
+        let entry = shown.entry;
+        let or_none = |text: &Option<String>| text.as_deref().map_or_else(|| "-".into(), printable);
+        let whom = match shown.client_name {
+            Some(name) => format!("{} ({})", printable(&entry.subject), printable(name)),
+            None => printable(&entry.subject),
+        };
+        [
+            shown.time.clone(),
+            printable(&entry.actor),
+            or_none(&entry.from),
+            or_none(&entry.proof),
+            printable(&entry.act),
+            whom,
+            or_none(&entry.outcome),
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; 7] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let details = std::iter::once("DETAIL".to_owned())
+        .chain(shown.iter().map(|shown| printable(&shown.detail_text())));
+    for (row, detail) in rows.iter().zip(details) {
+        for (text, width) in row.iter().zip(widths) {
+            out_part!("{text:<width$} ");
+        }
+        out!("{detail}");
+    }
 }
 
 fn verify(config: &Config) -> Result<ExitCode> {

@@ -112,7 +112,7 @@ fn outcome(error: &anyhow::Error) -> ActOutcome {
     }
 }
 
-/// Opens the data anew: a step changes the key.
+/// Opens the data again: a step changes the key.
 fn record(config: &Config, act: &'static str, outcome: ActOutcome) -> Result<()> {
     block_on(async {
         let data = app::open_data_for(config, Access::Change).await?;

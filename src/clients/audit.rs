@@ -137,6 +137,7 @@ pub struct AuditEntry {
     /// `begun`, `done`, `refused` or `failed`.
     pub outcome: Option<String>,
     /// What was changed, as JSON; no key and no secret.
+    #[serde(skip)]
     pub detail: String,
 }
 

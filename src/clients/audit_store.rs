@@ -4,11 +4,13 @@ use sqlx::Error;
 
 use super::{
     audit::{ActOutcome, AuditEntry},
+    audit_filter::AuditFilter,
     chain::{AuditBreak, AuditEnd, Beginning, Followed, Head, Link},
     error::ClientError,
     store::ClientStore,
 };
 use crate::{
+    clock::UnixMillis,
     db::{Attempt, Row, Statement, Transaction},
     sealing::{MasterKey, SealError},
 };
@@ -18,6 +20,32 @@ const BATCH: i64 = 1_000;
 const LINKS: &str = "\
     SELECT id, number, digest, at, actor, address, proof, act, subject, outcome, detail FROM audit
     WHERE id > $1 ORDER BY id LIMIT $2";
+
+/// Entries by the column that an index has first; `at + 0` keeps the index on the time from being
+/// used.
+macro_rules! entries {
+    ($first:literal) => {
+        entries!($first, "at")
+    };
+    ($first:literal, $at:literal) => {
+        concat!(
+            "SELECT id, at, actor, address, proof, act, subject, outcome, detail FROM audit
+             WHERE ",
+            $first,
+            " AND ",
+            $at,
+            " >= $1 AND ",
+            $at,
+            r#" <= $2 AND (at < $2 OR id < $3)
+                 AND ($4 IS NULL OR subject IN ($4, 'client ' || $4))
+                 AND ($5 IS NULL OR act = $5)
+                 AND ($6 IS NULL OR (actor COLLATE "C" >= $6 AND actor COLLATE "C" < $7))
+             ORDER BY "#,
+            $at,
+            " DESC, id DESC LIMIT $8"
+        )
+    };
+}
 
 impl ClientStore {
     /// Records an audit event that is not a change of a client.
@@ -63,17 +91,38 @@ impl ClientStore {
         Ok(noted.await?)
     }
 
-    /// The latest audit events in this database, newest first.
-    ///
-    /// # Errors
-    /// [`ClientError::Database`].
-    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, ClientError> {
-        let audit = self.db.read(
-            "audit",
-            "SELECT at, actor, address, proof, act, subject, outcome, detail FROM audit
-             ORDER BY id DESC LIMIT $1",
-        );
-        Ok(audit.bind(i64::from(limit)).all(AuditEntry::read).await?)
+    /// Entries in this database with their ids, newest first: at most `limit`, none later than
+    /// `end`, and of just that time only those with a lower id.
+    pub(super) async fn list_audit(
+        &self,
+        filter: &AuditFilter,
+        end: (UnixMillis, i64),
+        limit: u32,
+    ) -> Result<Vec<(i64, AuditEntry)>, Error> {
+        // By the index of what is most selective.
+        let entries = if filter.client_id.is_some() {
+            self.db.read("audit_of_client", entries!("subject IN ($4, 'client ' || $4)"))
+        } else if filter.who.is_some() {
+            let begins =
+                entries!(r#"actor COLLATE "C" >= $6 AND actor COLLATE "C" < $7"#, "at + 0");
+            self.db.read("audit_of_actor", begins)
+        } else if filter.act.is_some() {
+            self.db.read("audit_of_act", entries!("act = $5"))
+        } else {
+            self.db.read("audit", entries!("at >= $1"))
+        };
+        // No text that begins with a name sorts after the name with the last character.
+        let last = filter.who.as_ref().map(|who| format!("{who}\u{10FFFF}"));
+        let entries = entries
+            .bind(filter.since.unwrap_or(i64::MIN))
+            .bind(end.0)
+            .bind(end.1)
+            .bind(filter.client_id.as_deref())
+            .bind(filter.act.as_deref())
+            .bind(filter.who.as_deref())
+            .bind(last.as_deref())
+            .bind(i64::from(limit));
+        entries.all(|row| Ok((row.get("id")?, AuditEntry::read(row)?))).await
     }
 
     /// Begins the chain over what the audit has, if it has none.

@@ -44,9 +44,10 @@ impl ClientStore {
 
     async fn try_to_add(&self, new: &NewClient<'_>) -> Result<(), ClientError> {
         let NewClient { client_id, name, extras, fmr, policy, .. } = *new;
-        let policy = (policy != ClientPolicy::default()).then(|| json(&policy));
+        let policy = (policy != ClientPolicy::default()).then_some(policy);
         let detail =
             serde_json::json!({ "name": name, "extras": extras, "fmr": fmr, "terms": policy });
+        let policy = policy.map(|policy| json(&policy));
         let keys = self.seal(client_id, 1, &new.keys)?;
         let entry = self.audit_entry("client add", client_id, detail.to_string());
         let added = self.db.once("client_register", |attempt| async move {
@@ -231,7 +232,7 @@ impl ClientStore {
             if policy.is_contradictory() {
                 return Err(ClientError::Contradiction);
             }
-            Some((json(&policy), client.revision))
+            Some((policy, client.revision))
         };
         let (fmr, document_fmr) = (Changed::new(fmr), Changed::new(document_fmr));
         let value = |changed: &Changed| changed.is.then_some(changed.to);
@@ -241,7 +242,7 @@ impl ClientStore {
         });
         let entry = self.audit_entry("client set", client_id, detail.to_string());
         let has_policy = policy.is_some();
-        let (policy, revision) = policy.unzip();
+        let (policy, revision) = policy.map(|(policy, revision)| (json(&policy), revision)).unzip();
         let found = self.db.once("client_set", |attempt| async move {
             let mut tx = attempt.begin().await?;
             let found = lock(&mut tx, client_id, &self.key).await?;

@@ -1,6 +1,7 @@
 //! The registered apps: their ids, their public keys, and our keys for each of them.
 
 mod audit;
+mod audit_filter;
 mod audit_store;
 mod chain;
 mod changes;
@@ -22,6 +23,8 @@ mod trust;
 
 pub(crate) use audit::Proof;
 pub use audit::{ActOutcome, Actor, AuditEntry};
+pub use audit_filter::{AuditCursor, AuditFilter, AuditPage};
+pub(crate) use audit_filter::{ShownEntry, audit_csv};
 pub use chain::{AuditBreak, AuditEnd};
 pub use client::{ClientChange, ClientInfo, FmrChange, NewClient, StoredClient};
 pub use credentials::{CONSOLE, MadeKeys, new_client_id};

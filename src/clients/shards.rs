@@ -1,13 +1,14 @@
 //! The client tables of all databases. Each client is in one of them, together with its jobs; which
 //! one is found by asking all of them.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use tokio::task::JoinSet;
 use visavis_signing::ClientKey;
 
 use super::{
     audit::{ActOutcome, Actor, AuditEntry},
+    audit_filter::{AuditCursor, AuditFilter, AuditPage},
     client::{ClientInfo, NewClient},
     error::ClientError,
     name::is_client_id,
@@ -46,18 +47,40 @@ impl Clients {
         Self { tables: self.tables.iter().map(named).collect(), configured: self.configured }
     }
 
-    /// The latest audit events in all databases, newest first.
+    /// Entries of the audit in all databases, newest first: at most `limit`, those after `after`.
     ///
     /// # Errors
     /// [`ClientError::Database`].
-    pub(crate) async fn audit(&self, limit: u32) -> Result<Vec<AuditEntry>, ClientError> {
+    pub async fn audit(
+        &self,
+        filter: &AuditFilter,
+        after: Option<AuditCursor>,
+        limit: u32,
+    ) -> Result<AuditPage, ClientError> {
         let mut all = Vec::new();
-        for table in self.tables.iter() {
-            all.extend(table.store.audit(limit).await?);
+        for ClientTable { shard, store } in self.tables.iter() {
+            let mut end = after.map_or((i64::MAX, i64::MAX), |after| after.end_in(*shard));
+            if let Some(until) = filter.until.filter(|until| *until <= end.0) {
+                end = (until, i64::MIN);
+            }
+            let entries = store.list_audit(filter, end, limit).await?;
+            let place = |id, entry: &AuditEntry| AuditCursor { at: entry.at, shard: *shard, id };
+            all.extend(entries.into_iter().map(|(id, entry)| (place(id, &entry), entry)));
         }
-        all.sort_by_key(|entry| std::cmp::Reverse(entry.at));
+        all.sort_by_key(|(place, _)| (Reverse(place.at), place.shard, Reverse(place.id)));
         all.truncate(limit as usize);
-        Ok(all)
+        let is_full = all.len() == limit as usize;
+        let next = all.last().filter(|_| is_full).map(|(place, _)| *place);
+        Ok(AuditPage { entries: all.into_iter().map(|(_, entry)| entry).collect(), next })
+    }
+
+    /// The names of all clients, by Client-Id.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub(crate) async fn names(&self) -> Result<HashMap<String, String>, ClientError> {
+        let clients = self.list().await?.into_iter();
+        Ok(clients.map(|(_, client)| (client.client_id, client.name)).collect())
     }
 
     /// Records an audit event that is not a change of a client, in each of the databases.

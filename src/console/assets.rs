@@ -42,6 +42,7 @@ const ASSETS: [Asset; 15] = [
     asset!("live.js", SCRIPT),
     asset!("clients.js", SCRIPT),
     asset!("transactions.js", SCRIPT),
+    asset!("audit.js", SCRIPT),
 ];
 
 /// The `ETag` of each.

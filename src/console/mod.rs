@@ -15,6 +15,7 @@
 mod api;
 mod assets;
 mod audit;
+mod audit_page;
 mod clients;
 mod compare;
 mod error;
@@ -118,6 +119,7 @@ pub fn console(mut parts: Parts) -> Router {
         .route("/clients/{id}/enable", post(clients::enable))
         .route("/transactions", post(transactions::list))
         .route("/transactions/csv", post(transactions::export))
+        .route("/audit", post(audit_page::audit))
         .route("/transactions/{id}", get(transactions::transaction))
         .layer(DefaultBodyLimit::max(SMALL_BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&console), guard::require_login));

@@ -16,9 +16,15 @@ use super::{postgres::PostgresDb, row::Row, sqlite::SqliteDb, value::Value};
 
 /// What is left out of a text for `SQLite`. Times are milliseconds there and timestamps on
 /// Postgres, so the functions that convert them and the unit of a duration have no counterpart; and
-/// it has one writer, so there are no rows that another writer has locked.
-const ONLY_POSTGRES: [&str; 4] =
-    ["visavis_now", "visavis_millis", " * interval '1 millisecond'", " FOR UPDATE SKIP LOCKED"];
+/// it has one writer, so there are no rows that another writer has locked; and it compares texts by
+/// their bytes.
+const ONLY_POSTGRES: [&str; 5] = [
+    "visavis_now",
+    "visavis_millis",
+    " * interval '1 millisecond'",
+    " FOR UPDATE SKIP LOCKED",
+    " COLLATE \"C\"",
+];
 
 /// The text of a statement, with `$1`, `$2` … for its values.
 #[derive(Debug, Clone, Copy)]

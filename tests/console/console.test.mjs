@@ -360,12 +360,36 @@ test("transactions are searched for, and saved for a spreadsheet", async () => {
   quiet();
 });
 
+test("the audit shows who did what with which outcome, by filter and as a file", async () => {
+  await go("audit");
+  const rows = page.locator("table.audit tbody tr");
+  await rows.first().waitFor();
+  assert.ok((await rows.count()) > 3);
+  const added = rows.filter({ hasText: "client add" }).filter({ hasText: "shop" }).first();
+  assert.match(await added.textContent(), /console.*token.*client add.*shop \(\d{16}\).*done.*name=shop/);
+  await page.getByLabel("Action").fill("client rotate");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll("table.audit tbody tr")].every((row) => row.textContent.includes("client rotate")),
+  );
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Download CSV" }).click();
+  const file = await readFile(await (await download).path(), "utf8");
+  const [head, ...lines] = file.trimEnd().split("\r\n");
+  assert.equal(head, "time,at,who,from,proof,act,subject,client,outcome,detail");
+  assert.ok(lines.length > 0 && lines.every((line) => line.includes('"client rotate"')), file);
+  await page.getByLabel("Action").fill("nothing");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.getByText("No entry matches.").waitFor();
+  quiet();
+});
+
 test("everything is reached by the keyboard alone, and one sees where one is", async () => {
   await go("compare");
   await page.reload();
   await page.locator(".slots").waitFor();
   const reached = [];
-  for (let i = 0; i < 14; i += 1) {
+  for (let i = 0; i < 15; i += 1) {
     await page.keyboard.press("Tab");
     reached.push(
       await page.evaluate(() => {
@@ -377,7 +401,7 @@ test("everything is reached by the keyboard alone, and one sees where one is", a
     );
   }
   const names = reached.map(({ what }) => what);
-  const expected = ["Skip to content", "Compare", "Live", "Clients", "Transactions", "Log out", "file-1", "Camera", "file-2", "Camera", "kind", "Compare"];
+  const expected = ["Skip to content", "Compare", "Live", "Clients", "Transactions", "Audit", "Log out", "file-1", "Camera", "file-2", "Camera", "kind", "Compare"];
   assert.deepEqual(names.slice(0, expected.length), expected);
   assert.deepEqual(reached.slice(0, expected.length).filter(({ ring }) => !ring), []);
   // A file is chosen and compared without a pointer.
@@ -407,7 +431,7 @@ test("on a phone nothing lies beyond the edge, and in the dark everything can be
     await page.emulateMedia({ colorScheme });
     for (const width of [320, 390, 1180]) {
       await page.setViewportSize({ width, height: 800 });
-      for (const name of ["compare", "live", "clients", "transactions"]) {
+      for (const name of ["compare", "live", "clients", "transactions", "audit"]) {
         await go(name);
         await page.waitForTimeout(200);
         await fits();
@@ -434,7 +458,7 @@ test("on a phone nothing lies beyond the edge, and in the dark everything can be
 });
 
 test("every control has a name, and every page has one heading of the first order", async () => {
-  for (const name of ["compare", "live", "clients", "transactions"]) {
+  for (const name of ["compare", "live", "clients", "transactions", "audit"]) {
     await go(name);
     await page.waitForTimeout(200);
     assert.equal(await page.locator("h1").count(), 1, name);

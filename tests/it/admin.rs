@@ -77,6 +77,43 @@ fn every_act_on_a_client_is_kept_with_who_did_it_and_without_its_keys() {
     assert_eq!(table.out.lines().count(), 3, "{}", table.out);
 }
 
+#[test]
+fn the_audit_is_filtered_and_readable_in_each_form() {
+    let data = Data::new();
+    for name in ["=app", "other"] {
+        assert_eq!(run(&data, &["client", "add", name, "--json", "--rate", "5"]).code, 0);
+        assert_eq!(run(&data, &["client", "disable", name]).code, 0);
+    }
+    let count = |filter: &[&str]| {
+        let listed = run(&data, &[&["audit", "--json"], filter].concat()).json();
+        listed.as_array().unwrap().len()
+    };
+    for (filter, expected) in [
+        (&[][..], 4),
+        (&["--client", "other"], 2),
+        (&["--client", "other", "--act", "client add"], 1),
+        (&["--act", "client disable"], 2),
+        (&["--who", "jan"], 4),
+        (&["--who", "jim"], 0),
+        (&["--since", "2026-01-01"], 4),
+        (&["--until", "2026-01-01T00:00:00+01:00"], 0),
+        (&["--last", "3"], 3),
+    ] {
+        assert_eq!(count(filter), expected, "{filter:?}");
+    }
+    let added = run(&data, &["audit", "--json", "--act", "client add", "--client", "=app"]).json();
+    assert_eq!(added[0]["clientName"], "=app");
+    assert_eq!(added[0]["detail"]["terms"]["ratePerS"], 5, "{added}");
+    let time = added[0]["time"].as_str().unwrap();
+    let at = added[0]["at"].as_i64().unwrap();
+    assert_eq!(visavis_signing::parse_time(time), Some(at / 1_000 * 1_000), "{time}");
+    let csv = run(&data, &["audit", "--csv", "--act", "client add"]).out;
+    assert!(csv.contains(",\"'=app\",\"done\",\"name==app"), "{csv}");
+    let table = run(&data, &["audit", "--act", "client add"]).out;
+    assert!(table.contains("name=other") && table.contains("ratePerS=5"), "{table}");
+    assert_eq!(run(&data, &["audit", "--since", "yesterday"]).code, 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_deletes_key_sets_that_expired_more_than_thirty_days_ago() {
     let data = Data::new();
@@ -380,7 +417,7 @@ fn a_refused_step_is_in_the_audit_as_one_that_was_not_done() {
     let steps: Vec<_> = entries
         .filter(|entry| entry["subject"] == "master key")
         .inspect(|entry| {
-            assert_eq!((&entry["proof"], &entry["from"]), (&json!("system"), &json!(null)))
+            assert_eq!((&entry["proof"], &entry["from"]), (&json!("system"), &json!(null)));
         })
         .map(|entry| [&entry["act"], &entry["outcome"]].map(|text| text.as_str().unwrap()))
         .collect();

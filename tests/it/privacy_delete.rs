@@ -10,7 +10,8 @@ use crate::{
     nodes::{Site, call, enqueue, expect_verdict},
     store::bench::is_lost,
     support::{
-        Answer, CLIENT, Picture, TestApp, add_client, pair, payload_rows, signed_as, stored,
+        Answer, CLIENT, Picture, TestApp, add_client, audit_of, pair, payload_rows, signed_as,
+        stored,
     },
 };
 
@@ -85,7 +86,7 @@ async fn a_transaction_of_another_client_stays_and_its_deletion_says_no_more_tha
     for unknown in ["G000000000FID20260101000000010000000001", "G999999999FID", "x"] {
         assert_eq!(delete(&app, unknown).await.text, DELETED, "{unknown}");
     }
-    assert_eq!(app.clients.audit(9).await.unwrap().len(), 2, "the two clients: nothing was erased");
+    assert_eq!(audit_of(&app.clients).await.len(), 2, "the two clients: nothing was erased");
 }
 
 #[tokio::test]
@@ -113,7 +114,7 @@ async fn a_deletion_is_in_the_audit_with_its_client_and_before_the_photos_are_go
     let id = accept(&app, "1").await;
     delete(&app, &id).await;
     delete(&app, &id).await;
-    let audit = app.clients.audit(9).await.unwrap();
+    let audit = audit_of(&app.clients).await;
     let shown: Vec<_> =
         audit.iter().map(|e| (e.act.as_str(), e.outcome.as_deref(), e.actor.clone())).collect();
     let client = || format!("client {CLIENT}");

@@ -25,7 +25,9 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 use visavis::{
-    clients::{ActOutcome, ClientChange, ClientStore, Clients, FmrChange, NewClient, NewKeys},
+    clients::{
+        ActOutcome, AuditFilter, ClientChange, ClientStore, Clients, FmrChange, NewClient, NewKeys,
+    },
     clock::{Clock, MockClock},
     compare::{BizId, ClientFmr, Fmr, Place, TransactionId},
     db::{Db, PostgresDb, SqliteDb},
@@ -284,7 +286,18 @@ impl Everything {
             .record_audit_event("erase", "transaction 1", ActOutcome::Done, &json!({}))
             .await
             .unwrap();
-        assert_eq!(store.audit(9).await.unwrap().len(), 6);
+        for (client_id, act, who) in [
+            (None, None, None),
+            (Some(CLIENT), None, None),
+            (None, Some("erase"), None),
+            (None, None, Some("")),
+        ] {
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            let (client_id, act, who) = (text(client_id), text(act), text(who));
+            let filter = AuditFilter { client_id, act, who, ..Default::default() };
+            let listed = Clients::from(store.clone()).audit(&filter, None, 9).await.unwrap();
+            assert!(!listed.entries.is_empty(), "{filter:?}");
+        }
         assert_eq!(store.verify_audit().await.unwrap().unwrap().number, 6);
         assert_eq!(store.audit_ends(Some(0)).await.unwrap().len(), 6);
         assert_eq!(store.reseal(false).await.unwrap(), 3);

@@ -1,6 +1,7 @@
 // The frame: who is logged in, where one is, and what does not change from page to page.
 
 import { get, post, whenLoggedOut } from "./api.js";
+import { audit } from "./audit.js";
 import { clients } from "./clients.js";
 import { compare } from "./compare.js";
 import { announcer, busy, field, h, note, put, say, sentence } from "./dom.js";
@@ -8,7 +9,7 @@ import { live } from "./live.js";
 import { texts } from "./texts.js";
 import { transactions } from "./transactions.js";
 
-const PAGES = { compare, live, clients, transactions };
+const PAGES = { compare, live, clients, transactions, audit };
 const FIRST = "compare";
 
 const main = h("main", { id: "main", tabindex: "-1" });

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use visavis_signing::{Content, SecretKey, mac_header};
 
 use super::Desk;
-use crate::support::{Picture, pair, server_key, weak_key};
+use crate::support::{CLIENT, Picture, audit_of, pair, server_key, weak_key};
 
 /// Calls the gateway with credentials that the console handed out; the result code.
 async fn call(desk: &Desk, credentials: &Value) -> String {
@@ -117,7 +117,7 @@ async fn terms_are_given_and_taken_back_and_every_act_is_kept_with_the_console_a
         (&b["ratePerS"], &b["burst"], &b["dailyQuota"], &b["modes"], &b["encryption"]),
         (&json!(null), &json!(9), &json!(100), &json!("key-pair"), &json!("required"))
     );
-    let acts = desk.app.clients.audit(9).await.unwrap();
+    let acts = audit_of(&desk.app.clients).await;
     let acts: Vec<_> = acts.iter().map(|a| (a.actor.as_str(), a.act.as_str())).collect();
     assert_eq!(acts[..2], [("console", "client set"), ("console", "client add")]);
 }
@@ -178,4 +178,32 @@ async fn what_cannot_be_done_is_told_by_a_code_that_the_page_has_a_sentence_for(
     let missing: Vec<_> =
         codes.filter(|code| !texts.contains(&format!("    {code}: \""))).collect();
     assert!(missing.is_empty(), "no sentence for {missing:?}");
+}
+
+#[tokio::test]
+async fn the_audit_is_read_in_pages_and_by_filter() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    for n in 0..60 {
+        let path = format!("clients/{CLIENT}/{}", if n % 2 == 0 { "disable" } else { "enable" });
+        assert_eq!(desk.post(&cookie, &path, &json!({})).await.status, 200);
+    }
+    let page = async |form: Value| desk.post(&cookie, "audit", &form).await.json();
+    let first = page(json!({})).await;
+    let second = page(json!({ "after": first["next"] })).await;
+    let entries = |page: &Value| page["entries"].as_array().unwrap().clone();
+    assert_eq!((entries(&first).len(), second["next"].clone()), (50, Value::Null));
+    let all = [entries(&first), entries(&second)].concat();
+    let disabled = |entry: &&Value| entry["act"] == "client disable";
+    assert_eq!(all.iter().filter(disabled).count(), 30, "none twice, none left out");
+    assert_eq!((&all[0]["proof"], &all[0]["outcome"]), (&json!("token"), &json!("done")));
+    assert_eq!(all[0]["clientName"], "app");
+    let form = json!({ "client": "app", "act": "client disable", "who": "cons" });
+    let found = entries(&page(form).await);
+    assert_eq!(found.len(), 30);
+    assert!(entries(&page(json!({ "who": "jane" })).await).is_empty());
+    assert!(entries(&page(json!({ "until": 0 })).await).is_empty());
+    let file = page(json!({ "csv": true })).await;
+    assert_eq!(file["csv"].as_str().unwrap().lines().count(), 1 + all.len());
+    assert_eq!(desk.post(&cookie, "audit", &json!({ "after": "x" })).await.error(), "malformed");
 }

@@ -12,13 +12,14 @@ use super::{Desk, about, own};
 use crate::log::hear;
 
 /// Everything that is behind the login.
-const GUARDED: [(&str, &str); 12] = [
+const GUARDED: [(&str, &str); 13] = [
     ("GET", "about"),
     ("GET", "live"),
     ("GET", "clients"),
     ("GET", "transactions/G000000000FID20260101000000000000000000"),
     ("POST", "transactions"),
     ("POST", "transactions/csv"),
+    ("POST", "audit"),
     ("POST", "logout"),
     ("POST", "look"),
     ("POST", "compare"),

@@ -22,7 +22,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 use visavis::{
-    clients::{ClientChange, ClientPolicy, ClientRegistry, ClientStore, NewClient, NewKeys},
+    clients::{
+        AuditEntry, AuditFilter, ClientChange, ClientPolicy, ClientRegistry, ClientStore, Clients,
+        NewClient, NewKeys,
+    },
     clock::{Clock, MockClock},
     compare::{ClientFmr, DecodeLimits, Fmr, FmrSettings, Policy, SeveralFaces},
     db::SqliteDb,
@@ -302,6 +305,12 @@ pub async fn add_client(clients: &ClientStore, client_id: &str, name: &str) {
         policy: ClientPolicy::default(),
     };
     clients.add(&new).await.unwrap();
+}
+
+/// The latest entries of an audit, newest first.
+pub async fn audit_of(clients: &ClientStore) -> Vec<AuditEntry> {
+    let clients = Clients::from(clients.clone());
+    clients.audit(&AuditFilter::default(), None, 9).await.unwrap().entries
 }
 
 /// The body of a comparison.

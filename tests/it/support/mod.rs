@@ -19,7 +19,7 @@ mod program;
 mod wire;
 
 pub use app::{
-    Answer, CLIENT, SECRET, TestApp, add_client, merchant, pair, policy, server_key,
+    Answer, CLIENT, SECRET, TestApp, add_client, audit_of, merchant, pair, policy, server_key,
     signature_over, signed_as,
 };
 pub use clock::Hands;
