@@ -26,6 +26,8 @@ use crate::{
 const PAGE_ROWS: usize = 50;
 /// Rows of a CSV file.
 const CSV_ROWS: usize = 10_000;
+/// The first line of that file.
+const HEADS: &str = "transaction,accepted,ended,clientId,client,state,resultCode,verdict,score\r\n";
 /// Statements of one request: with few rows that match, a page may come out short, and the next one
 /// goes on from there.
 const MAX_STATEMENTS: usize = 20;
@@ -116,17 +118,7 @@ pub(super) async fn export(
 ) -> Result<NoStoreJson<Csv>, ConsoleError> {
     audit(&AuditEvent::TransactionsExported);
     let page = filter.page(&console, CSV_ROWS).await?;
-    let mut csv = csv::line([
-        "transaction",
-        "accepted",
-        "ended",
-        "clientId",
-        "client",
-        "state",
-        "resultCode",
-        "verdict",
-        "score",
-    ]);
+    let mut csv = HEADS.to_owned();
     for row in &page.transactions {
         csv.push_str(&row.csv_line()?);
     }

@@ -1,7 +1,7 @@
 // Who changed what.
 
 import { post } from "./api.js";
-import { busy, field, h, moment, note, put, say, sentence } from "./dom.js";
+import { busy, field, h, moment, note, put, save, say, sentence } from "./dom.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.audit;
@@ -48,9 +48,7 @@ export function audit(main) {
   const download = () =>
     attempt(async () => {
       const { csv: content } = await post("audit", { ...form(), csv: true });
-      const url = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
-      h("a", { href: url, download: words.file }).click();
-      URL.revokeObjectURL(url);
+      save(content, words.file);
     });
   const submit = (event) => {
     event.preventDefault();
