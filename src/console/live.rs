@@ -34,7 +34,11 @@ pub(super) struct Live {
 #[derive(Debug, Default, Serialize)]
 struct Point {
     requests: usize,
+    /// Requests whose photos cannot be used.
+    refused: usize,
     errors: usize,
+    /// Jobs in all databases at the last reading; absent without one.
+    jobs: Option<u64>,
     #[serde(flatten)]
     latency: Latency,
 }
@@ -45,6 +49,7 @@ struct Point {
 struct Endpoint {
     name: &'static str,
     requests: usize,
+    refused: usize,
     errors: usize,
     #[serde(flatten)]
     latency: Latency,
@@ -81,36 +86,59 @@ pub(super) async fn live(State(console): State<Shared>) -> NoStoreJson<Live> {
         queue.push(QueueDepth { shard: shard.number, jobs, bytes: depth.bytes, oldest_ms });
     }
     let answered = app.recent().look();
+    let jobs: Vec<_> = app.shards.iter().map(|shard| shard.admission.recent()).collect();
     NoStoreJson(Live {
         ready: app.is_ready(),
         step_s: STEP.as_secs(),
-        points: points(&answered, Instant::now()),
+        points: points(&answered, &jobs, Instant::now()),
         endpoints: endpoints(&answered),
         queue,
     })
 }
 
-/// Every code but those of accepted and finished requests is an error.
-fn is_error(answered: &Answered) -> bool {
-    !matches!(answered.code, "SUCCESS" | "PROCESSING")
+/// Whether the photos of a request cannot be used: nothing is wrong with client or server.
+fn is_refused(answered: &Answered) -> bool {
+    answered.code == "UNABLE_GET_IMAGE"
 }
 
-fn points(answered: &[Answered], now: Instant) -> Vec<Point> {
+/// Every other code but those of accepted and finished requests is an error.
+fn is_error(answered: &Answered) -> bool {
+    !is_refused(answered) && !matches!(answered.code, "SUCCESS" | "PROCESSING")
+}
+
+/// `jobs`: the readings of each database, oldest first.
+fn points(answered: &[Answered], jobs: &[Vec<(Instant, u64)>], now: Instant) -> Vec<Point> {
     let count = usize::try_from(Recent::WINDOW.as_secs() / STEP.as_secs()).unwrap_or(1);
+    let place = |then: Instant| {
+        let ago = now.saturating_duration_since(then).as_secs() / STEP.as_secs();
+        usize::try_from(ago).ok().and_then(|ago| (count - 1).checked_sub(ago))
+    };
     let mut steps: Vec<Vec<&Answered>> = vec![Vec::new(); count];
     for one in answered {
-        let ago = now.saturating_duration_since(one.at).as_secs() / STEP.as_secs();
-        let place = usize::try_from(ago).ok().and_then(|ago| (count - 1).checked_sub(ago));
-        if let Some(step) = place.and_then(|place| steps.get_mut(place)) {
-            step.push(one);
+        if let Some(place) = place(one.at) {
+            steps[place].push(one);
         }
     }
-    let point = |step: Vec<&Answered>| Point {
+    let mut all_jobs = vec![None; count];
+    for readings in jobs {
+        let mut last = vec![None; count];
+        for (then, jobs) in readings {
+            if let Some(place) = place(*then) {
+                last[place] = Some(*jobs);
+            }
+        }
+        for (sum, jobs) in all_jobs.iter_mut().zip(last) {
+            *sum = sum.map_or(jobs, |sum: u64| Some(sum + jobs.unwrap_or_default()));
+        }
+    }
+    let point = |(step, jobs): (Vec<&Answered>, Option<u64>)| Point {
         requests: step.len(),
+        refused: step.iter().filter(|one| is_refused(one)).count(),
         errors: step.iter().filter(|one| is_error(one)).count(),
+        jobs,
         latency: Latency::from_durations(step.iter().map(|one| one.elapsed)),
     };
-    steps.into_iter().map(point).collect()
+    steps.into_iter().zip(all_jobs).map(point).collect()
 }
 
 fn endpoints(answered: &[Answered]) -> Vec<Endpoint> {
@@ -126,6 +154,7 @@ fn endpoints(answered: &[Answered]) -> Vec<Endpoint> {
         Endpoint {
             name,
             requests: all.len(),
+            refused: all.iter().filter(|one| is_refused(one)).count(),
             errors: all.iter().filter(|one| is_error(one)).count(),
             latency: Latency::from_durations(all.iter().map(|one| one.elapsed)),
             codes,
@@ -176,15 +205,21 @@ mod tests {
             answered(ago(119), "SUCCESS", 9),
             answered(ago(3), "SYSTEM_ERROR", 9),
             answered(ago(1), "PROCESSING", 9),
+            answered(ago(1), "UNABLE_GET_IMAGE", 9),
             answered(now, "SUCCESS", 11),
         ];
-        let points = points(&all, now);
-        let counts: Vec<_> = points.iter().map(|point| (point.requests, point.errors)).collect();
+        let jobs = [vec![(ago(119), 1), (ago(3), 4), (ago(2), 5)], vec![(ago(3), 2)]];
+        let points = points(&all, &jobs, now);
+        let counts: Vec<_> =
+            points.iter().map(|point| (point.requests, point.refused, point.errors)).collect();
         assert_eq!(counts.len(), 60);
-        assert_eq!((counts[0], counts[58], counts[59]), ((1, 0), (1, 1), (2, 0)));
+        assert_eq!((counts[0], counts[58], counts[59]), ((1, 0, 0), (1, 0, 1), (3, 1, 0)));
+        let jobs: Vec<_> = points.iter().map(|point| point.jobs).collect();
+        assert_eq!((jobs[0], jobs[1], jobs[58], jobs[59]), (Some(1), None, Some(7), None));
         assert_eq!(points[59].latency.p99, Some(11.0));
         let endpoints = endpoints(&all);
-        assert_eq!((endpoints.len(), endpoints[0].requests, endpoints[0].errors), (1, 5, 1));
+        let Endpoint { requests, refused, errors, .. } = &endpoints[0];
+        assert_eq!((endpoints.len(), *requests, *refused, *errors), (1, 6, 1, 1));
         assert_eq!(endpoints[0].codes["SUCCESS"], 3);
     }
 }

@@ -1,8 +1,9 @@
 //! Admission to the queue by its last known depth, without a query for every request.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use super::job::{ClientDepth, Depth};
@@ -15,6 +16,8 @@ pub struct QueueAdmission(Arc<Mutex<Levels>>);
 struct Levels {
     all: Level,
     clients: HashMap<String, Level>,
+    /// Jobs of the last minutes by time of reading, oldest first.
+    recent: VecDeque<(Instant, u64)>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -35,12 +38,24 @@ pub struct QueueLimits {
 }
 
 impl QueueAdmission {
+    /// How far back readings are kept.
+    const RECENT: Duration = Duration::from_mins(2);
+
     /// Replaces the known depth by that of the database.
     pub fn set_depth(&self, clients: Vec<ClientDepth>) {
         let level = |depth: Depth| Level { jobs: depth.jobs, bytes: depth.bytes };
         let all = level(clients.iter().map(|client| client.depth).sum());
         let clients = clients.into_iter().map(|c| (c.client_id, level(c.depth))).collect();
-        *self.levels() = Levels { all, clients };
+        let now = Instant::now();
+        let mut levels = self.levels();
+        levels.recent.retain(|(then, _)| now - *then <= Self::RECENT);
+        levels.recent.push_back((now, all.jobs));
+        (levels.all, levels.clients) = (all, clients);
+    }
+
+    /// The jobs at each reading of the last minutes, oldest first.
+    pub(crate) fn recent(&self) -> Vec<(Instant, u64)> {
+        self.levels().recent.iter().copied().collect()
     }
 
     /// Counts an accepted job until the next [`set_depth`](Self::set_depth).

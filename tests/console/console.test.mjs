@@ -247,6 +247,12 @@ test("the live page counts what was asked", async () => {
   assert.match(await row.textContent(), /UNABLE_GET_IMAGE 1/);
   assert.equal(await page.locator(".chart").count(), 4);
   assert.ok((await page.locator(".chart path").count()) >= 4);
+  const [errors, refused] = await row.locator("td").evaluateAll((cells) =>
+    ["Errors", "Photos refused"].map((label) => cells.find((cell) => cell.dataset.label === label).textContent),
+  );
+  assert.deepEqual([errors, refused], ["0", "1"], "a photo without a face is no error");
+  const queue = page.locator(".chart", { hasText: "Jobs queued or running" }).locator("path.line0").last();
+  assert.ok((await queue.getAttribute("d")).includes("L"), "the queue has a history when the page opens");
   await page.waitForResponse((response) => response.url().endsWith("/api/live"));
   quiet();
 });

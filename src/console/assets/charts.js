@@ -63,7 +63,7 @@ export function lines(title, names) {
   const element = h(
     "section",
     { class: "chart", "aria-label": title },
-    h("h3", {}, title),
+    h("h2", {}, title),
     h("p", { class: "now" }, now, legend, most),
     h("div", { class: "plot" }, chart),
     h("p", { class: "ends" }, h("span", {}, words.ago), h("span", {}, words.now)),
@@ -75,7 +75,8 @@ export function lines(title, names) {
     now.textContent = shown;
     most.textContent = peak ? filled(words.peak, { x: format(peak) }) : "";
     chart.setAttribute("aria-label", `${title}: ${shown}`);
-    put(chart, ...series.map((all, i) => line(all, top, i)));
+    // The first is drawn last: it stays visible on the broader ones.
+    put(chart, ...series.flatMap((all, i) => line(all, top, i)).reverse());
   };
   return { element, draw };
 }
@@ -83,17 +84,16 @@ export function lines(title, names) {
 /** A line with gaps where there is nothing to say. */
 function line(values, top, place) {
   const step = WIDTH / Math.max(values.length - 1, 1);
+  const isValue = (i) => values[i] !== null && values[i] !== undefined;
   let path = "";
-  let open = false;
+  let dots = "";
   values.forEach((value, i) => {
-    if (value === null) {
-      open = false;
-      return;
-    }
-    const [x, y] = [i * step, HEIGHT - 2 - (value / top) * (HEIGHT - 6)];
-    // A point without neighbours is drawn as a short stroke.
-    path += open ? `L${x.toFixed(1)} ${y.toFixed(1)}` : `M${x.toFixed(1)} ${y.toFixed(1)}h0.5`;
-    open = true;
+    if (!isValue(i)) return;
+    const [x, y] = [i * step, HEIGHT - 4 - (value / top) * (HEIGHT - 8)];
+    const at = `${x.toFixed(1)} ${y.toFixed(1)}`;
+    path += isValue(i - 1) ? `L${at}` : `M${at}`;
+    // The round end of a stroke without length is a dot.
+    if (!isValue(i - 1) && !isValue(i + 1)) dots += `M${at}h0`;
   });
-  return s("path", { class: `line line${place}`, d: path });
+  return [s("path", { class: `line line${place}`, d: path }), s("path", { class: `line line${place} dots`, d: dots })];
 }

@@ -7,13 +7,13 @@ import { filled, texts } from "./texts.js";
 
 const words = texts.live;
 const EVERY = 2000;
-/** As many as the server has points. */
-const KEPT = 60;
+/** Points of a mean. */
+const MEAN = 5;
 
 /** Shows the page; returns how to leave it. */
 export function live(main, { about }) {
   const rate = lines(words.requests, [words.requests]);
-  const errors = lines(words.errors, [words.errors]);
+  const errors = lines(words.errors, [words.failed, words.refused]);
   const latency = lines(words.latency, [words.p50, words.p95]);
   const queue = lines(words.queue, [words.queue]);
   const state = h("div", { "aria-live": "polite" });
@@ -29,7 +29,6 @@ export function live(main, { about }) {
     tables,
   );
 
-  const depths = Array(KEPT).fill(null);
   let timer;
   let left = false;
   let was;
@@ -41,15 +40,14 @@ export function live(main, { about }) {
     const perSecond = (name) => whole.map((point) => point[name] / stepS);
     const last = (values) => values.filter((value) => value !== null).at(-1) ?? null;
     const shown = (value) => (value === null ? texts.none : number(value));
-    const [requests, failed] = [perSecond("requests"), perSecond("errors")];
-    rate.draw([requests], shown(last(requests)), number);
-    errors.draw([failed], shown(last(failed)), number);
+    const mean = (values) => number(values.slice(-MEAN).reduce((sum, value) => sum + value, 0) / MEAN);
+    const [requests, failed, refused] = ["requests", "errors", "refused"].map(perSecond);
+    rate.draw([requests], mean(requests), number);
+    errors.draw([failed, refused], `${mean(failed)} / ${mean(refused)}`, number);
     const times = [whole.map((point) => point.p50), whole.map((point) => point.p95)];
     latency.draw(times, times.map((all) => shown(last(all))).join(" / "), number);
-    const known = databases.filter((database) => database.jobs !== null);
-    depths.push(known.length ? known.reduce((sum, database) => sum + database.jobs, 0) : null);
-    depths.shift();
-    queue.draw([depths], shown(depths.at(-1)), number);
+    const jobs = whole.map((point) => point.jobs);
+    queue.draw([jobs], shown(last(jobs)), number);
     put(tables, byEndpoint(news.endpoints), byDatabase(databases));
   };
 
@@ -83,9 +81,9 @@ export function live(main, { about }) {
 
 function byEndpoint(endpoints) {
   const heads = Object.values(words.table);
-  const row = ({ name, requests, errors, p50, p95, p99, codes }) => {
+  const row = ({ name, requests, refused, errors, p50, p95, p99, codes }) => {
     const counts = Object.entries(codes).map(([code, n]) => `${code} ${n}`);
-    const cells = [requests, errors, number(p50), number(p95), number(p99), counts.join(", ")];
+    const cells = [requests, refused, errors, number(p50), number(p95), number(p99), counts.join(", ")];
     return h("tr", {}, h("th", { scope: "row" }, name), cells.map((cell, i) => h("td", { "data-label": heads[i + 1] }, String(cell))));
   };
   return h(
