@@ -19,6 +19,7 @@
 //! | [`compare`] | domain types: request, outcome, decision |
 //! | [`sealing`] | encryption at rest |
 //! | [`clients`] | registered clients and their keys |
+//! | [`accounts`] | the people who use the console |
 //! | [`queue`] | the job table: claim, lease, fencing token |
 //! | [`worker`] | compute threads and the loop that feeds them |
 //! | [`gate`] | authentication and every limit on requests |
@@ -34,6 +35,7 @@
 //! and the pictures are deleted in the same statement. `asynccheckresult` reads the row.
 //! `docs/ARCHITECTURE.md` follows one request step by step.
 
+pub mod accounts;
 pub mod app;
 pub mod cli;
 pub mod clients;

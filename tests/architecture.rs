@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("models", &["outgoing", "visavis_convert", "visavis_face"]),
     ("compare", &["visavis_face"]),
     ("clients", &["clock", "compare", "csv", "db", "sealing", "visavis_signing"]),
+    ("accounts", &["clients", "clock", "db", "sealing"]),
     ("queue", &["clock", "compare", "db", "sealing", "shutdown"]),
     (
         "worker",
@@ -51,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "console",
         &[
+            "accounts",
             "clients",
             "clock",
             "compare",

@@ -33,6 +33,7 @@ use self::{
     settings::{gateway_config, server_config, warn_open_tls_key},
 };
 use crate::{
+    accounts::AccountStore,
     clients::ClientRegistry,
     clock::Clock,
     compare::Policy,
@@ -222,6 +223,18 @@ async fn start_pool(config: &Config) -> Result<(ComputePool, Computing)> {
 }
 
 impl Service {
+    /// Whether people log in to the console by name. A process without the first database, which
+    /// has the accounts, needs no token either.
+    ///
+    /// # Errors
+    /// When the accounts cannot be read.
+    pub(crate) async fn has_console_administrator(&self) -> Result<bool> {
+        match self.data.clients.table(0) {
+            Some(first) => Ok(AccountStore::new(first.store.clone()).has_administrator().await?),
+            None => Ok(true),
+        }
+    }
+
     /// Returns the reason when the process has to be restarted.
     pub async fn failed(&self) -> String {
         self.app.tasks.failed().await

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::{DataArgs, audit::operator, block_on};
 use crate::{
+    accounts::AccountStore,
     app,
     clients::{ActOutcome, ClientError},
     config::Config,
@@ -76,6 +77,8 @@ fn reseal(config: &Config, dry: bool) -> Result<u64> {
         let mut count = 0;
         for table in data.clients.tables() {
             count += table.store.reseal(dry).await?;
+            // Only the first database has accounts; in others there is nothing to do.
+            count += AccountStore::new(table.store.clone()).reseal(dry).await?;
         }
         for database in &data.databases {
             count += database.store.reseal(dry).await?;

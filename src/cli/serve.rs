@@ -115,13 +115,22 @@ async fn input_ends() {
     let _ = end.await;
 }
 
-/// Creates the console's token, if it does not exist, and prints it; it cannot be printed again.
-/// Does so only on a terminal, since other output may be stored, for example in a journal.
-fn print_new_token(config: &Config, service: &Service) {
+/// Creates the console's token, if neither it nor an administrator exists, and prints it; it cannot
+/// be printed again. Does so only on a terminal, since other output may be stored, for example in a
+/// journal.
+async fn print_new_token(config: &Config, service: &Service) {
     let Some(admin) = service.admin.as_ref().filter(|_| config.admin.console) else { return };
     let file = app::token_file(config);
     if file.path().exists() {
         return;
+    }
+    match service.has_console_administrator().await {
+        Ok(false) => {}
+        Ok(true) => return,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the accounts of the console");
+            return;
+        }
     }
     if !io::stdout().is_terminal() {
         let folder = config.data.dir.display();
@@ -212,7 +221,7 @@ fn until_stopped(
         if let Err(error) = output::try_line(format_args!("{line}")) {
             tracing::warn!(%error, "cannot write to standard output");
         }
-        print_new_token(config, &service);
+        print_new_token(config, &service).await;
         let end = tokio::select! {
             _ = terminate.recv() => ExitReason::Requested,
             _ = interrupt.recv() => ExitReason::Requested,

@@ -20,8 +20,7 @@ pub struct Actor {
 
 /// What proved who an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "the console has only the token so far")]
-pub(crate) enum Proof {
+pub enum Proof {
     /// The token of the console.
     Token,
     /// A password.
@@ -37,7 +36,21 @@ pub(crate) enum Proof {
 }
 
 impl Proof {
-    fn as_str(self) -> &'static str {
+    const ALL: [Self; 6] = [
+        Self::Token,
+        Self::Password,
+        Self::PasswordAndCode,
+        Self::OpenIdConnect,
+        Self::ProxyHeader,
+        Self::System,
+    ];
+
+    /// Reads what [`as_str`](Self::as_str) wrote.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|proof| proof.as_str() == text)
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Password => "password",
@@ -79,6 +92,11 @@ impl Actor {
     /// An account of the console, or the console itself. Long names are truncated.
     pub(crate) fn console(name: &str, from: Option<IpAddr>, proof: Proof) -> Self {
         Self::new(name, from, Some(proof))
+    }
+
+    /// Someone who has not proven to be who they say.
+    pub(crate) fn unproven(name: &str, from: Option<IpAddr>) -> Self {
+        Self::new(name, from, None)
     }
 
     /// A user of the operating system. Long names are truncated.

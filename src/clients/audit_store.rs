@@ -283,7 +283,7 @@ impl Head {
 
 /// Appends an entry to the audit. Without a chain it is stored unchained, which `visavis audit
 /// verify` reports: failing the operator's change would be worse.
-pub(super) async fn append(
+pub(crate) async fn append(
     tx: &mut Transaction,
     entry: &AuditEntry,
     key: &MasterKey,

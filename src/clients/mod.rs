@@ -21,10 +21,10 @@ mod shards;
 mod store;
 mod trust;
 
-pub(crate) use audit::Proof;
-pub use audit::{ActOutcome, Actor, AuditEntry};
+pub use audit::{ActOutcome, Actor, AuditEntry, Proof};
 pub use audit_filter::{AuditCursor, AuditFilter, AuditPage};
 pub(crate) use audit_filter::{ShownEntry, audit_csv};
+pub(crate) use audit_store::append;
 pub use chain::{AuditBreak, AuditEnd};
 pub use client::{ClientChange, ClientInfo, FmrChange, NewClient, StoredClient};
 pub use credentials::{CONSOLE, MadeKeys, new_client_id};

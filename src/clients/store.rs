@@ -22,8 +22,8 @@ use crate::{
 /// The client table; clones share the connections.
 #[derive(Debug, Clone)]
 pub struct ClientStore {
-    pub(super) db: Db,
-    pub(super) key: MasterKey,
+    pub(crate) db: Db,
+    pub(crate) key: MasterKey,
     pub(super) clock: Clock,
     actor: Actor,
 }
@@ -42,7 +42,7 @@ impl ClientStore {
     }
 
     /// The entry for an act that is done.
-    pub(super) fn audit_entry(&self, act: &str, subject: &str, detail: String) -> AuditEntry {
+    pub(crate) fn audit_entry(&self, act: &str, subject: &str, detail: String) -> AuditEntry {
         self.actor.entry(self.clock.now(), (act, subject), ActOutcome::Done, detail)
     }
 

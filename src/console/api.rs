@@ -30,6 +30,10 @@ impl<T: Serialize> IntoResponse for NoStoreJson<T> {
     }
 }
 
+/// The response to what has no result.
+#[derive(Serialize)]
+pub(super) struct Empty {}
+
 #[derive(Serialize)]
 struct ErrorBody {
     error: &'static str,

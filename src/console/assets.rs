@@ -43,6 +43,9 @@ static ASSETS: &[Asset] = &[
     asset!("clients.js", SCRIPT),
     asset!("transactions.js", SCRIPT),
     asset!("audit.js", SCRIPT),
+    asset!("users.js", SCRIPT),
+    asset!("account.js", SCRIPT),
+    asset!("sessions.js", SCRIPT),
 ];
 
 /// The `ETag` of each.

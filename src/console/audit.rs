@@ -1,16 +1,18 @@
 //! The audit events of the console, in the log. An operator can change which clients are enabled,
-//! so every action is logged, in one place. Changes of clients are also audited in the database,
-//! with `console` as the actor.
+//! so every action is logged, in one place. Changes of clients and users, logins, and what is
+//! refused are also audited in the database.
 
 /// What an operator did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AuditEvent<'a> {
-    /// Login with the right token.
+    /// Login with the right password or token.
     LoggedIn,
-    /// Login with a wrong token.
+    /// Login with a wrong password, code or token.
     LoginRefused,
-    /// Login with a wrong token, after too many others.
+    /// Login after too many wrong ones.
     LoginHeldBack,
+    /// A request beyond the rights of the login.
+    StepRefused,
     /// Logout.
     LoggedOut,
     /// Two pictures were compared.
@@ -52,31 +54,71 @@ pub(super) enum AuditEvent<'a> {
         /// Its Client-Id.
         client: &'a str,
     },
+    /// A user was added.
+    UserAdded {
+        /// Their name.
+        user: &'a str,
+    },
+    /// A user was changed.
+    UserChanged {
+        /// Their name.
+        user: &'a str,
+    },
+    /// A user was deleted.
+    UserDeleted {
+        /// Their name.
+        user: &'a str,
+    },
+    /// A session was ended by someone.
+    SessionEnded {
+        /// The name of its user.
+        user: &'a str,
+    },
+}
+
+/// What an event is about.
+enum Subject<'a> {
+    Nothing,
+    Client(&'a str),
+    Transaction(&'a str),
+    User(&'a str),
 }
 
 impl AuditEvent<'_> {
-    /// The name of the event, and its client or transaction.
-    fn parts(&self) -> (&'static str, &str, &str) {
+    /// The name of the event, and what it is about.
+    fn parts(&self) -> (&'static str, Subject<'_>) {
+        use Subject::{Client, Nothing, Transaction, User};
         match self {
-            Self::LoggedIn => ("logged_in", "", ""),
-            Self::LoginRefused => ("login_refused", "", ""),
-            Self::LoginHeldBack => ("login_held_back", "", ""),
-            Self::LoggedOut => ("logged_out", "", ""),
-            Self::Compared { transaction } => ("compared", "", transaction),
-            Self::TransactionRead { transaction } => ("transaction_read", "", transaction),
-            Self::TransactionsListed => ("transactions_listed", "", ""),
-            Self::TransactionsExported => ("transactions_exported", "", ""),
-            Self::ClientAdded { client } => ("client_added", client, ""),
-            Self::KeysRotated { client } => ("keys_rotated", client, ""),
-            Self::ClientChanged { client } => ("client_changed", client, ""),
-            Self::ClientDisabled { client } => ("client_disabled", client, ""),
-            Self::ClientEnabled { client } => ("client_enabled", client, ""),
+            Self::LoggedIn => ("logged_in", Nothing),
+            Self::LoginRefused => ("login_refused", Nothing),
+            Self::LoginHeldBack => ("login_held_back", Nothing),
+            Self::StepRefused => ("step_refused", Nothing),
+            Self::LoggedOut => ("logged_out", Nothing),
+            Self::Compared { transaction } => ("compared", Transaction(transaction)),
+            Self::TransactionRead { transaction } => ("transaction_read", Transaction(transaction)),
+            Self::TransactionsListed => ("transactions_listed", Nothing),
+            Self::TransactionsExported => ("transactions_exported", Nothing),
+            Self::ClientAdded { client } => ("client_added", Client(client)),
+            Self::KeysRotated { client } => ("keys_rotated", Client(client)),
+            Self::ClientChanged { client } => ("client_changed", Client(client)),
+            Self::ClientDisabled { client } => ("client_disabled", Client(client)),
+            Self::ClientEnabled { client } => ("client_enabled", Client(client)),
+            Self::UserAdded { user } => ("user_added", User(user)),
+            Self::UserChanged { user } => ("user_changed", User(user)),
+            Self::UserDeleted { user } => ("user_deleted", User(user)),
+            Self::SessionEnded { user } => ("session_ended", User(user)),
         }
     }
 }
 
-/// Logs an event. It has no secret or personal data.
-pub(super) fn audit(event: &AuditEvent<'_>) {
-    let (act, client, transaction) = event.parts();
-    tracing::info!(act, client, transaction, "console");
+/// Logs what someone did; the name is empty if it is not proven. It has no secret.
+pub(super) fn audit(name: &str, event: &AuditEvent<'_>) {
+    let (act, subject) = event.parts();
+    let (client, transaction, user) = match subject {
+        Subject::Nothing => ("", "", ""),
+        Subject::Client(client) => (client, "", ""),
+        Subject::Transaction(transaction) => ("", transaction, ""),
+        Subject::User(user) => ("", "", user),
+    };
+    tracing::info!(act, by = name, client, transaction, user, "console");
 }

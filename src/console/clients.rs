@@ -2,12 +2,16 @@
 
 use std::{str::FromStr, time::Duration};
 
-use axum::extract::{Path, State};
+use axum::{
+    Extension,
+    extract::{Path, State},
+};
 use serde::{Deserialize, Serialize};
 use visavis_signing::{ClientKey, Credentials};
 
 use super::{
     Shared,
+    access::Login,
     api::{JsonBody, NoStoreJson},
     audit::{AuditEvent, audit},
     error::ConsoleError,
@@ -15,8 +19,8 @@ use super::{
 };
 use crate::{
     clients::{
-        CONSOLE, ClientChange, ClientInfo, ClientPolicy, Encryption, FmrChange, Modes, NewClient,
-        PolicyChange, check_name, new_client_id,
+        CONSOLE, ClientChange, ClientInfo, ClientPolicy, Clients, Encryption, FmrChange, Modes,
+        NewClient, PolicyChange, check_name, new_client_id,
     },
     clock::UnixMillis,
     compare::{ClientFmr, Fmr, SeveralFaces},
@@ -144,6 +148,7 @@ pub(super) struct IssuedKeys {
 
 pub(super) async fn add(
     State(console): State<Shared>,
+    Extension(login): Extension<Login>,
     JsonBody(added): JsonBody<NewClientForm>,
 ) -> Result<NoStoreJson<IssuedKeys>, ConsoleError> {
     check_name(&added.name)?;
@@ -165,8 +170,8 @@ pub(super) async fn add(
         fmr: ClientFmr { fmr: own(change.fmr), document_fmr: own(change.document_fmr) },
         policy,
     };
-    console.parts.clients.add(&new, None).await?;
-    audit(&AuditEvent::ClientAdded { client: &credentials.client_id });
+    console.clients_as(&login).add(&new, None).await?;
+    audit(login.name(), &AuditEvent::ClientAdded { client: &credentials.client_id });
     Ok(NoStoreJson(IssuedKeys { name: added.name, credentials, earlier_until: None }))
 }
 
@@ -182,6 +187,7 @@ pub(super) struct RotationForm {
 
 pub(super) async fn rotate(
     State(console): State<Shared>,
+    Extension(login): Extension<Login>,
     Path(id): Path<String>,
     JsonBody(rotated): JsonBody<RotationForm>,
 ) -> Result<NoStoreJson<IssuedKeys>, ConsoleError> {
@@ -191,11 +197,12 @@ pub(super) async fn rotate(
     if overlap > MAX_OVERLAP {
         return Err(ConsoleError::OverlapTooLong);
     }
-    let (store, client_id) = console.parts.clients.resolve(&id).await?;
+    let clients = console.clients_as(&login);
+    let (store, client_id) = clients.resolve(&id).await?;
     let keys = make_keys(console.parse_key(&rotated.public_key).await?).await?;
     let overlap_ms = i64::from(rotated.overlap_s) * 1_000;
     let version = store.rotate(&client_id, &keys.to_store(), overlap_ms).await?;
-    audit(&AuditEvent::KeysRotated { client: &client_id });
+    audit(login.name(), &AuditEvent::KeysRotated { client: &client_id });
     let earlier_until = (overlap_ms > 0).then(|| console.parts.app.clock.now() + overlap_ms);
     let name = console.name_of(&client_id).await?;
     let credentials = keys.credentials(client_id, version)?;
@@ -204,36 +211,47 @@ pub(super) async fn rotate(
 
 pub(super) async fn change(
     State(console): State<Shared>,
+    Extension(login): Extension<Login>,
     Path(id): Path<String>,
     JsonBody(settings): JsonBody<ClientSettings>,
 ) -> Result<NoStoreJson<ClientList>, ConsoleError> {
-    let (store, client_id) = console.parts.clients.resolve(&id).await?;
+    let clients = console.clients_as(&login);
+    let (store, client_id) = clients.resolve(&id).await?;
     store.change(&client_id, &settings.change()?).await?;
-    audit(&AuditEvent::ClientChanged { client: &client_id });
+    audit(login.name(), &AuditEvent::ClientChanged { client: &client_id });
     list(State(console)).await
 }
 
 pub(super) async fn disable(
     State(console): State<Shared>,
+    Extension(login): Extension<Login>,
     Path(id): Path<String>,
 ) -> Result<NoStoreJson<ClientList>, ConsoleError> {
-    let (store, client_id) = console.parts.clients.resolve(&id).await?;
+    let clients = console.clients_as(&login);
+    let (store, client_id) = clients.resolve(&id).await?;
     store.set_disabled(&client_id, true).await?;
-    audit(&AuditEvent::ClientDisabled { client: &client_id });
+    audit(login.name(), &AuditEvent::ClientDisabled { client: &client_id });
     list(State(console)).await
 }
 
 pub(super) async fn enable(
     State(console): State<Shared>,
+    Extension(login): Extension<Login>,
     Path(id): Path<String>,
 ) -> Result<NoStoreJson<ClientList>, ConsoleError> {
-    let (store, client_id) = console.parts.clients.resolve(&id).await?;
+    let clients = console.clients_as(&login);
+    let (store, client_id) = clients.resolve(&id).await?;
     store.set_disabled(&client_id, false).await?;
-    audit(&AuditEvent::ClientEnabled { client: &client_id });
+    audit(login.name(), &AuditEvent::ClientEnabled { client: &client_id });
     list(State(console)).await
 }
 
 impl super::Console {
+    /// The clients, changed by who sent the request.
+    pub(super) fn clients_as(&self, login: &Login) -> Clients {
+        self.parts.clients.clone().with_actor(&login.actor())
+    }
+
     async fn name_of(&self, client_id: &str) -> Result<String, ConsoleError> {
         let clients = self.parts.clients.list().await?;
         let found = clients.into_iter().find(|(_, client)| client.client_id == client_id);

@@ -1,6 +1,6 @@
 //! Compares two pictures through the gateway and shows every measure; inspects a single picture.
 
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use visavis_signing::endpoints;
 
 use super::{
     Shared,
+    access::Login,
     api::{JsonBody, NoStoreJson},
     audit::{AuditEvent, audit},
     error::ConsoleError,
@@ -103,12 +104,13 @@ impl ShownOutcome {
 
 pub(super) async fn compare(
     State(console): State<Shared>,
+    Extension(login): Extension<Login>,
     JsonBody(pair): JsonBody<CompareForm>,
 ) -> Result<NoStoreJson<ShownComparison>, ConsoleError> {
     if console.gateway.is_none() {
         return Err(ConsoleError::NoFrontEnd);
     }
-    let caller = console.own_client().await?;
+    let caller = console.own_client(&console.clients_as(&login)).await?;
     let source = pair.source_of_face2.trim();
     let kind = kind(source);
     let face1 = shortened(&pair.face1);
@@ -130,7 +132,8 @@ pub(super) async fn compare(
 
     let response: Value = serde_json::from_str(&called.body).unwrap_or_default();
     let id = response["transactionId"].as_str().and_then(TransactionId::parse);
-    audit(&AuditEvent::Compared { transaction: id.as_ref().map_or("", TransactionId::as_str) });
+    let transaction = id.as_ref().map_or("", TransactionId::as_str);
+    audit(login.name(), &AuditEvent::Compared { transaction });
     let outcome = match &id {
         Some(id) => outcome_of(&console, &caller.client_id, id).await?,
         None => None,

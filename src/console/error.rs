@@ -3,7 +3,9 @@
 use axum::http::StatusCode;
 use visavis_signing::SigningError;
 
-use crate::{clients::ClientError, queue::QueueError, worker::CompareFailure};
+use crate::{
+    accounts::AccountError, clients::ClientError, queue::QueueError, worker::CompareFailure,
+};
 
 /// Why a request failed; `assets/texts.js` has a sentence for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +14,32 @@ pub(super) enum ConsoleError {
     LoggedOut,
     /// Wrong token.
     WrongToken,
-    /// Wrong token, after too many failed attempts.
+    /// Wrong name or password.
+    WrongPassword,
+    /// The password is right, and the user has a second factor.
+    CodeNeeded,
+    /// Wrong one-time code, or one that was used before.
+    WrongCode,
+    /// Too many failed attempts.
     TooManyLogins,
+    /// The login has not the right to do this.
+    NotAllowed,
+    /// A login with the token has no account.
+    NoAccount,
+    /// The accounts are in a database that this process does not serve.
+    NoAccounts,
+    /// Not a valid name of a user.
+    InvalidUserName,
+    /// Another user has the name.
+    UserNameTaken,
+    /// Unknown user.
+    UnknownUser,
+    /// The password is too short or too long.
+    InvalidPassword,
+    /// No enabled administrator would be left.
+    LastAdministrator,
+    /// The account was changed outside of Visavis.
+    TamperedUser,
     /// The request was not sent by the console's page.
     CrossOrigin,
     /// Unknown path.
@@ -69,7 +95,19 @@ impl ConsoleError {
         match self {
             Self::LoggedOut => (StatusCode::UNAUTHORIZED, "loggedOut"),
             Self::WrongToken => (StatusCode::UNAUTHORIZED, "wrongToken"),
+            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "wrongPassword"),
+            Self::CodeNeeded => (StatusCode::UNAUTHORIZED, "codeNeeded"),
+            Self::WrongCode => (StatusCode::UNAUTHORIZED, "wrongCode"),
             Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "tooManyLogins"),
+            Self::NotAllowed => (StatusCode::FORBIDDEN, "notAllowed"),
+            Self::NoAccount => (StatusCode::CONFLICT, "noAccount"),
+            Self::NoAccounts => (StatusCode::CONFLICT, "noAccounts"),
+            Self::InvalidUserName => (StatusCode::BAD_REQUEST, "userNameUnfit"),
+            Self::UserNameTaken => (StatusCode::CONFLICT, "userNameTaken"),
+            Self::UnknownUser => (StatusCode::NOT_FOUND, "unknownUser"),
+            Self::InvalidPassword => (StatusCode::BAD_REQUEST, "passwordUnfit"),
+            Self::LastAdministrator => (StatusCode::CONFLICT, "lastAdministrator"),
+            Self::TamperedUser => (StatusCode::CONFLICT, "tamperedUser"),
             Self::CrossOrigin => (StatusCode::FORBIDDEN, "foreign"),
             Self::NotFound => (StatusCode::NOT_FOUND, "nothing"),
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
@@ -116,6 +154,25 @@ impl From<ClientError> for ConsoleError {
             ClientError::Signing(SigningError::Weak(_)) => Self::WeakKey,
             ClientError::Contradiction => Self::Contradiction,
             ClientError::Rotating(_) => Self::ConcurrentChange,
+            error if error.is_crowded() => Self::Busy,
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AccountError> for ConsoleError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::NameTaken(_) => Self::UserNameTaken,
+            AccountError::NameUnfit(_) => Self::InvalidUserName,
+            AccountError::PasswordUnfit(_) => Self::InvalidPassword,
+            AccountError::Unknown(_) => Self::UnknownUser,
+            AccountError::LastAdministrator(_) => Self::LastAdministrator,
+            AccountError::Changed(_) => Self::ConcurrentChange,
+            error @ AccountError::Tampered(_) => {
+                tracing::error!(%error, "console request refused");
+                Self::TamperedUser
+            }
             error if error.is_crowded() => Self::Busy,
             error => Self::internal(&error),
         }

@@ -1,17 +1,21 @@
 //! Middleware of the console: security headers, the check that a request was sent by the console's
 //! own page (CSRF), and the check of the login.
 
-use std::time::Instant;
+use std::{convert::Infallible, net::IpAddr};
 
 use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
-use super::{Console, Shared, error::ConsoleError};
-use crate::{deadline, gate::announced_length};
+use super::{
+    Console, Shared,
+    access::{Login, Rights},
+    error::ConsoleError,
+};
+use crate::{accounts::Owner, deadline, gate::announced_length};
 
 /// The name of the cookie.
 pub(super) const COOKIE: &str = "visavis_console";
@@ -77,18 +81,37 @@ fn is_own(headers: &HeaderMap) -> bool {
     is_same_site && is_same_origin
 }
 
-/// Refuses requests without a login.
+/// Refuses requests without a login; later ones find it in the extensions.
 pub(super) async fn require_login(
     State(console): State<Shared>,
-    request: Request,
+    address: Address,
+    mut request: Request,
     next: Next,
 ) -> Response {
     // The page polls it.
     let is_polling = request.uri().path() == "/live";
-    if console.is_logged_in(request.headers(), is_polling) {
-        next.run(request).await
-    } else {
-        ConsoleError::LoggedOut.into_response()
+    match console.login_of(request.headers(), address, is_polling).await {
+        Ok(Some(login)) => {
+            request.extensions_mut().insert(login);
+            next.run(request).await
+        }
+        Ok(None) => ConsoleError::LoggedOut.into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Where a request came from; `None` without a socket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Address(pub(super) Option<IpAddr>);
+
+impl FromRequestParts<Shared> for Address {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut request::Parts,
+        console: &Shared,
+    ) -> Result<Self, Infallible> {
+        Ok(Self(console.parts.app.gate.address(&parts.extensions, &parts.headers)))
     }
 }
 
@@ -113,18 +136,35 @@ pub(super) async fn reserve_memory(
 }
 
 impl Console {
-    /// Whether the cookie belongs to a login; polling does not extend it.
-    pub(super) fn is_logged_in(&self, headers: &HeaderMap, is_polling: bool) -> bool {
-        let cookie = cookie_of(headers);
-        let good = cookie.and_then(|_| self.parts.token.digest());
-        cookie.zip(good).is_some_and(|(cookie, good)| {
-            self.logins.holds(cookie, &good, is_polling, Instant::now())
-        })
+    /// Who sent a request; `None` without a valid session. Polling does not extend it.
+    pub(super) async fn login_of(
+        &self,
+        headers: &HeaderMap,
+        Address(from): Address,
+        is_polling: bool,
+    ) -> Result<Option<Login>, ConsoleError> {
+        let Some(cookie) = cookie_of(headers) else { return Ok(None) };
+        let now = self.parts.app.clock.now();
+        let Some(session) = self.accounts()?.session(cookie, is_polling, now).await? else {
+            return Ok(None);
+        };
+        let rights = match &session.owner {
+            Owner::User(user) => Some(Rights::Role(user.role)),
+            Owner::Token(digest) => {
+                let token = self.token().await?.filter(|token| token.digest == digest.as_slice());
+                token.map(
+                    |token| {
+                        if token.recovers { Rights::RecoveryToken } else { Rights::FirstToken }
+                    },
+                )
+            }
+        };
+        Ok(rights.map(|rights| Login { session: session.into(), rights, from }))
     }
 }
 
 /// The value of the console's cookie.
-pub(super) fn cookie_of(headers: &HeaderMap) -> Option<&str> {
+fn cookie_of(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     cookies
         .flat_map(|line| line.split(';'))

@@ -1,88 +1,198 @@
-//! Login and logout.
+//! Login and logout, and making an administrator with the token.
 
-use std::time::Instant;
+use std::net::IpAddr;
 
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderMap, HeaderName, header::SET_COOKIE},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{
-    Shared,
-    api::{JsonBody, NoStoreJson},
+    Console, Shared,
+    access::Login,
+    api::{Empty, JsonBody, NoStoreJson},
     audit::{AuditEvent, audit},
     error::ConsoleError,
-    guard::{COOKIE, cookie_of},
-    logins::{Attempt, MAX_LOGIN_TIME},
+    guard::{Address, COOKIE},
+    refusals::Refused,
+    token::{Token, is_token},
+};
+use crate::{
+    accounts::{
+        AccountError, MAX_SESSION_MS, NewUser, Owner, PasswordHash, Role, TOKEN_NAME, UserChange,
+        check_password,
+    },
+    clients::{ActOutcome, Actor, Proof},
 };
 
-#[derive(Deserialize)]
+/// A login: the token, or the other three.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct LoginForm {
     token: String,
+    name: String,
+    password: String,
+    /// Empty without a second factor.
+    code: String,
 }
-
-#[derive(Serialize)]
-struct Empty {}
 
 pub(super) async fn log_in(
     State(console): State<Shared>,
+    Address(from): Address,
     headers: HeaderMap,
     JsonBody(form): JsonBody<LoginForm>,
 ) -> Result<Response, ConsoleError> {
-    // Without a digest every token is wrong.
-    let good = console.parts.token.digest().ok_or(ConsoleError::WrongToken)?;
-    let attempt = console.logins.attempt(&form.token, &good, Instant::now());
-    match attempt.map_err(|e| ConsoleError::internal(&e))? {
-        Attempt::Opened(cookie) => {
-            audit(&AuditEvent::LoggedIn);
-            let value = format!(
-                "{COOKIE}={}; Path=/console; Max-Age={}; HttpOnly; SameSite=Strict{}",
-                *cookie,
-                MAX_LOGIN_TIME.as_secs(),
-                secure(&headers)
-            );
-            Ok((set_cookie(value), NoStoreJson(Empty {})).into_response())
+    let (owner, proof) = if form.token.is_empty() {
+        let user = console.accounts()?.find(&form.name).await?;
+        console.prove_password(user.as_ref(), form.password, from).await?;
+        let user = user.ok_or(ConsoleError::WrongPassword)?;
+        let proof = console.prove_code(&user, &form.code, from).await?;
+        (Owner::User(Box::new(user)), proof)
+    } else {
+        (console.prove_token(&form.token, from).await?, Proof::Token)
+    };
+    let cookie = console.open_session(owner, proof, from).await?;
+    Ok((set_cookie(&cookie, &headers), NoStoreJson(Empty {})).into_response())
+}
+
+impl Console {
+    /// The token that opens the console now. One that was made before the first administrator opens
+    /// nothing afterwards.
+    pub(super) async fn token(&self) -> Result<Option<Token>, ConsoleError> {
+        let Some(token) = self.parts.token.current() else { return Ok(None) };
+        let is_open = token.recovers || !self.accounts()?.has_administrator().await?;
+        Ok(is_open.then_some(token))
+    }
+
+    /// The right token opens the console after any number of wrong ones: 256 bits cannot be
+    /// guessed, and an attacker who sends wrong tokens must not lock out operators.
+    async fn prove_token(
+        self: &Shared,
+        given: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Owner, ConsoleError> {
+        if let Some(token) = self.token().await?.filter(|token| is_token(given, &token.digest)) {
+            return Ok(Owner::Token(token.digest.to_vec()));
         }
-        Attempt::Wrong => {
-            audit(&AuditEvent::LoginRefused);
-            Err(ConsoleError::WrongToken)
+        let is_held_back = self.is_held_back(from);
+        let refused = if is_held_back { Refused::HeldBack } else { Refused::Login };
+        self.refuse(refused, &Actor::unproven("", from), "").await;
+        if is_held_back {
+            return Err(ConsoleError::TooManyLogins);
         }
-        Attempt::TooMany => {
-            audit(&AuditEvent::LoginHeldBack);
-            Err(ConsoleError::TooManyLogins)
-        }
+        self.count_wrong(from);
+        Err(ConsoleError::WrongToken)
+    }
+
+    /// Opens a session and records it; returns its cookie.
+    pub(super) async fn open_session(
+        &self,
+        owner: Owner,
+        proof: Proof,
+        from: Option<IpAddr>,
+    ) -> Result<Zeroizing<String>, ConsoleError> {
+        let name = match &owner {
+            Owner::User(user) => user.name.clone(),
+            Owner::Token(_) => TOKEN_NAME.to_owned(),
+        };
+        let accounts = self.accounts()?.with_actor(Actor::console(&name, from, proof));
+        let address = from.map(|from| from.to_string());
+        accounts.record("login", &name, ActOutcome::Done, &json!({})).await?;
+        let now = self.parts.app.clock.now();
+        let cookie = accounts.open_session(owner, address, proof, now).await?;
+        audit(&name, &AuditEvent::LoggedIn);
+        Ok(cookie)
+    }
+
+    /// Removes a token that no longer opens anything, because an administrator exists.
+    pub(super) fn use_up_token(&self) -> Result<(), ConsoleError> {
+        self.parts.token.remove().map_err(|e| ConsoleError::internal(&e))
     }
 }
 
-/// Whether the caller is logged in, which the page requests first.
+/// What the page requests first.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LoginState {
     logged_in: bool,
+    /// Whether people log in by name; otherwise with the token.
+    by_name: bool,
 }
 
 pub(super) async fn state(
     State(console): State<Shared>,
+    address: Address,
     headers: HeaderMap,
-) -> NoStoreJson<LoginState> {
-    NoStoreJson(LoginState { logged_in: console.is_logged_in(&headers, false) })
+) -> Result<NoStoreJson<LoginState>, ConsoleError> {
+    let logged_in = console.login_of(&headers, address, false).await?.is_some();
+    let by_name = console.accounts()?.has_administrator().await?;
+    Ok(NoStoreJson(LoginState { logged_in, by_name }))
 }
 
-pub(super) async fn log_out(State(console): State<Shared>, headers: HeaderMap) -> Response {
-    if let Some(cookie) = cookie_of(&headers) {
-        console.logins.close(cookie);
-    }
-    audit(&AuditEvent::LoggedOut);
+pub(super) async fn log_out(
+    State(console): State<Shared>,
+    Extension(login): Extension<Login>,
+    headers: HeaderMap,
+) -> Result<Response, ConsoleError> {
+    let accounts = console.accounts()?.with_actor(login.actor());
+    accounts.end_session(&login.session.id()).await?;
+    accounts.record("logout", login.name(), ActOutcome::Done, &json!({})).await?;
+    audit(login.name(), &AuditEvent::LoggedOut);
     let value = format!(
         "{COOKIE}=; Path=/console; Max-Age=0; HttpOnly; SameSite=Strict{}",
         secure(&headers)
     );
-    (set_cookie(value), NoStoreJson(Empty {})).into_response()
+    Ok(([(SET_COOKIE, value)], NoStoreJson(Empty {})).into_response())
 }
 
-fn set_cookie(value: String) -> [(HeaderName, String); 1] {
+/// A new administrator, or an account that becomes one again.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct AdministratorForm {
+    name: String,
+    password: String,
+}
+
+/// Makes an administrator, or resets the account with that name, and uses up the token.
+pub(super) async fn make_administrator(
+    State(console): State<Shared>,
+    Extension(login): Extension<Login>,
+    JsonBody(form): JsonBody<AdministratorForm>,
+) -> Result<NoStoreJson<Empty>, ConsoleError> {
+    let accounts = console.accounts()?.with_actor(login.actor());
+    check_password(&form.password, &form.name)?;
+    let password = console.hash(move || PasswordHash::new(&form.password)).await??;
+    let role = Role::Administrator;
+    let new = NewUser { name: &form.name, role, password: password.clone() };
+    match accounts.add(new).await {
+        Err(AccountError::NameTaken(name)) => {
+            let change = UserChange {
+                role: Some(role),
+                password: Some(password),
+                disabled: Some(false),
+                code_key: Some(None),
+            };
+            accounts.change(&name, &change).await?;
+        }
+        added => added?,
+    }
+    audit(login.name(), &AuditEvent::UserChanged { user: &form.name });
+    console.use_up_token()?;
+    Ok(NoStoreJson(Empty {}))
+}
+
+/// The header that gives the browser a cookie.
+pub(super) fn set_cookie(cookie: &str, headers: &HeaderMap) -> [(HeaderName, String); 1] {
+    let value = format!(
+        "{COOKIE}={cookie}; Path=/console; Max-Age={}; HttpOnly; SameSite=Strict{}",
+        MAX_SESSION_MS / 1_000,
+        secure(headers)
+    );
     [(SET_COOKIE, value)]
 }
 

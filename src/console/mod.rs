@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! add_security_headers ┬ assets: the page, without login
-//!                      └ require_own_page (CSRF) ─ require_login (cookie) ┬ compare: the gateway
-//!                                                                         ├ clients, transactions
-//!                                                                         └ live: requests, queue
+//!                      └ require_own_page (CSRF) ─ require_login (cookie) ─ require_step (role)
+//!                                 ┬ compare: the gateway
+//!                                 ├ clients, transactions
+//!                                 ├ live: requests, queue
+//!                                 └ users, account
 //! ```
 //!
 //! It compares through the gateway's own router as a client of its own, so it shows what an app
@@ -12,6 +14,8 @@
 //! handled as by the gateway: in a process without workers it is queued, sealed until the job ends.
 //! Every action goes through `audit`.
 
+mod access;
+mod account;
 mod api;
 mod assets;
 mod audit;
@@ -23,29 +27,33 @@ mod face;
 mod guard;
 mod live;
 mod login;
-mod logins;
 mod own_client;
+mod proving;
+mod refusals;
+mod steps;
 mod token;
 mod transactions;
+mod users;
 
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{DefaultBodyLimit, State},
     middleware::{from_fn, from_fn_with_state},
     response::Redirect,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use serde::Serialize;
 pub use token::TokenFile;
 use tokio::sync::Mutex;
 
-use self::{api::NoStoreJson, logins::Logins};
+use self::{api::NoStoreJson, error::ConsoleError, steps::Step};
 use crate::{
-    clients::{Actor, CONSOLE, Clients, Proof},
+    accounts::AccountStore,
+    clients::{CONSOLE, Clients},
     compare::QualityLimits,
-    gate::SMALL_BODY_BYTES,
+    gate::{Peers, SMALL_BODY_BYTES},
     http::{About, AppState, gateway},
     worker::LocalComparer,
 };
@@ -84,7 +92,12 @@ struct Console {
     parts: Parts,
     /// The API as it is served; absent in a process that does not serve it.
     gateway: Option<Router>,
-    logins: Logins,
+    /// The accounts; absent in a process that does not serve the first database.
+    accounts: Option<AccountStore>,
+    hashing: proving::Hashing,
+    /// Wrong logins by address.
+    wrong: Peers,
+    refusals: refusals::Refusals,
     /// Held while the console's own client is created, so that it is created once.
     creation: Mutex<()>,
 }
@@ -92,35 +105,39 @@ struct Console {
 /// Shared by all handlers; clones are cheap.
 type Shared = Arc<Console>;
 
-/// The body of a login has only the token.
+impl Console {
+    fn accounts(&self) -> Result<&AccountStore, ConsoleError> {
+        self.accounts.as_ref().ok_or(ConsoleError::NoAccounts)
+    }
+}
+
+/// The database that has the accounts.
+const ACCOUNTS_SHARD: u32 = 0;
+/// Wrong logins per minute and address; further ones are refused without a check.
+const MAX_WRONG_LOGINS: u32 = 5;
+/// The body of a login has only the token, or name, password and code.
 const MAX_LOGIN_BYTES: usize = 4 << 10;
 
 /// `/console/` and everything below it.
-pub fn console(mut parts: Parts) -> Router {
-    parts.clients = parts.clients.with_actor(&Actor::console("console", None, Proof::Token));
+pub fn console(parts: Parts) -> Router {
     let gateway = parts.front_end.then(|| gateway(parts.app.clone()));
-    let body_limit = parts.app.config.gate.body_limit;
-    let console =
-        Arc::new(Console { parts, gateway, logins: Logins::default(), creation: Mutex::default() });
-    let with_photos = Router::new()
-        .route("/look", post(compare::inspect))
-        .route("/compare", post(compare::compare))
-        .layer(DefaultBodyLimit::max(body_limit))
-        .layer(from_fn_with_state(Arc::clone(&console), guard::reserve_memory));
-    let guarded = Router::new()
-        .route("/about", get(about))
-        .route("/logout", post(login::log_out))
-        .route("/live", get(live::live))
-        .merge(with_photos)
-        .route("/clients", get(clients::list).post(clients::add))
-        .route("/clients/{id}/rotate", post(clients::rotate))
-        .route("/clients/{id}/change", post(clients::change))
-        .route("/clients/{id}/disable", post(clients::disable))
-        .route("/clients/{id}/enable", post(clients::enable))
-        .route("/transactions", post(transactions::list))
-        .route("/transactions/csv", post(transactions::export))
-        .route("/audit", post(audit_page::audit))
-        .route("/transactions/{id}", get(transactions::transaction))
+    let table = parts.clients.table(ACCOUNTS_SHARD);
+    let accounts = table.map(|table| AccountStore::new(table.store.clone()));
+    let console = Arc::new(Console {
+        parts,
+        gateway,
+        accounts,
+        hashing: proving::Hashing::default(),
+        wrong: Peers::new(MAX_WRONG_LOGINS, Vec::new()),
+        refusals: refusals::Refusals::default(),
+        creation: Mutex::default(),
+    });
+    let mut guarded = Router::new();
+    for (path, step, handler) in routes(&console) {
+        let check = from_fn_with_state((Arc::clone(&console), step), access::require_step);
+        guarded = guarded.route(path, handler.layer(check));
+    }
+    let guarded = guarded
         .layer(DefaultBodyLimit::max(SMALL_BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&console), guard::require_login));
     let api = Router::new()
@@ -142,7 +159,47 @@ pub fn console(mut parts: Parts) -> Router {
         .with_state(console)
 }
 
-/// What the page shows of the process.
+/// Everything behind the login: path, what it does as far as rights are concerned, and who does it.
+fn routes(console: &Shared) -> Vec<(&'static str, Step, MethodRouter<Shared>)> {
+    let body_limit = console.parts.app.config.gate.body_limit;
+    // A layer is passed before those above it.
+    let with_photos = |handler: MethodRouter<Shared>| {
+        handler
+            .layer(DefaultBodyLimit::max(body_limit))
+            .layer(from_fn_with_state(Arc::clone(console), guard::reserve_memory))
+    };
+    vec![
+        ("/about", Step::Own, get(about)),
+        ("/logout", Step::Own, post(login::log_out)),
+        ("/account", Step::Own, get(account::account)),
+        ("/account/password", Step::Own, post(account::change_password)),
+        ("/account/code", Step::Own, post(account::set_code)),
+        ("/account/code/offer", Step::Own, post(account::offer_code)),
+        ("/account/code/remove", Step::Own, post(account::remove_code)),
+        ("/account/sessions/{id}/end", Step::Own, post(account::end_session)),
+        ("/live", Step::View, get(live::live)),
+        ("/clients", Step::View, get(clients::list)),
+        ("/transactions", Step::View, post(transactions::list)),
+        ("/transactions/csv", Step::View, post(transactions::export)),
+        ("/transactions/{id}", Step::View, get(transactions::transaction)),
+        ("/audit", Step::View, post(audit_page::audit)),
+        ("/look", Step::Compare, with_photos(post(compare::inspect))),
+        ("/compare", Step::Compare, with_photos(post(compare::compare))),
+        ("/clients", Step::ChangeClients, post(clients::add)),
+        ("/clients/{id}/rotate", Step::ChangeClients, post(clients::rotate)),
+        ("/clients/{id}/change", Step::ChangeClients, post(clients::change)),
+        ("/clients/{id}/disable", Step::ChangeClients, post(clients::disable)),
+        ("/clients/{id}/enable", Step::ChangeClients, post(clients::enable)),
+        ("/users", Step::ManageUsers, get(users::list)),
+        ("/users", Step::ManageUsers, post(users::add)),
+        ("/users/{name}/change", Step::ManageUsers, post(users::change)),
+        ("/users/{name}/delete", Step::ManageUsers, post(users::delete)),
+        ("/sessions/{id}/end", Step::ManageUsers, post(users::end_session)),
+        ("/administrator", Step::Recover, post(login::make_administrator)),
+    ]
+}
+
+/// What the page shows of the process, and of who is logged in.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AboutConsole {
@@ -155,9 +212,18 @@ struct AboutConsole {
     /// The threshold of clients without a rate of their own.
     threshold: f64,
     document_threshold: f64,
+    /// Who is logged in.
+    user: String,
+    /// What they may do.
+    may: Vec<Step>,
+    /// Whether this is a login with the token.
+    by_token: bool,
 }
 
-async fn about(State(console): State<Shared>) -> NoStoreJson<AboutConsole> {
+async fn about(
+    State(console): State<Shared>,
+    Extension(login): Extension<access::Login>,
+) -> NoStoreJson<AboutConsole> {
     let Parts { about, front_end, comparer, app, .. } = &console.parts;
     let fmr = &app.config.fmr;
     NoStoreJson(AboutConsole {
@@ -167,5 +233,8 @@ async fn about(State(console): State<Shared>) -> NoStoreJson<AboutConsole> {
         own_client: CONSOLE,
         threshold: fmr.fmr().least_match().value(),
         document_threshold: fmr.document_fmr().unwrap_or(fmr.fmr()).least_match().value(),
+        user: login.name().to_owned(),
+        may: Step::ALL.into_iter().filter(|step| login.may(*step)).collect(),
+        by_token: login.user().is_err(),
     })
 }

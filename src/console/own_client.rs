@@ -14,7 +14,8 @@ use visavis_signing::{Content, format_time, mac_header, parse_mac};
 use super::{Console, error::ConsoleError};
 use crate::{
     clients::{
-        CONSOLE, Caller, ClientError, ClientPolicy, KeySet, MadeKeys, NewClient, new_client_id,
+        CONSOLE, Caller, ClientError, ClientPolicy, Clients, KeySet, MadeKeys, NewClient,
+        new_client_id,
     },
     compare::ClientFmr,
 };
@@ -45,19 +46,18 @@ pub(super) struct HeaderLine<'a> {
 
 impl Console {
     /// The console's client, created on first use.
-    pub(super) async fn own_client(&self) -> Result<Arc<Caller>, ConsoleError> {
-        let found = self.parts.clients.resolve(CONSOLE).await;
+    pub(super) async fn own_client(&self, clients: &Clients) -> Result<Arc<Caller>, ConsoleError> {
+        let found = clients.resolve(CONSOLE).await;
         let client_id = match found {
             Ok((_, client_id)) => client_id,
-            Err(ClientError::Unknown(_)) => self.create_own_client().await?,
+            Err(ClientError::Unknown(_)) => self.create_own_client(clients).await?,
             Err(error) => return Err(error.into()),
         };
         self.parts.app.clients.find(&client_id).await?.ok_or(ConsoleError::UnknownClient)
     }
 
-    async fn create_own_client(&self) -> Result<String, ConsoleError> {
+    async fn create_own_client(&self, clients: &Clients) -> Result<String, ConsoleError> {
         let _guard = self.creation.lock().await;
-        let clients = &self.parts.clients;
         if let Ok((_, client_id)) = clients.resolve(CONSOLE).await {
             return Ok(client_id);
         }

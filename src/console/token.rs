@@ -1,6 +1,8 @@
-//! The token that opens the console. It is shown once, when it is made; only its digest is kept.
+//! The token that opens the console until the first administrator exists. It is shown once, when it
+//! is made; only its digest is kept.
 
 use std::{
+    fs,
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -17,7 +19,18 @@ use zeroize::Zeroizing;
 use crate::private_file::{self, Draft};
 
 /// SHA-256 of a token. A token is 256 random bits, so a slow hash is not needed.
-pub(super) type Digest = [u8; 32];
+type Digest = [u8; 32];
+
+/// What ends the line of a token that recovers.
+const RECOVERY: &str = " recovery";
+
+/// A token, as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) digest: Digest,
+    /// Whether it makes an administrator although one exists.
+    pub(super) recovers: bool,
+}
 
 /// The file with the digest, readable only by its owner. It is read for each request, so that a new
 /// token takes effect immediately.
@@ -43,7 +56,7 @@ impl TokenFile {
         if self.0.exists() {
             return Ok(None);
         }
-        let (token, draft) = self.draft()?;
+        let (token, draft) = self.draft(false)?;
         // If two processes start together, one wins, and none reads half a file.
         match draft.name(&self.0) {
             Ok(()) => Ok(Some(token)),
@@ -52,41 +65,58 @@ impl TokenFile {
         }
     }
 
-    /// Makes a new token: the old one is revoked, and all sessions are logged out.
+    /// Makes a new token: the old one is revoked, and its sessions end. With `recovers` it opens
+    /// the console although an administrator exists, to make another one or to reset one.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn renew(&self) -> io::Result<Zeroizing<String>> {
-        let (token, draft) = self.draft()?;
+    pub fn renew(&self, recovers: bool) -> io::Result<Zeroizing<String>> {
+        let (token, draft) = self.draft(recovers)?;
         draft.replace(&self.0)?;
         Ok(token)
     }
 
-    fn draft(&self) -> io::Result<(Zeroizing<String>, Draft)> {
+    /// Removes the token, if one exists.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn draft(&self, recovers: bool) -> io::Result<(Zeroizing<String>, Draft)> {
         let token = random_text()?;
-        let content = format!("sha256 {}\n", URL_SAFE_NO_PAD.encode(sha256(&token)));
+        let end = if recovers { RECOVERY } else { "" };
+        let content = format!("sha256 {}{end}\n", URL_SAFE_NO_PAD.encode(sha256(&token)));
         let draft = Draft::write(&self.0, None, content.as_bytes())?;
         Ok((token, draft))
     }
 
-    /// The digest of the current token; `None` without a valid file, for a reason that is logged.
-    pub(super) fn digest(&self) -> Option<Digest> {
+    /// The current token; `None` without a valid file, for a reason that is logged unless there is
+    /// no file.
+    pub(super) fn current(&self) -> Option<Token> {
         match self.read() {
-            Ok(digest) => Some(digest),
+            Ok(token) => token,
             Err(reason) => {
                 let file = self.0.display();
                 tracing::error!(
                     %file,
                     reason,
-                    "no one can log in to the console: run `visavis console token`"
+                    "the token of the console cannot be used: run `visavis console token`"
                 );
                 None
             }
         }
     }
 
-    fn read(&self) -> Result<Digest, String> {
-        let mut file = private_file::open(&self.0).map_err(|e| e.to_string())?;
+    fn read(&self) -> Result<Option<Token>, String> {
+        let mut file = match private_file::open(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|e| e.to_string())?,
+        };
         let found = file.metadata().map_err(|e| e.to_string())?;
         if private_file::exposed_mode(&self.0, &found) != 0 {
             let mode = found.permissions().mode() & 0o777;
@@ -94,9 +124,15 @@ impl TokenFile {
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(|e| e.to_string())?;
-        let bytes = text.trim().strip_prefix("sha256 ");
+        let text = text.trim();
+        let (text, recovers) = match text.strip_suffix(RECOVERY) {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
+        let bytes = text.strip_prefix("sha256 ");
         let bytes = bytes.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-        bytes.and_then(|b| b.try_into().ok()).ok_or_else(|| "it holds no digest".to_owned())
+        let digest = bytes.and_then(|b| b.try_into().ok()).ok_or("it holds no digest")?;
+        Ok(Some(Token { digest, recovers }))
     }
 }
 
@@ -107,13 +143,13 @@ pub(super) fn is_token(text: &str, good: &Digest) -> bool {
 }
 
 /// 256 random bits as text.
-pub(super) fn random_text() -> io::Result<Zeroizing<String>> {
+fn random_text() -> io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
     rand::fill(bytes.as_mut()).map_err(|_| io::Error::other("no random numbers"))?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
 }
 
-pub(super) fn sha256(text: &str) -> Digest {
+fn sha256(text: &str) -> Digest {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
     bytes
@@ -129,32 +165,39 @@ mod tests {
     fn a_token_is_made_once_and_a_new_one_takes_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_folder(folder.path());
-        assert_eq!(file.digest(), None);
+        assert_eq!(file.current(), None);
         let first = file.make_if_absent().unwrap().unwrap();
         assert!(file.make_if_absent().unwrap().is_none());
-        let good = file.digest().unwrap();
+        let good = file.current().unwrap().digest;
         assert!(is_token(&first, &good) && is_token(&format!(" {}\n", *first), &good));
         assert!(!is_token("", &good) && !is_token(&first[1..], &good));
         let kept = fs::read_to_string(file.path()).unwrap();
         assert!(!kept.contains(first.as_str()), "{kept}");
-        let second = file.renew().unwrap();
-        assert!(!is_token(&first, &file.digest().unwrap()));
-        assert!(is_token(&second, &file.digest().unwrap()));
+        let second = file.renew(false).unwrap();
+        assert!(!is_token(&first, &file.current().unwrap().digest));
+        assert!(is_token(&second, &file.current().unwrap().digest));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+        assert!(!file.current().unwrap().recovers);
+        let third = file.renew(true).unwrap();
+        let current = file.current().unwrap();
+        assert!(current.recovers && is_token(&third, &current.digest));
+        file.remove().unwrap();
+        file.remove().unwrap();
+        assert_eq!(file.current(), None);
     }
 
     #[test]
     fn a_file_that_others_may_read_or_that_is_damaged_opens_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = TokenFile::in_folder(folder.path());
-        file.renew().unwrap();
+        file.renew(false).unwrap();
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(file.digest(), None);
+        assert_eq!(file.current(), None);
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
         for text in ["", "sha256 ", "sha256 AAAA", "md5 AAAA"] {
             fs::write(file.path(), text).unwrap();
-            assert_eq!(file.digest(), None, "{text}");
+            assert_eq!(file.current(), None, "{text}");
         }
     }
 
@@ -165,11 +208,11 @@ mod tests {
         fs::write(&victim, "kept").unwrap();
         let draft = format!("console.new.{}", std::process::id());
         symlink(&victim, folder.path().join(draft)).unwrap();
-        file.renew().unwrap();
+        file.renew(false).unwrap();
         fs::remove_file(file.path()).unwrap();
         symlink(&victim, file.path()).unwrap();
-        file.renew().unwrap();
+        file.renew(false).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
-        assert!(file.digest().is_some());
+        assert!(file.current().is_some());
     }
 }

@@ -2,13 +2,17 @@
 
 use std::{collections::VecDeque, ops::Range};
 
-use axum::extract::{Path, State};
+use axum::{
+    Extension,
+    extract::{Path, State},
+};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use visavis_signing::format_time;
 
 use super::{
     Shared,
+    access::Login,
     api::{JsonBody, NoStoreJson},
     audit::{AuditEvent, audit},
     compare::ShownOutcome,
@@ -99,9 +103,10 @@ pub(super) struct ListPage {
 
 pub(super) async fn list(
     State(console): State<Shared>,
+    Extension(login): Extension<Login>,
     JsonBody(filter): JsonBody<Filter>,
 ) -> Result<NoStoreJson<ListPage>, ConsoleError> {
-    audit(&AuditEvent::TransactionsListed);
+    audit(login.name(), &AuditEvent::TransactionsListed);
     Ok(NoStoreJson(filter.page(&console, PAGE_ROWS).await?))
 }
 
@@ -114,9 +119,10 @@ pub(super) struct Csv {
 /// The list as a table for spreadsheets, up to [`CSV_ROWS`].
 pub(super) async fn export(
     State(console): State<Shared>,
+    Extension(login): Extension<Login>,
     JsonBody(filter): JsonBody<Filter>,
 ) -> Result<NoStoreJson<Csv>, ConsoleError> {
-    audit(&AuditEvent::TransactionsExported);
+    audit(login.name(), &AuditEvent::TransactionsExported);
     let page = filter.page(&console, CSV_ROWS).await?;
     let mut csv = HEADS.to_owned();
     for row in &page.transactions {
@@ -329,6 +335,7 @@ pub(super) struct ShownTransaction {
 
 pub(super) async fn transaction(
     State(console): State<Shared>,
+    Extension(login): Extension<Login>,
     Path(id): Path<String>,
 ) -> Result<NoStoreJson<ShownTransaction>, ConsoleError> {
     let id = TransactionId::parse(id.trim()).ok_or(ConsoleError::UnknownTransaction)?;
@@ -338,7 +345,7 @@ pub(super) async fn transaction(
         ShardLookup::Unknown => return Err(ConsoleError::UnknownTransaction),
     };
     let history = shard.store.history(&id).await?.ok_or(ConsoleError::UnknownTransaction)?;
-    audit(&AuditEvent::TransactionRead { transaction: id.as_str() });
+    audit(login.name(), &AuditEvent::TransactionRead { transaction: id.as_str() });
     let names = ClientNames::load(&console.parts.clients).await?;
     let outcome = match &history.state {
         TransactionState::Done(outcome) => Some(outcome.as_ref()),

@@ -55,7 +55,8 @@ pub(super) const SQLITE: &[Step] = steps!("sqlite":
     8 "0008_audit_chain.sql" "audit chain",
     9 "0009_due_from.sql" "due from",
     10 "0010_audit_outcome.sql" "audit outcome",
-    11 "0011_biz_id.sql" "biz id",
+    11 "0011_console_users.sql" "console users",
+    12 "0012_biz_id.sql" "biz id",
 );
 
 /// The schema of a Postgres database.
@@ -69,7 +70,8 @@ pub(super) const POSTGRES: &[Step] = steps!("postgres":
     7 "0007_audit_chain.sql" "audit chain",
     8 "0008_due_from.sql" "due from",
     9 "0009_audit_outcome.sql" "audit outcome",
-    10 "0010_biz_id.sql" "biz id",
+    10 "0010_console_users.sql" "console users",
+    11 "0011_biz_id.sql" "biz id",
 );
 
 /// What brings a database up to the last step.

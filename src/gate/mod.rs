@@ -41,6 +41,7 @@ pub(crate) use self::{
     head::{Head, Scheme, candidates, single},
     identified::Identified,
     parsed::{Cost, NotAnObject, Parsed, open},
+    peers::Peers,
     proven::Proven,
     rejection::Rejection,
 };

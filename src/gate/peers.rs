@@ -78,7 +78,7 @@ impl fmt::Display for Network {
 
 /// Counts failures in windows of a minute that begin with the first one.
 #[derive(Debug)]
-pub(super) struct Peers {
+pub(crate) struct Peers {
     /// Failures per minute; 0 for no limit.
     limit: u32,
     /// Whose X-Forwarded-For is believed.
@@ -111,7 +111,7 @@ impl Seen {
 
 impl Peers {
     /// Allows `limit` failures per minute and address.
-    pub(super) fn new(limit: u32, proxies: Vec<Network>) -> Self {
+    pub(crate) fn new(limit: u32, proxies: Vec<Network>) -> Self {
         Self { limit, proxies, seen: Mutex::default() }
     }
 
@@ -143,14 +143,14 @@ impl Peers {
     }
 
     /// For how much longer requests from there are held back; `None` when they are not.
-    pub(super) fn held_back(&self, from: IpAddr, now: UnixMillis) -> Option<Duration> {
+    pub(crate) fn held_back(&self, from: IpAddr, now: UnixMillis) -> Option<Duration> {
         let seen = self.seen().get(&from).copied()?;
         let left = left(seen.began, MINUTE, now)?;
         (self.limit > 0 && seen.failures >= self.limit).then_some(left)
     }
 
     /// Counts a request from there that did not prove who it is.
-    pub(super) fn failed(&self, from: IpAddr, now: UnixMillis) {
+    pub(crate) fn failed(&self, from: IpAddr, now: UnixMillis) {
         if self.limit == 0 {
             return;
         }

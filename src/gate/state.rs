@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
+use axum::http::{Extensions, HeaderMap};
 use visavis_signing::Freshness;
 
 use super::{
@@ -99,6 +100,11 @@ impl Gate {
         let mut lease = self.0.ledger.open(Vec::new());
         lease.grow(bytes).await?;
         Ok(lease)
+    }
+
+    /// Where a request came from, as trusted proxies report it; `None` without a socket.
+    pub(crate) fn address(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+        self.0.peers.address(extensions, headers)
     }
 
     pub(super) fn body_limits(&self, bytes: usize) -> BodyLimits {

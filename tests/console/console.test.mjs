@@ -1,10 +1,11 @@
 // The console in a real browser, in front of the real program with the real models.
 
 import assert from "node:assert/strict";
-import { readFile, stat } from "node:fs/promises";
+import { createHmac } from "node:crypto";
+import { access, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { PATIENCE, ROOT, listen, startBrowser, startServer } from "./harness.mjs";
+import { PATIENCE, ROOT, listen, startBrowser, startServer, violations } from "./harness.mjs";
 
 // The pack of package registries measures neither the pitch of the head nor eyes.
 const MEASURES = (process.env.VISAVIS_MODEL_PACK ?? "omz").startsWith("mobilefacenet") ? 20 : 22;
@@ -372,7 +373,7 @@ test("the audit shows who did what with which outcome, by filter and as a file",
   await rows.first().waitFor();
   assert.ok((await rows.count()) > 3);
   const added = rows.filter({ hasText: "client add" }).filter({ hasText: "shop" }).first();
-  assert.match(await added.textContent(), /console.*token.*client add.*shop \(\d{16}\).*done.*name=shop/);
+  assert.match(await added.textContent(), /token.*127\.0\.0\.1.*token.*client add.*shop \(\d{16}\).*done.*name=shop/);
   await page.getByLabel("Action").fill("client rotate");
   await page.getByRole("button", { name: "Show" }).click();
   await page.waitForFunction(() =>
@@ -395,7 +396,7 @@ test("everything is reached by the keyboard alone, and one sees where one is", a
   await page.reload();
   await page.locator(".slots").waitFor();
   const reached = [];
-  for (let i = 0; i < 15; i += 1) {
+  for (let i = 0; i < 17; i += 1) {
     await page.keyboard.press("Tab");
     reached.push(
       await page.evaluate(() => {
@@ -407,7 +408,7 @@ test("everything is reached by the keyboard alone, and one sees where one is", a
     );
   }
   const names = reached.map(({ what }) => what);
-  const expected = ["Skip to content", "Compare", "Live", "Clients", "Transactions", "Audit", "Log out", "file-1", "Camera", "file-2", "Camera", "kind", "Compare"];
+  const expected = ["Skip to content", "Compare", "Live", "Clients", "Transactions", "Audit", "Users", "Log out", "Create an administrator", "file-1", "Camera", "file-2", "Camera", "kind", "Compare"];
   assert.deepEqual(names.slice(0, expected.length), expected);
   assert.deepEqual(reached.slice(0, expected.length).filter(({ ring }) => !ring), []);
   // A file is chosen and compared without a pointer.
@@ -437,7 +438,7 @@ test("on a phone nothing lies beyond the edge, and in the dark everything can be
     await page.emulateMedia({ colorScheme });
     for (const width of [320, 390, 1180]) {
       await page.setViewportSize({ width, height: 800 });
-      for (const name of ["compare", "live", "clients", "transactions", "audit"]) {
+      for (const name of ["compare", "live", "clients", "transactions", "audit", "users"]) {
         await go(name);
         await page.waitForTimeout(200);
         await fits();
@@ -464,7 +465,7 @@ test("on a phone nothing lies beyond the edge, and in the dark everything can be
 });
 
 test("every control has a name, and every page has one heading of the first order", async () => {
-  for (const name of ["compare", "live", "clients", "transactions", "audit"]) {
+  for (const name of ["compare", "live", "clients", "transactions", "audit", "users"]) {
     await go(name);
     await page.waitForTimeout(200);
     assert.equal(await page.locator("h1").count(), 1, name);
@@ -494,4 +495,148 @@ test("only a digest of the token is in the data folder, for its owner alone", as
   assert.ok(text.startsWith("sha256 ") && !text.includes(server.token));
   assert.equal((await stat(path)).mode & 0o777, 0o600);
   assert.ok(!server.log().includes(server.token), "nor is the token in the log");
+});
+
+const PASSWORD = "correct horse battery";
+
+/** The code that an authenticator app shows, by RFC 6238. */
+function codeOf(secret) {
+  const bits = [...secret].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const tag = createHmac("sha1", key).update(step).digest();
+  const number = tag.readUInt32BE(tag[19] & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
+}
+
+async function enter(name, password = PASSWORD) {
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.keyboard.press("Enter");
+}
+
+async function leave() {
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.getByLabel("Password", { exact: true }).waitFor();
+}
+
+test("the token makes an administrator and expires, and people log in by name", async () => {
+  await page.goto(server.url);
+  await page.getByLabel("Token").fill(server.token);
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Create an administrator" }).click();
+  await page.getByLabel("Name").fill("ann");
+  await page.getByLabel("New password").fill(PASSWORD);
+  assert.deepEqual(await violations(page), []);
+  await page.keyboard.press("Enter");
+  await page.getByText("ann is an administrator.").waitFor();
+  assert.deepEqual(await violations(page), []);
+  await assert.rejects(access(join(server.folder, "console.token")), { code: "ENOENT" });
+  quiet();
+  await enter("ann", "a wrong password");
+  await page.getByRole("alert").waitFor();
+  assert.match(await page.getByRole("alert").textContent(), /Wrong name or password/);
+  await enter("ann");
+  await page.getByRole("heading", { name: "Compare two photos" }).waitFor();
+  assert.equal(await page.locator(".who").textContent(), "ann");
+  assert.equal(await page.getByRole("button", { name: "Create an administrator" }).count(), 0);
+});
+
+test("an administrator adds a user, and the page of users has no barriers", async () => {
+  await go("users");
+  await page.getByRole("button", { name: "Add a user" }).click();
+  assert.deepEqual(await violations(page), []);
+  await page.getByLabel("Name", { exact: true }).fill("bob");
+  await page.getByLabel("Password", { exact: true }).fill("short");
+  await page.locator("dialog").getByRole("button", { name: "Add a user" }).click();
+  await page.locator("dialog").getByRole("alert").waitFor();
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.locator("dialog").getByRole("button", { name: "Add a user" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  const row = page.locator(".users tbody tr").filter({ hasText: "bob" });
+  assert.match(await row.textContent(), /bobViewernone/);
+  assert.match(await page.locator(".sessions").textContent(), /ann.*127\.0\.0\.1.*password/s);
+  await page.getByRole("button", { name: "Disable ann" }).click();
+  await page.locator("dialog").getByRole("button", { name: "Disable" }).click();
+  await page.getByText("This is the last enabled administrator").waitFor();
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    for (const width of [320, 390, 1180]) {
+      await page.setViewportSize({ width, height: 800 });
+      for (const name of ["users", "account"]) {
+        await go(name);
+        await page.locator(".sessions").waitFor();
+        await fits();
+        assert.deepEqual(await violations(page), [], `${name} ${colorScheme} ${width}`);
+      }
+    }
+  }
+  await page.emulateMedia({ colorScheme: null });
+});
+
+test("one-time codes are set up and then asked for", async () => {
+  await go("account");
+  await page.getByRole("button", { name: "Set up one-time codes" }).click();
+  const secret = await page.locator(".secret").textContent();
+  assert.deepEqual(await violations(page), []);
+  await page.locator("#code").fill(codeOf(secret));
+  await page.getByLabel("Current password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Confirm" }).click();
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Remove one-time codes" }).waitFor();
+  await leave();
+  await enter("ann");
+  await page.getByText("Enter the one-time code as well.").waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.locator("#code").fill(codeOf(secret));
+  await page.keyboard.press("Enter");
+  await page.locator("nav").waitFor();
+  await leave();
+});
+
+test("a viewer sees what a viewer may, and nothing else is reached by the address", async () => {
+  await enter("bob");
+  await page.locator("nav").waitFor();
+  const links = await page.locator("nav a").allTextContents();
+  assert.deepEqual(links, ["Live", "Clients", "Transactions", "Audit", "Account"]);
+  await go("clients");
+  await page.locator(".clients tbody tr").first().waitFor();
+  assert.equal(await page.locator(".clients button, .heading button").count(), 0);
+  await page.goto(`${server.url}#users`);
+  await page.getByRole("heading", { name: "Live" }).waitFor();
+  const refused = await page.evaluate(async () => {
+    const headers = { "X-Visavis-Console": "1", "Content-Type": "application/json" };
+    const response = await fetch("api/users", { headers });
+    return [response.status, (await response.json()).error];
+  });
+  assert.deepEqual(refused, [403, "notAllowed"]);
+});
+
+test("a user who is disabled on the command line is out at once", async () => {
+  await go("account");
+  await page.locator(".sessions").waitFor();
+  const disabled = await server.run(["console", "user", "set", "bob", "--disable"]);
+  assert.match(disabled, /user bob updated/);
+  await page.getByRole("button", { name: "Set up one-time codes" }).click();
+  await page.getByText("The session has expired. Log in again.").waitFor();
+  await enter("bob");
+  await page.getByRole("alert").waitFor();
+  assert.match(await page.getByRole("alert").textContent(), /Wrong name or password/);
+});
+
+test("a token for recovery resets an administrator who lost the second factor", async () => {
+  const token = (await server.run(["console", "token"])).trim();
+  await page.getByRole("button", { name: "Log in with a token" }).click();
+  await page.getByLabel("Token").fill(token);
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Create an administrator" }).click();
+  await page.getByLabel("Name").fill("ann");
+  await page.getByLabel("New password").fill("another long password");
+  await page.keyboard.press("Enter");
+  await page.getByText("ann is an administrator.").waitFor();
+  await enter("ann", "another long password");
+  await page.locator("nav").waitFor();
+  const log = server.log();
+  assert.ok(!log.includes(PASSWORD) && !log.includes(token), "no password and no token is in the log");
 });

@@ -1,7 +1,7 @@
 // A real server with the real models on a folder of its own, and a browser in front of it.
 
 import { execFile, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -60,7 +60,7 @@ async function within(time, promise, complaint) {
   }
 }
 
-/** A running server: `{ url, token, folder, stop, log }`. One that does not start in time, or not to its end, is killed. */
+/** A running server: `{ url, token, folder, stop, run, log }`. One that does not start in time, or not to its end, is killed. */
 export async function startServer(variables = {}, patience = PATIENCE) {
   const folder = await mkdtemp(join(tmpdir(), "visavis-console-"));
   const port = await freePort();
@@ -119,7 +119,12 @@ export async function startServer(variables = {}, patience = PATIENCE) {
     await stop();
     throw error;
   }
-  return { url: `http://127.0.0.1:${port}/console/`, token, folder, stop, log: () => log };
+  /** Runs a command on the data folder; returns what it prints. */
+  const run = async (command) => {
+    const ran = await promisify(execFile)(visavis, [...command, "--data", folder], { env, timeout: patience });
+    return ran.stdout;
+  };
+  return { url: `http://127.0.0.1:${port}/console/`, token, folder, stop, run, log: () => log };
 }
 
 /** A browser whose profile is new: `{ browser, stop }`. */
@@ -148,4 +153,12 @@ export function listen(page) {
   page.on("pageerror", (error) => complaints.push(`thrown: ${error}`));
   page.on("requestfailed", (request) => complaints.push(`failed: ${request.url()} ${request.failure()?.errorText}`));
   return complaints;
+}
+
+/** What axe finds wrong with the page, for people who use it in other ways. */
+export async function violations(page) {
+  const axe = await readFile(join(ROOT, "tests/console/node_modules/axe-core/axe.min.js"), "utf8");
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => (await axe.run()).violations);
+  return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 }

@@ -220,7 +220,8 @@ async fn no_step_was_edited() {
     postgres 7 0e08be1cab178419
     postgres 8 5c78af850e6cd2eb
     postgres 9 7964ecdd89c2e764
-    postgres 10 e1000a745522e1fa
+    postgres 10 86a9e91ce8df42c4
+    postgres 11 e1000a745522e1fa
     sqlite 1 ef846ebf3f34fa39
     sqlite 2 ebd6f409636b33fe
     sqlite 3 10cab357fd4ddc12
@@ -231,7 +232,8 @@ async fn no_step_was_edited() {
     sqlite 8 dfd31f579948f2d0
     sqlite 9 8e8e749672028f97
     sqlite 10 8c0720757574400c
-    sqlite 11 e1000a745522e1fa
+    sqlite 11 1dd4aa4c69d7f311
+    sqlite 12 e1000a745522e1fa
     ");
 }
 

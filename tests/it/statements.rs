@@ -25,8 +25,10 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 use visavis::{
+    accounts::{AccountError, AccountStore, NewUser, Owner, PasswordHash, Role, UserChange},
     clients::{
         ActOutcome, AuditFilter, ClientChange, ClientStore, Clients, FmrChange, NewClient, NewKeys,
+        Proof,
     },
     clock::{Clock, MockClock},
     compare::{BizId, ClientFmr, Fmr, Place, TransactionId},
@@ -141,7 +143,7 @@ fn in_source(folder: &Path, found: &mut BTreeSet<String>) {
 
 fn all_names() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for module in ["clients", "db", "queue"] {
+    for module in ["accounts", "clients", "db", "queue"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(module);
         in_source(&folder, &mut found);
     }
@@ -301,8 +303,46 @@ impl Everything {
         assert_eq!(store.verify_audit().await.unwrap().unwrap().number, 6);
         assert_eq!(store.audit_ends(Some(0)).await.unwrap().len(), 6);
         assert_eq!(store.reseal(false).await.unwrap(), 3);
+        self.run_accounts(AccountStore::new(store.clone())).await;
         self.hands.advance(40 * 24 * 60 * 60 * 1_000);
         assert_eq!(store.purge_expired_keys().await.unwrap(), 1);
+    }
+}
+
+impl Everything {
+    async fn run_accounts(&self, accounts: AccountStore) {
+        let now = self.clock.now();
+        let new = |name, role| {
+            let password = PasswordHash::new("correct horse battery").unwrap();
+            NewUser { name, role, password }
+        };
+        assert!(!accounts.has_administrator().await.unwrap());
+        accounts.add(new("ann", Role::Administrator)).await.unwrap();
+        accounts.add(new("bob", Role::Viewer)).await.unwrap();
+        assert!(accounts.has_administrator().await.unwrap());
+        let role = |role| UserChange { role: Some(role), ..UserChange::default() };
+        let refused = accounts.change("ann", &role(Role::Viewer)).await;
+        assert!(matches!(refused, Err(AccountError::LastAdministrator(_))), "{refused:?}");
+        accounts.change("bob", &role(Role::Operator)).await.unwrap();
+        let bob = accounts.find("BOB").await.unwrap().unwrap();
+        for is_locked in [false, false, false, false, true] {
+            assert_eq!(accounts.login_failed(&bob, now).await.unwrap(), is_locked);
+        }
+        assert!(accounts.logged_in(&bob, Some(7), Some("192.0.2.1"), now).await.unwrap());
+        assert!(!accounts.logged_in(&bob, Some(7), None, now).await.unwrap(), "a code once");
+        assert!(accounts.logged_in(&bob, None, None, now).await.unwrap());
+        let token = Owner::Token(vec![1]);
+        accounts.open_session(token, None, Proof::Token, now).await.unwrap();
+        let bob = Owner::User(Box::new(bob));
+        let cookie = accounts.open_session(bob, None, Proof::Password, now).await.unwrap();
+        let later = now + 120_000;
+        assert!(accounts.session(&cookie, false, later).await.unwrap().is_some());
+        let [session] = accounts.sessions(Some("bob"), later).await.unwrap().try_into().unwrap();
+        accounts.end_session(&session.id).await.unwrap();
+        assert_eq!(accounts.sessions(None, later).await.unwrap().len(), 1);
+        assert_eq!(accounts.reseal(false).await.unwrap(), 2);
+        accounts.delete("bob").await.unwrap();
+        assert_eq!(accounts.list().await.unwrap().len(), 1);
     }
 }
 

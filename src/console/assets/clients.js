@@ -1,7 +1,7 @@
 // The clients: list, add, issue new keys, change, disable, enable.
 
 import { get, post } from "./api.js";
-import { busy, day, dialog, field, h, moment, note, put, say, sentence } from "./dom.js";
+import { day, dialog, field, form, h, moment, note, put, say, sentence } from "./dom.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.clients;
@@ -66,10 +66,10 @@ function exponential(rate) {
 }
 
 /** Shows the page. */
-export function clients(main) {
+export function clients(main, { may }) {
   const table = h("div", {}, h("p", {}, words.loading));
   const trouble = h("div");
-  const show = ({ clients: all }) => put(table, all.length ? list(all, act) : h("p", {}, words.empty));
+  const show = ({ clients: all }) => put(table, all.length ? list(all, may("changeClients") ? act : undefined) : h("p", {}, words.empty));
   const load = async () => {
     put(trouble);
     try {
@@ -101,7 +101,7 @@ export function clients(main) {
       "div",
       { class: "heading" },
       h("h1", {}, words.heading),
-      h("button", { type: "button", onclick: () => add(load) }, words.add),
+      may("changeClients") ? h("button", { type: "button", onclick: () => add(load) }, words.add) : null,
     ),
     h("p", { class: "lead" }, words.lead),
     trouble,
@@ -110,8 +110,10 @@ export function clients(main) {
   load();
 }
 
+/** Without `act` for those who only look. */
 function list(all, act) {
-  const heads = Object.values(words.table);
+  const { actions, ...facts } = words.table;
+  const heads = [...Object.values(facts), ...(act ? [actions] : [])];
   return h(
     "table",
     { class: "cards clients" },
@@ -146,7 +148,7 @@ function row(client, act, heads) {
     settings.length ? h("ul", { class: "settings" }, settings) : words.usual,
     day(client.createdAt),
     h("span", { class: `badge ${disabled ? "bad" : "good"}` }, disabled ? words.disabled : words.active),
-    h("div", { class: "actions" }, button("rotate"), button("change"), button(disabled ? "enable" : "disable")),
+    ...(act ? [h("div", { class: "actions" }, button("rotate"), button("change"), button(disabled ? "enable" : "disable"))] : []),
   ];
   return h(
     "tr",
@@ -154,27 +156,6 @@ function row(client, act, heads) {
     h("th", { scope: "row" }, client.name, client.own ? h("small", {}, ` ${words.own}`) : null),
     cells.map((cell, i) => h("td", { "data-label": heads[i + 1] }, cell)),
   );
-}
-
-/** A form in a window; `send` does what it is for, and what it throws is shown. */
-function form(title, rows, submit, send) {
-  dialog(title, (body, close) => {
-    const trouble = h("div");
-    const button = h("button", { type: "submit" }, submit);
-    const sent = (event) => {
-      event.preventDefault();
-      busy(button, async () => {
-        put(trouble);
-        try {
-          await send(close);
-        } catch (error) {
-          put(trouble, note("bad", sentence(error)));
-        }
-      });
-    };
-    const cancel = h("button", { type: "button", class: "quiet", onclick: close }, texts.cancel);
-    put(body, h("form", { onsubmit: sent }, rows, trouble, h("div", { class: "actions" }, button, cancel)));
-  });
 }
 
 /** Rows for the settings of a client, and how to read them. */

@@ -89,6 +89,27 @@ export function save(text, name) {
   URL.revokeObjectURL(url);
 }
 
+/** A form in a window; `send` does what it is for, and what it throws is shown. */
+export function form(title, rows, submit, send) {
+  dialog(title, (body, close) => {
+    const trouble = h("div");
+    const button = h("button", { type: "submit" }, submit);
+    const sent = (event) => {
+      event.preventDefault();
+      busy(button, async () => {
+        put(trouble);
+        try {
+          await send(close);
+        } catch (error) {
+          put(trouble, note("bad", sentence(error)));
+        }
+      });
+    };
+    const cancel = h("button", { type: "button", class: "quiet", onclick: close }, texts.cancel);
+    put(body, h("form", { onsubmit: sent }, rows, trouble, h("div", { class: "actions" }, button, cancel)));
+  });
+}
+
 /** Runs `work` while `button` cannot be pressed again. */
 export async function busy(button, work) {
   button.disabled = true;

@@ -1,5 +1,6 @@
 // The frame: who is logged in, where one is, and what does not change from page to page.
 
+import { account, administrator } from "./account.js";
 import { get, post, whenLoggedOut } from "./api.js";
 import { audit } from "./audit.js";
 import { clients } from "./clients.js";
@@ -8,24 +9,43 @@ import { announcer, busy, field, h, note, put, say, sentence } from "./dom.js";
 import { live } from "./live.js";
 import { texts } from "./texts.js";
 import { transactions } from "./transactions.js";
+import { users } from "./users.js";
 
-const PAGES = { compare, live, clients, transactions, audit };
-const FIRST = "compare";
+/** The pages, and what one must be allowed to do to see each. */
+const PAGES = {
+  compare: [compare, "compare"],
+  live: [live, "view"],
+  clients: [clients, "view"],
+  transactions: [transactions, "view"],
+  audit: [audit, "view"],
+  users: [users, "manageUsers"],
+  account: [account, "own"],
+};
 
 const main = h("main", { id: "main", tabindex: "-1" });
 /** Ends what the page at hand does by itself. */
 let leave = () => {};
 let about;
 
+function may(step) {
+  return about.may.includes(step);
+}
+
+/** The names of the pages that may be seen; who logged in with the token has no account. */
+function pages() {
+  return Object.keys(PAGES).filter((name) => may(PAGES[name][1]) && !(name === "account" && about.byToken));
+}
+
 function where() {
   const [name, ...rest] = location.hash.slice(1).split("/");
-  return { name: name in PAGES ? name : FIRST, rest: decodeURIComponent(rest.join("/")) };
+  const all = pages();
+  return { name: all.includes(name) ? name : all[0], rest: decodeURIComponent(rest.join("/")) };
 }
 
 function frame() {
-  const links = Object.keys(PAGES).map((name) => h("li", {}, h("a", { href: `#${name}` }, texts.pages[name])));
+  const links = pages().map((name) => h("li", {}, h("a", { href: `#${name}` }, texts.pages[name])));
   const out = h("button", { type: "button", class: "quiet", onclick: logOut }, texts.login.out);
-  const { version, device, deviceName, frontEnd, workers } = about;
+  const { version, device, deviceName, frontEnd, workers, user } = about;
   const machine = deviceName || device;
   const roles = frontEnd && workers ? texts.roles.both : frontEnd ? texts.roles.frontEnd : texts.roles.workers;
   put(
@@ -36,12 +56,20 @@ function frame() {
       { class: "top" },
       h("p", { class: "brand" }, h("img", { src: "assets/icon.svg", alt: "", width: 28, height: 28 }), texts.name),
       h("nav", { "aria-label": texts.navigation }, h("ul", {}, links)),
+      about.byToken ? null : h("span", { class: "who" }, user),
       out,
     ),
     announcer(),
+    may("recover") ? first() : null,
     main,
     h("footer", {}, h("p", {}, [`${texts.name} ${version}`, roles, machine].filter(Boolean).join(" · "))),
   );
+}
+
+/** Asks for an administrator, as long as one is logged in with the token. */
+function first() {
+  const make = h("button", { type: "button", class: "quiet", onclick: () => administrator((said) => logIn(said)) }, texts.account.administrator);
+  return h("aside", { class: "first", "aria-label": texts.account.administrator }, h("p", {}, texts.account.first), make);
 }
 
 function skip(event) {
@@ -52,6 +80,8 @@ function skip(event) {
 function show() {
   leave();
   const { name, rest } = where();
+  // A token that only makes an administrator shows nothing else.
+  if (!name) return put(main, h("h1", {}, texts.title));
   document.title = `${texts.pages[name]} · ${texts.title}`;
   for (const link of document.querySelectorAll("nav a")) {
     const here = link.getAttribute("href") === `#${name}`;
@@ -59,12 +89,12 @@ function show() {
     else link.removeAttribute("aria-current");
   }
   put(main);
-  leave = PAGES[name](main, { about, rest }) ?? (() => {});
+  leave = PAGES[name][0](main, { about, rest, may }) ?? (() => {});
 }
 
 function moved() {
   show();
-  say(texts.pages[where().name]);
+  say(texts.pages[where().name] ?? texts.title);
   main.focus({ preventScroll: true });
   window.scrollTo(0, 0);
 }
@@ -74,13 +104,43 @@ async function logOut() {
   logIn();
 }
 
-function logIn(why) {
+/** The fields of the form to log in with: name and password, or the token. */
+function credentials(byName) {
+  if (!byName) {
+    const token = h("input", { type: "password", autocomplete: "current-password", spellcheck: "false", required: true });
+    const row = field("token", texts.login.token, token, texts.login.hint);
+    return { rows: [row], first: token, secret: token, read: () => ({ token: token.value }) };
+  }
+  const name = h("input", { type: "text", autocomplete: "username", spellcheck: "false", required: true });
+  const password = h("input", { type: "password", autocomplete: "current-password", required: true });
+  const code = h("input", { type: "text", inputmode: "numeric", autocomplete: "one-time-code", maxlength: 6 });
+  const codeRow = field("code", texts.login.code, code, texts.login.codeHint);
+  codeRow.hidden = true;
+  const rows = [field("name", texts.login.name, name), field("password", texts.login.password, password), codeRow];
+  const read = () => ({ name: name.value.trim(), password: password.value, code: code.value });
+  const askCode = () => {
+    codeRow.hidden = false;
+    code.focus();
+  };
+  return { rows, first: name, secret: password, read, askCode };
+}
+
+async function logIn(why) {
   leave();
   leave = () => {};
   about = undefined;
   document.title = texts.title;
   for (const window of document.querySelectorAll("dialog")) window.close();
-  const token = h("input", { type: "password", autocomplete: "current-password", spellcheck: "false", required: true });
+  try {
+    const { byName } = await get("login");
+    form(byName, why);
+  } catch (error) {
+    form(true, sentence(error));
+  }
+}
+
+function form(byName, why) {
+  const { rows, first, secret, read, askCode } = credentials(byName);
   const button = h("button", { type: "submit" }, texts.login.enter);
   const trouble = h("div");
   const submit = (event) => {
@@ -88,15 +148,18 @@ function logIn(why) {
     busy(button, async () => {
       put(trouble);
       try {
-        await post("login", { token: token.value });
+        await post("login", read());
         await begin();
         main.focus({ preventScroll: true });
       } catch (error) {
-        put(trouble, note("bad", sentence(error)));
-        token.select();
+        const needsCode = error.code === "codeNeeded";
+        put(trouble, note(needsCode ? "plain" : "bad", sentence(error)));
+        if (needsCode) askCode();
+        else secret.select();
       }
     });
   };
+  const other = h("button", { type: "button", class: "quiet small", onclick: () => form(!byName) }, byName ? texts.login.byToken : texts.login.byName);
   put(
     document.body,
     announcer(),
@@ -106,16 +169,10 @@ function logIn(why) {
       h("img", { src: "assets/icon.svg", alt: "", width: 56, height: 56 }),
       h("h1", {}, texts.title),
       why ? note("plain", why) : null,
-      h(
-        "form",
-        { onsubmit: submit, method: "post" },
-        field("token", texts.login.token, token, texts.login.hint),
-        trouble,
-        button,
-      ),
+      h("form", { onsubmit: submit, method: "post" }, rows, trouble, button, other),
     ),
   );
-  token.focus();
+  first.focus();
 }
 
 async function begin() {
@@ -131,5 +188,5 @@ window.addEventListener("hashchange", () => {
   if (about) moved();
 });
 get("login")
-  .then(({ loggedIn }) => (loggedIn ? begin() : logIn()))
-  .catch((error) => logIn(sentence(error)));
+  .then(({ loggedIn, byName }) => (loggedIn ? begin() : form(byName)))
+  .catch((error) => form(true, sentence(error)));

@@ -103,7 +103,7 @@ async fn an_app_that_keeps_its_own_key_gets_no_private_one() {
 }
 
 #[tokio::test]
-async fn terms_are_given_and_taken_back_and_every_act_is_kept_with_the_console_as_its_actor() {
+async fn terms_are_given_and_taken_back_and_every_act_is_kept_with_its_actor() {
     let desk = Desk::new().await;
     let cookie = desk.log_in().await;
     let policy = json!({ "ratePerS": "5", "burst": "9", "dailyQuota": "100", "modes": "key-pair" });
@@ -119,7 +119,7 @@ async fn terms_are_given_and_taken_back_and_every_act_is_kept_with_the_console_a
     );
     let acts = audit_of(&desk.app.clients).await;
     let acts: Vec<_> = acts.iter().map(|a| (a.actor.as_str(), a.act.as_str())).collect();
-    assert_eq!(acts[..2], [("console", "client set"), ("console", "client add")]);
+    assert_eq!(acts[..2], [("token", "client set"), ("token", "client add")]);
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn the_audit_is_read_in_pages_and_by_filter() {
     assert_eq!(all.iter().filter(disabled).count(), 30, "none twice, none left out");
     assert_eq!((&all[0]["proof"], &all[0]["outcome"]), (&json!("token"), &json!("done")));
     assert_eq!(all[0]["clientName"], "app");
-    let form = json!({ "client": "app", "act": "client disable", "who": "cons" });
+    let form = json!({ "client": "app", "act": "client disable", "who": "tok" });
     let found = entries(&page(form).await);
     assert_eq!(found.len(), 30);
     assert!(entries(&page(json!({ "who": "jane" })).await).is_empty());

@@ -98,7 +98,7 @@ async fn a_new_token_ends_every_login_and_the_old_one_opens_nothing() {
     let desk = Desk::new().await;
     let cookie = desk.log_in().await;
     assert_eq!(desk.get(&cookie, "about").await.status, 200);
-    let new = desk.file.renew().unwrap();
+    let new = desk.file.renew(false).unwrap();
     assert_eq!(desk.get(&cookie, "about").await.error(), "loggedOut");
     assert_eq!(desk.log_in_with(&desk.token).await.error(), "wrongToken");
     assert_eq!(desk.log_in_with(&new).await.status, 200);

@@ -1,7 +1,9 @@
 //! The operators' console: who gets in, what it lets out, and that what it shows is the gateway's.
 
 mod clients;
+mod command;
 mod gate;
+mod people;
 mod quiet;
 mod served;
 mod showing;
