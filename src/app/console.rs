@@ -4,8 +4,9 @@ use axum::Router;
 
 use super::Data;
 use crate::{
+    accounts::Role,
     config::Config,
-    console::{Limits, Parts, TokenFile, console},
+    console::{Limits, Parts, ProxyLogin, TokenFile, console},
     http::{About, AppState},
     worker::LocalComparer,
 };
@@ -30,6 +31,22 @@ pub(super) fn open_console(
         comparer,
         limits: Limits { selfie: config.quality.selfie, document: config.quality.document },
         token: token_file(config),
+        proxy: proxy_login(config),
+    })
+}
+
+/// How an authenticating proxy names users, if one is configured.
+fn proxy_login(config: &Config) -> Option<ProxyLogin> {
+    let admin = &config.admin;
+    Some(ProxyLogin {
+        user_header: admin.user_header.parse().ok()?,
+        groups_header: admin.groups_header.parse().ok()?,
+        proxies: admin.login_proxies.clone(),
+        groups: vec![
+            (Role::Viewer, admin.viewer_groups.clone()),
+            (Role::Operator, admin.operator_groups.clone()),
+            (Role::Administrator, admin.administrator_groups.clone()),
+        ],
     })
 }
 

@@ -100,6 +100,7 @@ impl Config {
             let why = format!("must be names without scheme and port; `{host}` is none");
             return wrong("admin.hosts", &why);
         }
+        check_login_headers(&self.admin)?;
         if self.image.min_side > self.image.max_side {
             return wrong("image.min_side", "must be at most image.max_side");
         }
@@ -236,6 +237,24 @@ impl DataSection {
     }
 }
 
+/// The headers of an authenticating proxy.
+fn check_login_headers(admin: &AdminSection) -> Result<(), ConfigError> {
+    let headers =
+        [("admin.user_header", &admin.user_header), ("admin.groups_header", &admin.groups_header)];
+    for (key, name) in headers {
+        if !name.is_empty() && http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+            let why = format!("must be the name of a header; `{name}` is none");
+            return Err(ConfigError::new(key, why));
+        }
+    }
+    let is_complete = !admin.groups_header.is_empty() && !admin.login_proxies.is_empty();
+    if admin.user_header.is_empty() || is_complete {
+        return Ok(());
+    }
+    let why = "needs admin.groups_header and admin.login_proxies: without them no one has a role";
+    Err(ConfigError::new("admin.user_header", why.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -335,10 +354,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 37] = [
+        let cases: [Case; 39] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (None, &[("VISAVIS_ADMIN_HOSTS", "faces.example http://x:1")], "admin.hosts"),
+            (None, &[("VISAVIS_ADMIN_USER_HEADER", "X-User")], "admin.user_header"),
+            (None, &[("VISAVIS_ADMIN_GROUPS_HEADER", "a group")], "admin.groups_header"),
             (Some("[http]\nfreshness_s = \"soon\"\n"), &[], "http.freshness_s"),
             (Some("[quality.selfie]\nyaw_deg = { fail_abov = 20 }\n"), &[], "fail_abov"),
             (Some("[http\n"), &[], "visavis.toml"),

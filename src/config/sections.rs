@@ -148,6 +148,18 @@ pub struct AdminSection {
     pub(crate) console: bool,
     /// Accepted Host names, besides IP addresses and localhost.
     pub(crate) hosts: Vec<String>,
+    /// Header in which an authenticating proxy names the user; empty for none.
+    pub(crate) user_header: String,
+    /// Header in which it names their groups.
+    pub(crate) groups_header: String,
+    /// Addresses from which both are believed.
+    pub(crate) login_proxies: Vec<Network>,
+    /// Groups that have the role viewer.
+    pub(crate) viewer_groups: Vec<String>,
+    /// Groups that have the role operator.
+    pub(crate) operator_groups: Vec<String>,
+    /// Groups that have the role administrator.
+    pub(crate) administrator_groups: Vec<String>,
 }
 
 /// The export of spans.

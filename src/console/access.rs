@@ -7,11 +7,12 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
 
 use super::{Shared, error::ConsoleError, refusals::Refused, steps::Step};
 use crate::{
     accounts::{Owner, Role, Session, User},
-    clients::Actor,
+    clients::{Actor, Proof},
 };
 
 /// The rights of a login.
@@ -40,10 +41,28 @@ impl Rights {
 /// Who sent a request; clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Login {
-    pub(super) session: Arc<Session>,
+    pub(super) who: Who,
     pub(super) rights: Rights,
     /// The address that the request came from.
     pub(super) from: Option<IpAddr>,
+}
+
+/// How a login is known.
+#[derive(Debug, Clone)]
+pub(super) enum Who {
+    /// By a session of the console.
+    Session(Arc<Session>),
+    /// By an authenticating proxy, with each request; the name of the user.
+    Proxy(Arc<str>),
+}
+
+/// Kinds of logins that the page distinguishes.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum LoginKind {
+    Account,
+    Token,
+    Proxy,
 }
 
 impl Login {
@@ -52,22 +71,42 @@ impl Login {
     }
 
     pub(super) fn name(&self) -> &str {
-        self.session.name()
+        match &self.who {
+            Who::Session(session) => session.name(),
+            Who::Proxy(name) => name,
+        }
+    }
+
+    pub(super) fn kind(&self) -> LoginKind {
+        match &self.who {
+            Who::Session(session) => match session.owner {
+                Owner::User(_) => LoginKind::Account,
+                Owner::Token(_) => LoginKind::Token,
+            },
+            Who::Proxy(_) => LoginKind::Proxy,
+        }
     }
 
     /// For the audit.
     pub(super) fn actor(&self) -> Actor {
-        Actor::console(self.name(), self.from, self.session.proof)
+        let proof = match &self.who {
+            Who::Session(session) => session.proof,
+            Who::Proxy(_) => Proof::ProxyHeader,
+        };
+        Actor::console(self.name(), self.from, proof)
     }
 
-    /// The account.
+    /// The account and its session.
     ///
     /// # Errors
-    /// [`ConsoleError::NoAccount`] for a login with the token.
-    pub(super) fn user(&self) -> Result<&User, ConsoleError> {
-        match &self.session.owner {
-            Owner::User(user) => Ok(user),
-            Owner::Token(_) => Err(ConsoleError::NoAccount),
+    /// [`ConsoleError::NoAccount`] for a login with the token or by a proxy.
+    pub(super) fn account(&self) -> Result<(&User, &Session), ConsoleError> {
+        match &self.who {
+            Who::Session(session) => match &session.owner {
+                Owner::User(user) => Ok((user, session)),
+                Owner::Token(_) => Err(ConsoleError::NoAccount),
+            },
+            Who::Proxy(_) => Err(ConsoleError::NoAccount),
         }
     }
 }

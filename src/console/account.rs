@@ -37,13 +37,13 @@ pub(super) async fn account(
     State(console): State<Shared>,
     Extension(login): Extension<Login>,
 ) -> Result<NoStoreJson<OwnAccount>, ConsoleError> {
-    let user = login.user()?;
+    let (user, session) = login.account()?;
     let now = console.parts.app.clock.now();
     Ok(NoStoreJson(OwnAccount {
         name: user.name.clone(),
         role: user.role,
         has_code: user.has_code(),
-        session: login.session.id(),
+        session: session.id(),
         sessions: console.accounts()?.sessions(Some(&user.name), now).await?,
     }))
 }
@@ -62,7 +62,7 @@ pub(super) async fn change_password(
     headers: HeaderMap,
     JsonBody(form): JsonBody<PasswordForm>,
 ) -> Result<Response, ConsoleError> {
-    let user = login.user()?;
+    let (user, _) = login.account()?;
     check_password(&form.new_password, &user.name)?;
     console.prove_password(Some(user), form.password, login.from).await?;
     let password = console.hash(move || PasswordHash::new(&form.new_password)).await??;
@@ -84,7 +84,7 @@ pub(super) async fn offer_code(
     State(console): State<Shared>,
     Extension(login): Extension<Login>,
 ) -> Result<NoStoreJson<OfferedCode>, ConsoleError> {
-    let user = login.user()?;
+    let (user, _) = login.account()?;
     let key = CodeKey::random()?;
     let sealed = STANDARD.encode(console.accounts()?.seal_code(user, &key)?);
     let offer = key.offer(&user.name);
@@ -107,7 +107,7 @@ pub(super) async fn set_code(
     headers: HeaderMap,
     JsonBody(form): JsonBody<CodeForm>,
 ) -> Result<Response, ConsoleError> {
-    let user = login.user()?;
+    let (user, _) = login.account()?;
     console.prove_password(Some(user), form.password, login.from).await?;
     let sealed = STANDARD.decode(&form.sealed).map_err(|_| ConsoleError::Malformed)?;
     let key = console.accounts()?.open_code(user, &sealed);
@@ -132,7 +132,7 @@ pub(super) async fn remove_code(
     headers: HeaderMap,
     JsonBody(form): JsonBody<ConfirmationForm>,
 ) -> Result<Response, ConsoleError> {
-    console.prove_password(Some(login.user()?), form.password, login.from).await?;
+    console.prove_password(Some(login.account()?.0), form.password, login.from).await?;
     let change = UserChange { code_key: Some(None), ..UserChange::default() };
     console.change_own(&login, &change, &headers).await
 }
@@ -142,7 +142,7 @@ pub(super) async fn end_session(
     Extension(login): Extension<Login>,
     Path(id): Path<String>,
 ) -> Result<NoStoreJson<OwnAccount>, ConsoleError> {
-    let name = login.user()?.name.clone();
+    let name = login.account()?.0.name.clone();
     console.end_session(&login, &id, Some(&name)).await?;
     account(State(console), Extension(login)).await
 }
@@ -155,13 +155,13 @@ impl Console {
         change: &UserChange,
         headers: &HeaderMap,
     ) -> Result<Response, ConsoleError> {
-        let name = login.name();
+        let (name, proof) = (login.name(), login.account()?.1.proof);
         let accounts = self.accounts()?.with_actor(login.actor());
         accounts.change(name, change).await?;
         audit(name, &AuditEvent::UserChanged { user: name });
         let user = accounts.find(name).await?.ok_or(ConsoleError::LoggedOut)?;
         let owner = Owner::User(Box::new(user));
-        let cookie = self.open_session(owner, login.session.proof, login.from).await?;
+        let cookie = self.open_session(owner, proof, login.from).await?;
         Ok((set_cookie(&cookie, headers), NoStoreJson(Empty {})).into_response())
     }
 }

@@ -24,7 +24,9 @@ pub(super) enum ConsoleError {
     TooManyLogins,
     /// The login has not the right to do this.
     NotAllowed,
-    /// A login with the token has no account.
+    /// The groups that an authenticating proxy names have no role.
+    NoRole,
+    /// A login with the token, or by a proxy, has no account.
     NoAccount,
     /// The accounts are in a database that this process does not serve.
     NoAccounts,
@@ -100,6 +102,7 @@ impl ConsoleError {
             Self::WrongCode => (StatusCode::UNAUTHORIZED, "wrongCode"),
             Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "tooManyLogins"),
             Self::NotAllowed => (StatusCode::FORBIDDEN, "notAllowed"),
+            Self::NoRole => (StatusCode::FORBIDDEN, "noRole"),
             Self::NoAccount => (StatusCode::CONFLICT, "noAccount"),
             Self::NoAccounts => (StatusCode::CONFLICT, "noAccounts"),
             Self::InvalidUserName => (StatusCode::BAD_REQUEST, "userNameUnfit"),

@@ -5,14 +5,14 @@ use std::{convert::Infallible, net::IpAddr};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header, request},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, header, request},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
 use super::{
     Console, Shared,
-    access::{Login, Rights},
+    access::{Login, Rights, Who},
     error::ConsoleError,
 };
 use crate::{accounts::Owner, deadline, gate::announced_length};
@@ -90,7 +90,7 @@ pub(super) async fn require_login(
 ) -> Response {
     // The page polls it.
     let is_polling = request.uri().path() == "/live";
-    match console.login_of(request.headers(), address, is_polling).await {
+    match console.login_of(request.extensions(), request.headers(), address, is_polling).await {
         Ok(Some(login)) => {
             request.extensions_mut().insert(login);
             next.run(request).await
@@ -136,13 +136,21 @@ pub(super) async fn reserve_memory(
 }
 
 impl Console {
-    /// Who sent a request; `None` without a valid session. Polling does not extend it.
+    /// Who sent a request: the user whom an authenticating proxy names, or whose session it is.
+    /// Polling does not extend a session.
     pub(super) async fn login_of(
         &self,
+        extensions: &Extensions,
         headers: &HeaderMap,
         Address(from): Address,
         is_polling: bool,
     ) -> Result<Option<Login>, ConsoleError> {
+        let proxy = self.parts.proxy.as_ref();
+        if let Some(user) = proxy.and_then(|proxy| proxy.user(extensions, headers)) {
+            let role = user.role.ok_or(ConsoleError::NoRole)?;
+            let who = Who::Proxy(user.name.into());
+            return Ok(Some(Login { who, rights: Rights::Role(role), from }));
+        }
         let Some(cookie) = cookie_of(headers) else { return Ok(None) };
         let now = self.parts.app.clock.now();
         let Some(session) = self.accounts()?.session(cookie, is_polling, now).await? else {
@@ -159,7 +167,8 @@ impl Console {
                 )
             }
         };
-        Ok(rights.map(|rights| Login { session: session.into(), rights, from }))
+        let who = Who::Session(session.into());
+        Ok(rights.map(|rights| Login { who, rights, from }))
     }
 }
 

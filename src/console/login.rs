@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use axum::{
     Extension,
     extract::State,
-    http::{HeaderMap, HeaderName, header::SET_COOKIE},
+    http::{Extensions, HeaderMap, HeaderName, header::SET_COOKIE},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Console, Shared,
-    access::Login,
+    access::{Login, Who},
     api::{Empty, JsonBody, NoStoreJson},
     audit::{AuditEvent, audit},
     error::ConsoleError,
@@ -127,9 +127,10 @@ pub(super) struct LoginState {
 pub(super) async fn state(
     State(console): State<Shared>,
     address: Address,
+    extensions: Extensions,
     headers: HeaderMap,
 ) -> Result<NoStoreJson<LoginState>, ConsoleError> {
-    let logged_in = console.login_of(&headers, address, false).await?.is_some();
+    let logged_in = console.login_of(&extensions, &headers, address, false).await?.is_some();
     let by_name = console.accounts()?.has_administrator().await?;
     Ok(NoStoreJson(LoginState { logged_in, by_name }))
 }
@@ -139,10 +140,13 @@ pub(super) async fn log_out(
     Extension(login): Extension<Login>,
     headers: HeaderMap,
 ) -> Result<Response, ConsoleError> {
-    let accounts = console.accounts()?.with_actor(login.actor());
-    accounts.end_session(&login.session.id()).await?;
-    accounts.record("logout", login.name(), ActOutcome::Done, &json!({})).await?;
-    audit(login.name(), &AuditEvent::LoggedOut);
+    // What a proxy says is not ended here.
+    if let Who::Session(session) = &login.who {
+        let accounts = console.accounts()?.with_actor(login.actor());
+        accounts.end_session(&session.id()).await?;
+        accounts.record("logout", login.name(), ActOutcome::Done, &json!({})).await?;
+        audit(login.name(), &AuditEvent::LoggedOut);
+    }
     let value = format!(
         "{COOKIE}=; Path=/console; Max-Age=0; HttpOnly; SameSite=Strict{}",
         secure(&headers)

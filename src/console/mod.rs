@@ -29,6 +29,7 @@ mod live;
 mod login;
 mod own_client;
 mod proving;
+mod proxy;
 mod refusals;
 mod steps;
 mod token;
@@ -44,6 +45,7 @@ use axum::{
     response::Redirect,
     routing::{MethodRouter, get, post},
 };
+pub use proxy::ProxyLogin;
 use serde::Serialize;
 pub use token::TokenFile;
 use tokio::sync::Mutex;
@@ -75,6 +77,8 @@ pub struct Parts {
     pub limits: Limits,
     /// The token for the login.
     pub token: TokenFile,
+    /// The authenticating proxy in front of the console, if it exists.
+    pub proxy: Option<ProxyLogin>,
 }
 
 /// Quality limits by kind of picture.
@@ -216,8 +220,8 @@ struct AboutConsole {
     user: String,
     /// What they may do.
     may: Vec<Step>,
-    /// Whether this is a login with the token.
-    by_token: bool,
+    /// How the login is known.
+    login: access::LoginKind,
 }
 
 async fn about(
@@ -235,6 +239,6 @@ async fn about(
         document_threshold: fmr.document_fmr().unwrap_or(fmr.fmr()).least_match().value(),
         user: login.name().to_owned(),
         may: Step::ALL.into_iter().filter(|step| login.may(*step)).collect(),
-        by_token: login.user().is_err(),
+        login: login.kind(),
     })
 }

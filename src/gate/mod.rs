@@ -41,7 +41,7 @@ pub(crate) use self::{
     head::{Head, Scheme, candidates, single},
     identified::Identified,
     parsed::{Cost, NotAnObject, Parsed, open},
-    peers::Peers,
+    peers::{Peers, contain},
     proven::Proven,
     rejection::Rejection,
 };

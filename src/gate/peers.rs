@@ -36,7 +36,7 @@ impl Network {
 }
 
 /// Whether an address is in one of these networks.
-pub(super) fn contain(networks: &[Network], address: IpAddr) -> bool {
+pub(crate) fn contain(networks: &[Network], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(address))
 }

@@ -337,7 +337,7 @@ pub fn load(file: Option<&str>, variables: &[(&str, &str)]) -> Result<Config, St
 }
 
 /// Values that no rule for a type gives, as in a variable and as in a file.
-const VALUES: [(&str, &str, &str); 15] = [
+const VALUES: [(&str, &str, &str); 19] = [
     ("database.url", "postgres://host/name", "\"postgres://host/name\""),
     ("database.urls", "postgres://a/x postgres://b/x", "[\"postgres://a/x\", \"postgres://b/x\"]"),
     ("database.shards", "0", "\"0\""),
@@ -346,6 +346,10 @@ const VALUES: [(&str, &str, &str); 15] = [
     ("http.trusted_proxies", "10.0.0.0/8 ::1", "[\"10.0.0.0/8\", \"::1\"]"),
     ("admin.listen", "", "\"\""),
     ("admin.hosts", "a b", "[\"a\", \"b\"]"),
+    ("admin.login_proxies", "10.0.0.0/8 ::1", "[\"10.0.0.0/8\", \"::1\"]"),
+    ("admin.viewer_groups", "a b", "[\"a\", \"b\"]"),
+    ("admin.operator_groups", "a b", "[\"a\", \"b\"]"),
+    ("admin.administrator_groups", "a b", "[\"a\", \"b\"]"),
     ("memory.pixels_bytes", "67108864", "67108864"),
     ("runtime.device", "cpu-batched", "\"cpu-batched\""),
     ("compare.fmr", "1e-4", "1e-4"),
@@ -388,6 +392,9 @@ fn every_variable_on_the_page_sets_what_the_file_sets() {
             let name = variable(&path);
             // Certificate and key are given together.
             let together: &[_] = match path.as_str() {
+                "admin.user_header" => {
+                    &[("VISAVIS_ADMIN_GROUPS_HEADER", "x"), ("VISAVIS_ADMIN_LOGIN_PROXIES", "::1")]
+                }
                 "tls.cert_file" => &[("VISAVIS_TLS_KEY_FILE", "x")],
                 "tls.key_file" => &[("VISAVIS_TLS_CERT_FILE", "x")],
                 _ => &[],

@@ -31,9 +31,9 @@ function may(step) {
   return about.may.includes(step);
 }
 
-/** The names of the pages that may be seen; who logged in with the token has no account. */
+/** The names of the pages that may be seen; who logged in with the token or by a proxy has no account. */
 function pages() {
-  return Object.keys(PAGES).filter((name) => may(PAGES[name][1]) && !(name === "account" && about.byToken));
+  return Object.keys(PAGES).filter((name) => may(PAGES[name][1]) && (name !== "account" || about.login === "account"));
 }
 
 function where() {
@@ -56,8 +56,8 @@ function frame() {
       { class: "top" },
       h("p", { class: "brand" }, h("img", { src: "assets/icon.svg", alt: "", width: 28, height: 28 }), texts.name),
       h("nav", { "aria-label": texts.navigation }, h("ul", {}, links)),
-      about.byToken ? null : h("span", { class: "who" }, user),
-      out,
+      about.login === "token" ? null : h("span", { class: "who" }, user),
+      about.login === "proxy" ? null : out,
     ),
     announcer(),
     may("recover") ? first() : null,

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use visavis::{
     compare::QualityLimits,
-    console::{Limits, Parts, TokenFile, console},
+    console::{Limits, Parts, ProxyLogin, TokenFile, console},
     http::About,
     worker::LocalComparer,
 };
@@ -70,6 +70,10 @@ impl Desk {
     }
 
     async fn of(does: Does) -> Self {
+        Self::with(does, None).await
+    }
+
+    async fn with(does: Does, proxy: Option<ProxyLogin>) -> Self {
         let app = TestApp::new().await;
         let file = TokenFile::in_folder(app.folder.path());
         let token = file.make_if_absent().unwrap().unwrap().to_string();
@@ -82,6 +86,7 @@ impl Desk {
             comparer,
             limits: Limits { selfie: QualityLimits::default(), document: QualityLimits::default() },
             token: file.clone(),
+            proxy,
         });
         Self { app, router, token, file }
     }

@@ -9,9 +9,10 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use visavis::{
     accounts::{AccountStore, NewUser, PasswordHash, Role, UserChange},
     clients::{AuditFilter, Clients},
+    console::ProxyLogin,
 };
 
-use super::{Desk, Reply, own};
+use super::{ALL, Desk, Reply, own};
 use crate::log::hear;
 
 const PASSWORD: &str = "correct horse battery";
@@ -124,7 +125,7 @@ async fn the_token_makes_the_first_administrator_and_opens_nothing_afterwards() 
     let state = desk.get("", "login").await.json();
     assert_eq!(state, json!({ "loggedIn": false, "byName": false }));
     let about = desk.get(&token, "about").await.json();
-    assert_eq!((&about["user"], &about["byToken"]), (&json!("token"), &json!(true)));
+    assert_eq!((&about["user"], &about["login"]), (&json!("token"), &json!("token")));
     let short = json!({ "name": "ann", "password": "too short" });
     assert_eq!(desk.post(&token, "administrator", &short).await.error(), "passwordUnfit");
     let ann = json!({ "name": "ann", "password": PASSWORD });
@@ -137,7 +138,7 @@ async fn the_token_makes_the_first_administrator_and_opens_nothing_afterwards() 
     assert_eq!(state["byName"], true);
     let cookie = desk.cookie_of("ann").await;
     let about = desk.get(&cookie, "about").await.json();
-    assert_eq!((&about["user"], &about["byToken"]), (&json!("ann"), &json!(false)));
+    assert_eq!((&about["user"], &about["login"]), (&json!("ann"), &json!("account")));
     // A token from before, in another data folder.
     let earlier = desk.file.renew(false).unwrap();
     assert_eq!(desk.log_in_with(&earlier).await.error(), "wrongToken");
@@ -416,4 +417,36 @@ async fn an_account_or_a_session_that_is_written_without_the_master_key_opens_no
     for text in [PASSWORD, secret] {
         assert!(!bytes.windows(text.len()).any(|part| part == text.as_bytes()));
     }
+}
+
+#[tokio::test]
+async fn an_authenticating_proxy_names_the_user_and_no_other_sender_does() {
+    let proxy = ProxyLogin {
+        user_header: "x-user".parse().unwrap(),
+        groups_header: "x-groups".parse().unwrap(),
+        proxies: vec!["10.0.0.1".parse().unwrap()],
+        groups: vec![(Role::Operator, vec!["ops".to_owned()])],
+    };
+    let desk = Desk::with(ALL, Some(proxy)).await;
+    let send = async |peer: &str, method: Method, path: &str, groups: &'static str| {
+        let path = format!("/console/api/{path}");
+        let mut request = own(method, &path, "", json!({ "name": "shop" }).to_string());
+        let peer: SocketAddr = format!("{peer}:1").parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.headers_mut().insert("x-user", "carol".parse().unwrap());
+        request.headers_mut().insert("x-groups", groups.parse().unwrap());
+        desk.send(request).await
+    };
+    let about = send("10.0.0.1", Method::GET, "about", "ops").await.json();
+    assert_eq!((&about["user"], &about["login"]), (&json!("carol"), &json!("proxy")), "{about}");
+    let state = send("10.0.0.1", Method::GET, "login", "ops").await.json();
+    assert_eq!(state["loggedIn"], true);
+    assert_eq!(send("10.0.0.1", Method::POST, "clients", "ops").await.status, 200);
+    assert_eq!(desk.audited().await[0], named("carol", "client add"));
+    let error = async |peer, path, groups| send(peer, Method::GET, path, groups).await.error();
+    assert_eq!(error("10.0.0.1", "users", "ops").await, "notAllowed");
+    assert_eq!(error("10.0.0.1", "account", "ops").await, "noAccount");
+    assert_eq!(error("10.0.0.1", "about", "others").await, "noRole");
+    assert_eq!(error("10.0.0.2", "about", "ops").await, "loggedOut");
+    assert_eq!(send("10.0.0.1", Method::POST, "logout", "ops").await.status, 200);
 }
