@@ -3,7 +3,7 @@
 #
 #   docker build -t visavis .
 #   docker run -p 8080:8080 -v visavis:/var/lib/visavis visavis
-#   docker exec CONTAINER visavis client add shop --json
+#   docker exec CONTAINER visavis client add shop --out - > shop.json
 #
 # The build prints the model pack of the image; --build-arg PACK=NAME selects one. With --build-arg
 # RUNTIMES=openvino the image also compares in bfloat16 (docs/PERFORMANCE.md).

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use visavis_face::Runtime;
 
 use super::{
-    audit_log, expired_keys, open_files,
+    audit_log, client_use, expired_keys, open_files,
     settings::{maintenance_config, runner_config},
 };
 use crate::{
@@ -89,6 +89,10 @@ impl Background {
     /// Periodic tasks of every process.
     pub(super) fn start_housekeeping(&mut self, app: &AppState, clients: &Clients, metrics: bool) {
         let (of_keys, of_audit, app) = (clients.clone(), clients.clone(), app.clone());
+        let registry = Arc::clone(&app.clients);
+        self.until_shutdown("client-use", move |shutdown| {
+            client_use::run(Arc::clone(&registry), shutdown)
+        });
         self.until_shutdown("expired-keys", move |shutdown| {
             expired_keys::purge(of_keys.clone(), shutdown)
         });

@@ -2,6 +2,7 @@
 
 mod audit_log;
 mod background;
+mod client_use;
 mod console;
 mod data;
 mod expired_keys;

@@ -5,7 +5,7 @@ use std::{os::unix::fs::MetadataExt as _, process::ExitCode};
 use anyhow::Result;
 use visavis_signing::parse_time;
 
-use super::{DataArgs, block_on};
+use super::{DataArgs, block_on, table};
 use crate::{
     app,
     clients::{
@@ -111,9 +111,8 @@ impl AuditArgs {
     }
 }
 
-/// The last column may have any width.
 fn print_table(shown: &[ShownEntry<'_>]) {
-    let head = ["WHEN", "WHO", "FROM", "PROOF", "WHAT", "WHOM", "OUTCOME"].map(str::to_owned);
+    let head = ["WHEN", "WHO", "FROM", "PROOF", "WHAT", "WHOM", "OUTCOME", "DETAIL"];
     let rows = shown.iter().map(|shown| {
         let entry = shown.entry;
         let or_none = |text: &Option<String>| text.as_deref().map_or_else(|| "-".into(), printable);
@@ -129,19 +128,10 @@ fn print_table(shown: &[ShownEntry<'_>]) {
             printable(&entry.act),
             whom,
             or_none(&entry.outcome),
+            printable(&shown.detail_text()),
         ]
     });
-    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; 7] = std::array::from_fn(|column| width(column).unwrap_or(0));
-    let details = std::iter::once("DETAIL".to_owned())
-        .chain(shown.iter().map(|shown| printable(&shown.detail_text())));
-    for (row, detail) in rows.iter().zip(details) {
-        for (text, width) in row.iter().zip(widths) {
-            out_part!("{text:<width$} ");
-        }
-        out!("{detail}");
-    }
+    table::print(&std::iter::once(head.map(str::to_owned)).chain(rows).collect::<Vec<_>>());
 }
 
 fn verify(config: &Config) -> Result<ExitCode> {

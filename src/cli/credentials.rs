@@ -53,7 +53,7 @@ pub(super) fn not_created(path: &Path, error: io::Error) -> Error {
     let path = path.display();
     if error.kind() == io::ErrorKind::AlreadyExists {
         return anyhow!(
-            "cannot create {path}: the file already exists; choose another name for --out"
+            "cannot create {path}: the file already exists; choose another one with --out"
         );
     }
     Error::new(error).context(format!("cannot create {path}"))

@@ -40,20 +40,11 @@ pub(super) fn run(mut config: Config, args: &EraseArgs) -> Result<ExitCode> {
         let access = if args.yes { Access::Change } else { Access::Read };
         let data = app::open_data_for(&config, access).await?;
         let which = which(args, &data).await?;
-        let mut found = Vec::new();
-        for database in &data.databases {
-            found.push((database, database.store.would_erase(&which).await?));
-        }
-        let mut count: u64 = found.iter().map(|(_, count)| count).sum();
-        let mut clean = true;
-        if args.yes {
-            record(&data, &found, &which.subject(), ActOutcome::Begun).await?;
-            let erased = erase(&found, &which).await;
-            let outcome = if erased.is_ok() { ActOutcome::Done } else { ActOutcome::Failed };
-            let recorded = record(&data, &found, &which.subject(), outcome).await;
-            (count, clean) = erased?;
-            recorded?;
-        }
+        let (count, clean) = if args.yes {
+            erase(&data, &which).await?
+        } else {
+            (count(&data, &which).await?, true)
+        };
         data.close().await;
         let noun = if count == 1 { "transaction" } else { "transactions" };
         if args.yes {
@@ -92,8 +83,33 @@ async fn which(args: &EraseArgs, data: &app::Data) -> Result<Erasure> {
     which.context("nothing selected: pass --transaction, --biz-id or --client")
 }
 
-/// Returns how many transactions were erased, and whether no copy of them is left.
-async fn erase(found: &[(&Database, u64)], which: &Erasure) -> Result<(u64, bool)> {
+/// Erases transactions in all databases, with entries in the audit. Returns how many there were,
+/// and whether no copy of them is left.
+pub(super) async fn erase(data: &app::Data, which: &Erasure) -> Result<(u64, bool)> {
+    let found = find(data, which).await?;
+    record(data, &found, &which.subject(), ActOutcome::Begun).await?;
+    let erased = erase_found(&found, which).await;
+    let outcome = if erased.is_ok() { ActOutcome::Done } else { ActOutcome::Failed };
+    let recorded = record(data, &found, &which.subject(), outcome).await;
+    let erased = erased?;
+    recorded.map(|()| erased)
+}
+
+/// How many transactions would be erased.
+pub(super) async fn count(data: &app::Data, which: &Erasure) -> Result<u64> {
+    Ok(find(data, which).await?.iter().map(|(_, count)| count).sum())
+}
+
+/// How many there are in each database.
+async fn find<'a>(data: &'a app::Data, which: &Erasure) -> Result<Vec<(&'a Database, u64)>> {
+    let mut found = Vec::new();
+    for database in &data.databases {
+        found.push((database, database.store.would_erase(which).await?));
+    }
+    Ok(found)
+}
+
+async fn erase_found(found: &[(&Database, u64)], which: &Erasure) -> Result<(u64, bool)> {
     let (mut count, mut clean) = (0, true);
     for (database, _) in found {
         let (erased, wholly) = database.store.erase(which).await?;

@@ -28,6 +28,7 @@ mod models;
 mod restart;
 mod serve;
 mod sign;
+mod table;
 mod trial;
 
 use std::{

@@ -131,20 +131,13 @@ fn write_detail(text: &mut String, value: &Value) {
         return;
     };
     for (name, value) in fields {
-        if value.is_null() {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push(' ');
-        }
-        match value {
-            Value::Object(_) => write_detail(text, value),
-            Value::String(value) => {
-                let _ = write!(text, "{name}={value}");
-            }
-            value => {
-                let _ = write!(text, "{name}={value}");
-            }
+        if value.is_object() {
+            write_detail(text, value);
+        } else if !value.is_null() {
+            let separator = if text.is_empty() { "" } else { " " };
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            // Into a string nothing fails.
+            let _ = write!(text, "{separator}{name}={value}");
         }
     }
 }

@@ -74,6 +74,8 @@ pub struct ClientInfo {
     pub created_at: UnixMillis,
     /// When it was disabled.
     pub disabled_at: Option<UnixMillis>,
+    /// When it last used the API, to a minute.
+    pub last_used_at: Option<UnixMillis>,
 }
 
 /// A client with its keys opened.

@@ -51,6 +51,12 @@ pub enum ClientError {
          (`visavis client rotate {0} --overlap 0`)"
     )]
     Tampered(String),
+    /// Jobs or outcomes of the client are stored.
+    #[error(
+        "the client `{0}` has transactions: delete them too with --with-transactions, or wait \
+         until their retention period has ended"
+    )]
+    HasTransactions(String),
     /// The clients were stored by an earlier version, and what protects them against changes is
     /// missing.
     #[error(

@@ -29,6 +29,20 @@ impl ClientStore {
         Ok(counted.then_some(day))
     }
 
+    /// How many comparisons of today, UTC, were counted. Only those of clients with a quota are.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn comparisons_today(&self, client_id: &str) -> Result<i64, ClientError> {
+        let day = self.clock.now().div_euclid(DAY_MS);
+        let count = self.db.read(
+            "quota_used",
+            "SELECT comparisons FROM client_usage WHERE client_id = $1 AND day = $2",
+        );
+        let count = count.bind(client_id).bind(day).optional(|row| row.get("comparisons")).await?;
+        Ok(count.unwrap_or(0))
+    }
+
     /// Takes back a count of that day whose comparison was not made.
     ///
     /// # Errors

@@ -51,6 +51,8 @@ pub struct ClientRegistry {
     cache: Mutex<HashMap<String, Arc<Caller>>>,
     counts: Mutex<HashMap<u32, (Instant, u64)>>,
     ids: Arc<Mutex<Ids>>,
+    /// The clients that used the API since that was stored, by database.
+    used: Mutex<HashMap<u32, HashSet<String>>>,
     /// When a tampered client was last reported.
     tampered: Mutex<Option<Instant>>,
 }
@@ -83,7 +85,7 @@ impl ClientRegistry {
         let known = clients.ids().await?.into_iter().collect();
         let ids = Arc::new(Mutex::new(Ids { known, read: Some(Instant::now()) }));
         let (cache, counts, tampered) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { clients, cache, counts, ids, tampered })
+        Ok(Self { clients, cache, counts, ids, used: Mutex::default(), tampered })
     }
 
     /// Whether a client has this id, by ids that are some seconds old. Starts a new read of the ids
@@ -137,6 +139,27 @@ impl ClientRegistry {
         }
         cache.insert(client_id, Arc::clone(&caller));
         Ok(Some(caller))
+    }
+
+    /// Notes that a client has used the API.
+    pub(crate) fn note_use(&self, caller: &Caller) {
+        let mut used = lock(&self.used);
+        let used = used.entry(caller.shard).or_default();
+        if !used.contains(&caller.client_id) {
+            used.insert(caller.client_id.clone());
+        }
+    }
+
+    /// Stores the uses that were noted since the last call.
+    pub(crate) async fn store_uses(&self) {
+        let used = std::mem::take(&mut *lock(&self.used));
+        for (shard, client_ids) in used {
+            let client_ids: Vec<_> = client_ids.iter().map(String::as_str).collect();
+            let Some(table) = self.clients.table(shard) else { continue };
+            if let Err(error) = table.store.mark_used(&client_ids).await {
+                tracing::warn!(shard, %error, "cannot store when clients were last used");
+            }
+        }
     }
 
     /// Logs it, but not for every request of the client.

@@ -54,7 +54,7 @@ impl ClientStore {
         let list = self.db.read(
             "client_list",
             "SELECT client_id, name, access_key, client_key.version AS version, extras, fmr,
-                 document_fmr, terms, client.created_at AS created_at, disabled_at
+                 document_fmr, terms, client.created_at AS created_at, disabled_at, last_used_at
              FROM client JOIN client_key USING (client_id)
              WHERE client_key.version =
                  (SELECT max(version) FROM client_key AS newest
@@ -161,5 +161,6 @@ fn info(row: &Row) -> Result<ClientInfo, Error> {
         policy: parse_policy(row.get::<Option<String>>("terms")?.as_deref())?,
         created_at: row.get("created_at")?,
         disabled_at: row.get("disabled_at")?,
+        last_used_at: row.get("last_used_at")?,
     })
 }

@@ -57,6 +57,7 @@ pub(super) const SQLITE: &[Step] = steps!("sqlite":
     10 "0010_audit_outcome.sql" "audit outcome",
     11 "0011_console_users.sql" "console users",
     12 "0012_biz_id.sql" "biz id",
+    13 "0013_client_use.sql" "client use",
 );
 
 /// The schema of a Postgres database.
@@ -72,6 +73,7 @@ pub(super) const POSTGRES: &[Step] = steps!("postgres":
     9 "0009_audit_outcome.sql" "audit outcome",
     10 "0010_console_users.sql" "console users",
     11 "0011_biz_id.sql" "biz id",
+    12 "0012_client_use.sql" "client use",
 );
 
 /// What brings a database up to the last step.

@@ -62,6 +62,7 @@ impl Proven {
         let caller = Arc::clone(&head.caller);
         // Counted only now: no sender can use up the rate of another client.
         gate.0.rates.count(&caller.client_id, &caller.client.policy)?;
+        gate.0.clients.note_use(&caller);
         Ok(Self { gate: gate.clone(), caller, dedupe: head.dedupe(), key, body, lease })
     }
 

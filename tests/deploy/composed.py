@@ -85,7 +85,7 @@ def up(site):
             check(host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and host["PidsLimit"] == 512
                   and "no-new-privileges:true" in host["SecurityOpt"], f"{service} is not hardened: {host}")
     keys = site.folder / "shop.json"
-    keys.write_text(site.compose("exec -T front-1 visavis client add shop --json"))
+    keys.write_text(site.compose("exec -T front-1 visavis client add shop --out -"))
     say("up: all are healthy and hardened, and an app is registered")
     return keys
 

@@ -393,7 +393,7 @@ def run(chart, release, rounds, over):
     try:
         cluster.apply(rendered(chart, release, "one", over))
         keys = cluster.folder / "shop.json"
-        keys.write_text(cluster.shell(f"kubectl exec deployment/{front} -- visavis client add shop --json"))
+        keys.write_text(cluster.shell(f"kubectl exec deployment/{front} -- visavis client add shop --out -"))
         for pod in cluster.of(front):
             said = ran(program, "call", "compare", *photos, "--json", "--client", keys, "--url", f"http://{pod.address}:8080")
             check('"samePerson":true' in said, said)

@@ -20,7 +20,7 @@ use visavis_signing::ClientKey;
 
 use crate::{
     crash::server::{App, Data, Server},
-    nodes::{PATIENCE, Site},
+    nodes::{PATIENCE, Site, enqueue},
     support::{Ran, Run as _, in_repository, merchant, server_key, with_models},
 };
 
@@ -53,7 +53,7 @@ fn every_act_on_a_client_is_kept_with_who_did_it_and_without_its_keys() {
     assert_eq!(run(&data, &["client", "add", "app", "--out", &keys, "--rate", "5"]).code, 0);
     assert_eq!(run(&data, &["client", "add", "app"]).code, 2);
     assert_eq!(run(&data, &["client", "set", "app", "--daily-quota", "1000"]).code, 0);
-    assert_eq!(run(&data, &["client", "rotate", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "rotate", "app", "--out", "-"]).code, 0);
     assert_eq!(run(&data, &["client", "disable", "app"]).code, 0);
     assert_eq!(run(&data, &["client", "enable", "app"]).code, 0);
     let listed = run(&data, &["audit", "--json"]);
@@ -81,7 +81,7 @@ fn every_act_on_a_client_is_kept_with_who_did_it_and_without_its_keys() {
 fn the_audit_is_filtered_and_readable_in_each_form() {
     let data = Data::new();
     for name in ["=app", "other"] {
-        assert_eq!(run(&data, &["client", "add", name, "--json", "--rate", "5"]).code, 0);
+        assert_eq!(run(&data, &["client", "add", name, "--out", "-", "--rate", "5"]).code, 0);
         assert_eq!(run(&data, &["client", "disable", name]).code, 0);
     }
     let count = |filter: &[&str]| {
@@ -117,7 +117,7 @@ fn the_audit_is_filtered_and_readable_in_each_form() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_deletes_key_sets_that_expired_more_than_thirty_days_ago() {
     let data = Data::new();
-    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "app", "--out", "-"]).code, 0);
     let (long_ago, clock) = Clock::mock(Clock::System.now());
     clock.advance(-31 * 24 * 60 * 60 * 1_000);
     let key = MasterKey::load_or_create(&data.folder().join("master.key")).unwrap();
@@ -150,7 +150,7 @@ async fn a_server_deletes_key_sets_that_expired_more_than_thirty_days_ago() {
 #[tokio::test]
 async fn a_check_names_a_client_that_was_changed_in_the_database_until_it_has_new_keys() {
     let data = Data::new();
-    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "app", "--out", "-"]).code, 0);
     let clients = || {
         let found = run(&data, &["check", "--json"]);
         let findings = found.json();
@@ -172,14 +172,14 @@ async fn a_check_names_a_client_that_was_changed_in_the_database_until_it_has_ne
     assert_eq!(refused.code, 2);
     let reported = format!("visavis client rotate {id} --overlap 0");
     assert!(refused.err.contains(&reported), "{}", refused.err);
-    assert_eq!(run(&data, &["client", "rotate", &id, "--overlap", "0", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "rotate", &id, "--overlap", "0", "--out", "-"]).code, 0);
     assert!(clients().0);
 }
 
 #[tokio::test]
 async fn the_audit_is_verified_and_the_first_entry_that_does_not_follow_is_named() {
     let data = Data::new();
-    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "app", "--out", "-"]).code, 0);
     assert_eq!(run(&data, &["client", "disable", "app"]).code, 0);
     assert_eq!(run(&data, &["client", "enable", "app"]).code, 0);
     let whole = run(&data, &["audit", "verify"]);
@@ -205,7 +205,7 @@ async fn the_audit_is_verified_and_the_first_entry_that_does_not_follow_is_named
 #[test]
 fn a_server_logs_the_digest_of_the_last_entry_of_its_audit() {
     let data = Data::new();
-    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "app", "--out", "-"]).code, 0);
     let verified = run(&data, &["audit", "verify"]);
     let digest = verified.out.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
     let log = data.folder().join("log");
@@ -229,7 +229,7 @@ fn a_server_logs_the_digest_of_the_last_entry_of_its_audit() {
 #[test]
 fn the_policy_of_a_client_is_shown_and_can_be_reset() {
     let data = Data::new();
-    assert_eq!(run(&data, &["client", "add", "app", "--json", "--modes", "key-pair"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "app", "--out", "-", "--modes", "key-pair"]).code, 0);
     let set = run(&data, &["client", "set", "app", "--encryption", "required", "--rate", "7"]);
     assert!(set.out.contains("Encryption: required. Rate: 7 requests/s"), "{}{}", set.out, set.err);
     let listed = &run(&data, &["client", "list", "--json"]).json()[0];
@@ -378,7 +378,7 @@ fn the_master_key_is_changed_under_a_running_server_with_jobs_in_its_queue() {
 #[test]
 fn a_key_is_not_retired_while_something_is_sealed_under_it() {
     let data = Data::new();
-    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "app", "--out", "-"]).code, 0);
     assert_eq!(run(&data, &["key", "prepare"]).code, 0);
     assert_eq!(run(&data, &["key", "rotate"]).code, 0);
     // A process without the new key goes on with the old one.
@@ -392,7 +392,7 @@ fn a_key_is_not_retired_while_something_is_sealed_under_it() {
         .arg(data.folder().join("master.key.next"))
         .status()
         .unwrap();
-    assert_eq!(run(&data, &["client", "add", "late", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "late", "--out", "-"]).code, 0);
     assert_eq!(run(&data, &["key", "retire"]).code, 2, "no old key to be seen");
     fs::rename(data.folder().join("master.key.next"), &key).unwrap();
     fs::write(&old, &kept).unwrap();
@@ -408,7 +408,7 @@ fn a_key_is_not_retired_while_something_is_sealed_under_it() {
 #[test]
 fn a_refused_step_is_in_the_audit_as_one_that_was_not_done() {
     let data = Data::new();
-    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "app", "--out", "-"]).code, 0);
     for (step, code) in [("rotate", 2), ("retire", 2), ("prepare", 0), ("prepare", 2)] {
         assert_eq!(run(&data, &["key", step]).code, code, "{step}");
     }
@@ -460,6 +460,99 @@ async fn on_postgres_jobs_are_erased_and_sealed_anew_too() {
     });
 }
 
+#[test]
+fn a_client_is_deleted_with_its_keys_and_its_transactions_only_if_that_is_asked_for() {
+    let data = Data::new();
+    let app = App::register(&data);
+    let server = Server::start(&data);
+    let transaction = app.enqueue(&server, 1);
+    let id = run(&data, &["client", "list", "--json"]).json()[0]["clientId"].clone();
+    let asked = run(&data, &["client", "delete", "app"]);
+    assert!(asked.out.contains("1 transaction: re-run with --with-transactions"), "{}", asked.out);
+    let refused = run(&data, &["client", "delete", "app", "--yes"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("--with-transactions"), "{}", refused.err);
+    let access_key =
+        run(&data, &["client", "show", "app", "--json"]).json()["keys"][0]["accessKey"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+    let deleted = run(&data, &["client", "delete", "app", "--with-transactions", "--yes"]);
+    assert_eq!(deleted.code, 0, "{}", deleted.err);
+    assert_eq!(app.result_code(&server, &transaction), "MERCHANT_NOT_FOUND");
+    assert_eq!(is_in(data.folder(), access_key.as_bytes()), Vec::<String>::new());
+    let audit = run(&data, &["audit", "--json", "--client", id.as_str().unwrap()]).json();
+    let acts: Vec<_> =
+        audit.as_array().unwrap().iter().map(|e| [&e["act"], &e["outcome"]]).collect();
+    let expected = [
+        ["client delete", "done"],
+        ["erase", "done"],
+        ["erase", "begun"],
+        ["client disable", "done"],
+        ["client delete", "refused"],
+        ["client add", "done"],
+    ];
+    assert!(acts.iter().zip(expected).all(|(act, expected)| *act == expected), "{acts:?}");
+    assert_eq!(acts.len(), expected.len(), "{acts:?}");
+    assert_eq!(run(&data, &["client", "add", "app", "--out", "-"]).code, 0, "the name is free");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_a_client_is_deleted_with_its_transactions_too() {
+    let site = Site::new().await;
+    tokio::task::block_in_place(|| {
+        let front = site.front_end();
+        let keys = site.add_client("shop", &[]);
+        enqueue(&keys, &front, 1);
+        assert_eq!(site.run(&["client", "delete", "shop", "--yes"]).code, 2);
+        let delete = ["client", "delete", "shop", "--with-transactions", "--yes"];
+        assert_eq!(site.run(&delete).code, 0);
+        let refused = crate::serve::call(&front.url(), &keys, &["test"]);
+        assert!(refused.err.contains("MERCHANT_NOT_FOUND"), "{}", refused.err);
+        let found = site.run(&["client", "list", "--json", "--search", "shop"]);
+        assert_eq!(found.json(), json!([]));
+        assert_eq!(site.run(&["audit", "verify"]).code, 0);
+        assert_eq!(front.terminate(), Some(0));
+    });
+}
+
+#[test]
+fn a_client_is_shown_with_what_applies_and_its_last_use() {
+    let data = Data::new();
+    let app = App::register(&data);
+    let show = || run(&data, &["client", "show", "app", "--json"]).json();
+    let new = show();
+    assert_eq!(new["lastUsed"], json!(null));
+    assert_eq!(new["burst"], json!({ "value": 100, "own": false }));
+    assert_eq!((&new["dailyQuota"], &new["comparisonsToday"]), (&json!(null), &json!(null)));
+    let set = ["client", "set", "app", "--burst", "7", "--daily-quota", "9", "--fmr", "1e-6"];
+    assert_eq!(run(&data, &set).code, 0);
+    let server = Server::start(&data);
+    app.enqueue(&server, 1);
+    assert_eq!(server.terminate(), Some(0));
+    let used = show();
+    assert_eq!(used["burst"], json!({ "value": 7, "own": true }));
+    assert_eq!((&used["dailyQuota"], &used["comparisonsToday"]), (&json!(9), &json!(1)));
+    assert_eq!((&used["fmr"]["value"], &used["documentFmr"]["own"]), (&json!(1e-6), &json!(true)));
+    let last = visavis_signing::parse_time(used["lastUsed"].as_str().unwrap()).unwrap();
+    assert!((Clock::System.now() - last).abs() < 60_000, "{used}");
+    assert_eq!(run(&data, &["client", "rotate", "app", "--out", "-"]).code, 0);
+    let keys = show()["keys"].clone();
+    assert_eq!((&keys[0]["state"], &keys[1]["state"]), (&json!("current"), &json!("overlap")));
+    let text = run(&data, &["client", "show", "app"]).out;
+    for line in
+        ["Keys v2 ", "9 comparisons, 1 used today", "unlimited (default: http.client_rate_per_s)"]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let found = |text: &str| {
+        let listed = run(&data, &["client", "list", "--json", "--search", text]).json();
+        listed.as_array().unwrap().len()
+    };
+    assert_eq!((found("AP"), found("other")), (1, 0));
+}
+
 /// Root prepares a key for a service that is not root.
 #[test]
 fn a_key_that_root_makes_belongs_to_the_owner_of_the_one_that_is_there() {
@@ -468,7 +561,7 @@ fn a_key_that_root_makes_belongs_to_the_owner_of_the_one_that_is_there() {
         return;
     }
     let data = Data::new();
-    assert_eq!(run(&data, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&data, &["client", "add", "app", "--out", "-"]).code, 0);
     let key = data.folder().join("master.key");
     std::os::unix::fs::chown(&key, Some(65_532), Some(65_532)).unwrap();
     std::os::unix::fs::chown(data.folder(), Some(65_532), Some(65_532)).unwrap();
@@ -480,7 +573,7 @@ fn a_key_that_root_makes_belongs_to_the_owner_of_the_one_that_is_there() {
     assert_eq!(run(&data, &["key", "retire"]).code, 0);
     let other = Data::new();
     std::os::unix::fs::chown(other.folder(), Some(65_532), Some(65_532)).unwrap();
-    assert_eq!(run(&other, &["client", "add", "app", "--json"]).code, 0);
+    assert_eq!(run(&other, &["client", "add", "app", "--out", "-"]).code, 0);
     assert_eq!(
         fs::metadata(other.folder().join("master.key")).unwrap().uid(),
         65_532,

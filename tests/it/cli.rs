@@ -39,7 +39,7 @@ fn der(keys: &Value, member: &str) -> Vec<u8> {
 #[test]
 fn client_add_prints_everything_that_an_app_needs_and_the_keys_belong_together() {
     let data = tempfile::tempdir().unwrap();
-    let added = add(data.path(), "first app", &["--json"]);
+    let added = add(data.path(), "first app", &["--out", "-"]);
     assert_eq!((added.code, added.err.as_str()), (0, ""));
     let keys = added.json();
     let members: Vec<_> = keys.as_object().unwrap().keys().map(String::as_str).collect();
@@ -115,7 +115,8 @@ fn keys_are_printed_in_each_form_and_read_again_in_each() {
         let added = add(data.path(), &name, &["--format", format, "--out", &file]);
         assert_eq!(added.code, 0, "{}", added.err);
         let written: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-        let rotate = ["client", "rotate", &name, "--json", "--format", format, "--data", &folder];
+        let rotate =
+            ["client", "rotate", &name, "--out", "-", "--format", format, "--data", &folder];
         let rotated = visavis(&rotate).json();
         for keys in [&written, &rotated] {
             let [private, public, server] =
@@ -132,7 +133,8 @@ fn keys_are_printed_in_each_form_and_read_again_in_each() {
         }
         // As an operator gives a public key.
         let other = format!("other {format}");
-        let register = ["client", "add", &other, "--json", "--data", &folder, "--public-key", "-"];
+        let register =
+            ["client", "add", &other, "--out", "-", "--data", &folder, "--public-key", "-"];
         let piped = visavis_reading(&register, written["merchantPublicKey"].as_str().unwrap());
         assert_eq!(piped.code, 0, "{format}: {}", piped.err);
         // Nothing is listening: the keys were read and the request was signed.
@@ -140,7 +142,7 @@ fn keys_are_printed_in_each_form_and_read_again_in_each() {
         let called = visavis(&[&["call", "test", "--client", &file][..], &url].concat());
         assert!(called.err.contains("refused the connection"), "{format}: {}", called.err);
     }
-    let shown = add(data.path(), "shown", &["--format", "pem"]);
+    let shown = add(data.path(), "shown", &["--print", "--format", "pem"]);
     for part in [
         "merchant private key  \n-----BEGIN PRIVATE KEY-----\n",
         "-----END PRIVATE KEY-----\n  server public key     \n-----BEGIN PUBLIC KEY-----\n",
@@ -153,7 +155,7 @@ fn keys_are_printed_in_each_form_and_read_again_in_each() {
 fn a_new_client_can_have_several_limits_at_once() {
     let data = tempfile::tempdir().unwrap();
     let limits = ["--rate", "5", "--burst", "9", "--daily-quota", "100", "--modes", "key-pair"];
-    let added = add(data.path(), "app", &[&["--json"], &limits[..]].concat());
+    let added = add(data.path(), "app", &[&["--out", "-"], &limits[..]].concat());
     assert_eq!(added.code, 0, "{}", added.err);
     let client = list(data.path()).remove(0);
     let expected = serde_json::json!({ "ratePerS": 5, "burst": 9, "dailyQuota": 100 });
@@ -165,12 +167,14 @@ fn a_new_client_can_have_several_limits_at_once() {
 #[test]
 fn clients_have_keys_of_their_own_and_a_name_is_taken_once() {
     let data = tempfile::tempdir().unwrap();
-    let (first, second) =
-        (add(data.path(), "one", &["--json"]).json(), add(data.path(), "two", &["--json"]).json());
+    let (first, second) = (
+        add(data.path(), "one", &["--out", "-"]).json(),
+        add(data.path(), "two", &["--out", "-"]).json(),
+    );
     for member in first.as_object().unwrap().keys().filter(|name| *name != "keyVersion") {
         assert_ne!(first[member], second[member], "{member}");
     }
-    let again = add(data.path(), "one", &["--json"]);
+    let again = add(data.path(), "one", &["--out", "-"]);
     assert_eq!((again.code, again.out.as_str()), (2, ""));
     assert!(
         again.err.contains("one") && again.err.contains("choose another name"),
@@ -188,7 +192,7 @@ fn clients_have_keys_of_their_own_and_a_name_is_taken_once() {
         ("\u{202e}owt", "the name has the control or format character U+202E: leave it out"),
         ("2188000000000001", "the name has the form of a Client-Id, 16 digits: add a letter"),
     ] {
-        let refused = add(data.path(), name, &["--json"]);
+        let refused = add(data.path(), name, &["--out", "-"]);
         assert_eq!(refused.code, 2, "{name:?}");
         assert!(refused.err.contains(reason), "{name:?}: {}", refused.err);
     }
@@ -199,7 +203,7 @@ fn clients_have_keys_of_their_own_and_a_name_is_taken_once() {
 #[tokio::test]
 async fn a_name_that_an_early_version_took_is_listed_with_its_hidden_characters_as_numbers() {
     let data = tempfile::tempdir().unwrap();
-    add(data.path(), "one", &["--json"]);
+    add(data.path(), "one", &["--out", "-"]);
     let db = SqliteDb::open(&data.path().join("visavis.db")).await.unwrap();
     let rename = sqlx::query("UPDATE client SET name = $1").bind("a\nb\u{202e}\u{1b}[2J");
     rename.execute(&db.writer).await.unwrap();
@@ -227,7 +231,7 @@ fn keys_are_written_to_a_new_file_that_only_its_owner_reads() {
     let over = add(data.path(), "other app", &["--out", &shown]);
     assert_eq!(over.code, 2);
     let exists =
-        format!("cannot create {shown}: the file already exists; choose another name for --out");
+        format!("cannot create {shown}: the file already exists; choose another one with --out");
     assert_eq!(over.err, format!("visavis: {exists}\n"));
     assert_eq!(fs::read(&file).unwrap(), before, "no file is written over");
     let folder = data.path().display().to_string();
@@ -250,14 +254,16 @@ fn an_app_that_keeps_its_own_key_registers_the_public_half() {
     let pem = public.to_public_key_pem(LineEnding::LF).unwrap();
     let file = data.path().join("public.pem");
     fs::write(&file, &pem).unwrap();
-    let added = add(data.path(), "app", &["--json", "--public-key", &file.display().to_string()]);
+    let added =
+        add(data.path(), "app", &["--out", "-", "--public-key", &file.display().to_string()]);
     assert_eq!(added.code, 0, "{}", added.err);
     let keys = added.json();
     assert!(keys.get("merchantPrivateKey").is_none(), "{keys}");
     assert_eq!(der(&keys, "merchantPublicKey"), spki);
 
     let folder = data.path().display().to_string();
-    let arguments = ["client", "add", "piped", "--json", "--data", &folder, "--public-key", "-"];
+    let arguments =
+        ["client", "add", "piped", "--out", "-", "--data", &folder, "--public-key", "-"];
     let piped = visavis_reading(&arguments, &STANDARD.encode(&spki));
     assert_eq!(der(&piped.json(), "merchantPublicKey"), spki);
 
@@ -277,7 +283,7 @@ fn an_app_that_keeps_its_own_key_registers_the_public_half() {
 fn a_key_that_anybody_can_forge_with_and_keys_of_the_server_are_not_registered() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().display().to_string();
-    let keys = add(data.path(), "app", &["--json"]).json();
+    let keys = add(data.path(), "app", &["--out", "-"]).json();
     let server = keys["serverPublicKey"].as_str().unwrap();
     for (key, reason) in [
         (&*STANDARD.encode(weak_key()), "a small prime divides its modulus: make a new pair"),
@@ -295,10 +301,34 @@ fn a_key_that_anybody_can_forge_with_and_keys_of_the_server_are_not_registered()
 }
 
 #[test]
+fn keys_go_into_a_file_of_the_current_folder_and_are_printed_only_if_that_is_asked_for() {
+    let (data, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let run = |words: &[&str]| {
+        let mut command = program();
+        command.args(words).arg("--data").arg(data.path()).current_dir(here.path());
+        command.ran()
+    };
+    let added = run(&["client", "add", "shop"]);
+    assert_eq!((added.code, added.out.as_str()), (0, ""), "{}", added.err);
+    assert!(added.err.contains("shop.json, readable only by you"), "{}", added.err);
+    assert_eq!(run(&["client", "rotate", "shop"]).code, 0);
+    for file in ["shop.json", "shop-v2.json"] {
+        let path = here.path().join(file);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+        let keys: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        assert!(keys["merchantPrivateKey"].is_string(), "{file}");
+    }
+    let printed = run(&["client", "add", "other", "--print"]);
+    assert!(printed.out.contains("merchant private key"), "{}", printed.out);
+    assert!(run(&["client", "add", "third", "--out", "-"]).json()["secretKey"].is_string());
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 2);
+}
+
+#[test]
 fn clients_are_disabled_and_enabled_by_name_or_id() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().display().to_string();
-    let keys = add(data.path(), "app", &["--json"]).json();
+    let keys = add(data.path(), "app", &["--out", "-"]).json();
     let id = keys["clientId"].as_str().unwrap();
     assert_eq!(list(data.path())[0]["disabledAt"], Value::Null);
     for (command, name, disabled) in
@@ -332,11 +362,12 @@ fn a_client_is_given_rates_of_its_own_and_loses_them_again() {
         let client = list(data.path()).remove(0);
         (client["fmr"].as_f64(), client["documentFmr"].as_f64())
     };
-    let added = add(data.path(), "app", &["--json", "--fmr", "1e-6", "--document-fmr", "0.0001"]);
+    let added =
+        add(data.path(), "app", &["--out", "-", "--fmr", "1e-6", "--document-fmr", "0.0001"]);
     assert_eq!(added.code, 0, "{}", added.err);
     assert_eq!(rates(), (Some(1e-6), Some(1e-4)));
     let listed = visavis(&["client", "list", "--data", &folder]).out;
-    assert!(listed.contains(" 1e-6 ") && listed.contains(" 1e-4 "), "{listed}");
+    assert!(listed.contains(" 1e-6 ") && listed.contains(" 1e-4\n"), "{listed}");
 
     let reported = set(&["--fmr", "1e-3"]);
     assert_eq!((reported.code, reported.err.as_str()), (0, ""));
@@ -404,7 +435,7 @@ fn an_unknown_variable_or_key_is_refused_by_its_name() {
 fn the_variables_of_the_examples_and_of_the_proxy_break_no_command() {
     let data = tempfile::tempdir().unwrap();
     let mut command = program();
-    command.args(["client", "add", "app", "--json", "--data"]).arg(data.path());
+    command.args(["client", "add", "app", "--out", "-", "--data"]).arg(data.path());
     let mut count = 0;
     let mut settings = settings::variables();
     settings.extend(settings::variables().iter().flat_map(|name| old_variables(name)));
@@ -453,7 +484,7 @@ fn a_level_that_does_not_exist_is_refused_instead_of_logging_nothing() {
         assert!(refused.err.contains("info,visavis::worker=debug"), "{}", refused.err);
     }
     let warning = program()
-        .args(["client", "add", "app", "--json", "--data"])
+        .args(["client", "add", "app", "--out", "-", "--data"])
         .arg(data.path())
         .env("VISAVIS_LOG_LEVEL", "warning")
         .ran();
@@ -484,7 +515,7 @@ fn a_certificate_that_cannot_be_used_is_found_before_any_traffic() {
 
 #[test]
 fn every_command_explains_itself_and_its_arguments() {
-    let commands: [(&[&str], &[&str]); 22] = [
+    let commands: [(&[&str], &[&str]); 24] = [
         (&[], &["serve", "compare", "call", "client", "models", "migrate", "check", "--config"]),
         (&["serve"], &["--listen", "--data", "--workers", "--shards", "VISAVIS_CONFIG"]),
         (&["work"], &["--data", "--workers", "--shards"]),
@@ -512,13 +543,15 @@ fn every_command_explains_itself_and_its_arguments() {
         ),
         (&["compare"], &["<A>", "<B>", "--document", "--json", "--annotate", "Exit code"]),
         (&["call"], &["<ENDPOINT>", "--client", "--url", "--wait", "--timeout", "Exit code"]),
-        (&["client"], &["add", "list", "disable", "enable"]),
+        (&["client"], &["add", "list", "show", "delete", "disable", "enable"]),
         (
             &["client", "add"],
-            &["<NAME>", "--data", "--public-key", "--json", "--out", "--shard", "--fmr"],
+            &["<NAME>", "--data", "--public-key", "--print", "--out", "--shard", "--fmr"],
         ),
         (&["client", "set"], &["<NAME>", "--extras", "--fmr", "--document-fmr", "default"]),
-        (&["client", "list"], &["--data", "--json"]),
+        (&["client", "list"], &["--data", "--search", "--json"]),
+        (&["client", "show"], &["<NAME>", "--data", "--json"]),
+        (&["client", "delete"], &["<NAME>", "--data", "--with-transactions", "--yes"]),
         (&["client", "disable"], &["<NAME>", "--data"]),
         (&["client", "enable"], &["<NAME>", "--data"]),
         (&["models"], &["list", "pull", "verify"]),

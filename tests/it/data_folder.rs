@@ -13,13 +13,14 @@ use sqlx::{Connection as _, migrate::Migrator};
 use crate::support::{Ran, Run as _, cluster, in_repository, program};
 
 /// Commands that need data and create none, each without `--data`.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 18] = [
     &["check"],
     &["client", "list"],
     &["client", "list", "--json"],
+    &["client", "show", "shop"],
     &["client", "export", "shop"],
     &["client", "set", "shop", "--extras", "off"],
-    &["client", "rotate", "shop", "--json"],
+    &["client", "rotate", "shop", "--out", "-"],
     &["client", "disable", "shop"],
     &["client", "enable", "shop"],
     &["audit"],
@@ -29,13 +30,15 @@ const COMMANDS: [&[&str]; 16] = [
     &["key", "prepare"],
     &["key", "rotate"],
     &["key", "retire"],
+    &["client", "delete", "shop", "--yes"],
     &["console", "token"],
 ];
 /// Those that read alone.
-const READING: [&[&str]; 7] = [
+const READING: [&[&str]; 8] = [
     &["check"],
     &["client", "list"],
     &["client", "list", "--json"],
+    &["client", "show", "shop"],
     &["client", "export", "shop"],
     &["audit"],
     &["audit", "verify"],
@@ -43,7 +46,7 @@ const READING: [&[&str]; 7] = [
 ];
 /// Those that create data.
 const CREATING: [&[&str]; 3] =
-    [&["migrate"], &["client", "add", "new", "--json"], &["serve", "--listen", "127.0.0.1:0"]];
+    [&["migrate"], &["client", "add", "new", "--out", "-"], &["serve", "--listen", "127.0.0.1:0"]];
 
 /// Where commands find their data.
 struct Site {
@@ -85,7 +88,7 @@ impl Site {
     }
 
     fn add(&self, name: &str) {
-        let added = self.run(&["client", "add", name, "--json"]);
+        let added = self.run(&["client", "add", name, "--out", "-"]);
         assert_eq!(added.code, 0, "{}", added.err);
     }
 }
@@ -229,7 +232,7 @@ async fn an_older_schema_is_named_by_every_command_and_changed_by_a_migration_al
         give_key(&site);
         let reported =
             format!("version {}, this program needs {needed}: stop all processes, ", needed - 1);
-        let adding: &[&str] = &["client", "add", "new", "--json"];
+        let adding: &[&str] = &["client", "add", "new", "--out", "-"];
         for command in COMMANDS.iter().chain([&adding]) {
             let ran = site.run(command);
             let said = format!("{}{}", ran.out, ran.err);

@@ -78,7 +78,7 @@ fn a_generated_client_compares_photos_through_a_transport_that_signs_and_verifie
     let data = Data::new();
     let server = Server::start(&data);
     let keys =
-        visavis(&["client", "add", "app", "--json", "--data", data.folder().to_str().unwrap()])
+        visavis(&["client", "add", "app", "--out", "-", "--data", data.folder().to_str().unwrap()])
             .json();
     let sample = |name: &str| in_repository(&format!("samples/{name}.jpg"));
     let (one, other, outsider) = (sample("obama-2012"), sample("obama-2009"), sample("collins"));

@@ -222,6 +222,7 @@ async fn no_step_was_edited() {
     postgres 9 7964ecdd89c2e764
     postgres 10 86a9e91ce8df42c4
     postgres 11 e1000a745522e1fa
+    postgres 12 6ac37960a312e50c
     sqlite 1 ef846ebf3f34fa39
     sqlite 2 ebd6f409636b33fe
     sqlite 3 10cab357fd4ddc12
@@ -234,6 +235,7 @@ async fn no_step_was_edited() {
     sqlite 10 8c0720757574400c
     sqlite 11 1dd4aa4c69d7f311
     sqlite 12 e1000a745522e1fa
+    sqlite 13 300f105598171356
     ");
 }
 

@@ -107,7 +107,7 @@ fn keys_are_converted_into_each_form_as_documented() {
     }
     let data = folder.path().display().to_string();
     let keys = |name: &str, format: &str| {
-        let add = ["client", "add", name, "--json", "--format", format, "--data", &data];
+        let add = ["client", "add", name, "--out", "-", "--format", format, "--data", &data];
         visavis(&add).json()
     };
     let (file, base64) = (|name: &str| folder.path().join(name), keys("one", "base64"));

@@ -74,7 +74,7 @@ fn a_client_is_added_although_nobody_reads_its_keys() {
     let data = Data::new();
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
-    let command = (["client", "add", "app"].map(str::to_owned).into(), true);
+    let command = (["client", "add", "app", "--print"].map(str::to_owned).into(), true);
     let (code, complaint) = run(&data, &command, writer);
     assert_eq!(code, 0, "{complaint}");
     let folder = data.folder().display().to_string();

@@ -60,7 +60,7 @@ fn a_volume_of_root_and_the_group_of_a_pod_is_used_and_its_files_may_be_the_grou
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
         set(&data, ID, 0o2770);
-        let added = as_user(group, groups, &["client", "add", "app", "--json"], &data);
+        let added = as_user(group, groups, &["client", "add", "app", "--out", "-"], &data);
         assert_eq!(added.code, 0, "{}", added.err);
         assert_eq!(as_user(group, groups, &["console", "token"], &data).code, 0);
         // As the next mount of the volume leaves them.
@@ -87,7 +87,7 @@ fn a_key_that_other_users_or_a_foreign_group_can_read_is_refused() {
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
     set(&data, ID, 0o2770);
-    assert_eq!(as_user(ID, "", &["client", "add", "app", "--json"], &data).code, 0);
+    assert_eq!(as_user(ID, "", &["client", "add", "app", "--out", "-"], &data).code, 0);
     let key = data.join("master.key");
     for (mode, is_taken) in [(0o660, true), (0o640, true), (0o644, false), (0o666, false)] {
         set(&key, ID, mode);

@@ -45,8 +45,9 @@ use crate::{
 };
 
 /// Statements of `SQLite` alone: its pragmas, and the two that one statement of Postgres does.
-const ONLY_SQLITE: [&str; 6] = [
+const ONLY_SQLITE: [&str; 7] = [
     "checkpoint",
+    "client_checkpoint",
     "enqueue_job",
     "enqueue_pictures",
     "erase_vacuum_sqlite",
@@ -55,7 +56,8 @@ const ONLY_SQLITE: [&str; 6] = [
 ];
 /// Statements of Postgres alone: what it knows of itself, what tells other processes something,
 /// what only a lost connection asks for, and the one that does what two of `SQLite` do.
-const ONLY_POSTGRES: [&str; 12] = [
+const ONLY_POSTGRES: [&str; 13] = [
+    "client_vacuum",
     "clock",
     "enqueue",
     "erase_left",
@@ -283,7 +285,10 @@ impl Everything {
         let one = std::num::NonZeroU32::MIN;
         let day = store.count_comparison(CLIENT, one).await.unwrap().unwrap();
         assert_eq!(store.count_comparison(CLIENT, one).await.unwrap(), None);
+        assert_eq!(store.comparisons_today(CLIENT).await.unwrap(), 1);
         store.uncount_comparison(CLIENT, day).await.unwrap();
+        store.mark_used(&[CLIENT]).await.unwrap();
+        assert!(store.list().await.unwrap()[0].last_used_at.is_some());
         store
             .record_audit_event("erase", "transaction 1", ActOutcome::Done, &json!({}))
             .await
@@ -306,6 +311,8 @@ impl Everything {
         self.run_accounts(AccountStore::new(store.clone())).await;
         self.hands.advance(40 * 24 * 60 * 60 * 1_000);
         assert_eq!(store.purge_expired_keys().await.unwrap(), 1);
+        store.delete(CLIENT).await.unwrap();
+        assert!(store.list().await.unwrap().is_empty());
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 /// Subcommands of `client`.
 #[derive(Debug, clap::Subcommand)]
 pub(in crate::cli) enum ClientCommand {
-    /// Register a client and print its keys. Works while the server runs
+    /// Register a client and write its keys to a file. Works while the server runs
     Add(AddArgs),
     /// List the registered clients
     List(ListArgs),
@@ -26,6 +26,10 @@ pub(in crate::cli) enum ClientCommand {
     Disable(NameArgs),
     /// Unblock a disabled client
     Enable(NameArgs),
+    /// Show the settings, keys and use of a client
+    Show(ShowArgs),
+    /// Delete a client with its keys; its audit entries stay
+    Delete(DeleteArgs),
 }
 
 /// Arguments of `client add`.
@@ -112,12 +116,13 @@ pub(super) struct KeyArgs {
     /// is created]
     #[arg(long, value_name = "FILE")]
     pub(super) public_key: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Write the JSON object to this new file, with mode 0600, instead of printing it
-    #[arg(long, value_name = "FILE")]
+    /// New file for the keys, as JSON with mode 0600; - prints them [default: NAME.json in the
+    /// current folder, and NAME-vN.json for version N of the keys]
+    #[arg(long, value_name = "FILE", conflicts_with = "print")]
     pub(super) out: Option<PathBuf>,
+    /// Print the keys for people, secrets included, instead of writing a file
+    #[arg(long)]
+    pub(super) print: bool,
     /// Form of the RSA keys that are printed or written
     #[arg(long, value_enum, default_value_t = KeyFormat::Base64)]
     pub(super) format: KeyFormat,
@@ -180,9 +185,40 @@ pub(in crate::cli) struct ExportArgs {
 pub(in crate::cli) struct ListArgs {
     #[command(flatten)]
     pub(super) data: DataArgs,
+    /// Only clients whose name or Client-Id contains this text, in upper or lower case
+    #[arg(long, value_name = "TEXT")]
+    pub(super) search: Option<String>,
     /// Print one JSON array
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Arguments of `client show`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ShowArgs {
+    /// Name or Client-Id of the client
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) data: DataArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Arguments of `client delete`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct DeleteArgs {
+    /// Name or Client-Id of the client
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) data: DataArgs,
+    /// Delete its transactions too, those that wait or run included; without this, a client that
+    /// has any is not deleted
+    #[arg(long)]
+    pub(super) with_transactions: bool,
+    /// Delete; without this, only report what would be deleted
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 /// Arguments that name a client.

@@ -2,11 +2,12 @@
 
 mod args;
 mod format;
+mod show;
 
 use std::{
     fs,
     io::{Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -14,22 +15,24 @@ use anyhow::{Context as _, Result, bail};
 use visavis_signing::{ClientKey, Credentials, bare_base64, format_time};
 
 pub(super) use self::args::ClientCommand;
-use self::args::{AddArgs, ExportArgs, KeyArgs, RotateArgs, SetArgs};
+use self::args::{AddArgs, DeleteArgs, ExportArgs, KeyArgs, ListArgs, RotateArgs, SetArgs};
 use super::{
     audit::operator,
     block_on,
     credentials::{NewFile, not_created},
+    erase, table,
 };
 use crate::{
     app,
     clients::{
         CONSOLE, ClientChange, ClientError, ClientInfo, ClientPolicy, Clients, FmrChange, MadeKeys,
-        NewClient, check_name, new_client_id, printable,
+        NewClient, check_name, iso_time, new_client_id, printable,
     },
     clock::Clock,
     compare::ClientFmr,
     config::Config,
     db::Access,
+    queue::Erasure,
 };
 
 pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCode> {
@@ -39,12 +42,17 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
         ClientCommand::Set(args) => &args.data,
         ClientCommand::Export(args) => &args.data,
         ClientCommand::List(args) => &args.data,
+        ClientCommand::Show(args) => &args.data,
+        ClientCommand::Delete(args) => &args.data,
         ClientCommand::Disable(args) | ClientCommand::Enable(args) => &args.data,
     };
     data.apply(&mut config);
     block_on(async {
         let access = match command {
-            ClientCommand::List(_) | ClientCommand::Export(_) => Access::Read,
+            ClientCommand::List(_) | ClientCommand::Export(_) | ClientCommand::Show(_) => {
+                Access::Read
+            }
+            ClientCommand::Delete(args) if !args.yes => Access::Read,
             ClientCommand::Add(_) => Access::Create,
             _ => Access::Change,
         };
@@ -62,7 +70,7 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
             ClientCommand::Set(args) => set(clients, args).await?,
             ClientCommand::Export(args) => export(clients, args).await?,
             ClientCommand::List(args) => {
-                list(&clients.list().await?, config.database.count() > 1, args.json)?;
+                list(clients.list().await?, config.database.count() > 1, args)?;
             }
             ClientCommand::Disable(args) => {
                 let (store, client_id) = clients.resolve(&args.name).await?;
@@ -74,6 +82,8 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
                 store.set_disabled(&client_id, false).await?;
                 out!("client {} enabled", args.name);
             }
+            ClientCommand::Show(args) => show::show(clients, &config, args).await?,
+            ClientCommand::Delete(args) => delete(&data, clients, args).await?,
         }
         data.close().await;
         Ok(ExitCode::SUCCESS)
@@ -99,9 +109,9 @@ async fn add(clients: &Clients, args: &AddArgs) -> Result<()> {
         fmr: ClientFmr { fmr: args.fmr, document_fmr: args.document_fmr },
         policy,
     };
-    let file = args.keys.new_file()?;
+    let target = args.keys.target(&args.name, &credentials.client_id, 1)?;
     clients.add(&new, args.shard).await?;
-    args.keys.hand_out(&format!("{} is registered", args.name), credentials, file)
+    args.keys.hand_out(&format!("{} is registered", args.name), credentials, target)
 }
 
 async fn set(clients: &Clients, args: &SetArgs) -> Result<()> {
@@ -186,7 +196,10 @@ async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
     let keys = args.keys.make(clients).await?;
     let overlap = i64::try_from(args.overlap.as_millis())?;
     let until = Clock::System.now_utc() + args.overlap;
-    let file = args.keys.new_file()?;
+    let listed = clients.list().await?.into_iter();
+    let newest = listed.map(|(_, client)| client).find(|client| client.client_id == client_id);
+    let next = newest.map_or(1, |client| client.key_version.saturating_add(1));
+    let target = args.keys.target(&args.name, &client_id, next)?;
     let version = store.rotate(&client_id, &keys.to_store(), overlap).await?;
     let credentials = keys.credentials(client_id, version)?;
     let old = if args.overlap.is_zero() {
@@ -195,7 +208,7 @@ async fn rotate(clients: &Clients, args: &RotateArgs) -> Result<()> {
         format!("the old keys remain valid until {}", format_time(until))
     };
     let news = format!("{} has new keys (version {version}); {old}", args.name);
-    args.keys.hand_out(&news, credentials, file)
+    args.keys.hand_out(&news, credentials, target)
 }
 
 impl KeyArgs {
@@ -207,22 +220,50 @@ impl KeyArgs {
         Ok(MadeKeys::make(given)?)
     }
 
-    fn new_file(&self) -> Result<Option<NewFile>> {
-        self.out.as_deref().map(NewFile::create).transpose()
+    /// Where the keys go. A file is created before they are stored: they cannot be had again.
+    fn target(&self, name: &str, client_id: &str, version: u32) -> Result<Target> {
+        match &self.out {
+            _ if self.print => Ok(Target::Text),
+            Some(path) if path.as_os_str() == "-" => Ok(Target::Json),
+            Some(path) => NewFile::create(path).map(Target::File),
+            None => NewFile::create(&default_file(name, client_id, version)).map(Target::File),
+        }
     }
 
-    fn hand_out(&self, news: &str, credentials: Credentials, file: Option<NewFile>) -> Result<()> {
+    fn hand_out(&self, news: &str, credentials: Credentials, target: Target) -> Result<()> {
         let credentials = self.format.applied_to(credentials);
-        match file {
-            Some(file) => {
+        match target {
+            Target::File(file) => {
                 let path = file.fill(&credentials)?;
-                err!("{news}; wrote the keys to {}", path.display());
+                err!("{news}; wrote the keys to {}, readable only by you", path.display());
             }
-            None if self.json => out!("{}", serde_json::to_string(&credentials)?),
-            None => print_credentials(news, &credentials),
+            Target::Json => out!("{}", serde_json::to_string(&credentials)?),
+            Target::Text => print_credentials(news, &credentials),
         }
         Ok(())
     }
+}
+
+/// Where new keys go.
+enum Target {
+    File(NewFile),
+    /// To standard output, as JSON.
+    Json,
+    /// To standard output, for people.
+    Text,
+}
+
+/// The file in the current folder for a client's keys. A name that is unusual for a file is
+/// replaced by the Client-Id.
+fn default_file(name: &str, client_id: &str, version: u32) -> PathBuf {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_usual = name.chars().all(is_plain) && !name.starts_with(['.', '-']);
+    let stem = if is_usual { name } else { client_id };
+    match version {
+        1 => format!("{stem}.json"),
+        version => format!("{stem}-v{version}.json"),
+    }
+    .into()
 }
 
 fn given_key(path: &Path) -> Result<ClientKey> {
@@ -260,39 +301,68 @@ fn on_own_lines(key: &str) -> String {
     if key.contains('\n') { format!("\n{}", key.trim_end()) } else { key.to_owned() }
 }
 
-fn list(clients: &[(u32, ClientInfo)], sharded: bool, json: bool) -> Result<()> {
-    if json {
+/// Deletes a client. Its transactions are deleted before it, after it was disabled, so that no
+/// further one is accepted meanwhile.
+async fn delete(data: &app::Data, clients: &Clients, args: &DeleteArgs) -> Result<()> {
+    let (store, client_id) = clients.resolve(&args.name).await?;
+    let which = Erasure::new(None, None, Some(client_id.clone()));
+    let which = which.context("a client is selected")?;
+    let count = erase::count(data, &which).await?;
+    let noun = if count == 1 { "transaction" } else { "transactions" };
+    if !args.yes {
+        out!(
+            "client {} ({client_id}) would be deleted, and it has {count} {noun}: re-run with {} \
+             to delete",
+            args.name,
+            if count == 0 { "--yes" } else { "--with-transactions --yes" }
+        );
+        return Ok(());
+    }
+    if count > 0 && args.with_transactions {
+        store.set_disabled(&client_id, true).await?;
+        erase::erase(data, &which).await?;
+    }
+    store.delete(&client_id).await?;
+    out!("client {} ({client_id}) deleted, with {count} {noun}", args.name);
+    Ok(())
+}
+
+fn list(clients: Vec<(u32, ClientInfo)>, sharded: bool, args: &ListArgs) -> Result<()> {
+    let text = args.search.as_deref().unwrap_or_default().to_lowercase();
+    let matches = |client: &ClientInfo| {
+        client.name.to_lowercase().contains(&text) || client.client_id.contains(&text)
+    };
+    let clients: Vec<_> = clients.into_iter().filter(|(_, client)| matches(client)).collect();
+    if args.json {
         let listed: Vec<_> =
             clients.iter().map(|(shard, client)| ClientJson { shard: *shard, client }).collect();
         out!("{}", serde_json::to_string_pretty(&listed)?);
         return Ok(());
     }
-    let shard = if sharded { "SHARD " } else { "" };
-    out!(
-        "{:<18} {:<24} {:<20} {:<5} {:<8} {:<8} {:<8} {shard}STATE",
-        "CLIENT-ID",
-        "NAME",
-        "CREATED",
-        "KEYS",
-        "FIELDS",
-        "FMR",
-        "DOC-FMR"
-    );
-    for (shard, client) in clients {
-        let created = time::OffsetDateTime::from_unix_timestamp(client.created_at / 1_000)?;
-        let created = &format_time(created)[..19];
-        let state = if client.disabled_at.is_some() { "disabled" } else { "active" };
-        let fields = if client.extras { "all" } else { "strict" };
-        let shard = if sharded { format!("{shard:<5} ") } else { String::new() };
-        let (id, name) = (&client.client_id, printable(&client.name));
-        let version = client.key_version;
+    let head = ["CLIENT-ID", "NAME", "STATE", "CREATED", "LAST USED", "KEYS", "FIELDS", "FMR"];
+    let more = ["DOC-FMR", if sharded { "DATABASE" } else { "" }];
+    let columns = |first: [String; 8], last: [String; 2]| -> [String; 10] {
+        let mut all = first.into_iter().chain(last);
+        std::array::from_fn(|_| all.next().unwrap_or_default())
+    };
+    let mut rows = vec![columns(head.map(str::to_owned), more.map(str::to_owned))];
+    for (shard, client) in &clients {
         let [all, documents] = [client.fmr.fmr, client.fmr.document_fmr]
             .map(|own| own.map_or_else(|| "-".to_owned(), |fmr| fmr.to_string()));
-        out!(
-            "{id:<18} {name:<24} {created:<20} v{version:<4} {fields:<8} {all:<8} {documents:<8} \
-             {shard}{state}"
-        );
+        let first = [
+            client.client_id.clone(),
+            printable(&client.name),
+            if client.disabled_at.is_some() { "disabled" } else { "active" }.to_owned(),
+            iso_time(client.created_at),
+            client.last_used_at.map_or_else(|| "-".to_owned(), iso_time),
+            format!("v{}", client.key_version),
+            if client.extras { "all" } else { "strict" }.to_owned(),
+            all,
+        ];
+        let shard = if sharded { shard.to_string() } else { String::new() };
+        rows.push(columns(first, [documents, shard]));
     }
+    table::print(&rows);
     Ok(())
 }
 
@@ -302,4 +372,25 @@ struct ClientJson<'a> {
     #[serde(flatten)]
     client: &'a ClientInfo,
     shard: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_go_into_a_file_of_the_current_folder_whatever_the_client_is_called() {
+        for (name, version, file) in [
+            ("shop", 1, "shop.json"),
+            ("shop", 12, "shop-v12.json"),
+            ("läden.2", 1, "läden.2.json"),
+            ("../shop", 1, "2188.json"),
+            ("/etc/shop", 2, "2188-v2.json"),
+            (".ssh", 1, "2188.json"),
+            ("-rf", 1, "2188.json"),
+            ("a shop", 1, "2188.json"),
+        ] {
+            assert_eq!(default_file(name, "2188", version), PathBuf::from(file), "{name}");
+        }
+    }
 }

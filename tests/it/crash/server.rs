@@ -269,7 +269,7 @@ pub struct App {
 
 impl App {
     pub fn register(data: &Data) -> Self {
-        let keys = data.command(&["client", "add", "app", "--json"]).ran().json();
+        let keys = data.command(&["client", "add", "app", "--out", "-"]).ran().json();
         let text = |name: &str| keys[name].as_str().unwrap();
         Self {
             client_id: text("clientId").to_owned(),

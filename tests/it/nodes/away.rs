@@ -261,7 +261,7 @@ async fn errors_of_postgres_name_user_database_and_cure_once() {
     ];
     for (url, expected) in cases {
         let site = Site::on(vec![url]);
-        let ran = tokio::task::block_in_place(|| site.run(&["client", "add", "app", "--json"]));
+        let ran = tokio::task::block_in_place(|| site.run(&["client", "add", "app", "--out", "-"]));
         assert_eq!(ran.code, 2);
         let expected = format!("visavis: cannot open the database {expected}\n");
         assert!(ran.err.ends_with(&expected), "{} is not {expected}", ran.err);
