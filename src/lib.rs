@@ -53,6 +53,7 @@ mod outgoing;
 mod private_file;
 pub mod queue;
 pub mod sealing;
+mod secret;
 pub mod shutdown;
 pub mod supervisor;
 pub mod telemetry;

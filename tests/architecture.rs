@@ -19,7 +19,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("outgoing", &[]),
     ("private_file", &[]),
     ("telemetry", &["compare", "outgoing"]),
-    ("sealing", &["private_file"]),
+    ("secret", &["private_file"]),
+    ("sealing", &["private_file", "secret"]),
     ("shutdown", &[]),
     ("supervisor", &["shutdown"]),
     ("models", &["outgoing", "visavis_convert", "visavis_face"]),
@@ -66,7 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("config", &["compare", "db", "gate", "telemetry", "visavis_face"]),
+    ("config", &["compare", "db", "gate", "secret", "telemetry", "visavis_face"]),
 ];
 
 /// The crates below `crates/`.

@@ -17,6 +17,7 @@ use crate::{
     private_file,
     queue::Store,
     sealing::MasterKey,
+    secret::SecretSource,
 };
 
 /// The opened data folder: databases, key, and clients.
@@ -72,10 +73,22 @@ async fn open(config: &Config, default_connections: u32, access: Access) -> Resu
     } else {
         check_database_file(config)?;
     }
+    let source = config.data.key_source();
     let path = config.data.key_path();
-    let has_key = path.try_exists().with_context(|| format!("master key {}", path.display()))?;
+    // A key that does not come from a file is not created.
+    let is_file = matches!(source, SecretSource::File(_));
+    let password = match config.database.password_source() {
+        Some(source) => {
+            let read = tokio::task::spawn_blocking(move || source.read_line()).await?;
+            Some(read.context("database password")?)
+        }
+        None => None,
+    };
+    let password = password.as_ref().map(|password| password.as_str());
+    let has_key =
+        !is_file || path.try_exists().with_context(|| format!("master key {}", path.display()))?;
     if !has_key {
-        check_no_key_needed(config, access).await?;
+        check_no_key_needed(config, password, access).await?;
         if access < Access::Create {
             bail!(
                 "master key {} does not exist: copy it from the machine that has it, or create it \
@@ -90,7 +103,7 @@ async fn open(config: &Config, default_connections: u32, access: Access) -> Resu
     };
     let mut opened = Vec::new();
     for (number, url) in config.database.served()? {
-        let db = open_database(config, url, connections, access).await?;
+        let db = open_database(config, (url, password), connections, access).await?;
         if let Db::Postgres(db) = &db {
             // A command that only reads does not decide which number a new database gets.
             if access >= Access::Create {
@@ -102,7 +115,11 @@ async fn open(config: &Config, default_connections: u32, access: Access) -> Resu
         opened.push((number, db));
     }
     // Last, so that a database which cannot be used leaves no key behind.
-    let key = if access >= Access::Create {
+    let key = if !is_file {
+        let from = source.clone();
+        let secret = tokio::task::spawn_blocking(move || source.read()).await?;
+        MasterKey::from_secret(&from, &secret.context("master key")?)?
+    } else if access >= Access::Create {
         MasterKey::load_or_create(&path)?
     } else {
         MasterKey::load(&path)?
@@ -119,7 +136,7 @@ async fn open(config: &Config, default_connections: u32, access: Access) -> Resu
 
 async fn open_database(
     config: &Config,
-    url: &str,
+    (url, password): (&str, Option<&str>),
     connections: u32,
     access: Access,
 ) -> Result<Db, DbError> {
@@ -131,7 +148,7 @@ async fn open_database(
     let patience = Duration::from_millis(config.database.start_timeout_ms);
     let begun = Instant::now();
     loop {
-        match PostgresDb::open_for(url, connections, access).await {
+        match PostgresDb::open_for(url, password, connections, access).await {
             Err(error @ DbError::Away { .. })
                 if access == Access::Migrate && begun.elapsed() < patience =>
             {
@@ -165,22 +182,27 @@ pub fn check_database_file(config: &Config) -> Result<()> {
 }
 
 /// Fails if the databases need the missing key: a new key could not open what it sealed.
-async fn check_no_key_needed(config: &Config, access: Access) -> Result<()> {
+async fn check_no_key_needed(
+    config: &Config,
+    password: Option<&str>,
+    access: Access,
+) -> Result<()> {
     let path = config.data.key_path();
     let path = path.display();
     if check_database_file(config).is_err() {
         return Ok(());
     }
     for (_, url) in config.database.served()? {
-        let db = match open_database(config, url, WORKER_CONNECTIONS, Access::Read).await {
-            Ok(db) => db,
-            Err(DbError::NoSchema { .. }) if access >= Access::Create => continue,
-            Err(DbError::Schema { path: database, .. }) => bail!(
-                "master key {path} is missing, but the database {database} of another version \
+        let db =
+            match open_database(config, (url, password), WORKER_CONNECTIONS, Access::Read).await {
+                Ok(db) => db,
+                Err(DbError::NoSchema { .. }) if access >= Access::Create => continue,
+                Err(DbError::Schema { path: database, .. }) => bail!(
+                    "master key {path} is missing, but the database {database} of another version \
                  exists: restore the key from your backup, or copy it from the machine that has it"
-            ),
-            Err(error) => return Err(error.into()),
-        };
+                ),
+                Err(error) => return Err(error.into()),
+            };
         // Any key will do: nothing is opened with it.
         let store = ClientStore::new(db.clone(), MasterKey::random()?, Clock::System);
         let sealed = store.sealed().await;

@@ -61,6 +61,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
         findings.push(clients_finding(data));
         findings.push(Finding::new("audit", data.audit.clone().map_err(anyhow::Error::msg)));
     }
+    findings.push(Finding::new("secrets", Ok(secrets(&config))));
     findings.push(Finding::new("folders", trial::folders(&config)));
     findings.push(Finding::new("files", machine::files(&config)));
     findings.push(Finding::new("memory", machine::memory(&config)));
@@ -77,6 +78,18 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     }
     let good = findings.iter().all(|f| f.ok);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where the secrets come from.
+fn secrets(config: &Config) -> String {
+    let key = format!("master key from {}", config.data.key_source());
+    match config.database.password_source() {
+        _ if !config.database.is_shared() => key,
+        Some(source) => format!("{key}; database password from {source}"),
+        None => {
+            format!("{key}; database password from database.url, PGPASSWORD or PGPASSFILE, if any")
+        }
+    }
 }
 
 /// Whether the library that was loaded has a telemetry collector.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{DataArgs, audit::operator, block_on};
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     db::Access,
     queue::QueueError,
     sealing::{self, SealError},
+    secret::SecretSource,
 };
 
 /// Subcommands of `key`, in the order in which they are run.
@@ -29,6 +30,13 @@ pub(super) enum KeyCommand {
 pub(super) fn run(mut config: Config, command: &KeyCommand) -> Result<ExitCode> {
     let (KeyCommand::Prepare(data) | KeyCommand::Rotate(data) | KeyCommand::Retire(data)) = command;
     data.apply(&mut config);
+    let source = config.data.key_source();
+    if !matches!(source, SecretSource::File(_)) {
+        bail!(
+            "the master key comes from {source}, which Visavis cannot change: rotate it as \
+             docs/OPERATIONS.md describes for a key that is not in a file"
+        );
+    }
     let path = config.data.key_path();
     match command {
         KeyCommand::Prepare(_) => {

@@ -24,6 +24,8 @@ pub use sections::{
     TlsSection, TracesSection, WorkerSection,
 };
 
+use crate::secret::SecretSource;
+
 /// The defaults, as text.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -86,6 +88,30 @@ impl Config {
                 "http.body_budget_bytes",
                 "must be at least six times http.body_limit_bytes: half of it is for bodies that \
                  arrive, and parsing takes three times a body",
+            );
+        }
+        let data = &self.data;
+        let sources = [
+            !data.key_file.is_empty(),
+            !data.key_variable.is_empty(),
+            !data.key_command.is_empty(),
+        ];
+        if sources.into_iter().filter(|is_set| *is_set).count() > 1 {
+            return wrong(
+                "data.key_command",
+                "only one of data.key_file, data.key_variable and data.key_command can be set",
+            );
+        }
+        if data.key_variable.starts_with("VISAVIS_") {
+            return wrong(
+                "data.key_variable",
+                "must not begin with VISAVIS_, which are settings: choose another name",
+            );
+        }
+        if !self.database.password_file.is_empty() && !self.database.password_command.is_empty() {
+            return wrong(
+                "database.password_command",
+                "and database.password_file cannot both be set",
             );
         }
         if self.tls.cert_file.is_empty() != self.tls.key_file.is_empty() {
@@ -212,6 +238,17 @@ impl DatabaseSection {
         u32::try_from(self.urls.len()).unwrap_or(u32::MAX).max(1)
     }
 
+    /// Where the password comes from, if it is not part of the address or of the environment.
+    pub(crate) fn password_source(&self) -> Option<SecretSource> {
+        if !self.password_command.is_empty() {
+            Some(SecretSource::Command(self.password_command.clone()))
+        } else if !self.password_file.is_empty() {
+            Some(SecretSource::File(PathBuf::from(&self.password_file)))
+        } else {
+            None
+        }
+    }
+
     /// Whether several processes can share it.
     pub(crate) fn is_shared(&self) -> bool {
         !self.urls.is_empty() || crate::db::is_postgres(&self.url)
@@ -219,7 +256,18 @@ impl DatabaseSection {
 }
 
 impl DataSection {
-    /// The file of the master key.
+    /// Where the master key comes from.
+    pub(crate) fn key_source(&self) -> SecretSource {
+        if !self.key_command.is_empty() {
+            SecretSource::Command(self.key_command.clone())
+        } else if !self.key_variable.is_empty() {
+            SecretSource::Variable(self.key_variable.clone())
+        } else {
+            SecretSource::File(self.key_path())
+        }
+    }
+
+    /// The file of the master key, if it comes from one.
     pub(crate) fn key_path(&self) -> PathBuf {
         if self.key_file.is_empty() {
             self.dir.join("master.key")

@@ -55,6 +55,10 @@ pub struct DataSection {
     pub dir: PathBuf,
     /// The master key; empty for `master.key` in the folder.
     pub(crate) key_file: String,
+    /// An environment variable with the master key instead.
+    pub(crate) key_variable: String,
+    /// A command that prints it instead.
+    pub(crate) key_command: Vec<String>,
 }
 
 /// The store.
@@ -65,6 +69,10 @@ pub struct DatabaseSection {
     pub(crate) url: String,
     /// Several addresses of Postgres instead of one.
     pub(crate) urls: Vec<String>,
+    /// A file with the password; empty for none.
+    pub(crate) password_file: String,
+    /// A command that prints it instead.
+    pub(crate) password_command: Vec<String>,
     /// Which of them this process serves.
     pub(crate) shards: String,
     /// Connections of this process to each Postgres; 0 for a default by role.

@@ -56,15 +56,17 @@ impl PostgresDb {
     /// # Errors
     /// [`DbError`]; an address in it is without user and password.
     pub async fn open(url: &str, connections: u32) -> Result<Self, DbError> {
-        Self::open_for(url, connections, Access::Migrate).await
+        Self::open_for(url, None, connections, Access::Migrate).await
     }
 
-    /// The same for no more than `access` allows.
+    /// The same for no more than `access` allows, and with the password if it is not part of the
+    /// address.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub(crate) async fn open_for(
         url: &str,
+        password: Option<&str>,
         connections: u32,
         access: Access,
     ) -> Result<Self, DbError> {
@@ -73,6 +75,10 @@ impl PostgresDb {
             reason: reason(&error, &PgConnectOptions::new_without_pgpass()),
         })?;
         let options = options.application_name("visavis");
+        let options = match password {
+            Some(password) => options.password(password),
+            None => options,
+        };
         let name = name(&options);
         let failed = |error| {
             let (path, reason) = (name.clone(), reason(&error, &options));

@@ -17,12 +17,15 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf, rand,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 pub use self::{
     key_file::{prepare, promote, retire},
     mac::MacInput,
 };
+
+use crate::secret::SecretSource;
 
 const KEY_LEN: usize = 32;
 const SALT_LEN: usize = 16;
@@ -39,6 +42,14 @@ pub enum SealError {
         path: PathBuf,
         /// What is wrong, and what to do.
         reason: String,
+    },
+    /// The key that a variable or a command gave cannot be used.
+    #[error("master key from {from}: {reason}")]
+    KeySource {
+        /// The variable or command.
+        from: String,
+        /// What is wrong, and what to do.
+        reason: &'static str,
     },
     /// A step of a rotation that does not follow from the one before it.
     #[error("master key {path}: {reason}")]
@@ -121,6 +132,27 @@ impl MasterKey {
     pub(crate) fn load(path: &Path) -> Result<Self, SealError> {
         let modified = key_file::modified_times(path);
         Ok(Self::new(Some(path.to_owned()), key_file::read_all(path)?, modified))
+    }
+
+    /// A key that does not come from a file: 32 bytes, or base64 or hexadecimal digits of them. It
+    /// stays the same while the process runs.
+    ///
+    /// # Errors
+    /// [`SealError::KeySource`].
+    pub(crate) fn from_secret(from: &SecretSource, secret: &[u8]) -> Result<Self, SealError> {
+        let text = secret.trim_ascii();
+        let decoded = if secret.len() == KEY_LEN {
+            Zeroizing::new(secret.to_vec())
+        } else if text.len() == 2 * KEY_LEN {
+            Zeroizing::new(hex::decode(text).unwrap_or_default())
+        } else {
+            Zeroizing::new(STANDARD.decode(text).unwrap_or_default())
+        };
+        let key = decoded.as_slice().try_into().map_err(|_| SealError::KeySource {
+            from: from.to_string(),
+            reason: "is not a key: give 32 bytes, or base64 or hexadecimal digits of them",
+        })?;
+        Ok(Self::new(None, [Zeroizing::new(key)].into(), Vec::new()))
     }
 
     /// Only the current key, which seals.

@@ -51,6 +51,7 @@ mod printing;
 mod privacy_delete;
 mod reasons;
 mod rotation;
+mod secrets;
 mod serve;
 mod settings;
 mod setup;

@@ -156,6 +156,7 @@ fn every_block_of_these_pages_is_run_or_says_why_not() {
     START.md: deploy/make-secrets deploy/secrets: needs a container engine; make compose-check runs it
     START.md: kubectl create secret generic visavis-master --from-file=master.key: needs a cluster; make deploy-check validates the chart, make pods-check runs its pods
     OPERATIONS.md: visavis client add shop --data /var/lib/visavis --out shop.json    # register an app: an overview; these need a certificate, a client or a data folder that exists
+    OPERATIONS.md: export VISAVIS_DATA_KEY_COMMAND="vault kv get -field=master secret/visavis": needs a server of Vault, a key management service or systemd
     OPERATIONS.md: give() { scp -p "$KEYS/$1" "$HOST:$KEYS/$1.copy" && ssh "$HOST" mv "$KEYS/$1.copy" "$KEYS/$1"; }: needs further machines
     OPERATIONS.md: docker compose -f deploy/compose.yaml run --rm master-key prepare: needs a container engine; make compose-check runs it
     OPERATIONS.md: put() {: needs a cluster; make pods-check runs it on pods without one

@@ -337,7 +337,9 @@ pub fn load(file: Option<&str>, variables: &[(&str, &str)]) -> Result<Config, St
 }
 
 /// Values that no rule for a type gives, as in a variable and as in a file.
-const VALUES: [(&str, &str, &str); 19] = [
+const VALUES: [(&str, &str, &str); 21] = [
+    ("data.key_command", "vault read", "[\"vault\", \"read\"]"),
+    ("database.password_command", "vault read", "[\"vault\", \"read\"]"),
     ("database.url", "postgres://host/name", "\"postgres://host/name\""),
     ("database.urls", "postgres://a/x postgres://b/x", "[\"postgres://a/x\", \"postgres://b/x\"]"),
     ("database.shards", "0", "\"0\""),

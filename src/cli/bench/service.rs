@@ -182,6 +182,8 @@ pub(super) fn register(config: &Config, scratch: &Path) -> Result<Credentials> {
     let mut config = config.clone();
     config.data.dir = scratch.to_path_buf();
     config.data.key_file.clear();
+    config.data.key_variable.clear();
+    config.data.key_command.clear();
     config.database.url.clear();
     config.database.urls.clear();
     "all".clone_into(&mut config.database.shards);
