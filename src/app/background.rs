@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use visavis_face::Runtime;
 
 use super::{
-    audit_log, client_use, expired_keys, open_files,
-    settings::{maintenance_config, runner_config},
+    audit_log, client_use, expired_keys, open_files, process_metrics,
+    settings::{maintenance_config, runner_config, tls_files},
 };
 use crate::{
     clients::Clients,
@@ -87,7 +87,12 @@ impl Background {
     }
 
     /// Periodic tasks of every process.
-    pub(super) fn start_housekeeping(&mut self, app: &AppState, clients: &Clients, metrics: bool) {
+    pub(super) fn start_housekeeping(
+        &mut self,
+        config: &Config,
+        app: &AppState,
+        clients: &Clients,
+    ) {
         let (of_keys, of_audit, app) = (clients.clone(), clients.clone(), app.clone());
         let registry = Arc::clone(&app.clients);
         self.until_shutdown("client-use", move |shutdown| {
@@ -101,7 +106,12 @@ impl Background {
         });
         self.until_the_end("open-files", open_files::watch);
         self.until_the_end("idle-clients", move || forget_idle_clients(app.clone()));
-        if metrics {
+        if !config.admin.listen.is_empty() {
+            let (of_expiry, files) = (clients.clone(), tls_files(config));
+            self.until_shutdown("expiry", move |shutdown| {
+                process_metrics::watch_expiry(of_expiry.clone(), files.clone(), shutdown)
+            });
+            self.until_the_end("process-metrics", process_metrics::measure);
             self.until_the_end("metrics", telemetry::run_upkeep);
         }
     }

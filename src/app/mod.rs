@@ -9,6 +9,7 @@ mod expired_keys;
 mod memory;
 mod model;
 mod open_files;
+mod process_metrics;
 mod runtime;
 mod settings;
 
@@ -161,7 +162,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
             background.start_waiting_room(shard);
         }
     }
-    background.start_housekeeping(&app, &data.clients, !config.admin.listen.is_empty());
+    background.start_housekeeping(config, &app, &data.clients);
     if let Some(reload) = serving.as_mut().and_then(Serving::take_reload) {
         background.start_tls_reload(reload);
     }

@@ -43,7 +43,10 @@ pub(super) async fn watch() {
     loop {
         tokio::time::sleep(COUNT_INTERVAL).await;
         match count() {
-            Ok(open) => metrics::gauge!("visavis_open_files").set(open as f64),
+            Ok(open) => {
+                metrics::gauge!("visavis_open_files").set(open as f64);
+                metrics::gauge!("process_open_fds").set(open as f64);
+            }
             Err(error) if is_exhausted(&error) => {
                 metrics::counter!("visavis_open_files_exhausted_total").increment(1);
                 if logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
@@ -59,6 +62,7 @@ pub(super) async fn watch() {
         }
         if let Ok((limit, _)) = rlimit::getrlimit(rlimit::Resource::NOFILE) {
             metrics::gauge!("visavis_open_files_limit").set(limit as f64);
+            metrics::gauge!("process_max_fds").set(limit as f64);
         }
     }
 }

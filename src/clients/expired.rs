@@ -46,6 +46,20 @@ impl ClientStore {
         }
     }
 
+    /// The clients with older key sets that are still valid, and when the first of these expires.
+    ///
+    /// # Errors
+    /// [`ClientError::Database`].
+    pub async fn expiring_keys(&self) -> Result<Vec<(String, UnixMillis)>, ClientError> {
+        let expiring = self.db.read(
+            "expiring_keys",
+            "SELECT client_id, min(expires_at) AS first FROM client_key
+             WHERE expires_at > $1 GROUP BY client_id",
+        );
+        let expiring = expiring.bind(self.clock.now());
+        Ok(expiring.all(|row| Ok((row.get("client_id")?, row.get("first")?))).await?)
+    }
+
     /// Deletes those of one client; returns how many there were. A tampered client is left
     /// unchanged.
     async fn purge_keys(

@@ -73,6 +73,8 @@ pub enum TlsError {
 pub struct Fitness {
     /// It is the certificate of an authority, which is not for servers.
     pub(crate) is_ca: bool,
+    /// When it expires, seconds since the epoch; `None` if it never does.
+    pub(crate) not_after_s: Option<i64>,
     /// Whole days until it expires, negative afterwards; `None` if it never does.
     pub(crate) days_left: Option<i64>,
 }
@@ -156,14 +158,14 @@ impl TlsFiles {
             };
         let now = UnixTime::now();
         let is_ca = error_at(now).is_some_and(|error| is_ca_as_server(&error));
-        let days = |end: UnixTime| {
-            (end.as_secs().cast_signed() - now.as_secs().cast_signed()).div_euclid(86_400)
-        };
-        let days_left = match error_at(UnixTime::since_unix_epoch(END_OF_TIME)) {
-            Some(CertificateError::ExpiredContext { not_after, .. }) => Some(days(not_after)),
+        let not_after_s = match error_at(UnixTime::since_unix_epoch(END_OF_TIME)) {
+            Some(CertificateError::ExpiredContext { not_after, .. }) => {
+                Some(not_after.as_secs().cast_signed())
+            }
             _ => None,
         };
-        Ok(Fitness { is_ca, days_left })
+        let days = |end: i64| (end - now.as_secs().cast_signed()).div_euclid(86_400);
+        Ok(Fitness { is_ca, not_after_s, days_left: not_after_s.map(days) })
     }
 
     /// The mode of the private key if every user of the system can read it.

@@ -111,6 +111,19 @@ const METRICS: &[(&str, Kind, &str, &str)] = &[
         "Leases that expired while the job was running"),
     ("visavis_log_lines_lost_total", Kind::Counter, "",
         "Log lines that could not be written, or not in time"),
+    ("process_cpu_seconds_total", Kind::Counter, "",
+        "Processor time of the process in user and kernel mode, whole seconds"),
+    ("process_resident_memory_bytes", Kind::Gauge, "", "Memory of the process in RAM"),
+    ("process_virtual_memory_bytes", Kind::Gauge, "", "Address space of the process"),
+    ("process_threads", Kind::Gauge, "", "Threads of the process"),
+    ("process_start_time_seconds", Kind::Gauge, "",
+        "When the process started, seconds since 1970-01-01"),
+    ("process_open_fds", Kind::Gauge, "", "Open files, as visavis_open_files"),
+    ("process_max_fds", Kind::Gauge, "", "Limit on open files, as visavis_open_files_limit"),
+    ("visavis_certificate_expires_seconds", Kind::Gauge, "",
+        "When the certificate in tls.cert_file expires, seconds since 1970-01-01"),
+    ("visavis_old_keys_expire_seconds", Kind::Gauge, "client",
+        "When the first of the old key sets expires, seconds since 1970-01-01; 0: none"),
     ("visavis_open_files", Kind::Gauge, "", "Open files, including connections"),
     ("visavis_open_files_limit", Kind::Gauge, "", "Limit on open files"),
     ("visavis_open_files_exhausted_total", Kind::Counter, "",
@@ -209,7 +222,10 @@ mod tests {
                 walk(&path, found);
             } else if path.extension().is_some() && !path.ends_with("telemetry/mod.rs") {
                 let text = fs::read_to_string(&path).unwrap_or_default();
-                let names = text.split('"').filter(|quoted| quoted.starts_with("visavis_"));
+                let is_metric = |quoted: &&str| {
+                    quoted.starts_with("visavis_") || quoted.starts_with("process_")
+                };
+                let names = text.split('"').filter(is_metric);
                 // A channel and two functions of Postgres, and a cookie.
                 let others = ["visavis_job", "visavis_now", "visavis_millis", "visavis_console"];
                 let metrics = names.filter(|name| !others.contains(name));
@@ -237,7 +253,9 @@ mod tests {
             let row = format!("| `{name}` | {kind} | {labels} | {help} |");
             assert!(document.contains(&row), "docs/METRICS.md lacks\n{row}");
         }
-        let rows = document.lines().filter(|line| line.starts_with("| `visavis_")).count();
+        let is_row =
+            |line: &&str| line.starts_with("| `visavis_") || line.starts_with("| `process_");
+        let rows = document.lines().filter(is_row).count();
         assert_eq!(rows, METRICS.len(), "and nothing else");
     }
 }

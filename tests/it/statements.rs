@@ -288,6 +288,7 @@ impl Everything {
         assert_eq!(store.comparisons_today(CLIENT).await.unwrap(), 1);
         store.uncount_comparison(CLIENT, day).await.unwrap();
         store.mark_used(&[CLIENT]).await.unwrap();
+        assert!(store.expiring_keys().await.unwrap().len() < 2);
         assert!(store.list().await.unwrap()[0].last_used_at.is_some());
         store
             .record_audit_event("erase", "transaction 1", ActOutcome::Done, &json!({}))
