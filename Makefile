@@ -35,7 +35,7 @@ endif
 # prints the packs; then make runs again, with the packs in PACKS and the new tools detected.
 NEEDS_TRIAL := trial demo run
 NEEDS_PACK := build models bench bench-check rival timing torture accuracy calibrate-pack deploy-check compose-check pods-check bundle bundle-check units-check inventory-check release
-NEEDS_ALL := test unit console-test console-shots mutations
+NEEDS_ALL := test unit console-test console-shots board-shot mutations
 ifndef PACKS
 needed_by = $(filter $(1),$(MAKECMDGOALS))
 SET_UP := $(if $(call needed_by,$(NEEDS_ALL)),test,$(if $(call needed_by,$(NEEDS_PACK)),build,$(if $(call needed_by,$(NEEDS_TRIAL)),demo)))
@@ -57,7 +57,7 @@ trial: FEATURES :=
 endif
 export FEATURES
 
-.PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots venv client-types bench bench-check rival timing fuzz torture chaos accuracy calibrate-pack mutations \
+.PHONY: help build trial tests-built runtime runtime-gpu runtime-openvino models demo run test lint unit console-test console-shots board-shot venv client-types bench bench-check rival timing fuzz torture chaos accuracy calibrate-pack mutations \
     docs deploy-check image-check compose-check pods-check bundle bundle-check units-check deny inventory-check release clean
 
 help: ## Print this list
@@ -153,6 +153,10 @@ console-test: tests-built ## Test the console in headless Chromium; needs Node a
 console-shots: models ## Make the screenshots of docs/CONSOLE.md
 	$(CARGO) build --locked $(FEATURES)
 	VISAVIS_MODEL_PACK=$(PACK) scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis shots.mjs
+
+board-shot: models ## Draw the Grafana board of docs/METRICS.md; needs prometheus
+	$(CARGO) build --locked $(FEATURES)
+	VISAVIS_MODEL_PACK=$(PACK) scripts/console-test $(CARGO_TARGET_DIR)/debug/visavis board.mjs
 
 bench: models ## Measure the service against the bare pipeline, the stages and the queue
 	@scripts/bench

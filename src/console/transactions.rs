@@ -8,7 +8,6 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use visavis_signing::format_time;
 
 use super::{
     Shared,
@@ -19,7 +18,7 @@ use super::{
     error::ConsoleError,
 };
 use crate::{
-    clients::Clients,
+    clients::{Clients, iso_time},
     clock::UnixMillis,
     compare::{BizId, Outcome, Place, TransactionId, Verdict},
     csv,
@@ -126,7 +125,7 @@ pub(super) async fn export(
     let page = filter.page(&console, CSV_ROWS).await?;
     let mut csv = HEADS.to_owned();
     for row in &page.transactions {
-        csv.push_str(&row.csv_line()?);
+        csv.push_str(&row.csv_line());
     }
     Ok(NoStoreJson(Csv { csv }))
 }
@@ -266,23 +265,18 @@ impl Listed {
     }
 
     /// Its line of the file.
-    fn csv_line(&self) -> Result<String, ConsoleError> {
-        let time = |millis: UnixMillis| match time_of(millis) {
-            Ok(time) => Ok(format_time(time)),
-            Err(error) => Err(ConsoleError::internal(&error)),
-        };
-        let score = self.score.map(|score| score.to_string());
-        Ok(csv::line([
+    fn csv_line(&self) -> String {
+        csv::line([
             self.transaction_id.as_str(),
-            &time(self.created_at)?,
-            &self.finished_at.map(time).transpose()?.unwrap_or_default(),
+            &iso_time(self.created_at),
+            &self.finished_at.map(iso_time).unwrap_or_default(),
             &self.client_id,
             self.client_name.as_deref().unwrap_or_default(),
             self.state,
             &word(&self.code),
             &self.verdict.as_ref().map(word).unwrap_or_default(),
-            &score.unwrap_or_default(),
-        ]))
+            &self.score.map(|score| score.to_string()).unwrap_or_default(),
+        ])
     }
 }
 

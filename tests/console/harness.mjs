@@ -29,7 +29,7 @@ const QUIET = [
 /** Longer than anything here takes, on a busy machine too. */
 export const PATIENCE = 60_000;
 
-function freePort() {
+export function freePort() {
   return new Promise((found, failed) => {
     const server = createServer();
     server.on("error", failed);
@@ -48,7 +48,7 @@ function program() {
 }
 
 /** Rejects when that takes longer. */
-async function within(time, promise, complaint) {
+export async function within(time, promise, complaint) {
   let timer;
   const late = new Promise((_, failed) => {
     timer = setTimeout(() => failed(new Error(complaint())), time);
@@ -161,4 +161,26 @@ export async function violations(page) {
   await page.evaluate(axe);
   const found = await page.evaluate(async () => (await axe.run()).violations);
   return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+}
+
+/** Real requests of a page that is logged in, for so many milliseconds, now more and now fewer of them at once. */
+export async function keepBusy(page, length) {
+  const photo = (name) => readFile(join(ROOT, "samples", `${name}.jpg`), "base64");
+  const photos = await Promise.all(["collins", "hopper", "obama-2009"].map(photo));
+  await page.evaluate(
+    async ([all, length]) => {
+      const headers = { "X-Visavis-Console": "1", "Content-Type": "application/json" };
+      const begun = performance.now();
+      for (let i = 0; performance.now() - begun < length; i += 1) {
+        const many = 1 + (Math.floor((performance.now() - begun) / 12_000) % 3);
+        const call = (k) => {
+          const face2 = (i + k) % 17 === 0 ? "AAAA" : all[(i + k + 1) % all.length];
+          const body = JSON.stringify({ face1: all[(i + k) % all.length], face2 });
+          return fetch("api/compare", { method: "POST", headers, body });
+        };
+        await Promise.all(Array.from({ length: many }, (_, k) => call(k)));
+      }
+    },
+    [photos, length],
+  );
 }

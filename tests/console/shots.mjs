@@ -2,7 +2,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { PATIENCE, ROOT, startBrowser, startServer } from "./harness.mjs";
+import { PATIENCE, ROOT, keepBusy, startBrowser, startServer } from "./harness.mjs";
 
 const folder = join(ROOT, "docs/console");
 const sample = (name) => join(ROOT, "samples", `${name}.jpg`);
@@ -51,7 +51,7 @@ try {
   await page.evaluate(() => window.scrollTo(0, 0));
   await shoot("clients.png");
 
-  await keepBusy();
+  await keepBusy(page, BUSY_MS);
   await page.setViewportSize({ width: 1100, height: 960 });
   await page.goto(`${server.url}#live`);
   await page.locator(".cards").first().waitFor();
@@ -66,28 +66,6 @@ try {
     await page.locator(".working").waitFor({ state: "detached" });
     await page.locator(".verdict").waitFor();
     await page.evaluate(() => document.activeElement.blur());
-  }
-
-  /** Real requests, now more and now fewer of them at once. */
-  async function keepBusy() {
-    const { readFile } = await import("node:fs/promises");
-    const photos = await Promise.all(["collins", "hopper", "obama-2009"].map((name) => readFile(sample(name), "base64")));
-    await page.evaluate(
-      async ([all, length]) => {
-        const headers = { "X-Visavis-Console": "1", "Content-Type": "application/json" };
-        const begun = performance.now();
-        for (let i = 0; performance.now() - begun < length; i += 1) {
-          const many = 1 + (Math.floor((performance.now() - begun) / 12_000) % 3);
-          const call = (k) => {
-            const face2 = (i + k) % 17 === 0 ? "AAAA" : all[(i + k + 1) % all.length];
-            const body = JSON.stringify({ face1: all[(i + k) % all.length], face2 });
-            return fetch("api/compare", { method: "POST", headers, body });
-          };
-          await Promise.all(Array.from({ length: many }, (_, k) => call(k)));
-        }
-      },
-      [photos, BUSY_MS],
-    );
   }
 } finally {
   await browser.stop();

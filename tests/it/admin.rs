@@ -53,7 +53,7 @@ fn every_act_on_a_client_is_kept_with_who_did_it_and_without_its_keys() {
     assert_eq!(run(&data, &["client", "add", "app", "--out", &keys, "--rate", "5"]).code, 0);
     assert_eq!(run(&data, &["client", "add", "app"]).code, 2);
     assert_eq!(run(&data, &["client", "set", "app", "--daily-quota", "1000"]).code, 0);
-    assert_eq!(run(&data, &["client", "rotate", "app", "--out", "-"]).code, 0);
+    assert_eq!(run(&data, &["client", "rotate", "app", "--json"]).code, 0);
     assert_eq!(run(&data, &["client", "disable", "app"]).code, 0);
     assert_eq!(run(&data, &["client", "enable", "app"]).code, 0);
     let listed = run(&data, &["audit", "--json"]);

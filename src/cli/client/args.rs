@@ -120,6 +120,9 @@ pub(super) struct KeyArgs {
     /// current folder, and NAME-vN.json for version N of the keys]
     #[arg(long, value_name = "FILE", conflicts_with = "print")]
     pub(super) out: Option<PathBuf>,
+    /// The former name of `--out -`
+    #[arg(long, hide = true, conflicts_with_all = ["out", "print"])]
+    pub(super) json: bool,
     /// Print the keys for people, secrets included, instead of writing a file
     #[arg(long)]
     pub(super) print: bool,

@@ -224,6 +224,7 @@ impl KeyArgs {
     fn target(&self, name: &str, client_id: &str, version: u32) -> Result<Target> {
         match &self.out {
             _ if self.print => Ok(Target::Text),
+            _ if self.json => Ok(Target::Json),
             Some(path) if path.as_os_str() == "-" => Ok(Target::Json),
             Some(path) => NewFile::create(path).map(Target::File),
             None => NewFile::create(&default_file(name, client_id, version)).map(Target::File),
