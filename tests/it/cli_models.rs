@@ -268,6 +268,7 @@ fn a_changed_net_is_not_loaded_and_the_cure_is_told() {
             "clocks",
             "clients",
             "audit",
+            "secrets",
             "folders",
             "files",
             "memory",
