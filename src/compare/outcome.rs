@@ -1,7 +1,10 @@
 //! The outcome of a comparison: stored with the job, returned to the client.
 
 use serde::{Deserialize, Serialize};
-use visavis_face::{FaceReport, Refusal, Side, Similarity, quality::QualityVerdict};
+use visavis_face::{
+    FaceReport, Refusal, Side, Similarity,
+    quality::{QualityVerdict, ReasonCode},
+};
 
 use super::{decision::Decision, score::Score};
 
@@ -33,13 +36,17 @@ impl Verdict {
         self.decision == Decision::Match && passes(&self.probe) && passes(&self.reference)
     }
 
-    /// Why the score shows nothing, for people: `photo 1 is blurred`. A photo that fails the
-    /// quality check scores low beside any other, so the two may be one person.
-    pub fn unreliable(&self) -> Option<String> {
+    /// The photos, 1 and 2, that fail the quality check, each with its first reason. Such a photo
+    /// scores low beside any other, so the two may be one person.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = (u8, ReasonCode)> {
         let failure = |face: &FaceReport| face.quality.reasons.iter().find(|r| r.fails).copied();
         let faces = [(1, failure(&self.probe)), (2, failure(&self.reference))];
-        let failed = faces.into_iter().filter_map(|(photo, failure)| Some((photo, failure?)));
-        let problems = failed.map(|(photo, r)| format!("photo {photo} {}", r.code.problem()));
+        faces.into_iter().filter_map(|(photo, failure)| Some((photo, failure?.code)))
+    }
+
+    /// Why the score shows nothing, for people: `photo 1 is blurred`.
+    pub fn unreliable(&self) -> Option<String> {
+        let problems = self.failures().map(|(n, code)| format!("photo {n} {}", code.problem()));
         let problems: Vec<_> = problems.collect();
         (!problems.is_empty()).then(|| problems.join(", "))
     }

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     compare::{
-        Flaw, Outcome, PictureData, PictureKind, Refusal, Score, Side, TransactionId, Verdict,
-        is_selfie,
+        Flaw, Outcome, PictureData, PictureKind, ReasonCode, Refusal, Score, Side, TransactionId,
+        Verdict, is_selfie,
     },
     queue::{ShardLookup, TransactionState},
 };
@@ -58,9 +58,9 @@ pub(super) enum ShownOutcome {
     /// Both photos have a face.
     Compared {
         same_person: bool,
-        /// Why the score shows nothing, if a photo fails the quality check.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        unreliable: Option<String>,
+        /// Why the score shows nothing: for each photo that fails the quality check, the first
+        /// reason.
+        failures: Vec<ShownFailure>,
         score: Score,
         threshold: Score,
         similarity: f32,
@@ -71,6 +71,14 @@ pub(super) enum ShownOutcome {
     },
     /// A picture could not be used.
     Refused { face: u8, refusal: &'static str },
+}
+
+/// A photo that fails the quality check.
+#[derive(Serialize)]
+pub(super) struct ShownFailure {
+    /// 1 or 2.
+    face: u8,
+    code: ReasonCode,
 }
 
 impl ShownOutcome {
@@ -88,7 +96,10 @@ impl ShownOutcome {
                 let Verdict { score, threshold, similarity, probe, reference, .. } = verdict;
                 Self::Compared {
                     same_person: verdict.same_person(),
-                    unreliable: verdict.unreliable(),
+                    failures: verdict
+                        .failures()
+                        .map(|(face, code)| ShownFailure { face, code })
+                        .collect(),
                     score: *score,
                     threshold: Score::least_match(*threshold),
                     similarity: similarity.value(),
@@ -220,7 +231,7 @@ fn kind(source: &str) -> PictureKind {
     if source.is_empty() || is_selfie(source) { PictureKind::Selfie } else { PictureKind::Document }
 }
 
-/// The code for which `assets/texts.js` has a sentence.
+/// The code for which `assets/texts.*.js` have a sentence.
 fn code(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Empty => "empty",

@@ -7,7 +7,7 @@ use crate::{
     accounts::AccountError, clients::ClientError, queue::QueueError, worker::CompareFailure,
 };
 
-/// Why a request failed; `assets/texts.js` has a sentence for each code.
+/// Why a request failed; `assets/texts.*.js` have a sentence for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConsoleError {
     /// Not logged in, or the login has expired.

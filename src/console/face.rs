@@ -54,9 +54,6 @@ struct MeasureLimits {
 #[derive(Debug, Serialize)]
 struct MeasureReason {
     code: ReasonCode,
-    /// What follows "the photo".
-    problem: &'static str,
-    remedy: &'static str,
     limit: f32,
     fails: bool,
 }
@@ -81,8 +78,6 @@ impl Face {
                 limits: bounds_of(component.measure, limits).copied().unwrap_or_default().into(),
                 reason: reason.map(|r| MeasureReason {
                     code: r.code,
-                    problem: r.code.problem(),
-                    remedy: r.code.remedy(),
                     limit: r.limit,
                     fails: r.fails,
                 }),

@@ -127,8 +127,8 @@ export async function startServer(variables = {}, patience = PATIENCE) {
   return { url: `http://127.0.0.1:${port}/console/`, token, folder, stop, run, log: () => log };
 }
 
-/** A browser whose profile is new: `{ browser, stop }`. */
-export async function startBrowser() {
+/** A browser whose profile is new, in this language: `{ context, stop }`. */
+export async function startBrowser(locale = "en-US") {
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
   const profile = await mkdtemp(join(tmpdir(), "visavis-chromium-"));
   const context = await chromium.launchPersistentContext(profile, {
@@ -136,6 +136,7 @@ export async function startBrowser() {
     args: QUIET,
     acceptDownloads: true,
     viewport: { width: 1180, height: 900 },
+    locale,
   });
   const stop = async () => {
     await context.close();

@@ -19,10 +19,10 @@ fn members(path: &str, open: &str) -> Vec<String> {
 fn every_measure_has_a_name_on_the_page() {
     let measures = members("crates/face/src/quality/limits.rs", "pub struct QualityLimits {");
     assert!(measures.len() >= 22, "{measures:?}");
-    let texts = read("src/console/assets/texts.js");
+    let texts = read("src/console/assets/texts.en.js");
     let (_, names) = texts.split_once("\n  measures: {").unwrap();
     let (names, _) = names.split_once("\n  },").unwrap();
     for measure in measures {
-        assert!(names.contains(&format!(" {measure}: [\"")), "{measure}: texts.js");
+        assert!(names.contains(&format!(" {measure}: [\"")), "{measure}: texts.en.js");
     }
 }

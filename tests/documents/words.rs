@@ -26,7 +26,7 @@ const TEXTS: &[&str] = &[
     "models",
     "samples",
     "scripts",
-    "src/console/assets/texts.js",
+    "src/console/assets/texts.en.js",
     "src/http/openapi.json",
     "tests/reference/README.md",
     "tests/upgrade/README.md",
@@ -190,7 +190,7 @@ fn without_code(line: &str) -> String {
 /// Lines of a file that people read, each with its number and with the line after it, so that a phrase over two lines
 /// is found as well.
 fn lines_to_read(path: &str, text: &str) -> Vec<(usize, String)> {
-    if path.ends_with("texts.js") {
+    if path.ends_with("texts.en.js") {
         // Its keys are names.
         let texts = parts(text).into_iter().filter_map(|(number, part)| match part {
             Part::Comment(words) | Part::Text(words) => Some((number, words.to_owned())),

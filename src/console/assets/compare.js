@@ -5,7 +5,7 @@ import { takePhoto } from "./camera.js";
 import { busy, field, h, note, number, put, say, sentence } from "./dom.js";
 import { findings, photo, unusable } from "./face.js";
 import { card, verdict } from "./outcome.js";
-import { filled, texts } from "./texts.js";
+import { filled, locale, texts } from "./texts.js";
 
 const words = texts.compare;
 
@@ -182,7 +182,7 @@ function wire({ path, sent, received }) {
       { class: "card" },
       h("summary", {}, said.request),
       h("pre", { class: "scroll", tabindex: "0" }, `POST ${path} HTTP/1.1\n${head(sent.headers)}\n\n${sent.body}`),
-      h("p", { class: "small" }, filled(said.shortened, { n: sent.length.toLocaleString("en") })),
+      h("p", { class: "small" }, filled(said.shortened, { n: sent.length.toLocaleString(locale) })),
     ),
     h(
       "details",

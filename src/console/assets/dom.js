@@ -1,6 +1,6 @@
 // Elements from data. Text goes in as text, so nothing that the server says becomes markup.
 
-import { texts } from "./texts.js";
+import { locale, texts } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -122,20 +122,20 @@ export async function busy(button, work) {
   }
 }
 
-/** A day in the reader's locale; the title has the exact time. */
+/** A day in the language of the page; the title has the exact time. */
 export function day(millis) {
   return moment(millis, { dateStyle: "medium" });
 }
 
-/** A date in the reader's own form, and to the millisecond for machines. */
+/** A date in the language of the page, and to the millisecond for machines. */
 export function moment(millis, form = { dateStyle: "medium", timeStyle: "medium" }) {
   if (millis === null || millis === undefined) return texts.none;
   const date = new Date(millis);
   const exact = date.toISOString();
-  return h("time", { datetime: exact, title: exact }, date.toLocaleString(undefined, form));
+  return h("time", { datetime: exact, title: exact }, date.toLocaleString(locale, form));
 }
 
 /** A number with so many significant digits at most. */
 export function number(value, digits = 3) {
-  return Number(value).toLocaleString("en", { maximumSignificantDigits: digits, useGrouping: false });
+  return Number(value).toLocaleString(locale, { maximumSignificantDigits: digits, useGrouping: false });
 }

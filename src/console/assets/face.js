@@ -47,7 +47,8 @@ export function unusable(refusal) {
   return note("bad", texts.refusals[refusal] ?? texts.errors.internal);
 }
 
-function reason({ name, value, reason: { code, problem, remedy, limit, fails } }) {
+function reason({ name, value, reason: { code, limit, fails } }) {
+  const { problem, remedy } = texts.reasons[code];
   const values = { problem, measure: heading(name), value: withUnit(name, value), limit: withUnit(name, limit) };
   return h(
     "li",
@@ -77,7 +78,7 @@ function row({ name, value, score, limits, reason }) {
   const state = reason ? (reason.fails ? "bad" : "warn") : "";
   const bar = h("meter", { min: 0, max: 100, value: score, "aria-label": heading(name) });
   const bounds = Object.entries(limits).map(([kind, x]) => filled(words.limits[kind], { x: number(x) }));
-  const why = reason ? h("span", { title: reason.remedy }, reason.code) : texts.none;
+  const why = reason ? h("span", { title: texts.reasons[reason.code].remedy }, reason.code) : texts.none;
   return h(
     "tr",
     { class: state },

@@ -7,6 +7,7 @@ import { clients } from "./clients.js";
 import { compare } from "./compare.js";
 import { announcer, busy, field, h, note, put, say, sentence } from "./dom.js";
 import { live } from "./live.js";
+import { preferences } from "./preferences.js";
 import { texts } from "./texts.js";
 import { transactions } from "./transactions.js";
 import { users } from "./users.js";
@@ -62,7 +63,7 @@ function frame() {
     announcer(),
     may("recover") ? first() : null,
     main,
-    h("footer", {}, h("p", {}, [`${texts.name} ${version}`, roles, machine].filter(Boolean).join(" · "))),
+    h("footer", {}, preferences(), h("p", {}, [`${texts.name} ${version}`, roles, machine].filter(Boolean).join(" · "))),
   );
 }
 
@@ -171,6 +172,7 @@ function form(byName, why) {
       why ? note("plain", why) : null,
       h("form", { onsubmit: submit, method: "post" }, rows, trouble, button, other),
     ),
+    h("footer", {}, preferences()),
   );
   first.focus();
 }

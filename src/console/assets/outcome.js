@@ -2,7 +2,7 @@
 
 import { scale } from "./charts.js";
 import { h, number } from "./dom.js";
-import { filled, texts } from "./texts.js";
+import { filled, locale, texts } from "./texts.js";
 
 const words = texts.verdict;
 
@@ -10,8 +10,12 @@ const words = texts.verdict;
 export function verdict(outcome) {
   if (!outcome) return { text: words.noAnswer, kind: "bad" };
   if (outcome.kind === "refused") return { text: filled(words.refused, { n: outcome.face }), kind: "bad" };
-  if (outcome.unreliable) return { text: filled(words.unreliable, { why: outcome.unreliable }), kind: "neutral" };
+  if (outcome.failures.length) return { text: filled(words.unreliable, { why: outcome.failures.map(failure).join(words.and) }), kind: "neutral" };
   return outcome.samePerson ? { text: words.same, kind: "good" } : { text: words.different, kind: "bad" };
+}
+
+function failure({ face, code }) {
+  return filled(words.failure, { n: face, problem: texts.reasons[code].problem });
 }
 
 /** A card with the verdict and further facts; `otherwise` takes the place of the score if there is none. */
@@ -25,10 +29,10 @@ export function card(outcome, { text, kind }, facts, otherwise) {
       "div",
       { class: "headline" },
       h("h2", {}, text),
-      isCompared ? h("p", { class: "score" }, h("strong", {}, String(outcome.score)), ` ${words.of}`) : null,
+      isCompared ? h("p", { class: "score" }, h("strong", {}, number(outcome.score, 6)), ` ${words.of}`) : null,
     ),
     isCompared
-      ? [scale(outcome.score, outcome.threshold, kind), outcome.unreliable ? null : h("p", { class: "means" }, means(outcome.score))]
+      ? [scale(outcome.score, outcome.threshold, kind), outcome.failures.length ? null : h("p", { class: "means" }, means(outcome.score))]
       : otherwise,
     h("dl", { class: "facts" }, all.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
   );
@@ -36,7 +40,7 @@ export function card(outcome, { text, kind }, facts, otherwise) {
 
 function measured({ threshold, similarity, model, calibration }) {
   return [
-    [words.threshold, String(threshold)],
+    [words.threshold, number(threshold, 6)],
     [words.similarity, number(similarity, 4)],
     [words.model, `${model}, ${calibration}`],
   ];
@@ -47,5 +51,5 @@ function means(score) {
   const pairs = 10 ** ((score - 30) / 10);
   if (score > 90) return words.meansMore;
   if (score < 40) return filled(words.meansLess, { n: "10" });
-  return filled(words.means, { n: Number(pairs.toPrecision(2)).toLocaleString("en") });
+  return filled(words.means, { n: Number(pairs.toPrecision(2)).toLocaleString(locale) });
 }

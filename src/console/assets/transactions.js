@@ -1,12 +1,14 @@
 // The transactions of all clients: a list with filters, and one of them with its outcome.
 
 import { get, post } from "./api.js";
-import { busy, field, h, moment, note, put, save, say, sentence } from "./dom.js";
+import { busy, field, h, moment, note, number, put, save, say, sentence } from "./dom.js";
 import { findings, unusable } from "./face.js";
 import { card, verdict } from "./outcome.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.transactions;
+/** As in responses to apps. */
+const CODES = ["SUCCESS", "UNABLE_GET_IMAGE", "SYSTEM_ERROR", "PROCESSING"];
 
 /** Shows the list; `rest` of the address is the id of one transaction to show instead. */
 export function transactions(main, { rest }) {
@@ -100,7 +102,7 @@ function filters() {
   const client = choice({ "": words.all });
   const bizId = h("input", { type: "text", spellcheck: "false", autocomplete: "off", maxlength: 64 });
   const [since, until] = [0, 1].map(() => h("input", { type: "datetime-local", step: 1 }));
-  const code = choice({ "": words.all, ...words.codes });
+  const code = choice({ "": words.all, ...Object.fromEntries(CODES.map((name) => [name, name])) });
   const result = choice({ "": words.all, ...words.verdicts });
   const [scoreFrom, scoreTo] = [0, 1].map(() => h("input", { type: "number", min: 0, max: 100, step: "any", inputmode: "decimal" }));
   get("clients")
@@ -151,7 +153,7 @@ function grid(rows) {
 function row(found) {
   const { transactionId, clientId, clientName, code, score } = found;
   const heads = Object.values(words.table);
-  const cells = [clientName ?? clientId, badge(found), code, score === null ? texts.none : String(score), took(found)];
+  const cells = [clientName ?? clientId, badge(found), code, score === null ? texts.none : number(score, 6), took(found)];
   return h(
     "tr",
     {},

@@ -171,7 +171,7 @@ async fn what_cannot_be_done_is_told_by_a_code_that_the_page_has_a_sentence_for(
         let reply = desk.get(&cookie, &format!("transactions/{id}")).await;
         assert_eq!((reply.status, reply.error().as_str()), (404, code), "{id}");
     }
-    let texts = include_str!("../../../src/console/assets/texts.js");
+    let texts = include_str!("../../../src/console/assets/texts.en.js");
     let codes = include_str!("../../../src/console/error.rs");
     let codes =
         codes.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split('"').nth(1));

@@ -1,0 +1,18 @@
+// What each browser chooses for itself, before a login too.
+
+import { h } from "./dom.js";
+import { LANGUAGES, chooseLanguage, language, texts } from "./texts.js";
+
+const words = texts.preferences;
+
+/** The switches. */
+export function preferences() {
+  const languages = Object.entries(LANGUAGES).map(([name, text]) => h("option", { value: name, lang: name }, text));
+  return h("div", { class: "preferences" }, choice("language", words.language, languages, language, chooseLanguage));
+}
+
+function choice(id, label, options, value, choose) {
+  const select = h("select", { id, onchange: () => choose(select.value) }, options);
+  select.value = value;
+  return h("div", {}, h("label", { for: id }, label), select);
+}
