@@ -30,6 +30,7 @@ static ASSETS: &[Asset] = &[
     asset!("index.html", "text/html; charset=utf-8"),
     asset!("console.css", "text/css; charset=utf-8"),
     asset!("icon.svg", "image/svg+xml"),
+    asset!("theme.js", SCRIPT),
     asset!("main.js", SCRIPT),
     asset!("texts.js", SCRIPT),
     asset!("texts.en.js", SCRIPT),
@@ -115,7 +116,8 @@ mod tests {
         let page = std::str::from_utf8(ASSETS[0].bytes).unwrap();
         assert!(!page.contains("<style") && !page.contains(" style=") && !page.contains(" on"));
         let scripts: Vec<_> = page.match_indices("<script").collect();
-        assert_eq!(scripts.len(), 1);
+        assert_eq!(scripts.len(), 2);
+        assert!(page.contains(r#"<script src="assets/theme.js"></script>"#));
         assert!(page.contains(r#"<script type="module" src="assets/main.js"></script>"#));
     }
 }

@@ -1,4 +1,4 @@
-// The language of the console, in real browsers of several languages.
+// The language and the theme of the console, in real browsers of several languages.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -71,4 +71,25 @@ test("the language is chosen before the login and after it, and the choice is ke
     await page.reload();
     await page.getByRole("heading", { name: "Transactions" }).waitFor();
     assert.deepEqual(await page.evaluate(() => ({ ...localStorage })), { "visavis.language": "en" });
+  }));
+
+test("the theme is that of the system or the chosen one, before the page has run its modules", () =>
+  browse("en-US", async (page) => {
+    const isDark = () => page.evaluate(() => Number(getComputedStyle(document.body).backgroundColor.match(/\d+/)[0]) < 128);
+    for (const colorScheme of ["dark", "light"]) {
+      await page.emulateMedia({ colorScheme });
+      assert.equal(await isDark(), colorScheme === "dark");
+    }
+    await page.getByLabel("Theme").selectOption("dark");
+    assert.ok(await isDark());
+    await page.route("**/main.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
+    await page.reload();
+    assert.ok(await isDark());
+    await page.unroute("**/main.js");
+    await page.emulateMedia({ colorScheme: "dark" });
+    await page.reload();
+    await page.getByLabel("Theme").selectOption("light");
+    assert.ok(!(await isDark()));
+    await page.getByLabel("Theme").selectOption("system");
+    assert.ok(await isDark());
   }));

@@ -5,7 +5,7 @@ export const texts = {
   title: "Visavis console",
   skip: "Skip to content",
   navigation: "Pages",
-  preferences: { language: "Language" },
+  preferences: { language: "Language", theme: "Theme", themes: { system: "System", light: "Light", dark: "Dark" } },
   none: "–",
   cancel: "Cancel",
   pages: { compare: "Compare", live: "Live", clients: "Clients", transactions: "Transactions", audit: "Audit", users: "Users", account: "Account" },

@@ -5,7 +5,7 @@ export const texts = {
   title: "Konsol Visavis",
   skip: "Langsung ke konten",
   navigation: "Halaman",
-  preferences: { language: "Bahasa" },
+  preferences: { language: "Bahasa", theme: "Tema", themes: { system: "Sistem", light: "Terang", dark: "Gelap" } },
   none: "–",
   cancel: "Batal",
   pages: { compare: "Bandingkan", live: "Langsung", clients: "Klien", transactions: "Transaksi", audit: "Audit", users: "Pengguna", account: "Akun" },

@@ -5,7 +5,7 @@ export const texts = {
   title: "Visavis 控制台",
   skip: "跳到正文",
   navigation: "页面",
-  preferences: { language: "语言" },
+  preferences: { language: "语言", theme: "主题", themes: { system: "跟随系统", light: "浅色", dark: "深色" } },
   none: "–",
   cancel: "取消",
   pages: { compare: "比对", live: "实时监控", clients: "客户端", transactions: "交易", audit: "审计", users: "用户", account: "账户" },
