@@ -273,6 +273,7 @@ function keyRow(member, value) {
       getSelection().selectAllChildren(shown);
     }
   });
-  const shown = h("code", {}, String(value));
+  // What is longer than its place is scrolled, with the keyboard too.
+  const shown = h("code", { tabindex: "0", role: "group", "aria-label": label }, String(value));
   return h("div", {}, h("dt", {}, label), h("dd", {}, shown, copy));
 }

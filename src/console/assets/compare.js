@@ -108,7 +108,7 @@ function slot(place, about, isDocument) {
   const found = (face) => {
     turn += 1;
     draw(face);
-    put(said, findings(face));
+    put(said, findings(face, place));
   };
   const refused = (refusal) => {
     turn += 1;

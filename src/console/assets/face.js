@@ -21,8 +21,8 @@ function overlay({ width, height, box, landmarks, quality }) {
   );
 }
 
-/** The analysis of a face: a summary, its reasons, and all measures in a fold. */
-export function findings(face) {
+/** The analysis of the face on a photo, 0 or 1: a summary, its reasons, and all measures in a fold. */
+export function findings(face, place) {
   const { quality, width, height, faces, measures } = face;
   const state = quality === "PASS" ? "good" : "bad";
   const count = faces === 1 ? words.faces.one : filled(words.faces.many, { n: faces });
@@ -38,7 +38,7 @@ export function findings(face) {
       ` ${filled(words.pixels, { width, height })}, ${count}`,
     ),
     reasons.length ? h("ul", { class: "reasons" }, reasons.map(reason)) : null,
-    h("details", {}, h("summary", {}, words.measures), table(measures)),
+    h("details", {}, h("summary", {}, words.measures), table(measures, `${words.measures}: ${words.photos[place]}`)),
   );
 }
 
@@ -60,11 +60,11 @@ function reason({ name, value, reason: { code, limit, fails } }) {
   );
 }
 
-function table(measures) {
+function table(measures, label) {
   const heads = words.table;
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": words.measures },
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
     h(
       "table",
       { class: "measures" },

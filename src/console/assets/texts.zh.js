@@ -204,7 +204,7 @@ export const texts = {
     change: "修改",
     disable: "停用",
     enable: "启用",
-    named: { rotate: "更换 {name} 的密钥", change: "修改 {name}", disable: "停用 {name}", enable: "启用 {name}" },
+    named: { rotate: "更换密钥：{name}", change: "修改 {name}", disable: "停用 {name}", enable: "启用 {name}" },
     name: "名称",
     nameHint: "仅供操作员查看。",
     publicKey: "应用的公钥",

@@ -205,7 +205,7 @@ function shown(found) {
 /** What was found on the photos, which are gone. */
 function faces({ face1, face2 }) {
   const one = (face, place) =>
-    h("section", { class: "card" }, h("h2", {}, texts.compare.photos[place], h("small", {}, ` ${texts.compare.parts[place]}`)), findings(face));
+    h("section", { class: "card" }, h("h2", {}, texts.compare.photos[place], h("small", {}, ` ${texts.compare.parts[place]}`)), findings(face, place));
   return h("div", { class: "slots" }, [face1, face2].map(one));
 }
 
