@@ -391,6 +391,22 @@ test("the audit shows who did what with which outcome, by filter and as a file",
   quiet();
 });
 
+test("clients are found by a part of the name or of the Client-Id", async () => {
+  await go("clients");
+  const rows = page.locator(".clients tbody tr:not([hidden])");
+  await rows.filter({ hasText: "shop" }).waitFor();
+  assert.equal(await rows.count(), 2);
+  await page.getByLabel("Search by name or Client-Id").fill("SHO");
+  assert.deepEqual(await rows.locator("th").allTextContents(), ["shop"]);
+  const id = await rows.locator("code").textContent();
+  await page.getByLabel("Search by name or Client-Id").fill("none of them");
+  await page.getByText("No client matches.").waitFor();
+  assert.equal(await rows.count(), 0);
+  await page.getByLabel("Search by name or Client-Id").fill(id.slice(4));
+  assert.deepEqual(await rows.locator("th").allTextContents(), ["shop"]);
+  quiet();
+});
+
 test("everything is reached by the keyboard alone, and one sees where one is", async () => {
   await go("compare");
   await page.reload();

@@ -69,7 +69,24 @@ function exponential(rate) {
 export function clients(main, { may }) {
   const table = h("div", {}, h("p", {}, words.loading));
   const trouble = h("div");
-  const show = ({ clients: all }) => put(table, all.length ? list(all, may("changeClients") ? act : undefined) : h("p", {}, words.empty));
+  const wanted = h("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: () => search() });
+  const searched = field("client-search", words.search, wanted);
+  const nothing = h("p", { hidden: true }, words.nothing);
+  searched.hidden = true;
+  /** Shows the rows whose name or Client-Id contains what is searched for. */
+  const search = () => {
+    const part = wanted.value.trim().toLowerCase();
+    const rows = [...table.querySelectorAll("tbody tr")];
+    for (const row of rows) row.hidden = !row.dataset.search.includes(part);
+    const left = rows.filter((row) => !row.hidden).length;
+    nothing.hidden = left > 0 || !rows.length;
+    if (part) say(filled(words.found, { n: left }));
+  };
+  const show = ({ clients: all }) => {
+    searched.hidden = !all.length;
+    put(table, all.length ? list(all, may("changeClients") ? act : undefined) : h("p", {}, words.empty));
+    search();
+  };
   const load = async () => {
     put(trouble);
     try {
@@ -103,8 +120,10 @@ export function clients(main, { may }) {
       h("h1", {}, words.heading),
       may("changeClients") ? h("button", { type: "button", onclick: () => add(load) }, words.add) : null,
     ),
+    searched,
     h("p", { class: "lead" }, words.lead),
     trouble,
+    nothing,
     table,
   );
   load();
@@ -152,7 +171,7 @@ function row(client, act, heads) {
   ];
   return h(
     "tr",
-    { class: disabled ? "off" : "" },
+    { class: disabled ? "off" : "", "data-search": `${client.name}\n${client.clientId}`.toLowerCase() },
     h("th", { scope: "row" }, client.name, client.own ? h("small", {}, ` ${words.own}`) : null),
     cells.map((cell, i) => h("td", { "data-label": heads[i + 1] }, cell)),
   );

@@ -187,6 +187,9 @@ export const texts = {
     add: "Add a client",
     loading: "Loading …",
     empty: "No clients yet.",
+    search: "Search by name or Client-Id",
+    nothing: "No client matches.",
+    found: "{n} clients",
     table: {
       name: "Name",
       id: "Client-Id",

@@ -186,6 +186,9 @@ export const texts = {
     add: "Tambah klien",
     loading: "Memuat …",
     empty: "Belum ada klien.",
+    search: "Cari nama atau Client-Id",
+    nothing: "Tidak ada klien yang cocok.",
+    found: "{n} klien",
     table: {
       name: "Nama",
       id: "Client-Id",

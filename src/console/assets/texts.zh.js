@@ -186,6 +186,9 @@ export const texts = {
     add: "添加客户端",
     loading: "正在加载…",
     empty: "还没有客户端。",
+    search: "按名称或 Client-Id 搜索",
+    nothing: "没有符合条件的客户端。",
+    found: "{n} 个客户端",
     table: {
       name: "名称",
       id: "Client-Id",
