@@ -286,6 +286,10 @@ test("a client is added, its keys are shown once, and it is changed, given new k
   await page.getByRole("button", { name: "Save" }).click();
   await page.locator("dialog").getByRole("alert").waitFor();
   assert.match(await page.locator("dialog").getByRole("alert").textContent(), /between 1e-6 and 1e-1/);
+  const rate = page.getByLabel("False match rate", { exact: true });
+  assert.ok(await rate.evaluate((control) => control === document.activeElement && control.ariaInvalid === "true"));
+  const described = await rate.evaluate((control) => control.getAttribute("aria-describedby").split(" ").map((id) => document.getElementById(id).textContent));
+  assert.match(described.join(" "), /between 1e-6 and 1e-1/, "the error is at its field");
   await page.getByLabel("False match rate", { exact: true }).fill("");
   await page.getByRole("button", { name: "Save" }).click();
   await page.locator("dialog").waitFor({ state: "detached" });
@@ -404,6 +408,28 @@ test("clients are found by a part of the name or of the Client-Id", async () => 
   assert.equal(await rows.count(), 0);
   await page.getByLabel("Search by name or Client-Id").fill(id.slice(4));
   assert.deepEqual(await rows.locator("th").allTextContents(), ["shop"]);
+  quiet();
+});
+
+test("in a small window, the buttons of a dialog are in sight before it is scrolled", async () => {
+  await page.setViewportSize({ width: 1280, height: 720 });
+  await go("clients");
+  await page.getByRole("button", { name: "Change shop" }).waitFor();
+  for (const open of ["Add a client", "Change shop"]) {
+    await page.getByRole("button", { name: open }).click();
+    for (const button of await page.locator("dialog .actions button").all()) {
+      const { y, height } = await button.boundingBox();
+      assert.ok(y > 0 && y + height < 720, `${open}: ${y}`);
+      const isOnTop = await button.evaluate((at) => {
+        const { x, y: top, width, height: tall } = at.getBoundingClientRect();
+        return document.elementFromPoint(x + width / 2, top + tall / 2) === at;
+      });
+      assert.ok(isOnTop, open);
+    }
+    assert.deepEqual(await page.locator("dialog input[placeholder]").count(), 0, "nothing looks like a value that is none");
+    await page.keyboard.press("Escape");
+  }
+  await page.setViewportSize({ width: 1180, height: 900 });
   quiet();
 });
 

@@ -40,7 +40,6 @@ const KINDS = {
         type: "text",
         inputmode: "text",
         autocomplete: "off",
-        placeholder: "1e-5",
         value: value === null ? "" : exponential(value),
       }),
     read: (control) => control.value.trim(),
@@ -120,11 +119,11 @@ export function clients(main, { may }) {
       h("h1", {}, words.heading),
       may("changeClients") ? h("button", { type: "button", onclick: () => add(load) }, words.add) : null,
     ),
-    searched,
     h("p", { class: "lead" }, words.lead),
+    searched,
     trouble,
-    nothing,
     table,
+    nothing,
   );
   load();
 }
@@ -185,8 +184,20 @@ function settings(of) {
     return field(`field-${name}`, label, control, hint);
   });
   const read = () => Object.fromEntries(controls.map(([name, kind, control]) => [name, KINDS[kind].read(control)]));
-  return { rows, read };
+  const named = (wanted) => controls.find(([name]) => name === wanted)[2];
+  const wrong = (wanted, isRight) => controls.find(([, kind, control]) => kind === wanted && control.value && !isRight(control.value))?.[2];
+  /** The control that an error of the server is about. */
+  const at = (code) => {
+    if (code === "rateUnfit") return wrong("rate", (text) => Number(text) >= 1e-6 && Number(text) <= 1e-1);
+    // Bursts and rates are of 32 bits.
+    if (code === "numberUnfit") return wrong("number", (text) => /^\d+$/.test(text) && Number(text) > 0 && Number(text) < 2 ** 32);
+    return code === "contradiction" ? named("encryption") : undefined;
+  };
+  return { rows: h("div", { class: "columns" }, rows), read, at };
 }
+
+const NAME_ERRORS = ["nameUnfit", "nameOwn", "nameTaken"];
+const KEY_ERRORS = ["keyUnfit", "keyWeak", "serverKey", "sameKey"];
 
 function keyField() {
   const control = h("textarea", { rows: 3, spellcheck: "false" });
@@ -198,24 +209,26 @@ function add(load) {
   const given = settings();
   const key = keyField();
   const rows = [field("client-name", words.name, name, words.nameHint), given.rows, key.row];
+  const at = (code) => (NAME_ERRORS.includes(code) ? name : KEY_ERRORS.includes(code) ? key.control : given.at(code));
   form(words.add, rows, words.add, async (close) => {
     const body = { name: name.value.trim(), publicKey: key.control.value, settings: given.read() };
     const made = await post("clients", body);
     close();
     keys(made, filled(words.keys.added, made), load);
-  });
+  }, at);
 }
 
 function rotate(client, load) {
   const overlap = h("select", {}, words.overlaps.map(([value, text]) => h("option", { value }, text)));
   const key = keyField();
   const rows = [field("overlap", words.overlap, overlap), key.row];
+  const at = (code) => (KEY_ERRORS.includes(code) ? key.control : code === "overlapUnfit" ? overlap : undefined);
   form(filled(words.named.rotate, client), rows, words.makeKeys, async (close) => {
     const body = { overlapS: Number(overlap.value), publicKey: key.control.value };
     const made = await post(`clients/${client.clientId}/rotate`, body);
     close();
     keys(made, filled(words.keys.rotated, made), load);
-  });
+  }, at);
 }
 
 function change(client, show) {
@@ -224,7 +237,7 @@ function change(client, show) {
     show(await post(`clients/${client.clientId}/change`, given.read()));
     close();
     say(filled(words.saved, client));
-  });
+  }, given.at);
 }
 
 function sure(client, go) {

@@ -89,25 +89,49 @@ export function save(text, name) {
   URL.revokeObjectURL(url);
 }
 
-/** A form in a window; `send` does what it is for, and what it throws is shown. */
-export function form(title, rows, submit, send) {
+/**
+ * A form in a window; `send` does what it is for. What it throws is shown, at the control that `at` names for the code
+ * of the error.
+ */
+export function form(title, rows, submit, send, at = () => undefined) {
   dialog(title, (body, close) => {
-    const trouble = h("div");
+    const trouble = h("div", { id: "trouble" });
+    const actions = h("div", { class: "actions" });
+    let clear = () => {};
     const button = h("button", { type: "submit" }, submit);
     const sent = (event) => {
       event.preventDefault();
       busy(button, async () => {
+        clear();
         put(trouble);
         try {
           await send(close);
         } catch (error) {
+          const control = at(error?.code);
+          if (control) clear = point(control, trouble);
+          else actions.before(trouble);
           put(trouble, note("bad", sentence(error)));
+          trouble.scrollIntoView({ block: "nearest" });
         }
       });
     };
-    const cancel = h("button", { type: "button", class: "quiet", onclick: close }, texts.cancel);
-    put(body, h("form", { onsubmit: sent }, rows, trouble, h("div", { class: "actions" }, button, cancel)));
+    put(actions, button, h("button", { type: "button", class: "quiet", onclick: close }, texts.cancel));
+    put(body, h("form", { onsubmit: sent }, rows, trouble, actions));
   });
+}
+
+/** Shows `trouble` at a control, which gets the focus; returns how to end that. */
+function point(control, trouble) {
+  const described = control.getAttribute("aria-describedby");
+  control.closest(".field").append(trouble);
+  control.setAttribute("aria-invalid", "true");
+  control.setAttribute("aria-describedby", [described, trouble.id].filter(Boolean).join(" "));
+  control.focus();
+  return () => {
+    control.removeAttribute("aria-invalid");
+    if (described) control.setAttribute("aria-describedby", described);
+    else control.removeAttribute("aria-describedby");
+  };
 }
 
 /** Runs `work` while `button` cannot be pressed again. */

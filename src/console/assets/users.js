@@ -113,12 +113,13 @@ function add(show) {
   const name = h("input", { type: "text", required: true, maxlength: 64, autocomplete: "off" });
   const role = roleField("viewer");
   const password = passwordField(words.password, words.passwordHint, true);
+  const at = (code) => ({ userNameUnfit: name, userNameTaken: name, passwordUnfit: password.control })[code];
   form(words.add, [field("user-name", words.name, name), role.row, password.row], words.add, async (close) => {
     const user = { name: name.value.trim(), role: role.control.value, password: password.control.value };
     show(await post("users", user));
     close();
     say(filled(words.added, user));
-  });
+  }, at);
 }
 
 function change(user, show) {
@@ -126,13 +127,14 @@ function change(user, show) {
   const password = passwordField(words.newPassword, words.newPasswordHint, false);
   const reset = h("input", { type: "checkbox", class: "switch" });
   const rows = [role.row, password.row, user.hasCode ? field("reset-code", words.resetCode, reset) : null];
+  const at = (code) => ({ lastAdministrator: role.control, passwordUnfit: password.control })[code];
   form(filled(words.named.change, user), rows, words.save, async (close) => {
     const changed = { role: role.control.value, resetCode: reset.checked };
     if (password.control.value) changed.password = password.control.value;
     show(await post(`users/${encodeURIComponent(user.name)}/change`, changed));
     close();
     say(filled(words.saved, user));
-  });
+  }, at);
 }
 
 function sure(user, what, go) {
