@@ -1,6 +1,6 @@
 //! Registered clients: the same actions as `visavis client`.
 
-use std::{str::FromStr, time::Duration};
+use std::{num::NonZeroU32, str::FromStr, time::Duration};
 
 use axum::{
     Extension,
@@ -24,6 +24,7 @@ use crate::{
     },
     clock::UnixMillis,
     compare::{ClientFmr, Fmr, SeveralFaces},
+    http::GatewayConfig,
 };
 
 /// The settings of a client in the form of the page; an absent field is not changed. A new setting
@@ -99,6 +100,18 @@ fn own(change: Option<FmrChange>) -> Option<Fmr> {
 #[derive(Serialize)]
 pub(super) struct ClientList {
     clients: Vec<ListedClient>,
+    defaults: Defaults,
+}
+
+/// What applies to a client without a value of its own.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Defaults {
+    fmr: Fmr,
+    document_fmr: Fmr,
+    /// Absent: unlimited.
+    rate_per_s: Option<NonZeroU32>,
+    burst: NonZeroU32,
 }
 
 #[derive(Serialize)]
@@ -119,7 +132,14 @@ pub(super) async fn list(
         let own = client.name == CONSOLE;
         ListedClient { client, shard, own }
     });
-    Ok(NoStoreJson(ClientList { clients: listed.collect() }))
+    let GatewayConfig { fmr, gate, .. } = &*console.parts.app.config;
+    let defaults = Defaults {
+        fmr: fmr.fmr(),
+        document_fmr: fmr.document_fmr().unwrap_or(fmr.fmr()),
+        rate_per_s: gate.client_rate.map(|rate| rate.per_second),
+        burst: gate.client_rate.map_or(gate.client_burst, |rate| rate.burst),
+    };
+    Ok(NoStoreJson(ClientList { clients: listed.collect(), defaults }))
 }
 
 /// A client to be registered.

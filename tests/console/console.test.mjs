@@ -280,6 +280,8 @@ test("a client is added, its keys are shown once, and it is changed, given new k
   assert.ok(!(await page.content()).includes(file.secretKey), "the keys are gone");
 
   await page.getByRole("button", { name: "Change shop" }).click();
+  assert.match(await page.locator("#field-fmr-hint").textContent(), /empty: the default, 1e-5/);
+  assert.match(await page.locator("#field-ratePerS-hint").textContent(), /empty: the default, unlimited/);
   await page.getByLabel("All fields in responses").uncheck();
   await page.getByLabel("Photos of several people").selectOption("refuse");
   await page.getByLabel("False match rate", { exact: true }).fill("nonsense");

@@ -60,6 +60,15 @@ const KINDS = {
   },
 };
 
+/** What applies to clients without a value of their own, from the server. */
+let defaults = {};
+
+/** The default of a field in its own form. */
+function defaultOf(name, kind) {
+  const value = defaults[name] ?? null;
+  return value === null ? words.unlimited : KINDS[kind].show(value, words.fields[name]);
+}
+
 function exponential(rate) {
   return Number(rate).toExponential().replace("e+", "e");
 }
@@ -81,7 +90,8 @@ export function clients(main, { may }) {
     nothing.hidden = left > 0 || !rows.length;
     if (part) say(filled(words.found, { n: left }));
   };
-  const show = ({ clients: all }) => {
+  const show = ({ clients: all, defaults: usual }) => {
+    defaults = usual;
     searched.hidden = !all.length;
     put(table, all.length ? list(all, may("changeClients") ? act : undefined) : h("p", {}, words.empty));
     search();
@@ -165,6 +175,7 @@ function row(client, act, heads) {
     filled(words.version, { n: client.keyVersion }),
     settings.length ? h("ul", { class: "settings" }, settings) : words.usual,
     day(client.createdAt),
+    client.lastUsedAt ? moment(client.lastUsedAt) : texts.none,
     h("span", { class: `badge ${disabled ? "bad" : "good"}` }, disabled ? words.disabled : words.active),
     ...(act ? [h("div", { class: "actions" }, button("rotate"), button("change"), button(disabled ? "enable" : "disable"))] : []),
   ];
@@ -179,9 +190,9 @@ function row(client, act, heads) {
 /** Rows for the settings of a client, and how to read them. */
 function settings(of) {
   const controls = FIELDS.map(({ name, kind, initial }) => [name, kind, KINDS[kind].control(of ? of[name] : initial, words.fields[name])]);
-  const rows = controls.map(([name, , control]) => {
+  const rows = controls.map(([name, kind, control]) => {
     const { label, hint } = words.fields[name];
-    return field(`field-${name}`, label, control, hint);
+    return field(`field-${name}`, label, control, filled(hint, { value: defaultOf(name, kind) }));
   });
   const read = () => Object.fromEntries(controls.map(([name, kind, control]) => [name, KINDS[kind].read(control)]));
   const named = (wanted) => controls.find(([name]) => name === wanted)[2];

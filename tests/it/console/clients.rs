@@ -54,6 +54,8 @@ async fn a_client_is_added_changed_given_new_keys_disabled_and_enabled() {
 
     let shop = async || {
         let all = desk.get(&cookie, "clients").await.json();
+        let usual = json!({ "fmr": 1e-5, "documentFmr": 1e-5, "ratePerS": null, "burst": 1 });
+        assert_eq!(all["defaults"], usual, "{all}");
         let all = all["clients"].as_array().unwrap().clone();
         all.into_iter().find(|client| client["name"] == "shop").unwrap()
     };
