@@ -192,6 +192,8 @@ fn the_way_of_the_java_sdk_works_in_every_mode() {
     assert_eq!(built.code, 0, "{}", built.err);
     let call = |url: &str, mode: &str, path: &str, body: &Value| {
         let mut command = Command::new("java");
+        // Otherwise it reads and prints what the locale of this machine has.
+        command.env("LC_ALL", "C.UTF-8");
         command.args(["-cp", &classes, "Caller", url]);
         command.args(
             ["clientId", "merchantPrivateKey", "serverPublicKey", "accessKey", "secretKey"]
