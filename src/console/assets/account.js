@@ -1,7 +1,7 @@
 // The own account: password, second factor, sessions.
 
 import { get, post } from "./api.js";
-import { field, form, h, note, put, say, sentence } from "./dom.js";
+import { attempt, field, form, h, put, say } from "./dom.js";
 import { sessions } from "./sessions.js";
 import { filled, texts } from "./texts.js";
 
@@ -12,21 +12,13 @@ export function account(main) {
   const body = h("div");
   const trouble = h("div");
   const show = (own) => put(body, shown(own, { load, end, offer }));
-  const tried = async (work) => {
-    put(trouble);
-    try {
-      await work();
-    } catch (error) {
-      put(trouble, note("bad", sentence(error)));
-    }
-  };
   const load = (said) =>
-    tried(async () => {
+    attempt(trouble, async () => {
       show(await get("account"));
       if (said) say(said);
     });
-  const end = (session) => tried(async () => show(await post(`account/sessions/${session.id}/end`)));
-  const offer = () => tried(async () => setCode(await post("account/code/offer"), load));
+  const end = (session) => attempt(trouble, async () => show(await post(`account/sessions/${session.id}/end`)));
+  const offer = () => attempt(trouble, async () => setCode(await post("account/code/offer"), load));
   put(main, h("h1", {}, words.heading), trouble, body);
   load();
 }

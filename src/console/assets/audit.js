@@ -1,7 +1,7 @@
 // Who changed what.
 
 import { post } from "./api.js";
-import { busy, field, h, moment, note, put, save, say, sentence } from "./dom.js";
+import { attempt, busy, entered, field, h, moment, put, save, say, timeInput } from "./dom.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.audit;
@@ -10,30 +10,20 @@ const BADGES = { done: "good", refused: "warn", failed: "bad", begun: "warn" };
 /** Shows the page. */
 export function audit(main) {
   const text = (maxlength) => h("input", { type: "text", spellcheck: "false", autocomplete: "off", maxlength });
-  const time = () => h("input", { type: "datetime-local", step: 1 });
-  const inputs = { who: text(64), client: text(64), act: text(32), since: time(), until: time() };
+  const inputs = { who: text(64), client: text(64), act: text(32), since: timeInput(), until: timeInput() };
   const show = h("button", { type: "submit" }, words.show);
   const csv = h("button", { type: "button", class: "quiet", onclick: () => busy(csv, download) }, words.csv);
   const trouble = h("div");
   const result = h("div");
   const form = () => {
     const { who, client, act, since, until } = inputs;
-    const at = (input) => (input.value ? new Date(input.value).getTime() : null);
-    return { who: who.value, client: client.value, act: act.value, since: at(since), until: at(until) };
-  };
-  const attempt = async (work) => {
-    put(trouble);
-    try {
-      await work();
-    } catch (error) {
-      put(trouble, note("bad", sentence(error)));
-    }
+    return { who: who.value, client: client.value, act: act.value, since: entered(since), until: entered(until) };
   };
   const list = () =>
-    attempt(async () => {
+    attempt(trouble, async () => {
       const asked = form();
       const body = h("tbody");
-      const more = h("button", { type: "button", class: "quiet", onclick: () => busy(more, () => attempt(next)) }, words.more);
+      const more = h("button", { type: "button", class: "quiet", onclick: () => busy(more, () => attempt(trouble, next)) }, words.more);
       let after = null;
       const next = async () => {
         const page = await post("audit", { ...asked, after });
@@ -46,7 +36,7 @@ export function audit(main) {
       put(result, body.children.length ? [table(body), more] : h("p", {}, words.empty));
     });
   const download = () =>
-    attempt(async () => {
+    attempt(trouble, async () => {
       const { csv: content } = await post("audit", { ...form(), csv: true });
       save(content, words.file);
     });

@@ -1,7 +1,7 @@
 // The clients: list, add, issue new keys, change, disable, enable.
 
 import { get, post } from "./api.js";
-import { day, dialog, field, form, h, moment, note, put, say, sentence } from "./dom.js";
+import { attempt, day, dialog, field, form, h, moment, note, put, say } from "./dom.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.clients;
@@ -97,24 +97,15 @@ export function clients(main, { may }) {
     search();
   };
   const load = async () => {
-    put(trouble);
-    try {
-      show(await get("clients"));
-    } catch (error) {
-      put(table);
-      put(trouble, note("bad", sentence(error)));
-    }
+    if (!(await attempt(trouble, async () => show(await get("clients"))))) put(table);
   };
-  const toggle = async (client, path, said) => {
-    try {
+  const toggle = (client, path, said) =>
+    attempt(trouble, async () => {
       show(await post(`clients/${client.clientId}/${path}`));
       say(filled(said, client));
       // The button that was pressed is gone; its successor does the opposite.
       document.getElementById(`toggle-${client.clientId}`)?.focus();
-    } catch (error) {
-      put(trouble, note("bad", sentence(error)));
-    }
-  };
+    });
   const act = {
     rotate: (client) => rotate(client, load),
     change: (client) => change(client, show),

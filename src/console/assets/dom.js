@@ -134,6 +134,28 @@ function point(control, trouble) {
   };
 }
 
+/** Runs `work` and says in `trouble` what it throws; whether it succeeded. */
+export async function attempt(trouble, work) {
+  put(trouble);
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    put(trouble, note("bad", sentence(error)));
+    return false;
+  }
+}
+
+/** A control for a time, to the second. */
+export function timeInput() {
+  return h("input", { type: "datetime-local", step: 1 });
+}
+
+/** What was entered there, in milliseconds since the epoch. */
+export function entered({ value }) {
+  return value ? new Date(value).getTime() : undefined;
+}
+
 /** Runs `work` while `button` cannot be pressed again. */
 export async function busy(button, work) {
   button.disabled = true;

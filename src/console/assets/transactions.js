@@ -1,7 +1,7 @@
 // The transactions of all clients: a list with filters, and one of them with its outcome.
 
 import { get, post } from "./api.js";
-import { busy, field, h, moment, note, number, put, save, say, sentence } from "./dom.js";
+import { attempt, busy, entered, field, h, moment, note, number, put, save, say, sentence, timeInput } from "./dom.js";
 import { findings, unusable } from "./face.js";
 import { card, verdict } from "./outcome.js";
 import { filled, texts } from "./texts.js";
@@ -32,38 +32,26 @@ function list(main) {
   const load = async (button, before) => {
     turn += 1;
     const mine = turn;
-    put(trouble);
-    await busy(button, async () => {
-      try {
-        const page = await post("transactions", before ? { ...filter(), before } : filter());
-        if (mine !== turn) return;
-        next = page.next;
-        if (!before) put(rows);
-        rows.append(...page.transactions.map(row));
-        table.hidden = rows.children.length === 0;
-        nothing.hidden = !table.hidden;
-        nothing.textContent = next ? words.notYet : words.nothing;
-        older.hidden = !next;
-        say(filled(words.found, { n: rows.children.length }));
-      } catch (error) {
-        put(trouble, note("bad", sentence(error)));
-      }
-    });
+    const show = async () => {
+      const page = await post("transactions", before ? { ...filter(), before } : filter());
+      if (mine !== turn) return;
+      next = page.next;
+      if (!before) put(rows);
+      rows.append(...page.transactions.map(row));
+      table.hidden = rows.children.length === 0;
+      nothing.hidden = !table.hidden;
+      nothing.textContent = next ? words.notYet : words.nothing;
+      older.hidden = !next;
+      say(filled(words.found, { n: rows.children.length }));
+    };
+    await busy(button, () => attempt(trouble, show));
   };
   const submit = (event) => {
     event.preventDefault();
     load(search);
   };
-  const download = () =>
-    busy(file, async () => {
-      put(trouble);
-      try {
-        const { csv } = await post("transactions/csv", filter());
-        save(csv, words.file);
-      } catch (error) {
-        put(trouble, note("bad", sentence(error)));
-      }
-    });
+  const saveFile = async () => save((await post("transactions/csv", filter())).csv, words.file);
+  const download = () => busy(file, () => attempt(trouble, saveFile));
   file.addEventListener("click", download);
   older.addEventListener("click", () => load(older, next));
   table.hidden = true;
@@ -101,7 +89,7 @@ function lookUp() {
 function filters() {
   const client = choice({ "": words.all });
   const bizId = h("input", { type: "text", spellcheck: "false", autocomplete: "off", maxlength: 64 });
-  const [since, until] = [0, 1].map(() => h("input", { type: "datetime-local", step: 1 }));
+  const [since, until] = [timeInput(), timeInput()];
   const code = choice({ "": words.all, ...Object.fromEntries(CODES.map((name) => [name, name])) });
   const result = choice({ "": words.all, ...words.verdicts });
   const [scoreFrom, scoreTo] = [0, 1].map(() => h("input", { type: "number", min: 0, max: 100, step: "any", inputmode: "decimal" }));
@@ -121,13 +109,12 @@ function filters() {
     field("score-from", names.scoreFrom, scoreFrom),
     field("score-to", names.scoreTo, scoreTo),
   ];
-  const time = ({ value }) => (value ? new Date(value).getTime() : undefined);
   const score = ({ value }) => (value ? Number(value) : undefined);
   const filter = () => ({
     client: client.value || undefined,
     bizId: bizId.value.trim() || undefined,
-    since: time(since),
-    until: time(until),
+    since: entered(since),
+    until: entered(until),
     code: code.value || undefined,
     verdict: result.value || undefined,
     scoreFrom: score(scoreFrom),

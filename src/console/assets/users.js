@@ -1,7 +1,7 @@
 // The users and their sessions, for administrators.
 
 import { get, post } from "./api.js";
-import { busy, day, dialog, field, form, h, moment, note, put, say, sentence } from "./dom.js";
+import { attempt, busy, day, dialog, field, form, h, moment, put, say } from "./dom.js";
 import { sessions } from "./sessions.js";
 import { filled, texts } from "./texts.js";
 
@@ -16,16 +16,7 @@ export function users(main) {
     put(table, list(all, act));
     put(open, sessions(running, { named: true, end }));
   };
-  const tried = async (work) => {
-    put(trouble);
-    try {
-      show(await work());
-      return true;
-    } catch (error) {
-      put(trouble, note("bad", sentence(error)));
-      return false;
-    }
-  };
+  const tried = (work) => attempt(trouble, async () => show(await work()));
   const changed = async (user, change, said) => {
     if (await tried(() => post(`users/${encodeURIComponent(user.name)}/change`, change))) say(filled(said, user));
   };
