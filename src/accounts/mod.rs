@@ -3,6 +3,7 @@
 //! attacker who writes the database without the master key cannot become an administrator.
 
 mod attempts;
+mod bearer;
 mod changes;
 mod code;
 mod error;
@@ -13,6 +14,7 @@ mod sessions;
 mod store;
 mod user;
 
+pub(crate) use bearer::{BearerDigest, bearer_digest, random_bearer};
 pub(crate) use changes::TOKEN_NAME;
 pub use changes::{NewUser, UserChange};
 pub use code::CodeKey;

@@ -1,16 +1,18 @@
 //! Who is logged in. A session ends when it is idle, when its day is over, with every change of its
 //! user, and when it is ended by someone.
 
-use aws_lc_rs::{
-    digest::{SHA256, digest},
-    rand,
-};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use sqlx::Error;
 use zeroize::Zeroizing;
 
-use super::{changes::TOKEN_NAME, error::AccountError, store::AccountStore, user::User};
+use super::{
+    bearer::{bearer_digest, random_bearer},
+    changes::TOKEN_NAME,
+    error::AccountError,
+    store::AccountStore,
+    user::User,
+};
 use crate::{
     clients::Proof,
     clock::UnixMillis,
@@ -177,14 +179,12 @@ impl AccountStore {
         proof: Proof,
         now: UnixMillis,
     ) -> Result<Zeroizing<String>, AccountError> {
-        let mut bytes = Zeroizing::new([0_u8; 32]);
-        rand::fill(bytes.as_mut()).map_err(|_| AccountError::Random)?;
-        let cookie = Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()));
+        let cookie = random_bearer()?;
         let (user_id, revision) = match &owner {
             Owner::User(user) => (Some(user.id.clone()), user.revision),
             Owner::Token(_) => (None, 0),
         };
-        let (digest, mac) = (sha256(&cookie), Vec::new());
+        let (digest, mac) = (bearer_digest(&cookie).to_vec(), Vec::new());
         let (begun_at, seen_at) = (now, now);
         let mut session =
             Session { digest, owner, address, proof, user_id, revision, begun_at, seen_at, mac };
@@ -241,7 +241,7 @@ impl AccountStore {
         is_polling: bool,
         now: UnixMillis,
     ) -> Result<Option<Session>, AccountError> {
-        let digest = sha256(cookie);
+        let digest = bearer_digest(cookie);
         let session = self.0.db.read("console_session", select!("WHERE digest = $1"));
         let session = session.bind(digest.as_slice()).optional(Session::read).await?;
         let Some(session) = session.filter(|session| session.is_valid(&self.0.key, now)) else {
@@ -286,8 +286,4 @@ impl AccountStore {
         end.bind(digest.as_slice()).run().await?;
         Ok(())
     }
-}
-
-fn sha256(cookie: &str) -> Vec<u8> {
-    digest(&SHA256, cookie.as_bytes()).as_ref().to_vec()
 }

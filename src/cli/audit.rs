@@ -8,9 +8,7 @@ use visavis_signing::parse_time;
 use super::{DataArgs, block_on, table};
 use crate::{
     app,
-    clients::{
-        Actor, AuditEnd, AuditFilter, ClientError, Clients, ShownEntry, audit_csv, printable,
-    },
+    clients::{Actor, AuditEnd, AuditFilter, Clients, ShownEntry, audit_csv, printable},
     clock::UnixMillis,
     config::Config,
     db::Access,
@@ -99,12 +97,7 @@ impl AuditArgs {
     async fn filter(&self, clients: &Clients) -> Result<AuditFilter> {
         let client_id = match &self.client {
             None => None,
-            Some(name) => Some(match clients.resolve(name).await {
-                Ok((_, client_id)) => client_id,
-                // It may have been deleted.
-                Err(ClientError::Unknown(_)) => name.clone(),
-                Err(error) => return Err(error.into()),
-            }),
+            Some(name) => Some(clients.audited_client_id(name).await?),
         };
         let (since, until) = (self.since, self.until);
         Ok(AuditFilter { client_id, since, until, act: self.act.clone(), who: self.who.clone() })

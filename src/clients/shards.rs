@@ -14,6 +14,7 @@ use super::{
     name::is_client_id,
     store::ClientStore,
 };
+use crate::db::Access;
 
 /// The client tables that this process can reach; clones share the connections.
 #[derive(Debug, Clone)]
@@ -81,6 +82,19 @@ impl Clients {
     pub(crate) async fn names(&self) -> Result<HashMap<String, String>, ClientError> {
         let clients = self.list().await?.into_iter();
         Ok(clients.map(|(_, client)| (client.client_id, client.name)).collect())
+    }
+
+    /// The Client-Id of a client by name or Client-Id, for the audit; what names no client is taken
+    /// for the Client-Id of one that was deleted.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub(crate) async fn audited_client_id(&self, name: &str) -> Result<String, ClientError> {
+        match self.resolve(name).await {
+            Ok((_, client_id)) => Ok(client_id),
+            Err(ClientError::Unknown(_)) => Ok(name.to_owned()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Records an audit event that is not a change of a client, in each of the databases.
@@ -241,7 +255,20 @@ impl Clients {
         Ok(())
     }
 
-    /// The same without writing anything.
+    /// Checks it for a command with this access to the databases: only one that may change them
+    /// adds the MACs that clients of an earlier version do not have.
+    ///
+    /// # Errors
+    /// As [`check_master_key`](Self::check_master_key) or [`try_master_key`](Self::try_master_key).
+    pub(crate) async fn check_master_key_for(&self, access: Access) -> Result<(), ClientError> {
+        if access == Access::Read {
+            self.try_master_key().await
+        } else {
+            self.check_master_key().await
+        }
+    }
+
+    /// The same as [`check_master_key`](Self::check_master_key) without writing anything.
     ///
     /// # Errors
     /// The same, and [`ClientError::NoMacs`] when the clients of an earlier version have none yet.

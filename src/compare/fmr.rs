@@ -159,6 +159,11 @@ impl FmrSettings {
         self.document_fmr
     }
 
+    /// For documents without a rate of their code or of their client.
+    pub(crate) fn for_documents(&self) -> Fmr {
+        self.document_fmr.unwrap_or(self.fmr)
+    }
+
     /// For documents of one code.
     pub(crate) fn by_source(&self) -> impl Iterator<Item = (&str, Fmr)> {
         self.by_source.iter().map(|(code, fmr)| (code.as_str(), *fmr))
@@ -171,7 +176,7 @@ impl FmrSettings {
         let Some(code) = document else { return own.fmr.unwrap_or(self.fmr) };
         let of_code = || self.by_source.get(&code.to_ascii_uppercase()).copied();
         let own = own.document_fmr.or(own.fmr);
-        own.or_else(of_code).or(self.document_fmr).unwrap_or(self.fmr)
+        own.or_else(of_code).unwrap_or_else(|| self.for_documents())
     }
 }
 

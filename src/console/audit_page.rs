@@ -9,7 +9,7 @@ use super::{
     error::ConsoleError,
 };
 use crate::{
-    clients::{AuditEntry, AuditFilter, AuditPage, ClientError, ShownEntry, audit_csv},
+    clients::{AuditEntry, AuditFilter, AuditPage, ShownEntry, audit_csv},
     clock::UnixMillis,
 };
 
@@ -64,12 +64,7 @@ pub(super) async fn audit(
     let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let client_id = match given(&form.client) {
         None => None,
-        Some(name) => Some(match clients.resolve(&name).await {
-            Ok((_, client_id)) => client_id,
-            // It may have been deleted.
-            Err(ClientError::Unknown(_)) => name,
-            Err(error) => return Err(error.into()),
-        }),
+        Some(name) => Some(clients.audited_client_id(&name).await?),
     };
     let (act, who, since, until) = (given(&form.act), given(&form.who), form.since, form.until);
     let filter = AuditFilter { client_id, since, until, act, who };

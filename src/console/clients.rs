@@ -135,7 +135,7 @@ pub(super) async fn list(
     let GatewayConfig { fmr, gate, .. } = &*console.parts.app.config;
     let defaults = Defaults {
         fmr: fmr.fmr(),
-        document_fmr: fmr.document_fmr().unwrap_or(fmr.fmr()),
+        document_fmr: fmr.for_documents(),
         rate_per_s: gate.client_rate.map(|rate| rate.per_second),
         burst: gate.client_rate.map_or(gate.client_burst, |rate| rate.burst),
     };

@@ -23,10 +23,7 @@ use super::{
     token::{Token, is_token},
 };
 use crate::{
-    accounts::{
-        AccountError, MAX_SESSION_MS, NewUser, Owner, PasswordHash, Role, TOKEN_NAME, UserChange,
-        check_password,
-    },
+    accounts::{AccountError, MAX_SESSION_MS, NewUser, Owner, Role, TOKEN_NAME, UserChange},
     clients::{ActOutcome, Actor, Proof},
 };
 
@@ -169,8 +166,7 @@ pub(super) async fn make_administrator(
     JsonBody(form): JsonBody<AdministratorForm>,
 ) -> Result<NoStoreJson<Empty>, ConsoleError> {
     let accounts = console.accounts()?.with_actor(login.actor());
-    check_password(&form.password, &form.name)?;
-    let password = console.hash(move || PasswordHash::new(&form.password)).await??;
+    let password = console.new_password(form.password, &form.name).await?;
     let role = Role::Administrator;
     let new = NewUser { name: &form.name, role, password: password.clone() };
     match accounts.add(new).await {

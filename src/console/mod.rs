@@ -236,7 +236,7 @@ async fn about(
         workers: comparer.is_some(),
         own_client: CONSOLE,
         threshold: fmr.fmr().least_match().value(),
-        document_threshold: fmr.document_fmr().unwrap_or(fmr.fmr()).least_match().value(),
+        document_threshold: fmr.for_documents().least_match().value(),
         user: login.name().to_owned(),
         may: Step::ALL.into_iter().filter(|step| login.may(*step)).collect(),
         login: login.kind(),

@@ -9,7 +9,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use super::{Console, Shared, error::ConsoleError, refusals::Refused};
 use crate::{
-    accounts::{HASH_BYTES, PasswordHash, User},
+    accounts::{HASH_BYTES, PasswordHash, User, check_password},
     clients::{Actor, Proof},
 };
 
@@ -41,6 +41,19 @@ impl Console {
         let bytes = HASH_BYTES.min(app.config.gate.body_budget);
         let _lease = app.gate.lease(bytes).await.map_err(|_| ConsoleError::Busy)?;
         spawn_blocking(work).await.map_err(|e| ConsoleError::internal(&e))
+    }
+
+    /// Checks and hashes a new password of the user `name`.
+    ///
+    /// # Errors
+    /// The rule that it breaks, or a failure.
+    pub(super) async fn new_password(
+        &self,
+        password: String,
+        name: &str,
+    ) -> Result<PasswordHash, ConsoleError> {
+        check_password(&password, name)?;
+        Ok(self.hash(move || PasswordHash::new(&password)).await??)
     }
 
     /// Whether the address has sent too many wrong logins in this minute.

@@ -8,18 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aws_lc_rs::{
-    constant_time::verify_slices_are_equal,
-    digest::{SHA256, digest},
-    rand,
-};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use crate::private_file::{self, Draft};
-
-/// SHA-256 of a token. A token is 256 random bits, so a slow hash is not needed.
-type Digest = [u8; 32];
+use crate::{
+    accounts::{BearerDigest, bearer_digest, random_bearer},
+    private_file::{self, Draft},
+};
 
 /// What ends the line of a token that recovers.
 const RECOVERY: &str = " recovery";
@@ -27,7 +23,7 @@ const RECOVERY: &str = " recovery";
 /// A token, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
-    pub(super) digest: Digest,
+    pub(super) digest: BearerDigest,
     /// Whether it makes an administrator although one exists.
     pub(super) recovers: bool,
 }
@@ -88,9 +84,9 @@ impl TokenFile {
     }
 
     fn draft(&self, recovers: bool) -> io::Result<(Zeroizing<String>, Draft)> {
-        let token = random_text()?;
+        let token = random_bearer().map_err(io::Error::other)?;
         let end = if recovers { RECOVERY } else { "" };
-        let content = format!("sha256 {}{end}\n", URL_SAFE_NO_PAD.encode(sha256(&token)));
+        let content = format!("sha256 {}{end}\n", URL_SAFE_NO_PAD.encode(bearer_digest(&token)));
         let draft = Draft::write(&self.0, None, content.as_bytes())?;
         Ok((token, draft))
     }
@@ -138,21 +134,8 @@ impl TokenFile {
 
 /// Whether a token is the one with that digest, in a time that does not depend on where they
 /// differ.
-pub(super) fn is_token(text: &str, good: &Digest) -> bool {
-    verify_slices_are_equal(&sha256(text.trim()), good).is_ok()
-}
-
-/// 256 random bits as text.
-fn random_text() -> io::Result<Zeroizing<String>> {
-    let mut bytes = Zeroizing::new([0_u8; 32]);
-    rand::fill(bytes.as_mut()).map_err(|_| io::Error::other("no random numbers"))?;
-    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
-}
-
-fn sha256(text: &str) -> Digest {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    bytes
+pub(super) fn is_token(text: &str, good: &BearerDigest) -> bool {
+    verify_slices_are_equal(&bearer_digest(text.trim()), good).is_ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The transactions of all clients: a list with filters, and one of them.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::Range,
+};
 
 use axum::{
     Extension,
@@ -18,7 +21,7 @@ use super::{
     error::ConsoleError,
 };
 use crate::{
-    clients::{Clients, iso_time},
+    clients::iso_time,
     clock::UnixMillis,
     compare::{BizId, Outcome, Place, TransactionId, Verdict},
     csv,
@@ -137,7 +140,7 @@ impl Filter {
             None => None,
         };
         let range = self.range()?;
-        let names = ClientNames::load(&console.parts.clients).await?;
+        let names = console.parts.clients.names().await?;
         let shards = console.parts.app.shards.iter();
         let mut shards: Vec<_> =
             shards.map(|shard| Newest::before(shard, range.clone(), biz_id.as_ref())).collect();
@@ -223,23 +226,12 @@ impl<'a> Newest<'a> {
     }
 }
 
-/// Names of the clients by Client-Id.
-struct ClientNames(Vec<(String, String)>);
-
-impl ClientNames {
-    async fn load(clients: &Clients) -> Result<Self, ConsoleError> {
-        let clients = clients.list().await?.into_iter();
-        Ok(Self(clients.map(|(_, client)| (client.client_id, client.name)).collect()))
-    }
-
-    fn of(&self, client_id: &str) -> Option<String> {
-        let client = self.0.iter().find(|(id, _)| id == client_id);
-        client.map(|(_, name)| name.clone())
-    }
-}
-
 impl Listed {
-    fn new(transaction_id: TransactionId, history: &History, names: &ClientNames) -> Self {
+    fn new(
+        transaction_id: TransactionId,
+        history: &History,
+        names: &HashMap<String, String>,
+    ) -> Self {
         let (code, verdict, score) = match &history.state {
             TransactionState::Processing => (ResultCode::Processing, None, None),
             TransactionState::Dead => (ResultCode::SystemError, None, None),
@@ -254,7 +246,7 @@ impl Listed {
         Self {
             transaction_id,
             client_id: history.client_id.clone(),
-            client_name: names.of(&history.client_id),
+            client_name: names.get(&history.client_id).cloned(),
             state: state(history),
             code,
             verdict,
@@ -340,7 +332,7 @@ pub(super) async fn transaction(
     };
     let history = shard.store.history(&id).await?.ok_or(ConsoleError::UnknownTransaction)?;
     audit(login.name(), &AuditEvent::TransactionRead { transaction: id.as_str() });
-    let names = ClientNames::load(&console.parts.clients).await?;
+    let names = console.parts.clients.names().await?;
     let outcome = match &history.state {
         TransactionState::Done(outcome) => Some(outcome.as_ref()),
         TransactionState::Processing | TransactionState::Dead => None,
@@ -348,7 +340,7 @@ pub(super) async fn transaction(
     let (kind, limits) = (history.reference_kind, &console.parts.limits);
     Ok(NoStoreJson(ShownTransaction {
         transaction_id: id.to_string(),
-        client_name: names.of(&history.client_id),
+        client_name: names.get(&history.client_id).cloned(),
         shard: shard.number,
         state: state(&history),
         outcome: outcome.map(|outcome| ShownOutcome::new(outcome, kind, limits)),

@@ -15,7 +15,7 @@ use super::{
     error::ConsoleError,
 };
 use crate::{
-    accounts::{NewUser, PasswordHash, Role, SessionInfo, UserChange, UserInfo, check_password},
+    accounts::{NewUser, Role, SessionInfo, UserChange, UserInfo},
     clients::ActOutcome,
 };
 
@@ -50,8 +50,7 @@ pub(super) async fn add(
     JsonBody(form): JsonBody<NewUserForm>,
 ) -> Result<NoStoreJson<Users>, ConsoleError> {
     let NewUserForm { name, role, password } = form;
-    check_password(&password, &name)?;
-    let password = console.hash(move || PasswordHash::new(&password)).await??;
+    let password = console.new_password(password, &name).await?;
     let accounts = console.accounts()?.with_actor(login.actor());
     accounts.add(NewUser { name: &name, role, password }).await?;
     audit(login.name(), &AuditEvent::UserAdded { user: &name });
@@ -80,10 +79,7 @@ pub(super) async fn change(
     JsonBody(form): JsonBody<UserForm>,
 ) -> Result<NoStoreJson<Users>, ConsoleError> {
     let password = match form.password {
-        Some(password) => {
-            check_password(&password, &name)?;
-            Some(console.hash(move || PasswordHash::new(&password)).await??)
-        }
+        Some(password) => Some(console.new_password(password, &name).await?),
         None => None,
     };
     let change = UserChange {

@@ -57,12 +57,7 @@ pub(super) fn run(mut config: Config, command: &ClientCommand) -> Result<ExitCod
             _ => Access::Change,
         };
         let data = app::open_data_for(&config, access).await?;
-        if access == Access::Read {
-            data.clients.try_master_key().await?;
-        } else {
-            // Adds the MACs that clients of an earlier version do not have.
-            data.clients.check_master_key().await?;
-        }
+        data.clients.check_master_key_for(access).await?;
         let clients = &data.clients.clone().with_actor(&operator());
         match command {
             ClientCommand::Add(args) => add(clients, args).await?,
@@ -340,17 +335,23 @@ fn list(clients: Vec<(u32, ClientInfo)>, sharded: bool, args: &ListArgs) -> Resu
         out!("{}", serde_json::to_string_pretty(&listed)?);
         return Ok(());
     }
-    let head = ["CLIENT-ID", "NAME", "STATE", "CREATED", "LAST USED", "KEYS", "FIELDS", "FMR"];
-    let more = ["DOC-FMR", if sharded { "DATABASE" } else { "" }];
-    let columns = |first: [String; 8], last: [String; 2]| -> [String; 10] {
-        let mut all = first.into_iter().chain(last);
-        std::array::from_fn(|_| all.next().unwrap_or_default())
-    };
-    let mut rows = vec![columns(head.map(str::to_owned), more.map(str::to_owned))];
+    let head = [
+        "CLIENT-ID",
+        "NAME",
+        "STATE",
+        "CREATED",
+        "LAST USED",
+        "KEYS",
+        "FIELDS",
+        "FMR",
+        "DOC-FMR",
+        if sharded { "DATABASE" } else { "" },
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
     for (shard, client) in &clients {
         let [all, documents] = [client.fmr.fmr, client.fmr.document_fmr]
             .map(|own| own.map_or_else(|| "-".to_owned(), |fmr| fmr.to_string()));
-        let first = [
+        rows.push([
             client.client_id.clone(),
             printable(&client.name),
             if client.disabled_at.is_some() { "disabled" } else { "active" }.to_owned(),
@@ -359,9 +360,9 @@ fn list(clients: Vec<(u32, ClientInfo)>, sharded: bool, args: &ListArgs) -> Resu
             format!("v{}", client.key_version),
             if client.extras { "all" } else { "strict" }.to_owned(),
             all,
-        ];
-        let shard = if sharded { shard.to_string() } else { String::new() };
-        rows.push(columns(first, [documents, shard]));
+            documents,
+            if sharded { shard.to_string() } else { String::new() },
+        ]);
     }
     table::print(&rows);
     Ok(())

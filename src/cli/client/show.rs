@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::args::ShowArgs;
 use crate::{
     clients::{ClientInfo, ClientPolicy, Clients, Encryption, Modes, iso_time, printable},
-    clock::{Clock, UnixMillis},
+    clock::Clock,
     compare::SeveralFaces,
     config::Config,
 };
@@ -97,15 +97,13 @@ fn shown(
         info.policy;
     let defaults = config.compare.fmr_settings()?;
     let document_fmr = info.fmr.document_fmr.or(info.fmr.fmr);
-    let default_document_fmr = defaults.document_fmr().unwrap_or(defaults.fmr());
-    let time = |at: UnixMillis| iso_time(at);
     Ok(ShownClient {
         client_id: info.client_id.clone(),
         name: info.name.clone(),
         shard,
         enabled: info.disabled_at.is_none(),
-        created: time(info.created_at),
-        last_used: info.last_used_at.map(time),
+        created: iso_time(info.created_at),
+        last_used: info.last_used_at.map(iso_time),
         extras: info.extras,
         modes,
         encryption,
@@ -114,7 +112,7 @@ fn shown(
         daily_quota: daily_quota.map(u32::from),
         comparisons_today,
         fmr: effective(info.fmr.fmr.map(f64::from), defaults.fmr().value()),
-        document_fmr: effective(document_fmr.map(f64::from), default_document_fmr.value()),
+        document_fmr: effective(document_fmr.map(f64::from), defaults.for_documents().value()),
         several_faces: effective(several_faces, config.compare.several_faces),
         keys,
     })

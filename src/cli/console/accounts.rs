@@ -21,11 +21,7 @@ pub(super) fn with_accounts<T>(
         let first = data.clients.table(0).context(
             "the accounts are in database 0, which database.shards leaves out: add 0 to it",
         )?;
-        if access == Access::Read {
-            data.clients.try_master_key().await?;
-        } else {
-            data.clients.check_master_key().await?;
-        }
+        data.clients.check_master_key_for(access).await?;
         let accounts = AccountStore::new(first.store.clone()).with_actor(operator());
         let done = work(&accounts).await;
         data.close().await;
