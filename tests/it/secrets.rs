@@ -85,13 +85,18 @@ fn asking() -> (String, thread::JoinHandle<String>) {
 }
 
 #[test]
-fn the_password_of_postgres_comes_from_a_file_or_a_command() {
+fn the_password_of_postgres_comes_from_a_file_a_command_or_a_variable() {
     let folder = tempfile::tempdir().unwrap();
     create_data(folder.path());
     let file = folder.path().join("password");
     fs::write(&file, "from file: ä\n").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let of_libpq = folder.path().join("pgpass");
+    fs::write(&of_libpq, "*:*:*:visavis:from libpq\n").unwrap();
+    fs::set_permissions(&of_libpq, fs::Permissions::from_mode(0o600)).unwrap();
     for (variable, value, expected) in [
+        ("PGPASSWORD", "from variable", "from variable"),
+        ("PGPASSFILE", of_libpq.to_str().unwrap(), "from libpq"),
         ("VISAVIS_DATABASE_PASSWORD_FILE", file.to_str().unwrap(), "from file: ä"),
         ("VISAVIS_DATABASE_PASSWORD_COMMAND", "printf s3cret", "s3cret"),
     ] {
