@@ -49,6 +49,7 @@ mod deadline;
 pub mod gate;
 pub mod http;
 pub mod models;
+pub mod oidc;
 mod outgoing;
 mod private_file;
 pub mod queue;

@@ -55,6 +55,17 @@ impl fmt::Display for SecretSource {
 }
 
 impl SecretSource {
+    /// The source of two settings, at most one of which is set.
+    pub(crate) fn chosen(file: &str, command: &[String]) -> Option<Self> {
+        if !command.is_empty() {
+            Some(Self::Command(command.to_vec()))
+        } else if !file.is_empty() {
+            Some(Self::File(PathBuf::from(file)))
+        } else {
+            None
+        }
+    }
+
     /// Reads it. A command has ten seconds.
     ///
     /// # Errors

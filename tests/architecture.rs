@@ -16,6 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("csv", &[]),
     ("db", &["clock", "deadline", "private_file"]),
     ("deadline", &[]),
+    ("oidc", &["outgoing", "secret"]),
     ("outgoing", &[]),
     ("private_file", &[]),
     ("telemetry", &["compare", "outgoing"]),
@@ -61,13 +62,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "deadline",
             "gate",
             "http",
+            "oidc",
             "private_file",
             "queue",
             "visavis_signing",
             "worker",
         ],
     ),
-    ("config", &["compare", "db", "gate", "secret", "telemetry", "visavis_face"]),
+    ("config", &["compare", "db", "gate", "oidc", "secret", "telemetry", "visavis_face"]),
 ];
 
 /// The crates below `crates/`.

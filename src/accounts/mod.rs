@@ -21,7 +21,7 @@ pub use code::CodeKey;
 pub use error::AccountError;
 pub use password::PasswordHash;
 pub(crate) use password::{HASH_BYTES, check_password};
-pub use role::Role;
+pub use role::{Role, RoleGroups};
 pub use sessions::{MAX_SESSION_MS, Owner, Session, SessionInfo};
 pub use store::AccountStore;
 pub use user::{User, UserInfo};

@@ -1,6 +1,9 @@
 //! What a person may do.
 
 use serde::{Deserialize, Serialize};
+use sqlx::Error;
+
+use crate::db::Row;
 
 /// A role; each has the rights of those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,10 +27,40 @@ impl Role {
         }
     }
 
+    /// The role in a column.
+    pub(super) fn read(row: &Row, column: &str) -> Result<Self, Error> {
+        let name: String = row.get(column)?;
+        Self::parse(&name).ok_or_else(|| Error::Decode(format!("unknown role {name:?}").into()))
+    }
+
     /// The role with a name.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         [Self::Viewer, Self::Operator, Self::Administrator]
             .into_iter()
             .find(|role| role.as_str() == name)
+    }
+}
+
+/// The groups, of an authenticating proxy or a provider, whose members have each role.
+#[derive(Debug, Clone, Default)]
+pub struct RoleGroups {
+    /// Groups of viewers.
+    pub viewer: Vec<String>,
+    /// Groups of operators.
+    pub operator: Vec<String>,
+    /// Groups of administrators.
+    pub administrator: Vec<String>,
+}
+
+impl RoleGroups {
+    /// The highest role of someone in these groups.
+    pub(crate) fn role<T: AsRef<str>>(&self, groups: &[T]) -> Option<Role> {
+        let has = |wanted: &[String]| groups.iter().any(|g| wanted.iter().any(|w| w == g.as_ref()));
+        let highest_first = [
+            (Role::Administrator, &self.administrator),
+            (Role::Operator, &self.operator),
+            (Role::Viewer, &self.viewer),
+        ];
+        highest_first.into_iter().find(|(_, wanted)| has(wanted)).map(|(role, _)| role)
     }
 }

@@ -10,6 +10,7 @@ use super::{
     bearer::{bearer_digest, random_bearer},
     changes::TOKEN_NAME,
     error::AccountError,
+    role::Role,
     store::AccountStore,
     user::User,
 };
@@ -29,16 +30,18 @@ pub const MAX_SESSION_MS: i64 = 8 * 60 * 60_000;
 const SKEW_MS: i64 = 60_000;
 /// Activity is recorded once per this time.
 const SEEN_EVERY_MS: i64 = 60_000;
-/// Sessions of one user, and with tokens, at once; above that the one that was idle longest ends.
+/// Sessions of one owner, and with tokens, at once; above that the one that was idle longest ends.
 const MAX_SESSIONS: i64 = 16;
 
 /// The columns of a session, and of its user.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT digest, user_id, console_session.revision AS session_revision, token, begun_at,
-                 seen_at, address, proof, console_session.mac AS session_mac,
-                 id, name, role, password, code_key, console_user.revision AS revision, created_at,
+            "SELECT digest, user_id, console_session.revision AS session_revision, token, person,
+                 console_session.role AS session_role, begun_at, seen_at, address, proof,
+                 console_session.mac AS session_mac,
+                 id, name, console_user.role AS role, password, code_key,
+                 console_user.revision AS revision, created_at,
                  disabled_at, locked_until, last_login_at, last_login_from, console_user.mac AS mac
              FROM console_session LEFT JOIN console_user ON id = user_id ",
             $rest
@@ -53,6 +56,47 @@ pub enum Owner {
     User(Box<User>),
     /// A person with the token that has this digest.
     Token(Vec<u8>),
+    /// A person whom a provider named, with the role of their groups.
+    Person {
+        /// The name at the provider.
+        name: String,
+        /// The role at the time of the login.
+        role: Role,
+    },
+}
+
+impl Owner {
+    /// The name of the user, or `token`.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::User(user) => &user.name,
+            Self::Token(_) => TOKEN_NAME,
+            Self::Person { name, .. } => name,
+        }
+    }
+
+    /// What the columns `user_id`, `revision`, `token`, `person` and `role` have.
+    fn columns(&self) -> Columns<'_> {
+        let none = Columns { user_id: None, revision: 0, token: None, person: None, role: None };
+        match self {
+            Self::User(user) => {
+                Columns { user_id: Some(&user.id), revision: user.revision, ..none }
+            }
+            Self::Token(digest) => Columns { token: Some(digest), ..none },
+            Self::Person { name, role } => {
+                Columns { person: Some(name), role: Some(role.as_str()), ..none }
+            }
+        }
+    }
+}
+
+/// The columns of an owner.
+struct Columns<'a> {
+    user_id: Option<&'a str>,
+    revision: i64,
+    token: Option<&'a [u8]>,
+    person: Option<&'a str>,
+    role: Option<&'static str>,
 }
 
 /// A session that is valid, except that its token may have been replaced.
@@ -65,7 +109,7 @@ pub struct Session {
     pub(crate) address: Option<String>,
     /// How the login was proven.
     pub(crate) proof: Proof,
-    user_id: Option<String>,
+    /// The revision of the user at the login.
     revision: i64,
     begun_at: UnixMillis,
     seen_at: UnixMillis,
@@ -94,10 +138,14 @@ impl Session {
     fn read(row: &Row) -> Result<Self, Error> {
         let user_id: Option<String> = row.get("user_id")?;
         let token: Option<Vec<u8>> = row.get("token")?;
-        let owner = match (&user_id, token) {
-            (Some(_), _) => Owner::User(Box::new(User::read(row)?)),
-            (None, Some(token)) => Owner::Token(token),
-            (None, None) => return Err(Error::Decode("a session without an owner".into())),
+        let person: Option<String> = row.get("person")?;
+        let owner = match (user_id, token, person) {
+            (Some(_), _, _) => Owner::User(Box::new(User::read(row)?)),
+            (None, Some(token), _) => Owner::Token(token),
+            (None, None, Some(name)) => {
+                Owner::Person { name, role: Role::read(row, "session_role")? }
+            }
+            (None, None, None) => return Err(Error::Decode("a session without an owner".into())),
         };
         let proof: String = row.get("proof")?;
         Ok(Self {
@@ -106,7 +154,6 @@ impl Session {
             address: row.get("address")?,
             proof: Proof::parse(&proof)
                 .ok_or_else(|| Error::Decode(format!("unknown proof {proof:?}").into()))?,
-            user_id,
             revision: row.get("session_revision")?,
             begun_at: row.get("begun_at")?,
             seen_at: row.get("seen_at")?,
@@ -115,18 +162,20 @@ impl Session {
     }
 
     fn input(&self) -> MacInput {
-        let token = match &self.owner {
-            Owner::Token(token) => Some(token.as_slice()),
-            Owner::User(_) => None,
-        };
-        MacInput::default()
+        let Columns { user_id, token, person, role, .. } = self.owner.columns();
+        let input = MacInput::default()
             .field(&self.digest)
-            .nullable(self.user_id.as_deref())
+            .nullable(user_id)
             .field(&self.revision.to_be_bytes())
             .nullable(token)
             .field(&self.begun_at.to_be_bytes())
             .nullable(self.address.as_deref())
-            .field(self.proof.as_str().as_bytes())
+            .field(self.proof.as_str().as_bytes());
+        // Sessions of earlier versions have no person, and stay valid.
+        match (person, role) {
+            (Some(person), Some(role)) => input.field(person.as_bytes()).field(role.as_bytes()),
+            _ => input,
+        }
     }
 
     fn is_valid(&self, key: &MasterKey, now: UnixMillis) -> bool {
@@ -134,7 +183,7 @@ impl Session {
             Owner::User(user) => {
                 user.revision == self.revision && user.is_enabled() && user.is_intact(key)
             }
-            Owner::Token(_) => true,
+            Owner::Token(_) | Owner::Person { .. } => true,
         };
         is_owner_valid
             && (-SKEW_MS..IDLE_MS).contains(&(now - self.seen_at))
@@ -144,10 +193,7 @@ impl Session {
 
     /// The name of the user, or `token`.
     pub(crate) fn name(&self) -> &str {
-        match &self.owner {
-            Owner::User(user) => &user.name,
-            Owner::Token(_) => TOKEN_NAME,
-        }
+        self.owner.name()
     }
 
     /// Identifies it; no one can log in with it.
@@ -180,42 +226,38 @@ impl AccountStore {
         now: UnixMillis,
     ) -> Result<Zeroizing<String>, AccountError> {
         let cookie = random_bearer()?;
-        let (user_id, revision) = match &owner {
-            Owner::User(user) => (Some(user.id.clone()), user.revision),
-            Owner::Token(_) => (None, 0),
-        };
+        let revision = owner.columns().revision;
         let (digest, mac) = (bearer_digest(&cookie).to_vec(), Vec::new());
         let (begun_at, seen_at) = (now, now);
         let mut session =
-            Session { digest, owner, address, proof, user_id, revision, begun_at, seen_at, mac };
+            Session { digest, owner, address, proof, revision, begun_at, seen_at, mac };
         session.mac = self.0.key.mac(LABEL, &session.input())?;
-        self.make_room(session.user_id.as_deref(), now).await?;
-        let token = match &session.owner {
-            Owner::Token(token) => Some(token.as_slice()),
-            Owner::User(_) => None,
-        };
+        self.make_room(&session.owner, now).await?;
+        let Columns { user_id, token, person, role, .. } = session.owner.columns();
         let open = self.0.db.write_once(
             "console_session_open",
             "INSERT INTO console_session (digest, user_id, revision, token, begun_at, seen_at,
-                 address, proof, mac)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                 address, proof, mac, person, role)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         );
         let open = open
             .bind(session.digest.as_slice())
-            .bind(session.user_id.as_deref())
+            .bind(user_id)
             .bind(session.revision)
             .bind(token)
             .bind(session.begun_at)
             .bind(session.seen_at)
             .bind(session.address.as_deref())
             .bind(session.proof.as_str())
-            .bind(session.mac.as_slice());
+            .bind(session.mac.as_slice())
+            .bind(person)
+            .bind(role);
         open.run().await?;
         Ok(cookie)
     }
 
-    /// Deletes sessions that have expired, and the stalest ones of a user who has too many.
-    async fn make_room(&self, user_id: Option<&str>, now: UnixMillis) -> Result<(), Error> {
+    /// Deletes sessions that have expired, and the stalest ones of an owner who has too many.
+    async fn make_room(&self, owner: &Owner, now: UnixMillis) -> Result<(), Error> {
         let expire = self.0.db.write(
             "console_session_expire",
             "DELETE FROM console_session WHERE seen_at <= $1 OR begun_at <= $2",
@@ -226,9 +268,11 @@ impl AccountStore {
             "DELETE FROM console_session WHERE digest IN
                  (SELECT digest FROM console_session
                   WHERE coalesce(user_id, '') = coalesce($1, '')
-                  ORDER BY seen_at DESC LIMIT 10000 OFFSET $2)",
+                    AND coalesce(person, '') = coalesce($2, '')
+                  ORDER BY seen_at DESC LIMIT 10000 OFFSET $3)",
         );
-        end.bind(user_id).bind(MAX_SESSIONS - 1).run().await.map(drop)
+        let Columns { user_id, person, .. } = owner.columns();
+        end.bind(user_id).bind(person).bind(MAX_SESSIONS - 1).run().await.map(drop)
     }
 
     /// The session of a cookie. Activity extends it, polling does not.
@@ -257,7 +301,7 @@ impl AccountStore {
         Ok(Some(session))
     }
 
-    /// All valid sessions, or those of one user, the latest first.
+    /// All valid sessions, or those of one account, the latest first.
     ///
     /// # Errors
     /// A failure of the database.
@@ -270,7 +314,8 @@ impl AccountStore {
             self.0.db.read("console_sessions", select!("ORDER BY begun_at DESC LIMIT 1000"));
         let sessions = sessions.all(Session::read).await?;
         let valid = sessions.iter().filter(|session| {
-            session.is_valid(&self.0.key, now) && name.is_none_or(|name| session.name() == name)
+            let is_of = |name| matches!(&session.owner, Owner::User(user) if user.name == name);
+            session.is_valid(&self.0.key, now) && name.is_none_or(is_of)
         });
         Ok(valid.map(Session::info).collect())
     }

@@ -1,5 +1,7 @@
 //! Looking up accounts.
 
+use zeroize::Zeroizing;
+
 use super::{
     code::CodeKey,
     error::AccountError,
@@ -92,6 +94,22 @@ impl AccountStore {
              WHERE role = 'administrator' AND disabled_at IS NULL LIMIT 1",
         );
         Ok(any.optional(|row| row.get::<String>("id")).await?.is_some())
+    }
+
+    /// Seals what a browser keeps until it comes back, for the purpose `label`.
+    ///
+    /// # Errors
+    /// [`AccountError::Seal`].
+    pub(crate) fn seal(&self, label: &str, plain: &[u8]) -> Result<Vec<u8>, AccountError> {
+        Ok(self.0.key.seal(label, plain)?)
+    }
+
+    /// Opens what [`seal`](Self::seal) made with the same label.
+    ///
+    /// # Errors
+    /// [`SealError::DoesNotOpen`].
+    pub(crate) fn open(&self, label: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.0.key.open(label, sealed)
     }
 
     /// Seals the secret of a second factor for a user.

@@ -1,13 +1,17 @@
 //! Builds the console from the configuration.
 
+use std::sync::Arc;
+
+use anyhow::Result;
 use axum::Router;
 
 use super::Data;
 use crate::{
-    accounts::Role,
+    accounts::RoleGroups,
     config::Config,
     console::{Limits, Parts, ProxyLogin, TokenFile, console},
     http::{About, AppState},
+    oidc::Provider,
     worker::LocalComparer,
 };
 
@@ -19,11 +23,13 @@ pub(super) fn open_console(
     front_end: bool,
     comparer: Option<LocalComparer>,
     about: &About,
-) -> Router {
+) -> Result<Router> {
     if !config.admin.console {
-        return Router::new();
+        return Ok(Router::new());
     }
-    console(Parts {
+    let provider = config.oidc.provider().map(Provider::new).transpose()?;
+    let admin = &config.admin;
+    Ok(console(Parts {
         app: app.clone(),
         clients: data.clients.clone(),
         about: about.clone(),
@@ -32,7 +38,13 @@ pub(super) fn open_console(
         limits: Limits { selfie: config.quality.selfie, document: config.quality.document },
         token: token_file(config),
         proxy: proxy_login(config),
-    })
+        provider: provider.map(Arc::new),
+        groups: RoleGroups {
+            viewer: admin.viewer_groups.clone(),
+            operator: admin.operator_groups.clone(),
+            administrator: admin.administrator_groups.clone(),
+        },
+    }))
 }
 
 /// How an authenticating proxy names users, if one is configured.
@@ -42,11 +54,6 @@ fn proxy_login(config: &Config) -> Option<ProxyLogin> {
         user_header: admin.user_header.parse().ok()?,
         groups_header: admin.groups_header.parse().ok()?,
         proxies: admin.login_proxies.clone(),
-        groups: vec![
-            (Role::Viewer, admin.viewer_groups.clone()),
-            (Role::Operator, admin.operator_groups.clone()),
-            (Role::Administrator, admin.administrator_groups.clone()),
-        ],
     })
 }
 

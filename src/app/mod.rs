@@ -151,7 +151,7 @@ pub async fn start(config: &Config, roles: Roles, shutdown: &Shutdown) -> Result
     };
     let about = about(computing.as_ref());
     let device_reason = computing.as_ref().and_then(|found| found.device_reason.clone());
-    let console = open_console(config, &app, &data, roles.front_end, local, &about);
+    let console = open_console(config, &app, &data, roles.front_end, local, &about)?;
     let admin = admin_server(config, &app, about.clone(), console)?;
     let threads = pool.as_ref().map_or(0, ComputePool::size);
 

@@ -17,6 +17,7 @@ use crate::{
     compare::Fmr,
     config::Config,
     db::{Access, DbError, SchemaMismatch},
+    oidc::Provider,
     telemetry::traces,
 };
 
@@ -62,6 +63,7 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
         findings.push(Finding::new("audit", data.audit.clone().map_err(anyhow::Error::msg)));
     }
     findings.push(Finding::new("secrets", Ok(secrets(&config))));
+    findings.extend(provider(&config));
     findings.push(Finding::new("folders", trial::folders(&config)));
     findings.push(Finding::new("files", machine::files(&config)));
     findings.push(Finding::new("memory", machine::memory(&config)));
@@ -78,6 +80,18 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     }
     let good = findings.iter().all(|f| f.ok);
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the `OpenID` provider responds, if one is configured. A service starts without it.
+fn provider(config: &Config) -> Option<Finding> {
+    let provider = match Provider::new(config.oidc.provider()?) {
+        Ok(provider) => provider,
+        Err(error) => return Some(Finding::new("oidc", Err(error.into()))),
+    };
+    Some(match provider.check() {
+        Ok(detail) => Finding::new("oidc", Ok(detail)),
+        Err(error) => Finding::warning("oidc", error.to_string()),
+    })
 }
 
 /// Where the secrets come from.

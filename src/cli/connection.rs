@@ -2,9 +2,8 @@
 
 use std::{io, net::ToSocketAddrs as _, path::Path, time::Duration};
 
-use anyhow::{Context as _, Error, Result, anyhow, bail};
+use anyhow::{Error, Result, anyhow};
 use rustls::CertificateError;
-use ureq::tls::{PemItem, RootCerts, parse_pem};
 use visavis_loadgen::{ApiClient, MAX_CONNECTIONS, Protection};
 use visavis_signing::Credentials;
 
@@ -20,7 +19,7 @@ pub(super) fn connect(
     ca: Option<&Path>,
 ) -> Result<ApiClient> {
     check_url(url)?;
-    let agent = outgoing::agent(ca.map(trusted).transpose()?)
+    let agent = outgoing::agent(ca.map(outgoing::authorities).transpose().map_err(Error::msg)?)
         .timeout_global(Some(timeout))
         .http_status_as_error(false)
         // With a new connection for each request, `bench` would measure the handshakes too.
@@ -29,20 +28,6 @@ pub(super) fn connect(
         .build()
         .new_agent();
     ApiClient::new(agent, url, credentials, protection)
-}
-
-fn trusted(path: &Path) -> Result<RootCerts> {
-    let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let certificates: Vec<_> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
-        bail!("{} has no PEM certificate", path.display());
-    }
-    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 /// Checks that an address has a scheme and a host.

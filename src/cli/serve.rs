@@ -121,7 +121,7 @@ async fn input_ends() {
 async fn print_new_token(config: &Config, service: &Service) {
     let Some(admin) = service.admin.as_ref().filter(|_| config.admin.console) else { return };
     let file = app::token_file(config);
-    if file.path().exists() {
+    if file.path().exists() || config.has_external_administrators() {
         return;
     }
     match service.has_console_administrator().await {

@@ -8,6 +8,7 @@ mod deprecated;
 mod device;
 mod layers;
 mod listen;
+mod logins;
 mod ranges;
 mod sections;
 
@@ -20,8 +21,8 @@ pub(crate) use listen::reached_at;
 pub use ranges::{MEASURE_RANGES, RANGES};
 pub use sections::{
     AdminSection, CompareSection, Config, DataSection, DatabaseSection, HttpSection, LogFormat,
-    LogSection, MemorySection, ModelSection, QualitySection, QueueSection, RuntimeSection,
-    TlsSection, TracesSection, WorkerSection,
+    LogSection, MemorySection, ModelSection, OidcSection, QualitySection, QueueSection,
+    RuntimeSection, TlsSection, TracesSection, WorkerSection,
 };
 
 use crate::secret::SecretSource;
@@ -108,12 +109,8 @@ impl Config {
                 "must not begin with VISAVIS_, which are settings: choose another name",
             );
         }
-        if !self.database.password_file.is_empty() && !self.database.password_command.is_empty() {
-            return wrong(
-                "database.password_command",
-                "and database.password_file cannot both be set",
-            );
-        }
+        let database = &self.database;
+        one_source("database.password", &database.password_file, &database.password_command)?;
         if self.tls.cert_file.is_empty() != self.tls.key_file.is_empty() {
             return wrong("tls.cert_file", "and tls.key_file must both be set, or neither");
         }
@@ -126,7 +123,8 @@ impl Config {
             let why = format!("must be names without scheme and port; `{host}` is none");
             return wrong("admin.hosts", &why);
         }
-        check_login_headers(&self.admin)?;
+        logins::check_headers(&self.admin)?;
+        logins::check_provider(&self.oidc, &self.admin)?;
         if self.image.min_side > self.image.max_side {
             return wrong("image.min_side", "must be at most image.max_side");
         }
@@ -240,13 +238,7 @@ impl DatabaseSection {
 
     /// Where the password comes from, if it is not part of the address or of the environment.
     pub(crate) fn password_source(&self) -> Option<SecretSource> {
-        if !self.password_command.is_empty() {
-            Some(SecretSource::Command(self.password_command.clone()))
-        } else if !self.password_file.is_empty() {
-            Some(SecretSource::File(PathBuf::from(&self.password_file)))
-        } else {
-            None
-        }
+        SecretSource::chosen(&self.password_file, &self.password_command)
     }
 
     /// Whether several processes can share it.
@@ -285,22 +277,13 @@ impl DataSection {
     }
 }
 
-/// The headers of an authenticating proxy.
-fn check_login_headers(admin: &AdminSection) -> Result<(), ConfigError> {
-    let headers =
-        [("admin.user_header", &admin.user_header), ("admin.groups_header", &admin.groups_header)];
-    for (key, name) in headers {
-        if !name.is_empty() && http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-            let why = format!("must be the name of a header; `{name}` is none");
-            return Err(ConfigError::new(key, why));
-        }
-    }
-    let is_complete = !admin.groups_header.is_empty() && !admin.login_proxies.is_empty();
-    if admin.user_header.is_empty() || is_complete {
+/// Refuses a secret with two sources, `KEY_file` and `KEY_command`.
+fn one_source(key: &str, file: &str, command: &[String]) -> Result<(), ConfigError> {
+    if file.is_empty() || command.is_empty() {
         return Ok(());
     }
-    let why = "needs admin.groups_header and admin.login_proxies: without them no one has a role";
-    Err(ConfigError::new("admin.user_header", why.to_owned()))
+    let why = format!("and {key}_file cannot both be set");
+    Err(ConfigError::new(&format!("{key}_command"), why))
 }
 
 #[cfg(test)]
@@ -402,12 +385,31 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         type Case = (Option<&'static str>, &'static [(&'static str, &'static str)], &'static str);
-        let cases: [Case; 39] = [
+        let cases: [Case; 43] = [
             (Some("[http]\nlisten_on = 1\n"), &[], "http.listen_on"),
             (Some("[htp]\nlisten = \"x\"\n"), &[], "htp"),
             (None, &[("VISAVIS_ADMIN_HOSTS", "faces.example http://x:1")], "admin.hosts"),
             (None, &[("VISAVIS_ADMIN_USER_HEADER", "X-User")], "admin.user_header"),
             (None, &[("VISAVIS_ADMIN_GROUPS_HEADER", "a group")], "admin.groups_header"),
+            (
+                None,
+                &[("VISAVIS_OIDC_ISSUER", "http://login.example")],
+                "oidc.issuer: must be an https",
+            ),
+            (None, &[("VISAVIS_OIDC_ISSUER", "https://login.example")], "oidc.client_id"),
+            (
+                None,
+                &[("VISAVIS_OIDC_ISSUER", "https://a.example"), ("VISAVIS_OIDC_CLIENT_ID", "c")],
+                "oidc.issuer: needs admin.viewer_groups",
+            ),
+            (
+                None,
+                &[
+                    ("VISAVIS_OIDC_CLIENT_SECRET_FILE", "a"),
+                    ("VISAVIS_OIDC_CLIENT_SECRET_COMMAND", "b"),
+                ],
+                "oidc.client_secret_command: and oidc.client_secret_file cannot both be set",
+            ),
             (Some("[http]\nfreshness_s = \"soon\"\n"), &[], "http.freshness_s"),
             (Some("[quality.selfie]\nyaw_deg = { fail_abov = 20 }\n"), &[], "fail_abov"),
             (Some("[http\n"), &[], "visavis.toml"),

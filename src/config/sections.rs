@@ -22,6 +22,8 @@ pub struct Config {
     pub(crate) tls: TlsSection,
     /// Metrics and health, for operators.
     pub admin: AdminSection,
+    /// The provider at which people log in to the console.
+    pub oidc: OidcSection,
     /// Jobs and leases.
     pub queue: QueueSection,
     /// Compute threads.
@@ -168,6 +170,28 @@ pub struct AdminSection {
     pub(crate) operator_groups: Vec<String>,
     /// Groups that have the role administrator.
     pub(crate) administrator_groups: Vec<String>,
+}
+
+/// The `OpenID` provider at which people log in to the console.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcSection {
+    /// Its issuer; empty for none.
+    pub(crate) issuer: String,
+    /// The client that it knows.
+    pub(crate) client_id: String,
+    /// A file with the secret of the client; empty for none.
+    pub(crate) client_secret_file: String,
+    /// A command that prints it instead.
+    pub(crate) client_secret_command: Vec<String>,
+    /// Authorities to trust instead of those of the operating system; empty for the latter.
+    pub(crate) ca_file: String,
+    /// Scopes besides `openid`.
+    pub(crate) scopes: Vec<String>,
+    /// Claim with the name of a person.
+    pub(crate) name_claim: String,
+    /// Claim with the groups of a person.
+    pub(crate) groups_claim: String,
 }
 
 /// The export of spans.

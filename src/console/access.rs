@@ -63,6 +63,7 @@ pub(super) enum LoginKind {
     Account,
     Token,
     Proxy,
+    Provider,
 }
 
 impl Login {
@@ -82,6 +83,7 @@ impl Login {
             Who::Session(session) => match session.owner {
                 Owner::User(_) => LoginKind::Account,
                 Owner::Token(_) => LoginKind::Token,
+                Owner::Person { .. } => LoginKind::Provider,
             },
             Who::Proxy(_) => LoginKind::Proxy,
         }
@@ -99,12 +101,12 @@ impl Login {
     /// The account and its session.
     ///
     /// # Errors
-    /// [`ConsoleError::NoAccount`] for a login with the token or by a proxy.
+    /// [`ConsoleError::NoAccount`] for a login with the token, by a proxy or at a provider.
     pub(super) fn account(&self) -> Result<(&User, &Session), ConsoleError> {
         match &self.who {
             Who::Session(session) => match &session.owner {
                 Owner::User(user) => Ok((user, session)),
-                Owner::Token(_) => Err(ConsoleError::NoAccount),
+                Owner::Token(_) | Owner::Person { .. } => Err(ConsoleError::NoAccount),
             },
             Who::Proxy(_) => Err(ConsoleError::NoAccount),
         }

@@ -8,6 +8,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{
     Console, Shared,
@@ -161,7 +162,7 @@ impl Console {
         audit(name, &AuditEvent::UserChanged { user: name });
         let user = accounts.find(name).await?.ok_or(ConsoleError::LoggedOut)?;
         let owner = Owner::User(Box::new(user));
-        let cookie = self.open_session(owner, proof, login.from).await?;
+        let cookie = self.open_session(owner, proof, login.from, &json!({})).await?;
         Ok((set_cookie(&cookie, headers), NoStoreJson(Empty {})).into_response())
     }
 }

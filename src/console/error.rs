@@ -4,7 +4,8 @@ use axum::http::StatusCode;
 use visavis_signing::SigningError;
 
 use crate::{
-    accounts::AccountError, clients::ClientError, queue::QueueError, worker::CompareFailure,
+    accounts::AccountError, clients::ClientError, oidc::OidcError, queue::QueueError,
+    worker::CompareFailure,
 };
 
 /// Why a request failed; `assets/texts.*.js` have a sentence for each code.
@@ -24,9 +25,19 @@ pub(super) enum ConsoleError {
     TooManyLogins,
     /// The login has not the right to do this.
     NotAllowed,
-    /// The groups that an authenticating proxy names have no role.
+    /// The groups that an authenticating proxy or a provider names have no role.
     NoRole,
-    /// A login with the token, or by a proxy, has no account.
+    /// The provider sends no name that can be used.
+    NoName,
+    /// The provider does not respond.
+    ProviderAway,
+    /// The provider did not accept the code.
+    ProviderRefused,
+    /// The provider, or a setting for it, cannot be used; the cause is in the log.
+    ProviderUnusable,
+    /// The login at the provider took too long, or began in another browser.
+    LoginExpired,
+    /// A login with the token, by a proxy or at a provider has no account.
     NoAccount,
     /// The accounts are in a database that this process does not serve.
     NoAccounts,
@@ -103,6 +114,11 @@ impl ConsoleError {
             Self::TooManyLogins => (StatusCode::TOO_MANY_REQUESTS, "tooManyLogins"),
             Self::NotAllowed => (StatusCode::FORBIDDEN, "notAllowed"),
             Self::NoRole => (StatusCode::FORBIDDEN, "noRole"),
+            Self::NoName => (StatusCode::FORBIDDEN, "noName"),
+            Self::ProviderAway => (StatusCode::BAD_GATEWAY, "providerAway"),
+            Self::ProviderRefused => (StatusCode::UNAUTHORIZED, "providerRefused"),
+            Self::ProviderUnusable => (StatusCode::BAD_GATEWAY, "providerUnusable"),
+            Self::LoginExpired => (StatusCode::UNAUTHORIZED, "loginExpired"),
             Self::NoAccount => (StatusCode::CONFLICT, "noAccount"),
             Self::NoAccounts => (StatusCode::CONFLICT, "noAccounts"),
             Self::InvalidUserName => (StatusCode::BAD_REQUEST, "userNameUnfit"),
@@ -178,6 +194,18 @@ impl From<AccountError> for ConsoleError {
             }
             error if error.is_crowded() => Self::Busy,
             error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<OidcError> for ConsoleError {
+    fn from(error: OidcError) -> Self {
+        tracing::warn!(%error, "a login at the OpenID provider failed");
+        match error {
+            OidcError::Away(_) => Self::ProviderAway,
+            OidcError::Refused(_) => Self::ProviderRefused,
+            OidcError::Unusable(_) => Self::ProviderUnusable,
+            OidcError::Random => Self::Internal,
         }
     }
 }

@@ -146,18 +146,23 @@ impl Console {
         is_polling: bool,
     ) -> Result<Option<Login>, ConsoleError> {
         let proxy = self.parts.proxy.as_ref();
-        if let Some(user) = proxy.and_then(|proxy| proxy.user(extensions, headers)) {
+        let groups = &self.parts.groups;
+        if let Some(user) = proxy.and_then(|proxy| proxy.user(groups, extensions, headers)) {
             let role = user.role.ok_or(ConsoleError::NoRole)?;
             let who = Who::Proxy(user.name.into());
             return Ok(Some(Login { who, rights: Rights::Role(role), from }));
         }
-        let Some(cookie) = cookie_of(headers) else { return Ok(None) };
+        let Some(cookie) = cookie_of(headers, COOKIE) else { return Ok(None) };
         let now = self.parts.app.clock.now();
         let Some(session) = self.accounts()?.session(cookie, is_polling, now).await? else {
             return Ok(None);
         };
         let rights = match &session.owner {
             Owner::User(user) => Some(Rights::Role(user.role)),
+            // Without a provider in the settings its sessions have ended.
+            Owner::Person { role, .. } => {
+                self.parts.provider.is_some().then_some(Rights::Role(*role))
+            }
             Owner::Token(digest) => {
                 let token = self.token().await?.filter(|token| token.digest == digest.as_slice());
                 token.map(
@@ -172,13 +177,13 @@ impl Console {
     }
 }
 
-/// The value of the console's cookie.
-fn cookie_of(headers: &HeaderMap) -> Option<&str> {
+/// The value of a cookie.
+pub(super) fn cookie_of<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     cookies
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+        .find_map(|(name, value)| (name == wanted).then_some(value))
 }
 
 #[cfg(test)]
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_cookie_is_found_among_others() {
-        let cookie = |line| cookie_of(&headers(&[("cookie", line)])).map(str::to_owned);
+        let cookie = |line| cookie_of(&headers(&[("cookie", line)]), COOKIE).map(str::to_owned);
         assert_eq!(cookie("a=b; visavis_console=x; c=d").as_deref(), Some("x"));
         assert_eq!(cookie("xvisavis_console=x"), None);
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{
-    Console, Shared,
+    Console, Parts, Shared,
     access::{Login, Who},
     api::{Empty, JsonBody, NoStoreJson},
     audit::{AuditEvent, audit},
@@ -23,7 +23,7 @@ use super::{
     token::{Token, is_token},
 };
 use crate::{
-    accounts::{AccountError, MAX_SESSION_MS, NewUser, Owner, Role, TOKEN_NAME, UserChange},
+    accounts::{AccountError, MAX_SESSION_MS, NewUser, Owner, Role, UserChange},
     clients::{ActOutcome, Actor, Proof},
 };
 
@@ -53,16 +53,24 @@ pub(super) async fn log_in(
     } else {
         (console.prove_token(&form.token, from).await?, Proof::Token)
     };
-    let cookie = console.open_session(owner, proof, from).await?;
+    let cookie = console.open_session(owner, proof, from, &json!({})).await?;
     Ok((set_cookie(&cookie, &headers), NoStoreJson(Empty {})).into_response())
 }
 
 impl Console {
+    /// Whether an administrator exists: an account, or a group whose members log in elsewhere.
+    async fn has_administrator(&self) -> Result<bool, ConsoleError> {
+        let Parts { proxy, provider, groups, .. } = &self.parts;
+        let is_external = proxy.is_some() || provider.is_some();
+        let has_external = is_external && !groups.administrator.is_empty();
+        Ok(has_external || self.accounts()?.has_administrator().await?)
+    }
+
     /// The token that opens the console now. One that was made before the first administrator opens
     /// nothing afterwards.
     pub(super) async fn token(&self) -> Result<Option<Token>, ConsoleError> {
         let Some(token) = self.parts.token.current() else { return Ok(None) };
-        let is_open = token.recovers || !self.accounts()?.has_administrator().await?;
+        let is_open = token.recovers || !self.has_administrator().await?;
         Ok(is_open.then_some(token))
     }
 
@@ -86,20 +94,18 @@ impl Console {
         Err(ConsoleError::WrongToken)
     }
 
-    /// Opens a session and records it; returns its cookie.
+    /// Opens a session and records it, with `detail`; returns its cookie.
     pub(super) async fn open_session(
         &self,
         owner: Owner,
         proof: Proof,
         from: Option<IpAddr>,
+        detail: &serde_json::Value,
     ) -> Result<Zeroizing<String>, ConsoleError> {
-        let name = match &owner {
-            Owner::User(user) => user.name.clone(),
-            Owner::Token(_) => TOKEN_NAME.to_owned(),
-        };
+        let name = owner.name().to_owned();
         let accounts = self.accounts()?.with_actor(Actor::console(&name, from, proof));
         let address = from.map(|from| from.to_string());
-        accounts.record("login", &name, ActOutcome::Done, &json!({})).await?;
+        accounts.record("login", &name, ActOutcome::Done, detail).await?;
         let now = self.parts.app.clock.now();
         let cookie = accounts.open_session(owner, address, proof, now).await?;
         audit(&name, &AuditEvent::LoggedIn);
@@ -119,6 +125,8 @@ pub(super) struct LoginState {
     logged_in: bool,
     /// Whether people log in by name; otherwise with the token.
     by_name: bool,
+    /// Whether they can log in at a provider.
+    provider: bool,
 }
 
 pub(super) async fn state(
@@ -128,8 +136,9 @@ pub(super) async fn state(
     headers: HeaderMap,
 ) -> Result<NoStoreJson<LoginState>, ConsoleError> {
     let logged_in = console.login_of(&extensions, &headers, address, false).await?.is_some();
-    let by_name = console.accounts()?.has_administrator().await?;
-    Ok(NoStoreJson(LoginState { logged_in, by_name }))
+    let by_name = console.has_administrator().await?;
+    let provider = console.parts.provider.is_some();
+    Ok(NoStoreJson(LoginState { logged_in, by_name, provider }))
 }
 
 pub(super) async fn log_out(
@@ -144,11 +153,8 @@ pub(super) async fn log_out(
         accounts.record("logout", login.name(), ActOutcome::Done, &json!({})).await?;
         audit(login.name(), &AuditEvent::LoggedOut);
     }
-    let value = format!(
-        "{COOKIE}=; Path=/console; Max-Age=0; HttpOnly; SameSite=Strict{}",
-        secure(&headers)
-    );
-    Ok(([(SET_COOKIE, value)], NoStoreJson(Empty {})).into_response())
+    let ended = cookie(COOKIE, "", 0, &headers);
+    Ok(([(SET_COOKIE, ended)], NoStoreJson(Empty {})).into_response())
 }
 
 /// A new administrator, or an account that becomes one again.
@@ -186,14 +192,15 @@ pub(super) async fn make_administrator(
     Ok(NoStoreJson(Empty {}))
 }
 
-/// The header that gives the browser a cookie.
-pub(super) fn set_cookie(cookie: &str, headers: &HeaderMap) -> [(HeaderName, String); 1] {
-    let value = format!(
-        "{COOKIE}={cookie}; Path=/console; Max-Age={}; HttpOnly; SameSite=Strict{}",
-        MAX_SESSION_MS / 1_000,
-        secure(headers)
-    );
-    [(SET_COOKIE, value)]
+/// The header that gives the browser the cookie of a session.
+pub(super) fn set_cookie(value: &str, headers: &HeaderMap) -> [(HeaderName, String); 1] {
+    [(SET_COOKIE, cookie(COOKIE, value, MAX_SESSION_MS / 1_000, headers))]
+}
+
+/// A cookie for the console's own page, for so many seconds; 0 removes it.
+pub(super) fn cookie(name: &str, value: &str, age_s: i64, headers: &HeaderMap) -> String {
+    let secure = secure(headers);
+    format!("{name}={value}; Path=/console; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}")
 }
 
 /// Behind a proxy that ends TLS the cookie must be `Secure`. A caller who forges the header gets a

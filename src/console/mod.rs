@@ -28,6 +28,7 @@ mod guard;
 mod live;
 mod login;
 mod own_client;
+mod provider;
 mod proving;
 mod proxy;
 mod refusals;
@@ -52,11 +53,12 @@ use tokio::sync::Mutex;
 
 use self::{api::NoStoreJson, error::ConsoleError, steps::Step};
 use crate::{
-    accounts::AccountStore,
+    accounts::{AccountStore, RoleGroups},
     clients::{CONSOLE, Clients},
     compare::QualityLimits,
     gate::{Peers, SMALL_BODY_BYTES},
     http::{About, AppState, gateway},
+    oidc::Provider,
     worker::LocalComparer,
 };
 
@@ -79,6 +81,10 @@ pub struct Parts {
     pub token: TokenFile,
     /// The authenticating proxy in front of the console, if it exists.
     pub proxy: Option<ProxyLogin>,
+    /// The `OpenID` provider at which people log in, if one is configured.
+    pub provider: Option<Arc<Provider>>,
+    /// The groups of either that have each role.
+    pub groups: RoleGroups,
 }
 
 /// Quality limits by kind of picture.
@@ -99,6 +105,7 @@ struct Console {
     /// The accounts; absent in a process that does not serve the first database.
     accounts: Option<AccountStore>,
     hashing: proving::Hashing,
+    asking: provider::Asking,
     /// Wrong logins by address.
     wrong: Peers,
     refusals: refusals::Refusals,
@@ -119,7 +126,7 @@ impl Console {
 const ACCOUNTS_SHARD: u32 = 0;
 /// Wrong logins per minute and address; further ones are refused without a check.
 const MAX_WRONG_LOGINS: u32 = 5;
-/// The body of a login has only the token, or name, password and code.
+/// The body of a login has only the token; name, password and code; or the code of a provider.
 const MAX_LOGIN_BYTES: usize = 4 << 10;
 
 /// `/console/` and everything below it.
@@ -132,6 +139,7 @@ pub fn console(parts: Parts) -> Router {
         gateway,
         accounts,
         hashing: proving::Hashing::default(),
+        asking: provider::Asking::default(),
         wrong: Peers::new(MAX_WRONG_LOGINS, Vec::new()),
         refusals: refusals::Refusals::default(),
         creation: Mutex::default(),
@@ -149,6 +157,12 @@ pub fn console(parts: Parts) -> Router {
             "/login",
             get(login::state).post(login::log_in).layer(DefaultBodyLimit::max(MAX_LOGIN_BYTES)),
         )
+        .route("/provider", post(provider::begin))
+        .route(
+            "/provider/login",
+            post(provider::log_in).layer(DefaultBodyLimit::max(MAX_LOGIN_BYTES)),
+        )
+        .route("/provider/logout", post(provider::log_out))
         .merge(guarded)
         .fallback(api::unknown)
         .layer(from_fn(guard::require_own_page))

@@ -9,7 +9,7 @@ use axum::{
 };
 
 use crate::{
-    accounts::Role,
+    accounts::{Role, RoleGroups},
     clients::check_name,
     gate::{Network, contain},
 };
@@ -23,8 +23,6 @@ pub struct ProxyLogin {
     pub groups_header: HeaderName,
     /// The addresses of the proxy.
     pub proxies: Vec<Network>,
-    /// The groups that have each role.
-    pub groups: Vec<(Role, Vec<String>)>,
 }
 
 /// A user whom the proxy named, and the highest role of their groups; `None` without one.
@@ -35,7 +33,12 @@ pub(super) struct NamedUser {
 
 impl ProxyLogin {
     /// Who sent a request; `None` if it does not come from the proxy, or has no valid name.
-    pub(super) fn user(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<NamedUser> {
+    pub(super) fn user(
+        &self,
+        groups: &RoleGroups,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Option<NamedUser> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         if !contain(&self.proxies, peer.ip()) {
             return None;
@@ -51,9 +54,7 @@ impl ProxyLogin {
             _ => "",
         };
         let given: Vec<_> = line.split(',').map(str::trim).collect();
-        let has = |groups: &[String]| groups.iter().any(|group| given.contains(&group.as_str()));
-        let roles = self.groups.iter().filter(|(_, groups)| has(groups)).map(|(role, _)| *role);
-        Some(NamedUser { name: name.to_owned(), role: roles.max() })
+        Some(NamedUser { name: name.to_owned(), role: groups.role(&given) })
     }
 }
 
@@ -62,15 +63,10 @@ mod tests {
     use super::*;
 
     fn login() -> ProxyLogin {
-        let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         ProxyLogin {
             user_header: HeaderName::from_static("x-user"),
             groups_header: HeaderName::from_static("x-groups"),
             proxies: vec!["10.0.0.1".parse().unwrap()],
-            groups: vec![
-                (Role::Viewer, groups(&["staff"])),
-                (Role::Operator, groups(&["ops", "lead"])),
-            ],
         }
     }
 
@@ -81,7 +77,13 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        login().user(&extensions, &headers).map(|user| (user.name, user.role))
+        let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let groups = RoleGroups {
+            viewer: groups(&["staff"]),
+            operator: groups(&["ops", "lead"]),
+            ..RoleGroups::default()
+        };
+        login().user(&groups, &extensions, &headers).map(|user| (user.name, user.role))
     }
 
     #[test]

@@ -26,6 +26,8 @@ const WINDOW: Duration = Duration::from_mins(1);
 pub(super) enum Refused {
     /// A login with a wrong password, code or token.
     Login,
+    /// A login at a provider by someone whose groups have no role.
+    NoRole,
     /// A login that was not checked, after too many wrong ones.
     HeldBack,
     /// A request beyond the rights of the login.
@@ -88,13 +90,14 @@ impl Console {
     /// Logs and audits a refusal. A failure of the audit is logged: the request is refused anyway.
     pub(super) async fn refuse(self: &Shared, refused: Refused, actor: &Actor, name: &str) {
         let (event, act) = match refused {
-            Refused::Login => (AuditEvent::LoginRefused, "login refused"),
+            Refused::Login | Refused::NoRole => (AuditEvent::LoginRefused, "login refused"),
             Refused::HeldBack => (AuditEvent::LoginHeldBack, "login refused"),
             Refused::Step(_) => (AuditEvent::StepRefused, "step refused"),
         };
         audit(name, &event);
         let detail = match refused {
             Refused::Login => json!({}),
+            Refused::NoRole => json!({ "role": null }),
             Refused::HeldBack => json!({ "heldBack": true }),
             Refused::Step(step) => json!({ "step": step }),
         };

@@ -58,6 +58,7 @@ pub(super) const SQLITE: &[Step] = steps!("sqlite":
     11 "0011_console_users.sql" "console users",
     12 "0012_biz_id.sql" "biz id",
     13 "0013_client_use.sql" "client use",
+    14 "0014_console_person.sql" "console person",
 );
 
 /// The schema of a Postgres database.
@@ -74,6 +75,7 @@ pub(super) const POSTGRES: &[Step] = steps!("postgres":
     10 "0010_console_users.sql" "console users",
     11 "0011_biz_id.sql" "biz id",
     12 "0012_client_use.sql" "client use",
+    13 "0013_console_person.sql" "console person",
 );
 
 /// What brings a database up to the last step.

@@ -63,14 +63,14 @@ export async function within(time, promise, complaint) {
 /** A running server: `{ url, token, folder, stop, run, log }`. One that does not start in time, or not to its end, is killed. */
 export async function startServer(variables = {}, patience = PATIENCE) {
   const folder = await mkdtemp(join(tmpdir(), "visavis-console-"));
-  const port = await freePort();
+  const listens = variables.VISAVIS_ADMIN_LISTEN ?? `127.0.0.1:${await freePort()}`;
   const env = {
     PATH: process.env.PATH,
     ORT_DYLIB_PATH: process.env.ORT_DYLIB_PATH,
     VISAVIS_MODEL_DIR: process.env.VISAVIS_MODEL_DIR ?? join(ROOT, "models"),
     VISAVIS_MODEL_PACK: process.env.VISAVIS_MODEL_PACK ?? "omz",
     VISAVIS_RUNTIME_DEVICE: "cpu",
-    VISAVIS_ADMIN_LISTEN: `127.0.0.1:${port}`,
+    VISAVIS_ADMIN_LISTEN: listens,
     ...variables,
   };
   if (!env.ORT_DYLIB_PATH) delete env.ORT_DYLIB_PATH;
@@ -124,7 +124,7 @@ export async function startServer(variables = {}, patience = PATIENCE) {
     const ran = await promisify(execFile)(visavis, [...command, "--data", folder], { env, timeout: patience });
     return ran.stdout;
   };
-  return { url: `http://127.0.0.1:${port}/console/`, token, folder, stop, run, log: () => log };
+  return { url: `http://${listens}/console/`, token, folder, stop, run, log: () => log };
 }
 
 /** A browser whose profile is new, in this language: `{ context, stop }`. */

@@ -337,7 +337,7 @@ pub fn load(file: Option<&str>, variables: &[(&str, &str)]) -> Result<Config, St
 }
 
 /// Values that no rule for a type gives, as in a variable and as in a file.
-const VALUES: [(&str, &str, &str); 21] = [
+const VALUES: [(&str, &str, &str); 24] = [
     ("data.key_command", "vault read", "[\"vault\", \"read\"]"),
     ("database.password_command", "vault read", "[\"vault\", \"read\"]"),
     ("database.url", "postgres://host/name", "\"postgres://host/name\""),
@@ -357,6 +357,9 @@ const VALUES: [(&str, &str, &str); 21] = [
     ("compare.fmr", "1e-4", "1e-4"),
     ("compare.document_fmr", "1e-4", "1e-4"),
     ("compare.fmr_by_source", "A=1e-3 B=1e-4", "{ A = 1e-3, B = 1e-4 }"),
+    ("oidc.client_secret_command", "vault read", "[\"vault\", \"read\"]"),
+    ("oidc.scopes", "a b", "[\"a\", \"b\"]"),
+    ("oidc.issuer", "https://login.example", "\"https://login.example\""),
     ("queue.client_share", "0.5", "0.5"),
     ("log.level", "debug", "\"debug\""),
 ];
@@ -396,6 +399,9 @@ fn every_variable_on_the_page_sets_what_the_file_sets() {
             let together: &[_] = match path.as_str() {
                 "admin.user_header" => {
                     &[("VISAVIS_ADMIN_GROUPS_HEADER", "x"), ("VISAVIS_ADMIN_LOGIN_PROXIES", "::1")]
+                }
+                "oidc.issuer" => {
+                    &[("VISAVIS_OIDC_CLIENT_ID", "x"), ("VISAVIS_ADMIN_VIEWER_GROUPS", "x")]
                 }
                 "tls.cert_file" => &[("VISAVIS_TLS_KEY_FILE", "x")],
                 "tls.key_file" => &[("VISAVIS_TLS_CERT_FILE", "x")],

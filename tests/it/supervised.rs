@@ -138,13 +138,14 @@ async fn every_task_comes_back(variables: &[(&str, &str)], is_postgres: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_background_task_that_panics_on_sqlite_is_back_within_a_second() {
-    every_task_comes_back(&[], false).await;
+    Box::pin(every_task_comes_back(&[], false)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_background_task_that_panics_on_postgres_is_back_within_a_second() {
     let database = cluster().new_database().await;
-    every_task_comes_back(&[("VISAVIS_DATABASE_URL", &cluster().url(&database))], true).await;
+    let url = cluster().url(&database);
+    Box::pin(every_task_comes_back(&[("VISAVIS_DATABASE_URL", &url)], true)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,7 +51,7 @@ fn token(config: &Config) -> Result<ExitCode> {
     }
     let file = app::token_file(config);
     let token = with_accounts(config, Access::Change, async |accounts| {
-        let recovers = accounts.has_administrator().await?;
+        let recovers = config.has_external_administrators() || accounts.has_administrator().await?;
         accounts.record("console token", "token", ActOutcome::Done, &serde_json::json!({})).await?;
         file.renew(recovers).with_context(|| format!("{}", file.path().display()))
     })?;

@@ -1,11 +1,11 @@
 // The frame: who is logged in, where one is, and what does not change from page to page.
 
 import { account, administrator } from "./account.js";
-import { get, post, whenLoggedOut } from "./api.js";
+import { Refused, get, post, whenLoggedOut } from "./api.js";
 import { audit } from "./audit.js";
 import { clients } from "./clients.js";
 import { compare } from "./compare.js";
-import { announcer, busy, field, h, note, put, say, sentence } from "./dom.js";
+import { announcer, attempt, busy, field, h, note, put, say, sentence } from "./dom.js";
 import { live } from "./live.js";
 import { preferences } from "./preferences.js";
 import { texts } from "./texts.js";
@@ -32,7 +32,7 @@ function may(step) {
   return about.may.includes(step);
 }
 
-/** The names of the pages that may be seen; who logged in with the token or by a proxy has no account. */
+/** The names of the pages that may be seen; a login with the token, by a proxy or at a provider has no account. */
 function pages() {
   return Object.keys(PAGES).filter((name) => may(PAGES[name][1]) && (name !== "account" || about.login === "account"));
 }
@@ -101,66 +101,85 @@ function moved() {
 }
 
 async function logOut() {
+  const wasAtProvider = about.login === "provider";
   await post("logout").catch(() => {});
-  logIn();
+  logIn(undefined, wasAtProvider);
 }
 
-/** The fields of the form to log in with: name and password, or the token. */
-function credentials(byName) {
-  if (!byName) {
-    const token = h("input", { type: "password", autocomplete: "current-password", spellcheck: "false", required: true });
-    const row = field("token", texts.login.token, token, texts.login.hint);
-    return { rows: [row], first: token, secret: token, read: () => ({ token: token.value }) };
-  }
+/** Ways to log in: what each asks for, and how it is sent. */
+const WAYS = { provider: atProvider, name: withName, token: withToken };
+
+/** At the provider, which sends the browser back to this page. */
+function atProvider() {
+  const send = async () => location.assign((await post("provider")).url);
+  return { rows: [], send };
+}
+
+function withToken() {
+  const token = h("input", { type: "password", autocomplete: "current-password", spellcheck: "false", required: true });
+  const row = field("token", texts.login.token, token, texts.login.hint);
+  const send = () => logInWith({ token: token.value });
+  return { rows: [row], first: token, secret: token, send };
+}
+
+function withName() {
   const name = h("input", { type: "text", autocomplete: "username", spellcheck: "false", required: true });
   const password = h("input", { type: "password", autocomplete: "current-password", required: true });
   const code = h("input", { type: "text", inputmode: "numeric", autocomplete: "one-time-code", maxlength: 6 });
   const codeRow = field("code", texts.login.code, code, texts.login.codeHint);
   codeRow.hidden = true;
   const rows = [field("name", texts.login.name, name), field("password", texts.login.password, password), codeRow];
-  const read = () => ({ name: name.value.trim(), password: password.value, code: code.value });
+  const send = () => logInWith({ name: name.value.trim(), password: password.value, code: code.value });
   const askCode = () => {
     codeRow.hidden = false;
     code.focus();
   };
-  return { rows, first: name, secret: password, read, askCode };
+  return { rows, first: name, secret: password, send, askCode };
 }
 
-async function logIn(why) {
+async function logInWith(proof) {
+  await post("login", proof);
+  await begin();
+  main.focus({ preventScroll: true });
+}
+
+/** Shows the form again; `leavesProvider` offers to log out at the provider, which logs one in again without a question. */
+async function logIn(why, leavesProvider = false) {
   leave();
   leave = () => {};
   about = undefined;
   document.title = texts.title;
   for (const window of document.querySelectorAll("dialog")) window.close();
   try {
-    const { byName } = await get("login");
-    form(byName, why);
+    form(await get("login"), { why, leavesProvider });
   } catch (error) {
-    form(true, sentence(error));
+    form({ byName: true }, { why: sentence(error) });
   }
 }
 
-function form(byName, why) {
-  const { rows, first, secret, read, askCode } = credentials(byName);
-  const button = h("button", { type: "submit" }, texts.login.enter);
+function form({ byName, provider }, { why, leavesProvider = false, way = provider ? "provider" : byName ? "name" : "token" } = {}) {
+  const { rows, first, secret, send, askCode } = WAYS[way]();
+  const names = { provider: texts.login.byProvider, name: texts.login.byName, token: texts.login.byToken };
+  const button = h("button", { type: "submit" }, way === "provider" ? names.provider : texts.login.enter);
   const trouble = h("div");
   const submit = (event) => {
     event.preventDefault();
     busy(button, async () => {
       put(trouble);
       try {
-        await post("login", read());
-        await begin();
-        main.focus({ preventScroll: true });
+        await send();
       } catch (error) {
         const needsCode = error.code === "codeNeeded";
         put(trouble, note(needsCode ? "plain" : "bad", sentence(error)));
         if (needsCode) askCode();
-        else secret.select();
+        else secret?.select();
       }
     });
   };
-  const other = h("button", { type: "button", class: "quiet small", onclick: () => form(!byName) }, byName ? texts.login.byToken : texts.login.byName);
+  const quiet = (text, onclick) => h("button", { type: "button", class: "quiet small", onclick }, text);
+  const ways = Object.keys(WAYS).filter((name) => name !== way && (name !== "provider" || provider));
+  const others = ways.map((name) => quiet(names[name], () => form({ byName, provider }, { way: name })));
+  const out = leavesProvider && provider ? quiet(texts.login.outProvider, () => attempt(trouble, leaveProvider)) : null;
   put(
     document.body,
     announcer(),
@@ -170,11 +189,41 @@ function form(byName, why) {
       h("img", { src: "assets/icon.svg", alt: "", width: 56, height: 56 }),
       h("h1", {}, texts.title),
       why ? note("plain", why) : null,
-      h("form", { onsubmit: submit, method: "post" }, rows, trouble, button, other),
+      h("form", { onsubmit: submit, method: "post" }, rows, trouble, button, others, out),
     ),
     h("footer", {}, preferences()),
   );
-  first.focus();
+  (first ?? button).focus();
+}
+
+async function leaveProvider() {
+  const { url } = await post("provider/logout");
+  if (url) location.assign(url);
+  else logIn();
+}
+
+/** What the provider sent the browser back with. It is taken out of the address, so that it stays in no history. */
+function broughtBack() {
+  const sent = new URLSearchParams(location.search);
+  if (!sent.has("state")) return undefined;
+  history.replaceState(null, "", location.pathname + location.hash);
+  const value = (name) => sent.get(name) ?? "";
+  return { refused: sent.has("error"), login: { state: value("state"), code: value("code"), iss: value("iss") } };
+}
+
+async function start() {
+  const brought = broughtBack();
+  if (!brought) {
+    const state = await get("login");
+    return state.loggedIn ? begin() : form(state);
+  }
+  try {
+    if (brought.refused) throw new Refused("providerRefused", 0);
+    await post("provider/login", brought.login);
+  } catch (error) {
+    return logIn(sentence(error), true);
+  }
+  return begin();
 }
 
 async function begin() {
@@ -189,6 +238,4 @@ whenLoggedOut(() => {
 window.addEventListener("hashchange", () => {
   if (about) moved();
 });
-get("login")
-  .then(({ loggedIn, byName }) => (loggedIn ? begin() : form(byName)))
-  .catch((error) => form(true, sentence(error)));
+start().catch((error) => form({ byName: true }, { why: sentence(error) }));

@@ -4,9 +4,12 @@ mod clients;
 mod command;
 mod gate;
 mod people;
+mod provider;
 mod quiet;
 mod served;
 mod showing;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -16,9 +19,11 @@ use axum::{
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use visavis::{
+    accounts::RoleGroups,
     compare::QualityLimits,
     console::{Limits, Parts, ProxyLogin, TokenFile, console},
     http::About,
+    oidc::Provider,
     worker::LocalComparer,
 };
 
@@ -61,6 +66,14 @@ struct Does {
     workers: bool,
 }
 
+/// Logins that are proven elsewhere.
+#[derive(Default)]
+struct Logins {
+    proxy: Option<ProxyLogin>,
+    provider: Option<Arc<Provider>>,
+    groups: RoleGroups,
+}
+
 const ALL: Does = Does { front_end: true, workers: true };
 const HOST: &str = "127.0.0.1:9464";
 
@@ -70,15 +83,26 @@ impl Desk {
     }
 
     async fn of(does: Does) -> Self {
-        Self::with(does, None).await
+        Self::with(does, Logins::default()).await
     }
 
-    async fn with(does: Does, proxy: Option<ProxyLogin>) -> Self {
+    async fn with(does: Does, logins: Logins) -> Self {
         let app = TestApp::new().await;
         let file = TokenFile::in_folder(app.folder.path());
         let token = file.make_if_absent().unwrap().unwrap().to_string();
+        let router = Self::serve(&app, &file, does, logins);
+        Self { app, router, token, file }
+    }
+
+    /// The same service, with a console that has no provider.
+    fn without_provider(mut self) -> Self {
+        self.router = Self::serve(&self.app, &self.file, ALL, Logins::default());
+        self
+    }
+
+    fn serve(app: &TestApp, file: &TokenFile, does: Does, logins: Logins) -> Router {
         let comparer = does.workers.then(|| LocalComparer::new(app.pool.clone(), 8));
-        let router = console(Parts {
+        console(Parts {
             app: app.state.clone(),
             clients: app.clients.clone().into(),
             about: about(),
@@ -86,9 +110,10 @@ impl Desk {
             comparer,
             limits: Limits { selfie: QualityLimits::default(), document: QualityLimits::default() },
             token: file.clone(),
-            proxy,
-        });
-        Self { app, router, token, file }
+            proxy: logins.proxy,
+            provider: logins.provider,
+            groups: logins.groups,
+        })
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {

@@ -7,27 +7,27 @@ use axum::{extract::ConnectInfo, http::Method};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use visavis::{
-    accounts::{AccountStore, NewUser, PasswordHash, Role, UserChange},
+    accounts::{AccountStore, NewUser, PasswordHash, Role, RoleGroups, UserChange},
     clients::{AuditFilter, Clients},
     console::ProxyLogin,
 };
 
-use super::{ALL, Desk, Reply, own};
+use super::{ALL, Desk, Logins, Reply, own};
 use crate::log::hear;
 
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 
 impl Desk {
     fn accounts(&self) -> AccountStore {
         AccountStore::new(self.app.clients.clone())
     }
 
-    async fn add_user(&self, name: &str, role: Role) {
+    pub(super) async fn add_user(&self, name: &str, role: Role) {
         let password = PasswordHash::new(PASSWORD).unwrap();
         self.accounts().add(NewUser { name, role, password }).await.unwrap();
     }
 
-    async fn log_in_as(&self, name: &str, password: &str, code: &str) -> Reply {
+    pub(super) async fn log_in_as(&self, name: &str, password: &str, code: &str) -> Reply {
         let body = json!({ "name": name, "password": password, "code": code }).to_string();
         self.send(own(Method::POST, "/console/api/login", "", body)).await
     }
@@ -37,8 +37,16 @@ impl Desk {
         cookie(&self.log_in_as(name, PASSWORD, "").await)
     }
 
+    /// Changes the database as an attacker would who has no master key.
+    pub(super) async fn run_sql(&self, sql: &'static str) {
+        let path = self.app.folder.path().join("visavis.db");
+        let options = SqliteConnectOptions::new().filename(path);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+
     /// What the audit has, newest first: who, what, to whom.
-    async fn audited(&self) -> Vec<(String, String)> {
+    pub(super) async fn audited(&self) -> Vec<(String, String)> {
         let clients = Clients::from(self.app.clients.clone());
         let acts = clients.audit(&AuditFilter::default(), None, 100).await.unwrap().entries;
         acts.into_iter().map(|entry| (entry.actor, entry.act)).collect()
@@ -50,7 +58,7 @@ fn cookie(reply: &Reply) -> String {
     reply.header("set-cookie").split(';').next().unwrap().to_owned()
 }
 
-fn named(who: &str, what: &str) -> (String, String) {
+pub(super) fn named(who: &str, what: &str) -> (String, String) {
     (who.to_owned(), what.to_owned())
 }
 
@@ -123,7 +131,7 @@ async fn the_token_makes_the_first_administrator_and_opens_nothing_afterwards() 
     let desk = Desk::new().await;
     let token = desk.log_in().await;
     let state = desk.get("", "login").await.json();
-    assert_eq!(state, json!({ "loggedIn": false, "byName": false }));
+    assert_eq!(state, json!({ "loggedIn": false, "byName": false, "provider": false }));
     let about = desk.get(&token, "about").await.json();
     assert_eq!((&about["user"], &about["login"]), (&json!("token"), &json!("token")));
     let short = json!({ "name": "ann", "password": "too short" });
@@ -394,12 +402,7 @@ async fn an_account_or_a_session_that_is_written_without_the_master_key_opens_no
     let desk = Desk::new().await;
     desk.add_user("ann", Role::Viewer).await;
     let cookie = desk.cookie_of("ann").await;
-    let run = async |sql: &'static str| {
-        let options =
-            SqliteConnectOptions::new().filename(desk.app.folder.path().join("visavis.db"));
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::query(sql).execute(&mut connection).await.unwrap();
-    };
+    let run = async |sql| desk.run_sql(sql).await;
     run("UPDATE console_session SET begun_at = begun_at + 1").await;
     assert_eq!(desk.get(&cookie, "about").await.error(), "loggedOut");
     run("UPDATE console_session SET begun_at = begun_at - 1").await;
@@ -425,9 +428,9 @@ async fn an_authenticating_proxy_names_the_user_and_no_other_sender_does() {
         user_header: "x-user".parse().unwrap(),
         groups_header: "x-groups".parse().unwrap(),
         proxies: vec!["10.0.0.1".parse().unwrap()],
-        groups: vec![(Role::Operator, vec!["ops".to_owned()])],
     };
-    let desk = Desk::with(ALL, Some(proxy)).await;
+    let groups = RoleGroups { operator: vec!["ops".to_owned()], ..RoleGroups::default() };
+    let desk = Desk::with(ALL, Logins { proxy: Some(proxy), groups, ..Logins::default() }).await;
     let send = async |peer: &str, method: Method, path: &str, groups: &'static str| {
         let path = format!("/console/api/{path}");
         let mut request = own(method, &path, "", json!({ "name": "shop" }).to_string());

@@ -1,0 +1,378 @@
+//! The requests of a login: to the browser, and to the provider.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use ureq::{Agent, Body, http::Response};
+use url::{Url, form_urlencoded::byte_serialize};
+use zeroize::Zeroizing;
+
+use super::{
+    claims::{Claims, Person, claim, texts},
+    error::OidcError,
+    id_token::{Expected, KeySet, verify},
+    metadata::Metadata,
+};
+use crate::{outgoing, secret::SecretSource};
+
+/// Time for one request to the provider.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer responses are refused.
+const MAX_RESPONSE_BYTES: u64 = 256 << 10;
+/// How long its metadata are used: short, so that no one is sent to a provider that is away,
+const METADATA_AGE: Duration = Duration::from_secs(5);
+/// and how long it is not asked for them after a failure.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Random bytes of `state`, `nonce` and `code_verifier`.
+const RANDOM_BYTES: usize = 32;
+
+/// How to reach a provider, and what its claims mean.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    /// The issuer, as the provider writes it.
+    pub(crate) issuer: String,
+    /// The client that the provider knows.
+    pub(crate) client_id: String,
+    /// Its secret; `None` for a public client.
+    pub(crate) client_secret: Option<SecretSource>,
+    /// PEM file with the authorities to trust instead of those of the operating system.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Scopes besides `openid`.
+    pub(crate) scopes: Vec<String>,
+    /// The claim with the name of a person.
+    pub(crate) name_claim: String,
+    /// The claim with the groups of a person.
+    pub(crate) groups_claim: String,
+}
+
+/// A login that has begun; the browser keeps it, sealed, until it comes back from the provider.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LoginAttempt {
+    state: String,
+    nonce: String,
+    verifier: Zeroizing<String>,
+    redirect_uri: String,
+}
+
+/// What the browser brings back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Returned {
+    /// Names the attempt.
+    state: String,
+    /// The authorization code.
+    code: Zeroizing<String>,
+    /// The issuer (RFC 9207); empty if the provider does not name it.
+    #[serde(default)]
+    iss: String,
+}
+
+/// A provider at which people log in.
+#[derive(Debug)]
+pub struct Provider {
+    settings: ProviderSettings,
+    agent: Agent,
+    /// Held during a request, so that the provider is asked once however many wait.
+    metadata: Mutex<Known>,
+}
+
+/// The metadata, as of the last request for them.
+#[derive(Debug, Default)]
+struct Known {
+    read: Option<(Metadata, Instant)>,
+    failed: Option<(String, Instant)>,
+}
+
+/// A response of the token endpoint.
+#[derive(Deserialize)]
+struct Tokens {
+    id_token: Zeroizing<String>,
+    access_token: Option<Zeroizing<String>>,
+}
+
+impl LoginAttempt {
+    /// A new one; `redirect_uri` is where the provider sends the browser.
+    ///
+    /// # Errors
+    /// [`OidcError::Random`].
+    pub(crate) fn new(redirect_uri: String) -> Result<Self, OidcError> {
+        let random = || {
+            let mut bytes = Zeroizing::new([0; RANDOM_BYTES]);
+            aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_| OidcError::Random)?;
+            Ok(URL_SAFE_NO_PAD.encode(bytes.as_slice()))
+        };
+        Ok(Self {
+            state: random()?,
+            nonce: random()?,
+            verifier: Zeroizing::new(random()?),
+            redirect_uri,
+        })
+    }
+
+    /// Whether a browser came back from this attempt.
+    pub(crate) fn is_of(&self, returned: &Returned) -> bool {
+        self.state == returned.state
+    }
+}
+
+impl Provider {
+    /// A provider, which is not asked yet.
+    ///
+    /// # Errors
+    /// [`OidcError::Unusable`] when the file of authorities cannot be read.
+    pub fn new(settings: ProviderSettings) -> Result<Self, OidcError> {
+        let authorities = settings.ca_file.as_deref().map(outgoing::authorities).transpose();
+        let unusable = |error| OidcError::Unusable(format!("oidc.ca_file: {error}"));
+        let agent = outgoing::agent(authorities.map_err(unusable)?)
+            .timeout_global(Some(TIMEOUT))
+            .http_status_as_error(false)
+            // Codes and secrets go to the endpoints of the metadata, and nowhere else.
+            .max_redirects(0)
+            .build()
+            .new_agent();
+        Ok(Self { settings, agent, metadata: Mutex::default() })
+    }
+
+    /// Where the browser goes to log in.
+    ///
+    /// # Errors
+    /// When the metadata cannot be had.
+    pub(crate) fn authorization_url(&self, attempt: &LoginAttempt) -> Result<Url, OidcError> {
+        let mut url = self.metadata()?.authorization_endpoint;
+        let challenge = digest(&SHA256, attempt.verifier.as_bytes());
+        let mut scopes = vec!["openid"];
+        scopes.extend(self.settings.scopes.iter().map(String::as_str));
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.settings.client_id)
+            .append_pair("redirect_uri", &attempt.redirect_uri)
+            .append_pair("scope", &scopes.join(" "))
+            .append_pair("state", &attempt.state)
+            .append_pair("nonce", &attempt.nonce)
+            .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(challenge))
+            .append_pair("code_challenge_method", "S256");
+        Ok(url)
+    }
+
+    /// Where a browser ends its login at the provider; `None` if the provider has no such page or
+    /// does not respond.
+    pub(crate) fn logout_url(&self) -> Option<Url> {
+        let mut url = self.metadata().ok()?.end_session_endpoint?;
+        url.query_pairs_mut().append_pair("client_id", &self.settings.client_id);
+        Some(url)
+    }
+
+    /// Exchanges the code that a browser brought back, verifies the ID token and reads its claims.
+    /// A claim that the token lacks is asked for at the user info endpoint.
+    ///
+    /// # Errors
+    /// [`OidcError::Refused`] for a code that was used or has expired; or another failure.
+    pub(crate) fn log_in(
+        &self,
+        attempt: &LoginAttempt,
+        returned: &Returned,
+    ) -> Result<Person, OidcError> {
+        let metadata = self.metadata()?;
+        let issuer = &self.settings.issuer;
+        let is_named =
+            !returned.iss.is_empty() || metadata.authorization_response_iss_parameter_supported;
+        if is_named && returned.iss != *issuer {
+            return Err(OidcError::unusable("the response", "it is of another issuer (iss)"));
+        }
+        let tokens = self.exchange(&metadata, attempt, &returned.code)?;
+        let keys: KeySet = body(self.get(&metadata.jwks_uri, None)?, "the key set")?;
+        let expected =
+            Expected { issuer, client_id: &self.settings.client_id, nonce: &attempt.nonce };
+        let mut claims = verify(&tokens.id_token, &keys, &expected)?;
+        if let (Some(endpoint), Some(token), true) =
+            (&metadata.userinfo_endpoint, &tokens.access_token, self.lacks_any(&claims))
+        {
+            let info: Claims = body(self.get(endpoint, Some(token))?, "the user info")?;
+            if info.get("sub") != claims.get("sub") {
+                return Err(OidcError::unusable("the user info", "it is of another person (sub)"));
+            }
+            // What the token says is signed, so it stays.
+            for (name, value) in info {
+                claims.entry(name).or_insert(value);
+            }
+        }
+        let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name = claim(&claims, &self.settings.name_claim).and_then(Value::as_str);
+        let groups = claim(&claims, &self.settings.groups_claim).map(texts).unwrap_or_default();
+        Ok(Person { subject, name: name.map(str::to_owned), groups })
+    }
+
+    /// Whether the provider responds and the settings can be used; in words.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(crate) fn check(&self) -> Result<String, OidcError> {
+        self.secret()?;
+        let metadata = self.metadata()?;
+        let keys: KeySet = body(self.get(&metadata.jwks_uri, None)?, "the key set")?;
+        if keys.is_empty() {
+            return Err(OidcError::unusable("the key set", "it has no key for signatures"));
+        }
+        Ok(format!("{} responds; its ID tokens can be verified", self.settings.issuer))
+    }
+
+    fn lacks_any(&self, claims: &Claims) -> bool {
+        let names = [&self.settings.name_claim, &self.settings.groups_claim];
+        names.iter().any(|name| claim(claims, name).is_none())
+    }
+
+    fn secret(&self) -> Result<Option<Zeroizing<String>>, OidcError> {
+        let secret = self.settings.client_secret.as_ref().map(SecretSource::read_line);
+        let unusable = |error| OidcError::Unusable(format!("oidc client secret: {error}"));
+        secret.transpose().map_err(unusable)
+    }
+
+    fn metadata(&self) -> Result<Metadata, OidcError> {
+        let mut known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((metadata, at)) = &known.read
+            && at.elapsed() < METADATA_AGE
+        {
+            return Ok(metadata.clone());
+        }
+        if let Some((error, at)) = &known.failed
+            && at.elapsed() < PAUSE
+        {
+            return Err(OidcError::Away(error.clone()));
+        }
+        let url = Metadata::url(&self.settings.issuer);
+        let read = self
+            .agent
+            .get(&url)
+            .call()
+            .map_err(|error| away(&error))
+            .and_then(|response| successful(response, "the metadata"))
+            .and_then(|response| bytes(response, "the metadata"))
+            .and_then(|bytes| Metadata::read(&bytes, &self.settings.issuer));
+        let now = Instant::now();
+        match &read {
+            Ok(metadata) => *known = Known { read: Some((metadata.clone(), now)), failed: None },
+            Err(error) => *known = Known { read: None, failed: Some((error.to_string(), now)) },
+        }
+        read
+    }
+
+    fn exchange(
+        &self,
+        metadata: &Metadata,
+        attempt: &LoginAttempt,
+        code: &str,
+    ) -> Result<Tokens, OidcError> {
+        let client_id = self.settings.client_id.as_str();
+        let secret = self.secret()?;
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", &attempt.redirect_uri),
+            ("code_verifier", &attempt.verifier),
+        ];
+        let mut request = self.agent.post(metadata.token_endpoint.as_str());
+        match &secret {
+            Some(secret) if metadata.takes_basic() => {
+                request = request.header("authorization", &*basic(client_id, secret));
+            }
+            Some(secret) => form.extend([("client_id", client_id), ("client_secret", secret)]),
+            None => form.push(("client_id", client_id)),
+        }
+        let response = request
+            .header("accept", "application/json")
+            .send_form(form)
+            .map_err(|error| away(&error))?;
+        if matches!(response.status().as_u16(), 400 | 401) {
+            return Err(OidcError::Refused(error_code(response)));
+        }
+        body(successful(response, "the token endpoint")?, "the response of the token endpoint")
+    }
+
+    fn get(&self, url: &Url, token: Option<&str>) -> Result<Response<Body>, OidcError> {
+        let mut request = self.agent.get(url.as_str()).header("accept", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", &*bearer(token));
+        }
+        successful(request.call().map_err(|error| away(&error))?, url.as_str())
+    }
+}
+
+/// The header of RFC 6749, section 2.3.1.
+fn basic(client_id: &str, secret: &str) -> Zeroizing<String> {
+    let encoded = |text: &str| Zeroizing::new(byte_serialize(text.as_bytes()).collect::<String>());
+    let pair = Zeroizing::new(format!("{}:{}", &*encoded(client_id), &*encoded(secret)));
+    Zeroizing::new(format!("Basic {}", &*Zeroizing::new(STANDARD.encode(pair.as_bytes()))))
+}
+
+fn bearer(token: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("Bearer {token}"))
+}
+
+/// An error of the connection. Its text has the address at most.
+fn away(error: &ureq::Error) -> OidcError {
+    OidcError::Away(error.to_string())
+}
+
+fn successful(response: Response<Body>, what: &str) -> Result<Response<Body>, OidcError> {
+    let status = response.status();
+    if status.is_success() {
+        Ok(response)
+    } else {
+        Err(OidcError::Away(format!("{what}: HTTP {}", status.as_u16())))
+    }
+}
+
+fn bytes(mut response: Response<Body>, what: &str) -> Result<Zeroizing<Vec<u8>>, OidcError> {
+    let read = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec();
+    read.map(Zeroizing::new).map_err(|error| OidcError::Away(format!("{what}: {error}")))
+}
+
+fn body<T: DeserializeOwned>(response: Response<Body>, what: &str) -> Result<T, OidcError> {
+    // The error of a parser may quote a token: only its place is reported.
+    serde_json::from_slice(&bytes(response, what)?).map_err(|error| {
+        OidcError::unusable(what, format!("not the expected JSON, column {}", error.column()))
+    })
+}
+
+/// The error code of a token endpoint, which has only printable ASCII (RFC 6749, section 5.2).
+fn error_code(response: Response<Body>) -> String {
+    let status = response.status().as_u16();
+    let said = body::<Value>(response, "the error").ok();
+    let code = said.as_ref().and_then(|said| said["error"].as_str()).unwrap_or_default();
+    let code: String = code.chars().filter(char::is_ascii_graphic).take(64).collect();
+    if code.is_empty() { format!("HTTP {status}") } else { code }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_id_and_secret_are_encoded_before_they_are_joined() {
+        let header = basic("a b", "s:é");
+        let decoded = STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap();
+        assert_eq!(String::from_utf8(decoded).unwrap(), "a+b:s%3A%C3%A9");
+    }
+
+    #[test]
+    fn no_two_attempts_are_alike() {
+        let attempt = || LoginAttempt::new("https://a.example/console/".to_owned()).unwrap();
+        let (a, b) = (attempt(), attempt());
+        let of = |attempt: &LoginAttempt| {
+            [attempt.state.clone(), attempt.nonce.clone(), attempt.verifier.to_string()]
+        };
+        assert!(of(&a).iter().all(|value| !of(&b).contains(value) && value.len() == 43));
+        assert_ne!(a.state, a.nonce);
+        assert_ne!(a.nonce, *a.verifier);
+    }
+}
