@@ -62,6 +62,11 @@ impl Clock {
         }
     }
 
+    /// The day, UTC, counted from 1970-01-01.
+    pub(crate) fn day(&self) -> i64 {
+        self.now().div_euclid(24 * 60 * 60 * 1_000)
+    }
+
     /// Milliseconds since some moment of this process, on a clock that cannot be set.
     pub(crate) fn steady(&self) -> i64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);

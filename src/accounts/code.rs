@@ -4,6 +4,7 @@
 use std::fmt::{self, Write as _};
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac, rand};
+use qrcode::{Color, QrCode};
 use zeroize::Zeroizing;
 
 use super::error::AccountError;
@@ -23,8 +24,10 @@ pub struct CodeKey(Zeroizing<Vec<u8>>);
 pub(crate) struct CodeOffer {
     /// In base32, to be typed.
     pub(crate) text: Zeroizing<String>,
-    /// `otpauth://…`, to be scanned.
+    /// `otpauth://…`, to be opened.
     pub(crate) uri: Zeroizing<String>,
+    /// The same as a QR code, to be scanned: its rows, `1` for a dark module.
+    pub(crate) qr: Vec<Zeroizing<String>>,
 }
 
 impl fmt::Debug for CodeKey {
@@ -57,7 +60,8 @@ impl CodeKey {
         let text = base32(&self.0);
         let name = percent_encoded(name);
         let uri = format!("otpauth://totp/Visavis:{name}?secret={}&issuer=Visavis", *text);
-        CodeOffer { text, uri: Zeroizing::new(uri) }
+        let qr = qr(&uri);
+        CodeOffer { text, uri: Zeroizing::new(uri), qr }
     }
 
     /// The time step of a code that is valid now; `None` for another code.
@@ -79,6 +83,15 @@ impl CodeKey {
         number.copy_from_slice(&tag[at..at + 4]);
         format!("{:06}", (u32::from_be_bytes(number) & 0x7fff_ffff) % 1_000_000)
     }
+}
+
+/// The rows of a QR code (ISO/IEC 18004) without its quiet zone; none for a text that is too long.
+fn qr(text: &str) -> Vec<Zeroizing<String>> {
+    let Ok(code) = QrCode::new(text) else { return Vec::new() };
+    let digit = |color: &Color| if *color == Color::Dark { '1' } else { '0' };
+    let modules = code.to_colors();
+    let rows = modules.chunks(code.width().max(1));
+    rows.map(|row| Zeroizing::new(row.iter().map(digit).collect())).collect()
 }
 
 /// RFC 4648 without padding; 20 bytes need none.

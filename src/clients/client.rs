@@ -76,6 +76,8 @@ pub struct ClientInfo {
     pub disabled_at: Option<UnixMillis>,
     /// When it last used the API, to a minute.
     pub last_used_at: Option<UnixMillis>,
+    /// Comparisons of today, UTC. Only those of clients with a quota are counted.
+    pub comparisons_today: i64,
 }
 
 /// A client with its keys opened.

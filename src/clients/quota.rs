@@ -4,8 +4,6 @@ use std::num::NonZeroU32;
 
 use super::{error::ClientError, store::ClientStore};
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
-
 impl ClientStore {
     /// Counts a comparison of today, UTC, against a quota; returns the day, or `None` if that was
     /// used up.
@@ -17,7 +15,7 @@ impl ClientStore {
         client_id: &str,
         quota: NonZeroU32,
     ) -> Result<Option<i64>, ClientError> {
-        let day = self.clock.now().div_euclid(DAY_MS);
+        let day = self.clock.day();
         // Only while there are fewer than the quota.
         let count = self.db.write_once(
             "quota_count",
@@ -27,20 +25,6 @@ impl ClientStore {
         );
         let counted = count.bind(client_id).bind(day).bind(i64::from(quota.get())).run().await? > 0;
         Ok(counted.then_some(day))
-    }
-
-    /// How many comparisons of today, UTC, were counted. Only those of clients with a quota are.
-    ///
-    /// # Errors
-    /// [`ClientError::Database`].
-    pub async fn comparisons_today(&self, client_id: &str) -> Result<i64, ClientError> {
-        let day = self.clock.now().div_euclid(DAY_MS);
-        let count = self.db.read(
-            "quota_used",
-            "SELECT comparisons FROM client_usage WHERE client_id = $1 AND day = $2",
-        );
-        let count = count.bind(client_id).bind(day).optional(|row| row.get("comparisons")).await?;
-        Ok(count.unwrap_or(0))
     }
 
     /// Takes back a count of that day whose comparison was not made.

@@ -54,14 +54,17 @@ impl ClientStore {
         let list = self.db.read(
             "client_list",
             "SELECT client_id, name, access_key, client_key.version AS version, extras, fmr,
-                 document_fmr, terms, client.created_at AS created_at, disabled_at, last_used_at
+                 document_fmr, terms, client.created_at AS created_at, disabled_at, last_used_at,
+                 coalesce((SELECT comparisons FROM client_usage
+                           WHERE client_usage.client_id = client.client_id AND day = $1), 0)
+                     AS comparisons_today
              FROM client JOIN client_key USING (client_id)
              WHERE client_key.version =
                  (SELECT max(version) FROM client_key AS newest
                   WHERE newest.client_id = client.client_id)
              ORDER BY client.created_at, client_id",
         );
-        Ok(list.all(info).await?)
+        Ok(list.bind(self.clock.day()).all(info).await?)
     }
 
     /// The Client-Id of the client with a name.
@@ -162,5 +165,6 @@ fn info(row: &Row) -> Result<ClientInfo, Error> {
         created_at: row.get("created_at")?,
         disabled_at: row.get("disabled_at")?,
         last_used_at: row.get("last_used_at")?,
+        comparisons_today: row.get("comparisons_today")?,
     })
 }

@@ -9,6 +9,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{
     Console, Shared,
@@ -77,6 +78,8 @@ pub(super) async fn change_password(
 pub(super) struct OfferedCode {
     secret: String,
     uri: String,
+    /// Rows of a QR code, `1` for a dark module.
+    qr: Vec<Zeroizing<String>>,
     /// The secret as it is stored, to be sent back.
     sealed: String,
 }
@@ -90,7 +93,7 @@ pub(super) async fn offer_code(
     let sealed = STANDARD.encode(console.accounts()?.seal_code(user, &key)?);
     let offer = key.offer(&user.name);
     let (secret, uri) = (offer.text.to_string(), offer.uri.to_string());
-    Ok(NoStoreJson(OfferedCode { secret, uri, sealed }))
+    Ok(NoStoreJson(OfferedCode { secret, uri, qr: offer.qr, sealed }))
 }
 
 /// The confirmation of a secret.

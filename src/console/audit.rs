@@ -49,6 +49,11 @@ pub(super) enum AuditEvent<'a> {
         /// Its Client-Id.
         client: &'a str,
     },
+    /// A client was deleted.
+    ClientDeleted {
+        /// Its Client-Id.
+        client: &'a str,
+    },
     /// A client was enabled.
     ClientEnabled {
         /// Its Client-Id.
@@ -102,6 +107,7 @@ impl AuditEvent<'_> {
             Self::KeysRotated { client } => ("keys_rotated", Client(client)),
             Self::ClientChanged { client } => ("client_changed", Client(client)),
             Self::ClientDisabled { client } => ("client_disabled", Client(client)),
+            Self::ClientDeleted { client } => ("client_deleted", Client(client)),
             Self::ClientEnabled { client } => ("client_enabled", Client(client)),
             Self::UserAdded { user } => ("user_added", User(user)),
             Self::UserChanged { user } => ("user_changed", User(user)),

@@ -266,6 +266,18 @@ pub(super) async fn enable(
     list(State(console)).await
 }
 
+pub(super) async fn delete(
+    State(console): State<Shared>,
+    Extension(login): Extension<Login>,
+    Path(id): Path<String>,
+) -> Result<NoStoreJson<ClientList>, ConsoleError> {
+    let clients = console.clients_as(&login);
+    let (store, client_id) = clients.resolve(&id).await?;
+    store.delete(&client_id).await?;
+    audit(login.name(), &AuditEvent::ClientDeleted { client: &client_id });
+    list(State(console)).await
+}
+
 impl super::Console {
     /// The clients, changed by who sent the request.
     pub(super) fn clients_as(&self, login: &Login) -> Clients {

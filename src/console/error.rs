@@ -67,6 +67,8 @@ pub(super) enum ConsoleError {
     NameTaken,
     /// Unknown client.
     UnknownClient,
+    /// The client has transactions, so it cannot be deleted yet.
+    HasTransactions,
     /// Not a valid public key.
     InvalidKey,
     /// The public key is weak: an attacker can forge signatures.
@@ -134,6 +136,7 @@ impl ConsoleError {
             Self::ReservedName => (StatusCode::BAD_REQUEST, "nameOwn"),
             Self::NameTaken => (StatusCode::CONFLICT, "nameTaken"),
             Self::UnknownClient => (StatusCode::NOT_FOUND, "unknownClient"),
+            Self::HasTransactions => (StatusCode::CONFLICT, "hasTransactions"),
             Self::InvalidKey => (StatusCode::BAD_REQUEST, "keyUnfit"),
             Self::WeakKey => (StatusCode::BAD_REQUEST, "keyWeak"),
             Self::SameKey => (StatusCode::CONFLICT, "sameKey"),
@@ -167,6 +170,7 @@ impl From<ClientError> for ConsoleError {
             ClientError::NameTaken(_) => Self::NameTaken,
             ClientError::NameUnfit(_) => Self::InvalidName,
             ClientError::Unknown(_) => Self::UnknownClient,
+            ClientError::HasTransactions(_) => Self::HasTransactions,
             ClientError::NoShard(_) | ClientError::NotServed => Self::OtherDatabase,
             ClientError::SameKey => Self::SameKey,
             ClientError::ServerKey => Self::ServerKey,

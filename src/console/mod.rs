@@ -208,6 +208,7 @@ fn routes(console: &Shared) -> Vec<(&'static str, Step, MethodRouter<Shared>)> {
         ("/clients/{id}/change", Step::ChangeClients, post(clients::change)),
         ("/clients/{id}/disable", Step::ChangeClients, post(clients::disable)),
         ("/clients/{id}/enable", Step::ChangeClients, post(clients::enable)),
+        ("/clients/{id}/delete", Step::ChangeClients, post(clients::delete)),
         ("/users", Step::ManageUsers, get(users::list)),
         ("/users", Step::ManageUsers, post(users::add)),
         ("/users/{name}/change", Step::ManageUsers, post(users::change)),

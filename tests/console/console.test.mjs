@@ -5,6 +5,7 @@ import { createHmac } from "node:crypto";
 import { access, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import jsQR from "jsqr";
 import { PATIENCE, ROOT, listen, startBrowser, startServer, violations } from "./harness.mjs";
 
 // The pack of package registries measures neither the pitch of the head nor eyes.
@@ -317,8 +318,25 @@ test("a client is added, its keys are shown once, and it is changed, given new k
   await page.getByRole("button", { name: "Disable shop" }).click();
   await page.locator("dialog").getByRole("button", { name: "Disable" }).click();
   await row.getByText("disabled").waitFor();
+  assert.deepEqual(await violations(page), []);
   await page.getByRole("button", { name: "Enable shop" }).click();
   await row.getByText("active").waitFor();
+
+  await page.getByRole("button", { name: "Add a client" }).click();
+  await page.locator("#client-name").fill("old app");
+  await page.getByLabel("Comparisons per day").fill("1000");
+  await page.locator("dialog").getByRole("button", { name: "Add a client" }).click();
+  await page.getByRole("heading", { name: "old app is registered" }).waitFor();
+  await page.keyboard.press("Escape");
+  const old = page.locator("tbody tr").filter({ hasText: "old app" });
+  await old.getByText("1000 (0 today)").waitFor();
+  await page.getByRole("button", { name: "Disable old app" }).click();
+  await page.locator("dialog").getByRole("button", { name: "Disable" }).click();
+  await page.getByRole("button", { name: "Delete old app" }).click();
+  assert.deepEqual(await violations(page), []);
+  await page.locator("dialog").getByRole("button", { name: "Delete" }).click();
+  await old.waitFor({ state: "detached" });
+  assert.equal(await page.evaluate(() => document.activeElement.id), "client-search");
   complaints = complaints.filter((text) => !text.includes("400"));
   quiet();
 });
@@ -619,10 +637,30 @@ test("an administrator adds a user, and the page of users has no barriers", asyn
   await page.emulateMedia({ colorScheme: null });
 });
 
+/** What a camera reads in the QR code of the page. */
+async function scanned() {
+  const { data, width, height } = await page.evaluate(async () => {
+    const code = document.querySelector("svg.qr").cloneNode(true);
+    for (const side of ["width", "height"]) code.setAttribute(side, 400);
+    const picture = new Image();
+    picture.src = `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(code))}`;
+    await picture.decode();
+    const canvas = Object.assign(document.createElement("canvas"), { width: 400, height: 400 });
+    const brush = canvas.getContext("2d");
+    brush.drawImage(picture, 0, 0);
+    const { data, width, height } = brush.getImageData(0, 0, 400, 400);
+    return { data: [...data], width, height };
+  });
+  return jsQR(Uint8ClampedArray.from(data), width, height)?.data;
+}
+
 test("one-time codes are set up and then asked for", async () => {
   await go("account");
   await page.getByRole("button", { name: "Set up one-time codes" }).click();
   const secret = await page.locator(".secret").textContent();
+  const link = await page.getByText("Open in an authenticator app").getAttribute("href");
+  assert.ok(link.includes(secret));
+  assert.equal(await scanned(), link);
   assert.deepEqual(await violations(page), []);
   await page.locator("#code").fill(codeOf(secret));
   await page.getByLabel("Current password").fill(PASSWORD);

@@ -285,7 +285,7 @@ impl Everything {
         let one = std::num::NonZeroU32::MIN;
         let day = store.count_comparison(CLIENT, one).await.unwrap().unwrap();
         assert_eq!(store.count_comparison(CLIENT, one).await.unwrap(), None);
-        assert_eq!(store.comparisons_today(CLIENT).await.unwrap(), 1);
+        assert_eq!(store.list().await.unwrap()[0].comparisons_today, 1);
         store.uncount_comparison(CLIENT, day).await.unwrap();
         store.mark_used(&[CLIENT]).await.unwrap();
         assert!(store.expiring_keys().await.unwrap().len() < 2);

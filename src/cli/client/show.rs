@@ -61,11 +61,6 @@ pub(super) async fn show(clients: &Clients, config: &Config, args: &ShowArgs) ->
     let (shard, info) = listed
         .find(|(_, client)| client.client_id == client_id)
         .context("the client was deleted meanwhile")?;
-    let ClientPolicy { daily_quota, .. } = stored.policy;
-    let comparisons_today = match daily_quota {
-        Some(_) => Some(store.comparisons_today(&client_id).await?),
-        None => None,
-    };
     let now = Clock::System.now();
     let keys = stored.keys.iter().map(|set| ShownKeys {
         version: set.version,
@@ -77,7 +72,7 @@ pub(super) async fn show(clients: &Clients, config: &Config, args: &ShowArgs) ->
         },
         valid_until: set.expires_at.map(iso_time),
     });
-    let shown = shown(config, shard, &info, comparisons_today, keys.collect())?;
+    let shown = shown(config, shard, &info, keys.collect())?;
     if args.json {
         out!("{}", serde_json::to_string_pretty(&shown)?);
     } else {
@@ -90,7 +85,6 @@ fn shown(
     config: &Config,
     shard: u32,
     info: &ClientInfo,
-    comparisons_today: Option<i64>,
     keys: Vec<ShownKeys>,
 ) -> Result<ShownClient> {
     let ClientPolicy { rate_per_s, burst, daily_quota, modes, encryption, several_faces } =
@@ -110,7 +104,7 @@ fn shown(
         rate_per_s: effective(rate_per_s.map(u32::from), config.http.client_rate_per_s),
         burst: effective(burst.map(u32::from), config.http.client_burst),
         daily_quota: daily_quota.map(u32::from),
-        comparisons_today,
+        comparisons_today: daily_quota.map(|_| info.comparisons_today),
         fmr: effective(info.fmr.fmr.map(f64::from), defaults.fmr().value()),
         document_fmr: effective(document_fmr.map(f64::from), defaults.for_documents().value()),
         several_faces: effective(several_faces, config.compare.several_faces),

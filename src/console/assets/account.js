@@ -1,7 +1,7 @@
 // The own account: password, second factor, sessions.
 
 import { get, post } from "./api.js";
-import { attempt, field, form, h, put, say } from "./dom.js";
+import { attempt, field, form, h, put, s, say } from "./dom.js";
 import { sessions } from "./sessions.js";
 import { filled, texts } from "./texts.js";
 
@@ -71,6 +71,7 @@ function setCode(offer, load) {
   const code = h("input", { type: "text", inputmode: "numeric", autocomplete: "one-time-code", required: true, maxlength: 6 });
   const rows = [
     h("p", {}, words.offer),
+    qr(offer.qr),
     h("p", {}, h("code", { class: "secret" }, offer.secret)),
     h("p", {}, h("a", { href: offer.uri }, words.open)),
     field("code", words.code, code, words.codeHint),
@@ -81,6 +82,18 @@ function setCode(offer, load) {
     close();
     load(words.codeSet);
   });
+}
+
+/** A QR code with its quiet zone, from rows of `1` for dark and `0` for light. */
+function qr(rows) {
+  const dark = rows.flatMap((row, y) => [...row].map((module, x) => (module === "1" ? `M${x} ${y}h1v1h-1z` : "")));
+  const size = rows.length + 8;
+  return s(
+    "svg",
+    { class: "qr", viewBox: `-4 -4 ${size} ${size}`, role: "img", "aria-label": words.qr, "shape-rendering": "crispEdges" },
+    s("rect", { x: -4, y: -4, width: size, height: size, fill: "#fff" }),
+    s("path", { d: dark.join(""), fill: "#000" }),
+  );
 }
 
 function removeCode(load) {

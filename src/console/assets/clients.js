@@ -1,7 +1,7 @@
-// The clients: list, add, issue new keys, change, disable, enable.
+// The clients: list, add, issue new keys, change, disable, enable, delete.
 
 import { get, post } from "./api.js";
-import { attempt, day, dialog, field, form, h, moment, note, put, say } from "./dom.js";
+import { attempt, day, dialog, field, form, h, moment, note, number, put, say } from "./dom.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.clients;
@@ -104,13 +104,14 @@ export function clients(main, { may }) {
       show(await post(`clients/${client.clientId}/${path}`));
       say(filled(said, client));
       // The button that was pressed is gone; its successor does the opposite.
-      document.getElementById(`toggle-${client.clientId}`)?.focus();
+      (document.getElementById(`toggle-${client.clientId}`) ?? wanted).focus();
     });
   const act = {
     rotate: (client) => rotate(client, load),
     change: (client) => change(client, show),
-    disable: (client) => sure(client, () => toggle(client, "disable", words.nowDisabled)),
+    disable: (client) => sure(words.sure.disable, client, () => toggle(client, "disable", words.nowDisabled)),
     enable: (client) => toggle(client, "enable", words.nowEnabled),
+    delete: (client) => sure(words.sure.delete, client, () => toggle(client, "delete", words.nowDeleted)),
   };
   put(
     main,
@@ -148,7 +149,7 @@ function row(client, act, heads) {
       "button",
       {
         type: "button",
-        class: what === "disable" ? "quiet small danger" : "quiet small",
+        class: ["disable", "delete"].includes(what) ? "quiet small danger" : "quiet small",
         id: what === "disable" || what === "enable" ? `toggle-${client.clientId}` : undefined,
         "aria-label": filled(words.named[what], client),
         onclick: () => act[what](client),
@@ -159,7 +160,8 @@ function row(client, act, heads) {
   const own = FIELDS.filter(({ name, initial }) => (client[name] ?? null) !== initial);
   const settings = own.map(({ name, kind }) => {
     const text = words.fields[name];
-    return h("li", {}, h("span", {}, text.column), " ", KINDS[kind].show(client[name], text));
+    const used = name === "dailyQuota" ? ` ${filled(words.used, { n: number(client.comparisonsToday) })}` : "";
+    return h("li", {}, h("span", {}, text.column), " ", KINDS[kind].show(client[name], text), used);
   });
   const cells = [
     h("code", {}, client.clientId),
@@ -168,7 +170,7 @@ function row(client, act, heads) {
     day(client.createdAt),
     client.lastUsedAt ? moment(client.lastUsedAt) : texts.none,
     h("span", { class: `badge ${disabled ? "bad" : "good"}` }, disabled ? words.disabled : words.active),
-    ...(act ? [h("div", { class: "actions" }, button("rotate"), button("change"), button(disabled ? "enable" : "disable"))] : []),
+    ...(act ? [h("div", { class: "actions" }, button("rotate"), button("change"), disabled ? [button("enable"), button("delete")] : button("disable"))] : []),
   ];
   return h(
     "tr",
@@ -242,19 +244,20 @@ function change(client, show) {
   }, given.at);
 }
 
-function sure(client, go) {
-  dialog(filled(words.sure, client), (body, close) => {
+/** Asks before `go`, in the words for it. */
+function sure({ heading, lead, yes: doIt }, client, go) {
+  dialog(filled(heading, client), (body, close) => {
     const yes = () => {
       close();
       go();
     };
     put(
       body,
-      h("p", {}, words.sureLead),
+      h("p", {}, lead),
       h(
         "div",
         { class: "actions" },
-        h("button", { type: "button", class: "danger", onclick: yes }, words.disable),
+        h("button", { type: "button", class: "danger", onclick: yes }, doIt),
         h("button", { type: "button", class: "quiet", autofocus: true, onclick: close }, texts.cancel),
       ),
     );

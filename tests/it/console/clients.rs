@@ -91,6 +91,32 @@ async fn a_client_is_added_changed_given_new_keys_disabled_and_enabled() {
 }
 
 #[tokio::test]
+async fn a_client_without_transactions_is_deleted_and_todays_use_of_a_quota_is_listed() {
+    let desk = Desk::new().await;
+    let cookie = desk.log_in().await;
+    for name in ["shop", "old"] {
+        let new = json!({ "name": name, "settings": { "dailyQuota": "10" } });
+        let added = desk.post(&cookie, "clients", &new).await.json();
+        if name == "shop" {
+            assert_eq!(call(&desk, &added["credentials"]).await, "SUCCESS");
+        }
+    }
+    let used = |list: &Value| -> Vec<(String, i64)> {
+        let clients = list["clients"].as_array().unwrap().iter();
+        let clients = clients.filter(|client| client["dailyQuota"] == 10);
+        let used = |client: &Value| client["comparisonsToday"].as_i64().unwrap();
+        clients.map(|client| (client["name"].as_str().unwrap().to_owned(), used(client))).collect()
+    };
+    let list = desk.get(&cookie, "clients").await.json();
+    assert_eq!(used(&list), [("shop".to_owned(), 1), ("old".to_owned(), 0)]);
+    let reply = desk.post(&cookie, "clients/shop/delete", &json!({})).await;
+    assert_eq!((reply.status, reply.error().as_str()), (409, "hasTransactions"));
+    let list = desk.post(&cookie, "clients/old/delete", &json!({})).await.json();
+    assert_eq!(used(&list), [("shop".to_owned(), 1)]);
+    assert_eq!(audit_of(&desk.app.clients).await[0].act, "client delete");
+}
+
+#[tokio::test]
 async fn an_app_that_keeps_its_own_key_gets_no_private_one() {
     let desk = Desk::new().await;
     let cookie = desk.log_in().await;
@@ -158,6 +184,7 @@ async fn what_cannot_be_done_is_told_by_a_code_that_the_page_has_a_sentence_for(
         ("clients", strange, 400, "malformed"),
         ("clients/nobody/rotate", json!({ "overlapS": 0 }), 404, "unknownClient"),
         ("clients/nobody/disable", json!({}), 404, "unknownClient"),
+        ("clients/nobody/delete", json!({}), 404, "unknownClient"),
         ("clients/app/rotate", year, 400, "overlapUnfit"),
         ("clients/app/change", json!({ "fmr": 1 }), 400, "malformed"),
         ("compare", json!([]), 400, "malformed"),

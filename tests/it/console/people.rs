@@ -63,7 +63,7 @@ pub(super) fn named(who: &str, what: &str) -> (String, String) {
 }
 
 /// Every route behind the login, and the least role that may use it.
-const ROUTES: [(&str, &str, Option<Role>); 27] = [
+const ROUTES: [(&str, &str, Option<Role>); 28] = [
     ("GET", "about", Some(Role::Viewer)),
     ("GET", "account", Some(Role::Viewer)),
     ("POST", "account/password", Some(Role::Viewer)),
@@ -84,6 +84,7 @@ const ROUTES: [(&str, &str, Option<Role>); 27] = [
     ("POST", "clients/app/change", Some(Role::Operator)),
     ("POST", "clients/app/disable", Some(Role::Operator)),
     ("POST", "clients/app/enable", Some(Role::Operator)),
+    ("POST", "clients/app/delete", Some(Role::Operator)),
     ("GET", "users", Some(Role::Administrator)),
     ("POST", "users", Some(Role::Administrator)),
     ("POST", "users/x/change", Some(Role::Administrator)),
