@@ -16,7 +16,8 @@ pub(crate) async fn scope<F: Future>(request: F) -> F::Output {
     DEADLINE.scope(Cell::new(Instant::now() + REQUEST), request).await
 }
 
-/// Restarts the time when the last byte of the request has arrived.
+/// Restarts the time after what has a limit of its own: the arrival of the request, and requests to
+/// an `OpenID` provider.
 pub(crate) fn restart() {
     // An error means that no request waits for this task.
     let _ = DEADLINE.try_with(|deadline| deadline.set(Instant::now() + REQUEST));

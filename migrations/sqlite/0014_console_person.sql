@@ -1,4 +1,4 @@
--- Who logged in at an OpenID provider: no user, but a name and the role of the groups there; null in all other sessions.
+-- Who logged in at an OpenID provider, as JSON: name, issuer, subject, groups; null for a user and for the token.
 ALTER TABLE console_session ADD COLUMN person TEXT;
--- viewer, operator or administrator.
-ALTER TABLE console_session ADD COLUMN role TEXT;
+-- The subject alone.
+ALTER TABLE console_session ADD COLUMN subject TEXT;

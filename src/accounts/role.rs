@@ -53,6 +53,12 @@ pub struct RoleGroups {
 }
 
 impl RoleGroups {
+    /// Those of `groups` that have a role.
+    pub(crate) fn known(&self, groups: Vec<String>) -> Vec<String> {
+        let known = [&self.viewer, &self.operator, &self.administrator];
+        groups.into_iter().filter(|group| known.iter().any(|all| all.contains(group))).collect()
+    }
+
     /// The highest role of someone in these groups.
     pub(crate) fn role<T: AsRef<str>>(&self, groups: &[T]) -> Option<Role> {
         let has = |wanted: &[String]| groups.iter().any(|g| wanted.iter().any(|w| w == g.as_ref()));

@@ -10,7 +10,7 @@ use super::{
     bearer::{bearer_digest, random_bearer},
     changes::TOKEN_NAME,
     error::AccountError,
-    role::Role,
+    person::Person,
     store::AccountStore,
     user::User,
 };
@@ -38,9 +38,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT digest, user_id, console_session.revision AS session_revision, token, person,
-                 console_session.role AS session_role, begun_at, seen_at, address, proof,
-                 console_session.mac AS session_mac,
-                 id, name, console_user.role AS role, password, code_key,
+                 begun_at, seen_at, address, proof, console_session.mac AS session_mac,
+                 id, name, role, password, code_key,
                  console_user.revision AS revision, created_at,
                  disabled_at, locked_until, last_login_at, last_login_from, console_user.mac AS mac
              FROM console_session LEFT JOIN console_user ON id = user_id ",
@@ -56,13 +55,8 @@ pub enum Owner {
     User(Box<User>),
     /// A person with the token that has this digest.
     Token(Vec<u8>),
-    /// A person whom a provider named, with the role of their groups.
-    Person {
-        /// The name at the provider.
-        name: String,
-        /// The role at the time of the login.
-        role: Role,
-    },
+    /// A person at a provider.
+    Person(Box<Person>),
 }
 
 impl Owner {
@@ -71,21 +65,19 @@ impl Owner {
         match self {
             Self::User(user) => &user.name,
             Self::Token(_) => TOKEN_NAME,
-            Self::Person { name, .. } => name,
+            Self::Person(person) => &person.name,
         }
     }
 
-    /// What the columns `user_id`, `revision`, `token`, `person` and `role` have.
+    /// What the columns that identify it have.
     fn columns(&self) -> Columns<'_> {
-        let none = Columns { user_id: None, revision: 0, token: None, person: None, role: None };
+        let none = Columns { user_id: None, revision: 0, token: None, subject: None };
         match self {
             Self::User(user) => {
                 Columns { user_id: Some(&user.id), revision: user.revision, ..none }
             }
             Self::Token(digest) => Columns { token: Some(digest), ..none },
-            Self::Person { name, role } => {
-                Columns { person: Some(name), role: Some(role.as_str()), ..none }
-            }
+            Self::Person(person) => Columns { subject: Some(&person.subject), ..none },
         }
     }
 }
@@ -95,8 +87,7 @@ struct Columns<'a> {
     user_id: Option<&'a str>,
     revision: i64,
     token: Option<&'a [u8]>,
-    person: Option<&'a str>,
-    role: Option<&'static str>,
+    subject: Option<&'a str>,
 }
 
 /// A session that is valid, except that its token may have been replaced.
@@ -138,13 +129,11 @@ impl Session {
     fn read(row: &Row) -> Result<Self, Error> {
         let user_id: Option<String> = row.get("user_id")?;
         let token: Option<Vec<u8>> = row.get("token")?;
-        let person: Option<String> = row.get("person")?;
+        let person = Person::read(row)?;
         let owner = match (user_id, token, person) {
             (Some(_), _, _) => Owner::User(Box::new(User::read(row)?)),
             (None, Some(token), _) => Owner::Token(token),
-            (None, None, Some(name)) => {
-                Owner::Person { name, role: Role::read(row, "session_role")? }
-            }
+            (None, None, Some(person)) => Owner::Person(Box::new(person)),
             (None, None, None) => return Err(Error::Decode("a session without an owner".into())),
         };
         let proof: String = row.get("proof")?;
@@ -162,7 +151,7 @@ impl Session {
     }
 
     fn input(&self) -> MacInput {
-        let Columns { user_id, token, person, role, .. } = self.owner.columns();
+        let Columns { user_id, token, .. } = self.owner.columns();
         let input = MacInput::default()
             .field(&self.digest)
             .nullable(user_id)
@@ -172,9 +161,9 @@ impl Session {
             .nullable(self.address.as_deref())
             .field(self.proof.as_str().as_bytes());
         // Sessions of earlier versions have no person, and stay valid.
-        match (person, role) {
-            (Some(person), Some(role)) => input.field(person.as_bytes()).field(role.as_bytes()),
-            _ => input,
+        match &self.owner {
+            Owner::Person(person) => person.add_to(input),
+            Owner::User(_) | Owner::Token(_) => input,
         }
     }
 
@@ -183,7 +172,7 @@ impl Session {
             Owner::User(user) => {
                 user.revision == self.revision && user.is_enabled() && user.is_intact(key)
             }
-            Owner::Token(_) | Owner::Person { .. } => true,
+            Owner::Token(_) | Owner::Person(_) => true,
         };
         is_owner_valid
             && (-SKEW_MS..IDLE_MS).contains(&(now - self.seen_at))
@@ -233,11 +222,15 @@ impl AccountStore {
             Session { digest, owner, address, proof, revision, begun_at, seen_at, mac };
         session.mac = self.0.key.mac(LABEL, &session.input())?;
         self.make_room(&session.owner, now).await?;
-        let Columns { user_id, token, person, role, .. } = session.owner.columns();
+        let Columns { user_id, token, subject, .. } = session.owner.columns();
+        let person = match &session.owner {
+            Owner::Person(person) => Some(person.to_json()?),
+            Owner::User(_) | Owner::Token(_) => None,
+        };
         let open = self.0.db.write_once(
             "console_session_open",
             "INSERT INTO console_session (digest, user_id, revision, token, begun_at, seen_at,
-                 address, proof, mac, person, role)
+                 address, proof, mac, person, subject)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         );
         let open = open
@@ -250,8 +243,8 @@ impl AccountStore {
             .bind(session.address.as_deref())
             .bind(session.proof.as_str())
             .bind(session.mac.as_slice())
-            .bind(person)
-            .bind(role);
+            .bind(person.as_deref())
+            .bind(subject);
         open.run().await?;
         Ok(cookie)
     }
@@ -268,11 +261,11 @@ impl AccountStore {
             "DELETE FROM console_session WHERE digest IN
                  (SELECT digest FROM console_session
                   WHERE coalesce(user_id, '') = coalesce($1, '')
-                    AND coalesce(person, '') = coalesce($2, '')
+                    AND coalesce(subject, '') = coalesce($2, '')
                   ORDER BY seen_at DESC LIMIT 10000 OFFSET $3)",
         );
-        let Columns { user_id, person, .. } = owner.columns();
-        end.bind(user_id).bind(person).bind(MAX_SESSIONS - 1).run().await.map(drop)
+        let Columns { user_id, subject, .. } = owner.columns();
+        end.bind(user_id).bind(subject).bind(MAX_SESSIONS - 1).run().await.map(drop)
     }
 
     /// The session of a cookie. Activity extends it, polling does not.
@@ -312,8 +305,9 @@ impl AccountStore {
     ) -> Result<Vec<SessionInfo>, AccountError> {
         let sessions =
             self.0.db.read("console_sessions", select!("ORDER BY begun_at DESC LIMIT 1000"));
-        let sessions = sessions.all(Session::read).await?;
-        let valid = sessions.iter().filter(|session| {
+        // One that cannot be read must not hide the others.
+        let sessions = sessions.all(|row| Ok(Session::read(row).ok())).await?;
+        let valid = sessions.iter().flatten().filter(|session| {
             let is_of = |name| matches!(&session.owner, Owner::User(user) if user.name == name);
             session.is_valid(&self.0.key, now) && name.is_none_or(is_of)
         });

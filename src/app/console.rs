@@ -39,6 +39,7 @@ pub(super) fn open_console(
         token: token_file(config),
         proxy: proxy_login(config),
         provider: provider.map(Arc::new),
+        has_external_administrators: config.has_external_administrators(),
         groups: RoleGroups {
             viewer: admin.viewer_groups.clone(),
             operator: admin.operator_groups.clone(),

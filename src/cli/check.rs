@@ -17,7 +17,7 @@ use crate::{
     compare::Fmr,
     config::Config,
     db::{Access, DbError, SchemaMismatch},
-    oidc::Provider,
+    oidc::{OidcError, Provider},
     telemetry::traces,
 };
 
@@ -82,7 +82,8 @@ pub(super) fn run(mut config: Config, args: &CheckArgs) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether the `OpenID` provider responds, if one is configured. A service starts without it.
+/// Whether people can log in at the `OpenID` provider, if one is configured. A service starts
+/// without it, and one that is away may come back.
 fn provider(config: &Config) -> Option<Finding> {
     let provider = match Provider::new(config.oidc.provider()?) {
         Ok(provider) => provider,
@@ -90,7 +91,8 @@ fn provider(config: &Config) -> Option<Finding> {
     };
     Some(match provider.check() {
         Ok(detail) => Finding::new("oidc", Ok(detail)),
-        Err(error) => Finding::warning("oidc", error.to_string()),
+        Err(error @ OidcError::Away(_)) => Finding::warning("oidc", error.to_string()),
+        Err(error) => Finding::new("oidc", Err(error.into())),
     })
 }
 

@@ -32,6 +32,7 @@ pub use client::{ClientChange, ClientInfo, FmrChange, NewClient, StoredClient};
 pub use credentials::{CONSOLE, MadeKeys, new_client_id};
 pub use error::ClientError;
 pub use keys::{KeySet, NewKeys};
+pub(crate) use name::is_person_name;
 pub use name::{check_name, printable};
 pub use policy::{ClientPolicy, Encryption, Modes, PolicyChange};
 pub use registry::{Caller, ClientRegistry};

@@ -8,6 +8,8 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 use super::error::ClientError;
 
 const MAX_NAME_BYTES: usize = 64;
+/// As long as an address of mail.
+const MAX_PERSON_BYTES: usize = 254;
 const CLIENT_ID_DIGITS: usize = 16;
 
 /// Checks the name of a new client.
@@ -15,13 +17,23 @@ const CLIENT_ID_DIGITS: usize = 16;
 /// # Errors
 /// [`ClientError::NameUnfit`].
 pub fn check_name(name: &str) -> Result<(), ClientError> {
+    check(name, MAX_NAME_BYTES)
+}
+
+/// Whether a person can have this name at a provider or a proxy: user principal names are longer
+/// than names that are given here.
+pub(crate) fn is_person_name(name: &str) -> bool {
+    check(name, MAX_PERSON_BYTES).is_ok()
+}
+
+fn check(name: &str, max: usize) -> Result<(), ClientError> {
     let unfit = |reason: &str| Err(ClientError::NameUnfit(reason.to_owned()));
     if name.trim().is_empty() {
-        return unfit("the name is empty: give one of 1 to 64 bytes");
+        return unfit(&format!("the name is empty: give one of 1 to {max} bytes"));
     }
-    if name.len() > MAX_NAME_BYTES {
+    if name.len() > max {
         let length = name.len();
-        return unfit(&format!("the name has {length} bytes: give one of at most 64"));
+        return unfit(&format!("the name has {length} bytes: give one of at most {max}"));
     }
     if let Some(hidden) = name.chars().find(|c| is_hidden(*c)) {
         let code = u32::from(hidden);

@@ -83,7 +83,7 @@ impl Login {
             Who::Session(session) => match session.owner {
                 Owner::User(_) => LoginKind::Account,
                 Owner::Token(_) => LoginKind::Token,
-                Owner::Person { .. } => LoginKind::Provider,
+                Owner::Person(_) => LoginKind::Provider,
             },
             Who::Proxy(_) => LoginKind::Proxy,
         }
@@ -106,7 +106,7 @@ impl Login {
         match &self.who {
             Who::Session(session) => match &session.owner {
                 Owner::User(user) => Ok((user, session)),
-                Owner::Token(_) | Owner::Person { .. } => Err(ConsoleError::NoAccount),
+                Owner::Token(_) | Owner::Person(_) => Err(ConsoleError::NoAccount),
             },
             Who::Proxy(_) => Err(ConsoleError::NoAccount),
         }

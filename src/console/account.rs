@@ -20,7 +20,7 @@ use super::{
     login::set_cookie,
 };
 use crate::accounts::{
-    CodeKey, Owner, PasswordHash, Role, SessionInfo, UserChange, check_password,
+    CodeKey, CodeOffer, Owner, PasswordHash, Role, SessionInfo, UserChange, check_password,
 };
 
 /// The own account, as the page shows it.
@@ -76,8 +76,8 @@ pub(super) async fn change_password(
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct OfferedCode {
-    secret: String,
-    uri: String,
+    secret: Zeroizing<String>,
+    uri: Zeroizing<String>,
     /// Rows of a QR code, `1` for a dark module.
     qr: Vec<Zeroizing<String>>,
     /// The secret as it is stored, to be sent back.
@@ -91,9 +91,8 @@ pub(super) async fn offer_code(
     let (user, _) = login.account()?;
     let key = CodeKey::random()?;
     let sealed = STANDARD.encode(console.accounts()?.seal_code(user, &key)?);
-    let offer = key.offer(&user.name);
-    let (secret, uri) = (offer.text.to_string(), offer.uri.to_string());
-    Ok(NoStoreJson(OfferedCode { secret, uri, qr: offer.qr, sealed }))
+    let CodeOffer { text: secret, uri, qr } = key.offer(&user.name);
+    Ok(NoStoreJson(OfferedCode { secret, uri, qr, sealed }))
 }
 
 /// The confirmation of a secret.

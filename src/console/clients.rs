@@ -273,6 +273,10 @@ pub(super) async fn delete(
 ) -> Result<NoStoreJson<ClientList>, ConsoleError> {
     let clients = console.clients_as(&login);
     let (store, client_id) = clients.resolve(&id).await?;
+    let listed = store.list().await?.into_iter().find(|client| client.client_id == client_id);
+    if listed.is_some_and(|client| client.disabled_at.is_none()) {
+        return Err(ConsoleError::ActiveClient);
+    }
     store.delete(&client_id).await?;
     audit(login.name(), &AuditEvent::ClientDeleted { client: &client_id });
     list(State(console)).await

@@ -67,6 +67,8 @@ pub(super) enum ConsoleError {
     NameTaken,
     /// Unknown client.
     UnknownClient,
+    /// The client is active, so it cannot be deleted.
+    ActiveClient,
     /// The client has transactions, so it cannot be deleted yet.
     HasTransactions,
     /// Not a valid public key.
@@ -136,6 +138,7 @@ impl ConsoleError {
             Self::ReservedName => (StatusCode::BAD_REQUEST, "nameOwn"),
             Self::NameTaken => (StatusCode::CONFLICT, "nameTaken"),
             Self::UnknownClient => (StatusCode::NOT_FOUND, "unknownClient"),
+            Self::ActiveClient => (StatusCode::CONFLICT, "activeClient"),
             Self::HasTransactions => (StatusCode::CONFLICT, "hasTransactions"),
             Self::InvalidKey => (StatusCode::BAD_REQUEST, "keyUnfit"),
             Self::WeakKey => (StatusCode::BAD_REQUEST, "keyWeak"),
@@ -204,7 +207,7 @@ impl From<AccountError> for ConsoleError {
 
 impl From<OidcError> for ConsoleError {
     fn from(error: OidcError) -> Self {
-        tracing::warn!(%error, "a login at the OpenID provider failed");
+        tracing::warn!(%error, "the OpenID provider did not do what the console asked for");
         match error {
             OidcError::Away(_) => Self::ProviderAway,
             OidcError::Refused(_) => Self::ProviderRefused,

@@ -159,10 +159,7 @@ impl Console {
         };
         let rights = match &session.owner {
             Owner::User(user) => Some(Rights::Role(user.role)),
-            // Without a provider in the settings its sessions have ended.
-            Owner::Person { role, .. } => {
-                self.parts.provider.is_some().then_some(Rights::Role(*role))
-            }
+            Owner::Person(person) => self.role_of(person).map(Rights::Role),
             Owner::Token(digest) => {
                 let token = self.token().await?.filter(|token| token.digest == digest.as_slice());
                 token.map(

@@ -13,7 +13,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{
-    Console, Parts, Shared,
+    Console, Shared,
     access::{Login, Who},
     api::{Empty, JsonBody, NoStoreJson},
     audit::{AuditEvent, audit},
@@ -60,10 +60,7 @@ pub(super) async fn log_in(
 impl Console {
     /// Whether an administrator exists: an account, or a group whose members log in elsewhere.
     async fn has_administrator(&self) -> Result<bool, ConsoleError> {
-        let Parts { proxy, provider, groups, .. } = &self.parts;
-        let is_external = proxy.is_some() || provider.is_some();
-        let has_external = is_external && !groups.administrator.is_empty();
-        Ok(has_external || self.accounts()?.has_administrator().await?)
+        Ok(self.parts.has_external_administrators || self.accounts()?.has_administrator().await?)
     }
 
     /// The token that opens the console now. One that was made before the first administrator opens

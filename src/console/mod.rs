@@ -85,6 +85,8 @@ pub struct Parts {
     pub provider: Option<Arc<Provider>>,
     /// The groups of either that have each role.
     pub groups: RoleGroups,
+    /// Whether a group of either has administrators, so that the first token opens nothing.
+    pub has_external_administrators: bool,
 }
 
 /// Quality limits by kind of picture.

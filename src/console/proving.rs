@@ -146,6 +146,6 @@ impl Console {
 }
 
 /// Requests without an address, in tests, count as those of one.
-fn counted(from: Option<IpAddr>) -> IpAddr {
+pub(super) fn counted(from: Option<IpAddr>) -> IpAddr {
     from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }

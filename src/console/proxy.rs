@@ -10,7 +10,7 @@ use axum::{
 
 use crate::{
     accounts::{Role, RoleGroups},
-    clients::check_name,
+    clients::is_person_name,
     gate::{Network, contain},
 };
 
@@ -47,7 +47,9 @@ impl ProxyLogin {
         let mut names = headers.get_all(&self.user_header).iter();
         let (Some(name), None) = (names.next(), names.next()) else { return None };
         let name = std::str::from_utf8(name.as_bytes()).ok()?;
-        check_name(name).ok()?;
+        if !is_person_name(name) {
+            return None;
+        }
         let mut lines = headers.get_all(&self.groups_header).iter();
         let line = match (lines.next(), lines.next()) {
             (Some(line), None) => std::str::from_utf8(line.as_bytes()).unwrap_or_default(),

@@ -23,11 +23,16 @@ const WINDOW: Duration = Duration::from_mins(1);
 
 /// What was refused.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Refused {
-    /// A login with a wrong password, code or token.
+pub(super) enum Refused<'a> {
+    /// A login with a wrong password, one-time code or token.
     Login,
-    /// A login at a provider by someone whose groups have no role.
-    NoRole,
+    /// A login at a provider.
+    AtProvider {
+        /// Why: the code of the error.
+        reason: &'static str,
+        /// The identifier of the person there, if it is known.
+        subject: Option<&'a str>,
+    },
     /// A login that was not checked, after too many wrong ones.
     HeldBack,
     /// A request beyond the rights of the login.
@@ -88,16 +93,20 @@ impl Refusals {
 
 impl Console {
     /// Logs and audits a refusal. A failure of the audit is logged: the request is refused anyway.
-    pub(super) async fn refuse(self: &Shared, refused: Refused, actor: &Actor, name: &str) {
+    pub(super) async fn refuse(self: &Shared, refused: Refused<'_>, actor: &Actor, name: &str) {
         let (event, act) = match refused {
-            Refused::Login | Refused::NoRole => (AuditEvent::LoginRefused, "login refused"),
+            Refused::Login | Refused::AtProvider { .. } => {
+                (AuditEvent::LoginRefused, "login refused")
+            }
             Refused::HeldBack => (AuditEvent::LoginHeldBack, "login refused"),
             Refused::Step(_) => (AuditEvent::StepRefused, "step refused"),
         };
         audit(name, &event);
         let detail = match refused {
             Refused::Login => json!({}),
-            Refused::NoRole => json!({ "role": null }),
+            Refused::AtProvider { reason, subject } => {
+                json!({ "reason": reason, "subject": subject })
+            }
             Refused::HeldBack => json!({ "heldBack": true }),
             Refused::Step(step) => json!({ "step": step }),
         };

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 /// Claims of an ID token or of the user info, by name.
 pub(super) type Claims = Map<String, Value>;
 
-/// A person whom a provider has identified.
+/// Who has logged in at a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Person {
+pub(crate) struct Identity {
     /// The claim `sub`, which the provider gives to no other person.
     pub(crate) subject: String,
     /// The name, from the claim of the settings; `None` if the provider does not send it.

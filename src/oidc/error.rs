@@ -1,12 +1,12 @@
 //! What can go wrong with a login at a provider.
 
 /// Why a login at a provider failed. Contains no code, token or secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum OidcError {
     /// It did not respond, or with an error of its own.
     #[error("the OpenID provider does not respond: {0}")]
     Away(String),
-    /// It did not accept the login; the error code of RFC 6749.
+    /// It did not accept the login, or the person cancelled it; the error code of RFC 6749.
     #[error("the OpenID provider refused the login: {0}")]
     Refused(String),
     /// What it sent, or a setting, cannot be used.

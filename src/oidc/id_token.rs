@@ -2,7 +2,8 @@
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, decode, decode_header,
-    jwk::{Jwk, PublicKeyUse},
+    errors::ErrorKind,
+    jwk::{AlgorithmParameters, Jwk, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -50,7 +51,13 @@ impl KeySet {
         let keys = self.keys.iter().filter_map(|key| Jwk::deserialize(key).ok());
         keys.filter(move |key| {
             let signs = !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
-            signs && (id.is_none() || key.common.key_id.as_deref() == id)
+            let is_public = matches!(
+                key.algorithm,
+                AlgorithmParameters::RSA(_)
+                    | AlgorithmParameters::EllipticCurve(_)
+                    | AlgorithmParameters::OctetKeyPair(_)
+            );
+            signs && is_public && (id.is_none() || key.common.key_id.as_deref() == id)
         })
     }
 }
@@ -88,10 +95,32 @@ pub(super) fn verify(
                 return wrong("it is for another client (azp)");
             }
             Ok(claims) => return Ok(claims),
-            Err(error) => reason = error.to_string(),
+            Err(error) => match error.kind() {
+                // Of another key of the provider, perhaps.
+                ErrorKind::InvalidSignature => {
+                    "no key of the provider has signed it".clone_into(&mut reason);
+                }
+                ErrorKind::InvalidAlgorithm => {
+                    "no key of the provider is for its algorithm".clone_into(&mut reason);
+                }
+                kind => return wrong(&in_words(kind)),
+            },
         }
     }
     wrong(&reason)
+}
+
+/// What is wrong with a token that is signed by the provider.
+fn in_words(kind: &ErrorKind) -> String {
+    match kind {
+        ErrorKind::ExpiredSignature | ErrorKind::ImmatureSignature => {
+            "it has expired or is not valid yet: check the clocks of both machines".to_owned()
+        }
+        ErrorKind::InvalidIssuer => "it is of another issuer: check oidc.issuer".to_owned(),
+        ErrorKind::InvalidAudience => "it is for another client: check oidc.client_id".to_owned(),
+        ErrorKind::MissingRequiredClaim(claim) => format!("it has no claim {claim}"),
+        kind => format!("{kind:?}"),
+    }
 }
 
 /// Whether the party that the token was issued to, if it names one, is this client.
@@ -168,12 +197,12 @@ mod tests {
             check(&encode(&header(Some("k")), &changed, &key).unwrap(), &keys).unwrap_err()
         };
         let wrong = [
-            ("iss", json!("https://evil.example"), "InvalidIssuer"),
-            ("aud", json!("other"), "InvalidAudience"),
+            ("iss", json!("https://evil.example"), "another issuer"),
+            ("aud", json!("other"), "check oidc.client_id"),
             ("aud", json!(["console", "other"]), "(azp)"),
             ("azp", json!("other"), "(azp)"),
-            ("exp", json!(1), "ExpiredSignature"),
-            ("nbf", json!(1_u64 << 40), "ImmatureSignature"),
+            ("exp", json!(1), "check the clocks"),
+            ("nbf", json!(1_u64 << 40), "check the clocks"),
             ("nonce", json!("other"), "(nonce)"),
             ("nonce", json!(null), "(nonce)"),
         ];
@@ -187,7 +216,7 @@ mod tests {
         assert!(check(&token, &keys).unwrap_err().contains("sub"));
         let other = signer();
         let token = encode(&header(Some("k")), &claims(), &other.key).unwrap();
-        assert!(check(&token, &keys).unwrap_err().contains("InvalidSignature"));
+        assert!(check(&token, &keys).unwrap_err().contains("no key of the provider has signed it"));
     }
 
     #[test]

@@ -41,7 +41,10 @@ impl Metadata {
                 format!("they are of the issuer {shown:?}: set oidc.issuer to exactly that");
             return Err(OidcError::unusable(WHAT, reason));
         }
-        let without_tls = read.endpoints().find(|endpoint| !is_safe(endpoint)).cloned();
+        let without_tls = read
+            .endpoints()
+            .find(|endpoint| !is_safe(endpoint) || has_tls(issuer) && endpoint.scheme() != "https");
+        let without_tls = without_tls.cloned();
         match without_tls {
             Some(endpoint) => Err(OidcError::unusable(WHAT, format!("{endpoint} has no TLS"))),
             None => Ok(read),
@@ -60,6 +63,11 @@ impl Metadata {
         let methods = self.token_endpoint_auth_methods_supported.as_deref();
         methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic"))
     }
+}
+
+/// Whether an issuer is reached by TLS; otherwise it is on this machine.
+pub(super) fn has_tls(issuer: &str) -> bool {
+    issuer.starts_with("https:")
 }
 
 /// Whether what is sent there is encrypted, or does not leave the machine.
@@ -107,6 +115,7 @@ mod tests {
             ("issuer", "https://login.example/staff/", "set oidc.issuer to exactly that"),
             ("token_endpoint", "http://login.example/token", "has no TLS"),
             ("userinfo_endpoint", "http://login.example/me", "has no TLS"),
+            ("token_endpoint", "http://127.0.0.1:5432/", "has no TLS"),
             ("jwks_uri", "keys", "relative URL without a base"),
         ] {
             let mut changed = metadata();

@@ -13,7 +13,7 @@ mod id_token;
 mod metadata;
 mod provider;
 
-pub(crate) use claims::Person;
+pub(crate) use claims::Identity;
 pub use error::OidcError;
 pub(crate) use metadata::is_safe_url;
 pub(crate) use provider::{LoginAttempt, Returned};

@@ -13,15 +13,18 @@ use base64::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use ureq::{Agent, Body, http::Response};
+use ureq::{
+    Agent, Body,
+    http::{Response, StatusCode},
+};
 use url::{Url, form_urlencoded::byte_serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    claims::{Claims, Person, claim, texts},
+    claims::{Claims, Identity, claim, texts},
     error::OidcError,
     id_token::{Expected, KeySet, verify},
-    metadata::Metadata,
+    metadata::{Metadata, has_tls},
 };
 use crate::{outgoing, secret::SecretSource};
 
@@ -75,6 +78,9 @@ pub(crate) struct Returned {
     /// The issuer (RFC 9207); empty if the provider does not name it.
     #[serde(default)]
     iss: String,
+    /// An error code instead of the code; empty without an error.
+    #[serde(default)]
+    error: String,
 }
 
 /// A provider at which people log in.
@@ -90,7 +96,7 @@ pub struct Provider {
 #[derive(Debug, Default)]
 struct Known {
     read: Option<(Metadata, Instant)>,
-    failed: Option<(String, Instant)>,
+    failed: Option<(OidcError, Instant)>,
 }
 
 /// A response of the token endpoint.
@@ -133,7 +139,12 @@ impl Provider {
     pub fn new(settings: ProviderSettings) -> Result<Self, OidcError> {
         let authorities = settings.ca_file.as_deref().map(outgoing::authorities).transpose();
         let unusable = |error| OidcError::Unusable(format!("oidc.ca_file: {error}"));
-        let agent = outgoing::agent(authorities.map_err(unusable)?)
+        let mut agent = outgoing::agent(authorities.map_err(unusable)?);
+        if !has_tls(&settings.issuer) {
+            // What has no TLS must not leave the machine.
+            agent = agent.proxy(None);
+        }
+        let agent = agent
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             // Codes and secrets go to the endpoints of the metadata, and nowhere else.
@@ -164,12 +175,21 @@ impl Provider {
         Ok(url)
     }
 
-    /// Where a browser ends its login at the provider; `None` if the provider has no such page or
-    /// does not respond.
-    pub(crate) fn logout_url(&self) -> Option<Url> {
-        let mut url = self.metadata().ok()?.end_session_endpoint?;
-        url.query_pairs_mut().append_pair("client_id", &self.settings.client_id);
-        Some(url)
+    /// Where a browser ends its login at the provider; `None` if the provider has no such page.
+    ///
+    /// # Errors
+    /// When the metadata cannot be had.
+    pub(crate) fn logout_url(&self) -> Result<Option<Url>, OidcError> {
+        let mut url = self.metadata()?.end_session_endpoint;
+        if let Some(url) = &mut url {
+            url.query_pairs_mut().append_pair("client_id", &self.settings.client_id);
+        }
+        Ok(url)
+    }
+
+    /// The issuer, which names the provider.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.settings.issuer
     }
 
     /// Exchanges the code that a browser brought back, verifies the ID token and reads its claims.
@@ -181,7 +201,10 @@ impl Provider {
         &self,
         attempt: &LoginAttempt,
         returned: &Returned,
-    ) -> Result<Person, OidcError> {
+    ) -> Result<Identity, OidcError> {
+        if !returned.error.is_empty() {
+            return Err(OidcError::Refused(printable(&returned.error)));
+        }
         let metadata = self.metadata()?;
         let issuer = &self.settings.issuer;
         let is_named =
@@ -193,23 +216,22 @@ impl Provider {
         let keys: KeySet = body(self.get(&metadata.jwks_uri, None)?, "the key set")?;
         let expected =
             Expected { issuer, client_id: &self.settings.client_id, nonce: &attempt.nonce };
-        let mut claims = verify(&tokens.id_token, &keys, &expected)?;
+        let claims = verify(&tokens.id_token, &keys, &expected)?;
+        let mut info = Claims::new();
         if let (Some(endpoint), Some(token), true) =
             (&metadata.userinfo_endpoint, &tokens.access_token, self.lacks_any(&claims))
         {
-            let info: Claims = body(self.get(endpoint, Some(token))?, "the user info")?;
+            info = body(self.get(endpoint, Some(token))?, "the user info")?;
             if info.get("sub") != claims.get("sub") {
                 return Err(OidcError::unusable("the user info", "it is of another person (sub)"));
             }
-            // What the token says is signed, so it stays.
-            for (name, value) in info {
-                claims.entry(name).or_insert(value);
-            }
         }
+        // What the token says is signed, so it counts first.
+        let find = |name: &str| claim(&claims, name).or_else(|| claim(&info, name));
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let name = claim(&claims, &self.settings.name_claim).and_then(Value::as_str);
-        let groups = claim(&claims, &self.settings.groups_claim).map(texts).unwrap_or_default();
-        Ok(Person { subject, name: name.map(str::to_owned), groups })
+        let name = find(&self.settings.name_claim).and_then(Value::as_str);
+        let groups = find(&self.settings.groups_claim).map(texts).unwrap_or_default();
+        Ok(Identity { subject, name: name.map(str::to_owned), groups })
     }
 
     /// Whether the provider responds and the settings can be used; in words.
@@ -247,7 +269,7 @@ impl Provider {
         if let Some((error, at)) = &known.failed
             && at.elapsed() < PAUSE
         {
-            return Err(OidcError::Away(error.clone()));
+            return Err(error.clone());
         }
         let url = Metadata::url(&self.settings.issuer);
         let read = self
@@ -261,7 +283,7 @@ impl Provider {
         let now = Instant::now();
         match &read {
             Ok(metadata) => *known = Known { read: Some((metadata.clone(), now)), failed: None },
-            Err(error) => *known = Known { read: None, failed: Some((error.to_string(), now)) },
+            Err(error) => *known = Known { read: None, failed: Some((error.clone(), now)) },
         }
         read
     }
@@ -292,8 +314,15 @@ impl Provider {
             .header("accept", "application/json")
             .send_form(form)
             .map_err(|error| away(&error))?;
-        if matches!(response.status().as_u16(), 400 | 401) {
-            return Err(OidcError::Refused(error_code(response)));
+        let status = response.status();
+        if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+            return Err(match error_code(response).as_str() {
+                code @ "invalid_grant" => OidcError::Refused(code.to_owned()),
+                code => OidcError::Unusable(format!(
+                    "the OpenID provider refuses this client with {code}: check oidc.client_id and \
+                     its secret"
+                )),
+            });
         }
         body(successful(response, "the token endpoint")?, "the response of the token endpoint")
     }
@@ -344,13 +373,17 @@ fn body<T: DeserializeOwned>(response: Response<Body>, what: &str) -> Result<T, 
     })
 }
 
-/// The error code of a token endpoint, which has only printable ASCII (RFC 6749, section 5.2).
+/// The error code of a token endpoint; its status without one.
 fn error_code(response: Response<Body>) -> String {
     let status = response.status().as_u16();
     let said = body::<Value>(response, "the error").ok();
     let code = said.as_ref().and_then(|said| said["error"].as_str()).unwrap_or_default();
-    let code: String = code.chars().filter(char::is_ascii_graphic).take(64).collect();
-    if code.is_empty() { format!("HTTP {status}") } else { code }
+    if code.is_empty() { format!("HTTP {status}") } else { printable(code) }
+}
+
+/// An error code, which has only printable ASCII (RFC 6749, section 5.2), as it may be logged.
+fn printable(code: &str) -> String {
+    code.chars().filter(char::is_ascii_graphic).take(64).collect()
 }
 
 #[cfg(test)]

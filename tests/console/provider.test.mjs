@@ -82,17 +82,17 @@ const signOn = (page) => page.getByRole("button", { name: "Log in with single si
 const noted = (page) => page.locator(".note");
 
 /** Logs in at the provider as `name`, from the page of the console's login. */
-async function logIn(page, name) {
+async function logIn(page, name, back = server.url) {
   await signOn(page).click();
   await page.locator("[name=login]").fill(name);
   await page.locator("[name=password]").fill("any");
   await page.getByRole("button", { name: "Sign-in" }).click();
   await page.getByRole("button", { name: "Continue" }).click();
-  await page.waitForURL(server.url);
+  await page.waitForURL(back);
 }
 
-async function openAs(page, name) {
-  await logIn(page, name);
+async function openAs(page, name, back) {
+  await logIn(page, name, back);
   await page.locator("nav").waitFor();
   assert.equal(await page.locator(".who").textContent(), name);
 }
@@ -114,6 +114,17 @@ test("one logs in at the provider, and the page has no code in its address", () 
     assert.deepEqual(others, [], "the attempt is forgotten");
     assert.deepEqual(complaints, []);
     assert.deepEqual(await violations(page), []);
+    // The address that the provider sent the browser to, once more: who is logged in stays so.
+    await page.goto(`${server.url}?state=old&code=old`);
+    await page.locator("nav").waitFor();
+    assert.equal(page.url(), server.url);
+  }));
+
+test("one sees after the login what one wanted to see before it", () =>
+  browse(async (page) => {
+    await page.goto(`${server.url}#transactions`);
+    await openAs(page, "olga", `${server.url}#transactions`);
+    await page.getByRole("heading", { name: "Transactions" }).waitFor();
   }));
 
 test("who has logged out is logged in again by the provider until one logs out there too", () =>

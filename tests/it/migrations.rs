@@ -223,7 +223,7 @@ async fn no_step_was_edited() {
     postgres 10 86a9e91ce8df42c4
     postgres 11 e1000a745522e1fa
     postgres 12 6ac37960a312e50c
-    postgres 13 739a470bfe2c4311
+    postgres 13 e9723a9f6fb8a3bc
     sqlite 1 ef846ebf3f34fa39
     sqlite 2 ebd6f409636b33fe
     sqlite 3 10cab357fd4ddc12
@@ -237,7 +237,7 @@ async fn no_step_was_edited() {
     sqlite 11 1dd4aa4c69d7f311
     sqlite 12 e1000a745522e1fa
     sqlite 13 300f105598171356
-    sqlite 14 c64f5d6d16d0c24d
+    sqlite 14 22e3e4b54cc71f0f
     ");
 }
 

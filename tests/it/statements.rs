@@ -25,7 +25,9 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 use visavis::{
-    accounts::{AccountError, AccountStore, NewUser, Owner, PasswordHash, Role, UserChange},
+    accounts::{
+        AccountError, AccountStore, NewUser, Owner, PasswordHash, Person, Role, UserChange,
+    },
     clients::{
         ActOutcome, AuditFilter, ClientChange, ClientStore, Clients, FmrChange, NewClient, NewKeys,
         Proof,
@@ -341,13 +343,23 @@ impl Everything {
         assert!(accounts.logged_in(&bob, None, None, now).await.unwrap());
         let token = Owner::Token(vec![1]);
         accounts.open_session(token, None, Proof::Token, now).await.unwrap();
+        let person = Person {
+            name: "carol".to_owned(),
+            issuer: "https://login.example".to_owned(),
+            subject: "7".to_owned(),
+            groups: vec!["ops".to_owned()],
+        };
+        let carol = Owner::Person(Box::new(person));
+        let cookie = accounts.open_session(carol, None, Proof::OpenIdConnect, now).await.unwrap();
+        let carol = accounts.session(&cookie, true, now).await.unwrap().unwrap();
+        assert!(matches!(carol.owner, Owner::Person(person) if person.groups == ["ops"]));
         let bob = Owner::User(Box::new(bob));
         let cookie = accounts.open_session(bob, None, Proof::Password, now).await.unwrap();
         let later = now + 120_000;
         assert!(accounts.session(&cookie, false, later).await.unwrap().is_some());
         let [session] = accounts.sessions(Some("bob"), later).await.unwrap().try_into().unwrap();
         accounts.end_session(&session.id).await.unwrap();
-        assert_eq!(accounts.sessions(None, later).await.unwrap().len(), 1);
+        assert_eq!(accounts.sessions(None, later).await.unwrap().len(), 2);
         assert_eq!(accounts.reseal(false).await.unwrap(), 2);
         accounts.delete("bob").await.unwrap();
         assert_eq!(accounts.list().await.unwrap().len(), 1);

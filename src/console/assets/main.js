@@ -1,7 +1,7 @@
 // The frame: who is logged in, where one is, and what does not change from page to page.
 
 import { account, administrator } from "./account.js";
-import { Refused, get, post, whenLoggedOut } from "./api.js";
+import { get, post, whenLoggedOut } from "./api.js";
 import { audit } from "./audit.js";
 import { clients } from "./clients.js";
 import { compare } from "./compare.js";
@@ -106,12 +106,20 @@ async function logOut() {
   logIn(undefined, wasAtProvider);
 }
 
+/** Where the browser's session keeps what one wanted to see. */
+const WANTED = "visavis.wanted";
+
 /** Ways to log in: what each asks for, and how it is sent. */
 const WAYS = { provider: atProvider, name: withName, token: withToken };
 
 /** At the provider, which sends the browser back to this page. */
 function atProvider() {
-  const send = async () => location.assign((await post("provider")).url);
+  const send = async () => {
+    const { url } = await post("provider");
+    // The provider sends the browser back to the page without it.
+    sessionStorage.setItem(WANTED, location.hash);
+    location.assign(url);
+  };
   return { rows: [], send };
 }
 
@@ -151,10 +159,18 @@ async function logIn(why, leavesProvider = false) {
   document.title = texts.title;
   for (const window of document.querySelectorAll("dialog")) window.close();
   try {
-    form(await get("login"), { why, leavesProvider });
+    form(await state(), { why, leavesProvider });
   } catch (error) {
-    form({ byName: true }, { why: sentence(error) });
+    form(known, { why: sentence(error) });
   }
+}
+
+/** Which ways to log in there are, as the server last said. */
+let known = { byName: true, provider: false };
+
+async function state() {
+  known = await get("login");
+  return known;
 }
 
 function form({ byName, provider }, { why, leavesProvider = false, way = provider ? "provider" : byName ? "name" : "token" } = {}) {
@@ -199,31 +215,31 @@ function form({ byName, provider }, { why, leavesProvider = false, way = provide
 async function leaveProvider() {
   const { url } = await post("provider/logout");
   if (url) location.assign(url);
-  else logIn();
+  else logIn(texts.login.noProviderLogout);
 }
 
 /** What the provider sent the browser back with. It is taken out of the address, so that it stays in no history. */
 function broughtBack() {
   const sent = new URLSearchParams(location.search);
-  if (!sent.has("state")) return undefined;
-  history.replaceState(null, "", location.pathname + location.hash);
-  const value = (name) => sent.get(name) ?? "";
-  return { refused: sent.has("error"), login: { state: value("state"), code: value("code"), iss: value("iss") } };
+  if (!sent.has("state") && !sent.has("error")) return undefined;
+  history.replaceState(null, "", location.pathname + (sessionStorage.getItem(WANTED) ?? ""));
+  sessionStorage.removeItem(WANTED);
+  return Object.fromEntries(["state", "code", "iss", "error"].map((name) => [name, sent.get(name) ?? ""]));
 }
 
 async function start() {
   const brought = broughtBack();
-  if (!brought) {
-    const state = await get("login");
-    return state.loggedIn ? begin() : form(state);
+  if (brought) {
+    put(document.body, announcer(), h("main", { class: "login" }, h("h1", {}, texts.title), note("plain", texts.login.waiting)));
+    try {
+      await post("provider/login", brought);
+    } catch (error) {
+      // Who came back here by the button of the browser may be logged in.
+      if (!(await state()).loggedIn) return logIn(sentence(error), true);
+    }
+    return begin();
   }
-  try {
-    if (brought.refused) throw new Refused("providerRefused", 0);
-    await post("provider/login", brought.login);
-  } catch (error) {
-    return logIn(sentence(error), true);
-  }
-  return begin();
+  return (await state()).loggedIn ? begin() : form(known);
 }
 
 async function begin() {
@@ -233,9 +249,9 @@ async function begin() {
 }
 
 whenLoggedOut(() => {
-  if (about) logIn(texts.login.ended);
+  if (about) logIn(texts.login.ended, about.login === "provider");
 });
 window.addEventListener("hashchange", () => {
   if (about) moved();
 });
-start().catch((error) => form({ byName: true }, { why: sentence(error) }));
+start().catch((error) => form(known, { why: sentence(error) }));

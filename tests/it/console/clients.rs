@@ -109,8 +109,12 @@ async fn a_client_without_transactions_is_deleted_and_todays_use_of_a_quota_is_l
     };
     let list = desk.get(&cookie, "clients").await.json();
     assert_eq!(used(&list), [("shop".to_owned(), 1), ("old".to_owned(), 0)]);
+    desk.post(&cookie, "clients/shop/disable", &json!({})).await;
     let reply = desk.post(&cookie, "clients/shop/delete", &json!({})).await;
     assert_eq!((reply.status, reply.error().as_str()), (409, "hasTransactions"));
+    let reply = desk.post(&cookie, "clients/old/delete", &json!({})).await;
+    assert_eq!((reply.status, reply.error().as_str()), (409, "activeClient"));
+    desk.post(&cookie, "clients/old/disable", &json!({})).await;
     let list = desk.post(&cookie, "clients/old/delete", &json!({})).await.json();
     assert_eq!(used(&list), [("shop".to_owned(), 1)]);
     assert_eq!(audit_of(&desk.app.clients).await[0].act, "client delete");

@@ -94,9 +94,9 @@ impl Desk {
         Self { app, router, token, file }
     }
 
-    /// The same service, with a console that has no provider.
-    fn without_provider(mut self) -> Self {
-        self.router = Self::serve(&self.app, &self.file, ALL, Logins::default());
+    /// The same service, with a console that has other logins.
+    fn with_logins(mut self, logins: Logins) -> Self {
+        self.router = Self::serve(&self.app, &self.file, ALL, logins);
         self
     }
 
@@ -112,15 +112,13 @@ impl Desk {
             token: file.clone(),
             proxy: logins.proxy,
             provider: logins.provider,
+            has_external_administrators: !logins.groups.administrator.is_empty(),
             groups: logins.groups,
         })
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
-        Reply { status: parts.status.as_u16(), headers: parts.headers, text }
+        send_to(self.router.clone(), request).await
     }
 
     async fn log_in_with(&self, token: &str) -> Reply {
@@ -143,6 +141,13 @@ impl Desk {
         let path = format!("/console/api/{path}");
         self.send(own(Method::POST, &path, cookie, body.to_string())).await
     }
+}
+
+async fn send_to(router: Router, request: Request<Body>) -> Reply {
+    let response = router.oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let text = String::from_utf8(to_bytes(body, usize::MAX).await.unwrap().to_vec()).unwrap();
+    Reply { status: parts.status.as_u16(), headers: parts.headers, text }
 }
 
 fn about() -> About {

@@ -12,7 +12,10 @@ use aws_lc_rs::{
 use axum::{
     Router,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, Method, StatusCode,
+        header::{CONTENT_TYPE, LOCATION},
+    },
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -22,7 +25,10 @@ use base64::{
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 use url::{Url, form_urlencoded};
 use visavis::{
     accounts::{Role, RoleGroups},
@@ -32,9 +38,14 @@ use visavis::{
     oidc::Provider,
 };
 
-use super::{ALL, Desk, HOST, Logins, Reply, own, people::named};
+use super::{
+    ALL, Desk, HOST, Logins, Reply, own,
+    people::{PASSWORD, named},
+    send_to,
+};
 use crate::log::hear;
 
+const LOGIN: &str = "/console/api/provider/login";
 const SECRET: &str = "s3cret of the client";
 
 /// A provider whose next login is of `claims`.
@@ -56,6 +67,10 @@ struct Known {
     claims: Value,
     /// What goes into the user info.
     info: Value,
+    /// What the token endpoint responds instead of tokens: status and error code.
+    failure: Option<(StatusCode, &'static str)>,
+    /// Whether a redirect was followed.
+    was_followed: bool,
     /// Nonce and challenge of each code that was not exchanged.
     codes: HashMap<String, (String, String)>,
 }
@@ -80,6 +95,7 @@ impl Fake {
             .route("/token", post(token))
             .route("/keys", get(keys))
             .route("/me", get(user_info))
+            .route("/elsewhere", get(elsewhere))
             .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { issuer, shared, server }
@@ -87,6 +103,11 @@ impl Fake {
 
     /// A console with this provider.
     async fn desk(&self, groups: RoleGroups) -> Desk {
+        let logins = Logins { provider: Some(self.provider()), groups, ..Logins::default() };
+        Desk::with(ALL, logins).await
+    }
+
+    fn provider(&self) -> Arc<Provider> {
         let variables = [
             ("VISAVIS_OIDC_ISSUER", self.issuer.as_str()),
             ("VISAVIS_OIDC_CLIENT_ID", "console"),
@@ -95,9 +116,7 @@ impl Fake {
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config = Config::load([], variables.into_iter()).unwrap();
-        let provider = Arc::new(Provider::new(config.oidc.provider().unwrap()).unwrap());
-        let logins = Logins { provider: Some(provider), groups, ..Logins::default() };
-        Desk::with(ALL, logins).await
+        Arc::new(Provider::new(config.oidc.provider().unwrap()).unwrap())
     }
 
     fn set(&self, name: &str, value: Value) {
@@ -148,6 +167,10 @@ async fn keys(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Response {
+    if let Some((status, error)) = shared.known(|known| known.failure) {
+        let elsewhere = [(LOCATION, "/elsewhere")];
+        return (status, elsewhere, respond(&json!({ "error": error }))).into_response();
+    }
     let form: HashMap<_, _> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let basic = STANDARD.encode(format!("console:{}", SECRET.replace(' ', "+")));
     assert_eq!(headers["authorization"], format!("Basic {basic}"));
@@ -169,6 +192,11 @@ async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Stri
     }
     let id_token = encode(&Header::new(Algorithm::ES256), &claims, &shared.key).unwrap();
     respond(&json!({ "id_token": id_token, "access_token": "a", "token_type": "Bearer" }))
+}
+
+async fn elsewhere(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.known(|known| known.was_followed = true);
+    StatusCode::OK
 }
 
 async fn user_info(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
@@ -196,6 +224,15 @@ fn set_cookie(reply: &Reply, name: &str) -> String {
     let wanted = all.into_iter().find(|value| value.starts_with(name)).unwrap();
     assert!(wanted.contains("; HttpOnly; SameSite=Strict"), "{wanted}");
     wanted.split(';').next().unwrap().to_owned()
+}
+
+impl Desk {
+    /// The detail of the newest entry of the audit.
+    async fn refusal(&self) -> Value {
+        let clients = Clients::from(self.app.clients.clone());
+        let audit = clients.audit(&AuditFilter::default(), None, 1).await.unwrap().entries;
+        serde_json::from_str(&audit[0].detail).unwrap()
+    }
 }
 
 async fn log_in(fake: &Fake, desk: &Desk) -> Reply {
@@ -287,7 +324,70 @@ async fn a_code_opens_one_session_and_five_wrong_ones_hold_an_address_back() {
     }
     let reply = desk.post(&cookie, "provider/login", &returned).await;
     assert_eq!((reply.status, reply.error().as_str()), (429, "tooManyLogins"));
-    assert_eq!(desk.audited().await[0], named("", "login refused"));
+    assert_eq!(desk.refusal().await, json!({ "heldBack": true }));
+    // Passwords are another matter, and a minute later codes are taken again.
+    desk.add_user("ann", Role::Viewer).await;
+    assert_eq!(desk.log_in_as("ann", PASSWORD, "").await.status, 200);
+    desk.app.clock.advance(60_000);
+    session(&fake, &desk).await;
+}
+
+#[tokio::test]
+async fn codes_that_arrive_together_are_held_back_as_those_that_arrive_in_turn() {
+    let fake = Fake::start().await;
+    let desk = fake.desk(groups()).await;
+    let (cookie, url) = begin(&desk).await;
+    let mut returned = fake.approve(&url);
+    returned["code"] = json!("made up");
+    let mut all = JoinSet::new();
+    for _ in 0..30 {
+        let request = own(Method::POST, LOGIN, &cookie, returned.to_string());
+        all.spawn(send_to(desk.router.clone(), request));
+    }
+    let mut refused = 0;
+    while let Some(reply) = all.join_next().await {
+        match reply.unwrap().error().as_str() {
+            "providerRefused" => refused += 1,
+            "tooManyLogins" => {}
+            other => panic!("{other}"),
+        }
+    }
+    assert!((5..=8).contains(&refused), "{refused} were sent to the provider");
+}
+
+#[tokio::test]
+async fn a_failure_of_the_provider_is_no_wrong_login_and_is_audited_with_its_reason() {
+    let fake = Fake::start().await;
+    let desk = fake.desk(groups()).await;
+    for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FOUND] {
+        fake.shared.known(|known| known.failure = Some((status, "")));
+        for _ in 0..6 {
+            let reply = log_in(&fake, &desk).await;
+            assert_eq!((reply.status, reply.error().as_str()), (502, "providerAway"), "{status}");
+        }
+    }
+    assert!(!fake.shared.known(|known| known.was_followed));
+    assert_eq!(desk.refusal().await, json!({ "reason": "providerAway", "subject": null }));
+    fake.shared.known(|known| known.failure = Some((StatusCode::UNAUTHORIZED, "invalid_client")));
+    assert_eq!(log_in(&fake, &desk).await.error(), "providerUnusable");
+    fake.shared.known(|known| known.failure = Some((StatusCode::FORBIDDEN, "invalid_grant")));
+    assert_eq!(log_in(&fake, &desk).await.error(), "providerRefused");
+    fake.shared.known(|known| known.failure = None);
+    session(&fake, &desk).await;
+}
+
+#[tokio::test]
+async fn a_login_that_the_provider_ends_with_an_error_is_refused_with_its_code_in_the_log() {
+    let (heard, _hearing) = hear();
+    let fake = Fake::start().await;
+    let desk = fake.desk(groups()).await;
+    let (cookie, url) = begin(&desk).await;
+    let mut returned = fake.approve(&url);
+    returned["error"] = json!("access_denied\u{1b}[1m\n");
+    let reply = desk.post(&cookie, "provider/login", &returned).await;
+    assert_eq!((reply.status, reply.error().as_str()), (401, "providerRefused"));
+    assert!(heard.text().contains("refused the login: access_denied[1m"), "{}", heard.text());
+    assert_eq!(desk.refusal().await, json!({ "reason": "providerRefused", "subject": null }));
 }
 
 #[tokio::test]
@@ -298,8 +398,9 @@ async fn a_person_without_a_role_or_a_usable_name_is_refused_and_audited() {
     let reply = log_in(&fake, &desk).await;
     assert_eq!((reply.status, reply.error().as_str()), (403, "noRole"));
     assert_eq!(desk.audited().await[0], named("carol", "login refused"));
+    assert_eq!(desk.refusal().await, json!({ "reason": "noRole", "subject": "7" }));
     fake.set("groups", json!("ops"));
-    for name in [json!("a\nb"), json!("x".repeat(65)), json!("Token"), json!(7), json!("")] {
+    for name in [json!("a\nb"), json!("x".repeat(255)), json!("Token"), json!(7), json!("")] {
         fake.set("preferred_username", name.clone());
         let reply = log_in(&fake, &desk).await;
         assert_eq!((reply.status, reply.error().as_str()), (403, "noName"), "{name}");
@@ -328,9 +429,9 @@ async fn what_the_provider_does_not_sign_for_this_login_opens_nothing_and_is_not
     let fake = Fake::start().await;
     for (claim, value, reason) in [
         ("nonce", json!("of another login"), "nonce"),
-        ("iss", json!("http://127.0.0.1:1"), "InvalidIssuer"),
-        ("aud", json!("other"), "InvalidAudience"),
-        ("exp", json!(1), "ExpiredSignature"),
+        ("iss", json!("http://127.0.0.1:1"), "another issuer"),
+        ("aud", json!("other"), "check oidc.client_id"),
+        ("exp", json!(1), "check the clocks"),
     ] {
         let desk = fake.desk(groups()).await;
         let (cookie, url) = begin(&desk).await;
@@ -368,24 +469,52 @@ async fn without_a_provider_no_login_begins_and_accounts_still_work() {
     let other = fake.desk(groups()).await;
     let reply = other.post("", "provider", &json!({})).await;
     assert_eq!((reply.status, reply.error().as_str()), (502, "providerAway"));
-    assert_eq!(desk.log_in_as("ann", super::people::PASSWORD, "").await.status, 200);
+    assert_eq!(desk.log_in_as("ann", PASSWORD, "").await.status, 200);
     let without = Desk::new().await;
     assert_eq!(without.post("", "provider", &json!({})).await.status, 404);
 }
 
 #[tokio::test]
-async fn a_session_of_the_provider_is_covered_by_the_mac_and_ends_without_the_setting() {
+async fn a_session_of_the_provider_is_covered_by_the_mac_and_follows_the_settings() {
     let fake = Fake::start().await;
     let desk = fake.desk(groups()).await;
     let cookie = session(&fake, &desk).await;
-    desk.run_sql("UPDATE console_session SET role = 'administrator'").await;
-    assert_eq!(desk.get(&cookie, "about").await.error(), "loggedOut");
-    desk.run_sql("UPDATE console_session SET role = 'operator', person = 'bob'").await;
-    assert_eq!(desk.get(&cookie, "about").await.error(), "loggedOut");
-    desk.run_sql("UPDATE console_session SET person = 'carol'").await;
-    assert_eq!(desk.get(&cookie, "about").await.status, 200);
-    let without = desk.without_provider();
+    for (change, back) in [
+        ("'[\"staff\"', '[\"admins\"'", "'[\"admins\"', '[\"staff\"'"),
+        ("'carol', 'bob'", "'bob', 'carol'"),
+        ("'\"7\"', '\"8\"'", "'\"8\"', '\"7\"'"),
+    ] {
+        let replace = |what| format!("UPDATE console_session SET person = replace(person, {what})");
+        desk.run_sql(&replace(change)).await;
+        assert_eq!(desk.get(&cookie, "about").await.error(), "loggedOut", "{change}");
+        desk.run_sql(&replace(back)).await;
+        assert_eq!(desk.get(&cookie, "about").await.status, 200);
+    }
+    let without = desk.with_logins(Logins::default());
     assert_eq!(without.get(&cookie, "about").await.error(), "loggedOut");
+    // A group that has lost its role, and another provider.
+    let fewer = RoleGroups { operator: Vec::new(), ..groups() };
+    let provider = Some(fake.provider());
+    let desk = without.with_logins(Logins { provider, groups: fewer, ..Logins::default() });
+    let may = desk.get(&cookie, "about").await.json()["may"].clone();
+    assert_eq!(may, json!(["own", "view"]));
+    let other = Fake::start().await;
+    let logins = Logins { provider: Some(other.provider()), groups: groups(), ..Logins::default() };
+    let desk = desk.with_logins(logins);
+    assert_eq!(desk.get(&cookie, "about").await.error(), "loggedOut");
+}
+
+#[tokio::test]
+async fn two_people_of_one_name_have_sessions_of_their_own() {
+    let fake = Fake::start().await;
+    let desk = fake.desk(groups()).await;
+    let first = session(&fake, &desk).await;
+    fake.set("sub", json!("8"));
+    for _ in 0..17 {
+        desk.app.clock.advance(1_000);
+        session(&fake, &desk).await;
+    }
+    assert_eq!(desk.get(&first, "about").await.status, 200);
 }
 
 #[tokio::test]
