@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from multiprocessing.connection import Listener
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
 
 import helm_python as helm
@@ -330,19 +330,30 @@ class Cluster:
     def answer(self, listener):
         while True:
             with listener.accept() as asked:
+                said = asked.recv()
+                if said is None:
+                    return
                 try:
-                    asked.send((0, self.kubectl(*asked.recv()) or "", ""))
+                    asked.send((0, self.kubectl(*said) or "", ""))
                 except Exception as error:
                     asked.send((1, "", f"{error}\n"))
+
+    def close(self):
+        """The thread ends before its socket is closed: an accept() that the kernel restarts, as after a pause of this machine, would
+        take a call of the next cluster, whose socket has the same number."""
+        with Client(str(self.folder / "api")) as api:
+            api.send(None)
+        self.answering.join()
+        self.listener.close()
 
     def shell(self, commands, patience=600):
         """Runs documented commands, with a kubectl that asks this cluster."""
         here = self.folder / "shell"
         if not here.exists():
             here.mkdir()
-            listener = Listener(str(self.folder / "api"))
-            self.listener = listener
-            threading.Thread(target=self.answer, args=(listener,), daemon=True).start()
+            self.listener = Listener(str(self.folder / "api"))
+            self.answering = threading.Thread(target=self.answer, args=(self.listener,), daemon=True)
+            self.answering.start()
             (here / "kubectl").write_text(f"#!{sys.executable}\nimport os, sys\nfrom multiprocessing.connection import Client\n"
                                           "given = sys.stdin.read() if '-' in sys.argv else os.getcwd()\n"
                                           f"with Client({str(self.folder / 'api')!r}) as api:\n"
@@ -434,7 +445,7 @@ def run(chart, release, rounds, over):
         for pod in cluster.pods:
             if not pod.ended:
                 cluster.guarded(pod.remove)
-        cluster.listener.close()
+        cluster.close()
 
 
 def complaints(name):
