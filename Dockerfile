@@ -44,6 +44,10 @@ COPY --from=build /src/runtime-openvino /opt/visavis/runtime-openvino
 COPY --from=build /src/stage /opt/visavis
 COPY LICENSE NOTICE /opt/visavis/
 RUN ln -s /opt/visavis/visavis /usr/local/bin/visavis
+LABEL org.opencontainers.image.title="Visavis" \
+    org.opencontainers.image.description="Self-hosted face-compare API" \
+    org.opencontainers.image.version="0.2.0" \
+    org.opencontainers.image.licenses="Apache-2.0"
 USER 65532:65532
 # For an ONNX Runtime library of your own.
 ENV ORT_DISABLE_TELEMETRY=1 \

@@ -146,7 +146,7 @@ fn everything_that_an_image_is_built_from_is_in_the_build_context() {
 
 /// By the builder itself, not by what is known of it here.
 #[test]
-fn a_builder_gets_what_it_compiles() {
+fn a_builder_gets_what_it_compiles_and_an_image_describes_itself() {
     let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok();
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if !is_root || !["buildah", "podman", "runc", "debootstrap"].into_iter().all(is_there) {
@@ -157,6 +157,7 @@ fn a_builder_gets_what_it_compiles() {
     let ran = check.arg("context").ran();
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("the build context is complete"), "{}", ran.out);
+    assert!(ran.out.contains("health check and labels are as they should be"), "{}", ran.out);
 }
 
 #[test]

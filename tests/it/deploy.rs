@@ -433,7 +433,10 @@ fn every_metric_of_the_alerts_and_of_the_dashboard_exists_and_has_the_labels_tha
 
 /// Anyone who raises the version raises it everywhere.
 #[test]
-fn the_chart_is_of_this_version() {
+fn chart_and_image_are_of_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
     let chart = text("deploy/helm/visavis/Chart.yaml");
-    assert!(chart.contains(&format!("\nappVersion: {}\n", env!("CARGO_PKG_VERSION"))), "{chart}");
+    assert!(chart.contains(&format!("\nappVersion: {version}\n")), "{chart}");
+    let label = format!("org.opencontainers.image.version=\"{version}\" ");
+    assert!(text("Dockerfile").contains(&label), "the Dockerfile lacks {label}");
 }
