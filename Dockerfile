@@ -7,17 +7,26 @@
 #
 # The build prints the model pack of the image; --build-arg PACK=NAME selects one. With --build-arg
 # RUNTIMES=openvino the image also compares in bfloat16 (docs/PERFORMANCE.md).
+#
+# `docker buildx build --platform linux/arm64` builds it for 64-bit ARM on another machine: this one
+# compiles, and QEMU runs what fetches the models and makes the last stage.
 
-FROM rust:1.95-bookworm AS build
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends cmake nasm python3 python3-pip \
-    && rm -rf /var/lib/apt/lists/*
+# The machine that builds; builders that do not say which one it is build on x86-64.
+FROM --platform=${BUILDPLATFORM:-linux/amd64} rust:1.95-bookworm AS build
 WORKDIR /src
+COPY rust-toolchain.toml ./
+ARG TARGETARCH
+RUN case "$TARGETARCH" in arm64) echo aarch64 ;; amd64) echo x86_64 ;; *) uname -m ;; esac > /machine \
+    && other=$(grep -qx "$(uname -m)" /machine || echo "crossbuild-essential-$TARGETARCH") \
+    && apt-get update \
+    && apt-get install -y --no-install-recommends cmake nasm python3 python3-pip $other \
+    && rm -rf /var/lib/apt/lists/* \
+    && if [ -n "$other" ]; then rustup target add "$(cat /machine)-unknown-linux-gnu"; fi
 # Runtime and dependencies first: they change less often than the code.
 COPY runtime.lock runtime-gpu.lock runtime-openvino.lock ./
 COPY scripts scripts
 ARG RUNTIMES=""
-RUN scripts/fetch-runtime && mkdir runtime-openvino \
+RUN export ARCH="$(cat /machine)" && scripts/fetch-runtime && mkdir -p runtime-openvino \
     && for runtime in $RUNTIMES; do scripts/fetch-runtime "$runtime" || exit 1; done
 COPY . .
 # The model pack: PACK, else the default pack from a mirror inside the build context or from its
@@ -27,10 +36,14 @@ ARG VISAVIS_MODEL_MIRROR=""
 RUN scripts/setup build > pack && echo "the model pack of this image: $(cat pack)"
 # The time in the bill of materials.
 ARG SOURCE_DATE_EPOCH=""
-RUN export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(date +%s)}" \
-    && cargo build --release --locked --features turbojpeg \
-    && scripts/fetch-models "$(cat pack)" target/release/visavis \
-    && scripts/stage target/release/visavis "$(cat pack)" /src/stage
+ENV CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc
+RUN export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(date +%s)}" ARCH="$(cat /machine)" \
+    && target="$ARCH-unknown-linux-gnu" && export QEMU_LD_PREFIX="/usr/$ARCH-linux-gnu" \
+    && cargo build --release --locked --features turbojpeg --target "$target" \
+    && scripts/fetch-models "$(cat pack)" "target/$target/release/visavis" \
+    && scripts/stage "target/$target/release/visavis" "$(cat pack)" /src/stage \
+    && if [ ! -e runtime ]; then mv "runtime-$ARCH" runtime; fi
 
 FROM debian:bookworm-slim
 # Its authorities, without the packages that update them.

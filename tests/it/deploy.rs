@@ -208,6 +208,16 @@ fn no_pod_of_the_chart_gets_variables_from_services() {
     assert_eq!((pods, without), (1, 1), "front ends and workers share one template");
 }
 
+/// `make image-check ARCH=aarch64` builds and runs it; the builder's own machine compiles.
+#[test]
+fn the_image_is_built_and_published_for_both_processors() {
+    let image = text("Dockerfile");
+    assert!(image.contains("\nFROM --platform=${BUILDPLATFORM:-linux/amd64} rust:"), "{image}");
+    assert!(image.contains("--target \"$target\""), "{image}");
+    let published = "{ file: Dockerfile, suffix: \"\", platforms: \"linux/amd64,linux/arm64\" }";
+    assert!(text(".github/workflows/images.yml").contains(published), "{published}");
+}
+
 /// For operators who bring a library of their own; the program disables it besides.
 #[test]
 fn every_shape_disables_the_telemetry_of_onnx_runtime() {
