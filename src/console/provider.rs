@@ -157,8 +157,16 @@ fn own_page(headers: &HeaderMap) -> Result<String, ConsoleError> {
 type Turn = Arc<OwnedSemaphorePermit>;
 
 impl Console {
+    fn provider(&self) -> Result<&Arc<Provider>, ConsoleError> {
+        self.parts.provider.as_ref().ok_or(ConsoleError::NotFound)
+    }
+
     /// Waits until few others talk to the provider.
+    ///
+    /// # Errors
+    /// [`ConsoleError::NotFound`] without a provider, [`ConsoleError::Busy`].
     async fn turn(&self) -> Result<Turn, ConsoleError> {
+        self.provider()?;
         let turn = timeout(PATIENCE, Arc::clone(&self.asking.turns).acquire_owned()).await;
         Ok(Arc::new(turn.map_err(|_| ConsoleError::Busy)?.map_err(|_| ConsoleError::Busy)?))
     }
@@ -169,7 +177,7 @@ impl Console {
         turn: &Turn,
         question: impl FnOnce(&Provider) -> Result<T, OidcError> + Send + 'static,
     ) -> Result<T, ConsoleError> {
-        let provider = Arc::clone(self.parts.provider.as_ref().ok_or(ConsoleError::NotFound)?);
+        let provider = Arc::clone(self.provider()?);
         let turn = Turn::clone(turn);
         let answer = spawn_blocking(move || {
             // Until the end, also if the request was given up.
@@ -233,8 +241,8 @@ impl Console {
             return Err(self.refuse_login(ConsoleError::NoRole, from, name, subject).await);
         };
         let detail = json!({ "subject": subject, "role": role });
-        let issuer = self.parts.provider.as_ref().map_or("", |provider| provider.issuer());
-        let person = Person { name, issuer: issuer.to_owned(), subject, groups };
+        let issuer = self.provider()?.issuer().to_owned();
+        let person = Person { name, issuer, subject, groups };
         let owner = Owner::Person(Box::new(person));
         self.open_session(owner, Proof::OpenIdConnect, from, &detail).await
     }

@@ -471,7 +471,13 @@ async fn without_a_provider_no_login_begins_and_accounts_still_work() {
     assert_eq!((reply.status, reply.error().as_str()), (502, "providerAway"));
     assert_eq!(desk.log_in_as("ann", PASSWORD, "").await.status, 200);
     let without = Desk::new().await;
-    assert_eq!(without.post("", "provider", &json!({})).await.status, 404);
+    for (path, body) in [
+        ("provider", json!({})),
+        ("provider/login", json!({ "state": "s", "code": "c" })),
+        ("provider/logout", json!({})),
+    ] {
+        assert_eq!(without.post("", path, &body).await.status, 404, "{path}");
+    }
 }
 
 #[tokio::test]
