@@ -330,6 +330,16 @@ test("a client is added, its keys are shown once, and it is changed, given new k
   await page.keyboard.press("Escape");
   const old = page.locator("tbody tr").filter({ hasText: "old app" });
   await old.getByText("1000 (0 today)").waitFor();
+  const used = async (route) => {
+    const body = await (await route.fetch()).json();
+    for (const client of body.clients) client.comparisonsToday = 1234;
+    await route.fulfill({ json: body });
+  };
+  await page.route("**/api/clients", used);
+  await go("live");
+  await go("clients");
+  await old.getByText("1000 (1234 today)", { exact: false }).waitFor();
+  await page.unroute("**/api/clients", used);
   await page.getByRole("button", { name: "Disable old app" }).click();
   await page.locator("dialog").getByRole("button", { name: "Disable" }).click();
   await page.getByRole("button", { name: "Delete old app" }).click();

@@ -144,7 +144,7 @@ test("who has logged out is logged in again by the provider until one logs out t
     await openAs(page, "ada");
   }));
 
-test("a person whose groups have no role is told so and can log in as another", () =>
+test("a person whose groups have no role gets a message and can log in as another", () =>
   browse(async (page) => {
     await logIn(page, "nora");
     await noted(page).getByText("None of your groups has a role here").waitFor();

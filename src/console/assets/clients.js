@@ -1,7 +1,7 @@
 // The clients: list, add, issue new keys, change, disable, enable, delete.
 
 import { get, post } from "./api.js";
-import { attempt, day, dialog, field, form, h, moment, note, number, put, say } from "./dom.js";
+import { attempt, day, dialog, field, form, h, moment, note, put, say } from "./dom.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.clients;
@@ -160,7 +160,7 @@ function row(client, act, heads) {
   const own = FIELDS.filter(({ name, initial }) => (client[name] ?? null) !== initial);
   const settings = own.map(({ name, kind }) => {
     const text = words.fields[name];
-    const used = name === "dailyQuota" ? ` ${filled(words.used, { n: number(client.comparisonsToday) })}` : "";
+    const used = name === "dailyQuota" ? ` ${filled(words.used, { n: client.comparisonsToday })}` : "";
     return h("li", {}, h("span", {}, text.column), " ", KINDS[kind].show(client[name], text), used);
   });
   const cells = [
