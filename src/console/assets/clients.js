@@ -1,7 +1,7 @@
 // The clients: list, add, issue new keys, change, disable, enable, delete.
 
 import { get, post } from "./api.js";
-import { attempt, day, dialog, field, form, h, moment, note, put, say } from "./dom.js";
+import { attempt, day, dialog, field, form, h, moment, note, put, say, sure } from "./dom.js";
 import { filled, texts } from "./texts.js";
 
 const words = texts.clients;
@@ -106,12 +106,20 @@ export function clients(main, { may }) {
       // The button that was pressed is gone; its successor does the opposite.
       (document.getElementById(`toggle-${client.clientId}`) ?? wanted).focus();
     });
+  const asked = (client, path, said) => {
+    const { heading, lead } = words.sure[path];
+    sure({ heading: filled(heading, client), lead, verb: words[path] }, (close) => {
+      // The window keeps the focus for as long as it is open.
+      close();
+      return toggle(client, path, said);
+    });
+  };
   const act = {
     rotate: (client) => rotate(client, load),
     change: (client) => change(client, show),
-    disable: (client) => sure(words.sure.disable, client, () => toggle(client, "disable", words.nowDisabled)),
+    disable: (client) => asked(client, "disable", words.nowDisabled),
     enable: (client) => toggle(client, "enable", words.nowEnabled),
-    delete: (client) => sure(words.sure.delete, client, () => toggle(client, "delete", words.nowDeleted)),
+    delete: (client) => asked(client, "delete", words.nowDeleted),
   };
   put(
     main,
@@ -242,26 +250,6 @@ function change(client, show) {
     close();
     say(filled(words.saved, client));
   }, given.at);
-}
-
-/** Asks before `go`, in the words for it. */
-function sure({ heading, lead, yes: doIt }, client, go) {
-  dialog(filled(heading, client), (body, close) => {
-    const yes = () => {
-      close();
-      go();
-    };
-    put(
-      body,
-      h("p", {}, lead),
-      h(
-        "div",
-        { class: "actions" },
-        h("button", { type: "button", class: "danger", onclick: yes }, doIt),
-        h("button", { type: "button", class: "quiet", autofocus: true, onclick: close }, texts.cancel),
-      ),
-    );
-  });
 }
 
 /** The keys, this once: in the page until the window is closed, and nowhere else. */

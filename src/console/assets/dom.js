@@ -82,6 +82,16 @@ export function dialog(title, build) {
   return window;
 }
 
+/** Asks before `go`, which gets a function that closes the question. */
+export function sure({ heading, lead, verb }, go) {
+  dialog(heading, (body, close) => {
+    const yes = h("button", { type: "button", class: "danger" }, verb);
+    yes.addEventListener("click", () => busy(yes, () => go(close)));
+    const no = h("button", { type: "button", class: "quiet", autofocus: true, onclick: close }, texts.cancel);
+    put(body, h("p", {}, lead), h("div", { class: "actions" }, yes, no));
+  });
+}
+
 /** Lets the reader save a text under this name. */
 export function save(text, name) {
   const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));

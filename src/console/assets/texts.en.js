@@ -239,8 +239,8 @@ export const texts = {
       [0, "0 (revoke now; the app fails until it uses the new keys)"],
     ],
     sure: {
-      disable: { heading: "Disable {name}?", lead: "Its requests are refused immediately. You can enable it again.", yes: "Disable" },
-      delete: { heading: "Delete {name}?", lead: "Its settings and keys are deleted and cannot be restored. Its entries in the audit stay.", yes: "Delete" },
+      disable: { heading: "Disable {name}?", lead: "Its requests are refused immediately. You can enable it again." },
+      delete: { heading: "Delete {name}?", lead: "Its settings and keys are deleted and cannot be restored. Its entries in the audit stay." },
     },
     nowDisabled: "{name} is disabled.",
     nowEnabled: "{name} is enabled.",

@@ -238,8 +238,8 @@ export const texts = {
       [0, "0 (cabut sekarang; aplikasi gagal sampai memakai kunci baru)"],
     ],
     sure: {
-      disable: { heading: "Nonaktifkan {name}?", lead: "Permintaannya langsung ditolak. Anda dapat mengaktifkannya kembali.", yes: "Nonaktifkan" },
-      delete: { heading: "Hapus {name}?", lead: "Pengaturan dan kuncinya dihapus dan tidak dapat dipulihkan. Entri auditnya tetap ada.", yes: "Hapus" },
+      disable: { heading: "Nonaktifkan {name}?", lead: "Permintaannya langsung ditolak. Anda dapat mengaktifkannya kembali." },
+      delete: { heading: "Hapus {name}?", lead: "Pengaturan dan kuncinya dihapus dan tidak dapat dipulihkan. Entri auditnya tetap ada." },
     },
     nowDisabled: "{name} dinonaktifkan.",
     nowEnabled: "{name} diaktifkan.",

@@ -238,8 +238,8 @@ export const texts = {
       [0, "0（立即吊销；应用换用新密钥前请求会失败）"],
     ],
     sure: {
-      disable: { heading: "停用 {name}？", lead: "其请求会立即被拒绝。之后可以重新启用。", yes: "停用" },
-      delete: { heading: "删除 {name}？", lead: "其设置和密钥将被删除，无法恢复。审计中的记录会保留。", yes: "删除" },
+      disable: { heading: "停用 {name}？", lead: "其请求会立即被拒绝。之后可以重新启用。" },
+      delete: { heading: "删除 {name}？", lead: "其设置和密钥将被删除，无法恢复。审计中的记录会保留。" },
     },
     nowDisabled: "{name} 已停用。",
     nowEnabled: "{name} 已启用。",

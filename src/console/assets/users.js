@@ -1,7 +1,7 @@
 // The users and their sessions, for administrators.
 
 import { get, post } from "./api.js";
-import { attempt, busy, day, dialog, field, form, h, moment, put, say } from "./dom.js";
+import { attempt, day, field, form, h, moment, put, say, sure } from "./dom.js";
 import { sessions } from "./sessions.js";
 import { filled, texts } from "./texts.js";
 
@@ -21,12 +21,17 @@ export function users(main) {
     if (await tried(() => post(`users/${encodeURIComponent(user.name)}/change`, change))) say(filled(said, user));
   };
   const end = (session) => tried(() => post(`sessions/${session.id}/end`));
+  const asked = (user, what, go) =>
+    sure({ heading: filled(words.sure[what], user), lead: words.sureLead, verb: words[what] }, async (close) => {
+      await go();
+      close();
+    });
   const act = {
     change: (user) => change(user, show),
-    disable: (user) => sure(user, "disable", () => changed(user, { disabled: true }, words.nowDisabled)),
+    disable: (user) => asked(user, "disable", () => changed(user, { disabled: true }, words.nowDisabled)),
     enable: (user) => changed(user, { disabled: false }, words.nowEnabled),
     remove: (user) =>
-      sure(user, "remove", async () => {
+      asked(user, "remove", async () => {
         const removed = await tried(() => post(`users/${encodeURIComponent(user.name)}/delete`));
         if (removed) say(filled(words.removed, user));
       }),
@@ -126,18 +131,4 @@ function change(user, show) {
     close();
     say(filled(words.saved, user));
   }, at);
-}
-
-function sure(user, what, go) {
-  dialog(filled(words.sure[what], user), (body, close) => {
-    const yes = h("button", { type: "button", class: "danger" }, words[what]);
-    yes.addEventListener("click", () =>
-      busy(yes, async () => {
-        await go();
-        close();
-      }),
-    );
-    const no = h("button", { type: "button", class: "quiet", autofocus: true, onclick: close }, texts.cancel);
-    put(body, h("p", {}, words.sureLead), h("div", { class: "actions" }, yes, no));
-  });
 }
