@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     clients::{
-        CONSOLE, ClientChange, ClientInfo, ClientPolicy, Clients, Encryption, FmrChange, Modes,
-        NewClient, PolicyChange, check_name, new_client_id,
+        CONSOLE, ClientChange, ClientInfo, ClientPolicy, ClientStore, Clients, Encryption,
+        FmrChange, Modes, NewClient, PolicyChange, check_name, new_client_id,
     },
     clock::UnixMillis,
     compare::{ClientFmr, Fmr, SeveralFaces},
@@ -217,8 +217,7 @@ pub(super) async fn rotate(
     if overlap > MAX_OVERLAP {
         return Err(ConsoleError::OverlapTooLong);
     }
-    let clients = console.clients_as(&login);
-    let (store, client_id) = clients.resolve(&id).await?;
+    let (store, client_id) = console.client_as(&login, &id).await?;
     let keys = make_keys(console.parse_key(&rotated.public_key).await?).await?;
     let overlap_ms = i64::from(rotated.overlap_s) * 1_000;
     let version = store.rotate(&client_id, &keys.to_store(), overlap_ms).await?;
@@ -235,8 +234,7 @@ pub(super) async fn change(
     Path(id): Path<String>,
     JsonBody(settings): JsonBody<ClientSettings>,
 ) -> Result<NoStoreJson<ClientList>, ConsoleError> {
-    let clients = console.clients_as(&login);
-    let (store, client_id) = clients.resolve(&id).await?;
+    let (store, client_id) = console.client_as(&login, &id).await?;
     store.change(&client_id, &settings.change()?).await?;
     audit(login.name(), &AuditEvent::ClientChanged { client: &client_id });
     list(State(console)).await
@@ -247,8 +245,7 @@ pub(super) async fn disable(
     Extension(login): Extension<Login>,
     Path(id): Path<String>,
 ) -> Result<NoStoreJson<ClientList>, ConsoleError> {
-    let clients = console.clients_as(&login);
-    let (store, client_id) = clients.resolve(&id).await?;
+    let (store, client_id) = console.client_as(&login, &id).await?;
     store.set_disabled(&client_id, true).await?;
     audit(login.name(), &AuditEvent::ClientDisabled { client: &client_id });
     list(State(console)).await
@@ -259,8 +256,7 @@ pub(super) async fn enable(
     Extension(login): Extension<Login>,
     Path(id): Path<String>,
 ) -> Result<NoStoreJson<ClientList>, ConsoleError> {
-    let clients = console.clients_as(&login);
-    let (store, client_id) = clients.resolve(&id).await?;
+    let (store, client_id) = console.client_as(&login, &id).await?;
     store.set_disabled(&client_id, false).await?;
     audit(login.name(), &AuditEvent::ClientEnabled { client: &client_id });
     list(State(console)).await
@@ -271,8 +267,7 @@ pub(super) async fn delete(
     Extension(login): Extension<Login>,
     Path(id): Path<String>,
 ) -> Result<NoStoreJson<ClientList>, ConsoleError> {
-    let clients = console.clients_as(&login);
-    let (store, client_id) = clients.resolve(&id).await?;
+    let (store, client_id) = console.client_as(&login, &id).await?;
     let listed = store.list().await?.into_iter().find(|client| client.client_id == client_id);
     if listed.is_some_and(|client| client.disabled_at.is_none()) {
         return Err(ConsoleError::ActiveClient);
@@ -286,6 +281,17 @@ impl super::Console {
     /// The clients, changed by who sent the request.
     pub(super) fn clients_as(&self, login: &Login) -> Clients {
         self.parts.clients.clone().with_actor(&login.actor())
+    }
+
+    /// The database of a client, changed by who sent the request, and its Client-Id.
+    async fn client_as(
+        &self,
+        login: &Login,
+        id_or_name: &str,
+    ) -> Result<(ClientStore, String), ConsoleError> {
+        let clients = self.clients_as(login);
+        let (store, client_id) = clients.resolve(id_or_name).await?;
+        Ok((store.clone(), client_id))
     }
 
     async fn name_of(&self, client_id: &str) -> Result<String, ConsoleError> {
