@@ -37,6 +37,7 @@
 
 pub mod accounts;
 pub mod app;
+mod bearer;
 pub mod cli;
 pub mod clients;
 pub mod clock;

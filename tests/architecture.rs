@@ -12,11 +12,12 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 /// Every module under `src/`, and the modules and crates of this workspace that it may name.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("bearer", &[]),
     ("clock", &[]),
     ("csv", &[]),
     ("db", &["clock", "deadline", "private_file"]),
     ("deadline", &[]),
-    ("oidc", &["outgoing", "secret"]),
+    ("oidc", &["bearer", "outgoing", "secret"]),
     ("outgoing", &[]),
     ("private_file", &[]),
     ("telemetry", &["compare", "outgoing"]),
@@ -27,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("models", &["outgoing", "visavis_convert", "visavis_face"]),
     ("compare", &["visavis_face"]),
     ("clients", &["clock", "compare", "csv", "db", "sealing", "visavis_signing"]),
-    ("accounts", &["clients", "clock", "db", "sealing"]),
+    ("accounts", &["bearer", "clients", "clock", "db", "sealing"]),
     ("queue", &["clock", "compare", "db", "sealing", "shutdown"]),
     (
         "worker",
@@ -55,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "console",
         &[
             "accounts",
+            "bearer",
             "clients",
             "clock",
             "compare",

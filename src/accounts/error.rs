@@ -1,6 +1,6 @@
 //! What can go wrong with accounts.
 
-use crate::{clients::ClientError, sealing::SealError};
+use crate::{bearer::NoRandomNumbers, clients::ClientError, sealing::SealError};
 
 /// What can go wrong with accounts and sessions.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,12 @@ impl AccountError {
     /// Whether no connection became free in time: the load is too high, and nothing is broken.
     pub(crate) fn is_crowded(&self) -> bool {
         matches!(self, Self::Database(sqlx::Error::PoolTimedOut))
+    }
+}
+
+impl From<NoRandomNumbers> for AccountError {
+    fn from(_: NoRandomNumbers) -> Self {
+        Self::Random
     }
 }
 

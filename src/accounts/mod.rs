@@ -3,7 +3,6 @@
 //! attacker who writes the database without the master key cannot become an administrator.
 
 mod attempts;
-mod bearer;
 mod changes;
 mod code;
 mod error;
@@ -15,7 +14,6 @@ mod sessions;
 mod store;
 mod user;
 
-pub(crate) use bearer::{BearerDigest, bearer_digest, random_bearer};
 pub(crate) use changes::TOKEN_NAME;
 pub use changes::{NewUser, UserChange};
 pub use code::CodeKey;

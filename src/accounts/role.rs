@@ -1,9 +1,6 @@
 //! What a person may do.
 
 use serde::{Deserialize, Serialize};
-use sqlx::Error;
-
-use crate::db::Row;
 
 /// A role; each has the rights of those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,12 +22,6 @@ impl Role {
             Self::Operator => "operator",
             Self::Administrator => "administrator",
         }
-    }
-
-    /// The role in a column.
-    pub(super) fn read(row: &Row, column: &str) -> Result<Self, Error> {
-        let name: String = row.get(column)?;
-        Self::parse(&name).ok_or_else(|| Error::Decode(format!("unknown role {name:?}").into()))
     }
 
     /// The role with a name.
@@ -55,18 +46,22 @@ pub struct RoleGroups {
 impl RoleGroups {
     /// Those of `groups` that have a role.
     pub(crate) fn known(&self, groups: Vec<String>) -> Vec<String> {
-        let known = [&self.viewer, &self.operator, &self.administrator];
-        groups.into_iter().filter(|group| known.iter().any(|all| all.contains(group))).collect()
+        let is_known =
+            |group: &String| self.highest_first().iter().any(|(_, all)| all.contains(group));
+        groups.into_iter().filter(is_known).collect()
     }
 
     /// The highest role of someone in these groups.
     pub(crate) fn role<T: AsRef<str>>(&self, groups: &[T]) -> Option<Role> {
         let has = |wanted: &[String]| groups.iter().any(|g| wanted.iter().any(|w| w == g.as_ref()));
-        let highest_first = [
+        self.highest_first().into_iter().find(|(_, wanted)| has(wanted)).map(|(role, _)| role)
+    }
+
+    fn highest_first(&self) -> [(Role, &[String]); 3] {
+        [
             (Role::Administrator, &self.administrator),
             (Role::Operator, &self.operator),
             (Role::Viewer, &self.viewer),
-        ];
-        highest_first.into_iter().find(|(_, wanted)| has(wanted)).map(|(role, _)| role)
+        ]
     }
 }

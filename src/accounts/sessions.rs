@@ -7,14 +7,10 @@ use sqlx::Error;
 use zeroize::Zeroizing;
 
 use super::{
-    bearer::{bearer_digest, random_bearer},
-    changes::TOKEN_NAME,
-    error::AccountError,
-    person::Person,
-    store::AccountStore,
-    user::User,
+    changes::TOKEN_NAME, error::AccountError, person::Person, store::AccountStore, user::User,
 };
 use crate::{
+    bearer::{bearer_digest, random_bearer},
     clients::Proof,
     clock::UnixMillis,
     db::Row,
@@ -39,8 +35,7 @@ macro_rules! select {
         concat!(
             "SELECT digest, user_id, console_session.revision AS session_revision, token, person,
                  begun_at, seen_at, address, proof, console_session.mac AS session_mac,
-                 id, name, role, password, code_key,
-                 console_user.revision AS revision, created_at,
+                 id, name, role, password, code_key, console_user.revision AS revision, created_at,
                  disabled_at, locked_until, last_login_at, last_login_from, console_user.mac AS mac
              FROM console_session LEFT JOIN console_user ON id = user_id ",
             $rest
@@ -71,13 +66,13 @@ impl Owner {
 
     /// What the columns that identify it have.
     fn columns(&self) -> Columns<'_> {
-        let none = Columns { user_id: None, revision: 0, token: None, subject: None };
+        let none = Columns { user_id: None, revision: 0, token: None, person: None };
         match self {
             Self::User(user) => {
                 Columns { user_id: Some(&user.id), revision: user.revision, ..none }
             }
             Self::Token(digest) => Columns { token: Some(digest), ..none },
-            Self::Person(person) => Columns { subject: Some(&person.subject), ..none },
+            Self::Person(person) => Columns { person: Some(person), ..none },
         }
     }
 }
@@ -87,7 +82,7 @@ struct Columns<'a> {
     user_id: Option<&'a str>,
     revision: i64,
     token: Option<&'a [u8]>,
-    subject: Option<&'a str>,
+    person: Option<&'a Person>,
 }
 
 /// A session that is valid, except that its token may have been replaced.
@@ -151,7 +146,7 @@ impl Session {
     }
 
     fn input(&self) -> MacInput {
-        let Columns { user_id, token, .. } = self.owner.columns();
+        let Columns { user_id, token, person, .. } = self.owner.columns();
         let input = MacInput::default()
             .field(&self.digest)
             .nullable(user_id)
@@ -161,9 +156,9 @@ impl Session {
             .nullable(self.address.as_deref())
             .field(self.proof.as_str().as_bytes());
         // Sessions of earlier versions have no person, and stay valid.
-        match &self.owner {
-            Owner::Person(person) => person.add_to(input),
-            Owner::User(_) | Owner::Token(_) => input,
+        match person {
+            Some(person) => person.add_to(input),
+            None => input,
         }
     }
 
@@ -222,11 +217,11 @@ impl AccountStore {
             Session { digest, owner, address, proof, revision, begun_at, seen_at, mac };
         session.mac = self.0.key.mac(LABEL, &session.input())?;
         self.make_room(&session.owner, now).await?;
-        let Columns { user_id, token, subject, .. } = session.owner.columns();
-        let person = match &session.owner {
-            Owner::Person(person) => Some(person.to_json()?),
-            Owner::User(_) | Owner::Token(_) => None,
-        };
+        let Columns { user_id, token, person, .. } = session.owner.columns();
+        let (subject, person) = (
+            person.map(|person| person.subject.as_str()),
+            person.map(Person::to_json).transpose()?,
+        );
         let open = self.0.db.write_once(
             "console_session_open",
             "INSERT INTO console_session (digest, user_id, revision, token, begun_at, seen_at,
@@ -264,8 +259,13 @@ impl AccountStore {
                     AND coalesce(subject, '') = coalesce($2, '')
                   ORDER BY seen_at DESC LIMIT 10000 OFFSET $3)",
         );
-        let Columns { user_id, subject, .. } = owner.columns();
-        end.bind(user_id).bind(subject).bind(MAX_SESSIONS - 1).run().await.map(drop)
+        let Columns { user_id, person, .. } = owner.columns();
+        end.bind(user_id)
+            .bind(person.map(|person| person.subject.as_str()))
+            .bind(MAX_SESSIONS - 1)
+            .run()
+            .await
+            .map(drop)
     }
 
     /// The session of a cookie. Activity extends it, polling does not.

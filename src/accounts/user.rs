@@ -55,10 +55,13 @@ pub struct UserInfo {
 
 impl User {
     pub(super) fn read(row: &Row) -> Result<Self, Error> {
+        let role: String = row.get("role")?;
+        let role = Role::parse(&role)
+            .ok_or_else(|| Error::Decode(format!("unknown role {role:?}").into()))?;
         Ok(Self {
             id: row.get("id")?,
             name: row.get("name")?,
-            role: Role::read(row, "role")?,
+            role,
             password: PasswordHash(row.get("password")?),
             code_key: row.get("code_key")?,
             revision: row.get("revision")?,

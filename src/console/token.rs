@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use crate::{
-    accounts::{BearerDigest, bearer_digest, random_bearer},
+    bearer::{BearerDigest, bearer_digest, random_bearer},
     private_file::{self, Draft},
 };
 

@@ -1,5 +1,7 @@
 //! What can go wrong with a login at a provider.
 
+use crate::bearer::NoRandomNumbers;
+
 /// Why a login at a provider failed. Contains no code, token or secret.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OidcError {
@@ -15,6 +17,12 @@ pub enum OidcError {
     /// The random number generator failed.
     #[error("no random numbers")]
     Random,
+}
+
+impl From<NoRandomNumbers> for OidcError {
+    fn from(_: NoRandomNumbers) -> Self {
+        Self::Random
+    }
 }
 
 impl OidcError {

@@ -26,7 +26,7 @@ use super::{
     id_token::{Expected, KeySet, verify},
     metadata::{Metadata, has_tls},
 };
-use crate::{outgoing, secret::SecretSource};
+use crate::{bearer::random_bearer, outgoing, secret::SecretSource};
 
 /// Time for one request to the provider.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,8 +36,6 @@ const MAX_RESPONSE_BYTES: u64 = 256 << 10;
 const METADATA_AGE: Duration = Duration::from_secs(5);
 /// and how long it is not asked for them after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Random bytes of `state`, `nonce` and `code_verifier`.
-const RANDOM_BYTES: usize = 32;
 
 /// How to reach a provider, and what its claims mean.
 #[derive(Debug, Clone)]
@@ -61,8 +59,8 @@ pub struct ProviderSettings {
 /// A login that has begun; the browser keeps it, sealed, until it comes back from the provider.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LoginAttempt {
-    state: String,
-    nonce: String,
+    state: Zeroizing<String>,
+    nonce: Zeroizing<String>,
     verifier: Zeroizing<String>,
     redirect_uri: String,
 }
@@ -89,15 +87,11 @@ pub struct Provider {
     settings: ProviderSettings,
     agent: Agent,
     /// Held during a request, so that the provider is asked once however many wait.
-    metadata: Mutex<Known>,
+    metadata: Mutex<Option<LastAnswer>>,
 }
 
-/// The metadata, as of the last request for them.
-#[derive(Debug, Default)]
-struct Known {
-    read: Option<(Metadata, Instant)>,
-    failed: Option<(OidcError, Instant)>,
-}
+/// What the last request for the metadata gave, and when.
+type LastAnswer = (Result<Metadata, OidcError>, Instant);
 
 /// A response of the token endpoint.
 #[derive(Deserialize)]
@@ -112,22 +106,17 @@ impl LoginAttempt {
     /// # Errors
     /// [`OidcError::Random`].
     pub(crate) fn new(redirect_uri: String) -> Result<Self, OidcError> {
-        let random = || {
-            let mut bytes = Zeroizing::new([0; RANDOM_BYTES]);
-            aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_| OidcError::Random)?;
-            Ok(URL_SAFE_NO_PAD.encode(bytes.as_slice()))
-        };
         Ok(Self {
-            state: random()?,
-            nonce: random()?,
-            verifier: Zeroizing::new(random()?),
+            state: random_bearer()?,
+            nonce: random_bearer()?,
+            verifier: random_bearer()?,
             redirect_uri,
         })
     }
 
     /// Whether a browser came back from this attempt.
     pub(crate) fn is_of(&self, returned: &Returned) -> bool {
-        self.state == returned.state
+        *self.state == returned.state
     }
 }
 
@@ -213,7 +202,7 @@ impl Provider {
             return Err(OidcError::unusable("the response", "it is of another issuer (iss)"));
         }
         let tokens = self.exchange(&metadata, attempt, &returned.code)?;
-        let keys: KeySet = body(self.get(&metadata.jwks_uri, None)?, "the key set")?;
+        let keys: KeySet = body(self.get(metadata.jwks_uri.as_str(), None)?, "the key set")?;
         let expected =
             Expected { issuer, client_id: &self.settings.client_id, nonce: &attempt.nonce };
         let claims = verify(&tokens.id_token, &keys, &expected)?;
@@ -221,7 +210,7 @@ impl Provider {
         if let (Some(endpoint), Some(token), true) =
             (&metadata.userinfo_endpoint, &tokens.access_token, self.lacks_any(&claims))
         {
-            info = body(self.get(endpoint, Some(token))?, "the user info")?;
+            info = body(self.get(endpoint.as_str(), Some(token))?, "the user info")?;
             if info.get("sub") != claims.get("sub") {
                 return Err(OidcError::unusable("the user info", "it is of another person (sub)"));
             }
@@ -241,7 +230,7 @@ impl Provider {
     pub(crate) fn check(&self) -> Result<String, OidcError> {
         self.secret()?;
         let metadata = self.metadata()?;
-        let keys: KeySet = body(self.get(&metadata.jwks_uri, None)?, "the key set")?;
+        let keys: KeySet = body(self.get(metadata.jwks_uri.as_str(), None)?, "the key set")?;
         if keys.is_empty() {
             return Err(OidcError::unusable("the key set", "it has no key for signatures"));
         }
@@ -260,32 +249,18 @@ impl Provider {
     }
 
     fn metadata(&self) -> Result<Metadata, OidcError> {
-        let mut known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((metadata, at)) = &known.read
-            && at.elapsed() < METADATA_AGE
+        let mut last = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((answer, at)) = &*last
+            && at.elapsed() < if answer.is_ok() { METADATA_AGE } else { PAUSE }
         {
-            return Ok(metadata.clone());
+            return answer.clone();
         }
-        if let Some((error, at)) = &known.failed
-            && at.elapsed() < PAUSE
-        {
-            return Err(error.clone());
-        }
-        let url = Metadata::url(&self.settings.issuer);
-        let read = self
-            .agent
-            .get(&url)
-            .call()
-            .map_err(|error| away(&error))
-            .and_then(|response| successful(response, "the metadata"))
+        let answer = self
+            .get(&Metadata::url(&self.settings.issuer), None)
             .and_then(|response| bytes(response, "the metadata"))
             .and_then(|bytes| Metadata::read(&bytes, &self.settings.issuer));
-        let now = Instant::now();
-        match &read {
-            Ok(metadata) => *known = Known { read: Some((metadata.clone(), now)), failed: None },
-            Err(error) => *known = Known { read: None, failed: Some((error.clone(), now)) },
-        }
-        read
+        *last = Some((answer.clone(), Instant::now()));
+        answer
     }
 
     fn exchange(
@@ -327,12 +302,12 @@ impl Provider {
         body(successful(response, "the token endpoint")?, "the response of the token endpoint")
     }
 
-    fn get(&self, url: &Url, token: Option<&str>) -> Result<Response<Body>, OidcError> {
-        let mut request = self.agent.get(url.as_str()).header("accept", "application/json");
+    fn get(&self, url: &str, token: Option<&str>) -> Result<Response<Body>, OidcError> {
+        let mut request = self.agent.get(url).header("accept", "application/json");
         if let Some(token) = token {
             request = request.header("authorization", &*bearer(token));
         }
-        successful(request.call().map_err(|error| away(&error))?, url.as_str())
+        successful(request.call().map_err(|error| away(&error))?, url)
     }
 }
 
@@ -402,10 +377,10 @@ mod tests {
         let attempt = || LoginAttempt::new("https://a.example/console/".to_owned()).unwrap();
         let (a, b) = (attempt(), attempt());
         let of = |attempt: &LoginAttempt| {
-            [attempt.state.clone(), attempt.nonce.clone(), attempt.verifier.to_string()]
+            [attempt.state.clone(), attempt.nonce.clone(), attempt.verifier.clone()]
         };
         assert!(of(&a).iter().all(|value| !of(&b).contains(value) && value.len() == 43));
         assert_ne!(a.state, a.nonce);
-        assert_ne!(a.nonce, *a.verifier);
+        assert_ne!(a.nonce, a.verifier);
     }
 }

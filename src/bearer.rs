@@ -1,5 +1,6 @@
-//! A secret that alone opens the console, the cookie of a session or the token: 256 random bits as
-//! text. Only its digest is kept; so many random bits need no slow hash.
+//! A secret that alone proves something, such as the cookie of a session, the token of the console
+//! or the `state` of a login at a provider: 256 random bits as text. If it is kept, only its digest
+//! is; so many random bits need no slow hash.
 
 use aws_lc_rs::{
     digest::{SHA256, digest as hash},
@@ -8,7 +9,10 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::error::AccountError;
+/// The random number generator failed.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no random numbers")]
+pub(crate) struct NoRandomNumbers;
 
 /// SHA-256 of the text.
 pub(crate) type BearerDigest = [u8; 32];
@@ -16,10 +20,10 @@ pub(crate) type BearerDigest = [u8; 32];
 /// A new one.
 ///
 /// # Errors
-/// [`AccountError::Random`].
-pub(crate) fn random_bearer() -> Result<Zeroizing<String>, AccountError> {
+/// [`NoRandomNumbers`].
+pub(crate) fn random_bearer() -> Result<Zeroizing<String>, NoRandomNumbers> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
-    rand::fill(bytes.as_mut()).map_err(|_| AccountError::Random)?;
+    rand::fill(bytes.as_mut()).map_err(|_| NoRandomNumbers)?;
     Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
 }
 
