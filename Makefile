@@ -63,8 +63,8 @@ export FEATURES
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
-# Processors with bfloat16 compare faster with a library of their own. OPENVINO=no declines it.
-OPENVINO ?= $(shell grep -qw avx512_bf16 /proc/cpuinfo && echo yes)
+# Processors that are faster in bfloat16 need a library of their own. OPENVINO=no declines it.
+OPENVINO ?= $(shell scripts/bfloat16)
 # They deliver or check what does without it.
 deploy-check compose-check pods-check bundle bundle-check units-check release: OPENVINO := no
 

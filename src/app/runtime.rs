@@ -4,16 +4,23 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use memmap2::MmapMut;
-use visavis_face::{Device, bfloat16_flag, manifest::ResolvedPack, session::newest_library};
+use visavis_face::{
+    Device, faster_bfloat16, has_bfloat16, manifest::ResolvedPack, session::newest_library,
+};
 
 use crate::config::Config;
 
 /// The device for a pack, and why: bfloat16 where nothing prevents it, else single precision.
 pub(super) fn choose_device(config: &Config, pack: &ResolvedPack) -> (Device, String) {
     let folder = runtime_folder(Device::CpuBf16);
-    let flag = bfloat16_flag();
+    let flag = faster_bfloat16();
     let obstacles = [
-        (flag.is_none(), "the processor has no avx512_bf16".to_owned()),
+        (!has_bfloat16(), "the processor has no avx512_bf16".to_owned()),
+        (
+            flag.is_none(),
+            "this processor is not faster in bfloat16: it has avx512_bf16 without amx_bf16"
+                .to_owned(),
+        ),
         (
             own_library(config).is_some(),
             "runtime.library or ORT_DYLIB_PATH names the library".to_owned(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use visavis_face::{Device, calibration::CalibrationTable, has_bfloat16, jpeg::DECODER};
+use visavis_face::{Device, calibration::CalibrationTable, faster_bfloat16, jpeg::DECODER};
 
 use super::{
     DataArgs, block_on, collector, finding::Finding, machine, models::rates_at_threshold, trial,
@@ -266,11 +266,16 @@ fn models(config: &Config) -> Result<Models> {
     let in_eight_bits = model.pack.embedder.net.weights.ranges.is_some();
     let ran = on_device(device, in_eight_bits);
     let is_configured = model.device_reason.is_none();
-    let hint = if is_configured && device == Device::Cpu && has_bfloat16() && !in_eight_bits {
-        "; this processor has bfloat16: runtime.device = \"cpu-bf16\" is faster \
-         (docs/PERFORMANCE.md)"
-    } else {
-        ""
+    let hint = match (device, faster_bfloat16()) {
+        (Device::Cpu, Some(_)) if is_configured && !in_eight_bits => {
+            "; this processor has bfloat16: runtime.device = \"cpu-bf16\" is faster \
+             (docs/PERFORMANCE.md)"
+        }
+        (Device::CpuBf16, None) => {
+            "; this processor is not faster in bfloat16: set runtime.device = \"cpu\" \
+             (docs/PERFORMANCE.md)"
+        }
+        _ => "",
     };
     let reason = model.device_reason.map_or_else(String::new, |reason| format!("; {reason}"));
     let device = format!(

@@ -4,7 +4,7 @@
 use std::{fs::File, net::SocketAddr, os::unix::fs::symlink, process::Command, thread};
 
 use serde_json::Value;
-use visavis_face::{bfloat16_flag, has_bfloat16, session::newest_library};
+use visavis_face::{faster_bfloat16, has_bfloat16, session::newest_library};
 
 use crate::{
     crash::server::{Data, Server},
@@ -271,6 +271,9 @@ fn chosen(libraries: &[&str], mut command: Command, variables: &[(&str, &str)]) 
 
 const BOTH: [&str; 2] = ["runtime", "runtime-openvino"];
 
+const SLOWER: &str =
+    "this processor is not faster in bfloat16: it has avx512_bf16 without amx_bf16";
+
 #[test]
 fn single_precision_is_chosen_where_anything_for_bfloat16_is_missing_and_check_says_what() {
     let library = runtime_library().display().to_string();
@@ -287,7 +290,11 @@ fn single_precision_is_chosen_where_anything_for_bfloat16_is_missing_and_check_s
         cases.push((&BOTH[..], pack, "the table of the pack mobilefacenet was not checked in b"));
     }
     for (libraries, variables, why) in cases {
-        let why = if has_bfloat16() { why } else { "the processor has no avx512_bf16" };
+        let why = match (has_bfloat16(), faster_bfloat16()) {
+            (false, _) => "the processor has no avx512_bf16",
+            (true, None) => SLOWER,
+            (true, Some(_)) => why,
+        };
         let device = chosen(libraries, with_models(), &variables);
         assert!(device.starts_with("cpu, ") || device.starts_with("cpu; "), "{device}");
         let (_, reason) = device.split_once("; auto: cpu, because ").expect(&device);
@@ -300,10 +307,9 @@ fn bfloat16_is_chosen_where_everything_for_it_exists_and_the_start_says_why() {
     if !has_bfloat16_or_is_refused() || default_pack().is_none() {
         return;
     }
-    let why = format!(
-        "auto: cpu-bf16, because the processor has {} and runtime-openvino/ exists",
-        bfloat16_flag().unwrap()
-    );
+    let Some(flag) = faster_bfloat16() else { return finds_bfloat16_slower() };
+    let why =
+        format!("auto: cpu-bf16, because the processor has {flag} and runtime-openvino/ exists");
     let device = chosen(&BOTH, with_models(), &[]);
     assert!(device.starts_with("cpu-bf16") && device.contains("openvino provider"), "{device}");
     assert!(device.ends_with(&format!("; {why}")), "{device}");
@@ -317,6 +323,37 @@ fn bfloat16_is_chosen_where_everything_for_it_exists_and_the_start_says_why() {
     let started = log.lines().find(|line| line.contains("message=started")).expect(&log);
     let reason = format!("device=cpu-bf16 device_reason=\"{why}\"");
     assert!(started.contains(&reason), "{started}");
+}
+
+#[test]
+fn make_build_asks_for_openvino_on_processors_that_are_faster_in_bfloat16() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = |processor: Option<&str>| {
+        let mut script = Command::new(in_repository("scripts/bfloat16"));
+        if let Some(text) = processor {
+            let path = folder.path().join("cpuinfo");
+            std::fs::write(&path, text).unwrap();
+            script.arg(path);
+        }
+        script.ran().out.trim().to_owned()
+    };
+    assert_eq!(asked(Some("GenuineIntel\nflags\t: avx512_bf16 amx_bf16\n")), "yes");
+    assert_eq!(asked(Some("AuthenticAMD\nflags\t: avx512f avx512_bf16\n")), "yes");
+    assert_eq!(asked(Some("GenuineIntel\nflags\t: avx512f avx512_bf16\n")), "");
+    assert_eq!(asked(Some("AuthenticAMD\nflags\t: avx512f avx512_bf16x\n")), "");
+    assert_eq!(asked(None), if faster_bfloat16().is_some() { "yes" } else { "" });
+}
+
+/// What `check` says where everything for bfloat16 exists and the processor is not faster in it.
+fn finds_bfloat16_slower() {
+    let device = chosen(&BOTH, with_models(), &[]);
+    assert!(device.ends_with(&format!("; auto: cpu, because {SLOWER}")), "{device}");
+    let device = chosen(&BOTH, with_models(), &[BFLOAT16]);
+    assert!(
+        device.starts_with("cpu-bf16") && device.contains("runtime.device = \"cpu\""),
+        "{device}"
+    );
+    left_out_everywhere("choosing bfloat16: this processor is not faster in it");
 }
 
 /// Runs a program that can make nothing executable that it wrote, as under systemd's
@@ -347,6 +384,10 @@ fn a_process_that_may_not_make_code_executable_compares_in_single_precision() {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
+    }
+    if faster_bfloat16().is_none() {
+        left_out_everywhere("a process that may not make code executable: bfloat16 is slower here");
+        return;
     }
     let device = chosen(&BOTH, command, &[]);
     let why = "; auto: cpu, because this process may not make code executable \

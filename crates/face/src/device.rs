@@ -9,8 +9,8 @@ pub enum Device {
     #[default]
     Cpu,
     /// The processor, with embedder and head pose in bfloat16, for processors with such
-    /// instructions: these nets take half the time, and the measured error rates are those of
-    /// [`Cpu`](Self::Cpu) (docs/decisions/0019).
+    /// instructions: these nets take half the time on many of them, and the measured error rates
+    /// are those of [`Cpu`](Self::Cpu) (docs/decisions/0019).
     CpuBf16,
     /// The processor, used like a GPU: one thread runs the large nets of all engines, in batches.
     /// Slower than [`Cpu`](Self::Cpu); for testing the code for GPUs without one.
@@ -121,7 +121,7 @@ fn gpu_model(folder: &Path) -> String {
 }
 
 /// The value of the first line `key: value`.
-fn field(text: &str, key: &str) -> Option<String> {
+pub(super) fn field(text: &str, key: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         (name.trim() == key).then(|| value.trim().to_owned())

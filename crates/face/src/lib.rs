@@ -66,7 +66,7 @@ pub use error::FaceError;
 pub use limits::DecodeLimits;
 pub use memory::{PixelMemory, while_waiting};
 pub use pipeline::{AnalysedFace, Pipeline, PipelineOptions};
-pub use provider::{bfloat16_flag, has_bfloat16};
+pub use provider::{faster_bfloat16, has_bfloat16};
 pub use refusal::{Flaw, Format, Refusal};
 pub use session::Runtime;
 pub use similarity::{Embedding, LengthCorrection, Similarity};

@@ -5,7 +5,10 @@ use ort::ep::{
     ExecutionProvider as _, ExecutionProviderDispatch, cuda::ConvAlgorithmSearch,
 };
 
-use super::{device::Device, error::FaceError};
+use super::{
+    device::{Device, field},
+    error::FaceError,
+};
 
 impl Device {
     /// Whether the processor supports it. For a GPU, only its driver can report what is missing.
@@ -53,8 +56,8 @@ impl Device {
     }
 }
 
-/// Whether the processor has instructions for bfloat16, twice as fast as in single precision.
-/// Without them, `OpenVINO` emulates them and takes longer.
+/// Whether the processor has instructions for bfloat16, which does not make them faster
+/// ([`faster_bfloat16`]). Without them, `OpenVINO` emulates them and takes several times as long.
 pub fn has_bfloat16() -> bool {
     #[cfg(target_arch = "x86_64")]
     let has = is_x86_feature_detected!("avx512bf16");
@@ -63,12 +66,22 @@ pub fn has_bfloat16() -> bool {
     has
 }
 
-/// The name of these instructions in `/proc/cpuinfo`, the fastest first, if the processor has them.
-/// Every processor with AMX for bfloat16 has AVX-512 BF16 too, which `OpenVINO` requires.
-pub fn bfloat16_flag() -> Option<&'static str> {
+/// The instructions, by their name in `/proc/cpuinfo`, that compute faster in bfloat16 than in
+/// single precision; `None` without such instructions. They are AMX, with any vendor, and AVX-512
+/// BF16 of AMD. Intel's processors with AVX-512 BF16 alone, such as those on which a hypervisor
+/// hides AMX, take longer (docs/decisions/0031).
+pub fn faster_bfloat16() -> Option<&'static str> {
     let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let has_amx = || processors.split_whitespace().any(|flag| flag == "amx_bf16");
-    has_bfloat16().then(|| if has_amx() { "amx_bf16" } else { "avx512_bf16" })
+    // `OpenVINO` requires AVX-512 BF16, which every processor with AMX has.
+    has_bfloat16().then(|| faster_bfloat16_of(&processors)).flatten()
+}
+
+/// The same of a text of `/proc/cpuinfo`.
+fn faster_bfloat16_of(processors: &str) -> Option<&'static str> {
+    let flags = field(processors, "flags").unwrap_or_default();
+    let has = |name: &&str| flags.split_whitespace().any(|flag| flag == *name);
+    let is_amd = field(processors, "vendor_id").is_some_and(|vendor| vendor == "AuthenticAMD");
+    Some("amx_bf16").filter(has).or_else(|| Some("avx512_bf16").filter(|name| is_amd && has(name)))
 }
 
 /// `OpenVINO` on the calling thread. Its own threads stay idle; it is configured with one thread,
@@ -93,4 +106,27 @@ fn cuda(number: u16, memory: usize) -> ExecutionProviderDispatch {
         .with_tf32(false);
     let limited = if memory == 0 { cuda } else { cuda.with_memory_limit(memory) };
     limited.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bfloat16_is_faster_with_amx_and_with_avx_512_of_amd() {
+        let cases = [
+            ("GenuineIntel", "avx512f avx512_bf16 amx_bf16 amx_tile", Some("amx_bf16")),
+            ("AuthenticAMD", "avx512f avx512_bf16 amx_bf16", Some("amx_bf16")),
+            ("AuthenticAMD", "avx512f avx512_bf16", Some("avx512_bf16")),
+            ("GenuineIntel", "avx512f avx512_bf16 amx_tile", None),
+            ("AuthenticAMD", "avx2 avx512f", None),
+            ("", "", None),
+        ];
+        for (vendor, flags, expected) in cases {
+            let processor =
+                format!("vendor_id\t: {vendor}\nmodel\t\t: 1\nflags\t\t: fpu {flags}\n");
+            let processors = format!("processor\t: 0\n{processor}\nprocessor\t: 1\n{processor}");
+            assert_eq!(faster_bfloat16_of(&processors), expected, "{vendor} {flags}");
+        }
+    }
 }
