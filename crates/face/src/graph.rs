@@ -2,10 +2,17 @@
 
 use ort::{
     environment::Environment,
-    session::{Session, builder::GraphOptimizationLevel},
+    session::{
+        Session,
+        builder::{GraphOptimizationLevel, SessionBuilder},
+    },
 };
 
-use super::{device::Device, error::FaceError};
+use super::{
+    device::Device,
+    error::FaceError,
+    gates::{InBlocks, in_blocks},
+};
 
 /// A verified model, and the device to run it on.
 #[derive(Debug)]
@@ -29,14 +36,29 @@ impl ModelGraph<'_> {
     }
 
     fn open(&self) -> ort::Result<Session> {
+        // A thread of its own runs one item at a time.
+        let blocks = if self.device == Device::Cpu { in_blocks(self.bytes) } else { None };
+        let Some(InBlocks { model, batch_axis }) = blocks else {
+            return self.builder()?.commit_from_memory(self.bytes);
+        };
+        let mut builder = self.builder()?;
+        if let Some(axis) = batch_axis {
+            builder = builder.with_dimension_override(axis, 1)?;
+        }
+        builder.commit_from_memory(&model).or_else(|error| {
+            tracing::debug!(net = self.name, %error, "gates stay as they are");
+            self.builder()?.commit_from_memory(self.bytes)
+        })
+    }
+
+    fn builder(&self) -> ort::Result<SessionBuilder> {
         let providers: Vec<_> = self.device.execution_provider(self.memory).into_iter().collect();
-        let mut builder = Session::builder(self.environment)?
+        Ok(Session::builder(self.environment)?
             .with_execution_providers(providers)?
             .with_intra_threads(1)?
             .with_inter_threads(1)?
             .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_config_entry(EXACT_PRODUCTS, if has_exact_products() { "0" } else { "1" })?;
-        builder.commit_from_memory(self.bytes)
+            .with_config_entry(EXACT_PRODUCTS, if has_exact_products() { "0" } else { "1" })?)
     }
 }
 
