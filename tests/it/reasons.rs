@@ -21,6 +21,10 @@ fn measures() -> Vec<Component> {
         yaw_deg: Some(0.0),
         pitch_deg: Some(0.0),
         eyes_open: Some(0.0),
+        eyes_covered: Some(0.0),
+        mouth_covered: Some(0.0),
+        side_covered: Some(0.0),
+        noise: Some(0.0),
         illumination_uniformity: Some(0.0),
         unnatural_colour: Some(0.0),
         ..none

@@ -21,6 +21,7 @@ mod batch;
 mod bmp;
 pub mod calibration;
 mod comparison;
+mod cover;
 pub mod decode;
 pub mod detect;
 mod detection;
@@ -61,6 +62,7 @@ mod webp;
 
 pub use batch::{ActiveThread, BatchOptions};
 pub use comparison::{Comparison, Engine, FaceReport, Inspection, Picture, PictureKind, Side};
+pub use cover::Cover;
 pub use detection::Detection;
 pub use device::Device;
 pub use error::FaceError;

@@ -7,6 +7,7 @@ use super::{
     align::{AlignedFace, align},
     attributes::{EyeClassifier, PoseEstimator},
     comparison::{Comparison, Engine, FaceReport, Inspection, Picture, PictureKind, Side},
+    cover::CoverNet,
     detect::Detector,
     detection::Detection,
     embed::Embedder,
@@ -62,6 +63,7 @@ pub struct Pipeline {
     pose: Option<PoseEstimator>,
     yaw_from_landmarks: Option<f32>,
     eyes: Option<EyeClassifier>,
+    cover: CoverNet,
     embedder: Embedder,
     /// The weight of its cosine, and the other embedders with theirs.
     weight: f32,
@@ -244,6 +246,7 @@ impl Pipeline {
         let pose = self.pose.as_mut().map(|net| net.estimate(pixels, &upright.area)).transpose()?;
         let eyes = self.eyes.as_mut();
         let eyes = eyes.map(|net| net.open_probability(pixels, &upright.landmarks)).transpose()?;
+        let cover = self.cover.estimate(image.pixels(), &face.landmarks)?;
         let landmarks = image.in_file(&face.landmarks);
         let yaw = match (&pose, self.yaw_from_landmarks) {
             (Some(pose), _) => Some(pose.yaw),
@@ -260,6 +263,7 @@ impl Pipeline {
             yaw,
             pitch: pose.map(|pose| pose.pitch),
             eyes,
+            cover,
             aligned: &face.aligned,
             length: face.embedding.length(),
             unified: self.unified.as_ref(),
@@ -298,6 +302,7 @@ impl Pipeline {
             pose: pose.map(|net| PoseEstimator::open(runtime, net)).transpose()?,
             yaw_from_landmarks: pack.yaw_from_landmarks,
             eyes: eyes.map(|net| EyeClassifier::open(runtime, net)).transpose()?,
+            cover: CoverNet::open(runtime)?,
             embedder: Embedder::open(runtime, &pack.embedder)?,
             weight: pack.weight,
             further: pack
@@ -328,6 +333,7 @@ impl Pipeline {
         self.refiner.as_mut().map(|net| net.refine(&grey, &face)).transpose()?;
         self.pose.as_mut().map(|net| net.estimate(&grey, &area)).transpose()?;
         self.eyes.as_mut().map(|net| net.open_probability(&grey, &landmarks)).transpose()?;
+        self.cover.estimate(&grey, &landmarks)?;
         let further = self.further.iter_mut().map(|(embedder, _)| embedder);
         for embedder in std::iter::once(&mut self.embedder).chain(further) {
             if let Some(aligned) = align(&grey, &landmarks, embedder.net()) {

@@ -12,6 +12,7 @@ mod closer;
 mod convert;
 mod damaged;
 mod decoding;
+mod degraded;
 mod golden;
 mod odd;
 mod operator_pack;

@@ -37,7 +37,7 @@ impl Row {
 }
 
 /// One photo each of people all over the alphabet.
-fn photos(count: usize) -> Vec<PathBuf> {
+pub(super) fn photos(count: usize) -> Vec<PathBuf> {
     let Some(folder) = shared("faces/calibration") else { return Vec::new() };
     let mut people: Vec<_> =
         fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();

@@ -207,6 +207,7 @@ fn quality_measures_agree_with_the_reference() {
             yaw: Some(head.yaw),
             pitch: Some(head.pitch),
             eyes: Some(open),
+            cover: None,
             aligned: &aligned,
             length: 15.0,
             unified: None,

@@ -2,9 +2,9 @@
 //! ISO/IEC 29794-5.
 //!
 //! A component shows a person what to improve; the limits are on the native values. Where OFIQ
-//! needs nets that a pack lacks (occlusion, expression, background, head covering) there is no
-//! component; where its native value differs from ours (sharpness, brightness, head size) the
-//! mapping is ours.
+//! needs nets that are missing here (expression, background, head covering) there is no component;
+//! where its native value differs from ours (sharpness, brightness, head size, covers) or it has
+//! none (noise) the mapping is ours.
 
 use std::f32::consts::PI;
 
@@ -91,7 +91,7 @@ macro_rules! row {
 
 /// All of them; `below` and `above` are the reasons on either side of the limits.
 #[rustfmt::skip]
-pub(super) const TABLE: [MeasureRow; 22] = [
+pub(super) const TABLE: [MeasureRow; 26] = [
     row!(? unified, |x| x, LowQuality, LowQuality),
     row!(inter_eye_distance_px, |x| 100.0 * sigmoid(x, 70.0, 20.0), EyesTooClose, EyesTooClose),
     row!(face_size_px, |x| 100.0 * sigmoid(x, 100.0, 25.0), FaceTooSmall, FaceTooSmall),
@@ -100,7 +100,11 @@ pub(super) const TABLE: [MeasureRow; 22] = [
     row!(? pitch_deg, angle, HeadTilted, HeadTilted),
     row!(roll_deg, angle, HeadRolled, HeadRolled),
     row!(? eyes_open, |x| 100.0 * x, EyesClosed, EyesClosed),
+    row!(? eyes_covered, |x| 100.0 * (1.0 - x), EyesCovered, EyesCovered),
+    row!(? mouth_covered, |x| 100.0 * (1.0 - x), MouthCovered, MouthCovered),
+    row!(? side_covered, |x| 100.0 * (1.0 - x), FaceCovered, FaceCovered),
     row!(sharpness, |x| 100.0 * sigmoid(x.max(1e-3).ln(), 4.0_f32.ln(), 0.4), Blurred, Blurred),
+    row!(? noise, |x| 100.0 * (1.0 - sigmoid(x, 9.0, 1.5)), Noisy, Noisy),
     row!(brightness, |x| 100.0 * sigmoid(x, 0.2, 0.05) * (1.0 - sigmoid(x, 0.8, 0.05)), TooDark, TooBright),
     row!(luminance_variance, variance, LowContrast, HighContrast),
     row!(dynamic_range_bits, |x| 12.5 * x, LowContrast, LowContrast),

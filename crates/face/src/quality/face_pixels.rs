@@ -5,6 +5,8 @@
     reason = "computed in double precision, kept in single"
 )]
 
+use std::f32::consts::FRAC_PI_2;
+
 use crate::{align::AlignedFace, patch::Patch};
 
 /// The aligned face.
@@ -39,6 +41,11 @@ const SMOOTHING: [f32; 9] = [
     0.004_431_86,
     0.000_133_83,
 ];
+/// Gaussian, sigma 2, thirteen taps.
+const WIDE_SMOOTHING: [f32; 13] = [
+    0.002_218, 0.008_773, 0.027_023, 0.064_825, 0.121_109, 0.176_213, 0.199_676, 0.176_213,
+    0.121_109, 0.064_825, 0.027_023, 0.008_773, 0.002_218,
+];
 /// Pixels that the smoothed Laplacian of one pixel reaches.
 const REACH: usize = 5;
 
@@ -56,7 +63,7 @@ impl<'a> FacePixels<'a> {
     /// dark copy of a picture as sharp as the original; the plain variance of the Laplacian does
     /// neither.
     pub(super) fn sharpness(&self) -> f32 {
-        let smooth = self.smoothed();
+        let smooth = self.smoothed(&self.luma, &SMOOTHING);
         let (mut detail, mut contrast) = (Spread::default(), Spread::default());
         let (left, top) = ((self.width / 8).max(REACH), (self.height / 8).max(REACH));
         for y in top..self.height.saturating_sub(top) {
@@ -89,25 +96,86 @@ impl<'a> FacePixels<'a> {
         .all(|(x, y)| self.inside[y * self.width + x])
     }
 
-    /// Borders are not smoothed: the measure does not reach them.
-    fn smoothed(&self) -> Vec<f32> {
-        let pass = |from: &[f32], step: usize| {
-            let mut to = from.to_vec();
-            let reach = 4 * step;
-            let Some(end) = from.len().checked_sub(reach).filter(|end| *end > reach) else {
-                return to;
-            };
-            let inner = &mut to[reach..end];
-            inner.fill(0.0);
-            // Tap by tap: whole rows are added up, which the compiler does many values at a time.
-            for (k, weight) in SMOOTHING.iter().enumerate() {
-                for (sum, value) in inner.iter_mut().zip(&from[k * step..]) {
-                    *sum += weight * value;
-                }
-            }
-            to
+    /// The standard deviation of the noise in luma, or that in the differences of colours by a
+    /// factor, if it is larger: they cost more, and wrinkles and hair have hardly any. `None` if
+    /// too little of the face lies in the picture.
+    ///
+    /// Noise is what a blurred copy lacks, in the blocks where that is least: elsewhere it is
+    /// detail. The blur is wide, so that grain of several pixels counts too.
+    pub(super) fn noise(&self) -> Option<f32> {
+        const COLOUR: f32 = 10.0 / 7.0;
+        let difference = |of: usize| {
+            let pixels = self.patch.pixels.as_chunks::<3>().0;
+            self.deviation(&pixels.iter().map(|pixel| pixel[of] - pixel[1]).collect::<Vec<_>>())
         };
-        pass(&pass(&self.luma, 1), self.width)
+        let luma = self.deviation(&self.luma)?;
+        Some(luma.max(COLOUR * f32::midpoint(difference(0)?, difference(2)?)))
+    }
+
+    /// The standard deviation of a plane from its blurred copy, over the block that has a tenth of
+    /// all blocks below it.
+    fn deviation(&self, plane: &[f32]) -> Option<f32> {
+        const BLOCK: usize = 16;
+        const LEAST_BLOCKS: usize = 4;
+        let smooth = self.smoothed(plane, &WIDE_SMOOTHING);
+        let (left, top) = (self.width / 8, self.height / 8);
+        let starts = |from: usize, size: usize| {
+            (from..).step_by(BLOCK).take_while(move |start| start + BLOCK <= size - from)
+        };
+        let mut means = Vec::new();
+        for (y, x) in
+            starts(top, self.height).flat_map(|y| starts(left, self.width).map(move |x| (y, x)))
+        {
+            let (mut sum, mut complete) = (0.0, true);
+            for start in (y..y + BLOCK).map(|y| y * self.width + x) {
+                let row = start..start + BLOCK;
+                complete &= self.inside[row.clone()].iter().all(|inside| *inside);
+                let both = plane[row.clone()].iter().zip(&smooth[row]);
+                sum += both.map(|(value, smooth)| (value - smooth).abs()).sum::<f32>();
+            }
+            if complete {
+                means.push(sum / (BLOCK * BLOCK) as f32);
+            }
+        }
+        if means.len() < LEAST_BLOCKS {
+            return None;
+        }
+        means.sort_by(f32::total_cmp);
+        // From the mean of the absolute values of a normal distribution to its deviation.
+        Some(means[(means.len() + 4) / 10] * FRAC_PI_2.sqrt())
+    }
+
+    /// Borders are not smoothed: no measure reaches them.
+    fn smoothed<const N: usize>(&self, plane: &[f32], taps: &[f32; N]) -> Vec<f32> {
+        let (width, height, reach) = (self.width, self.height, N / 2);
+        if width.min(height) < N {
+            return plane.to_vec();
+        }
+        // Tap by tap: whole rows are added up, which the compiler does many values at a time.
+        let add = |sums: &mut [f32], row: &[f32], weight: f32| {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += weight * value;
+            }
+        };
+        let mut across = plane.to_vec();
+        for (to, row) in across.chunks_exact_mut(width).zip(plane.chunks_exact(width)) {
+            let inner = &mut to[reach..width - reach];
+            inner.fill(0.0);
+            for (k, weight) in taps.iter().enumerate() {
+                add(inner, &row[k..], *weight);
+            }
+        }
+        let mut smooth = across.clone();
+        for (y, to) in smooth.chunks_exact_mut(width).enumerate().skip(reach) {
+            if y + reach >= height {
+                break;
+            }
+            to.fill(0.0);
+            for (row, weight) in across.chunks_exact(width).skip(y - reach).zip(taps) {
+                add(to, row, *weight);
+            }
+        }
+        smooth
     }
 
     /// Luma statistics inside the ellipse that a face fills in the aligned frame.

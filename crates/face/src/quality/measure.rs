@@ -6,7 +6,7 @@ use super::{
     face_pixels::FacePixels,
     unified::{UnifiedQuality, UnifiedTerms},
 };
-use crate::{align::AlignedFace, detection::Detection, geometry::Landmarks};
+use crate::{align::AlignedFace, cover::Cover, detection::Detection, geometry::Landmarks};
 
 /// What was measured on one face, in native units; names follow ISO/IEC 29794-5 where it has one.
 /// [`components`](super::components::components) brings each to 0 … 100.
@@ -34,9 +34,19 @@ pub struct Measures {
     /// Probability that the more open eye is open, 0 to 1; absent if the pack has no eye net. (One
     /// eye alone is too often misread behind glasses or hair.)
     pub eyes_open: Option<f32>,
+    /// Probability that something hides most of the eyes, such as dark glasses, 0 to 1.
+    pub eyes_covered: Option<f32>,
+    /// Probability that something hides most of the mouth, such as a mask, 0 to 1.
+    pub mouth_covered: Option<f32>,
+    /// Probability that something hides most of the left or the right half of the face, 0 to 1.
+    pub side_covered: Option<f32>,
     /// Fine detail of the aligned face relative to its contrast: 14 is usual, below 2 it is
     /// blurred.
     pub sharpness: f32,
+    /// What varies by chance within a few pixels of the aligned face, where it varies least: a
+    /// standard deviation, of values from 0 to 255, 2.6 is usual; absent if too little of the face
+    /// lies in the picture.
+    pub noise: Option<f32>,
     /// Mean luma of the face, 0 to 1.
     pub brightness: f32,
     /// Variance of the face's luma, luma from 0 to 1: 0.03 is usual.
@@ -88,6 +98,8 @@ pub struct Observed<'a> {
     pub pitch: Option<f32>,
     /// Probability that each eye is open, if a net estimated it.
     pub eyes: Option<[f32; 2]>,
+    /// What hides it, if that was estimated.
+    pub cover: Option<Cover>,
     /// The face in the embedder's frame.
     pub aligned: &'a AlignedFace,
     /// Length of its embedding before it was normalised.
@@ -113,7 +125,11 @@ pub fn measure(seen: &Observed<'_>) -> Measures {
         pitch_deg: seen.pitch.map(f32::abs),
         roll_deg: seen.roll.abs(),
         eyes_open: seen.eyes.map(|[left, right]| left.max(right)),
+        eyes_covered: seen.cover.map(|cover| cover.eyes),
+        mouth_covered: seen.cover.map(|cover| cover.mouth),
+        side_covered: seen.cover.map(|cover| cover.side),
         sharpness: view.sharpness(),
+        noise: view.noise(),
         brightness: light.mean / 255.0,
         luminance_variance: light.variance / (255.0 * 255.0),
         dynamic_range_bits: light.entropy,

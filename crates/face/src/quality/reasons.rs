@@ -24,6 +24,14 @@ pub enum ReasonCode {
     HeadRolled,
     /// Both eyes seem closed.
     EyesClosed,
+    /// The eyes are hidden.
+    EyesCovered,
+    /// The mouth is hidden, with the nose or without.
+    MouthCovered,
+    /// One side of the face is hidden.
+    FaceCovered,
+    /// The pixels of the face vary by chance.
+    Noisy,
     /// The face is out of focus, moved, or enlarged from few pixels.
     Blurred,
     /// The overall quality is low: comparisons with such photos are error-prone.
@@ -98,6 +106,19 @@ impl ReasonCode {
             ),
             Self::HeadRolled => ("shows the head tilted to one shoulder", "Hold the head upright."),
             Self::EyesClosed => ("shows closed eyes", "Open both eyes."),
+            Self::EyesCovered => (
+                "shows covered eyes",
+                "Take off dark glasses, and keep hair and hands away from the eyes.",
+            ),
+            Self::MouthCovered => (
+                "shows a covered mouth",
+                "Take off masks and scarves, and keep hands away from the face.",
+            ),
+            Self::FaceCovered => (
+                "shows one side of the face covered",
+                "Keep hair, hands and other things away from the face.",
+            ),
+            Self::Noisy => ("has too much noise in the face", "Find brighter light."),
             Self::Blurred => (
                 "is blurred",
                 "Hold the camera still, clean the lens and wait until the image is sharp.",
