@@ -1,7 +1,7 @@
 //! Channel gates of a net, rewritten so that ONNX Runtime computes them in blocks of channels.
 //!
-//! On a processor, ONNX Runtime keeps the channels of an image in blocks of 8 or 16 from one
-//! convolution to the next. A gate (squeeze and excitation: mean of each channel, two small
+//! On x86-64, ONNX Runtime keeps the channels of an image in blocks of 8 or 16 from one convolution
+//! to the next. A gate (squeeze and excitation: mean of each channel, two small
 //! convolutions, sigmoid, product with the image) interrupts that, because the runtime multiplies
 //! in blocks only images of one size: it copies the image out of the blocks and back. With the gate
 //! repeated to the size of the image, everything stays in blocks. Each number is computed from the
@@ -32,28 +32,31 @@ const TENSOR_DATA_TYPE: u64 = 2;
 const TENSOR_NAME: u64 = 8;
 const TENSOR_RAW_DATA: u64 = 9;
 const DATA_FLOAT: u64 = 1;
-/// From a `ValueInfoProto` to its axes: its type, as a tensor, the shape of that.
-const AXES: [u64; 4] = [2, 1, 2, 1];
+/// From a `ValueInfoProto` to its shape: its type, as a tensor, the shape of that.
+const SHAPE: [u64; 3] = [2, 1, 2];
+const SHAPE_DIM: u64 = 1;
+const DIM_VALUE: u64 = 1;
 const DIM_PARAM: u64 = 2;
 
-/// Most operations between the mean of the channels and the product.
+/// Most operations of a gate, from the mean of the channels to the product.
 const LONGEST_GATE: usize = 6;
 
 /// A model whose gates were rewritten.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct InBlocks {
+pub struct InBlocks {
     /// The ONNX file.
-    pub(super) model: Vec<u8>,
-    /// The name of the first axis of its first input, if it has one. The runtime needs to know its
-    /// size, or it does not see that gate and image are equally large.
+    pub model: Vec<u8>,
+    /// The name of the first axis of its input, if it has one. The runtime needs to know its size,
+    /// or it does not see that gate and image are equally large.
     pub(super) batch_axis: Option<String>,
 }
 
-/// Rewrites the gates of an ONNX model; `None` if there are none, or for bytes that are no model.
+/// Rewrites the gates of an ONNX model; `None` if there are none, if its input is not of a fixed
+/// size, or for bytes that are no model.
 ///
-/// A gate is only known by the window of its mean. If the window were smaller than the image, the
-/// runtime would refuse the result when it opens it.
-pub(super) fn in_blocks(model: &[u8]) -> Option<InBlocks> {
+/// The size of an image is only known by the window of its mean. If the window were smaller than
+/// the image, the runtime would refuse the result when it opens it, because sizes are fixed.
+pub fn in_blocks(model: &[u8]) -> Option<InBlocks> {
     let outer = fields(model)?;
     let mut graphs = outer.iter().filter(|field| field.number == MODEL_GRAPH);
     let (Some(Content::Bytes(graph)), None) = (graphs.next().map(|f| f.content), graphs.next())
@@ -83,6 +86,9 @@ pub(super) fn in_blocks(model: &[u8]) -> Option<InBlocks> {
     if gates == 0 {
         return None;
     }
+    let mut inputs = messages(GRAPH_INPUT);
+    let (Some(input), None) = (inputs.next(), inputs.next()) else { return None };
+    let batch_axis = batch_axis(input)?;
     let mut whole = Message::default();
     for field in &outer {
         match field.number {
@@ -90,14 +96,25 @@ pub(super) fn in_blocks(model: &[u8]) -> Option<InBlocks> {
             _ => whole.0.extend_from_slice(field.whole),
         }
     }
-    let batch_axis = messages(GRAPH_INPUT).next().and_then(first_axis);
     Some(InBlocks { model: whole.0, batch_axis })
 }
 
-/// The name of the first axis of an input.
-fn first_axis(input: &[u8]) -> Option<String> {
-    let axis = AXES.into_iter().try_fold(input, child)?;
-    String::from_utf8(child(axis, DIM_PARAM)?.to_vec()).ok()
+/// The name of the first axis of an input, if it has one; `None` if another axis has no fixed size.
+#[expect(clippy::option_option, reason = "a fixed first axis needs no name")]
+fn batch_axis(input: &[u8]) -> Option<Option<String>> {
+    let axes = fields(SHAPE.into_iter().try_fold(input, child)?)?;
+    let mut axes = axes.iter().filter(|f| f.number == SHAPE_DIM).filter_map(|f| f.content.bytes());
+    let first = fields(axes.next()?)?;
+    let is_fixed =
+        |axis: &[u8]| fields(axis).is_some_and(|f| f.iter().any(|f| f.number == DIM_VALUE));
+    if !axes.all(is_fixed) {
+        return None;
+    }
+    let name = first.iter().find(|field| field.number == DIM_PARAM);
+    let Some(name) = name else {
+        return first.iter().any(|f| f.number == DIM_VALUE).then_some(None);
+    };
+    String::from_utf8(name.content.bytes()?.to_vec()).ok().map(Some)
 }
 
 /// An operation of the graph, as far as it matters here.
@@ -108,21 +125,37 @@ struct Node<'a> {
     op: &'a [u8],
     /// Its window, [1, 1] for those without one.
     kernel: Vec<u64>,
+    /// Whether its window reaches beyond the image.
+    is_padded: bool,
 }
 
 impl<'a> Node<'a> {
     fn read(whole: &'a [u8]) -> Option<Self> {
-        let mut node =
-            Self { whole, inputs: Vec::new(), outputs: Vec::new(), op: b"", kernel: vec![1, 1] };
+        let mut node = Self {
+            whole,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            op: b"",
+            kernel: vec![1, 1],
+            is_padded: false,
+        };
         for field in fields(whole)? {
             match (field.number, field.content) {
                 (NODE_INPUT, Content::Bytes(name)) => node.inputs.push(name),
                 (NODE_OUTPUT, Content::Bytes(name)) => node.outputs.push(name),
                 (NODE_OP_TYPE, Content::Bytes(op)) => node.op = op,
-                (NODE_ATTRIBUTE, Content::Bytes(attribute))
-                    if child(attribute, ATTRIBUTE_NAME) == Some(b"kernel_shape") =>
-                {
-                    node.kernel = integers(attribute)?;
+                (NODE_ATTRIBUTE, Content::Bytes(attribute)) => {
+                    match child(attribute, ATTRIBUTE_NAME) {
+                        Some(b"kernel_shape") => node.kernel = integers(attribute)?,
+                        Some(b"pads") => {
+                            node.is_padded |= integers(attribute)?.iter().any(|pad| *pad != 0);
+                        }
+                        Some(b"auto_pad") => {
+                            let pads = child(attribute, ATTRIBUTE_S);
+                            node.is_padded |= !matches!(pads, Some(b"NOTSET" | b"VALID"));
+                        }
+                        _ => {}
+                    }
                 }
                 _ => {}
             }
@@ -146,7 +179,7 @@ impl Gate {
             let mut at = *producers.get(gate)?;
             for _ in 0..LONGEST_GATE {
                 match (at.op, &at.kernel[..]) {
-                    (b"AveragePool", [height, width]) => {
+                    (b"AveragePool", [height, width]) if !at.is_padded => {
                         let size = [*height, *width];
                         return (at.inputs[..] == [image]).then_some(Self { input, size });
                     }
@@ -326,24 +359,44 @@ mod tests {
         node.bytes(NODE_OUTPUT, output.as_bytes());
         node.bytes(NODE_OP_TYPE, op.as_bytes());
         if !kernel.is_empty() {
-            let mut attribute = Message::default();
-            attribute.bytes(ATTRIBUTE_NAME, b"kernel_shape");
-            for size in kernel {
-                attribute.number(ATTRIBUTE_INTS, *size);
-            }
-            node.bytes(NODE_ATTRIBUTE, &attribute.0);
+            node.0.extend(attribute("kernel_shape", kernel));
         }
         node.0
     }
 
+    fn attribute(name: &str, values: &[u64]) -> Vec<u8> {
+        let (mut node, mut attribute) = (Message::default(), Message::default());
+        attribute.bytes(ATTRIBUTE_NAME, name.as_bytes());
+        for value in values {
+            attribute.number(ATTRIBUTE_INTS, *value);
+        }
+        node.bytes(NODE_ATTRIBUTE, &attribute.0);
+        node.0
+    }
+
+    type Axis = (u64, Option<&'static str>);
+
+    const OPEN_BATCH: [Axis; 4] = [(0, Some("batch")), (3, None), (64, None), (64, None)];
+
     fn model(nodes: &[Vec<u8>]) -> Vec<u8> {
+        with_input(nodes, &OPEN_BATCH)
+    }
+
+    fn with_input(nodes: &[Vec<u8>], axes: &[Axis]) -> Vec<u8> {
         let mut graph = Message::default();
         for node in nodes {
             graph.bytes(GRAPH_NODE, node);
         }
         let mut input = Message::default();
-        input.bytes(DIM_PARAM, b"batch");
-        for field in AXES.into_iter().rev() {
+        for (number, text) in axes {
+            let mut axis = Message::default();
+            match text {
+                Some(text) => axis.bytes(DIM_PARAM, text.as_bytes()),
+                None => axis.number(DIM_VALUE, *number),
+            }
+            input.bytes(SHAPE_DIM, &axis.0);
+        }
+        for field in SHAPE.into_iter().rev() {
             let inner = std::mem::take(&mut input);
             input.bytes(field, &inner.0);
         }
@@ -405,9 +458,27 @@ mod tests {
         moved[2] = node("Transpose", &["less"], "active", &[]);
         let mut sum = gated("image", &[32, 32], ["image", "gate"]);
         sum[5] = node("Add", &["image", "gate"], "out", &[]);
-        for nodes in [other, line, large, moved, sum] {
+        let mut padded = gated("image", &[3, 3], ["image", "gate"]);
+        padded[0].extend(attribute("pads", &[1, 1, 1, 1]));
+        for nodes in [other, line, large, moved, sum, padded] {
             assert_eq!(in_blocks(&model(&nodes)), None);
         }
+        let mut unpadded = gated("image", &[32, 32], ["image", "gate"]);
+        unpadded[0].extend(attribute("pads", &[0; 4]));
+        assert!(in_blocks(&model(&unpadded)).is_some());
+    }
+
+    #[test]
+    fn a_net_stays_whose_input_has_other_open_axes_than_the_first() {
+        let nodes = gated("image", &[32, 32], ["image", "gate"]);
+        let batch_axis = |axes: [Axis; 4]| {
+            in_blocks(&with_input(&nodes, &axes)).map(|rewritten| rewritten.batch_axis)
+        };
+        assert_eq!(batch_axis(OPEN_BATCH), Some(Some("batch".to_owned())));
+        assert_eq!(batch_axis([(1, None), (3, None), (64, None), (64, None)]), Some(None));
+        let open = (0, Some("?"));
+        assert_eq!(batch_axis([open, (3, None), open, open]), None);
+        assert_eq!(batch_axis([(1, None), (3, None), (64, None), (0, Some("width"))]), None);
     }
 
     #[test]

@@ -36,8 +36,9 @@ impl ModelGraph<'_> {
     }
 
     fn open(&self) -> ort::Result<Session> {
-        // A thread of its own runs one item at a time.
-        let blocks = if self.device == Device::Cpu { in_blocks(self.bytes) } else { None };
+        // A thread of its own runs one item at a time. Builds for other processors have no blocks.
+        let has_blocks = cfg!(target_arch = "x86_64") && self.device == Device::Cpu;
+        let blocks = if has_blocks { in_blocks(self.bytes) } else { None };
         let Some(InBlocks { model, batch_axis }) = blocks else {
             return self.builder()?.commit_from_memory(self.bytes);
         };
@@ -46,7 +47,7 @@ impl ModelGraph<'_> {
             builder = builder.with_dimension_override(axis, 1)?;
         }
         builder.commit_from_memory(&model).or_else(|error| {
-            tracing::debug!(net = self.name, %error, "gates stay as they are");
+            tracing::warn!(net = self.name, %error, "the gates of a net stay as they are");
             self.builder()?.commit_from_memory(self.bytes)
         })
     }

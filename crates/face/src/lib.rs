@@ -33,7 +33,7 @@ mod exif;
 mod face_check;
 #[cfg(test)]
 mod flat;
-mod gates;
+pub mod gates;
 pub mod geometry;
 mod graph;
 pub mod jpeg;

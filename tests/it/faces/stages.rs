@@ -2,20 +2,22 @@
 //! it is made. The numbers were made once with `OpenCV`, Pillow, scikit-image and onnxruntime
 //! (`tests/reference/`).
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use image::RgbImage;
 use serde_json::Value;
 use visavis_face::{
-    DecodeLimits, Detection,
+    BatchOptions, DecodeLimits, Detection, Device,
     align::{AlignmentTransform, align},
     attributes::{EyeClassifier, PoseEstimator},
     decode::decode,
     detect::Detector,
     embed::Embedder,
+    gates::in_blocks,
     geometry::{BoundingBox, Landmarks, Point},
     landmarks::LandmarkRefiner,
     quality::{Observed, measure},
+    session::{NetSession, Placement},
 };
 
 use crate::support::models::{default_pack, reference, runtime, shared};
@@ -224,4 +226,29 @@ fn quality_measures_agree_with_the_reference() {
         let luma = ["mean", "bright", "dark"].map(|key| theirs["luma"][key].as_f64().unwrap());
         assert!(close(&light, &luma, 0.02), "{name}: {light:?} {luma:?}");
     }
+}
+
+/// The third of them is opened for batches, for which nothing is rewritten.
+#[test]
+fn the_gates_of_the_default_embedder_are_rewritten_and_its_results_stay_the_same_bits() {
+    let Some(pack) = default_pack() else { return };
+    let bytes = std::fs::read(&pack.embedder.path).unwrap();
+    let rewritten = in_blocks(&bytes).expect("gates").model;
+    assert_eq!(in_blocks(&rewritten), None, "nothing is left to rewrite");
+    let runtime = runtime();
+    let options = BatchOptions { wait: Duration::default(), most: 1, memory: 0 };
+    let batched = runtime.on(Device::CpuBatched, options).unwrap();
+    let nets = [
+        (&runtime, &bytes, Placement::CallingThread),
+        (&runtime, &rewritten, Placement::CallingThread),
+        (&batched, &bytes, Placement::Device),
+    ];
+    let tensor: Vec<f32> = (0..3 * 128 * 128).map(|n| (n * 7 % 256) as f32).collect();
+    let [one, other, batch] = nets.map(|(runtime, bytes, placement)| {
+        let path = Path::new("embedder.onnx");
+        let mut net = NetSession::from_bytes(runtime, bytes, path, placement).unwrap();
+        let [values] = net.run(&tensor, (128, 128), ["out"]).unwrap();
+        values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    });
+    assert!(one == other && other == batch);
 }
