@@ -37,11 +37,20 @@ impl Row {
 }
 
 /// One photo each of people all over the alphabet.
-pub(super) fn photos(count: usize) -> Vec<PathBuf> {
+fn photos(count: usize) -> Vec<PathBuf> {
+    first_photos(count, |people| people)
+}
+
+/// The first photo each of some of the people that `choose` takes of all, by name.
+pub(super) fn first_photos(
+    count: usize,
+    choose: impl Fn(Vec<PathBuf>) -> Vec<PathBuf>,
+) -> Vec<PathBuf> {
     let Some(folder) = shared("faces/calibration") else { return Vec::new() };
     let mut people: Vec<_> =
         fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
     people.sort();
+    let people = choose(people);
     let step = (people.len() / count).max(1);
     let first = |person: &PathBuf| {
         let mut photos: Vec<_> = fs::read_dir(person).unwrap().map(|e| e.unwrap().path()).collect();
