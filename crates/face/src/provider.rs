@@ -56,8 +56,8 @@ impl Device {
     }
 }
 
-/// Whether the processor has instructions for bfloat16, which does not make them faster
-/// ([`faster_bfloat16`]). Without them, `OpenVINO` emulates them and takes several times as long.
+/// Whether the processor has instructions for bfloat16. It may still be slower in bfloat16:
+/// [`faster_bfloat16`]. Without them, `OpenVINO` emulates them and takes longer.
 pub fn has_bfloat16() -> bool {
     #[cfg(target_arch = "x86_64")]
     let has = is_x86_feature_detected!("avx512bf16");
@@ -68,8 +68,8 @@ pub fn has_bfloat16() -> bool {
 
 /// The instructions, by their name in `/proc/cpuinfo`, that compute faster in bfloat16 than in
 /// single precision; `None` without such instructions. They are AMX, with any vendor, and AVX-512
-/// BF16 of AMD. Intel's processors with AVX-512 BF16 alone, such as those on which a hypervisor
-/// hides AMX, take longer (docs/decisions/0031).
+/// BF16 of AMD. An Intel processor with AVX-512 BF16 alone, on which a hypervisor hides AMX, took
+/// longer (docs/decisions/0031).
 pub fn faster_bfloat16() -> Option<&'static str> {
     let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     // `OpenVINO` requires AVX-512 BF16, which every processor with AMX has.

@@ -43,9 +43,9 @@ pub struct Measures {
     /// Fine detail of the aligned face relative to its contrast: 14 is usual, below 2 it is
     /// blurred.
     pub sharpness: f32,
-    /// What varies by chance within a few pixels of the aligned face, where it varies least: a
-    /// standard deviation, of values from 0 to 255, 2.6 is usual; absent if too little of the face
-    /// lies in the picture.
+    /// Noise where the aligned face is smoothest: the standard deviation in luma, or a multiple of
+    /// that in colours if it is larger, of values from 0 to 255; 2.6 is usual. Absent if too little
+    /// of the face lies in the picture.
     pub noise: Option<f32>,
     /// Mean luma of the face, 0 to 1.
     pub brightness: f32,

@@ -30,7 +30,7 @@ pub enum ReasonCode {
     MouthCovered,
     /// One side of the face is hidden.
     FaceCovered,
-    /// The pixels of the face vary by chance.
+    /// The face has noise, as of a camera in little light.
     Noisy,
     /// The face is out of focus, moved, or enlarged from few pixels.
     Blurred,
