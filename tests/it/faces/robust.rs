@@ -36,21 +36,17 @@ impl Row {
     }
 }
 
-/// One photo each of people all over the alphabet.
-fn photos(count: usize) -> Vec<PathBuf> {
-    first_photos(count, |people| people)
-}
-
-/// The first photo each of some of the people that `choose` takes of all, by name.
-pub(super) fn first_photos(
-    count: usize,
-    choose: impl Fn(Vec<PathBuf>) -> Vec<PathBuf>,
-) -> Vec<PathBuf> {
+/// Folders of all people, by name.
+pub(super) fn people() -> Vec<PathBuf> {
     let Some(folder) = shared("faces/calibration") else { return Vec::new() };
     let mut people: Vec<_> =
         fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
     people.sort();
-    let people = choose(people);
+    people
+}
+
+/// One photo each of people all over the alphabet.
+pub(super) fn photos(people: &[PathBuf], count: usize) -> Vec<PathBuf> {
     let step = (people.len() / count).max(1);
     let first = |person: &PathBuf| {
         let mut photos: Vec<_> = fs::read_dir(person).unwrap().map(|e| e.unwrap().path()).collect();
@@ -78,17 +74,28 @@ fn close_up(picture: &RgbImage, area: &BoundingBox, share: f32) -> RgbImage {
     part(picture, area, (-beyond, 1.0 + beyond), (-beyond, 1.0 + beyond))
 }
 
-fn covered(picture: &RgbImage, area: &BoundingBox, y: (f32, f32), colour: [u8; 3]) -> RgbImage {
+/// A photo with paint between shares of the width and height of the face; 0 and 1 are its edges.
+pub(super) fn covered(
+    picture: &RgbImage,
+    area: &BoundingBox,
+    x: (f32, f32),
+    y: (f32, f32),
+    colour: impl Fn(u32, u32) -> [u8; 3],
+) -> RgbImage {
     let mut covered = picture.clone();
+    let (left, right) = (area.x + x.0 * area.width, area.x + x.1 * area.width);
     let (top, bottom) = (area.y + y.0 * area.height, area.y + y.1 * area.height);
-    for (x, y, pixel) in covered.enumerate_pixels_mut() {
-        let (x, y) = (x as f32, y as f32);
-        if x >= area.x && x <= area.x + area.width && y >= top && y <= bottom {
-            *pixel = Rgb(colour);
+    for (column, row, pixel) in covered.enumerate_pixels_mut() {
+        let (x, y) = (column as f32, row as f32);
+        if x >= left && x <= right && y >= top && y <= bottom {
+            *pixel = Rgb(colour(column, row));
         }
     }
     covered
 }
+
+/// The whole width of a face.
+pub(super) const ACROSS: (f32, f32) = (0.0, 1.0);
 
 fn scaled(picture: &RgbImage, factor: f32) -> RgbImage {
     let side = |pixels: u32| ((pixels as f32 * factor).round() as u32).max(1);
@@ -153,8 +160,10 @@ const HARD: [(&str, Spoil); 3] = [
         dark.iter_mut().for_each(|value| *value = (f32::from(*value) * 0.15) as u8);
         dark
     }),
-    ("mouth and nose covered", |p, a, _| covered(p, a, (0.55, 1.0), [200, 210, 225])),
-    ("eyes covered", |p, a, _| covered(p, a, (0.28, 0.45), [20, 20, 20])),
+    ("mouth and nose covered", |p, a, _| {
+        covered(p, a, ACROSS, (0.55, 1.0), |_, _| [200, 210, 225])
+    }),
+    ("eyes covered", |p, a, _| covered(p, a, ACROSS, (0.28, 0.45), |_, _| [20, 20, 20])),
 ];
 
 /// Takes one photo of `every`, where each takes long.
@@ -165,7 +174,7 @@ fn measure(spoils: &[(&'static str, Spoil)], every: usize) -> Vec<Row> {
         .iter()
         .map(|(name, _)| Row { name, photos: 0, missed: 0, failed: 0, similarities: Vec::new() })
         .collect();
-    for (n, path) in photos((count / every).max(1)).iter().enumerate() {
+    for (n, path) in photos(&people(), (count / every).max(1)).iter().enumerate() {
         let photo = decode(&fs::read(path).unwrap(), &DecodeLimits::default()).unwrap();
         let original = analysed(&mut engine, &photo)
             .unwrap_or_else(|| panic!("{}: a frontal photo without a face", path.display()));
