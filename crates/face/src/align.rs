@@ -148,17 +148,6 @@ pub(crate) fn crop(
     Source::new(picture, &transform.inverse((1.0, 1.0)), size).warp(size)
 }
 
-/// The face with these landmarks, warped as by [`align`] so that they fall on a template in a frame
-/// of this size. `None` when the landmarks allow no fit.
-pub(crate) fn align_to(
-    picture: &RgbImage,
-    landmarks: &Landmarks,
-    template: &[[f32; 2]; 5],
-    size: (usize, usize),
-) -> Option<Patch> {
-    AlignmentTransform::fit(landmarks, template).map(|fit| crop(picture, &fit, size))
-}
-
 /// What a warp reads: a picture, averaged over blocks if the frame has fewer pixels.
 struct Source<'a> {
     pixels: Cow<'a, RgbImage>,

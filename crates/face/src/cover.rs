@@ -9,7 +9,7 @@ use std::path::Path;
 use image::RgbImage;
 
 use super::{
-    align::align_to,
+    align::{AlignmentTransform, crop},
     error::FaceError,
     geometry::Landmarks,
     manifest::{ChannelOrder, Input},
@@ -59,9 +59,8 @@ impl CoverNet {
         picture: &RgbImage,
         landmarks: &Landmarks,
     ) -> Result<Option<Cover>, FaceError> {
-        let Some(patch) = align_to(picture, landmarks, &TEMPLATE, (SIDE, SIDE)) else {
-            return Ok(None);
-        };
+        let Some(fit) = AlignmentTransform::fit(landmarks, &TEMPLATE) else { return Ok(None) };
+        let patch = crop(picture, &fit, (SIDE, SIDE));
         let values = self.0.run_patch(&patch, &INPUT, 3)?;
         Ok(match values[..] {
             [eyes, mouth, side] => Some(Cover { eyes, mouth, side }),

@@ -1,11 +1,11 @@
 //! Channel gates of a net, rewritten so that ONNX Runtime computes them in blocks of channels.
 //!
 //! On x86-64, ONNX Runtime keeps the channels of an image in blocks of 8 or 16 from one convolution
-//! to the next. A gate (squeeze and excitation: mean of each channel, two small
-//! convolutions, sigmoid, product with the image) interrupts that, because the runtime multiplies
-//! in blocks only images of one size: it copies the image out of the blocks and back. With the gate
-//! repeated to the size of the image, everything stays in blocks. Each number is computed from the
-//! same numbers in the same order, so results are the same, bit for bit.
+//! to the next. A gate (squeeze and excitation: mean of each channel, two small convolutions,
+//! sigmoid, product with the image) interrupts that, because the runtime multiplies in blocks only
+//! images of one size: it copies the image out of the blocks and back. With the gate repeated to
+//! the size of the image, everything stays in blocks. Each number is computed from the same numbers
+//! in the same order, so results are the same, bit for bit.
 //!
 //! This is done when a net is opened and not in its file: devices other than the processor in
 //! single precision multiply a gate in one step and would lose by it.
@@ -13,6 +13,8 @@
 //! Field numbers: <https://github.com/onnx/onnx/blob/v1.16.0/onnx/onnx.proto>.
 
 use std::collections::HashMap;
+
+use super::protobuf::{Content, Message, child, fields, varint};
 
 const MODEL_GRAPH: u64 = 7;
 const GRAPH_NODE: u64 = 1;
@@ -46,9 +48,9 @@ const LONGEST_GATE: usize = 6;
 pub struct InBlocks {
     /// The ONNX file.
     pub model: Vec<u8>,
-    /// The name of the first axis of its input, if it has one. The runtime needs to know its size,
-    /// or it does not see that gate and image are equally large.
-    pub(super) batch_axis: Option<String>,
+    /// Names of the axes of its input that are open: that of the batch, or none. The runtime needs
+    /// to know their size, or it does not see that gate and image are equally large.
+    pub(super) open_axes: Vec<String>,
 }
 
 /// Rewrites the gates of an ONNX model; `None` if there are none, if its input is not of a fixed
@@ -88,7 +90,7 @@ pub fn in_blocks(model: &[u8]) -> Option<InBlocks> {
     }
     let mut inputs = messages(GRAPH_INPUT);
     let (Some(input), None) = (inputs.next(), inputs.next()) else { return None };
-    let batch_axis = batch_axis(input)?;
+    let open_axes = open_axes(input)?;
     let mut whole = Message::default();
     for field in &outer {
         match field.number {
@@ -96,25 +98,22 @@ pub fn in_blocks(model: &[u8]) -> Option<InBlocks> {
             _ => whole.0.extend_from_slice(field.whole),
         }
     }
-    Some(InBlocks { model: whole.0, batch_axis })
+    Some(InBlocks { model: whole.0, open_axes })
 }
 
-/// The name of the first axis of an input, if it has one; `None` if another axis has no fixed size.
-#[expect(clippy::option_option, reason = "a fixed first axis needs no name")]
-fn batch_axis(input: &[u8]) -> Option<Option<String>> {
-    let axes = fields(SHAPE.into_iter().try_fold(input, child)?)?;
-    let mut axes = axes.iter().filter(|f| f.number == SHAPE_DIM).filter_map(|f| f.content.bytes());
-    let first = fields(axes.next()?)?;
-    let is_fixed =
-        |axis: &[u8]| fields(axis).is_some_and(|f| f.iter().any(|f| f.number == DIM_VALUE));
-    if !axes.all(is_fixed) {
-        return None;
+/// Names of the open axes of an input; `None` if one other than the first is open, or has no name.
+fn open_axes(input: &[u8]) -> Option<Vec<String>> {
+    let shape = fields(SHAPE.into_iter().try_fold(input, child)?)?;
+    let axes = shape.iter().filter(|f| f.number == SHAPE_DIM).filter_map(|f| f.content.bytes());
+    let mut open = Vec::new();
+    for (number, axis) in axes.enumerate() {
+        if fields(axis)?.iter().any(|field| field.number == DIM_VALUE) {
+            continue;
+        }
+        let name = child(axis, DIM_PARAM).filter(|_| number == 0)?;
+        open.push(String::from_utf8(name.to_vec()).ok()?);
     }
-    let name = first.iter().find(|field| field.number == DIM_PARAM);
-    let Some(name) = name else {
-        return first.iter().any(|f| f.number == DIM_VALUE).then_some(None);
-    };
-    String::from_utf8(name.content.bytes()?.to_vec()).ok().map(Some)
+    Some(open)
 }
 
 /// An operation of the graph, as far as it matters here.
@@ -259,93 +258,6 @@ fn integers(attribute: &[u8]) -> Option<Vec<u64>> {
     Some(values)
 }
 
-/// The first field `number` of a message, if it has bytes.
-fn child(message: &[u8], number: u64) -> Option<&[u8]> {
-    fields(message)?.into_iter().find(|field| field.number == number)?.content.bytes()
-}
-
-/// A field of a protobuf message.
-struct Field<'a> {
-    number: u64,
-    content: Content<'a>,
-    /// With its tag.
-    whole: &'a [u8],
-}
-
-#[derive(Clone, Copy)]
-enum Content<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    Other,
-}
-
-impl<'a> Content<'a> {
-    fn bytes(self) -> Option<&'a [u8]> {
-        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
-    }
-}
-
-/// The fields of a message; `None` if it is malformed. Wire types:
-/// <https://protobuf.dev/programming-guides/encoding/#structure>.
-fn fields(mut message: &[u8]) -> Option<Vec<Field<'_>>> {
-    let mut found = Vec::new();
-    while !message.is_empty() {
-        let start = message;
-        let tag = varint(&mut message)?;
-        let content = match tag & 7 {
-            0 => Content::Number(varint(&mut message)?),
-            1 => message.split_off(..8).map(|_| Content::Other)?,
-            2 => {
-                let length = usize::try_from(varint(&mut message)?).ok()?;
-                Content::Bytes(message.split_off(..length)?)
-            }
-            5 => message.split_off(..4).map(|_| Content::Other)?,
-            _ => return None,
-        };
-        let whole = &start[..start.len() - message.len()];
-        found.push(Field { number: tag >> 3, content, whole });
-    }
-    Some(found)
-}
-
-/// Takes a number from the front: seven bits per byte, lowest first.
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.split_off_first()?;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-/// A protobuf message in the making.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn number(&mut self, field: u64, value: u64) {
-        self.varint(field << 3);
-        self.varint(value);
-    }
-
-    fn bytes(&mut self, field: u64, value: &[u8]) {
-        self.varint(field << 3 | 2);
-        self.varint(value.len() as u64);
-        self.0.extend_from_slice(value);
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value.to_le_bytes()[0]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -432,8 +344,8 @@ mod tests {
     fn a_gate_is_repeated_to_the_size_of_its_image_and_nothing_else_changes() {
         for product in [["image", "gate"], ["gate", "image"]] {
             let nodes = gated("image", &[32, 16], product);
-            let InBlocks { model: rewritten, batch_axis } = in_blocks(&model(&nodes)).unwrap();
-            assert_eq!(batch_axis.as_deref(), Some("batch"));
+            let InBlocks { model: rewritten, open_axes } = in_blocks(&model(&nodes)).unwrap();
+            assert_eq!(open_axes, ["batch"]);
             let found = operations(&rewritten);
             assert_eq!(found[..5], operations(&model(&nodes))[..5]);
             assert_eq!(found[5].0, "Resize");
@@ -471,14 +383,14 @@ mod tests {
     #[test]
     fn a_net_stays_whose_input_has_other_open_axes_than_the_first() {
         let nodes = gated("image", &[32, 32], ["image", "gate"]);
-        let batch_axis = |axes: [Axis; 4]| {
-            in_blocks(&with_input(&nodes, &axes)).map(|rewritten| rewritten.batch_axis)
+        let open_axes = |axes: [Axis; 4]| {
+            in_blocks(&with_input(&nodes, &axes)).map(|rewritten| rewritten.open_axes)
         };
-        assert_eq!(batch_axis(OPEN_BATCH), Some(Some("batch".to_owned())));
-        assert_eq!(batch_axis([(1, None), (3, None), (64, None), (64, None)]), Some(None));
+        assert_eq!(open_axes(OPEN_BATCH), Some(vec!["batch".to_owned()]));
+        assert_eq!(open_axes([(1, None), (3, None), (64, None), (64, None)]), Some(Vec::new()));
         let open = (0, Some("?"));
-        assert_eq!(batch_axis([open, (3, None), open, open]), None);
-        assert_eq!(batch_axis([(1, None), (3, None), (64, None), (0, Some("width"))]), None);
+        assert_eq!(open_axes([open, (3, None), open, open]), None);
+        assert_eq!(open_axes([(1, None), (3, None), (64, None), (0, Some("width"))]), None);
     }
 
     #[test]

@@ -39,11 +39,11 @@ impl ModelGraph<'_> {
         // A thread of its own runs one item at a time. Builds for other processors have no blocks.
         let has_blocks = cfg!(target_arch = "x86_64") && self.device == Device::Cpu;
         let blocks = if has_blocks { in_blocks(self.bytes) } else { None };
-        let Some(InBlocks { model, batch_axis }) = blocks else {
+        let Some(InBlocks { model, open_axes }) = blocks else {
             return self.builder()?.commit_from_memory(self.bytes);
         };
         let mut builder = self.builder()?;
-        if let Some(axis) = batch_axis {
+        for axis in open_axes {
             builder = builder.with_dimension_override(axis, 1)?;
         }
         builder.commit_from_memory(&model).or_else(|error| {

@@ -46,6 +46,7 @@ mod nms;
 mod patch;
 mod pipeline;
 mod png;
+mod protobuf;
 mod provider;
 pub mod quality;
 mod refusal;

@@ -79,9 +79,13 @@ pub fn faster_bfloat16() -> Option<&'static str> {
 /// The same of a text of `/proc/cpuinfo`.
 fn faster_bfloat16_of(processors: &str) -> Option<&'static str> {
     let flags = field(processors, "flags").unwrap_or_default();
-    let has = |name: &&str| flags.split_whitespace().any(|flag| flag == *name);
+    let has = |name: &str| flags.split_whitespace().any(|flag| flag == name);
     let is_amd = field(processors, "vendor_id").is_some_and(|vendor| vendor == "AuthenticAMD");
-    Some("amx_bf16").filter(has).or_else(|| Some("avx512_bf16").filter(|name| is_amd && has(name)))
+    if has("amx_bf16") {
+        Some("amx_bf16")
+    } else {
+        (is_amd && has("avx512_bf16")).then_some("avx512_bf16")
+    }
 }
 
 /// `OpenVINO` on the calling thread. Its own threads stay idle; it is configured with one thread,

@@ -5,7 +5,7 @@
     reason = "computed in double precision, kept in single"
 )]
 
-use std::f32::consts::FRAC_PI_2;
+use std::{f32::consts::FRAC_PI_2, ops::Range};
 
 use crate::{align::AlignedFace, patch::Patch};
 
@@ -46,6 +46,8 @@ const WIDE_SMOOTHING: [f32; 13] = [
     0.002_218, 0.008_773, 0.027_023, 0.064_825, 0.121_109, 0.176_213, 0.199_676, 0.176_213,
     0.121_109, 0.064_825, 0.027_023, 0.008_773, 0.002_218,
 ];
+/// Rows and columns of a block in which noise is measured.
+const BLOCK: usize = 16;
 /// Pixels that the smoothed Laplacian of one pixel reaches.
 const REACH: usize = 5;
 
@@ -104,45 +106,50 @@ impl<'a> FacePixels<'a> {
     /// detail. The blur is wide, so that grain of several pixels counts too.
     pub(super) fn noise(&self) -> Option<f32> {
         const COLOUR: f32 = 10.0 / 7.0;
-        let difference = |of: usize| {
-            let pixels = self.patch.pixels.as_chunks::<3>().0;
-            self.deviation(&pixels.iter().map(|pixel| pixel[of] - pixel[1]).collect::<Vec<_>>())
+        const LEAST_BLOCKS: usize = 4;
+        let blocks = self.complete_blocks();
+        if blocks.len() < LEAST_BLOCKS {
+            return None;
+        }
+        let pixels = self.patch.pixels.as_chunks::<3>().0;
+        let [red, blue] = [0, 2].map(|of| {
+            let difference: Vec<_> = pixels.iter().map(|pixel| pixel[of] - pixel[1]).collect();
+            self.deviation(&difference, &blocks)
+        });
+        Some(self.deviation(&self.luma, &blocks).max(COLOUR * f32::midpoint(red, blue)))
+    }
+
+    /// First pixels of the blocks of the middle three quarters that lie inside the picture.
+    fn complete_blocks(&self) -> Vec<usize> {
+        let starts = |size: usize| {
+            let border = size / 8;
+            (border..).step_by(BLOCK).take_while(move |start| start + BLOCK <= size - border)
         };
-        let luma = self.deviation(&self.luma)?;
-        Some(luma.max(COLOUR * f32::midpoint(difference(0)?, difference(2)?)))
+        let all =
+            starts(self.height).flat_map(|y| starts(self.width).map(move |x| y * self.width + x));
+        all.filter(|start| self.rows(*start).all(|row| !self.inside[row].contains(&false)))
+            .collect()
+    }
+
+    /// The pixels of each row of a block.
+    fn rows(&self, start: usize) -> impl Iterator<Item = Range<usize>> {
+        let width = self.width;
+        (0..BLOCK).map(move |y| start + y * width..start + y * width + BLOCK)
     }
 
     /// The standard deviation of a plane from its blurred copy, over the block that has a tenth of
     /// all blocks below it.
-    fn deviation(&self, plane: &[f32]) -> Option<f32> {
-        const BLOCK: usize = 16;
-        const LEAST_BLOCKS: usize = 4;
+    fn deviation(&self, plane: &[f32], blocks: &[usize]) -> f32 {
         let smooth = self.smoothed(plane, &WIDE_SMOOTHING);
-        let (left, top) = (self.width / 8, self.height / 8);
-        let starts = |from: usize, size: usize| {
-            (from..).step_by(BLOCK).take_while(move |start| start + BLOCK <= size - from)
+        let sum = |row: Range<usize>| {
+            let both = plane[row.clone()].iter().zip(&smooth[row]);
+            both.map(|(value, smooth)| (value - smooth).abs()).sum::<f32>()
         };
-        let mut means = Vec::new();
-        for (y, x) in
-            starts(top, self.height).flat_map(|y| starts(left, self.width).map(move |x| (y, x)))
-        {
-            let (mut sum, mut complete) = (0.0, true);
-            for start in (y..y + BLOCK).map(|y| y * self.width + x) {
-                let row = start..start + BLOCK;
-                complete &= self.inside[row.clone()].iter().all(|inside| *inside);
-                let both = plane[row.clone()].iter().zip(&smooth[row]);
-                sum += both.map(|(value, smooth)| (value - smooth).abs()).sum::<f32>();
-            }
-            if complete {
-                means.push(sum / (BLOCK * BLOCK) as f32);
-            }
-        }
-        if means.len() < LEAST_BLOCKS {
-            return None;
-        }
+        let mean = |start: &usize| self.rows(*start).map(sum).sum::<f32>() / (BLOCK * BLOCK) as f32;
+        let mut means: Vec<_> = blocks.iter().map(mean).collect();
         means.sort_by(f32::total_cmp);
         // From the mean of the absolute values of a normal distribution to its deviation.
-        Some(means[(means.len() + 4) / 10] * FRAC_PI_2.sqrt())
+        means[(means.len() + 4) / 10] * FRAC_PI_2.sqrt()
     }
 
     /// Borders are not smoothed: no measure reaches them.
