@@ -9,26 +9,17 @@
 //!
 //! This is done when a net is opened and not in its file: devices other than the processor in
 //! single precision multiply a gate in one step and would lose by it.
-//!
-//! Field numbers: <https://github.com/onnx/onnx/blob/v1.16.0/onnx/onnx.proto>.
 
 use std::collections::HashMap;
 
-use super::protobuf::{Content, Message, child, fields, varint};
+use super::{
+    onnx::{
+        ATTRIBUTE_NAME, ATTRIBUTE_S, ATTRIBUTE_TYPE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_NODE,
+        Model, NODE_ATTRIBUTE, NODE_INPUT, NODE_OP_TYPE, NODE_OUTPUT, Node, TYPE_STRING, integers,
+    },
+    protobuf::{Message, child, fields},
+};
 
-const MODEL_GRAPH: u64 = 7;
-const GRAPH_NODE: u64 = 1;
-const GRAPH_INITIALIZER: u64 = 5;
-const GRAPH_INPUT: u64 = 11;
-const NODE_INPUT: u64 = 1;
-const NODE_OUTPUT: u64 = 2;
-const NODE_OP_TYPE: u64 = 4;
-const NODE_ATTRIBUTE: u64 = 5;
-const ATTRIBUTE_NAME: u64 = 1;
-const ATTRIBUTE_S: u64 = 4;
-const ATTRIBUTE_INTS: u64 = 8;
-const ATTRIBUTE_TYPE: u64 = 20;
-const TYPE_STRING: u64 = 3;
 const TENSOR_DIMS: u64 = 1;
 const TENSOR_DATA_TYPE: u64 = 2;
 const TENSOR_NAME: u64 = 8;
@@ -59,46 +50,18 @@ pub struct InBlocks {
 /// The size of an image is only known by the window of its mean. If the window were smaller than
 /// the image, the runtime would refuse the result when it opens it, because sizes are fixed.
 pub fn in_blocks(model: &[u8]) -> Option<InBlocks> {
-    let outer = fields(model)?;
-    let mut graphs = outer.iter().filter(|field| field.number == MODEL_GRAPH);
-    let (Some(Content::Bytes(graph)), None) = (graphs.next().map(|f| f.content), graphs.next())
-    else {
-        return None;
-    };
-    let inner = fields(graph)?;
-    let messages = |number| {
-        inner.iter().filter(move |field| field.number == number).filter_map(|f| f.content.bytes())
-    };
-    let nodes = messages(GRAPH_NODE).map(Node::read).collect::<Option<Vec<_>>>()?;
-    let producers: HashMap<&[u8], &Node<'_>> =
-        nodes.iter().flat_map(|node| node.outputs.iter().map(move |name| (*name, node))).collect();
-
-    let mut rewritten = Message::default();
-    let (mut gates, mut next) = (0, nodes.iter());
-    for field in &inner {
-        let gate = if field.number == GRAPH_NODE { next.next() } else { None }
-            .and_then(|node| Gate::of(node, &producers).map(|gate| (node, gate)));
-        let Some((node, gate)) = gate else {
-            rewritten.0.extend_from_slice(field.whole);
-            continue;
-        };
+    let read = Model::read(model)?;
+    let producers = read.producers();
+    let mut gates = 0;
+    let model = read.replacing(|node, graph| {
+        let Some(gate) = Gate::of(node, &producers) else { return false };
         gates += 1;
-        gate.write(node, gates, &mut rewritten);
-    }
-    if gates == 0 {
-        return None;
-    }
-    let mut inputs = messages(GRAPH_INPUT);
+        gate.write(node, gates, graph);
+        true
+    })?;
+    let mut inputs = read.messages(GRAPH_INPUT);
     let (Some(input), None) = (inputs.next(), inputs.next()) else { return None };
-    let open_axes = open_axes(input)?;
-    let mut whole = Message::default();
-    for field in &outer {
-        match field.number {
-            MODEL_GRAPH => whole.bytes(MODEL_GRAPH, &rewritten.0),
-            _ => whole.0.extend_from_slice(field.whole),
-        }
-    }
-    Some(InBlocks { model: whole.0, open_axes })
+    Some(InBlocks { model, open_axes: open_axes(input)? })
 }
 
 /// Names of the open axes of an input; `None` if one other than the first is open, or has no name.
@@ -116,51 +79,17 @@ fn open_axes(input: &[u8]) -> Option<Vec<String>> {
     Some(open)
 }
 
-/// An operation of the graph, as far as it matters here.
-struct Node<'a> {
-    whole: &'a [u8],
-    inputs: Vec<&'a [u8]>,
-    outputs: Vec<&'a [u8]>,
-    op: &'a [u8],
-    /// Its window, [1, 1] for those without one.
-    kernel: Vec<u64>,
-    /// Whether its window reaches beyond the image.
-    is_padded: bool,
+/// The window of an operation, [1, 1] for one without; `None` if its attribute is malformed.
+fn window(node: &Node<'_>) -> Option<Vec<u64>> {
+    node.attribute("kernel_shape").map_or_else(|| Some(vec![1, 1]), integers)
 }
 
-impl<'a> Node<'a> {
-    fn read(whole: &'a [u8]) -> Option<Self> {
-        let mut node = Self {
-            whole,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            op: b"",
-            kernel: vec![1, 1],
-            is_padded: false,
-        };
-        for field in fields(whole)? {
-            match (field.number, field.content) {
-                (NODE_INPUT, Content::Bytes(name)) => node.inputs.push(name),
-                (NODE_OUTPUT, Content::Bytes(name)) => node.outputs.push(name),
-                (NODE_OP_TYPE, Content::Bytes(op)) => node.op = op,
-                (NODE_ATTRIBUTE, Content::Bytes(attribute)) => {
-                    match child(attribute, ATTRIBUTE_NAME) {
-                        Some(b"kernel_shape") => node.kernel = integers(attribute)?,
-                        Some(b"pads") => {
-                            node.is_padded |= integers(attribute)?.iter().any(|pad| *pad != 0);
-                        }
-                        Some(b"auto_pad") => {
-                            let pads = child(attribute, ATTRIBUTE_S);
-                            node.is_padded |= !matches!(pads, Some(b"NOTSET" | b"VALID"));
-                        }
-                        _ => {}
-                    }
-                }
-                _ => {}
-            }
-        }
-        Some(node)
-    }
+/// Whether the window of an operation may reach beyond the image.
+fn is_padded(node: &Node<'_>) -> bool {
+    let pads = node.attribute("pads").map(integers);
+    let automatic = node.attribute("auto_pad").map(|attribute| child(attribute, ATTRIBUTE_S));
+    pads.is_some_and(|pads| pads.is_none_or(|pads| pads.iter().any(|pad| *pad != 0)))
+        || automatic.is_some_and(|kind| !matches!(kind, Some(b"NOTSET" | b"VALID")))
 }
 
 /// The gate of a product.
@@ -173,12 +102,14 @@ struct Gate {
 
 impl Gate {
     fn of(node: &Node<'_>, producers: &HashMap<&[u8], &Node<'_>>) -> Option<Self> {
-        let (b"Mul", [left, right]) = (node.op, &node.inputs[..]) else { return None };
+        let (b"Mul", [left, right], [_]) = (node.op, &node.inputs[..], &node.outputs[..]) else {
+            return None;
+        };
         [(0, *left, *right), (1, *right, *left)].into_iter().find_map(|(input, gate, image)| {
             let mut at = *producers.get(gate)?;
             for _ in 0..LONGEST_GATE {
-                match (at.op, &at.kernel[..]) {
-                    (b"AveragePool", [height, width]) if !at.is_padded => {
+                match (at.op, &window(at)?[..]) {
+                    (b"AveragePool", [height, width]) if !is_padded(at) => {
                         let size = [*height, *width];
                         return (at.inputs[..] == [image]).then_some(Self { input, size });
                     }
@@ -217,16 +148,9 @@ impl Gate {
         }
         graph.bytes(GRAPH_NODE, &resize.0);
 
-        let mut product = Message::default();
-        let mut inputs = 0..;
-        for field in fields(node.whole).into_iter().flatten() {
-            if field.number == NODE_INPUT && inputs.next() == Some(self.input) {
-                product.bytes(NODE_INPUT, &repeated);
-            } else {
-                product.0.extend_from_slice(field.whole);
-            }
-        }
-        graph.bytes(GRAPH_NODE, &product.0);
+        let mut inputs = node.inputs.clone();
+        inputs[self.input] = &repeated;
+        node.write_as(node.op, &inputs, node.outputs[0], graph);
 
         let mut tensor = Message::default();
         tensor.number(TENSOR_DIMS, 4);
@@ -241,49 +165,21 @@ impl Gate {
     }
 }
 
-/// The integers of an attribute, in either form in which protobuf writes lists.
-fn integers(attribute: &[u8]) -> Option<Vec<u64>> {
-    let mut values = Vec::new();
-    for field in fields(attribute)? {
-        match (field.number, field.content) {
-            (ATTRIBUTE_INTS, Content::Number(value)) => values.push(value),
-            (ATTRIBUTE_INTS, Content::Bytes(mut packed)) => {
-                while !packed.is_empty() {
-                    values.push(varint(&mut packed)?);
-                }
-            }
-            _ => {}
-        }
-    }
-    Some(values)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::{
+        MODEL_GRAPH,
+        tests::{self as onnx, attribute, operations},
+    };
 
-    /// An operation without attributes, or with a window.
+    /// An operation with a window, or without one.
     fn node(op: &str, inputs: &[&str], output: &str, kernel: &[u64]) -> Vec<u8> {
-        let mut node = Message::default();
-        for input in inputs {
-            node.bytes(NODE_INPUT, input.as_bytes());
-        }
-        node.bytes(NODE_OUTPUT, output.as_bytes());
-        node.bytes(NODE_OP_TYPE, op.as_bytes());
+        let mut node = onnx::node(op, inputs, output);
         if !kernel.is_empty() {
-            node.0.extend(attribute("kernel_shape", kernel));
+            node.extend(attribute("kernel_shape", kernel));
         }
-        node.0
-    }
-
-    fn attribute(name: &str, values: &[u64]) -> Vec<u8> {
-        let (mut node, mut attribute) = (Message::default(), Message::default());
-        attribute.bytes(ATTRIBUTE_NAME, name.as_bytes());
-        for value in values {
-            attribute.number(ATTRIBUTE_INTS, *value);
-        }
-        node.bytes(NODE_ATTRIBUTE, &attribute.0);
-        node.0
+        node
     }
 
     type Axis = (u64, Option<&'static str>);
@@ -295,10 +191,6 @@ mod tests {
     }
 
     fn with_input(nodes: &[Vec<u8>], axes: &[Axis]) -> Vec<u8> {
-        let mut graph = Message::default();
-        for node in nodes {
-            graph.bytes(GRAPH_NODE, node);
-        }
         let mut input = Message::default();
         for (number, text) in axes {
             let mut axis = Message::default();
@@ -312,11 +204,9 @@ mod tests {
             let inner = std::mem::take(&mut input);
             input.bytes(field, &inner.0);
         }
+        let mut graph = Message::default();
         graph.bytes(GRAPH_INPUT, &input.0);
-        let mut model = Message::default();
-        model.number(1, 8);
-        model.bytes(MODEL_GRAPH, &graph.0);
-        model.0
+        onnx::model(nodes, &graph.0)
     }
 
     /// A gate of an image of `size`, and their product.
@@ -329,15 +219,6 @@ mod tests {
             node("Sigmoid", &["open"], "gate", &[]),
             node("Mul", &product, "out", &[]),
         ]
-    }
-
-    /// Operations with their inputs.
-    fn operations(model: &[u8]) -> Vec<(String, Vec<String>)> {
-        let text = |bytes: &&[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let graph = child(model, MODEL_GRAPH).unwrap();
-        let nodes = fields(graph).unwrap().into_iter().filter(|f| f.number == GRAPH_NODE);
-        let nodes = nodes.map(|field| Node::read(field.content.bytes().unwrap()).unwrap());
-        nodes.map(|node| (text(&node.op), node.inputs.iter().map(text).collect())).collect()
     }
 
     #[test]
@@ -391,15 +272,5 @@ mod tests {
         let open = (0, Some("?"));
         assert_eq!(open_axes([open, (3, None), open, open]), None);
         assert_eq!(open_axes([(1, None), (3, None), (64, None), (0, Some("width"))]), None);
-    }
-
-    #[test]
-    fn bytes_that_are_no_model_and_models_cut_short_are_left_alone() {
-        let whole = model(&gated("image", &[32, 32], ["image", "gate"]));
-        assert!(in_blocks(&whole).is_some());
-        for end in 0..whole.len() {
-            assert_eq!(in_blocks(&whole[..end]), None, "cut at {end}");
-        }
-        assert_eq!(in_blocks(&[0xff; 64]), None);
     }
 }

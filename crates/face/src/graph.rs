@@ -12,6 +12,7 @@ use super::{
     device::Device,
     error::FaceError,
     gates::{InBlocks, in_blocks},
+    softmax::without_overflow,
 };
 
 /// A verified model, and the device to run it on.
@@ -36,11 +37,13 @@ impl ModelGraph<'_> {
     }
 
     fn open(&self) -> ort::Result<Session> {
+        let rewritten = without_overflow(self.bytes);
+        let bytes = rewritten.as_deref().unwrap_or(self.bytes);
         // A thread of its own runs one item at a time. Builds for other processors have no blocks.
         let has_blocks = cfg!(target_arch = "x86_64") && self.device == Device::Cpu;
-        let blocks = if has_blocks { in_blocks(self.bytes) } else { None };
+        let blocks = if has_blocks { in_blocks(bytes) } else { None };
         let Some(InBlocks { model, open_axes }) = blocks else {
-            return self.builder()?.commit_from_memory(self.bytes);
+            return self.builder()?.commit_from_memory(bytes);
         };
         let mut builder = self.builder()?;
         for axis in open_axes {
@@ -48,7 +51,7 @@ impl ModelGraph<'_> {
         }
         builder.commit_from_memory(&model).or_else(|error| {
             tracing::warn!(net = self.name, %error, "the gates of a net stay as they are");
-            self.builder()?.commit_from_memory(self.bytes)
+            self.builder()?.commit_from_memory(bytes)
         })
     }
 

@@ -20,7 +20,10 @@ use visavis_face::{
     session::{NetSession, Placement},
 };
 
-use crate::support::models::{default_pack, reference, runtime, shared};
+use crate::{
+    noise::Dice,
+    support::models::{default_pack, reference, runtime, shared},
+};
 
 /// A JPEG decoder rounds differently from another, most of all in photos of a few pixels.
 const PIXEL_MEAN: f64 = 1.25;
@@ -225,6 +228,29 @@ fn quality_measures_agree_with_the_reference() {
             [measures.brightness, measures.over_exposed, measures.under_exposed].map(f64::from);
         let luma = ["mean", "bright", "dark"].map(|key| theirs["luma"][key].as_f64().unwrap());
         assert!(close(&light, &luma, 0.02), "{name}: {light:?} {luma:?}");
+    }
+}
+
+/// As it comes from its publisher, the net overflows for some of these.
+#[test]
+fn eyes_in_plain_black_and_white_have_a_probability_of_being_open() {
+    let Some(pack) = default_pack() else { return };
+    let mut eyes = EyeClassifier::open(&runtime(), pack.eyes.as_ref().unwrap()).unwrap();
+    let at = |x, y| Point::new(x, y);
+    let [left, right, below] = [at(32.0, 32.0), at(96.0, 32.0), at(64.0, 64.0)];
+    let points = Landmarks([left, right, below, below, below]);
+    let mut dice = Dice::new(1);
+    for number in 0..1_000 {
+        // Black and white blocks.
+        let side = 2 + dice.below(14) as u32;
+        let white: Vec<bool> = (0..64 * 64).map(|_| dice.below(2) == 0).collect();
+        let picture = RgbImage::from_fn(128, 64, |x, y| {
+            let block = (y / side * 64 + x / side) as usize;
+            image::Rgb([if white[block] { 255 } else { 0 }; 3])
+        });
+        let open = eyes.open_probability(&picture, &points);
+        let open = open.unwrap_or_else(|error| panic!("pattern {number}: {error}"));
+        assert!(open.iter().all(|open| (0.0..=1.0).contains(open)), "{open:?}");
     }
 }
 
