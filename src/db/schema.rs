@@ -59,6 +59,7 @@ pub(super) const SQLITE: &[Step] = steps!("sqlite":
     12 "0012_biz_id.sql" "biz id",
     13 "0013_client_use.sql" "client use",
     14 "0014_console_person.sql" "console person",
+    15 "0015_unfinished.sql" "unfinished",
 );
 
 /// The schema of a Postgres database.
@@ -76,6 +77,7 @@ pub(super) const POSTGRES: &[Step] = steps!("postgres":
     11 "0011_biz_id.sql" "biz id",
     12 "0012_client_use.sql" "client use",
     13 "0013_console_person.sql" "console person",
+    14 "0014_unfinished.sql" "unfinished",
 );
 
 /// What brings a database up to the last step.

@@ -224,6 +224,7 @@ async fn no_step_was_edited() {
     postgres 11 e1000a745522e1fa
     postgres 12 6ac37960a312e50c
     postgres 13 e9723a9f6fb8a3bc
+    postgres 14 11a70dc097afee9f
     sqlite 1 ef846ebf3f34fa39
     sqlite 2 ebd6f409636b33fe
     sqlite 3 10cab357fd4ddc12
@@ -238,6 +239,7 @@ async fn no_step_was_edited() {
     sqlite 12 e1000a745522e1fa
     sqlite 13 300f105598171356
     sqlite 14 22e3e4b54cc71f0f
+    sqlite 15 7bf627803aaaafb7
     ");
 }
 

@@ -128,12 +128,14 @@ async fn insert_job(
                  -- Due whatever the clock shows: it may be set back while the job waits.
                  SELECT $1, $2, $3, $4, 0, 'epoch', $6, $7, now, $10 + greatest(
                      -- Behind the client's own jobs,
-                     (SELECT max(turn) + 1 FROM job WHERE client_id = $2 AND state IN (0, 1)),
+                     (SELECT max(turn) + 1 FROM job
+                      WHERE client_id = $2 AND finished_at IS NULL),
                      -- and not before what is next, or was last.
                      coalesce(
-                         (SELECT turn FROM job WHERE state IN (0, 1) AND state = 0 AND due_at <= now
+                         (SELECT turn FROM job
+                          WHERE finished_at IS NULL AND state = 0 AND due_at <= now
                           ORDER BY turn, id LIMIT 1),
-                         (SELECT max(turn) FROM job WHERE state IN (0, 1)),
+                         (SELECT max(turn) FROM job WHERE finished_at IS NULL),
                          0))
                  FROM visavis_now($5) AS now
                  ON CONFLICT (dedupe) DO NOTHING
@@ -160,12 +162,14 @@ async fn insert_job(
          -- Due whatever the clock shows: it may be set back while the job waits.
          VALUES ($1, $2, $3, $4, 0, 0, $6, $7, $5, max(
              -- Behind the client's own jobs,
-             coalesce((SELECT max(turn) + 1 FROM job WHERE client_id = $2 AND state IN (0, 1)), 0),
+             coalesce((SELECT max(turn) + 1 FROM job
+                       WHERE client_id = $2 AND finished_at IS NULL), 0),
              -- and not before what is next, or was last.
              coalesce(
-                 (SELECT turn FROM job WHERE state IN (0, 1) AND state = 0 AND due_at <= $5
+                 (SELECT turn FROM job
+                  WHERE finished_at IS NULL AND state = 0 AND due_at <= $5
                   ORDER BY turn, id LIMIT 1),
-                 (SELECT max(turn) FROM job WHERE state IN (0, 1)),
+                 (SELECT max(turn) FROM job WHERE finished_at IS NULL),
                  0)))
          ON CONFLICT (dedupe) DO NOTHING
          RETURNING id",

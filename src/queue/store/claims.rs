@@ -53,7 +53,7 @@ impl Store {
                      -- New jobs, retries and expired leases alike. Materialised: as a subquery the
                      -- planner may take more rows than the limit.
                      SELECT id FROM job
-                     WHERE state IN (0, 1)
+                     WHERE finished_at IS NULL
                          AND due_at <= visavis_now($3) AND due_at <= visavis_now($5)
                      ORDER BY turn, id LIMIT $1 FOR UPDATE SKIP LOCKED
                  )
@@ -62,7 +62,7 @@ impl Store {
                      due_from = visavis_now($3),
                      due_at = visavis_now($3) + $4 * interval '1 millisecond',
                      started_at = coalesce(started_at, visavis_now($3))
-                 FROM due WHERE job.id = due.id AND job.state IN (0, 1)
+                 FROM due WHERE job.id = due.id AND job.finished_at IS NULL
                  RETURNING job.id AS id, transaction_id, client_id, options, token, attempt, turn,
                      visavis_millis(created_at) AS created_at,
                      (SELECT name FROM client

@@ -25,8 +25,7 @@ impl Store {
                 "purge",
                 "DELETE FROM job WHERE id IN (
                      SELECT id FROM job
-                     WHERE state IN (2, 3)
-                         AND finished_at < visavis_now($1) - $2 * interval '1 millisecond'
+                     WHERE finished_at < visavis_now($1) - $2 * interval '1 millisecond'
                      ORDER BY finished_at LIMIT $3 FOR UPDATE SKIP LOCKED
                  )",
             )
@@ -63,7 +62,7 @@ async fn clear_dead(db: &PostgresDb) -> Result<bool, sqlx::Error> {
         "SELECT pg_total_relation_size('job_payload') > $1 + 4 * coalesce(sum(bytes), 0) AS crowded,
              (SELECT pg_has_role(relowner, 'USAGE') FROM pg_class
               WHERE oid = 'job_payload'::regclass) AS own
-         FROM job WHERE state IN (0, 1)",
+         FROM job WHERE finished_at IS NULL",
     );
     let (crowded, own): (bool, bool) =
         dead.bind(SPARE_BYTES).one(|row| Ok((row.get("crowded")?, row.get("own")?))).await?;

@@ -16,7 +16,7 @@ impl Store {
             .read(
                 "clock_step",
                 "SELECT visavis_millis(visavis_now($1)) AS now, count(*) AS jobs FROM job
-                 WHERE state IN (0, 1) AND due_from > visavis_now($1) AND due_at > due_from",
+                 WHERE finished_at IS NULL AND due_from > visavis_now($1) AND due_at > due_from",
             )
             .bind(&self.clock)
             .one(|row| Ok((row.get::<i64>("now")?, row.get::<i64>("jobs")?)))
@@ -41,7 +41,7 @@ impl Store {
             "date_again",
             "UPDATE job
              SET due_from = visavis_now($1), due_at = visavis_now($1) + (due_at - due_from)
-             WHERE state IN (0, 1) AND due_from > visavis_now($1) AND due_at > due_from",
+             WHERE finished_at IS NULL AND due_from > visavis_now($1) AND due_at > due_from",
         );
         Ok(dated.bind(&self.clock).run().await?)
     }

@@ -127,7 +127,7 @@ impl Store {
             "depth",
             "SELECT client_id, count(*) AS jobs, CAST(coalesce(sum(bytes), 0) AS bigint) AS bytes,
                  visavis_millis(min(created_at)) AS oldest
-             FROM job WHERE state IN (0, 1) GROUP BY client_id",
+             FROM job WHERE finished_at IS NULL GROUP BY client_id",
         );
         let client_depth = |row: &Row| {
             let (jobs, bytes) = (row.get::<i64>("jobs")?, row.get::<i64>("bytes")?);

@@ -37,6 +37,7 @@ mod ending;
 mod fairness;
 mod fencing;
 mod history;
+mod index_writes;
 mod leasing;
 mod lost_sessions;
 mod model;
