@@ -14,17 +14,13 @@ use std::collections::HashMap;
 
 use super::{
     onnx::{
-        ATTRIBUTE_NAME, ATTRIBUTE_S, ATTRIBUTE_TYPE, GRAPH_INITIALIZER, GRAPH_INPUT, GRAPH_NODE,
-        Model, NODE_ATTRIBUTE, NODE_INPUT, NODE_OP_TYPE, NODE_OUTPUT, Node, TYPE_STRING, integers,
+        ATTRIBUTE_NAME, ATTRIBUTE_S, ATTRIBUTE_TYPE, GRAPH_INPUT, GRAPH_NODE, Model,
+        NODE_ATTRIBUTE, NODE_INPUT, NODE_OP_TYPE, NODE_OUTPUT, Node, TYPE_STRING, integers,
+        write_constant,
     },
     protobuf::{Message, child, fields},
 };
 
-const TENSOR_DIMS: u64 = 1;
-const TENSOR_DATA_TYPE: u64 = 2;
-const TENSOR_NAME: u64 = 8;
-const TENSOR_RAW_DATA: u64 = 9;
-const DATA_FLOAT: u64 = 1;
 /// From a `ValueInfoProto` to its shape: its type, as a tensor, the shape of that.
 const SHAPE: [u64; 3] = [2, 1, 2];
 const SHAPE_DIM: u64 = 1;
@@ -53,11 +49,10 @@ pub fn in_blocks(model: &[u8]) -> Option<InBlocks> {
     let read = Model::read(model)?;
     let producers = read.producers();
     let mut gates = 0;
-    let model = read.replacing(|node, graph| {
-        let Some(gate) = Gate::of(node, &producers) else { return false };
+    let model = read.replacing(|node| {
+        let gate = Gate::of(node, &producers)?;
         gates += 1;
-        gate.write(node, gates, graph);
-        true
+        Some(gate.write(node, gates))
     })?;
     let mut inputs = read.messages(GRAPH_INPUT);
     let (Some(input), None) = (inputs.next(), inputs.next()) else { return None };
@@ -124,7 +119,8 @@ impl Gate {
     }
 
     /// The product with its gate repeated to the size of the image. `number` makes names unique.
-    fn write(&self, node: &Node<'_>, number: usize, graph: &mut Message) {
+    fn write(&self, node: &Node<'_>, number: usize) -> Message {
+        let mut graph = Message::default();
         let gate = node.inputs[self.input];
         let repeated = [gate, b"/repeated/", number.to_string().as_bytes()].concat();
         let factors = [&repeated[..], b"/factors"].concat();
@@ -150,18 +146,12 @@ impl Gate {
 
         let mut inputs = node.inputs.clone();
         inputs[self.input] = &repeated;
-        node.write_as(node.op, &inputs, node.outputs[0], graph);
+        node.write_as(node.op, &inputs, node.outputs[0], &mut graph);
 
-        let mut tensor = Message::default();
-        tensor.number(TENSOR_DIMS, 4);
-        tensor.number(TENSOR_DATA_TYPE, DATA_FLOAT);
-        tensor.bytes(TENSOR_NAME, &factors);
         #[expect(clippy::cast_precision_loss, reason = "an image has few rows and columns")]
         let [height, width] = self.size.map(|size| size as f32);
-        let values: Vec<u8> =
-            [1.0, 1.0, height, width].into_iter().flat_map(f32::to_le_bytes).collect();
-        tensor.bytes(TENSOR_RAW_DATA, &values);
-        graph.bytes(GRAPH_INITIALIZER, &tensor.0);
+        write_constant(&factors, &[1.0, 1.0, height, width], &mut graph);
+        graph
     }
 }
 
@@ -169,7 +159,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::onnx::{
-        MODEL_GRAPH,
+        GRAPH_INITIALIZER, MODEL_GRAPH, TENSOR_RAW_DATA,
         tests::{self as onnx, attribute, operations},
     };
 

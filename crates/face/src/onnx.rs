@@ -22,6 +22,11 @@ pub(super) const ATTRIBUTE_S: u64 = 4;
 pub(super) const ATTRIBUTE_INTS: u64 = 8;
 pub(super) const ATTRIBUTE_TYPE: u64 = 20;
 pub(super) const TYPE_STRING: u64 = 3;
+const TENSOR_DIMS: u64 = 1;
+const TENSOR_DATA_TYPE: u64 = 2;
+const TENSOR_NAME: u64 = 8;
+pub(super) const TENSOR_RAW_DATA: u64 = 9;
+const DATA_FLOAT: u64 = 1;
 
 /// A model of one graph.
 pub(super) struct Model<'a> {
@@ -56,20 +61,21 @@ impl<'a> Model<'a> {
         nodes.flat_map(|node| node.outputs.iter().map(move |name| (*name, node))).collect()
     }
 
-    /// The model with some operations replaced: those for which `replace` has written others, and
-    /// what they need, to the graph, and returns true. `None` if there are none.
+    /// The model with some operations replaced: those for which `replace` returns others, and what
+    /// they need, as fields of the graph. `None` if there are none.
     pub(super) fn replacing(
         &self,
-        mut replace: impl FnMut(&Node<'a>, &mut Message) -> bool,
+        replace: impl FnMut(&Node<'a>) -> Option<Message>,
     ) -> Option<Vec<u8>> {
-        let (mut graph, mut nodes, mut replaced) = (Message::default(), self.nodes.iter(), false);
+        // All before the first copy: most models have nothing to replace, and some are large.
+        let replaced: Vec<_> = self.nodes.iter().map(replace).collect();
+        if replaced.iter().all(Option::is_none) {
+            return None;
+        }
+        let (mut graph, mut replaced) = (Message::default(), replaced.into_iter());
         for field in &self.graph {
-            let node = if field.number == GRAPH_NODE { nodes.next() } else { None };
-            if node.is_some_and(|node| replace(node, &mut graph)) {
-                replaced = true;
-            } else {
-                graph.0.extend_from_slice(field.whole);
-            }
+            let node = if field.number == GRAPH_NODE { replaced.next().flatten() } else { None };
+            graph.0.extend_from_slice(node.as_ref().map_or(field.whole, |others| &others.0));
         }
         let mut model = Message::default();
         for field in &self.fields {
@@ -78,7 +84,7 @@ impl<'a> Model<'a> {
                 _ => model.0.extend_from_slice(field.whole),
             }
         }
-        replaced.then_some(model.0)
+        Some(model.0)
     }
 }
 
@@ -129,6 +135,17 @@ impl<'a> Node<'a> {
         }
         graph.bytes(GRAPH_NODE, &node.0);
     }
+}
+
+/// Writes a constant with one axis.
+pub(super) fn write_constant(name: &[u8], values: &[f32], graph: &mut Message) {
+    let mut tensor = Message::default();
+    tensor.number(TENSOR_DIMS, values.len() as u64);
+    tensor.number(TENSOR_DATA_TYPE, DATA_FLOAT);
+    tensor.bytes(TENSOR_NAME, name);
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    tensor.bytes(TENSOR_RAW_DATA, &bytes);
+    graph.bytes(GRAPH_INITIALIZER, &tensor.0);
 }
 
 /// The integers of an attribute, in either form in which protobuf writes lists.
@@ -209,13 +226,11 @@ pub(super) mod tests {
         let nodes = [node("Relu", &["x"], "y"), node("Exp", &["y"], "z")];
         let whole = model(&nodes, b"");
         let read = Model::read(&whole).unwrap();
-        assert_eq!(read.replacing(|_, _| false), None);
-        let replaced = read.replacing(|node, graph| {
-            let is_exp = node.op == b"Exp";
-            if is_exp {
-                node.write_as(b"Log", &[b"y"], b"z", graph);
-            }
-            is_exp
+        assert_eq!(read.replacing(|_| None), None);
+        let replaced = read.replacing(|node| {
+            let mut graph = Message::default();
+            node.write_as(b"Log", &[b"y"], b"z", &mut graph);
+            (node.op == b"Exp").then_some(graph)
         });
         assert_eq!(replaced, Some(model(&[nodes[0].clone(), node("Log", &["y"], "z")], b"")));
     }

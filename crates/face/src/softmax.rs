@@ -5,9 +5,13 @@
 //! is subtracted from all of them before, which does not change their softmax.
 
 use super::{
-    onnx::{ATTRIBUTE_I, GRAPH_OUTPUT, Model, Node, VALUE_NAME},
-    protobuf::{Content, child, fields},
+    onnx::{ATTRIBUTE_I, GRAPH_OUTPUT, Model, Node, VALUE_NAME, write_constant},
+    protobuf::{Content, Message, child, fields},
 };
+
+/// The least value that a net with sound weights returns. Pooling makes the least number there is
+/// of what is no number; that is not subtracted, so that its softmax still is no number.
+const LEAST: f32 = -1e6;
 
 /// Rewrites every exp(x) ÷ sum of exp(x) in an ONNX model; `None` if there is none, or for bytes
 /// that are no model.
@@ -15,18 +19,21 @@ pub(super) fn without_overflow(model: &[u8]) -> Option<Vec<u8>> {
     let model = Model::read(model)?;
     let returned: Vec<_> =
         model.messages(GRAPH_OUTPUT).filter_map(|value| child(value, VALUE_NAME)).collect();
-    model.replacing(|node, graph| {
-        let Some((values, sum)) = softmax(node, &model.nodes) else { return false };
+    model.replacing(|node| {
+        let (values, sum) = softmax(node, &model.nodes)?;
         let powers = node.outputs[0];
         if returned.contains(&powers) {
-            return false;
+            return None;
         }
-        let largest = [values, b"/largest"].concat();
-        let shifted = [values, b"/shifted"].concat();
-        sum.write_as(b"ReduceMax", &[values], &largest, graph);
-        node.write_as(b"Sub", &[values, &largest], &shifted, graph);
-        node.write_as(b"Exp", &[&shifted], powers, graph);
-        true
+        let [largest, least, shift, shifted] = ["largest", "least", "shift", "shifted"]
+            .map(|name| [values, b"/", name.as_bytes()].concat());
+        let mut graph = Message::default();
+        write_constant(&least, &[LEAST], &mut graph);
+        sum.write_as(b"ReduceMax", &[values], &largest, &mut graph);
+        node.write_as(b"Max", &[&largest, &least], &shift, &mut graph);
+        node.write_as(b"Sub", &[values, &shift], &shifted, &mut graph);
+        node.write_as(b"Exp", &[&shifted], powers, &mut graph);
+        Some(graph)
     })
 }
 
@@ -58,12 +65,9 @@ fn keeps_axes(sum: &Node<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        onnx::{
-            NODE_ATTRIBUTE,
-            tests::{attribute, model, node, operations},
-        },
-        protobuf::Message,
+    use crate::onnx::{
+        GRAPH_NODE, NODE_ATTRIBUTE,
+        tests::{attribute, model, node},
     };
 
     fn written_out() -> Vec<Vec<u8>> {
@@ -78,11 +82,16 @@ mod tests {
         let rewritten = without_overflow(&model(&nodes, b"")).unwrap();
         let mut largest = node("ReduceMax", &["x"], "x/largest");
         largest.extend(attribute("axes", &[1]));
-        let shifted = node("Sub", &["x", "x/largest"], "x/shifted");
+        let shift = node("Max", &["x/largest", "x/least"], "x/shift");
+        let shifted = node("Sub", &["x", "x/shift"], "x/shifted");
         let exp = node("Exp", &["x/shifted"], "e");
         let [_, sum, quotient] = <[Vec<u8>; 3]>::try_from(nodes).unwrap();
-        assert_eq!(rewritten, model(&[largest, shifted, exp, sum, quotient], b""));
-        assert_eq!(operations(&rewritten).len(), 5);
+        let expected = model(&[largest, shift, shifted, exp, sum, quotient], b"");
+        let written = |model: &[u8]| {
+            let model = Model::read(model).unwrap();
+            model.messages(GRAPH_NODE).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        assert_eq!(written(&rewritten), written(&expected));
     }
 
     #[test]

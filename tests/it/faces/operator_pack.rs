@@ -148,12 +148,16 @@ fn a_net_whose_numbers_are_not_finite_is_named_and_nothing_is_compared() {
     let net = landmarks.landmarks.as_mut().unwrap();
     spoil(folder, &mut net.path, &mut net.net.weights);
     let mut packs = vec![detector, landmarks, embedder];
-    // Not the eyes: the pooling of their net passes over what is no number.
-    // The pack of package registries has no such net.
+    // The pack of package registries has neither of these.
     let mut pose = pack();
     if let Some(net) = &mut pose.pose {
         spoil(folder, &mut net.path, &mut net.net.weights);
         packs.push(pose);
+    }
+    let mut eyes = pack();
+    if let Some(net) = &mut eyes.eyes {
+        spoil(folder, &mut net.path, &mut net.net.weights);
+        packs.push(eyes);
     }
     for (number, pack) in packs.iter().enumerate() {
         let mut engine = Pipeline::open(&runtime(), pack, PipelineOptions::default()).unwrap();
