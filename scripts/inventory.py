@@ -69,14 +69,14 @@ def when():
 
 
 def models(pack):
-    """The runtime, the program's own net and those of the model pack: not linked, but delivered."""
+    """The runtime, the program's own net and table, and the nets of the model pack: not linked, but delivered."""
     version = re.search(r"^onnxruntime==([\d.]+)", (ROOT / "runtime.lock").read_text(), re.MULTILINE)[1]
     library = ROOT / RUNTIME / f"libonnxruntime.so.{version}"
     yield {"type": "library", "name": "onnxruntime", "version": version, "bom-ref": f"pkg:pypi/onnxruntime@{version}",
            "purl": f"pkg:pypi/onnxruntime@{version}", "licenses": [{"license": {"id": "MIT"}}], "hashes": [sha256(library)]}
-    own = ROOT / "models/face-cover.onnx"
-    yield {"type": "machine-learning-model", "name": own.name, "bom-ref": f"model:{own.name}",
-           "licenses": [{"license": {"id": "Apache-2.0"}}], "hashes": [sha256(own)]}
+    for own in sorted(p for p in (ROOT / "models").iterdir() if p.suffix in (".onnx", ".degradations")):
+        yield {"type": "machine-learning-model", "name": own.name, "bom-ref": f"model:{own.name}",
+               "licenses": [{"license": {"id": "Apache-2.0"}}], "hashes": [sha256(own)]}
     for _, _, net in sources.nets(pack):
         yield {"type": "machine-learning-model", "name": net["file"], "bom-ref": f"model:{net['file']}",
                "licenses": [{"license": {"id": net["licence"]}}], "hashes": [{"alg": "SHA-256", "content": net["sha256"]}]}

@@ -216,7 +216,7 @@ fn lines_to_read(path: &str, text: &str) -> Vec<(usize, String)> {
 }
 
 fn is_text(path: &str) -> bool {
-    let binary = ["png", "jpg", "gz", "key", "onnx", "lock"];
+    let binary = ["png", "jpg", "gz", "key", "onnx", "degradations", "lock"];
     let end = Path::new(path).extension().and_then(|end| end.to_str()).unwrap_or_default();
     // Weights and cards that were fetched lie in folders of their own.
     let is_fetched = path.starts_with("models/") && path.matches('/').count() > 1;

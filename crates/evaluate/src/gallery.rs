@@ -93,12 +93,12 @@ impl Gallery {
         times.sort_unstable();
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
         let (mut values, mut photos, mut reports) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut refused, mut stages, mut factors) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut refused, mut stages, mut corrections) = (Vec::new(), Vec::new(), Vec::new());
         for (photo, face, _) in found {
             match face {
                 Ok(face) => {
                     values.extend_from_slice(face.embedding.values());
-                    factors.push(face.embedding.factor());
+                    corrections.push(face.embedding.correction().clone());
                     photos.push(photo);
                     reports.push(face.report);
                     stages.push(face.times);
@@ -110,7 +110,7 @@ impl Gallery {
         let embeddings = Array2::from_shape_vec((photos.len(), width), values);
         match embeddings {
             Ok(embeddings) if width > 0 => {
-                let vectors = Vectors::stretched(embeddings, factors);
+                let vectors = Vectors::corrected(embeddings, corrections);
                 Ok(Self { vectors, photos, reports, refused, times: stages, median })
             }
             _ => Err(EvaluateError::TooFew("no photo shows a face".to_owned())),

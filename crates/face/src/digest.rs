@@ -1,6 +1,9 @@
 //! The digest that binds a calibration table to a pack.
 
-use super::manifest::{EmbedderNet, LandmarkNet, Located, ResolvedPack};
+use super::{
+    degradation::DegradationCorrection,
+    manifest::{EmbedderNet, LandmarkNet, Located, ResolvedPack},
+};
 
 /// Version of the code between nets: raised when it changes similarities.
 const PIPELINE: u32 = 5;
@@ -37,10 +40,13 @@ impl ResolvedPack {
             format!("{:?} {:?}", embedder.length, self.face_check),
         ];
         parts.extend(embedder.mirrored.then(|| "mirrored".to_owned()));
+        parts.extend(embedder.degradations.as_ref().map(DegradationCorrection::digest));
         for (Located { net, .. }, weight) in &self.further {
             let EmbedderNet { weights, length, mirrored, .. } = net;
             let sha256 = &weights.sha256;
-            parts.push(format!("{weight} {sha256} {} {length:?} {mirrored}", frame(net)));
+            let own = net.degradations.as_ref().map(DegradationCorrection::digest);
+            let own = own.map(|digest| format!(" {digest}")).unwrap_or_default();
+            parts.push(format!("{weight} {sha256} {} {length:?} {mirrored}{own}", frame(net)));
         }
         let digest =
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());

@@ -2,6 +2,7 @@
 
 use super::{
     align::AlignedFace,
+    degradation::DegradationTable,
     error::FaceError,
     manifest::{EmbedderNet, Located},
     session::{NetSession, Placement, Runtime},
@@ -12,6 +13,7 @@ use super::{
 #[derive(Debug)]
 pub struct Embedder {
     net: EmbedderNet,
+    degradations: Option<DegradationTable>,
     session: NetSession,
 }
 
@@ -19,14 +21,16 @@ impl Embedder {
     /// Opens the embedder of a pack.
     ///
     /// # Errors
-    /// As [`NetSession::open`].
+    /// As [`NetSession::open`], and [`FaceError::Manifest`] for a table of degradations that does
+    /// not fit.
     pub fn open(runtime: &Runtime, located: &Located<EmbedderNet>) -> Result<Self, FaceError> {
         let weights = &located.net.weights;
         // The table of a net in eight bits was measured with the rounding of the processor.
         let placement =
             if weights.ranges.is_some() { Placement::CallingThread } else { Placement::Device };
         let session = NetSession::open(runtime, located, weights, placement)?;
-        Ok(Self { net: located.net.clone(), session })
+        let degradations = located.net.degradation_table().map_err(FaceError::Manifest)?;
+        Ok(Self { net: located.net.clone(), degradations, session })
     }
 
     /// The net's contract.
@@ -51,6 +55,6 @@ impl Embedder {
             expected: "a vector with a direction".to_owned(),
             found: "zeros or not-a-number".to_owned(),
         })?;
-        Ok(unit.corrected(self.net.length.as_ref()))
+        Ok(unit.corrected(self.net.length.as_ref(), self.degradations.as_ref()))
     }
 }

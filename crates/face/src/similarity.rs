@@ -1,4 +1,4 @@
-//! Embeddings, the cosine between two of them, and its correction by their lengths.
+//! Embeddings, the cosine between two of them, and its correction by lengths and degradations.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -7,12 +7,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::degradation::DegradationTable;
+
 /// A face as a vector of unit length; it is in memory for one comparison and never stored.
 #[derive(Clone, PartialEq)]
 pub struct Embedding {
     values: Vec<f32>,
     length: f32,
-    factor: f32,
+    correction: CosineCorrection,
 }
 
 impl std::fmt::Debug for Embedding {
@@ -32,19 +34,24 @@ impl Embedding {
         for value in &mut raw {
             *value = (f64::from(*value) / norm) as f32;
         }
-        Some(Self { values: raw, length: norm as f32, factor: 1.0 })
+        Some(Self { values: raw, length: norm as f32, correction: CosineCorrection::NONE })
     }
 
-    /// With what the length says about its cosines.
+    /// With what its length and its degradations say about its cosines.
     #[must_use]
-    pub(crate) fn corrected(self, correction: Option<&LengthCorrection>) -> Self {
-        let factor = correction.map_or(1.0, |correction| correction.factor(self.length));
-        Self { factor, ..self }
+    pub(crate) fn corrected(
+        self,
+        length: Option<&LengthCorrection>,
+        degradations: Option<&DegradationTable>,
+    ) -> Self {
+        let factor = length.map_or(1.0, |correction| correction.factor(self.length));
+        let degradations = degradations.map_or_else(Vec::new, |table| table.losses(&self.values));
+        Self { correction: CosineCorrection::new(factor, degradations), ..self }
     }
 
     /// One embedding of this one and those of other nets, whose cosine is the weighted sum of
-    /// theirs; all weights add up to 1. Its length is that of this one, and its factor the weighted
-    /// geometric mean.
+    /// theirs; all weights add up to 1. Its length is that of this one, its factor the weighted
+    /// geometric mean; degradations count whole, whichever of the nets has the table.
     #[must_use]
     pub(crate) fn joined(self, weight: f32, further: &[(Self, f32)]) -> Self {
         let parts = || std::iter::once((&self, weight)).chain(further.iter().map(|(p, w)| (p, *w)));
@@ -52,8 +59,10 @@ impl Embedding {
             let root = weight.sqrt();
             part.values.iter().map(move |value| root * value).collect::<Vec<_>>()
         };
-        let factor = parts().map(|(part, weight)| part.factor.powf(weight)).product();
-        Self { values: parts().flat_map(weighted).collect(), length: self.length, factor }
+        let factors = parts().map(|(part, weight)| part.correction.factor.powf(weight));
+        let degradations = parts().flat_map(|(part, _)| &part.correction.degradations);
+        let correction = CosineCorrection::new(factors.product(), degradations.copied().collect());
+        Self { values: parts().flat_map(weighted).collect(), length: self.length, correction }
     }
 
     /// The values, Euclidean norm 1.
@@ -67,19 +76,18 @@ impl Embedding {
         self.length
     }
 
-    /// The factor that its length contributes to the gain of its pairs; 1 if the pack does not use
-    /// lengths.
-    pub fn factor(&self) -> f32 {
-        self.factor
+    /// What it contributes to the correction of its cosines.
+    pub fn correction(&self) -> &CosineCorrection {
+        &self.correction
     }
 
-    /// How similar the other face is: the cosine, stretched by the factors of both.
+    /// How similar the other face is: the cosine, corrected by what both contribute.
     ///
     /// # Panics
     /// As [`cosine`](Self::cosine).
     pub fn similarity(&self, other: &Self) -> Similarity {
-        let gain = self.factor * other.factor;
-        Similarity::clamped(LengthCorrection::stretch(self.cosine(other).value(), gain))
+        let cosine = self.cosine(other).value();
+        Similarity::clamped(self.correction.apply(&other.correction, cosine))
     }
 
     /// Cosine of the angle to `other`.
@@ -94,18 +102,64 @@ impl Embedding {
     }
 }
 
+/// What one face contributes to the correction of its cosines.
+#[derive(Clone, PartialEq)]
+pub struct CosineCorrection {
+    /// From its length; 1 if the pack does not use lengths.
+    factor: f32,
+    /// For each kind of degradation, what a pair loses that has it in common, at least 0; empty if
+    /// the pack has none.
+    degradations: Vec<f32>,
+}
+
+impl std::fmt::Debug for CosineCorrection {
+    /// Losses are computed from the embedding: only their number is shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CosineCorrection({}, {} losses)", self.factor, self.degradations.len())
+    }
+}
+
+impl CosineCorrection {
+    /// Of an embedder without `length` and without `degradations`.
+    const NONE: Self = Self { factor: 1.0, degradations: Vec::new() };
+
+    /// With this factor, above 0, and these losses, at least 0.
+    pub fn new(factor: f32, degradations: Vec<f32>) -> Self {
+        Self { factor, degradations }
+    }
+
+    /// Whether cosines stay as they are.
+    pub fn is_none(&self) -> bool {
+        (self.factor - 1.0).abs() < f32::EPSILON
+            && self.degradations.iter().all(|loss| *loss <= 0.0)
+    }
+
+    /// The similarity of two faces with this cosine: `tanh(g · artanh(cosine) − d)`, g = factor of
+    /// one × factor of the other, d = the largest, over the kinds of degradation, of the smaller
+    /// loss of both. It keeps −1 and 1, so a photo remains equal to itself.
+    pub fn apply(&self, other: &Self, cosine: f32) -> f32 {
+        let pairs = self.degradations.iter().zip(&other.degradations);
+        let loss = pairs.map(|(one, other)| one.min(*other)).fold(0.0, f32::max);
+        (self.factor * other.factor * cosine.clamp(-1.0, 1.0).atanh() - loss).tanh()
+    }
+
+    /// The factor from its length.
+    pub fn factor(&self) -> f32 {
+        self.factor
+    }
+}
+
 /// The correction of a cosine by the lengths of the two embeddings before they were normalised.
 ///
 /// A turned, blurred or covered face has a shorter embedding, and its cosines are nearer to zero,
 /// with photos of the same person and of different people. One threshold on the cosine is therefore
 /// too strict for such a photo and too lax for two clear ones. The cosine of each pair is stretched
-/// so that different people reach a threshold equally often at all lengths: `tanh(g ·
-/// artanh(cosine))`, g = factor of one × factor of the other, factor = (length between `least` and
-/// `most` ÷ `usual`) to the power of −`power`. It keeps −1, 0 and 1, and the order of pairs of
-/// equal lengths. docs/decisions/0011-lengths-of-embeddings.md has its benefit and its cost.
+/// so that different people reach a threshold equally often at all lengths, by the product of both
+/// factors: (length between `least` and `most` ÷ `usual`) to the power of −`power`.
+/// docs/decisions/0011-lengths-of-embeddings.md has its benefit and its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LengthCorrection {
+pub(crate) struct LengthCorrection {
     /// The length whose factor is 1.
     pub(crate) usual: f32,
     /// Shorter embeddings are treated as this long, so that noise is not amplified.
@@ -132,15 +186,10 @@ impl LengthCorrection {
     pub(crate) fn factor(&self, length: f32) -> f32 {
         (length.clamp(self.least, self.most) / self.usual).powf(-self.power)
     }
-
-    /// A cosine, stretched by `gain`, the product of the factors of both embeddings.
-    pub fn stretch(cosine: f32, gain: f32) -> f32 {
-        (gain * cosine.clamp(-1.0, 1.0).atanh()).tanh()
-    }
 }
 
-/// How similar two faces are, −1 to 1, higher means more: the cosine of their embeddings, stretched
-/// if the pack has a [`LengthCorrection`].
+/// How similar two faces are, −1 to 1, higher means more: the cosine of their embeddings with their
+/// [`CosineCorrection`].
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Similarity(f32);
@@ -185,19 +234,39 @@ mod tests {
     }
 
     #[test]
-    fn stretching_keeps_the_ends_the_middle_and_the_order_and_favours_the_shorter() {
+    fn lengths_keep_the_ends_the_middle_and_the_order_and_favour_the_shorter() {
         let correction = LengthCorrection { usual: 10.0, least: 8.0, most: 12.0, power: 0.5 };
         assert!((correction.factor(10.0) - 1.0).abs() < 1e-6);
         assert!((correction.factor(1.0) - correction.factor(8.0)).abs() < 1e-6);
         assert!((correction.factor(99.0) - correction.factor(12.0)).abs() < 1e-6);
-        let (short, long) = (correction.factor(8.0), correction.factor(12.0));
+        let [short, long] =
+            [8.0, 12.0].map(|length| CosineCorrection::new(correction.factor(length), Vec::new()));
         for end in [-1.0, 0.0, 1.0] {
-            assert!((LengthCorrection::stretch(end, short * short) - end).abs() < 1e-6);
+            assert!((short.apply(&short, end) - end).abs() < 1e-6);
         }
-        let stretched = |cosine| LengthCorrection::stretch(cosine, short * short);
-        assert!(stretched(0.41) > stretched(0.4) && stretched(0.4) > 0.45);
-        assert!(LengthCorrection::stretch(0.4, long * long) < 0.37);
-        assert!(LengthCorrection::stretch(1.000_000_1, short).is_finite());
+        assert!(short.apply(&short, 0.41) > short.apply(&short, 0.4));
+        assert!(short.apply(&short, 0.4) > 0.45 && long.apply(&long, 0.4) < 0.37);
+        assert!(short.apply(&CosineCorrection::NONE, 1.000_000_1).is_finite());
+    }
+
+    #[test]
+    fn a_pair_loses_by_the_largest_degradation_that_both_have_and_a_copy_nothing() {
+        let degraded = |losses: &[f32]| CosineCorrection::new(1.0, losses.to_vec());
+        let (blurred, covered) = (degraded(&[0.9, 0.1, 0.0]), degraded(&[0.0, 0.3, 2.0]));
+        let both = degraded(&[0.4, 0.0, 0.2]);
+        let loss = |one: &CosineCorrection, other| {
+            assert!((one.apply(other, 0.5) - other.apply(one, 0.5)).abs() < f32::EPSILON);
+            0.5_f32.atanh() - one.apply(other, 0.5).atanh()
+        };
+        for (one, other, expected) in [
+            (&blurred, &covered, 0.1),
+            (&blurred, &both, 0.4),
+            (&covered, &both, 0.2),
+            (&blurred, &degraded(&[0.0; 3]), 0.0),
+        ] {
+            assert!((loss(one, other) - expected).abs() < 1e-5, "{one:?} {other:?}");
+        }
+        assert!((covered.apply(&covered, 1.0) - 1.0).abs() < f32::EPSILON);
     }
 
     #[test]
@@ -211,7 +280,7 @@ mod tests {
         let of = |raw: &[f32], length| {
             let correction = LengthCorrection { usual: 10.0, least: 8.0, most: 12.0, power: 0.5 };
             let unit = Embedding::normalised(raw.to_vec()).unwrap();
-            Embedding { length, ..unit }.corrected(Some(&correction))
+            Embedding { length, ..unit }.corrected(Some(&correction), None)
         };
         let (a, b) = (of(&[1.0, 2.0], 8.0), of(&[2.0, 1.0], 12.0));
         let (c, d) = (of(&[1.0, 0.0, 3.0], 9.0), of(&[0.0, 1.0, 2.0], 11.0));
@@ -219,16 +288,32 @@ mod tests {
         let other = b.clone().joined(0.7, &[(d.clone(), 0.3)]);
         let sum = 0.7 * a.cosine(&b).value() + 0.3 * c.cosine(&d).value();
         assert!((one.cosine(&other).value() - sum).abs() < 1e-6);
-        assert!((one.factor() - a.factor().powf(0.7) * c.factor().powf(0.3)).abs() < 1e-6);
+        let factor = |face: &Embedding| face.correction().factor();
+        assert!((factor(&one) - factor(&a).powf(0.7) * factor(&c).powf(0.3)).abs() < 1e-6);
         assert!((one.length() - 8.0).abs() < 1e-6);
-        let gain = one.factor() * other.factor();
-        let expected = LengthCorrection::stretch(sum, gain);
+        let expected = (factor(&one) * factor(&other) * sum.atanh()).tanh();
         assert!((one.similarity(&other).value() - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_joined_pair_loses_what_any_of_its_nets_sees() {
+        let of = |raw: [f32; 2], losses: &[f32]| Embedding {
+            correction: CosineCorrection::new(1.0, losses.to_vec()),
+            ..Embedding::normalised(raw.to_vec()).unwrap()
+        };
+        let one = of([1.0, 2.0], &[0.3]).joined(0.7, &[(of([1.0, 0.0], &[]), 0.3)]);
+        for (losses, loss) in [(&[0.2_f32][..], 0.2), (&[], 0.0)] {
+            let other = of([2.0, 1.0], losses).joined(0.7, &[(of([0.0, 1.0], &[]), 0.3)]);
+            let expected = (one.cosine(&other).value().atanh() - loss).tanh();
+            assert!((one.similarity(&other).value() - expected).abs() < 1e-6, "{losses:?}");
+        }
     }
 
     #[test]
     fn debug_output_shows_no_values() {
         let text = format!("{:?}", Embedding::normalised(vec![0.6, 0.8]).unwrap());
         assert_eq!(text, "Embedding(2 values)");
+        let text = format!("{:?}", CosineCorrection::new(1.0, vec![0.5]));
+        assert_eq!(text, "CosineCorrection(1, 1 losses)");
     }
 }

@@ -12,6 +12,7 @@ mod closer;
 mod convert;
 mod damaged;
 mod decoding;
+mod degrade;
 mod degraded;
 mod golden;
 mod odd;

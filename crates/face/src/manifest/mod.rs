@@ -218,6 +218,7 @@ impl Manifest {
             if let Some(length) = &embedder.net.length {
                 length.check().map_err(&wrong)?;
             }
+            embedder.net.degradation_table().map_err(&wrong)?;
         }
         let (embedder, weight) = embedders.remove(0);
         let detector = self.role(name, &pack.detector, |p| Some(&p.detector), |n| &n.weights)?;

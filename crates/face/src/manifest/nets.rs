@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Weights;
-use crate::similarity::LengthCorrection;
+use crate::{
+    degradation::{DegradationCorrection, DegradationTable},
+    similarity::LengthCorrection,
+};
 
 /// The order of the colour channels that a net expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -192,4 +195,17 @@ pub struct EmbedderNet {
     /// What the lengths of two embeddings say about their cosine; absent: nothing.
     #[serde(default)]
     pub(crate) length: Option<LengthCorrection>,
+    /// What the degradations of two faces say about their cosine; absent: nothing.
+    #[serde(default)]
+    pub(crate) degradations: Option<DegradationCorrection>,
+}
+
+impl EmbedderNet {
+    /// The table of `degradations`.
+    ///
+    /// # Errors
+    /// A sentence when there is no such table, or when it does not fit.
+    pub(crate) fn degradation_table(&self) -> Result<Option<DegradationTable>, String> {
+        self.degradations.as_ref().map(|correction| correction.table(self.dimension)).transpose()
+    }
 }
