@@ -156,7 +156,47 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use hyper::body::Frame;
+
     use super::*;
+    use crate::gate::memory::Ledger;
+
+    /// A body that arrives in so many pieces.
+    struct Pieces(Vec<Bytes>);
+
+    impl axum::body::HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop().map(|piece| Ok(Frame::data(piece))))
+        }
+    }
+
+    #[test]
+    fn collecting_a_body_allocates_at_most_twice_its_length() {
+        const BYTES: usize = 1 << 20;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let limits = BodyLimits { bytes: BYTES, deadline: WINDOW, least_rate: 0 };
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, BYTES.into())]);
+        let mut body = Body::new(Pieces(vec![Bytes::from(vec![b'x'; BYTES / 64]); 64]));
+        let mut reservation = Ledger::new(2 * BYTES, BYTES).open(Vec::new());
+        let taken = allocation_counter::measure(|| {
+            let collected =
+                runtime.block_on(collect(&headers, &mut body, limits, &mut reservation));
+            assert_eq!(collected.unwrap().len(), BYTES);
+        });
+        assert!(usize::try_from(taken.bytes_total).unwrap() <= 2 * BYTES, "{taken:?}");
+    }
 
     #[test]
     fn each_window_needs_its_bytes_however_many_came_before() {

@@ -104,6 +104,15 @@ mod tests {
     }
 
     #[test]
+    fn parsing_copies_nothing_but_the_decoded_photos() {
+        const PHOTO: usize = 1 << 20;
+        let photo = format!("{JPEG}{}", "A".repeat(PHOTO / 3 * 4));
+        let json = body("").replace(JPEG, &photo);
+        let taken = allocation_counter::measure(|| drop(read(&json).unwrap()));
+        assert!(usize::try_from(taken.bytes_total).unwrap() <= 2 * PHOTO + 4_096, "{taken:?}");
+    }
+
+    #[test]
     fn a_rect_of_any_kind_is_never_an_error() {
         for rect in [
             "null",

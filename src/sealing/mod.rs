@@ -273,6 +273,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sealed_is_copied_once() {
+        let (key, photo) = (MasterKey::random().unwrap(), vec![7; 1 << 20]);
+        let taken = allocation_counter::measure(|| drop(key.seal("a", &photo).unwrap()));
+        assert!(usize::try_from(taken.bytes_total).unwrap() <= photo.len() + 4_096, "{taken:?}");
+    }
+
+    #[test]
     fn a_changed_bit_anywhere_does_not_open() {
         let key = MasterKey::random().unwrap();
         let sealed = key.seal("a", b"face").unwrap();
