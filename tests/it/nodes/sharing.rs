@@ -124,5 +124,12 @@ async fn the_room_of_deleted_pictures_is_cleared() {
     let left = crate::support::payload_rows(db).await;
     assert_eq!(left, 0, "the schema deletes pictures of ended jobs");
     assert!(store.vacuum_payloads().await.unwrap(), "a hundred megabytes of nothing");
-    assert!(!store.vacuum_payloads().await.unwrap(), "done");
+    // VACUUM keeps the room at the end of a table that another session wants, such as autovacuum.
+    for _ in 0..50 {
+        if !store.vacuum_payloads().await.unwrap() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    panic!("the room is not given back");
 }
