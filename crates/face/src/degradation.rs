@@ -8,6 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::session::sha256_hex;
+
 /// What the degradations of two faces say about their cosine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +34,7 @@ impl DegradationCorrection {
         if !(0.0..=10.0).contains(least) || !(0.0..=0.5).contains(weight) {
             return Err(
                 "`degradations` of the embedder needs `least` from 0 to 10 and `weight` from \
-                        0 to 0.5"
+                 0 to 0.5"
                     .to_owned(),
             );
         }
@@ -45,7 +47,7 @@ impl DegradationCorrection {
         DegradationTable::parse(bytes, dimension, *least, *weight).ok_or_else(|| {
             format!(
                 "the table of degradations `{table}` is for another embedder than this one with \
-                     {dimension} values: leave `degradations` out"
+                 {dimension} values: leave `degradations` out"
             )
         })
     }
@@ -53,8 +55,7 @@ impl DegradationCorrection {
     /// Everything that a similarity depends on.
     pub(crate) fn digest(&self) -> String {
         let bytes = bytes(&self.table).unwrap_or_default();
-        let content = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-        format!("{} {} {}", self.least, self.weight, hex::encode(content))
+        format!("{} {} {}", self.least, self.weight, sha256_hex(bytes))
     }
 }
 

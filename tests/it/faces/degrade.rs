@@ -11,7 +11,7 @@ use visavis_face::{DecodeLimits, decode::decode, geometry::BoundingBox};
 
 use crate::noise::Dice;
 
-/// Each value of each pixel made anew from itself and from where it lies on the face.
+/// Maps each channel value of each pixel, given the position of the pixel on the face.
 fn each(picture: &RgbImage, face: &BoundingBox, value: impl Fn(f32, f32, f32) -> f32) -> RgbImage {
     let mut degraded = picture.clone();
     for (column, row, pixel) in degraded.enumerate_pixels_mut() {

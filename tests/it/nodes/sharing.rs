@@ -124,7 +124,7 @@ async fn the_room_of_deleted_pictures_is_cleared() {
     let left = crate::support::payload_rows(db).await;
     assert_eq!(left, 0, "the schema deletes pictures of ended jobs");
     assert!(store.vacuum_payloads().await.unwrap(), "a hundred megabytes of nothing");
-    // VACUUM keeps the room at the end of a table that another session wants, such as autovacuum.
+    // One VACUUM may leave room on a busy machine; maintenance repeats it.
     for _ in 0..50 {
         if !store.vacuum_payloads().await.unwrap() {
             return;
