@@ -15,7 +15,7 @@ use visavis_convert::{Options, to_onnx};
 use visavis_face::{
     calibration::{Calibration, CalibrationTable, Population},
     manifest::{Manifest, Pack, Weights},
-    session::sha256_hex,
+    sha256_hex,
 };
 
 use crate::{

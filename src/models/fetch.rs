@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use visavis_face::{manifest::Source, session::sha256_hex};
+use visavis_face::{manifest::Source, sha256_hex};
 
 use super::error::PullError;
 use crate::outgoing;

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use visavis_convert::{Options, to_onnx};
-use visavis_face::{manifest::Weights, session::sha256_hex};
+use visavis_face::{manifest::Weights, sha256_hex};
 
 use super::{error::PullError, fetch::Fetcher};
 

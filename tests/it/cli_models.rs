@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use serde_json::{Value, json};
-use visavis_face::{manifest::Manifest, session::sha256_hex};
+use visavis_face::{manifest::Manifest, sha256_hex};
 
 use crate::support::{
     Ran, Run as _, create_data, in_repository,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use visavis::config::old_variables;
-use visavis_face::session::sha256_hex;
+use visavis_face::sha256_hex;
 
 use crate::{
     settings,

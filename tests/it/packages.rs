@@ -92,7 +92,7 @@ impl Registries {
     }
 
     fn digest(&self, name: &str) -> String {
-        visavis_face::session::sha256_hex(&fs::read(self.at(name)).unwrap())
+        visavis_face::sha256_hex(&fs::read(self.at(name)).unwrap())
     }
 
     fn fetch(&self, variables: &[(&str, &str)]) -> Ran {

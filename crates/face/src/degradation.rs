@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::session::sha256_hex;
+use super::sha256::sha256_hex;
 
 /// What the degradations of two faces say about their cosine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use super::{
     degradation::DegradationCorrection,
     manifest::{EmbedderNet, LandmarkNet, Located, ResolvedPack},
+    sha256::sha256_hex,
 };
 
 /// Version of the code between nets: raised when it changes similarities.
@@ -48,9 +49,9 @@ impl ResolvedPack {
             let own = own.map(|digest| format!(" {digest}")).unwrap_or_default();
             parts.push(format!("{weight} {sha256} {} {length:?} {mirrored}{own}", frame(net)));
         }
-        let digest =
-            aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.join("\n").as_bytes());
-        hex::encode(&digest.as_ref()[..8])
+        let mut digest = sha256_hex(parts.join("\n").as_bytes());
+        digest.truncate(16);
+        digest
     }
 }
 

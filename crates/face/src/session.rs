@@ -10,7 +10,6 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use aws_lc_rs::digest;
 use ort::{
     environment::Environment,
     session::{RunOptions, Session},
@@ -24,6 +23,7 @@ use super::{
     graph::ModelGraph,
     manifest::{Input, Located, Weights},
     patch::Patch,
+    sha256::sha256_hex,
     telemetry,
 };
 
@@ -114,11 +114,6 @@ impl Runtime {
     pub fn mark_active(&self) -> Option<ActiveThread> {
         self.batches.as_ref().map(|(owner, _)| owner.mark_active())
     }
-}
-
-/// Lower-case hexadecimal SHA-256.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 
 /// Reads a weights file and checks its digest.
@@ -363,14 +358,3 @@ fn shared(
 
 /// Makes an arena return its free memory.
 const SHRINK: &str = "memory.enable_memory_arena_shrinkage";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sha256_matches_the_published_vector() {
-        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(sha256_hex(b"abc"), abc);
-    }
-}

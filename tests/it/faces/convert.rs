@@ -11,7 +11,8 @@ use visavis_face::{
     detect::Detector,
     geometry::{Landmarks, Point},
     manifest::{EmbedderNet, Manifest, Weights},
-    session::{NetSession, Placement, Runtime, sha256_hex},
+    session::{NetSession, Placement, Runtime},
+    sha256_hex,
 };
 
 use crate::support::left_out;

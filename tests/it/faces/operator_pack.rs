@@ -9,7 +9,7 @@ use std::{
 use visavis_face::{
     Comparison, Engine as _, FaceError, Picture, PictureKind, Pipeline, PipelineOptions,
     manifest::{Manifest, Weights},
-    session::sha256_hex,
+    sha256_hex,
 };
 
 use crate::support::{
