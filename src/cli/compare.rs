@@ -185,8 +185,7 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
         };
         let m = &face.quality.measures;
         out!(
-            "{}: quality {quality}{}, {} x {} pixels, {} face{}, eyes {:.0} pixels apart, \
-             sharpness {:.1}",
+            "{}: quality {quality}{}, {} x {} pixels, {} face{}, eyes {:.0} pixels apart{}",
             path.display(),
             m.unified.map_or_else(String::new, |unified| format!(" ({unified:.0} of 100)")),
             face.width,
@@ -194,7 +193,7 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
             face.faces,
             if face.faces == 1 { "" } else { "s" },
             m.inter_eye_distance_px,
-            m.sharpness
+            m.sharpness.map_or_else(String::new, |sharpness| format!(", sharpness {sharpness:.1}"))
         );
         for reason in &face.quality.reasons {
             let weight = if reason.fails { "FAIL" } else { "warning" };

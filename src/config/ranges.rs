@@ -74,6 +74,7 @@ pub const MEASURE_RANGES: &[(&str, f64, f64)] = &[
     ("roll_deg", 0.0, 180.0),
     ("eyes_open", 0.0, 1.0),
     ("eyes_covered", 0.0, 1.0),
+    ("eyes_glare", 0.0, 1.0),
     ("mouth_covered", 0.0, 1.0),
     ("side_covered", 0.0, 1.0),
     ("sharpness", 0.0, 1_000.0),

@@ -9,7 +9,7 @@ import jsQR from "jsqr";
 import { PATIENCE, ROOT, listen, startBrowser, startServer, violations } from "./harness.mjs";
 
 // The pack of package registries measures neither the pitch of the head nor eyes.
-const MEASURES = (process.env.VISAVIS_MODEL_PACK ?? "omz").startsWith("mobilefacenet") ? 24 : 26;
+const MEASURES = (process.env.VISAVIS_MODEL_PACK ?? "omz").startsWith("mobilefacenet") ? 25 : 27;
 
 const sample = (name) => join(ROOT, "samples", `${name}.jpg`);
 

@@ -369,7 +369,7 @@ fn every_component_is_told_in_its_unit_and_from_0_to_100() {
     // As many as the configuration has limits for, but for what the pack has no net for.
     let pack = pack();
     let absent = usize::from(pack.pose.is_none()) + usize::from(pack.eyes.is_none());
-    assert_eq!(components.len(), 26 - absent, "{components:?}");
+    assert_eq!(components.len(), 27 - absent, "{components:?}");
     for component in components {
         let score = component["score"].as_f64().unwrap();
         assert!((0.0..=100.0).contains(&score), "{component}");

@@ -172,7 +172,7 @@ fn leaving_out_the_worst_photos_is_told_for_every_measure_and_pays_for_the_unifi
         let points = measure["curve"].as_array().unwrap().iter();
         points.map(|point| point[1].as_f64().unwrap()).collect()
     };
-    assert_eq!(measures.len(), 26, "as many as the configuration has limits for");
+    assert_eq!(measures.len(), 27, "as many as the configuration has limits for");
     let unified = curve("unified");
     assert_eq!(unified[0].to_bits(), curve("roll_deg")[0].to_bits(), "nothing is left out yet");
     assert!(unified[0] > 0.02, "spoiled photos are not recognised: {unified:?}");

@@ -15,20 +15,23 @@ use crate::{
 
 /// Every measure.
 fn measures() -> Vec<Component> {
-    let none = Measures::default();
-    components(&Measures {
+    let measures = components(&Measures {
         unified: Some(0.0),
         yaw_deg: Some(0.0),
         pitch_deg: Some(0.0),
         eyes_open: Some(0.0),
         eyes_covered: Some(0.0),
+        eyes_glare: Some(0.0),
         mouth_covered: Some(0.0),
         side_covered: Some(0.0),
+        sharpness: Some(0.0),
         noise: Some(0.0),
         illumination_uniformity: Some(0.0),
         unnatural_colour: Some(0.0),
-        ..none
-    })
+        ..Measures::default()
+    });
+    assert_eq!(measures.len(), MEASURE_RANGES.len(), "a measure is missing here");
+    measures
 }
 
 /// Every reason, in the order of the program.

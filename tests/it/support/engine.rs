@@ -118,7 +118,7 @@ fn report(sharpness: f32, other_face: f32) -> FaceReport {
         yaw_deg: Some(1.0),
         pitch_deg: Some(1.0),
         eyes_open: Some(0.9),
-        sharpness,
+        sharpness: Some(sharpness),
         brightness: 0.5,
         other_face,
         ..Measures::default()

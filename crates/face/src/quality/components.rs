@@ -91,7 +91,7 @@ macro_rules! row {
 
 /// All of them; `below` and `above` are the reasons on either side of the limits.
 #[rustfmt::skip]
-pub(super) const TABLE: [MeasureRow; 26] = [
+pub(super) const TABLE: [MeasureRow; 27] = [
     row!(? unified, |x| x, LowQuality, LowQuality),
     row!(inter_eye_distance_px, |x| 100.0 * sigmoid(x, 70.0, 20.0), EyesTooClose, EyesTooClose),
     row!(face_size_px, |x| 100.0 * sigmoid(x, 100.0, 25.0), FaceTooSmall, FaceTooSmall),
@@ -101,9 +101,10 @@ pub(super) const TABLE: [MeasureRow; 26] = [
     row!(roll_deg, angle, HeadRolled, HeadRolled),
     row!(? eyes_open, |x| 100.0 * x, EyesClosed, EyesClosed),
     row!(? eyes_covered, |x| 100.0 * (1.0 - x), EyesCovered, EyesCovered),
+    row!(? eyes_glare, |x| 100.0 * (1.0 - sigmoid(x, 0.5, 0.05)), EyesGlare, EyesGlare),
     row!(? mouth_covered, |x| 100.0 * (1.0 - x), MouthCovered, MouthCovered),
     row!(? side_covered, |x| 100.0 * (1.0 - x), FaceCovered, FaceCovered),
-    row!(sharpness, |x| 100.0 * sigmoid(x.max(1e-3).ln(), 4.0_f32.ln(), 0.4), Blurred, Blurred),
+    row!(? sharpness, |x| 100.0 * sigmoid(x.max(1e-3).ln(), 4.0_f32.ln(), 0.4), Blurred, Blurred),
     row!(? noise, |x| 100.0 * (1.0 - sigmoid(x, 9.0, 1.5)), Noisy, Noisy),
     row!(brightness, |x| 100.0 * sigmoid(x, 0.2, 0.05) * (1.0 - sigmoid(x, 0.8, 0.05)), TooDark, TooBright),
     row!(luminance_variance, variance, LowContrast, HighContrast),
@@ -164,7 +165,7 @@ mod tests {
             let measures = Measures {
                 inter_eye_distance_px: value,
                 confidence: value,
-                sharpness: value,
+                sharpness: Some(value),
                 brightness: value,
                 luminance_variance: value.abs(),
                 dynamic_range_bits: value,
@@ -186,6 +187,6 @@ mod tests {
     fn what_the_pack_cannot_measure_is_no_component() {
         let found = components(&Measures::default());
         let named = |name: &str| found.iter().any(|c| c.measure == name);
-        assert!(named("sharpness") && !named("yaw_deg") && !named("unified"));
+        assert!(named("brightness") && !named("yaw_deg") && !named("unified"));
     }
 }

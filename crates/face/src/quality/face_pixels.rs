@@ -12,10 +12,10 @@ use crate::{align::AlignedFace, patch::Patch};
 /// The aligned face.
 pub(super) struct FacePixels<'a> {
     patch: &'a Patch,
-    luma: Vec<f32>,
-    inside: &'a [bool],
-    width: usize,
-    height: usize,
+    pub(super) luma: Vec<f32>,
+    pub(super) inside: &'a [bool],
+    pub(super) width: usize,
+    pub(super) height: usize,
 }
 
 /// Luma inside the face, 0 to 255.
@@ -29,73 +29,18 @@ pub(super) struct Light {
     pub(super) black: f32,
 }
 
-/// Gaussian, sigma 1, nine taps.
-const SMOOTHING: [f32; 9] = [
-    0.000_133_83,
-    0.004_431_86,
-    0.053_991_1,
-    0.241_971_4,
-    0.398_943_5,
-    0.241_971_4,
-    0.053_991_1,
-    0.004_431_86,
-    0.000_133_83,
-];
 /// Gaussian, sigma 2, thirteen taps.
-const WIDE_SMOOTHING: [f32; 13] = [
+pub(super) const WIDE_SMOOTHING: [f32; 13] = [
     0.002_218, 0.008_773, 0.027_023, 0.064_825, 0.121_109, 0.176_213, 0.199_676, 0.176_213,
     0.121_109, 0.064_825, 0.027_023, 0.008_773, 0.002_218,
 ];
 /// Rows and columns of a block in which noise is measured.
 const BLOCK: usize = 16;
-/// Pixels that the smoothed Laplacian of one pixel reaches.
-const REACH: usize = 5;
-
 impl<'a> FacePixels<'a> {
     pub(super) fn new(face: &'a AlignedFace) -> Self {
         let patch = &face.patch;
         let (width, height) = (patch.width, patch.height);
         Self { patch, luma: patch.luma(), inside: &face.inside, width, height }
-    }
-
-    /// 1000 · variance of the Laplacian of the smoothed luma ÷ variance of the luma, over the
-    /// middle three quarters, where the whole neighbourhood lies inside the picture.
-    ///
-    /// The smoothing keeps noise and JPEG blocks from passing for detail, and the division makes a
-    /// dark copy of a picture as sharp as the original; the plain variance of the Laplacian does
-    /// neither.
-    pub(super) fn sharpness(&self) -> f32 {
-        let smooth = self.smoothed(&self.luma, &SMOOTHING);
-        let (mut detail, mut contrast) = (Spread::default(), Spread::default());
-        let (left, top) = ((self.width / 8).max(REACH), (self.height / 8).max(REACH));
-        for y in top..self.height.saturating_sub(top) {
-            for x in left..self.width.saturating_sub(left) {
-                if !self.surrounded(x, y) {
-                    continue;
-                }
-                let at = y * self.width + x;
-                let around = smooth[at - 1]
-                    + smooth[at + 1]
-                    + smooth[at - self.width]
-                    + smooth[at + self.width];
-                detail.add(around - 4.0 * smooth[at]);
-                contrast.add(self.luma[at]);
-            }
-        }
-        (1_000.0 * detail.variance() / contrast.variance().max(1.0)) as f32
-    }
-
-    /// The border of the image is straight here, so it is enough to check the corners of the
-    /// neighbourhood.
-    fn surrounded(&self, x: usize, y: usize) -> bool {
-        [
-            (x - REACH, y - REACH),
-            (x + REACH, y - REACH),
-            (x - REACH, y + REACH),
-            (x + REACH, y + REACH),
-        ]
-        .into_iter()
-        .all(|(x, y)| self.inside[y * self.width + x])
     }
 
     /// The standard deviation of the noise in luma, or that in the differences of colours by a
@@ -140,7 +85,7 @@ impl<'a> FacePixels<'a> {
     /// The standard deviation of a plane from its blurred copy, over the block that has a tenth of
     /// all blocks below it.
     fn deviation(&self, plane: &[f32], blocks: &[usize]) -> f32 {
-        let smooth = self.smoothed(plane, &WIDE_SMOOTHING);
+        let smooth = smoothed(plane, self.width, &WIDE_SMOOTHING);
         let sum = |row: Range<usize>| {
             let both = plane[row.clone()].iter().zip(&smooth[row]);
             both.map(|(value, smooth)| (value - smooth).abs()).sum::<f32>()
@@ -150,39 +95,6 @@ impl<'a> FacePixels<'a> {
         means.sort_by(f32::total_cmp);
         // From the mean of the absolute values of a normal distribution to its deviation.
         means[(means.len() + 4) / 10] * FRAC_PI_2.sqrt()
-    }
-
-    /// Borders are not smoothed: no measure reaches them.
-    fn smoothed<const N: usize>(&self, plane: &[f32], taps: &[f32; N]) -> Vec<f32> {
-        let (width, height, reach) = (self.width, self.height, N / 2);
-        if width.min(height) < N {
-            return plane.to_vec();
-        }
-        // Tap by tap: whole rows are added up, which the compiler does many values at a time.
-        let add = |sums: &mut [f32], row: &[f32], weight: f32| {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += weight * value;
-            }
-        };
-        let mut across = plane.to_vec();
-        for (to, row) in across.chunks_exact_mut(width).zip(plane.chunks_exact(width)) {
-            let inner = &mut to[reach..width - reach];
-            inner.fill(0.0);
-            for (k, weight) in taps.iter().enumerate() {
-                add(inner, &row[k..], *weight);
-            }
-        }
-        let mut smooth = across.clone();
-        for (y, to) in smooth.chunks_exact_mut(width).enumerate().skip(reach) {
-            if y + reach >= height {
-                break;
-            }
-            to.fill(0.0);
-            for (row, weight) in across.chunks_exact(width).skip(y - reach).zip(taps) {
-                add(to, row, *weight);
-            }
-        }
-        smooth
     }
 
     /// Luma statistics inside the ellipse that a face fills in the aligned frame.
@@ -221,7 +133,7 @@ impl<'a> FacePixels<'a> {
     pub(super) fn cheeks_overlap(&self) -> Option<f32> {
         let histograms = CHEEKS.map(|cheek| {
             let mut histogram = [0_u32; LEVELS];
-            self.square(cheek).for_each(|at| histogram[level(self.luma[at])] += 1);
+            self.area(cheek, CHEEK).for_each(|at| histogram[level(self.luma[at])] += 1);
             histogram
         });
         let pixels = histograms.map(|histogram| histogram.iter().sum::<u32>());
@@ -238,7 +150,7 @@ impl<'a> FacePixels<'a> {
     /// and 5 to 35 for b* (OFIQ, natural colour); `None` if the picture is grey.
     pub(super) fn unnatural_colour(&self) -> Option<f32> {
         let (mut rgb, mut n, mut coloured) = ([0.0_f32; 3], 0.0_f32, false);
-        for at in CHEEKS.into_iter().flat_map(|cheek| self.square(cheek)) {
+        for at in CHEEKS.into_iter().flat_map(|cheek| self.area(cheek, CHEEK)) {
             let pixel = &self.patch.pixels[at * 3..at * 3 + 3];
             coloured |= (pixel[0] - pixel[1]).abs() > 2.0 || (pixel[1] - pixel[2]).abs() > 2.0;
             n += 1.0;
@@ -254,12 +166,25 @@ impl<'a> FacePixels<'a> {
         Some(outside(a, 5.0, 25.0).hypot(outside(b, 5.0, 35.0)))
     }
 
-    /// The pixels of a square about a point of the frame that lie inside the picture; the frame
-    /// counts from 0 to 1.
-    fn square(&self, (x, y): (f32, f32)) -> impl Iterator<Item = usize> {
+    /// The luma that a twentieth of the pixels around an eye do not reach, 0 to 255, of the eye
+    /// where it is larger: pupils, lashes and shadows are dark there in everyone. `None` if one of
+    /// them lies outside the picture.
+    pub(super) fn eyes_darkest(&self) -> Option<f32> {
+        let darkest = |eye| {
+            let mut values: Vec<_> = self.area(eye, EYE).map(|at| self.luma[at]).collect();
+            values.sort_by(f32::total_cmp);
+            values.get(values.len() / 20).copied()
+        };
+        let [left, right] = EYES.map(darkest);
+        Some(left?.max(right?))
+    }
+
+    /// The pixels about a point of the frame that lie inside the picture; the frame counts from 0
+    /// to 1.
+    fn area(&self, (x, y): (f32, f32), (across, down): (f32, f32)) -> impl Iterator<Item = usize> {
         let (width, height) = (self.width as f32, self.height as f32);
-        let rows = range(y * height, CHEEK * height, self.height);
-        let columns = range(x * width, CHEEK * width, self.width);
+        let rows = range(y * height, down * height, self.height);
+        let columns = range(x * width, across * width, self.width);
         let pixels =
             rows.flat_map(move |row| columns.clone().map(move |column| row * self.width + column));
         pixels.filter(|at| self.inside[*at])
@@ -269,8 +194,11 @@ impl<'a> FacePixels<'a> {
 /// Middles of the two cheeks in the aligned frame, as shares of its sides: below the eyes, between
 /// nose and mouth.
 const CHEEKS: [(f32, f32); 2] = [(0.315, 0.73), (0.685, 0.73)];
-/// Side of a cheek's square, as a share of the frame: 0.3 inter-eye distances.
-const CHEEK: f32 = 0.11;
+/// Width and height of a cheek's square, as shares of the frame: 0.3 inter-eye distances.
+const CHEEK: (f32, f32) = (0.11, 0.11);
+/// The same of the eyes with their lids and lashes.
+const EYES: [(f32, f32); 2] = [(0.32, 0.453), (0.68, 0.453)];
+const EYE: (f32, f32) = (0.203, 0.156);
 const LEVELS: usize = 256;
 
 #[expect(clippy::cast_sign_loss, reason = "clamped to the levels")]
@@ -303,6 +231,39 @@ fn lab_ab(rgb: [f32; 3]) -> (f32, f32) {
     let z = (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.088_83;
     let root = |t: f32| if t > 0.008_856 { t.cbrt() } else { 7.787 * t + 16.0 / 116.0 };
     (500.0 * (root(x) - root(y)), 200.0 * (root(y) - root(z)))
+}
+
+/// Borders are not smoothed: no measure reaches them.
+pub(super) fn smoothed<const N: usize>(plane: &[f32], width: usize, taps: &[f32; N]) -> Vec<f32> {
+    let (height, reach) = (plane.len() / width.max(1), N / 2);
+    if width.min(height) < N {
+        return plane.to_vec();
+    }
+    // Tap by tap: whole rows are added up, which the compiler does many values at a time.
+    let add = |sums: &mut [f32], row: &[f32], weight: f32| {
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum += weight * value;
+        }
+    };
+    let mut across = plane.to_vec();
+    for (to, row) in across.chunks_exact_mut(width).zip(plane.chunks_exact(width)) {
+        let inner = &mut to[reach..width - reach];
+        inner.fill(0.0);
+        for (k, weight) in taps.iter().enumerate() {
+            add(inner, &row[k..], *weight);
+        }
+    }
+    let mut smooth = across.clone();
+    for (y, to) in smooth.chunks_exact_mut(width).enumerate().skip(reach) {
+        if y + reach >= height {
+            break;
+        }
+        to.fill(0.0);
+        for (row, weight) in across.chunks_exact(width).skip(y - reach).zip(taps) {
+            add(to, row, *weight);
+        }
+    }
+    smooth
 }
 
 #[derive(Default)]
@@ -350,6 +311,23 @@ mod tests {
     }
 
     #[test]
+    fn light_over_one_eye_leaves_nothing_dark_there() {
+        let inside = vec![true; 64 * 64];
+        let of = |veil: f32| {
+            let pupils =
+                |x: f32, y: f32| if (y - 29.0).abs() < 2.0 && x % 4.0 < 2.0 { 30.0 } else { 150.0 };
+            let lit = |x: f32, y: f32| {
+                let share = if x < 32.0 { veil } else { 0.0 };
+                pupils(x, y) * (1.0 - share) + 255.0 * share
+            };
+            FacePixels::new(&grey(&inside, lit)).eyes_darkest().unwrap()
+        };
+        assert!((of(0.0) - 30.0).abs() < 1e-3 && (of(0.6) - 165.0).abs() < 1e-3);
+        let half: Vec<bool> = (0..64 * 64).map(|i| i % 64 < 32).collect();
+        assert_eq!(FacePixels::new(&grey(&half, |_, _| 100.0)).eyes_darkest(), None);
+    }
+
+    #[test]
     fn skin_of_any_tone_is_natural_and_a_blue_face_is_not() {
         let inside = vec![true; 64 * 64];
         let colour = |rgb| FacePixels::new(&face(&inside, |_, _| rgb)).unnatural_colour();
@@ -370,33 +348,10 @@ mod tests {
     }
 
     #[test]
-    fn finer_detail_is_sharper_whatever_the_brightness() {
-        let inside = vec![true; 64 * 64];
-        let sharpness = |mean: f32, contrast: f32, fineness: f32| {
-            let wave = |x: f32, y: f32| (x * fineness).sin() * (y * fineness).cos();
-            FacePixels::new(&grey(&inside, |x, y| mean + contrast * wave(x, y))).sharpness()
-        };
-        let (fine, dark) = (sharpness(100.0, 50.0, 1.2), sharpness(20.0, 10.0, 1.2));
-        let coarse = sharpness(100.0, 50.0, 0.2);
-        assert!(fine > 10.0 * coarse && (fine / dark - 1.0).abs() < 0.05, "{fine} {dark} {coarse}");
-        assert!(sharpness(100.0, 0.0, 1.0) < 1e-3);
-    }
-
-    #[test]
-    fn a_face_smaller_than_the_smoothing_has_no_detail() {
-        let pixels = (0..4 * 4 * 3).map(|i| (i * 5) as f32).collect();
-        let patch = Patch { width: 4, height: 4, pixels };
-        let face = AlignedFace { patch, inside: vec![true; 16] };
-        assert!(FacePixels::new(&face).sharpness() < 1e-6);
-    }
-
-    #[test]
-    fn what_lies_outside_the_picture_is_neither_detail_nor_darkness() {
+    fn what_lies_outside_the_picture_is_not_dark() {
         let inside: Vec<bool> = (0..64 * 64).map(|i| i % 64 < 32).collect();
         let half = grey(&inside, |x, _| if x < 32.0 { 200.0 } else { 0.0 });
-        let half = FacePixels::new(&half);
-        assert!(half.sharpness() < 1e-3);
-        let light = half.light();
+        let light = FacePixels::new(&half).light();
         assert!((light.mean - 200.0).abs() < 1e-3 && light.black < 1e-6 && light.white < 1e-6);
     }
 }

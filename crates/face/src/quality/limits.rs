@@ -36,6 +36,7 @@ pub struct QualityLimits {
     pub roll_deg: Bounds,
     pub(crate) eyes_open: Bounds,
     pub(crate) eyes_covered: Bounds,
+    pub(crate) eyes_glare: Bounds,
     pub(crate) mouth_covered: Bounds,
     pub(crate) side_covered: Bounds,
     pub sharpness: Bounds,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     face_pixels::FacePixels,
+    sharpness::sharpness,
     unified::{UnifiedQuality, UnifiedTerms},
 };
 use crate::{align::AlignedFace, cover::Cover, detection::Detection, geometry::Landmarks};
@@ -36,13 +37,18 @@ pub struct Measures {
     pub eyes_open: Option<f32>,
     /// Probability that something hides most of the eyes, such as dark glasses, 0 to 1.
     pub eyes_covered: Option<f32>,
+    /// Luma that the darkest twentieth of the pixels around an eye do not exceed, at the eye where
+    /// it is larger, 0 to 1: 0.2 is usual, above 0.5 light lies over that eye. Absent if an eye
+    /// lies outside the picture.
+    pub eyes_glare: Option<f32>,
     /// Probability that something hides most of the mouth, such as a mask, 0 to 1.
     pub mouth_covered: Option<f32>,
     /// Probability that something hides most of the left or the right half of the face, 0 to 1.
     pub side_covered: Option<f32>,
-    /// Fine detail of the aligned face relative to its contrast: 14 is usual, below 2 it is
-    /// blurred.
-    pub sharpness: f32,
+    /// Fine detail of the aligned face relative to coarse detail, along the direction that has the
+    /// least: 11 is usual, below 2 the face is blurred or was moving. Absent if too little of it
+    /// lies in the picture.
+    pub sharpness: Option<f32>,
     /// Noise where the aligned face is smoothest: the standard deviation in luma, or a multiple of
     /// that in colours if it is larger, of values from 0 to 255; 2.6 is usual. Absent if too little
     /// of the face lies in the picture.
@@ -126,9 +132,10 @@ pub fn measure(seen: &Observed<'_>) -> Measures {
         roll_deg: seen.roll.abs(),
         eyes_open: seen.eyes.map(|[left, right]| left.max(right)),
         eyes_covered: seen.cover.map(|cover| cover.eyes),
+        eyes_glare: view.eyes_darkest().map(|luma| luma / 255.0),
         mouth_covered: seen.cover.map(|cover| cover.mouth),
         side_covered: seen.cover.map(|cover| cover.side),
-        sharpness: view.sharpness(),
+        sharpness: sharpness(&view),
         noise: view.noise(),
         brightness: light.mean / 255.0,
         luminance_variance: light.variance / (255.0 * 255.0),

@@ -8,6 +8,7 @@ mod face_pixels;
 mod limits;
 mod measure;
 mod reasons;
+mod sharpness;
 mod unified;
 
 use components::MeasureRow;
@@ -39,7 +40,7 @@ mod tests {
             inter_eye_distance_px: 90.0,
             confidence: 0.9,
             yaw_deg: Some(3.0),
-            sharpness: 14.0,
+            sharpness: Some(10.0),
             brightness: 0.5,
             ..Measures::default()
         }

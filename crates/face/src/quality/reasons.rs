@@ -26,6 +26,8 @@ pub enum ReasonCode {
     EyesClosed,
     /// The eyes are hidden.
     EyesCovered,
+    /// A reflection or a veil of light lies over an eye.
+    EyesGlare,
     /// The mouth is hidden, with the nose or without.
     MouthCovered,
     /// One side of the face is hidden.
@@ -109,6 +111,10 @@ impl ReasonCode {
             Self::EyesCovered => (
                 "shows covered eyes",
                 "Take off dark glasses, and keep hair and hands away from the eyes.",
+            ),
+            Self::EyesGlare => (
+                "shows glare over the eyes",
+                "Move out of direct light, use no flash, and avoid reflections on glasses.",
             ),
             Self::MouthCovered => (
                 "shows a covered mouth",

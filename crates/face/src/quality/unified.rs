@@ -36,8 +36,8 @@ pub struct UnifiedTerms {
     pub(crate) yaw_deg: f32,
     /// Degrees; 0 if no net estimated it.
     pub(crate) pitch_deg: f32,
-    /// Fine detail relative to contrast: 14 is usual, below 2 the face is blurred.
-    pub(crate) sharpness: f32,
+    /// As in the measures.
+    pub(crate) sharpness: Option<f32>,
 }
 
 /// The score that a unit of sharpness allows.
@@ -64,7 +64,7 @@ impl UnifiedQuality {
         let sum: f64 = weights.iter().zip(terms.values()).map(|(w, term)| w * term).sum();
         #[expect(clippy::cast_possible_truncation, reason = "0 to 100")]
         let score = (100.0 / (1.0 + (-(self.constant + sum)).exp())) as f32;
-        score.min(SHARPNESS_ALLOWS * terms.sharpness)
+        terms.sharpness.map_or(score, |sharpness| score.min(SHARPNESS_ALLOWS * sharpness))
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
             confidence: 0.92,
             yaw_deg: 3.0,
             pitch_deg: 5.0,
-            sharpness: 14.0,
+            sharpness: Some(10.0),
         };
         let score = |terms: UnifiedTerms| model.score(&terms);
         let best = score(usual);
@@ -91,7 +91,7 @@ mod tests {
             UnifiedTerms { confidence: 0.8, ..usual },
             UnifiedTerms { yaw_deg: -30.0, ..usual },
             UnifiedTerms { pitch_deg: 45.0, ..usual },
-            UnifiedTerms { sharpness: 1.5, ..usual },
+            UnifiedTerms { sharpness: Some(1.5), ..usual },
         ] {
             assert!(score(worse) < best - 1.0, "{worse:?}: {}", score(worse));
         }
