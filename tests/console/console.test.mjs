@@ -242,6 +242,14 @@ test("a photo is taken with the camera", async () => {
 });
 
 test("the live page counts what was asked", async () => {
+  // The server has just started, and a line needs two readings of the queue.
+  const hasLine = async () => {
+    const response = await fetch("api/live", { headers: { "X-Visavis-Console": "1" } });
+    const { points } = await response.json();
+    const jobs = points.slice(0, -1).map((point) => point.jobs);
+    return jobs.some((one, number) => number > 0 && one !== null && jobs[number - 1] !== null);
+  };
+  while (!(await page.evaluate(hasLine))) await page.waitForTimeout(200);
   await go("live");
   await page.locator(".cards").first().waitFor();
   const row = page.locator(".cards").first().locator("tbody tr").filter({ hasText: "compare" });
