@@ -249,7 +249,11 @@ test("the live page counts what was asked", async () => {
     const jobs = points.slice(0, -1).map((point) => point.jobs);
     return jobs.some((one, number) => number > 0 && one !== null && jobs[number - 1] !== null);
   };
-  while (!(await page.evaluate(hasLine))) await page.waitForTimeout(200);
+  const end = Date.now() + 20_000;
+  while (!(await page.evaluate(hasLine))) {
+    assert.ok(Date.now() < end, "the queue is read every second");
+    await page.waitForTimeout(200);
+  }
   await go("live");
   await page.locator(".cards").first().waitFor();
   const row = page.locator(".cards").first().locator("tbody tr").filter({ hasText: "compare" });

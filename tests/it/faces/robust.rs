@@ -17,6 +17,7 @@ struct Row {
     name: &'static str,
     photos: usize,
     missed: usize,
+    /// By quality, although the original passes.
     failed: usize,
     similarities: Vec<f32>,
 }
@@ -182,7 +183,9 @@ fn measure(spoils: &[(&'static str, Spoil)], every: usize) -> Vec<Row> {
             row.photos += 1;
             match analysed(&mut engine, &spoil(&photo, &original.report.area, n)) {
                 Some(face) => {
-                    let fails = face.report.quality.verdict == QualityVerdict::Fail;
+                    let [before, after] =
+                        [&original, &face].map(|face| face.report.quality.verdict);
+                    let fails = after == QualityVerdict::Fail && before != QualityVerdict::Fail;
                     row.failed += usize::from(fails);
                     let similarity = original.embedding.similarity(&face.embedding);
                     row.similarities.push(similarity.value());
@@ -242,10 +245,9 @@ fn a_tilted_head_is_found_and_hardly_ever_fails_by_quality() {
     }
     let rows = measure(&TILTED, 1);
     assert_found_and_similar(&rows, 0.95);
-    // Of upright ones as well.
     let (failed, photos) =
         rows.iter().fold((0, 0), |sum, row| (sum.0 + row.failed, sum.1 + row.photos));
-    assert!(failed * 50 <= photos, "{failed} of {photos}");
+    assert!(failed * 100 <= photos, "{failed} of {photos}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! A component shows a person what to improve; the limits are on the native values. Where OFIQ
 //! needs nets that are missing here (expression, background, head covering) there is no component;
 //! where its native value differs from ours (sharpness, brightness, head size, covers) or it has
-//! none (noise) the mapping is ours.
+//! none (noise, glare) the mapping is ours.
 
 use std::f32::consts::PI;
 

@@ -36,6 +36,7 @@ pub(super) const WIDE_SMOOTHING: [f32; 13] = [
 ];
 /// Rows and columns of a block in which noise is measured.
 const BLOCK: usize = 16;
+
 impl<'a> FacePixels<'a> {
     pub(super) fn new(face: &'a AlignedFace) -> Self {
         let patch = &face.patch;
@@ -167,13 +168,14 @@ impl<'a> FacePixels<'a> {
     }
 
     /// The luma that a twentieth of the pixels around an eye do not reach, 0 to 255, of the eye
-    /// where it is larger: pupils, lashes and shadows are dark there in everyone. `None` if one of
-    /// them lies outside the picture.
+    /// where it is larger: pupils, lashes and shadows are dark there in everyone. `None` if more
+    /// than half of the area around an eye lies outside the picture.
     pub(super) fn eyes_darkest(&self) -> Option<f32> {
         let darkest = |eye| {
             let mut values: Vec<_> = self.area(eye, EYE).map(|at| self.luma[at]).collect();
             values.sort_by(f32::total_cmp);
-            values.get(values.len() / 20).copied()
+            let area = EYE.0 * EYE.1 * self.luma.len() as f32;
+            values.get(values.len() / 20).copied().filter(|_| values.len() as f32 >= area / 2.0)
         };
         let [left, right] = EYES.map(darkest);
         Some(left?.max(right?))
@@ -196,8 +198,9 @@ impl<'a> FacePixels<'a> {
 const CHEEKS: [(f32, f32); 2] = [(0.315, 0.73), (0.685, 0.73)];
 /// Width and height of a cheek's square, as shares of the frame: 0.3 inter-eye distances.
 const CHEEK: (f32, f32) = (0.11, 0.11);
-/// The same of the eyes with their lids and lashes.
+/// Middles of the two eyes with their lids and lashes, as shares of the frame.
 const EYES: [(f32, f32); 2] = [(0.32, 0.453), (0.68, 0.453)];
+/// Width and height of the area around an eye, as shares of the frame.
 const EYE: (f32, f32) = (0.203, 0.156);
 const LEVELS: usize = 256;
 
@@ -323,8 +326,11 @@ mod tests {
             FacePixels::new(&grey(&inside, lit)).eyes_darkest().unwrap()
         };
         assert!((of(0.0) - 30.0).abs() < 1e-3 && (of(0.6) - 165.0).abs() < 1e-3);
-        let half: Vec<bool> = (0..64 * 64).map(|i| i % 64 < 32).collect();
-        assert_eq!(FacePixels::new(&grey(&half, |_, _| 100.0)).eyes_darkest(), None);
+        for (columns, is_seen) in [(32, false), (41, false), (46, true)] {
+            let part: Vec<bool> = (0..64 * 64).map(|i| i % 64 < columns).collect();
+            let darkest = FacePixels::new(&grey(&part, |_, _| 100.0)).eyes_darkest();
+            assert_eq!(darkest.is_some(), is_seen, "{columns} of 64 columns");
+        }
     }
 
     #[test]

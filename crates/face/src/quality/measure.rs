@@ -38,8 +38,8 @@ pub struct Measures {
     /// Probability that something hides most of the eyes, such as dark glasses, 0 to 1.
     pub eyes_covered: Option<f32>,
     /// Luma that the darkest twentieth of the pixels around an eye do not exceed, at the eye where
-    /// it is larger, 0 to 1: 0.2 is usual, above 0.5 light lies over that eye. Absent if an eye
-    /// lies outside the picture.
+    /// it is larger, 0 to 1: 0.2 is usual, above 0.5 light lies over that eye. Absent if more than
+    /// half of the area around an eye lies outside the picture.
     pub eyes_glare: Option<f32>,
     /// Probability that something hides most of the mouth, such as a mask, 0 to 1.
     pub mouth_covered: Option<f32>,
@@ -48,6 +48,8 @@ pub struct Measures {
     /// Fine detail of the aligned face relative to coarse detail, along the direction that has the
     /// least: 11 is usual, below 2 the face is blurred or was moving. Absent if too little of it
     /// lies in the picture.
+    // Version 0.2.0 reads no null.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sharpness: Option<f32>,
     /// Noise where the aligned face is smoothest: the standard deviation in luma, or a multiple of
     /// that in colours if it is larger, of values from 0 to 255; 2.6 is usual. Absent if too little

@@ -36,7 +36,7 @@ pub struct UnifiedTerms {
     pub(crate) yaw_deg: f32,
     /// Degrees; 0 if no net estimated it.
     pub(crate) pitch_deg: f32,
-    /// As in the measures.
+    /// Of the face; `None` sets no maximum.
     pub(crate) sharpness: Option<f32>,
 }
 
