@@ -54,6 +54,8 @@ struct ComparedJson<'a> {
     score: Score,
     threshold: f64,
     similarity: f32,
+    /// How much lower the similarity is because both photos are degraded in the same way.
+    degradation_loss: f32,
     model: &'a str,
     calibration: &'a str,
     face1: FaceJson<'a>,
@@ -147,6 +149,7 @@ fn print_json(verdict: &Verdict) -> Result<()> {
         score: verdict.score,
         threshold: Score::least_match(verdict.threshold).value(),
         similarity: verdict.similarity.value(),
+        degradation_loss: verdict.degradation_loss,
         model: &verdict.model,
         calibration: &verdict.calibration,
         face1: verdict.probe.as_ref().into(),
@@ -167,6 +170,9 @@ fn measure_of(reason: &Reason, measures: &Measures) -> &'static str {
     cause.map_or("", |component| component.measure)
 }
 
+/// Less changes no score by a point.
+const LOSS_TO_SHOW: f32 = 0.005;
+
 fn print_text(args: &CompareArgs, verdict: &Verdict) {
     let Verdict { score, threshold, similarity, .. } = verdict;
     out!("{}", annotate::headline(verdict));
@@ -178,6 +184,13 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
         verdict.model,
         verdict.calibration
     );
+    if verdict.degradation_loss >= LOSS_TO_SHOW {
+        out!(
+            "the similarity is {:.4} lower because both photos are degraded in the same way: \
+             compare one of them with a clear photo",
+            verdict.degradation_loss
+        );
+    }
     for (path, face) in [(&args.probe, &verdict.probe), (&args.reference, &verdict.reference)] {
         let quality = match face.quality.verdict {
             QualityVerdict::Pass => "PASS",

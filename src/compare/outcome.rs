@@ -13,6 +13,10 @@ use super::{decision::Decision, score::Score};
 pub struct Verdict {
     /// How much alike the two faces are.
     pub(crate) similarity: Similarity,
+    /// How much lower it is because both photos are degraded in the same way, 0 to 2; 0 in outcomes
+    /// of earlier versions.
+    #[serde(default)]
+    pub(crate) degradation_loss: f32,
     /// What is printed.
     pub score: Score,
     /// The score at which the decision turns.

@@ -46,7 +46,13 @@ impl Policy {
         let fmr = options.fmr.unwrap_or(self.fmr);
         match comparison {
             Comparison::Refused { side, refusal } => Outcome::Refused { side, refusal },
-            Comparison::Compared { similarity, mut probe, mut reference, times: _ } => {
+            Comparison::Compared {
+                similarity,
+                degradation_loss,
+                mut probe,
+                mut reference,
+                times: _,
+            } => {
                 for face in [&mut probe, &mut reference] {
                     options.several_faces.apply(&mut face.quality);
                 }
@@ -56,6 +62,7 @@ impl Policy {
                 let exact = self.calibration.score(similarity);
                 Outcome::Compared(Verdict {
                     similarity,
+                    degradation_loss,
                     score: Score::printed(exact, threshold, decision),
                     threshold,
                     decision,

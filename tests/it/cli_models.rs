@@ -56,6 +56,7 @@ fn two_photos_of_one_person_are_the_same_person() {
             "score",
             "threshold",
             "similarity",
+            "degradationLoss",
             "model",
             "calibration",
             "face1",

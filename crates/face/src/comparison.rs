@@ -68,6 +68,8 @@ pub enum Comparison {
     Compared {
         /// How similar the two faces are.
         similarity: Similarity,
+        /// How much lower it is because both are degraded in the same way, 0 to 2.
+        degradation_loss: f32,
         /// What was found on the probe.
         probe: Box<FaceReport>,
         /// What was found on the reference.

@@ -88,6 +88,7 @@ impl Engine for Pipeline {
         };
         Ok(Comparison::Compared {
             similarity: probe.embedding.similarity(&reference.embedding),
+            degradation_loss: probe.embedding.degradation_loss(&reference.embedding),
             probe: Box::new(probe.report),
             reference: Box::new(reference.report),
             times: [probe.times, reference.times],

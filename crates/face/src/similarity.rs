@@ -90,6 +90,16 @@ impl Embedding {
         Similarity::clamped(self.correction.apply(&other.correction, cosine))
     }
 
+    /// How much lower the similarity is because both faces are degraded in the same way, 0 to 2.
+    ///
+    /// # Panics
+    /// As [`cosine`](Self::cosine).
+    pub fn degradation_loss(&self, other: &Self) -> f32 {
+        let cosine = self.cosine(other).value();
+        let by_length = self.correction.by_length().apply(&other.correction.by_length(), cosine);
+        (by_length - self.similarity(other).value()).max(0.0)
+    }
+
     /// Cosine of the angle to `other`.
     ///
     /// # Panics
@@ -126,6 +136,11 @@ impl CosineCorrection {
     /// With this factor, above 0, and these losses, at least 0.
     pub fn new(factor: f32, degradations: Vec<f32>) -> Self {
         Self { factor, degradations }
+    }
+
+    /// The same without degradations.
+    fn by_length(&self) -> Self {
+        Self::new(self.factor, Vec::new())
     }
 
     /// Whether cosines stay as they are.

@@ -137,6 +137,7 @@ export const texts = {
     of: "of 100",
     threshold: "Threshold",
     similarity: "Similarity",
+    degradationLoss: "Lost because both photos are degraded alike",
     model: "Model",
     time: "Time",
     milliseconds: "{ms} ms",

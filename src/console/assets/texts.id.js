@@ -136,6 +136,7 @@ export const texts = {
     of: "dari 100",
     threshold: "Ambang batas",
     similarity: "Kemiripan",
+    degradationLoss: "Berkurang karena kedua foto rusak dengan cara yang sama",
     model: "Model",
     time: "Waktu",
     milliseconds: "{ms} md",

@@ -136,6 +136,7 @@ export const texts = {
     of: "/ 100",
     threshold: "阈值",
     similarity: "相似度",
+    degradationLoss: "因两张照片有相同的质量缺陷而降低",
     model: "模型",
     time: "耗时",
     milliseconds: "{ms} 毫秒",

@@ -49,7 +49,7 @@ fn picture(bytes: &[u8]) -> Picture<'_> {
 /// Similarity and both reports.
 fn compare(engine: &mut Pipeline, one: &[u8], other: &[u8]) -> (f32, [FaceReport; 2]) {
     match engine.compare(&picture(one), &picture(other)).unwrap() {
-        Comparison::Compared { similarity, probe, reference, times: _ } => {
+        Comparison::Compared { similarity, probe, reference, .. } => {
             (similarity.value(), [*probe, *reference])
         }
         Comparison::Refused { side, refusal } => panic!("{side:?}: {refusal:?}"),

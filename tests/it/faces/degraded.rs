@@ -9,7 +9,7 @@ use std::{fs, path::PathBuf};
 
 use image::{Rgb, RgbImage};
 use visavis_face::{
-    AnalysedFace, CosineCorrection, DecodeLimits, Embedding, Picture, PictureKind,
+    AnalysedFace, DecodeLimits, Embedding, Picture, PictureKind,
     calibration::{Calibration, Population},
     decode::decode,
     geometry::{BoundingBox, Landmarks},
@@ -24,7 +24,11 @@ use super::{
     },
     robust::{ACROSS, covered, people, photos},
 };
-use crate::support::models::{engine, pack, shared};
+use crate::support::{
+    Run as _,
+    models::{engine, pack, root, shared},
+    with_models,
+};
 
 /// The claimed rate of false matches.
 const CLAIM: f64 = 1e-4;
@@ -274,9 +278,34 @@ fn corrected(one: &Embedding, other: &Embedding) -> f32 {
 
 /// The similarity without what two degraded faces have in common.
 fn by_length_alone(one: &Embedding, other: &Embedding) -> f32 {
-    let [first, second] =
-        [one, other].map(|face| CosineCorrection::new(face.correction().factor(), Vec::new()));
-    first.apply(&second, one.cosine(other).value())
+    one.similarity(other).value() + one.degradation_loss(other)
+}
+
+#[test]
+fn a_comparison_says_what_it_lost_because_both_photos_are_degraded_alike() {
+    if pack().name != "omz" {
+        return;
+    }
+    let samples = ["obama-2012.jpg", "collins.jpg"].map(|name| root().join("samples").join(name));
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = engine();
+    let degraded = samples.each_ref().map(|sample| {
+        let picture = decode(&fs::read(sample).unwrap(), &DecodeLimits::default()).unwrap();
+        let face = analysed(&mut engine, &picture).unwrap();
+        let path = folder.path().join(sample.file_stem().unwrap()).with_extension("png");
+        squares(&picture, &face.report.area, 0.07).save(&path).unwrap();
+        path
+    });
+    for (photos, least, most) in [(samples, 0.0, 0.005), (degraded, 0.05, 2.0)] {
+        let compare = |json: bool| {
+            let more = json.then_some("--json");
+            with_models().arg("compare").args(&photos).args(more).ran()
+        };
+        let loss = compare(true).json()["degradationLoss"].as_f64().unwrap();
+        assert!((least..most).contains(&loss), "{photos:?}: {loss}");
+        let text = format!("the similarity is {loss:.4} lower because both photos are degraded");
+        assert_eq!(compare(false).out.contains(&text), least > 0.0, "{}", compare(false).out);
+    }
 }
 
 #[test]

@@ -121,6 +121,7 @@ fn decide_all(pack: &ResolvedPack, faces: &BTreeMap<String, AnalysedFace>) {
         let similarity = one.embedding.similarity(&other.embedding);
         let compared = Comparison::Compared {
             similarity,
+            degradation_loss: one.embedding.degradation_loss(&other.embedding),
             probe: Box::new(one.report.clone()),
             reference: Box::new(other.report.clone()),
             times: [one.times, other.times],

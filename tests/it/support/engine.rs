@@ -102,6 +102,7 @@ impl Engine for FakeEngine {
         });
         Ok(Comparison::Compared {
             similarity,
+            degradation_loss: 0.0,
             probe: Box::new(probe),
             reference: Box::new(reference),
             times: Default::default(),
