@@ -170,9 +170,6 @@ fn measure_of(reason: &Reason, measures: &Measures) -> &'static str {
     cause.map_or("", |component| component.measure)
 }
 
-/// Less changes no score by a point.
-const LOSS_TO_SHOW: f32 = 0.005;
-
 fn print_text(args: &CompareArgs, verdict: &Verdict) {
     let Verdict { score, threshold, similarity, .. } = verdict;
     out!("{}", annotate::headline(verdict));
@@ -184,11 +181,10 @@ fn print_text(args: &CompareArgs, verdict: &Verdict) {
         verdict.model,
         verdict.calibration
     );
-    if verdict.degradation_loss >= LOSS_TO_SHOW {
+    if let Some(loss) = verdict.notable_loss() {
         out!(
-            "the similarity is {:.4} lower because both photos are degraded in the same way: \
-             compare one of them with a clear photo",
-            verdict.degradation_loss
+            "the similarity is {loss:.4} lower because both photos are degraded in the same way: \
+             compare one of them with a clear photo"
         );
     }
     for (path, face) in [(&args.probe, &verdict.probe), (&args.reference, &verdict.reference)] {

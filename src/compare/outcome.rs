@@ -40,6 +40,13 @@ impl Verdict {
         self.decision == Decision::Match && passes(&self.probe) && passes(&self.reference)
     }
 
+    /// How much lower the similarity is because both photos are degraded in the same way, if that
+    /// may change the score by a point.
+    pub(crate) fn notable_loss(&self) -> Option<f32> {
+        const LEAST: f32 = 0.005;
+        Some(self.degradation_loss).filter(|loss| *loss >= LEAST)
+    }
+
     /// The photos, 1 and 2, that fail the quality check, each with its first reason. Such a photo
     /// scores low beside any other, so the two may be one person.
     pub(crate) fn failures(&self) -> impl Iterator<Item = (u8, ReasonCode)> {

@@ -64,7 +64,8 @@ pub(super) enum ShownOutcome {
         score: Score,
         threshold: Score,
         similarity: f32,
-        degradation_loss: f32,
+        /// Absent if it is too small to change the score.
+        degradation_loss: Option<f32>,
         model: String,
         calibration: String,
         face1: Box<Face>,
@@ -104,7 +105,7 @@ impl ShownOutcome {
                     score: *score,
                     threshold: Score::least_match(*threshold),
                     similarity: similarity.value(),
-                    degradation_loss: verdict.degradation_loss,
+                    degradation_loss: verdict.notable_loss(),
                     model: verdict.model.clone(),
                     calibration: verdict.calibration.clone(),
                     face1: Box::new(Face::new(probe, PictureKind::Selfie, limits)),

@@ -96,8 +96,8 @@ impl Embedding {
     /// As [`cosine`](Self::cosine).
     pub fn degradation_loss(&self, other: &Self) -> f32 {
         let cosine = self.cosine(other).value();
-        let by_length = self.correction.by_length().apply(&other.correction.by_length(), cosine);
-        (by_length - self.similarity(other).value()).max(0.0)
+        let stretched = self.correction.stretched(&other.correction, cosine);
+        stretched.tanh() - self.correction.apply(&other.correction, cosine)
     }
 
     /// Cosine of the angle to `other`.
@@ -138,11 +138,6 @@ impl CosineCorrection {
         Self { factor, degradations }
     }
 
-    /// The same without degradations.
-    fn by_length(&self) -> Self {
-        Self::new(self.factor, Vec::new())
-    }
-
     /// Whether cosines stay as they are.
     pub fn is_none(&self) -> bool {
         (self.factor - 1.0).abs() < f32::EPSILON
@@ -155,7 +150,12 @@ impl CosineCorrection {
     pub fn apply(&self, other: &Self, cosine: f32) -> f32 {
         let pairs = self.degradations.iter().zip(&other.degradations);
         let loss = pairs.map(|(one, other)| one.min(*other)).fold(0.0, f32::max);
-        (self.factor * other.factor * cosine.clamp(-1.0, 1.0).atanh() - loss).tanh()
+        (self.stretched(other, cosine) - loss).tanh()
+    }
+
+    /// The hyperbolic angle of a cosine, stretched by both lengths.
+    fn stretched(&self, other: &Self, cosine: f32) -> f32 {
+        self.factor * other.factor * cosine.clamp(-1.0, 1.0).atanh()
     }
 
     /// The factor from its length.

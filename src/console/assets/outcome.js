@@ -39,8 +39,7 @@ export function card(outcome, { text, kind }, facts, otherwise) {
 }
 
 function measured({ threshold, similarity, degradationLoss, model, calibration }) {
-  // Less changes no score by a point.
-  const lost = degradationLoss >= 0.005 ? [[words.degradationLoss, number(degradationLoss, 4)]] : [];
+  const lost = degradationLoss === null ? [] : [[words.degradationLoss, number(degradationLoss, 4)]];
   return [
     [words.threshold, number(threshold, 6)],
     [words.similarity, number(similarity, 4)],

@@ -173,9 +173,12 @@ impl<'a> FacePixels<'a> {
     pub(super) fn eyes_darkest(&self) -> Option<f32> {
         let darkest = |eye| {
             let mut values: Vec<_> = self.area(eye, EYE).map(|at| self.luma[at]).collect();
-            values.sort_by(f32::total_cmp);
             let area = EYE.0 * EYE.1 * self.luma.len() as f32;
-            values.get(values.len() / 20).copied().filter(|_| values.len() as f32 >= area / 2.0)
+            if (values.len() as f32) < area / 2.0 {
+                return None;
+            }
+            values.sort_by(f32::total_cmp);
+            values.get(values.len() / 20).copied()
         };
         let [left, right] = EYES.map(darkest);
         Some(left?.max(right?))
@@ -290,15 +293,21 @@ impl Spread {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
+    /// A square face.
     fn face(inside: &[bool], pixel: impl Fn(f32, f32) -> [f32; 3]) -> AlignedFace {
-        let pixels = (0..64 * 64).flat_map(|i| pixel((i % 64) as f32, (i / 64) as f32)).collect();
-        AlignedFace { patch: Patch { width: 64, height: 64, pixels }, inside: inside.to_vec() }
+        let side = inside.len().isqrt();
+        let pixel = |i| pixel((i % side) as f32, (i / side) as f32);
+        let pixels = (0..side * side).flat_map(pixel).collect();
+        AlignedFace { patch: Patch { width: side, height: side, pixels }, inside: inside.to_vec() }
     }
 
-    fn grey(inside: &[bool], pixel: impl Fn(f32, f32) -> f32) -> AlignedFace {
+    pub(in crate::quality) fn grey(
+        inside: &[bool],
+        pixel: impl Fn(f32, f32) -> f32,
+    ) -> AlignedFace {
         face(inside, |x, y| [pixel(x, y); 3])
     }
 

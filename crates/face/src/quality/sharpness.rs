@@ -71,13 +71,12 @@ pub(super) fn sharpness(face: &FacePixels<'_>) -> Option<f32> {
 
 /// The luma at half the size, from the means of 2 × 2 pixels.
 fn halved(face: &FacePixels<'_>) -> Vec<f32> {
-    let (width, height) = (face.width / 2, face.height / 2);
-    let rows = face.luma.chunks_exact(face.width.max(1)).collect::<Vec<_>>();
+    let (luma, width) = (&face.luma, face.width);
     let mean = |x: usize, y: usize| {
-        let [above, below] = [rows[2 * y], rows[2 * y + 1]];
-        (above[2 * x] + above[2 * x + 1] + below[2 * x] + below[2 * x + 1]) / 4.0
+        let (above, below) = (2 * y * width + 2 * x, (2 * y + 1) * width + 2 * x);
+        (luma[above] + luma[above + 1] + luma[below] + luma[below + 1]) / 4.0
     };
-    (0..height).flat_map(|y| (0..width).map(move |x| mean(x, y))).collect()
+    (0..face.height / 2).flat_map(|y| (0..width / 2).map(move |x| mean(x, y))).collect()
 }
 
 /// The pixels of the halved picture in its middle three quarters whose neighbourhood lies
@@ -147,16 +146,10 @@ impl Curvature {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{align::AlignedFace, patch::Patch};
-
-    fn aligned(side: usize, inside: &[bool], luma: impl Fn(f32, f32) -> f32) -> AlignedFace {
-        let luma = |i| [luma((i % side) as f32, (i / side) as f32); 3];
-        let pixels = (0..side * side).flat_map(luma).collect();
-        AlignedFace { patch: Patch { width: side, height: side, pixels }, inside: inside.to_vec() }
-    }
+    use crate::quality::face_pixels::tests::grey;
 
     fn sharpness_of(inside: &[bool], luma: impl Fn(f32, f32) -> f32) -> Option<f32> {
-        sharpness(&FacePixels::new(&aligned(64, inside, luma)))
+        sharpness(&FacePixels::new(&grey(inside, luma)))
     }
 
     #[test]
@@ -188,8 +181,7 @@ mod tests {
 
     #[test]
     fn too_little_of_a_face_has_no_sharpness() {
-        let tiny = aligned(4, &[true; 16], |x, y| 5.0 * (4.0 * y + x));
-        assert_eq!(sharpness(&FacePixels::new(&tiny)), None);
+        assert_eq!(sharpness_of(&[true; 16], |x, y| 5.0 * (4.0 * y + x)), None);
         for columns in [28, 36] {
             let strip: Vec<bool> = (0..64 * 64).map(|i| i % 64 < columns).collect();
             assert_eq!(sharpness_of(&strip, |x, _| x), None, "{columns}");
