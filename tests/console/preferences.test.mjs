@@ -83,7 +83,8 @@ test("the theme is that of the system or the chosen one, before the page has run
     await page.getByLabel("Theme").selectOption("dark");
     assert.ok(await isDark());
     await page.route("**/main.js", (route) => route.fulfill({ contentType: "text/javascript", body: "" }));
-    await page.reload();
+    // The icon is loaded after the page; loading the page again would end that.
+    await page.reload({ waitUntil: "networkidle" });
     assert.ok(await isDark());
     await page.unroute("**/main.js");
     await page.emulateMedia({ colorScheme: "dark" });
