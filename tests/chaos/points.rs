@@ -88,19 +88,22 @@ pub fn on_postgres(site: &Site) -> Vec<String> {
         bench.succeed("worker", unfinished);
     }
 
-    site.runtime.block_on(books.tamper(SLOW_ON_POSTGRES));
+    site.runtime.block_on(books.tamper(HELD_ON_POSTGRES));
     let completing = || site.runtime.block_on(books.number(COMPLETING)) == 1;
     // The server does not notice that its client has ended.
     let mut process = bench.begin(WHILE_COMPLETING);
     bench.until(completing);
     process.kill();
+    site.runtime.block_on(books.tamper(RELEASE));
     bench.until(|| unfinished() == 0);
     bench.expect("process killed while completing", newest(), DONE);
     // The process notices that it has no response, and retries.
+    site.runtime.block_on(books.tamper(HOLD));
     let mut process = bench.begin(WHILE_COMPLETING);
     bench.until(completing);
     restart();
     bench.expect("server killed while completing", newest(), RUNNING);
+    site.runtime.block_on(books.tamper(RELEASE));
     if process.wait(PATIENCE) != Some(0) {
         bench.complaints.push("the process did not get over the server's end".to_owned());
     }
@@ -135,7 +138,7 @@ pub fn on_sqlite(site: &Site) -> Vec<String> {
         bench.succeed("alone", unfinished);
     }
 
-    site.runtime.block_on(books.tamper(SLOW_ON_SQLITE));
+    site.runtime.block_on(books.tamper(ENDLESS_ON_SQLITE));
     let mut process = bench.begin(WHILE_COMPLETING);
     bench.wait_for_line("completing");
     std::thread::sleep(Duration::from_millis(150));
@@ -156,22 +159,33 @@ pub fn on_sqlite(site: &Site) -> Vec<String> {
 }
 
 const NEWEST: &str = "SELECT CAST(state AS bigint) FROM job ORDER BY id DESC LIMIT 1";
+/// Sessions that wait in the trigger. The statement is shown from when it is prepared, and a client
+/// that is killed then has not requested it.
 const COMPLETING: &str = "SELECT count(*) FROM pg_stat_activity
-    WHERE state = 'active' AND query LIKE '/* complete */%' AND datname = current_database()";
-const SLOW_ON_POSTGRES: &str = "
-CREATE FUNCTION chaos_slow() RETURNS trigger LANGUAGE plpgsql AS $$
+    WHERE wait_event = 'PgSleep' AND query LIKE '/* complete */%' AND datname = current_database()";
+/// The statement ends when the test says so, however slow the machine is.
+const HELD_ON_POSTGRES: &str = "
+CREATE TABLE chaos_hold (held boolean NOT NULL);
+INSERT INTO chaos_hold VALUES (true);
+CREATE FUNCTION chaos_wait() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_sleep(0.7);
+    WHILE (SELECT held FROM chaos_hold) LOOP
+        PERFORM pg_sleep(0.01);
+    END LOOP;
     RETURN NEW;
 END $$;
-CREATE TRIGGER chaos_slow BEFORE UPDATE OF state ON job
-    FOR EACH ROW WHEN (NEW.state = 2) EXECUTE FUNCTION chaos_slow();
+CREATE TRIGGER chaos_wait BEFORE UPDATE OF state ON job
+    FOR EACH ROW WHEN (NEW.state = 2) EXECUTE FUNCTION chaos_wait();
 ";
-const SLOW_ON_SQLITE: &str = "
+const HOLD: &str = "UPDATE chaos_hold SET held = true";
+const RELEASE: &str = "UPDATE chaos_hold SET held = false";
+/// A product of four tables, which takes minutes: only the kill ends the statement.
+const ENDLESS_ON_SQLITE: &str = "
 CREATE TABLE chaos_filler (n INTEGER NOT NULL);
 INSERT INTO chaos_filler WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 350) SELECT n FROM n;
 CREATE TRIGGER chaos_slow BEFORE UPDATE OF state ON job WHEN NEW.state = 2 BEGIN
-    SELECT count(*) FROM chaos_filler AS a, chaos_filler AS b, chaos_filler AS c WHERE a.n + b.n + c.n < 0;
+    SELECT count(*) FROM chaos_filler AS a, chaos_filler AS b, chaos_filler AS c, chaos_filler AS d
+    WHERE a.n + b.n + c.n + d.n < 0;
 END;
 ";
 
