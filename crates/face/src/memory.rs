@@ -181,11 +181,13 @@ mod tests {
         assert_eq!(order.recv(), Ok(1));
         let large = ask(&memory, 90, 2, &granted);
         // It would fit beside the first one, and does not overtake the second.
-        let small = ask(&memory, 10, 3, &granted);
+        let small = ask(&memory, 20, 3, &granted);
         assert_eq!(order.recv_timeout(Duration::from_millis(100)).ok(), None);
         drop(first);
-        assert_eq!((order.recv(), order.recv()), (Ok(2), Ok(3)));
-        drop((large, small));
+        assert_eq!(order.recv(), Ok(2));
+        drop(large);
+        assert_eq!(order.recv(), Ok(3));
+        drop(small);
     }
 
     #[test]
