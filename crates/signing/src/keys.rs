@@ -271,6 +271,27 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_without_the_zero_that_it_begins_with_is_none() {
+        let key = ServerKey::generate().unwrap();
+        let public = ClientKey::from_der(&key.spki_der().unwrap()).unwrap();
+        let sign = |number: u32| {
+            let body = number.to_string();
+            let signature = key.sign(&Content { body: body.as_bytes(), ..CONTENT }).unwrap();
+            (body, signature)
+        };
+        // About the 256th; that none is found has a probability of 1e-17.
+        let (body, signature) =
+            (0..10_000).map(sign).find(|(_, signature)| signature[0] == 0).unwrap();
+        let content = Content { body: body.as_bytes(), ..CONTENT };
+        assert_eq!(public.verify(&content, &signature), Ok(()));
+        assert_eq!(public.signed_digest(&signature).unwrap(), content.digest().as_ref());
+        for other in [signature[1..].to_vec(), [&[0], &signature[..]].concat()] {
+            assert_eq!(public.verify(&content, &other), Err(SigningError::Mismatch));
+            assert_eq!(public.signed_digest(&other), None, "{} bytes", other.len());
+        }
+    }
+
+    #[test]
     fn a_public_key_is_read_in_every_form_that_people_keep() {
         let spki = ServerKey::generate().unwrap().spki_der().unwrap();
         let base64 = bare_base64(&spki);

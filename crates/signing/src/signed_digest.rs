@@ -17,13 +17,17 @@ const SHA_256: [u8; 19] = [
 ];
 
 /// The digest inside of an RSASSA-PKCS1-v1_5 signature; `None` if it is not by the private half of
-/// this key, or with another hash function. Modulus and exponent are big-endian, as in a key that
-/// was read: so the exponent is short.
+/// this key, or with another hash function, or not exactly as long as the modulus (RFC 8017, 8.2.2:
+/// one signature in 256 begins with a zero, which is part of it). Modulus and exponent are
+/// big-endian and begin with no zero, as in a key that was read: so the exponent is short.
 pub(super) fn signed_digest(
     modulus: &[u8],
     exponent: &[u8],
     signature: &[u8],
 ) -> Option<[u8; DIGEST_BYTES]> {
+    if signature.len() != modulus.len() {
+        return None;
+    }
     let modulus = BoxedUint::from_be_slice_vartime(modulus);
     let bits = modulus.bits_precision();
     let signature = BoxedUint::from_be_slice(signature, bits).ok()?;
